@@ -1,0 +1,133 @@
+/* Keys and values: the table, expiry and snapshots of it. No commands here; those are in the files beside.
+ *
+ * Invariants
+ * 1. An entry that is due by the applied time is never returned, whether or not it is removed yet.
+ * 2. Every change of an entry or a field first passes keyspace_edit / keyspace_remove / keyspace_clear, which keep what
+ * a running snapshot still needs; then the caller ends with keyspace_changed, which stamps the version.
+ * 3. No call takes time that grows with the number of keys or the size of a value beyond the bytes it is given or
+ *    returns; large things are moved and freed in steps (keyspace_work).
+ */
+#pragma once
+
+#include "base/buffer.h"
+#include "base/slice.h"
+#include "base/status.h"
+
+struct keyspace;
+struct entry; /* one key with its value; the pointer holds until the next call that takes a non-const keyspace,
+               * but survives keyspace_changed and the edits of its own value unless they say they return a new one */
+
+enum entry_type { ENTRY_STRING, ENTRY_HASH };
+
+/* As OBJECT ENCODING names them in Redis 7.0: kept so that the answer is the same, not because we store it so. */
+enum entry_encoding { ENCODING_INT, ENCODING_EMBSTR, ENCODING_RAW, ENCODING_LISTPACK, ENCODING_HASHTABLE };
+
+/* Time as the keyspace sees it during one call. For applies `applied` equals `present`. */
+struct keyspace_time {
+    int64_t applied_time_ms, applied_wall_ms; /* due by this: absent */
+    int64_t present_time_ms, present_wall_ms; /* due by this, not by applied: a read must go through the log */
+};
+
+enum due_kind { DUE_NEVER, DUE_TIME, DUE_WALL }; /* EXPIRE and SET PX count in shard time, EXPIREAT in wall time */
+
+struct keyspace *keyspace_create(uint64_t hash_seed);
+void keyspace_destroy(struct keyspace *keyspace);
+
+/* ---- looking ---- */
+
+/* The live entry, or NULL. *ret_must_log (may be NULL) becomes true when the entry is due by present but not by applied
+ * time; NULL is returned then. It is never set to false. */
+const struct entry *keyspace_find(const struct keyspace *keyspace, const struct keyspace_time *time, struct slice key,
+                                  bool *ret_must_log);
+struct slice entry_key(const struct entry *entry);
+enum entry_type entry_type(const struct entry *entry);
+enum entry_encoding entry_encoding(const struct entry *entry);
+uint64_t entry_version(const struct entry *entry);
+enum due_kind entry_due(const struct entry *entry, int64_t *ret_due_ms);
+/* Bytes charged for it to memory_bytes. */
+size_t entry_memory_bytes(const struct entry *entry);
+/* See machine_key_version. */
+uint64_t keyspace_version(const struct keyspace *keyspace, const struct keyspace_time *time, struct slice key);
+
+/* ---- changing ---- */
+
+/* The live entry for a change, or NULL; an entry that is due is removed on the way (by a deterministic apply).
+ * What a running snapshot needs of the entry itself (its string value, its expiry) is kept; hash fields are kept one by
+ * one in their own edits. */
+struct entry *keyspace_edit(struct keyspace *keyspace, const struct keyspace_time *time, struct slice key);
+/* Makes an entry for a key that is not there (asserted): an empty string or an empty hash, without expiry. */
+struct entry *keyspace_add(struct keyspace *keyspace, struct slice key, enum entry_type type);
+/* Stamps the version after a change: entry is live and holds its new value. A hash that became empty must be
+ * removed instead. */
+void keyspace_changed(struct keyspace *keyspace, struct entry *entry, uint64_t position);
+/* Removes an entry, leaving the trace of its deletion. The value's memory goes back in steps when it is large. */
+void keyspace_remove(struct keyspace *keyspace, struct entry *entry, uint64_t position);
+/* Removes everything, at once to see, in steps to free. */
+void keyspace_clear(struct keyspace *keyspace, uint64_t position);
+/* Moves value and expiry of `from` to a key that is not there (asserted) and removes `from`; returns the new entry. */
+struct entry *keyspace_rename(struct keyspace *keyspace, struct entry *from, struct slice to, uint64_t position);
+void entry_set_due(struct keyspace *keyspace, struct entry *entry, enum due_kind kind, int64_t due_ms);
+
+/* ---- strings ---- */
+
+/* The bytes; an integer is written out in `digits` (NUMBER_INT64_BYTES), others point into the entry. */
+struct slice entry_string(const struct entry *entry, char *digits);
+/* True and the value when the encoding is int. */
+bool entry_integer(const struct entry *entry, int64_t *ret_value);
+/* Replaces the value, choosing the encoding as Redis's SET does (int when it is a canonical int64, embstr to 44 bytes,
+ * else raw). Of a hash, makes it a string. Keeps the expiry. The entry may move: returns where it is. */
+struct entry *entry_set_string(struct keyspace *keyspace, struct entry *entry, struct slice value);
+struct entry *entry_set_integer(struct keyspace *keyspace, struct entry *entry, int64_t value);
+/* Grows (zero-filled) or keeps the size so that [0, size) exists, makes it raw, and gives the writable bytes; amortised
+ * for appends. */
+struct entry *entry_string_writable(struct keyspace *keyspace, struct entry *entry, size_t size, uint8_t **ret_bytes);
+
+/* ---- hashes ---- */
+
+size_t entry_hash_size(const struct entry *entry);
+bool entry_hash_get(const struct entry *entry, struct slice field, struct slice *ret_value);
+/* Sets a field; true when it is new. The encoding becomes hashtable past 128 fields or 64 bytes of field or value
+ * (as Redis's defaults) and never goes back. */
+bool entry_hash_set(struct keyspace *keyspace, struct entry *entry, struct slice field, struct slice value);
+/* True when it was there. */
+bool entry_hash_remove(struct keyspace *keyspace, struct entry *entry, struct slice field);
+/* Calls for each field, in insertion order while the encoding is listpack, else in table order. */
+void entry_hash_each(const struct entry *entry, bool (*each)(void *owner, struct slice field, struct slice value),
+                     void *owner); /* `each` returns false to stop */
+/* One scan step with Redis's guarantee (every field there throughout is given at least once, here exactly once);
+ * cursor 0 starts and ends. A listpack is given whole. */
+uint64_t entry_hash_scan(const struct entry *entry, uint64_t cursor, size_t count,
+                         void (*each)(void *owner, struct slice field, struct slice value), void *owner);
+/* A field chosen by `random` (any 64-bit number), nearly uniformly, in constant expected time. */
+void entry_hash_random(const struct entry *entry, uint64_t random, struct slice *ret_field, struct slice *ret_value);
+
+/* ---- walking ---- */
+
+/* One SCAN step: at least `count` buckets' worth, bounded; calls for each live entry; cursor 0 starts and ends. Cursors
+ * are positions in hash order, so they hold on any replica with the same seed and across resizing. */
+uint64_t keyspace_scan(const struct keyspace *keyspace, const struct keyspace_time *time, uint64_t cursor, size_t count,
+                       void (*each)(void *owner, const struct entry *entry), void *owner);
+/* A live entry chosen by `random`, nearly uniformly; NULL when there is none to be found in a bounded search. */
+const struct entry *keyspace_random(const struct keyspace *keyspace, const struct keyspace_time *time, uint64_t random);
+
+/* ---- expiry ---- */
+
+/* Removes at most `limit` entries that are due by the applied time, in the order of (due, kind, key). Returns how many.
+ */
+size_t keyspace_expire(struct keyspace *keyspace, const struct keyspace_time *time, size_t limit, uint64_t position);
+void keyspace_next_due(const struct keyspace *keyspace, int64_t *ret_time_ms, int64_t *ret_wall_ms);
+
+/* ---- housekeeping, figures, snapshots: see machine.h ---- */
+
+bool keyspace_work(struct keyspace *keyspace);
+uint64_t keyspace_count(const struct keyspace *keyspace);
+uint64_t keyspace_count_with_expiry(const struct keyspace *keyspace);
+uint64_t keyspace_expired(const struct keyspace *keyspace);
+uint64_t keyspace_memory_bytes(const struct keyspace *keyspace);
+uint64_t keyspace_digest(const struct keyspace *keyspace);
+
+void keyspace_snapshot_begin(struct keyspace *keyspace);
+bool keyspace_snapshot_step(struct keyspace *keyspace, struct buffer *out, size_t budget_bytes);
+void keyspace_snapshot_end(struct keyspace *keyspace);
+size_t keyspace_snapshot_pending_bytes(const struct keyspace *keyspace);
+MUST_USE enum status keyspace_load_record(struct keyspace *keyspace, struct slice record);

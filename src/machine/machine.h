@@ -1,0 +1,93 @@
+/* The replicated state machine: commands in, replies out, nothing else.
+ *
+ * Pure: no clock, randomness, I/O, logging, threads or globals. The same sequence of machine_apply calls gives the same
+ * state on every node, whatever was read in between.
+ *
+ * Invariants
+ * 1. Time never goes back: time_ms and wall_ms of an apply are never less than those of the one before.
+ * 2. Positions grow: each apply's position is larger than the one before. A key's version is the position of its last
+ *    change; deletion leaves a trace (machine_key_version), so delete-and-recreate never passes unseen.
+ * 3. A key is absent from the moment its time to live is due by the *applied* time. Only applies remove it.
+ * 4. Reads change nothing that a later read, apply, snapshot or digest could see.
+ * 5. The work of one call is bounded by its command's size and result, not by the number of keys: growing tables,
+ *    freeing large values and expiring many keys go on in small steps.
+ */
+#pragma once
+
+#include "base/status.h"
+#include "command/command.h"
+#include "wire/resp_writer.h"
+
+struct machine;
+
+struct machine_options {
+    uint64_t hash_seed; /* the same at all replicas of a shard; part of its snapshots */
+};
+
+struct machine_context {
+    uint64_t position; /* of the entry, times 2^16 plus the command's place in it: unique per command */
+    int64_t time_ms;   /* the shard's time */
+    int64_t wall_ms;   /* wall clock of the entry, Unix milliseconds */
+};
+
+struct machine *machine_create(const struct machine_options *options);
+void machine_destroy(struct machine *machine);
+
+/* Executes one command from the log (a write, an EXEC, or a read that needed the log) and writes its reply. */
+void machine_apply(struct machine *machine, const struct machine_context *context, const struct command *command,
+                   struct resp_writer *reply);
+
+/* Executes a read-only command against the applied state; context holds the reader's *present* shard and wall time.
+ * False, and nothing written, when it met a key that is due by the present time but not yet by the applied one: the
+ * caller then takes it through the log (machine_apply), so that no later reader sees the key come back. */
+bool machine_read(struct machine *machine, const struct machine_context *context, const struct command *command,
+                  struct resp_writer *reply);
+
+/* Moves the time on and removes keys that are due, at most MACHINE_EXPIRE_STEP of them, in the order of (due, key).
+ * Every apply moves the time; only this removes in bulk. */
+enum { MACHINE_EXPIRE_STEP = 128 };
+void machine_apply_time(struct machine *machine, const struct machine_context *context);
+
+/* True when machine_apply_time at these times would remove something. */
+bool machine_has_due(const struct machine *machine, int64_t time_ms, int64_t wall_ms);
+/* When the next key is due, in each time; INT64_MAX for never. */
+void machine_next_due(const struct machine *machine, int64_t *ret_time_ms, int64_t *ret_wall_ms);
+
+/* The version of a key for WATCH: position of its last change when it is there, else the trace its slot of deletions
+ * left (so two looks at an absent key differ when it was there in between; rarely also when a neighbour was). */
+uint64_t machine_key_version(const struct machine *machine, struct slice key);
+
+/* A little housekeeping (moving tables, freeing large values): call once per turn when there is time. True when
+ * more is left. */
+bool machine_work(struct machine *machine);
+
+struct machine_stats {
+    uint64_t keys;
+    uint64_t keys_with_expiry;
+    uint64_t memory_bytes; /* keys, values and their structures, counted alike on every replica */
+    uint64_t expired;      /* removed because due, since the process started */
+    uint64_t hits;         /* as INFO's keyspace_hits and keyspace_misses */
+    uint64_t misses;
+    int64_t time_ms; /* applied time */
+    int64_t wall_ms;
+};
+void machine_stats(const struct machine *machine, struct machine_stats *ret_stats);
+
+/* ---- snapshots: the state as records, in any order, while applies go on ----
+ * begin fixes the state at that moment; each step emits some records of it (whatever is applied meanwhile: a key or
+ * field that is about to change is emitted first). Loading all records into an empty machine made with the same seed
+ * gives the same state. One snapshot at a time. */
+void machine_snapshot_begin(struct machine *machine);
+/* Appends records to out, about budget_bytes of them, each a varint size and that many bytes. True while more are to
+ * come. Records made by applies in between are appended by the next step. */
+bool machine_snapshot_step(struct machine *machine, struct buffer *out, size_t budget_bytes);
+/* Ends it, whether finished or not. */
+void machine_snapshot_end(struct machine *machine);
+/* How many bytes of records wait inside for the next step; the caller steps more often when it grows. */
+size_t machine_snapshot_pending_bytes(const struct machine *machine);
+/* Takes one record (without its size). STATUS_CORRUPT on bytes that no step made, STATUS_VERSION on a newer kind. */
+MUST_USE enum status machine_load_record(struct machine *machine, struct slice record);
+
+/* Digest of the whole logical state (keys, values, versions, expiries, traces, times): equal states, equal digests,
+ * in whatever order they came about. Walks everything: for tests and the simulator. */
+uint64_t machine_digest(const struct machine *machine);
