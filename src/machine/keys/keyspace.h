@@ -66,6 +66,9 @@ void keyspace_remove(struct keyspace *keyspace, struct entry *entry, uint64_t po
 void keyspace_clear(struct keyspace *keyspace, uint64_t position);
 /* Moves value and expiry of `from` to a key that is not there (asserted) and removes `from`; returns the new entry. */
 struct entry *keyspace_rename(struct keyspace *keyspace, struct entry *from, struct slice to, uint64_t position);
+/* Makes an entry for a key that is not there (asserted) with a copy of `from`'s value, encoding and expiry; returns it,
+ * for keyspace_changed. Work grows with the value. */
+struct entry *keyspace_copy(struct keyspace *keyspace, const struct entry *from, struct slice to);
 void entry_set_due(struct keyspace *keyspace, struct entry *entry, enum due_kind kind, int64_t due_ms);
 
 /* ---- strings ---- */
@@ -77,6 +80,8 @@ bool entry_integer(const struct entry *entry, int64_t *ret_value);
 /* Replaces the value, choosing the encoding as Redis's SET does (int when it is a canonical int64, embstr to 44 bytes,
  * else raw). Of a hash, makes it a string. Keeps the expiry. The entry may move: returns where it is. */
 struct entry *entry_set_string(struct keyspace *keyspace, struct entry *entry, struct slice value);
+/* The same, but never as an integer: embstr to 44 bytes, else raw (what INCRBYFLOAT leaves in Redis). */
+struct entry *entry_set_text(struct keyspace *keyspace, struct entry *entry, struct slice value);
 struct entry *entry_set_integer(struct keyspace *keyspace, struct entry *entry, int64_t value);
 /* Grows (zero-filled) or keeps the size so that [0, size) exists, makes it raw, and gives the writable bytes; amortised
  * for appends. */
@@ -86,7 +91,7 @@ struct entry *entry_string_writable(struct keyspace *keyspace, struct entry *ent
 
 size_t entry_hash_size(const struct entry *entry);
 bool entry_hash_get(const struct entry *entry, struct slice field, struct slice *ret_value);
-/* Sets a field; true when it is new. The encoding becomes hashtable past 128 fields or 64 bytes of field or value
+/* Sets a field; true when it is new. The encoding becomes hashtable past 512 fields or 64 bytes of field or value
  * (as Redis's defaults) and never goes back. */
 bool entry_hash_set(struct keyspace *keyspace, struct entry *entry, struct slice field, struct slice value);
 /* True when it was there. */
