@@ -50,7 +50,7 @@ struct command_spec {
     uint8_t words;                          /* 1, or 2 for a subcommand: words of the name in argv */
     const struct command_spec *subcommands; /* of a container command; else NULL */
     uint16_t subcommand_count;
-    const struct command_docs *docs; /* for COMMAND DOCS; see command_docs.h (generated) */
+    const struct command_docs *docs; /* for COMMAND DOCS; see command_docs.h */
 };
 
 /* A command with its arguments. argv[0] (and argv[1] of a subcommand) is the name, so that positions are those of
