@@ -1,0 +1,92 @@
+"""Fixtures: real servers, one of each kind per worker process, and private ones for tests that stop or break theirs."""
+
+import sys
+
+import pytest
+import redis
+import servers
+
+
+@pytest.hookimpl(tryfirst=True, hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test shows the log of each server that it used."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for used in list(item.funcargs.values()):
+            if isinstance(used, servers.Server):
+                report.sections.append((f"log of {used.kind} on port {used.port}", used.log()))
+
+
+def start_cohort_or_fail(folder, arguments=()):
+    assert servers.COHORT.is_file(), f"{servers.COHORT} is not built"
+    return servers.Server("cohort", folder, arguments).start()
+
+
+@pytest.fixture(scope="session")
+def shared_servers(tmp_path_factory):
+    """Servers by kind, started when first asked for; they live as long as the worker."""
+    running = {}
+
+    def get(kind):
+        if kind not in running:
+            folder = tmp_path_factory.mktemp(kind)
+            running[kind] = (
+                start_cohort_or_fail(folder) if kind == "cohort" else servers.Server("redis", folder, []).start()
+            )
+        return running[kind]
+
+    yield get
+    for server in running.values():
+        server.stop()
+
+
+def emptied(server):
+    redis.Redis(port=server.port).flushall()
+    return server
+
+
+@pytest.fixture(params=["redis", "cohort"])
+def server(request, shared_servers):
+    """Each test that asks for it runs twice, on redis-server and on cohort: the first run proves the test, the second
+    the server. The keyspace is empty at the start."""
+    return emptied(shared_servers(request.param))
+
+
+@pytest.fixture
+def cohort(shared_servers):
+    """The shared cohort, empty. For what redis-server does not have."""
+    return emptied(shared_servers("cohort"))
+
+
+@pytest.fixture
+def redis_server(shared_servers):
+    return emptied(shared_servers("redis"))
+
+
+@pytest.fixture
+def new_server(tmp_path):
+    """new_server(kind, *arguments): a private server that the test may stop, kill, fill or break."""
+    made = []
+
+    def make(kind="cohort", *arguments, folder=None, port=None, start=True):
+        folder = folder or tmp_path / f"{kind}{len(made)}"
+        server = servers.Server(kind, folder, arguments, port)
+        made.append(server)
+        return server.start() if start else server
+
+    yield make
+    for server in made:
+        log = server.log()
+        if server.process is not None and server.process.poll() is None:
+            server.kill()
+        if "AddressSanitizer" in log or "runtime error:" in log:
+            print(log, file=sys.stderr)
+            pytest.fail("a sanitizer spoke up: see the log above")
+
+
+@pytest.fixture
+def client(server):
+    """redis-py, as most people use it."""
+    with redis.Redis(port=server.port) as connection:
+        yield connection

@@ -1,0 +1,139 @@
+"""Starts the servers that the tests talk to: cohort, and Debian's redis-server beside it for comparison.
+
+Each runs on a free port of 127.0.0.1 with its files in a folder of its own, and is stopped by its own process id."""
+
+import ctypes
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("COHORT_BUILD", ROOT / "build"))
+COHORT = pathlib.Path(os.environ.get("COHORT_BINARY", BUILD / "src" / "cli" / "cohort"))
+
+START_SECONDS = 60  # a sanitizer build on a busy machine is slow
+STOP_SECONDS = 60
+
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent():
+    """In a new child: when the test runner dies, however it dies, its servers do too."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def free_port():
+    """A port that was free a moment ago, below the range that the kernel gives to outgoing connections."""
+    while True:
+        port = 10240 + int.from_bytes(os.urandom(2), "big") % 20000
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+
+
+def redis_server_program(folder):
+    """Debian ships the server inside redis-tools as redis-check-rdb: it is a server when called by that name."""
+    program = shutil.which("redis-server")
+    if program:
+        return program
+    link = folder / "redis-server"
+    if not link.exists():
+        link.symlink_to(shutil.which("redis-check-rdb") or "/usr/bin/redis-check-rdb")
+    return str(link)
+
+
+class Server:
+    """A running server: `port`, `folder` (its files), `pid`. `kind` is "cohort" or "redis"."""
+
+    def __init__(self, kind, folder, arguments, port=None):
+        self.kind = kind
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.arguments = list(arguments)
+        self.port = port or free_port()
+        self.log_path = self.folder / "log.txt"
+        self.process = None
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    @property
+    def data(self):
+        return self.folder / "data"
+
+    def command_line(self):
+        if self.kind == "cohort":
+            return [str(COHORT), "serve", "--id", "1", "--data", str(self.data),
+                    "--listen", f"127.0.0.1:{self.port}", *self.arguments]  # fmt: skip
+        self.data.mkdir(exist_ok=True)
+        return [redis_server_program(self.folder), "--port", str(self.port), "--bind", "127.0.0.1",
+                "--dir", str(self.data), "--save", "", "--appendonly", "no", *self.arguments]  # fmt: skip
+
+    def start(self):
+        """Starts it and waits until it answers PING. Raises with the server's own words when it does not."""
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                self.command_line(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                preexec_fn=end_with_parent,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.kind} ended with {self.process.returncode}:\n{self.log()}")
+            if self.answers():
+                return self
+            time.sleep(0.02)
+        self.kill()
+        raise RuntimeError(f"{self.kind} did not answer in {START_SECONDS} s:\n{self.log()}")
+
+    def answers(self):
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 5) as probe:
+                probe.sendall(b"PING\r\n")
+                return probe.recv(64).startswith(b"+PONG")
+        except OSError:
+            return False
+
+    def stop(self):
+        """A clean end by SIGTERM; returns the exit status (None when it was not running)."""
+        return self.end(signal.SIGTERM)
+
+    def kill(self):
+        """kill -9: what a crash of the process looks like."""
+        return self.end(signal.SIGKILL)
+
+    def end(self, with_signal):
+        if self.process is None:
+            return None
+        if self.process.poll() is None:
+            self.process.send_signal(with_signal)
+        try:
+            status = self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise RuntimeError(f"{self.kind} did not stop in {STOP_SECONDS} s:\n{self.log()}") from None
+        self.process = None
+        return status
+
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
+
+    def log(self, last=60):
+        try:
+            return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-last:])
+        except OSError:
+            return "(no log)"
