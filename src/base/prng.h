@@ -41,7 +41,8 @@ static inline uint64_t prng_next(struct prng *prng)
 /* Uniform in [0, bound); bound > 0 (Lemire's multiply-shift; the bias is below bound / 2^64). */
 static inline uint64_t prng_below(struct prng *prng, uint64_t bound)
 {
-    return (uint64_t)(((unsigned __int128)prng_next(prng) * bound) >> 64);
+    __extension__ typedef unsigned __int128 uint128;
+    return (uint64_t)(((uint128)prng_next(prng) * bound) >> 64);
 }
 
 /* True in `numerator` of `denominator` cases. */
