@@ -304,6 +304,10 @@ def table_source(commands):
         out.append(f"    [{top['SYMBOL']}] = &command_table_top[{at}],")
         for sub_at, each in enumerate(top.get("subcommands", [])):
             out.append(f"    [{each['SYMBOL']}] = &{top['name'].lower()}_subcommands[{sub_at}],")
+    out += ["};", "", "const struct slice command_table_words[COMMAND_MAXIMUM][2] = {"]
+    for command in every(commands):
+        words = ", ".join(f"{{(const uint8_t *){text(word)}, {len(word)}}}" for word in command["WORDS"])
+        out.append(f"    [{command['SYMBOL']}] = {{{words}}},")
     multiplier, bits, slots = perfect_hash([top["name"] for top in commands])
     out += ["};", "", f"const uint64_t command_table_multiplier = {multiplier:#x}ULL;",
             f"const int command_table_shift = {64 - bits};",

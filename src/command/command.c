@@ -1,7 +1,6 @@
 #include "command/command.h"
 
 #include "base/assert.h"
-#include "base/varint.h"
 #include "command/command_table.h"
 
 /* ASCII upper case to lower case in eight bytes at once; other bytes stay (see Hacker's Delight, 2-18 on SWAR adds). */
@@ -74,3 +73,20 @@ enum command_lookup command_lookup(const struct slice *argv, uint32_t argc, cons
 }
 
 const struct command_spec *command_by_id(uint16_t id) { return id < COMMAND_MAXIMUM ? command_table_by_id[id] : NULL; }
+
+bool command_keys(const struct command_spec *spec, const struct slice *argv, uint32_t argc,
+                  void (*key)(void *owner, uint32_t position), void *owner)
+{
+    (void)argv; /* no command here has keys whose place depends on the values of arguments */
+    if (spec->first_key == 0 || !command_arity_ok(spec, argc)) {
+        return false;
+    }
+    int64_t last = spec->last_key < 0 ? (int64_t)argc + spec->last_key : spec->last_key;
+    if (last >= argc) {
+        return false;
+    }
+    for (int64_t at = spec->first_key; at <= last; at += spec->key_step) {
+        key(owner, (uint32_t)at);
+    }
+    return true;
+}

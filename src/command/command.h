@@ -93,19 +93,34 @@ const struct command_spec *command_by_id(uint16_t id);
 /* True when argc satisfies the arity. */
 bool command_arity_ok(const struct command_spec *spec, uint32_t argc);
 
-/* Positions of keys in argv: calls back in order. Handles first/last/step; commands with movable keys have their
- * own rule. Returns false when the arguments name no valid set of keys. */
+/* Positions of keys in argv: calls back in order. False when the arguments name no valid set of keys: the arity is not
+ * met, or the command takes none. */
 bool command_keys(const struct command_spec *spec, const struct slice *argv, uint32_t argc,
                   void (*key)(void *owner, uint32_t position), void *owner);
 
 /* ---- the form in the log ----
  * id u16 LE · flags u8 (bit 0: RESP3) · argument count varint · for each argument after the name: size varint, bytes.
- * The words of the name are not stored. */
+ * The words of the name are neither counted nor stored. Only commands at the machine are written.
+ *
+ * EXEC carries the transaction: argv = EXEC, n, n times (watched key, its version as seen), then one argument for each
+ * queued command, which holds that command in this same form; EXEC itself is not queued. */
 
 /* Appends the encoded command. */
 void command_encode(struct buffer *out, const struct command *command);
 
 /* Takes one command from the front of *from; slices point into it and into the table. STATUS_CORRUPT on anything
- * that command_encode cannot have made; STATUS_VERSION on an id this binary does not know. */
+ * that command_encode cannot have made (arity, place and the inner commands of an EXEC are checked too);
+ * STATUS_VERSION on an id this binary does not know. */
 MUST_USE enum status command_decode(struct slice *from, struct command_arguments *arguments,
                                     struct command *ret_command);
+
+/* The parts of an EXEC in the form of the log; borrowed from its argv. */
+struct command_exec {
+    const struct slice *watches; /* 2 × watch_count: key, version in decimal (number_parse_int64 takes it) */
+    uint32_t watch_count;
+    const struct slice *queued; /* encoded commands */
+    uint32_t queued_count;
+};
+
+/* False when argv has not the shape above; the inner commands are not looked into. */
+bool command_exec_parts(const struct command *command, struct command_exec *ret_exec);

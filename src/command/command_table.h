@@ -17,6 +17,7 @@ struct command_table_slot {
 extern const struct command_spec command_table_top[]; /* in order of name */
 extern const size_t command_table_count;
 extern const struct command_spec *const command_table_by_id[COMMAND_MAXIMUM];
+extern const struct slice command_table_words[COMMAND_MAXIMUM][2]; /* the words of the name, upper case */
 extern const uint64_t command_table_multiplier;
 extern const int command_table_shift;
 extern const struct command_table_slot command_table_slots[];
