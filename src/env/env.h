@@ -145,14 +145,16 @@ static inline void env_timer_stop(struct env *env, struct env_timer *timer) { en
 
 /* ---- work, turn, wake ---- */
 
-/* Runs work->run elsewhere, then work->done here. The struct must live until done. */
+/* Runs work->run elsewhere, then work->done here; done may submit it again. The struct must live until done, also when
+ * its owner goes away earlier. */
 static inline void env_work_submit(struct env *env, struct env_work *work) { env->operations->work_submit(env, work); }
 /* There is one hook; setting it again replaces it, NULL removes it. */
 static inline void env_set_turn_hook(struct env *env, void (*hook)(void *owner), void *owner)
 {
     env->operations->set_turn_hook(env, hook, owner);
 }
-/* Makes sure that another turn (and its hook) comes without waiting for an event. */
+/* Makes sure that the hook runs without waiting for an event: at the end of this turn, or in another one when it has
+ * begun already. */
 static inline void env_wake(struct env *env) { env->operations->wake(env); }
 
 /* ---- files: paths are relative to the process's folder or absolute ---- */

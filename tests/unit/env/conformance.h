@@ -1,0 +1,21 @@
+/* What every implementation of env.h must do: one set of tests, run against env_uv and against the simulator's env. */
+#pragma once
+
+#include "env/env.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+struct conformance {
+    struct env *env;
+    const char *directory; /* exists and is empty */
+    /* Runs turns until stop is called from a callback or the hook. */
+    void (*run)(struct conformance *conformance);
+    void (*stop)(struct conformance *conformance);
+};
+
+/* A fresh *state = struct conformance * before each test and its end after it; returns cmocka's count of failures. */
+int conformance_run(const char *name, CMFixtureFunction setup, CMFixtureFunction teardown);
