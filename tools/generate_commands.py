@@ -38,7 +38,7 @@ COMMAND_FIELDS = {
 }
 ARGUMENT_FIELDS = {
     "required": {"name", "type"},
-    "optional": {"key", "token", "display", "since", "deprecated", "flags", "arguments"},
+    "optional": {"key", "token", "since", "deprecated", "flags", "arguments"},
 }
 KEY_FIELDS = {"required": {"flags", "first", "last", "step"}, "optional": {"limit", "notes"}}
 NAME_BYTES = 24  # command_lookup compares this many
@@ -114,7 +114,6 @@ def legacy_keys(command):
 def argument_syntax(argument):
     flags = argument.get("flags", [])
     inner = [argument_syntax(each) for each in argument.get("arguments", [])]
-    shown = argument.get("display", argument["name"])
     if argument["type"] == "oneof":
         text = " | ".join(inner)
         if len(inner) > 1 and ("optional" not in flags or "token" in argument or "multiple" in flags):
@@ -124,7 +123,7 @@ def argument_syntax(argument):
     elif argument["type"] == "pure-token":
         text = argument["token"] or '""'
     else:
-        text = shown
+        text = argument["name"]
     if argument["type"] != "pure-token" and "token" in argument:
         text = f"{argument['token'] or chr(34) * 2} {text}"
     if "multiple" in flags:
@@ -218,7 +217,7 @@ class DocsWriter:
             inner = self.arguments(each.get("arguments", []))
             items.append(
                 f"{{.name = {text(each['name'])}, .type = {text(each['type'])}, .token = {text(each.get('token'))}, "
-                f".display = {text(each.get('display'))}, .since = {text(each.get('since'))}, "
+                f".since = {text(each.get('since'))}, "
                 f".deprecated = {text(each.get('deprecated'))}, .key = {each.get('key', -1)}, "
                 f".flags = {self.words(each.get('flags', []))}, .arguments = {inner}, "
                 f".argument_count = {len(each.get('arguments', []))}}}")

@@ -43,6 +43,17 @@ static const struct command_spec *find_subcommand(const struct command_spec *con
     return NULL;
 }
 
+const struct command_spec *command_table_find(struct slice name)
+{
+    const uint8_t *bar = name.size == 0 ? NULL : memchr(name.data, '|', name.size);
+    if (bar == NULL) {
+        return find_top(name);
+    }
+    size_t size = (size_t)(bar - name.data);
+    const struct command_spec *container = find_top(slice_of(name.data, size));
+    return container == NULL ? NULL : find_subcommand(container, slice_of(bar + 1, name.size - size - 1));
+}
+
 const struct command_spec *command_table(size_t *ret_count)
 {
     *ret_count = command_table_count;

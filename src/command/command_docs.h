@@ -10,7 +10,6 @@ struct command_argument {
     const char *name;
     const char *type;       /* "string", "integer", "key", "oneof", … as COMMAND DOCS names them */
     const char *token;      /* the word before it, or the word itself of a pure-token; NULL: none */
-    const char *display;    /* how to show it when not by name; NULL: by name */
     const char *since;      /* NULL: as old as the command */
     const char *deprecated; /* since when; NULL: not */
     int key;                /* index of its key specification, or -1 */

@@ -27,3 +27,6 @@ static inline uint64_t command_table_hash(const uint64_t name[3])
     uint64_t mixed = name[0] ^ (name[1] * 0x9e3779b97f4a7c15ULL) ^ (name[2] * 0xc2b2ae3d27d4eb4fULL);
     return (mixed * command_table_multiplier) >> command_table_shift;
 }
+
+/* The command of a name in the form "get" or "object|encoding", in any case; NULL when there is none. */
+const struct command_spec *command_table_find(struct slice name);
