@@ -261,6 +261,9 @@ static enum resp_reply_result skip_head(struct resp_reader *reader, const struct
 {
     struct head head;
     size_t at = reader->consumed;
+    if (at == size) {
+        return RESP_REPLY_PARTIAL;
+    }
     enum resp_reply_result result = read_head(reader, limits, data + at, size - at, &head);
     if (result != RESP_REPLY_READY) {
         return result;

@@ -47,7 +47,9 @@ static inline void transcript_drop(struct transcript_feed *feed, size_t consumed
 {
     ASSERT(consumed <= feed->region_size);
     feed->region_size -= consumed;
-    memmove(feed->region, feed->region + consumed, feed->region_size);
+    if (consumed > 0) {
+        memmove(feed->region, feed->region + consumed, feed->region_size);
+    }
 }
 
 /* Adds the next piece; false at the end of the bytes. */
