@@ -47,7 +47,7 @@ def run(target, folder, seconds):
     problem = None
     if done.returncode != 0:
         artifact = re.search(r"Test unit written to (\S+)", done.stderr)
-        problem = "\n".join(done.stderr.splitlines()[-60:])
+        problem = "\n".join([line for line in done.stderr.splitlines() if not line.startswith("#")][-60:])
         if artifact:
             problem += f"\nrepeat with: {command[0]} {artifact.group(1)}"
     return int(count.group(1)) if count else 0, coverage[-1] if coverage else "-", problem
