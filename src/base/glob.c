@@ -18,11 +18,11 @@ static bool class_matches(struct slice pattern, size_t *at, uint8_t byte, bool i
             i++;
             found = found || pattern.data[i] == byte;
         } else if (i + 2 < pattern.size && pattern.data[i + 1] == '-') {
-            uint8_t low = fold(pattern.data[i], ignore_case);
-            uint8_t high = fold(pattern.data[i + 2], ignore_case);
-            uint8_t folded = fold(byte, ignore_case);
+            int8_t low = (int8_t)fold(pattern.data[i], ignore_case);
+            int8_t high = (int8_t)fold(pattern.data[i + 2], ignore_case);
+            int8_t folded = (int8_t)fold(byte, ignore_case);
             if (low > high) {
-                uint8_t swap = low;
+                int8_t swap = low;
                 low = high;
                 high = swap;
             }
@@ -56,6 +56,9 @@ static bool element_matches(struct slice pattern, size_t *at, uint8_t byte, bool
 
 bool glob_match(struct slice pattern, struct slice text, bool ignore_case)
 {
+    if (text.size == 0) {
+        return pattern.size == 0 || (pattern.size == 1 && pattern.data[0] == '*');
+    }
     size_t at = 0;
     size_t i = 0;
     size_t star_at = SIZE_MAX; /* in the pattern, after the last star */

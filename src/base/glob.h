@@ -1,4 +1,7 @@
-/* Glob patterns by Redis's rules: `*`, `?`, `[abc]`, `[^a-z]`, and `\` before a character taken as it is. */
+/* Glob patterns by Redis's rules: `*`, `?`, `[abc]`, `[^a-z]`, and `\` before a character taken as it is.
+ *
+ * Where Redis is peculiar this is alike: the empty text matches only the empty pattern and a lone star; a class that
+ * is not closed ends with the pattern; in [a-] the range runs from a to the bracket; ranges compare signed bytes. */
 #pragma once
 
 #include "base/slice.h"

@@ -18,6 +18,8 @@ static void test_literals_and_wildcards(void **state)
     assert_true(matches("", ""));
     assert_false(matches("", "a"));
     assert_true(matches("*", ""));
+    assert_false(matches("**", ""));
+    assert_false(matches("a", ""));
     assert_true(matches("**", "abc"));
     assert_true(matches("a*c", "abbbc"));
     assert_true(matches("a*bc*d", "abcbcxd"));
@@ -40,6 +42,13 @@ static void test_classes(void **state)
     assert_false(matches("[a-c]", "d"));
     assert_true(matches("[\\]]", "]"));
     assert_true(matches("[ab", "b"));
+    assert_true(matches("[^", "b"));
+    assert_false(matches("[", "["));
+    assert_false(matches("[]a]", "a"));
+    assert_true(matches("[a-]", "^"));
+    assert_true(matches("[a-]", "_")); /* up to the bracket, and not closed */
+    assert_true(matches("[\x80-\x05]", "\xf0"));
+    assert_false(matches("[\x01-\xff]", "\x80"));
     assert_true(matches("*[0-9]x", "ab1x"));
 }
 

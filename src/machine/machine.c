@@ -1,0 +1,225 @@
+/* The machine: time, dispatch, and what all kinds of state have in common.
+ *
+ * Its own record in snapshots: 'M' u8 · format version u8 · time_ms i64 · wall_ms i64 · position u64 (little-endian).
+ * It comes first; the records of the keyspace follow. */
+#include "machine/machine.h"
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "base/varint.h"
+#include "machine/dispatch.h"
+
+#include <stdlib.h>
+
+enum { RECORD_MACHINE = 'M', RECORD_VERSION = 1, RECORD_BYTES = 2 + 3 * 8 };
+
+struct machine {
+    struct keyspace *keyspace;
+    int64_t time_ms, wall_ms;         /* applied */
+    uint64_t position;                /* of the last apply */
+    uint8_t header[1 + RECORD_BYTES]; /* of the running snapshot, with its size */
+    bool header_waits;
+    /* What follows is no part of the state. */
+    struct prng prng;
+    struct command_arguments queued;
+    uint64_t hits, misses;
+};
+
+struct machine *machine_create(const struct machine_options *options)
+{
+    struct machine *machine = calloc(1, sizeof(*machine));
+    ASSERT(machine != NULL);
+    machine->keyspace = keyspace_create(options->hash_seed);
+    prng_seed(&machine->prng, options->hash_seed);
+    command_arguments_init(&machine->queued);
+    return machine;
+}
+
+void machine_destroy(struct machine *machine)
+{
+    if (machine != NULL) {
+        keyspace_destroy(machine->keyspace);
+        command_arguments_deinit(&machine->queued);
+        free(machine);
+    }
+}
+
+static struct keyspace_time applied_time(const struct machine *machine)
+{
+    return (struct keyspace_time){
+        .applied_time_ms = machine->time_ms,
+        .applied_wall_ms = machine->wall_ms,
+        .present_time_ms = machine->time_ms,
+        .present_wall_ms = machine->wall_ms,
+    };
+}
+
+/* Takes over the time and position of an entry (invariants 1 and 2). */
+static void advance(struct machine *machine, const struct machine_context *context)
+{
+    ASSERT(context->position > machine->position);
+    ASSERT(context->time_ms >= machine->time_ms && context->wall_ms >= machine->wall_ms);
+    machine->position = context->position;
+    machine->time_ms = context->time_ms;
+    machine->wall_ms = context->wall_ms;
+}
+
+static struct call begin_call(struct machine *machine, const struct command *command, struct resp_writer *reply)
+{
+    size_t start = reply->out == NULL ? 0 : reply->out->size;
+    return (struct call){
+        .keyspace = machine->keyspace,
+        .time = applied_time(machine),
+        .spec = command->spec,
+        .argv = command->argv,
+        .argc = command->argc,
+        .reply = resp_writer_to(reply->out, command->protocol),
+        .reply_start = start,
+        .reply_base = start,
+        .prng = &machine->prng,
+        .queued = &machine->queued,
+    };
+}
+
+void machine_apply(struct machine *machine, const struct machine_context *context, const struct command *command,
+                   struct resp_writer *reply)
+{
+    advance(machine, context);
+    if (reply->out == NULL && (command->spec->flags & COMMAND_READONLY) != 0) {
+        return; /* a read that had to be logged: only its origin needs it */
+    }
+    struct call call = begin_call(machine, command, reply);
+    call.position = context->position;
+    dispatch_find(command->spec)(&call);
+    machine->hits += call.hits;
+    machine->misses += call.misses;
+}
+
+static int64_t later(int64_t a, int64_t b) { return a > b ? a : b; }
+
+bool machine_read(struct machine *machine, const struct machine_context *context, const struct command *command,
+                  struct resp_writer *reply)
+{
+    ASSERT((command->spec->flags & COMMAND_WRITE) == 0);
+    struct call call = begin_call(machine, command, reply);
+    call.time.present_time_ms = later(context->time_ms, machine->time_ms);
+    call.time.present_wall_ms = later(context->wall_ms, machine->wall_ms);
+    dispatch_find(command->spec)(&call);
+    if (call.must_log) {
+        if (reply->out != NULL) {
+            reply->out->size = call.reply_start;
+        }
+        return false;
+    }
+    machine->hits += call.hits;
+    machine->misses += call.misses;
+    return true;
+}
+
+void machine_apply_time(struct machine *machine, const struct machine_context *context)
+{
+    advance(machine, context);
+    struct keyspace_time time = applied_time(machine);
+    (void)keyspace_expire(machine->keyspace, &time, MACHINE_EXPIRE_STEP, context->position);
+}
+
+bool machine_has_due(const struct machine *machine, int64_t time_ms, int64_t wall_ms)
+{
+    int64_t due_time_ms;
+    int64_t due_wall_ms;
+    keyspace_next_due(machine->keyspace, &due_time_ms, &due_wall_ms);
+    return due_time_ms <= time_ms || due_wall_ms <= wall_ms;
+}
+
+void machine_next_due(const struct machine *machine, int64_t *ret_time_ms, int64_t *ret_wall_ms)
+{
+    keyspace_next_due(machine->keyspace, ret_time_ms, ret_wall_ms);
+}
+
+uint64_t machine_key_version(const struct machine *machine, struct slice key)
+{
+    struct keyspace_time time = applied_time(machine);
+    return keyspace_version(machine->keyspace, &time, key);
+}
+
+bool machine_work(struct machine *machine) { return keyspace_work(machine->keyspace); }
+
+void machine_stats(const struct machine *machine, struct machine_stats *ret_stats)
+{
+    *ret_stats = (struct machine_stats){
+        .keys = keyspace_count(machine->keyspace),
+        .keys_with_expiry = keyspace_count_with_expiry(machine->keyspace),
+        .memory_bytes = keyspace_memory_bytes(machine->keyspace),
+        .expired = keyspace_expired(machine->keyspace),
+        .hits = machine->hits,
+        .misses = machine->misses,
+        .time_ms = machine->time_ms,
+        .wall_ms = machine->wall_ms,
+    };
+}
+
+/* ---- snapshots ---- */
+
+void machine_snapshot_begin(struct machine *machine)
+{
+    uint8_t *at = machine->header;
+    *at++ = RECORD_BYTES;
+    *at++ = RECORD_MACHINE;
+    *at++ = RECORD_VERSION;
+    put_u64(at, (uint64_t)machine->time_ms);
+    put_u64(at + 8, (uint64_t)machine->wall_ms);
+    put_u64(at + 16, machine->position);
+    machine->header_waits = true;
+    keyspace_snapshot_begin(machine->keyspace);
+}
+
+bool machine_snapshot_step(struct machine *machine, struct buffer *out, size_t budget_bytes)
+{
+    if (machine->header_waits) {
+        buffer_append(out, machine->header, sizeof(machine->header));
+        machine->header_waits = false;
+    }
+    return keyspace_snapshot_step(machine->keyspace, out, budget_bytes);
+}
+
+void machine_snapshot_end(struct machine *machine)
+{
+    machine->header_waits = false;
+    keyspace_snapshot_end(machine->keyspace);
+}
+
+size_t machine_snapshot_pending_bytes(const struct machine *machine)
+{
+    return keyspace_snapshot_pending_bytes(machine->keyspace);
+}
+
+static enum status load_header(struct machine *machine, struct slice record)
+{
+    if (record.size < 2) {
+        return STATUS_CORRUPT;
+    }
+    if (record.data[1] > RECORD_VERSION) {
+        return STATUS_VERSION;
+    }
+    if (record.data[1] != RECORD_VERSION || record.size != RECORD_BYTES) {
+        return STATUS_CORRUPT;
+    }
+    machine->time_ms = (int64_t)get_u64(record.data + 2);
+    machine->wall_ms = (int64_t)get_u64(record.data + 10);
+    machine->position = get_u64(record.data + 18);
+    return STATUS_OK;
+}
+
+enum status machine_load_record(struct machine *machine, struct slice record)
+{
+    if (record.size > 0 && record.data[0] == RECORD_MACHINE) {
+        return load_header(machine, record);
+    }
+    return keyspace_load_record(machine->keyspace, record);
+}
+
+uint64_t machine_digest(const struct machine *machine)
+{
+    uint64_t parts[] = {keyspace_digest(machine->keyspace), (uint64_t)machine->time_ms, (uint64_t)machine->wall_ms};
+    return hash_bytes(0, parts, sizeof(parts));
+}
