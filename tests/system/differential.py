@@ -1,0 +1,496 @@
+#!/usr/bin/python3
+"""Sends the same random commands to redis-server and to cohort, and compares every reply byte for byte.
+
+    tests/system/differential.py [--count 200000] [--seed N] [--rival redis|cohort] [--keep-going N]
+
+Commands come from commands/*.json (differential_generator.py). Only what may differ is normalised before it is compared:
+times within a tolerance, ids, the order of unordered replies, what is random by its nature (docs/differences.md).
+
+Work goes on in episodes: a few hundred steps on fresh connections and an empty keyspace. When a reply differs, the
+episode is run again; what does not repeat was a matter of timing and is only counted. What repeats is shrunk to the
+fewest steps that still differ, and printed."""
+
+import argparse
+import pathlib
+import socket
+import sys
+import tempfile
+import time
+
+import differential_generator as generator
+import servers
+
+REPLY_SECONDS = 20
+EPISODE_STEPS = 400
+TIME_TOLERANCE_MS = 5000
+TIMES = {  # milliseconds in a unit of the reply
+    b"TTL": 1000, b"EXPIRETIME": 1000, b"PTTL": 1, b"PEXPIRETIME": 1,
+}  # fmt: skip
+UNORDERED = {b"KEYS", b"HKEYS", b"HVALS", b"HGETALL", b"SCAN", b"HSCAN", b"COMMAND", b"CONFIG"}
+
+
+class Closed(Exception):
+    pass
+
+
+# ---- replies: (type, value), aggregates with lists ----
+
+def end_of(data, at):
+    """The position after the reply that starts at `at`, or -1 when it is not all there."""
+    open_values = 1
+    while open_values:
+        line = data.find(b"\r\n", at)
+        if line < 0:
+            return -1
+        kind = data[at]
+        open_values -= 1
+        if kind in b"$=!":
+            size = int(data[at + 1:line])
+            at = line + 2 + (size + 2 if size >= 0 else 0)
+            if at > len(data):
+                return -1
+            continue
+        if kind in b"*~>":
+            open_values += max(0, int(data[at + 1:line]))
+        elif kind in b"%|":
+            open_values += 2 * int(data[at + 1:line]) + (kind == ord("|"))
+        elif kind not in b"+-:_#,(":
+            raise ValueError(f"not a reply: {bytes(data[at:at + 60])!r}")
+        at = line + 2
+    return at
+
+
+def parse(data, at=0):
+    """The reply that starts at `at`, and where it ends."""
+    line = data.index(b"\r\n", at)
+    kind, rest = data[at:at + 1], data[at + 1:line]
+    at = line + 2
+    if kind in b"$=!":
+        size = int(rest)
+        return ((kind, None), at) if size < 0 else ((kind, data[at:at + size]), at + size + 2)
+    if kind in b"*~>%":
+        count = int(rest) * (2 if kind == b"%" else 1)
+        if count < 0:
+            return (kind, None), at
+        items = []
+        for _ in range(count):
+            item, at = parse(data, at)
+            items.append(item)
+        return (kind, items), at
+    return (kind, rest), at
+
+
+# ---- what counts as the same ----
+
+def shape(reply):
+    kind, value = reply
+    return (kind, [shape(item) for item in value]) if isinstance(value, list) else (kind, value is None)
+
+
+def ordered(items):
+    return sorted(items, key=repr)
+
+
+def pairs(items):
+    return [tuple(items[at:at + 2]) for at in range(0, len(items), 2)]
+
+
+def same_times(a, b, unit_ms):
+    if a[0] != b":" or b[0] != b":":
+        return False
+    a, b = int(a[1]), int(b[1])
+    return a == b if min(a, b) < 0 else abs(a - b) * unit_ms <= max(TIME_TOLERANCE_MS, 2 * unit_ms)
+
+
+def same_scan(argv, a, b):
+    """Steps of a scan differ; when both give all in one step, they give the same."""
+    if shape(a)[0] != b"*" or shape(b)[0] != b"*" or len(a[1]) != 2 or len(b[1]) != 2:
+        return False
+    if a[1][0] != (b"$", b"0") or b[1][0] != (b"$", b"0"):
+        return a[1][1][0] == b[1][1][0]
+    found_a, found_b = a[1][1][1], b[1][1][1]
+    if argv[0].upper() == b"HSCAN":
+        found_a, found_b = pairs(found_a), pairs(found_b)
+    return ordered(found_a) == ordered(found_b)
+
+
+def same_random_fields(argv, a, b):
+    """HRANDFIELD: as many, and without repetition when the count is positive."""
+    if shape(a) == shape(b) and (a[0] != b"*" or a[1] == b[1]):
+        return True
+    if a[0] != b"*" or b[0] != b"*" or len(a[1]) != len(b[1]):
+        return False
+    if [shape(item) for item in a[1]] != [shape(item) for item in b[1]]:
+        return False
+    for reply in (a, b):
+        fields = reply[1]
+        if len(argv) > 3 and fields and fields[0][0] == b"$":
+            fields = fields[::2]
+        if not argv[2].startswith(b"-") and len({repr(field) for field in fields}) != len(fields):
+            return False
+    return True
+
+
+def same_hello(a, b):
+    """server, version and id are each server's own."""
+    if a[0] != b[0] or len(a[1]) != len(b[1]):
+        return False
+    own = {(b"$", b"server"), (b"$", b"version"), (b"$", b"id")}
+    return [p for p in pairs(a[1]) if p[0] not in own] == [p for p in pairs(b[1]) if p[0] not in own]
+
+
+def same_exec(queued, a, b):
+    if a[1] is None or b[1] is None or len(a[1]) != len(b[1]) or len(a[1]) != len(queued):
+        return False
+    return all(same(argv, x, y, None) for argv, x, y in zip(queued, a[1], b[1]))
+
+
+def same(argv, a, b, queued):
+    """Whether two parsed replies to argv are the same; queued: the commands of the transaction that EXEC ended."""
+    if a == b:
+        return True
+    name = argv[0].upper() if argv else b""
+    if a[0] == b"-" or b[0] == b"-":
+        return False
+    if name == b"EXEC" and queued is not None and a[0] == b[0] == b"*":
+        return same_exec(queued, a, b)
+    if a[0] != b[0]:
+        return False
+    if name in TIMES:
+        return same_times(a, b, TIMES[name])
+    if name in (b"SCAN", b"HSCAN"):
+        return same_scan(argv, a, b)
+    if name == b"HRANDFIELD":
+        return a[0] != b"*" or same_random_fields(argv, a, b)
+    if name == b"RANDOMKEY":
+        return shape(a) == shape(b)
+    if name == b"HELLO" and isinstance(a[1], list):
+        return same_hello(a, b)
+    if name == b"TIME":
+        return shape(a) == shape(b) and abs(int(a[1][0][1]) - int(b[1][0][1])) <= 2
+    if name == b"CLIENT" and argv[1].upper() == b"ID":
+        return shape(a) == shape(b)
+    if name == b"OBJECT" and argv[1].upper() == b"IDLETIME":
+        return same_times(a, b, 1000)
+    if name in UNORDERED and isinstance(a[1], list) and isinstance(b[1], list):
+        split = pairs if a[0] == b"%" or name in (b"HGETALL", b"CONFIG") else list
+        return ordered(split(a[1])) == ordered(split(b[1]))
+    return False
+
+
+# ---- connections ----
+
+class Connection:
+    """A socket to one server; reads replies as raw bytes."""
+
+    def __init__(self, port):
+        self.port = port
+        self.open()
+
+    def open(self):
+        self.socket = socket.create_connection(("127.0.0.1", self.port), REPLY_SECONDS)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.data = bytearray()
+
+    def send(self, data):
+        try:
+            self.socket.sendall(data)
+        except OSError:
+            pass  # the reads that follow say it
+
+    def fill(self):
+        try:
+            more = self.socket.recv(1 << 20)
+        except socket.timeout:
+            raise Closed(f"no reply within {REPLY_SECONDS} s") from None
+        except OSError as error:
+            raise Closed(f"connection broken: {error}") from None
+        if not more:
+            raise Closed("connection closed")
+        self.data += more
+
+    def replies(self, count):
+        """The next replies, each as bytes. Those that came before the connection closed are in the exception."""
+        found, at = [], 0
+        while len(found) < count:
+            try:
+                end = end_of(self.data, at)
+                if end < 0:
+                    self.fill()
+                    continue
+            except Closed as closed:
+                closed.found = found
+                raise
+            found.append(bytes(self.data[at:end]))
+            at = end
+        del self.data[:at]
+        return found
+
+    def rest(self):
+        """Everything until the server closes, and how it ended."""
+        try:
+            while True:
+                self.fill()
+        except Closed as closed:
+            return bytes(self.data) + f" ({closed})".encode()
+
+    def close(self):
+        self.socket.close()
+
+
+class Difference(Exception):
+    def __init__(self, step, queued, expected, got):
+        super().__init__()
+        self.step, self.queued, self.expected, self.got = step, queued, expected, got
+
+    def signature(self):
+        words = [] if self.step.argv is None else [word.upper() for word in self.step.argv[:1]]
+        return tuple(words), self.expected[:24], self.got[:24]
+
+
+# ---- one episode at both servers ----
+
+class Pair:
+    """The connections of an episode to both servers, side by side."""
+
+    def __init__(self, ports):
+        self.ports = ports
+        self.sides = [[Connection(port) for _ in range(generator.CONNECTIONS)] for port in ports]
+        self.queued = [[] for _ in range(generator.CONNECTIONS)]  # argv of the queued commands of a transaction
+        for side in self.sides:
+            side[0].send(generator.encode([b"FLUSHALL"]) + generator.encode([b"CONFIG", b"SET", b"maxmemory", b"0"]))
+            side[0].replies(2)
+            for connection in side[1::2]:
+                connection.send(generator.encode([b"HELLO", b"3"]))
+                connection.replies(1)
+
+    def close(self):
+        for side in self.sides:
+            for connection in side:
+                connection.close()
+
+    def run(self, batches):
+        for batch in batches:
+            if batch[0].scan:
+                self.run_scan(batch[0])
+            else:
+                self.run_batch(batch)
+            if batch[-1].sleep_ms:
+                time.sleep(batch[-1].sleep_ms / 1000)
+
+    def run_batch(self, batch):
+        ends = [side[batch[0].connection] for side in self.sides]
+        data = b"".join(step.data for step in batch)
+        for end in ends:
+            end.send(data)
+        if batch[-1].closes:
+            self.compare_rest(batch[-1], ends)
+            return
+        count = sum(step.replies for step in batch)
+        found, closed = [], None
+        for end in ends:
+            try:
+                found.append(end.replies(count))
+            except Closed as error:
+                closed = str(error)
+                found.append(error.found)
+        answering = [step for step in batch for _ in range(step.replies)]
+        for step, expected, got in zip(answering, *found):
+            self.compare(step, expected, got)
+        if closed is not None:
+            texts = [side[-1] if len(side) == count else closed.encode() for side in found]
+            raise Difference(answering[min(map(len, found))], [], *texts)
+
+    def compare(self, step, expected, got):
+        queued = self.queued[step.connection]
+        if expected == b"+QUEUED\r\n":
+            queued.append(step.argv)
+        ended = None
+        if step.argv and len(step.argv) == 1 and step.argv[0].upper() in (b"EXEC", b"DISCARD", b"RESET"):
+            self.queued[step.connection], ended = [], queued
+        if expected != got and not same(step.argv, parse(expected)[0], parse(got)[0], ended):
+            raise Difference(step, ended or [], expected, got)
+
+    def compare_rest(self, step, ends):
+        expected, got = (end.rest() for end in ends)
+        self.queued[step.connection] = []
+        for end in ends:
+            end.close()
+            end.open()
+        if expected != got:
+            raise Difference(step, [], expected, got)
+
+    def run_scan(self, step):
+        """Both servers' whole scans give the same; each element at least once."""
+        found = []
+        at = 1 if step.argv[0] == b"SCAN" else 2
+        for side in self.sides:
+            connection = side[step.connection]
+            argv, elements = list(step.argv), []
+            for _ in range(100000):
+                connection.send(generator.encode(argv))
+                raw = connection.replies(1)[0]
+                reply = parse(raw)[0]
+                if reply[0] != b"*":
+                    elements = raw
+                    break
+                items = reply[1][1][1]
+                elements += pairs(items) if at == 2 else items
+                argv[at] = reply[1][0][1]
+                if argv[at] == b"0":
+                    break
+            found.append(elements if isinstance(elements, bytes) else sorted(set(map(repr, elements))))
+        if found[0] != found[1]:
+            raise Difference(step, [], *(str(elements).encode() for elements in found))
+
+
+def run(ports, batches):
+    """The first difference, or None."""
+    pair = Pair(ports)
+    try:
+        pair.run(batches)
+    except Difference as difference:
+        return difference
+    finally:
+        pair.close()
+    return None
+
+
+def batches_of(steps, single):
+    """Steps that one connection sends in one write. `single`: each for itself."""
+    batches = []
+    for step in steps:
+        last = batches[-1] if batches else None
+        joins = last and not single and last[-1].connection == step.connection and len(last) < 40
+        if joins and not last[-1].alone and not step.alone:
+            last.append(step)
+        else:
+            batches.append([step])
+    return batches
+
+
+# ---- shrinking ----
+
+def shrink(ports, steps, single, budget_seconds=60):
+    """The fewest steps that still differ (Zeller's ddmin), as far as the time goes."""
+    deadline = time.monotonic() + budget_seconds
+    chunk = max(1, len(steps) // 2)
+    while time.monotonic() < deadline:
+        at, changed = 0, False
+        while at < len(steps) and time.monotonic() < deadline:
+            fewer = steps[:at] + steps[at + chunk:]
+            if fewer and run(ports, batches_of(fewer, single)) is not None:
+                steps, changed = fewer, True
+            else:
+                at += chunk
+        if chunk > 1:
+            chunk = (chunk + 1) // 2
+        elif not changed:
+            break
+    return steps
+
+
+def examine(ports, steps, difference):
+    """The smallest reproducer of a difference: (steps, difference, single), or None when it does not repeat."""
+    for single in (True, False):
+        if all(run(ports, batches_of(steps, single)) is not None for _ in range(2)):
+            steps = shrink(ports, steps, single)
+            for _ in range(3):
+                again = run(ports, batches_of(steps, single))
+                if again is not None:
+                    return steps, again, single
+            return steps, difference, single
+    return None
+
+
+def report(steps, difference, single, out):
+    print(f"\n--- a difference ({len(steps)} steps{'' if single else ', pipelined'})", file=out)
+    for step in steps:
+        print("   ", step.shown(), file=out)
+    print("    at:      ", difference.step.shown(), file=out)
+    for argv in difference.queued:
+        print("    queued:  ", " ".join(generator.shown(word) for word in argv), file=out)
+    print("    expected:", difference.expected[:400], file=out)
+    print("    got:     ", difference.got[:400], file=out, flush=True)
+
+
+class Result:
+    def __init__(self):
+        self.commands = 0
+        self.differences = []  # (steps, difference, single)
+        self.unrepeated = []  # differences that a second run did not show
+
+
+def compare(ports, count, seed, keep_going=1, out=sys.stdout, progress=False):
+    """Runs `count` commands; stops after `keep_going` different differences."""
+    random_steps = generator.Generator(seed)
+    result, seen = Result(), set()
+    while result.commands < count and len(result.differences) < keep_going:
+        random_steps.in_multi = [False] * generator.CONNECTIONS
+        steps = []
+        while len(steps) < EPISODE_STEPS:
+            steps += random_steps.next()
+        result.commands += len(steps)
+        difference = run(ports, batches_of(steps, single=False))
+        if progress and sys.stderr.isatty():
+            print(f"\r{result.commands} commands, {len(result.differences)} differences ", end="", file=sys.stderr)
+        if difference is None or difference.signature() in seen:
+            continue
+        seen.add(difference.signature())
+        found = examine(ports, steps, difference)
+        if found is None:
+            result.unrepeated.append(difference)
+            continue
+        if found[1].signature() in seen and found[1].signature() != difference.signature():
+            continue
+        seen.add(found[1].signature())
+        result.differences.append(found)
+        report(*found, out)
+    return result
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=200_000, help="how many commands")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="the same seed gives the same commands")
+    parser.add_argument("--rival", choices=("cohort", "redis"), default="cohort", help="redis: check the tester itself")
+    parser.add_argument("--keep-going", type=int, default=1, metavar="N", help="stop after N differences")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        both = [servers.Server("redis", pathlib.Path(folder) / "redis", REDIS_OPTIONS)]
+        both.append(servers.Server(options.rival, pathlib.Path(folder) / "rival",
+                                   REDIS_OPTIONS if options.rival == "redis" else COHORT_OPTIONS))
+        try:
+            for server in both:
+                server.start()
+            prepare(both)
+            began = time.monotonic()
+            result = compare([server.port for server in both], options.count, options.seed, options.keep_going,
+                             progress=True)
+        finally:
+            for server in both:
+                if server.alive():
+                    server.kill()
+    seconds = time.monotonic() - began
+    print(f"\nseed {options.seed}: {result.commands} commands in {seconds:.0f} s, {len(result.differences)} differences, "
+          f"{len(result.unrepeated)} that did not repeat")
+    for difference in result.unrepeated:
+        print("   ", difference.step.shown(), difference.expected[:80], difference.got[:80])
+    return 1 if result.differences else 0
+
+
+# One database as ours; nothing in the slow log.
+REDIS_OPTIONS = ["--databases", "1"]
+COHORT_OPTIONS = []
+
+
+def prepare(both):
+    for server in both:
+        connection = Connection(server.port)
+        connection.send(generator.encode([b"CONFIG", b"SET", b"slowlog-log-slower-than", b"-1"]))
+        connection.replies(1)
+        connection.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
