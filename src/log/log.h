@@ -12,6 +12,9 @@
  * 5. A segment is removed (or used again) when every group has trimmed all its entries in it, and no group's hard state
  *    lives only there.
  *
+ * What recovery cannot know: when the very last block is damaged, and no later one says that it was synced, it looks
+ * like a torn tail. So an idle log writes a mark 100 ms after its last sync, and when it is closed, which says so.
+ *
  * Files in the folder: 0000000000000001.log … (the number is the segment's), preallocated; see log_format.h for the
  * bytes.
  */
@@ -23,9 +26,10 @@
 struct log;
 
 struct log_options {
-    const char *directory;  /* exists */
-    uint64_t segment_bytes; /* size of a new segment; 0: 16 MiB. At least 64 KiB. A larger record gets a segment of its
-                               own size. */
+    const char *directory; /* exists */
+    /* Size of the largest segments, 64 KiB to 1 GiB; 0: 16 MiB. The first one has 1 MiB (or this, when smaller), and
+     * each next one twice the size, so that little data takes little disk. A larger record makes its segment larger. */
+    uint64_t segment_bytes;
 };
 
 struct log_events {
@@ -57,7 +61,8 @@ enum { LOG_MAXIMUM_ENTRY_BYTES = 1 << 30, LOG_MAXIMUM_GROUPS = 4096 };
  * offset, and what a person can do. */
 MUST_USE enum status log_open(struct env *env, const struct log_options *options, const struct log_events *events,
                               void *owner, struct log **ret_log, char *ret_message, size_t message_capacity);
-/* Waits for background work where needed; unsynced records may be lost. */
+/* Unsynced records may be lost. No event follows; memory and files are given back when background work has ended, which
+ * needs turns of the env. Not from inside an event. */
 void log_close(struct log *log);
 
 /* ---- appending: copies into memory; log_flush writes ---- */
@@ -68,20 +73,25 @@ uint64_t log_append(struct log *log, uint32_t group, const struct log_entry *ent
                     int count);
 uint64_t log_append_hard_state(struct log *log, uint32_t group, const struct log_hard_state *state);
 /* Entries up to and with (index, term) are in a durable snapshot and no longer needed; index may lie beyond `last` (a
- * snapshot from the leader): the group then continues after it. */
+ * snapshot from the leader): the group then continues after it. An entry at index with another term conflicts with the
+ * snapshot: then all entries go, also those after it. Nothing happens when index is trimmed already. */
 uint64_t log_append_trim(struct log *log, uint32_t group, uint64_t index, uint64_t term);
 
 enum log_sync { LOG_SYNC_INLINE, LOG_SYNC_BACKGROUND };
 
 /* Writes what was appended and makes it durable: inline (durable is called before it returns; fastest when nothing else
  * waits) or in the background (further appends gather meanwhile; a flush during a running one is remembered and started
- * when that ends). Without anything new it does nothing. */
+ * when that ends). Without anything new it does nothing. Inline becomes background when a background flush runs, or
+ * when the file of the next segment is not made yet. From inside `durable` it is remembered and done after the event.
+ */
 void log_flush(struct log *log, enum log_sync sync);
 /* True while a background write or sync runs. */
 bool log_syncing(const struct log *log);
 uint64_t log_durable_ticket(const struct log *log);
 
 /* ---- looking ---- */
+
+/* All of these show what was appended, durable or not. */
 
 /* Hard state as last appended; zeroes when never. */
 struct log_hard_state log_hard_state(const struct log *log, uint32_t group);
@@ -102,6 +112,9 @@ struct log_stats {
     uint64_t segments, bytes_on_disk; /* preallocated size of all segments */
     uint64_t live_bytes;              /* records not yet trimmed */
     uint64_t writes, syncs, bytes_written;
-    int64_t last_sync_ns, maximum_sync_ns; /* how long fdatasync took */
+    int64_t last_sync_ns, maximum_sync_ns; /* how long write and fdatasync took (and the way to a thread and back) */
+    uint64_t cut_bytes;                    /* torn tail that recovery cut off */
+    enum status prepare_status;            /* not OK: the next segment could not be made ahead of time (a full disk);
+                                              the log fails when it is needed and still cannot be made */
 };
 void log_stats(const struct log *log, struct log_stats *ret_stats);

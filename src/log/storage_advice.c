@@ -1,0 +1,21 @@
+#include "log/storage_advice.h"
+
+const char *storage_advice(enum status status)
+{
+    switch (status) {
+    case STATUS_IO: return "the disk failed; look at the kernel's messages (dmesg) and replace it";
+    case STATUS_NOSPACE: return "free some space on this disk, then start again";
+    case STATUS_READONLY:
+        return "the file system is read-only; look at the kernel's messages (dmesg) for the reason, then mount it "
+               "writable";
+    case STATUS_DENIED:
+        return "give the user that runs cohort read and write permission for the data folder and its files";
+    case STATUS_NOTFOUND: return "the folder is not there; make it or correct the path";
+    case STATUS_VERSION: return "a newer cohort wrote it; start that version or a later one";
+    case STATUS_CORRUPT:
+        return "nothing was changed; if other nodes have the data, move this data folder away and let the node join as "
+               "a "
+               "new one, else restore the folder from a backup";
+    default: return "see the documentation of the data folder";
+    }
+}
