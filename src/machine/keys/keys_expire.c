@@ -114,8 +114,8 @@ void keys_persist(struct call *call)
     resp_integer(&call->reply, had);
 }
 
-/* Rounded as Redis does, wrapping where it wraps. */
-static int64_t to_seconds(int64_t ms) { return (int64_t)((uint64_t)ms + 500) / 1000; }
+/* Rounded as Redis does; unsigned, so that the largest does not wrap. */
+static int64_t to_seconds(int64_t ms) { return (int64_t)(((uint64_t)ms + 500) / 1000); }
 
 /* The entry's expiry; false after the reply -2 (no key) or -1 (no expiry). */
 static bool find_expiry(struct call *call, struct expire_time *ret_time)
