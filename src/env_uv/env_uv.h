@@ -47,3 +47,5 @@ void env_uv_unwatch(struct env_uv_watch *watch);
 
 /* Changes the level while running (CONFIG SET loglevel). */
 void env_uv_set_log_level(struct env *env, enum env_log_level level);
+/* One JSON object per line from now on, or text. */
+void env_uv_set_log_json(struct env *env, bool json);

@@ -301,3 +301,5 @@ void env_uv_stop(struct env *env)
 }
 
 void env_uv_set_log_level(struct env *env, enum env_log_level level) { env_uv_of(env)->log_level = level; }
+
+void env_uv_set_log_json(struct env *env, bool json) { env_uv_of(env)->log_json = json; }

@@ -1,15 +1,18 @@
 /* One group at one node: requests in, batches to the log, entries to the machine, replies out.
  *
  * The life of a write: shard_submit copies the encoded command into the open batch → shard_turn seals the batch as one
- * log entry and flushes the log → durable → commit → apply in order → the reply goes to the origin's sink.
+ * log entry and flushes the log → durable → commit → apply in order → the reply goes to the origin through the sink.
  *
  * Invariants
  * 1. Nothing is applied, and no reply given, before its entry is committed (here: durable; with more voters: on a
  *    majority).
  * 2. Requests take effect in the order of shard_submit. A read submitted between writes is evaluated at its place, from
  *    the applied state, and leaves nothing in the log.
- * 3. Times in entries never go back; time comes from the env once per turn.
- * 4. Memory is bounded: shard_submit refuses (STATUS_FULL) past SHARD_PENDING_BYTES of unapplied requests.
+ * 3. Times in entries never go back (cluster time: it never runs fast, and a restart resumes where the log ends).
+ * 4. Memory is bounded: shard_submit refuses (STATUS_FULL) past SHARD_PENDING_BYTES of requests not applied yet.
+ * 5. After the log has failed nothing is accepted any more, and what waits stays unanswered: its outcome is unknown.
+ *
+ * The bytes of an entry's payload are in shard_entry.h.
  */
 #pragma once
 
@@ -20,19 +23,77 @@
 
 struct shard;
 
-/* Where replies go. */
+/* Where replies go. `origin` and `tag` are as given to shard_submit. */
 struct shard_sink {
     /* A writer for the reply of this request, or NULL when nobody waits for it any more. */
     struct resp_writer *(*begin)(void *owner, void *origin, uint64_t tag);
-    void (*end)(void *owner, void *origin, uint64_t tag);
-    /* The log failed: the node must stop. */
+    void (*end)(void *owner, void *origin, uint64_t tag, const struct command *command);
+    /* The log failed (invariant 5): the node must stop. `what` says what a person can do. */
     void (*failed)(void *owner, enum status status, const char *what);
 };
 
 struct shard_options {
-    uint32_t group;
-    const char *directory;
-    uint64_t snapshot_log_bytes; /* a snapshot is begun when this much was logged since the last */
+    const char *directory;       /* of log and snapshots; exists */
+    uint64_t log_segment_bytes;  /* as log_options.segment_bytes */
+    uint64_t snapshot_log_bytes; /* a snapshot begins when this much, and as much as the last snapshot had, was logged
+                                  * since; 0: SHARD_SNAPSHOT_LOG_BYTES */
 };
 
-enum { SHARD_PENDING_BYTES = 256 << 20, SHARD_BATCH_COMMANDS = 60000 };
+enum {
+    SHARD_PENDING_BYTES = 1 << 30,
+    SHARD_BATCH_COMMANDS = 60000,
+    SHARD_SNAPSHOT_LOG_BYTES = 64 << 20,
+    SHARD_SNAPSHOT_STEP_BYTES = 128 << 10, /* of snapshot made in one turn */
+    SHARD_EXPIRE_PAUSE_MS = 100,           /* between time entries, unless more is due than one removes */
+    SHARD_TIME_ENTRY_MS = 1000,            /* an idle shard with keys that expire logs the time this often */
+};
+
+/* Loads the newest snapshot, replays the log after it, and is ready. On failure ret_message says which file, and the
+ * way out. */
+MUST_USE enum status shard_open(struct env *env, const struct shard_options *options, const struct shard_sink *sink,
+                                void *owner, struct shard **ret_shard, char *ret_message, size_t message_capacity);
+void shard_close(struct shard *shard);
+
+/* Takes a command for the next batch: a write, or a read that must keep its place among them. The arguments are copied.
+ * OK: the sink will hear of it (unless the log fails). FULL, TOO_LARGE, CLOSED: it was definitely not executed. */
+MUST_USE enum status shard_submit(struct shard *shard, const struct command *command, void *origin, uint64_t tag);
+
+/* Executes a read-only command now, from the applied state. False when it must go through shard_submit_logged. */
+bool shard_read(struct shard *shard, const struct command *command, struct resp_writer *reply);
+/* As shard_submit, for a read that met a key about to expire: it is evaluated in apply, from the log. */
+MUST_USE enum status shard_submit_logged(struct shard *shard, const struct command *command, void *origin,
+                                         uint64_t tag);
+
+/* The version of a key in the applied state (see machine_key_version). */
+uint64_t shard_key_version(const struct shard *shard, struct slice key);
+
+/* Once per turn, after requests were submitted: seals and flushes what gathered, and goes on with snapshot and
+ * housekeeping. True when there is more to do without waiting for an event. */
+bool shard_turn(struct shard *shard);
+
+/* True when nothing waits: no open batch, nothing on the way to the disk. */
+bool shard_idle(const struct shard *shard);
+
+/* Begins a snapshot now; BUSY when one is being made. The outcome is in shard_stats. */
+MUST_USE enum status shard_snapshot(struct shard *shard);
+
+struct shard_stats {
+    struct machine_stats machine;
+    struct log_stats log;
+    uint64_t applied_index, committed_index, last_index;
+    uint64_t entries, commands; /* applied since the process started */
+    uint64_t pending_bytes;
+    bool snapshot_running;
+    uint64_t snapshots;      /* finished since the process started */
+    uint64_t snapshot_index; /* of the newest */
+    uint64_t snapshot_bytes;
+    int64_t snapshot_wall_ms; /* when it finished; 0: never in this process */
+    int64_t snapshot_duration_ms;
+    enum status snapshot_status; /* of the last attempt */
+    uint64_t replayed_entries;   /* at start */
+    int64_t open_ms;             /* how long opening took */
+};
+void shard_stats(const struct shard *shard, struct shard_stats *ret_stats);
+
+/* Of the whole state; see machine_digest. */
+uint64_t shard_digest(const struct shard *shard);

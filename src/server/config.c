@@ -1,0 +1,320 @@
+#include "server/config.h"
+
+#include "base/assert.h"
+#include "base/glob.h"
+#include "base/number.h"
+#include "base/units.h"
+#include "env/env.h"
+
+#include <ini.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum setting_kind { SETTING_INTEGER, SETTING_SIZE, SETTING_CHOICE, SETTING_STRING, SETTING_FIXED };
+
+struct setting {
+    const char *name;
+    enum setting_kind kind;
+    bool immutable;
+    size_t offset;
+    int64_t minimum, maximum, standard;
+    const char *const *choices; /* NULL-terminated; the value is the place in it */
+    const char *text;           /* of a fixed setting, or the standard of a string */
+};
+
+static const char *const yes_no[] = {"no", "yes", NULL};
+static const char *const debug_choices[] = {"no", "yes", "local", NULL};
+static const char *const level_choices[] = {"debug", "notice", "warning", "error", NULL};
+static const char *const format_choices[] = {"text", "json", NULL};
+
+#define AT(member) offsetof(struct config, member)
+#define MEGABYTE (INT64_C(1) << 20)
+
+/* In order of name. */
+static const struct setting settings[] = {
+    {"appendfsync", SETTING_FIXED, .text = "always"},
+    {"appendonly", SETTING_FIXED, .text = "yes"},
+    {"client-output-buffer-limit", SETTING_SIZE, false, AT(client_output_buffer_bytes), MEGABYTE, INT64_C(1) << 40,
+     1024 * MEGABYTE},
+    {"client-query-buffer-limit", SETTING_SIZE, false, AT(client_query_buffer_bytes), MEGABYTE, INT64_C(1) << 40,
+     1024 * MEGABYTE},
+    {"command-timeout", SETTING_INTEGER, false, AT(command_timeout_ms), 100, 3600000, 10000},
+    {"databases", SETTING_FIXED, .text = "1"},
+    {"enable-debug-command", SETTING_CHOICE, true, AT(debug_command), 0, 2, CONFIG_DEBUG_NO, debug_choices},
+    {"hash-max-listpack-entries", SETTING_FIXED, .text = "128"},
+    {"hash-max-listpack-value", SETTING_FIXED, .text = "64"},
+    {"log-format", SETTING_CHOICE, true, AT(log_format), 0, 1, 0, format_choices},
+    {"log-segment-size", SETTING_SIZE, true, AT(log_segment_bytes), 65536, 1024 * MEGABYTE, 16 * MEGABYTE},
+    {"loglevel", SETTING_CHOICE, false, AT(log_level), 0, 3, ENV_LOG_INFO, level_choices},
+    {"maxclients", SETTING_INTEGER, false, AT(maxclients), 1, 1000000, 10000},
+    {"maxmemory", SETTING_SIZE, false, AT(maxmemory_bytes), 0, INT64_MAX, 0},
+    {"maxmemory-clients", SETTING_SIZE, false, AT(maxmemory_clients_bytes), 16 * MEGABYTE, INT64_C(1) << 44,
+     2048 * MEGABYTE},
+    {"maxmemory-policy", SETTING_FIXED, .text = "noeviction"},
+    {"metrics", SETTING_STRING, true, AT(metrics), .text = ""},
+    {"proto-max-bulk-len", SETTING_SIZE, false, AT(proto_max_bulk_bytes), 1024, 512 * MEGABYTE, 512 * MEGABYTE},
+    {"protected-mode", SETTING_CHOICE, false, AT(protected_mode), 0, 1, 1, yes_no},
+    {"requirepass", SETTING_STRING, false, AT(requirepass), .text = ""},
+    {"save", SETTING_FIXED, .text = ""},
+    {"shutdown-timeout", SETTING_INTEGER, false, AT(shutdown_timeout_s), 0, 3600, 10},
+    {"slowlog-log-slower-than", SETTING_INTEGER, false, AT(slowlog_log_slower_than_us), -1, INT64_MAX, 10000},
+    {"slowlog-max-len", SETTING_INTEGER, false, AT(slowlog_max_len), 0, 100000, 128},
+    {"snapshot-log-size", SETTING_SIZE, true, AT(snapshot_log_bytes), MEGABYTE, INT64_C(1) << 40, 64 * MEGABYTE},
+    {"timeout", SETTING_INTEGER, false, AT(timeout_s), 0, INT32_MAX, 0},
+};
+
+enum { SETTING_COUNT = sizeof(settings) / sizeof(settings[0]), VALUE_BYTES = 512 };
+
+static int64_t *number_at(const struct config *config, const struct setting *setting)
+{
+    return (int64_t *)((char *)(uintptr_t)config + setting->offset);
+}
+
+static char **string_at(const struct config *config, const struct setting *setting)
+{
+    return (char **)((char *)(uintptr_t)config + setting->offset);
+}
+
+void config_init(struct config *config)
+{
+    *config = (struct config){0};
+    config->path = strdup("");
+    ASSERT(config->path != NULL);
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        const struct setting *setting = &settings[i];
+        if (setting->kind == SETTING_STRING) {
+            *string_at(config, setting) = strdup(setting->text);
+            ASSERT(*string_at(config, setting) != NULL);
+        } else if (setting->kind != SETTING_FIXED) {
+            *number_at(config, setting) = setting->standard;
+        }
+    }
+}
+
+void config_deinit(struct config *config)
+{
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        if (settings[i].kind == SETTING_STRING) {
+            free(*string_at(config, &settings[i]));
+        }
+    }
+    free(config->path);
+    *config = (struct config){0};
+}
+
+void config_copy(struct config *config, const struct config *from)
+{
+    *config = *from;
+    config->path = strdup(from->path);
+    ASSERT(config->path != NULL);
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        if (settings[i].kind == SETTING_STRING) {
+            *string_at(config, &settings[i]) = strdup(*string_at(from, &settings[i]));
+            ASSERT(*string_at(config, &settings[i]) != NULL);
+        }
+    }
+}
+
+static const struct setting *setting_find(struct slice name)
+{
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        if (slice_is_word(name, settings[i].name)) {
+            return &settings[i];
+        }
+    }
+    return NULL;
+}
+
+static enum config_result set_number(const struct config *config, const struct setting *setting, bool parsed,
+                                     int64_t value, char ret_message[static CONFIG_MESSAGE_BYTES])
+{
+    if (!parsed) {
+        (void)snprintf(ret_message, CONFIG_MESSAGE_BYTES, "argument must be a %s",
+                       setting->kind == SETTING_SIZE ? "memory value" : "number");
+        return CONFIG_INVALID;
+    }
+    if (value < setting->minimum || value > setting->maximum) {
+        (void)snprintf(ret_message, CONFIG_MESSAGE_BYTES, "argument must be between %lld and %lld inclusive",
+                       (long long)setting->minimum, (long long)setting->maximum);
+        return CONFIG_INVALID;
+    }
+    *number_at(config, setting) = value;
+    return CONFIG_SET;
+}
+
+static enum config_result set_choice(const struct config *config, const struct setting *setting, struct slice value,
+                                     char ret_message[static CONFIG_MESSAGE_BYTES])
+{
+    size_t size = (size_t)snprintf(ret_message, CONFIG_MESSAGE_BYTES, "argument(s) must be one of the following: ");
+    for (int64_t i = 0; setting->choices[i] != NULL; i++) {
+        if (slice_is_word(value, setting->choices[i])) {
+            *number_at(config, setting) = i;
+            return CONFIG_SET;
+        }
+        size += (size_t)snprintf(ret_message + size, CONFIG_MESSAGE_BYTES - size, "%s%s", i == 0 ? "" : ", ",
+                                 setting->choices[i]);
+    }
+    return CONFIG_INVALID;
+}
+
+enum config_result config_set(struct config *config, struct slice name, struct slice value, bool running,
+                              char ret_message[static CONFIG_MESSAGE_BYTES])
+{
+    const struct setting *setting = setting_find(name);
+    if (setting == NULL) {
+        return CONFIG_UNKNOWN;
+    }
+    if (setting->kind == SETTING_FIXED || (running && setting->immutable)) {
+        return CONFIG_IMMUTABLE;
+    }
+    int64_t number = 0;
+    bool parsed = false;
+    switch (setting->kind) {
+    case SETTING_INTEGER:
+        parsed = number_parse_int64(value, &number);
+        return set_number(config, setting, parsed, number, ret_message);
+    case SETTING_SIZE:
+        parsed = units_parse_size(value, &number);
+        return set_number(config, setting, parsed, number, ret_message);
+    case SETTING_CHOICE: return set_choice(config, setting, value, ret_message);
+    case SETTING_STRING:
+    case SETTING_FIXED: break;
+    }
+    if (value.size >= VALUE_BYTES || memchr(value.data, '\0', value.size) != NULL) {
+        (void)snprintf(ret_message, CONFIG_MESSAGE_BYTES, "argument must be text of at most %d bytes", VALUE_BYTES - 1);
+        return CONFIG_INVALID;
+    }
+    char *copy = strndup((const char *)value.data, value.size);
+    ASSERT(copy != NULL);
+    free(*string_at(config, setting));
+    *string_at(config, setting) = copy;
+    return CONFIG_SET;
+}
+
+static const char *value_text(const struct config *config, const struct setting *setting, char text[static VALUE_BYTES])
+{
+    switch (setting->kind) {
+    case SETTING_FIXED: return setting->text;
+    case SETTING_STRING: return *string_at(config, setting);
+    case SETTING_CHOICE: return setting->choices[*number_at(config, setting)];
+    case SETTING_INTEGER:
+    case SETTING_SIZE: break;
+    }
+    (void)snprintf(text, VALUE_BYTES, "%lld", (long long)*number_at(config, setting));
+    return text;
+}
+
+void config_each(const struct config *config, const struct slice *patterns, size_t pattern_count,
+                 void (*each)(void *owner, const char *name, const char *value), void *owner)
+{
+    char text[VALUE_BYTES];
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        for (size_t p = 0; p < pattern_count; p++) {
+            if (glob_match(patterns[p], slice_from_string(settings[i].name), true)) {
+                each(owner, settings[i].name, value_text(config, &settings[i], text));
+                break;
+            }
+        }
+    }
+}
+
+/* ---- the file, read by inih ---- */
+
+struct file_reading {
+    struct config *config;
+    char *message;
+};
+
+static int take_line(void *user, const char *section, const char *name, const char *value)
+{
+    struct file_reading *reading = user;
+    char why[CONFIG_MESSAGE_BYTES] = "";
+    if (section[0] != '\0') {
+        (void)snprintf(reading->message, CONFIG_MESSAGE_BYTES, "[%.40s]: sections are not used here; remove that line",
+                       section);
+        return 0;
+    }
+    switch (config_set(reading->config, slice_from_string(name), slice_from_string(value), false, why)) {
+    case CONFIG_SET: return 1;
+    case CONFIG_UNKNOWN:
+        (void)snprintf(reading->message, CONFIG_MESSAGE_BYTES,
+                       "'%.40s' is not a setting; `cohort serve --help` lists them", name);
+        return 0;
+    case CONFIG_IMMUTABLE:
+        (void)snprintf(reading->message, CONFIG_MESSAGE_BYTES, "'%.40s' is fixed and cannot be set; remove that line",
+                       name);
+        return 0;
+    case CONFIG_INVALID: break;
+    }
+    (void)snprintf(reading->message, CONFIG_MESSAGE_BYTES, "'%.40s': %.180s", name, why);
+    return 0;
+}
+
+enum status config_parse(struct config *config, struct slice text, const char *path,
+                         char ret_message[static CONFIG_MESSAGE_BYTES])
+{
+    if (text.size != 0 && memchr(text.data, '\0', text.size) != NULL) {
+        (void)snprintf(ret_message, CONFIG_MESSAGE_BYTES, "%.100s is not a text file", path);
+        return STATUS_INVALID;
+    }
+    char *copy = strndup(text.size == 0 ? "" : (const char *)text.data, text.size);
+    ASSERT(copy != NULL);
+    char why[CONFIG_MESSAGE_BYTES] = "not a `name = value` line";
+    struct file_reading reading = {config, why};
+    int line = ini_parse_string(copy, take_line, &reading);
+    free(copy);
+    if (line != 0) {
+        (void)snprintf(ret_message, CONFIG_MESSAGE_BYTES, "%.60s, line %d: %.180s", path, line, why);
+        return STATUS_INVALID;
+    }
+    char *kept = strdup(path);
+    ASSERT(kept != NULL);
+    free(config->path);
+    config->path = kept;
+    return STATUS_OK;
+}
+
+static struct slice take_word(struct slice line)
+{
+    size_t start = 0;
+    while (start < line.size && (line.data[start] == ' ' || line.data[start] == '\t')) {
+        start++;
+    }
+    size_t end = start;
+    while (end < line.size && line.data[end] != ' ' && line.data[end] != '\t' && line.data[end] != '=' &&
+           line.data[end] != ':') {
+        end++;
+    }
+    return slice_of(line.data + start, end - start);
+}
+
+void config_rewrite(const struct config *config, struct slice text, struct buffer *out)
+{
+    struct config standard;
+    config_init(&standard);
+    bool written[SETTING_COUNT] = {false};
+    char value[VALUE_BYTES];
+    while (text.size != 0) {
+        const uint8_t *end = memchr(text.data, '\n', text.size);
+        size_t size = end == NULL ? text.size : (size_t)(end - text.data);
+        struct slice line = slice_of(text.data, size);
+        const struct setting *setting = setting_find(take_word(line));
+        if (setting == NULL) {
+            buffer_append_slice(out, line);
+            buffer_append_byte(out, '\n');
+        } else if (!written[setting - settings]) {
+            written[setting - settings] = true;
+            buffer_append_format(out, "%s = %s\n", setting->name, value_text(config, setting, value));
+        }
+        size += end == NULL ? 0 : 1;
+        text = slice_of(text.data + size, text.size - size);
+    }
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        char other[VALUE_BYTES];
+        if (settings[i].kind != SETTING_FIXED && !written[i] &&
+            strcmp(value_text(config, &settings[i], value), value_text(&standard, &settings[i], other)) != 0) {
+            buffer_append_format(out, "%s = %s\n", settings[i].name, value_text(config, &settings[i], value));
+        }
+    }
+    config_deinit(&standard);
+}

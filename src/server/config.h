@@ -1,0 +1,64 @@
+/* The node's settings: one table says name, kind, limits, default and whether it can change while running. They come
+ * from a file (`name = value` lines), then from the command line, then from CONFIG SET.
+ *
+ * Sizes take 64, 64b, 64kb, 64mb, 64gb (powers of 1024; k m g: powers of 1000, as Redis). */
+#pragma once
+
+#include "base/buffer.h"
+#include "base/slice.h"
+#include "base/status.h"
+
+enum config_choice_debug { CONFIG_DEBUG_NO, CONFIG_DEBUG_YES, CONFIG_DEBUG_LOCAL };
+
+struct config {
+    int64_t maxmemory_bytes; /* 0: no limit */
+    int64_t maxclients;
+    int64_t timeout_s; /* idle clients are closed after this; 0: never */
+    int64_t proto_max_bulk_bytes;
+    int64_t client_query_buffer_bytes;
+    int64_t client_output_buffer_bytes; /* a client with more unread replies than this is closed */
+    int64_t maxmemory_clients_bytes;    /* all clients' buffers together; above it the largest is closed */
+    int64_t command_timeout_ms;
+    int64_t shutdown_timeout_s;
+    int64_t slowlog_log_slower_than_us; /* negative: off */
+    int64_t slowlog_max_len;
+    int64_t snapshot_log_bytes;
+    int64_t log_segment_bytes;
+    int64_t protected_mode;
+    int64_t debug_command; /* enum config_choice_debug */
+    int64_t log_level;     /* enum env_log_level */
+    int64_t log_format;    /* 0 text, 1 json */
+    char *requirepass;     /* never NULL */
+    char *metrics;         /* HOST:PORT or "" */
+    char *path;            /* of the file that was read, "" when none */
+};
+
+void config_init(struct config *config);
+void config_deinit(struct config *config);
+/* Makes *config (not initialised) an independent copy. */
+void config_copy(struct config *config, const struct config *from);
+enum { CONFIG_FILE_BYTES = 1 << 20 }; /* the largest file that is read */
+
+enum config_result {
+    CONFIG_SET,
+    CONFIG_UNKNOWN,
+    CONFIG_IMMUTABLE,
+    CONFIG_INVALID, /* the message says what it takes */
+};
+
+enum { CONFIG_MESSAGE_BYTES = 256 };
+
+/* Sets one setting. `running` refuses what cannot change while the node runs. On CONFIG_INVALID ret_message says why.
+ */
+enum config_result config_set(struct config *config, struct slice name, struct slice value, bool running,
+                              char ret_message[static CONFIG_MESSAGE_BYTES]);
+/* Calls for each setting whose name matches one of the glob patterns. */
+void config_each(const struct config *config, const struct slice *patterns, size_t pattern_count,
+                 void (*each)(void *owner, const char *name, const char *value), void *owner);
+
+/* Takes the text of a configuration file. STATUS_INVALID with a message that names line and setting. */
+MUST_USE enum status config_parse(struct config *config, struct slice text, const char *path,
+                                  char ret_message[static CONFIG_MESSAGE_BYTES]);
+/* The text of a file that gives these settings: lines of `text` kept, changed values replaced, missing ones appended.
+ */
+void config_rewrite(const struct config *config, struct slice text, struct buffer *out);

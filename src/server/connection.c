@@ -1,0 +1,361 @@
+#include "server/connection.h"
+
+#include "base/assert.h"
+#include "server/route.h"
+#include "server/server_state.h"
+
+#include <stdlib.h>
+
+enum { CONNECTION_IOVECS = 1, INPUT_STEP_BYTES = 64 << 10 };
+
+size_t connection_output_bytes(const struct connection *connection)
+{
+    return connection->out.size - connection->out_start;
+}
+
+struct buffer *connection_output(struct connection *connection)
+{
+    struct server *server = connection->server;
+    if (connection->out.data == NULL && server->spare_count > 0) {
+        connection->out = server->spare_buffers[--server->spare_count];
+    }
+    return &connection->out;
+}
+
+/* An idle client holds no buffer. */
+static void output_give_back(struct connection *connection)
+{
+    struct server *server = connection->server;
+    buffer_clear(&connection->out);
+    connection->out_start = 0;
+    if (connection->out.capacity <= SERVER_SPARE_BUFFER_BYTES && server->spare_count < SERVER_SPARE_BUFFERS) {
+        server->spare_buffers[server->spare_count++] = connection->out;
+        buffer_init(&connection->out);
+    } else {
+        buffer_deinit(&connection->out);
+    }
+}
+
+void connection_count_bytes(struct connection *connection)
+{
+    size_t bytes = sizeof(*connection) + connection->in.capacity + connection->out.capacity +
+                   connection->queued.capacity + connection->parked_bytes.capacity +
+                   connection->slot_capacity * sizeof(struct slot);
+    connection->server->client_bytes += bytes - connection->counted_bytes;
+    connection->counted_bytes = bytes;
+}
+
+void connection_mark_dirty(struct connection *connection)
+{
+    if (!connection->closed && list_empty(&connection->dirty_node)) {
+        list_append(&connection->server->dirty, &connection->dirty_node);
+    }
+}
+
+void connection_mark_resume(struct connection *connection)
+{
+    if (!connection->closed && list_empty(&connection->resume_node)) {
+        list_append(&connection->server->resume, &connection->resume_node);
+    }
+}
+
+/* Invariant 3: whether more requests may be taken from this client. */
+static bool may_take(const struct connection *connection)
+{
+    return !connection->closed && !connection->parked && !connection->close_after_replies &&
+           connection->slot_tail - connection->slot_head < CONNECTION_PENDING &&
+           connection_output_bytes(connection) < CONNECTION_OUTPUT_HIGH;
+}
+
+static void update_reading(struct connection *connection)
+{
+    if (connection->closed) {
+        return;
+    }
+    bool wanted = may_take(connection) && !connection->finished_reading;
+    if (wanted != connection->reading) {
+        connection->reading = wanted;
+        env_stream_want_read(connection->server->env, connection->stream, wanted);
+    }
+}
+
+static void refuse(struct connection *connection)
+{
+    char text[RESP_REQUEST_ERROR_BYTES];
+    resp_request_error(&connection->parser, text);
+    struct resp_writer *reply = reply_begin(connection);
+    resp_error(reply, text);
+    reply_end(connection);
+    connection_finish(connection);
+}
+
+static struct resp_request_limits limits_of(const struct connection *connection)
+{
+    const struct config *config = &connection->server->config;
+    struct resp_request_limits limits = RESP_REQUEST_DEFAULT_LIMITS;
+    limits.bulk_bytes = (size_t)config->proto_max_bulk_bytes;
+    limits.total_bytes = (size_t)config->client_query_buffer_bytes;
+    limits.unauthenticated = !connection->authenticated;
+    return limits;
+}
+
+/* Takes whole requests from the region; returns how many bytes it is done with. */
+static size_t take_requests(struct connection *connection, uint8_t *data, size_t size)
+{
+    struct resp_request_limits limits = limits_of(connection);
+    size_t at = 0;
+    size_t requests = 0;
+    while (at < size && may_take(connection)) {
+        if (requests++ == SERVER_COMMANDS_PER_TURN) {
+            connection_mark_resume(connection);
+            break;
+        }
+        enum resp_request_result result = resp_request_parse(&connection->parser, &limits, data + at, size - at);
+        if (result == RESP_REQUEST_READY) {
+            route_request(connection, connection->parser.argv, connection->parser.argc);
+            limits.unauthenticated = !connection->authenticated;
+        } else if (result == RESP_REQUEST_INVALID) {
+            refuse(connection);
+            return size;
+        }
+        at += connection->parser.consumed;
+        if (result == RESP_REQUEST_PARTIAL) {
+            break;
+        }
+    }
+    return connection->close_after_replies || connection->closed ? size : at;
+}
+
+static void take_kept_input(struct connection *connection)
+{
+    size_t size = connection->in.size - connection->in_start;
+    if (size == 0 || !may_take(connection)) {
+        return;
+    }
+    connection->in_start += take_requests(connection, connection->in.data + connection->in_start, size);
+    if (connection->in_start == connection->in.size) {
+        connection->in_start = 0;
+        buffer_clear(&connection->in);
+        if (connection->in.capacity > 0) {
+            buffer_deinit(&connection->in);
+        }
+    }
+}
+
+/* Room for what is known to come, but never much more than what has come already: an announced size costs the sender
+ * the bytes before it costs us the memory. */
+static size_t input_room(struct connection *connection)
+{
+    size_t held = connection->in.size - connection->in_start;
+    size_t missing = connection->parser.missing_bytes;
+    size_t room = held < INPUT_STEP_BYTES ? INPUT_STEP_BYTES : held;
+    return missing > INPUT_STEP_BYTES && missing < room ? missing : room;
+}
+
+/* Reads behind what is kept. */
+static enum status read_more(struct connection *connection, size_t *ret_size)
+{
+    struct server *server = connection->server;
+    if (connection->in_start > 0) {
+        buffer_consume(&connection->in, connection->in_start);
+        connection->in_start = 0;
+    }
+    size_t room = input_room(connection);
+    uint8_t *at = buffer_reserve(&connection->in, room);
+    enum status status = env_stream_read(server->env, connection->stream, at, room, ret_size);
+    if (status == STATUS_OK) {
+        connection->in.size += *ret_size;
+        take_kept_input(connection);
+    }
+    return status;
+}
+
+/* Reads into the shared buffer and keeps only what is left over. */
+static enum status read_shared(struct connection *connection, size_t *ret_size)
+{
+    struct server *server = connection->server;
+    enum status status =
+        env_stream_read(server->env, connection->stream, server->read_buffer, SERVER_READ_BYTES, ret_size);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    size_t taken = take_requests(connection, server->read_buffer, *ret_size);
+    if (!connection->closed && taken < *ret_size) {
+        buffer_append(&connection->in, server->read_buffer + taken, *ret_size - taken);
+    }
+    return STATUS_OK;
+}
+
+static void connection_readable(void *owner)
+{
+    struct connection *connection = owner;
+    struct server *server = connection->server;
+    connection->active_ns = server_now_ns(server);
+    size_t size = 0;
+    enum status status =
+        connection->in.size == connection->in_start ? read_shared(connection, &size) : read_more(connection, &size);
+    if (connection->closed) {
+        return;
+    }
+    if (status == STATUS_OK) {
+        server->figures.bytes_read += size;
+        update_reading(connection);
+        connection_count_bytes(connection);
+    } else if (status == STATUS_CLOSED) {
+        /* Half-closed clients (printf … | nc) still get their replies. */
+        connection->finished_reading = true;
+        update_reading(connection);
+        connection_mark_resume(connection);
+    } else if (status != STATUS_AGAIN) {
+        connection_close(connection);
+    }
+}
+
+static void connection_writable(void *owner)
+{
+    struct connection *connection = owner;
+    connection->active_ns = server_now_ns(connection->server);
+    connection_mark_dirty(connection);
+}
+
+static const struct env_stream_events connection_events = {connection_readable, connection_writable};
+
+struct connection *connection_create(struct server *server, struct env_stream *stream)
+{
+    struct connection *connection = calloc(1, sizeof(*connection));
+    ASSERT(connection != NULL);
+    connection->server = server;
+    connection->stream = stream;
+    connection->id = ++server->next_client_id;
+    connection->protocol = RESP2;
+    connection->authenticated = server->config.requirepass[0] == '\0';
+    connection->created_ns = server_now_ns(server);
+    connection->active_ns = connection->created_ns;
+    connection->reading = true;
+    resp_request_init(&connection->parser);
+    command_arguments_init(&connection->parked_arguments);
+    env_stream_name(server->env, stream, true, connection->peer, sizeof(connection->peer));
+    env_stream_name(server->env, stream, false, connection->local, sizeof(connection->local));
+    list_init(&connection->dirty_node);
+    list_init(&connection->resume_node);
+    list_append(&server->connections, &connection->node);
+    server->connection_count++;
+    connection_count_bytes(connection);
+    env_stream_attach(server->env, stream, &connection_events, connection);
+    return connection;
+}
+
+static void connection_free(struct connection *connection)
+{
+    list_remove(&connection->node);
+    free(connection);
+}
+
+void connection_close(struct connection *connection)
+{
+    if (connection->closed) {
+        return;
+    }
+    struct server *server = connection->server;
+    env_stream_close(server->env, connection->stream);
+    connection->stream = NULL;
+    connection->closed = true;
+    list_remove(&connection->dirty_node);
+    list_remove(&connection->resume_node);
+    list_remove(&connection->node);
+    list_append(&server->closed, &connection->node);
+    server->connection_count--;
+    server->client_bytes -= connection->counted_bytes;
+    connection->counted_bytes = 0;
+    server->monitors -= connection->monitor ? 1 : 0;
+    slots_destroy(connection);
+    route_forget(connection);
+    resp_request_deinit(&connection->parser);
+    command_arguments_deinit(&connection->parked_arguments);
+    buffer_deinit(&connection->in);
+    buffer_deinit(&connection->out);
+    buffer_deinit(&connection->parked_bytes);
+    free(connection->name);
+    free(connection->library_name);
+    free(connection->library_version);
+}
+
+void connections_reap(struct server *server)
+{
+    LIST_FOR_EACH_SAFE (at, after, &server->closed) {
+        struct connection *connection = CONTAINER_OF(at, struct connection, node);
+        if (connection->owed == 0) {
+            connection_free(connection);
+        }
+    }
+}
+
+void connection_finish(struct connection *connection)
+{
+    connection->close_after_replies = true;
+    connection_mark_dirty(connection);
+}
+
+void connection_flush(struct connection *connection)
+{
+    struct server *server = connection->server;
+    list_remove(&connection->dirty_node);
+    size_t size = connection_output_bytes(connection);
+    if (size != 0) {
+        struct iovec part = {connection->out.data + connection->out_start, size};
+        size_t written = 0;
+        enum status status = env_stream_write(server->env, connection->stream, &part, CONNECTION_IOVECS, &written);
+        if (status != STATUS_OK && status != STATUS_AGAIN) {
+            connection_close(connection);
+            return;
+        }
+        server->figures.bytes_written += written;
+        connection->out_start += written;
+        size -= written;
+    }
+    if (size == 0 && connection->out.data != NULL) {
+        output_give_back(connection);
+    }
+    if (size > (size_t)server->config.client_output_buffer_bytes) {
+        server->figures.clients_cut_output++;
+        env_log(server->env, ENV_LOG_WARNING,
+                "client %s closed: %zu bytes of replies unread, more than client-output-buffer-limit", connection->peer,
+                size);
+        connection_close(connection);
+        return;
+    }
+    if (connection->want_write != (size != 0)) {
+        connection->want_write = size != 0;
+        env_stream_want_write(server->env, connection->stream, connection->want_write);
+    }
+    if (size == 0 && connection->close_after_replies && !connection_pending(connection)) {
+        connection_close(connection);
+        return;
+    }
+    if (!connection->reading && !connection->finished_reading && may_take(connection)) {
+        connection_mark_resume(connection);
+    }
+    connection_count_bytes(connection);
+}
+
+void connection_resume(struct connection *connection)
+{
+    list_remove(&connection->resume_node);
+    if (connection->parked && !route_unpark(connection)) {
+        return;
+    }
+    take_kept_input(connection);
+    if (connection->closed) {
+        return;
+    }
+    update_reading(connection);
+    connection_count_bytes(connection);
+    bool more = connection->in.size != connection->in_start && may_take(connection);
+    if (connection->finished_reading && !more && !connection->parked) {
+        /* What is left is no whole request, or there is nothing. */
+        bool stuck = !may_take(connection) && !connection->close_after_replies;
+        if (!stuck) {
+            connection_finish(connection);
+        }
+    }
+}

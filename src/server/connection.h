@@ -1,0 +1,142 @@
+/* One client: bytes in, requests in order, replies in order, bytes out.
+ *
+ * Invariants
+ * 1. Replies leave in the order of the requests. A request that cannot be answered at once gets a *slot*; what is
+ * answered behind it waits in its own slot's stash.
+ * 2. One write per turn: replies gather in `out` and leave in the turn hook.
+ * 3. Memory is bounded: past CONNECTION_PENDING slots or CONNECTION_OUTPUT_HIGH bytes of unsent replies the client's
+ *    requests are not read until it has read its replies; what one request can still add is bounded by the limits of
+ *    the configuration, beyond which the client is closed.
+ * 4. A parked request holds back all later ones of this client.
+ * 5. A closed connection's memory stays until the shard has answered all its slots; those answers are dropped.
+ */
+#pragma once
+
+#include "base/buffer.h"
+#include "base/list.h"
+#include "command/command.h"
+#include "env/env.h"
+#include "wire/resp_request.h"
+#include "wire/resp_writer.h"
+
+struct server;
+
+enum {
+    CONNECTION_PENDING = 16384,
+    CONNECTION_OUTPUT_HIGH = 1 << 20,
+    CONNECTION_NAME_BYTES = 64, /* of an address */
+};
+
+enum slot_state { SLOT_WAITING, SLOT_DONE };
+
+/* Replies of server commands inside an EXEC: see multi.c. */
+struct exec_plan;
+
+struct slot {
+    enum slot_state state;
+    bool silent; /* CLIENT REPLY OFF or SKIP */
+    uint8_t protocol;
+    uint32_t began_ms; /* since the server began */
+    struct buffer stash;
+    struct exec_plan *exec; /* owned; NULL: none */
+};
+
+enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP }; /* SKIP: the next one only */
+
+struct watch {
+    struct slice key; /* owned */
+    uint64_t version;
+};
+
+struct connection {
+    struct list node, dirty_node, resume_node;
+    struct server *server;
+    struct env_stream *stream; /* NULL when closed */
+    uint64_t id;
+    char peer[CONNECTION_NAME_BYTES], local[CONNECTION_NAME_BYTES];
+    char *name, *library_name, *library_version; /* NULL: none */
+
+    struct resp_request_parser parser;
+    struct buffer in; /* a request that is not whole yet, and what came behind it */
+    size_t in_start;
+    struct buffer out;
+    size_t out_start;
+    size_t counted_bytes; /* what server.client_bytes has of this one */
+    bool want_write, reading;
+    bool finished_reading; /* the client sent its end of stream */
+    bool close_after_replies, closed;
+
+    /* slots: a ring; the oldest has sequence slot_head */
+    struct slot *slots;
+    uint32_t slot_capacity; /* a power of two */
+    uint64_t slot_head, slot_tail;
+    uint64_t owed; /* replies the shard still owes, also of slots given up */
+    struct resp_writer writer;
+    size_t reply_start; /* where the reply being written begins in its buffer */
+
+    /* the request that waits (invariant 4) */
+    bool parked;
+    struct buffer parked_bytes;
+    struct command_arguments parked_arguments;
+    uint32_t parked_argc;
+    bool slept;              /* the parked DEBUG SLEEP has had its time */
+    int64_t parked_until_ns; /* DEBUG SLEEP, CLIENT PAUSE: not before; 0: until nothing is pending */
+
+    uint8_t protocol;
+    bool authenticated, monitor, no_evict;
+    enum reply_mode reply_mode;
+    int64_t created_ns, active_ns;
+    const struct command_spec *last_command;
+    uint64_t commands;
+
+    /* MULTI */
+    bool in_multi, multi_failed;
+    struct buffer queued; /* encoded commands */
+    uint32_t queued_count;
+    uint32_t queued_flags; /* of all queued commands together */
+    struct watch *watches;
+    size_t watch_count;
+};
+
+struct connection *connection_create(struct server *server, struct env_stream *stream);
+/* Closes the stream now; the memory goes when nothing is owed any more. */
+void connection_close(struct connection *connection);
+/* Frees all closed connections that are owed nothing. */
+void connections_reap(struct server *server);
+/* Sends what gathered; called by the turn hook for each dirty connection. */
+void connection_flush(struct connection *connection);
+/* Goes on with input that is here already. */
+void connection_resume(struct connection *connection);
+void connection_mark_dirty(struct connection *connection);
+void connection_mark_resume(struct connection *connection);
+/* Closes once all replies are sent. */
+void connection_finish(struct connection *connection);
+/* From the same machine, over loopback. */
+bool connection_is_local(const struct connection *connection);
+/* Brings server.client_bytes up to date. */
+void connection_count_bytes(struct connection *connection);
+size_t connection_output_bytes(const struct connection *connection);
+
+/* ---- replies (reply.c) ---- */
+
+/* The writer for a request that is answered now: straight to the output when nothing is pending, else into a new
+ * slot. NULL never; a silent one discards. Ends with reply_end. */
+struct resp_writer *reply_begin(struct connection *connection);
+void reply_end(struct connection *connection);
+/* A slot for a request that the shard will answer; its tag. */
+uint64_t slot_open(struct connection *connection);
+/* The shard's answer to a slot: NULL when nobody waits. */
+struct resp_writer *slot_begin(struct connection *connection, uint64_t tag);
+void slot_end(struct connection *connection, uint64_t tag);
+/* Takes back the slot just opened: the shard refused. */
+void slot_withdraw(struct connection *connection);
+/* Answers -UNCERTAIN to all slots older than the limit, or to all. Returns how many. */
+size_t slots_give_up(struct connection *connection, bool all, uint32_t before_ms, const char *text);
+static inline bool connection_pending(const struct connection *connection)
+{
+    return connection->slot_head != connection->slot_tail;
+}
+/* The buffer that leaves next; takes one from the spare ones when there is none. */
+struct buffer *connection_output(struct connection *connection);
+struct slot *slot_at(struct connection *connection, uint64_t tag);
+void slots_destroy(struct connection *connection);

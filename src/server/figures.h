@@ -1,0 +1,17 @@
+/* What INFO and the metrics count. */
+#pragma once
+
+#include "base/slice.h"
+#include "command/command.h"
+
+struct server;
+
+/* Counts an error reply by its code (the text up to the first space). */
+void figures_error(struct server *server, struct slice text);
+/* Counts a command that ran, and offers it to the slow log. */
+void figures_command(struct server *server, const struct command *command, int64_t duration_ns, const char *peer,
+                     const char *name);
+/* CONFIG RESETSTAT. */
+void figures_reset(struct server *server);
+/* The rates, once per cron. */
+void figures_sample(struct server *server);

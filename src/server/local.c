@@ -1,0 +1,81 @@
+#include "server/local.h"
+
+#include "command/command_reply.h"
+#include "server/route.h"
+
+#include "base/assert.h"
+
+static void local_command(struct local_call *call) { command_reply(call->command, call->reply); }
+
+static void (*const handlers[COMMAND_MAXIMUM])(struct local_call *call) = {
+    [COMMAND_HELLO] = local_hello,
+    [COMMAND_AUTH] = local_auth,
+    [COMMAND_PING] = local_ping,
+    [COMMAND_ECHO] = local_echo,
+    [COMMAND_SELECT] = local_select,
+    [COMMAND_QUIT] = local_quit,
+    [COMMAND_RESET] = local_reset,
+    [COMMAND_UNWATCH] = local_unwatch,
+    [COMMAND_CLIENT_ID] = local_client_id,
+    [COMMAND_CLIENT_INFO] = local_client_info,
+    [COMMAND_CLIENT_LIST] = local_client_list,
+    [COMMAND_CLIENT_GETNAME] = local_client_getname,
+    [COMMAND_CLIENT_SETNAME] = local_client_setname,
+    [COMMAND_CLIENT_KILL] = local_client_kill,
+    [COMMAND_CLIENT_NO_EVICT] = local_client_no_evict,
+    [COMMAND_CLIENT_PAUSE] = local_client_pause,
+    [COMMAND_CLIENT_UNPAUSE] = local_client_unpause,
+    [COMMAND_CLIENT_REPLY] = local_client_reply,
+    [COMMAND_CLIENT_UNBLOCK] = local_client_unblock,
+    [COMMAND_CLIENT_GETREDIR] = local_client_getredir,
+    [COMMAND_COMMAND] = local_command,
+    [COMMAND_COMMAND_COUNT] = local_command,
+    [COMMAND_COMMAND_DOCS] = local_command,
+    [COMMAND_COMMAND_INFO] = local_command,
+    [COMMAND_COMMAND_LIST] = local_command,
+    [COMMAND_COMMAND_GETKEYS] = local_command,
+    [COMMAND_COMMAND_GETKEYSANDFLAGS] = local_command,
+    [COMMAND_CLIENT_HELP] = local_command,
+    [COMMAND_COMMAND_HELP] = local_command,
+    [COMMAND_CONFIG_HELP] = local_command,
+    [COMMAND_SLOWLOG_HELP] = local_command,
+    [COMMAND_OBJECT_HELP] = local_command,
+    [COMMAND_INFO] = local_info,
+    [COMMAND_CONFIG_GET] = local_config_get,
+    [COMMAND_CONFIG_SET] = local_config_set,
+    [COMMAND_CONFIG_RESETSTAT] = local_config_resetstat,
+    [COMMAND_CONFIG_REWRITE] = local_config_rewrite,
+    [COMMAND_TIME] = local_time,
+    [COMMAND_WAIT] = local_wait,
+    [COMMAND_MONITOR] = local_monitor,
+    [COMMAND_SLOWLOG_GET] = local_slowlog_get,
+    [COMMAND_SLOWLOG_LEN] = local_slowlog_len,
+    [COMMAND_SLOWLOG_RESET] = local_slowlog_reset,
+    [COMMAND_DEBUG] = local_debug,
+    [COMMAND_SHUTDOWN] = local_shutdown,
+    [COMMAND_COHORT_STATUS] = local_status,
+};
+
+void local_execute(struct connection *connection, const struct command *command, struct resp_writer *reply)
+{
+    struct local_call call = {connection->server, connection, command, command->argv, command->argc, reply};
+    ASSERT(command->spec->id < COMMAND_MAXIMUM && handlers[command->spec->id] != NULL);
+    handlers[command->spec->id](&call);
+}
+
+bool local_needs_quiet(const struct command_spec *spec)
+{
+    switch (spec->id) {
+    case COMMAND_WATCH:
+    case COMMAND_WAIT:
+    case COMMAND_MONITOR:
+    case COMMAND_DEBUG:
+    case COMMAND_SHUTDOWN:
+    case COMMAND_INFO:
+    case COMMAND_COHORT_STATUS:
+    case COMMAND_CONFIG_SET:
+    case COMMAND_CLIENT_PAUSE:
+    case COMMAND_CLIENT_KILL: return true;
+    default: return false;
+    }
+}

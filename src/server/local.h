@@ -1,0 +1,60 @@
+/* Commands about the connection and the node. Each writes exactly one reply. */
+#pragma once
+
+#include "server/server_state.h"
+
+struct local_call {
+    struct server *server;
+    struct connection *connection;
+    const struct command *command;
+    const struct slice *argv;
+    uint32_t argc;
+    struct resp_writer *reply;
+};
+
+/* local_connection.c */
+void local_hello(struct local_call *call);
+void local_auth(struct local_call *call);
+void local_ping(struct local_call *call);
+void local_echo(struct local_call *call);
+void local_select(struct local_call *call);
+void local_quit(struct local_call *call);
+void local_reset(struct local_call *call);
+void local_unwatch(struct local_call *call);
+/* local_client.c */
+void local_client_id(struct local_call *call);
+void local_client_info(struct local_call *call);
+void local_client_list(struct local_call *call);
+void local_client_getname(struct local_call *call);
+void local_client_setname(struct local_call *call);
+void local_client_kill(struct local_call *call);
+void local_client_no_evict(struct local_call *call);
+void local_client_pause(struct local_call *call);
+void local_client_unpause(struct local_call *call);
+void local_client_reply(struct local_call *call);
+void local_client_unblock(struct local_call *call);
+void local_client_getredir(struct local_call *call);
+/* local_config.c */
+void local_config_get(struct local_call *call);
+void local_config_set(struct local_call *call);
+void local_config_resetstat(struct local_call *call);
+void local_config_rewrite(struct local_call *call);
+/* local_info.c */
+void local_info(struct local_call *call);
+void local_status(struct local_call *call);
+/* local_node.c */
+void local_time(struct local_call *call);
+void local_wait(struct local_call *call);
+void local_monitor(struct local_call *call);
+void local_slowlog_get(struct local_call *call);
+void local_slowlog_len(struct local_call *call);
+void local_slowlog_reset(struct local_call *call);
+void local_debug(struct local_call *call);
+void local_shutdown(struct local_call *call);
+
+static inline bool local_word(const struct local_call *call, uint32_t at, const char *word)
+{
+    return at < call->argc && slice_is_word(call->argv[at], word);
+}
+/* Compares with the password in a time that does not depend on where they differ. */
+bool local_password_ok(const struct server *server, struct slice password);

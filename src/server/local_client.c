@@ -1,0 +1,301 @@
+#include "base/number.h"
+#include "server/local.h"
+
+#include <stdlib.h>
+
+/* One client as a line of fields, Redis's names and order where the field exists here. */
+static void describe(struct buffer *out, const struct connection *connection, int64_t now_ns)
+{
+    const struct config *config = &connection->server->config;
+    char flags[4];
+    size_t flag_count = 0;
+    if (connection->monitor) {
+        flags[flag_count++] = 'O';
+    }
+    if (connection->in_multi) {
+        flags[flag_count++] = 'x';
+    }
+    if (flag_count == 0) {
+        flags[flag_count++] = 'N';
+    }
+    flags[flag_count] = '\0';
+    size_t kept = connection->in.size - connection->in_start;
+    buffer_append_format(
+        out,
+        "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=0 sub=0 psub=0 ssub=0 multi=%d qbuf=%zu "
+        "qbuf-free=%zu argv-mem=0 multi-mem=%zu rbs=0 rbp=0 obl=%zu oll=%llu omem=%zu tot-mem=%zu events=%s cmd=%s "
+        "user=%s redir=-1 resp=%d\n",
+        (unsigned long long)connection->id, connection->peer, connection->local,
+        env_stream_id(connection->server->env, connection->stream), connection->name == NULL ? "" : connection->name,
+        (long long)((now_ns - connection->created_ns) / 1000000000),
+        (long long)((now_ns - connection->active_ns) / 1000000000), flags,
+        connection->in_multi ? (int)connection->queued_count : -1, kept, connection->in.capacity - kept,
+        connection->queued.capacity, connection_output_bytes(connection),
+        (unsigned long long)(connection->slot_tail - connection->slot_head), connection->out.capacity,
+        connection->counted_bytes, connection->want_write ? "rw" : "r",
+        connection->last_command == NULL ? "NULL" : connection->last_command->name,
+        config->requirepass[0] != '\0' && !connection->authenticated ? "(none)" : "default", connection->protocol);
+}
+
+void local_client_id(struct local_call *call) { resp_integer(call->reply, (int64_t)call->connection->id); }
+
+void local_client_info(struct local_call *call)
+{
+    struct buffer text;
+    buffer_init(&text);
+    describe(&text, call->connection, server_now_ns(call->server));
+    resp_verbatim(call->reply, "txt", buffer_slice(&text));
+    buffer_deinit(&text);
+}
+
+static bool listed(const struct local_call *call, const struct connection *connection, uint32_t first_id)
+{
+    if (first_id == 0) {
+        return true;
+    }
+    for (uint32_t i = first_id; i < call->argc; i++) {
+        int64_t id = 0;
+        if (number_parse_int64(call->argv[i], &id) && (uint64_t)id == connection->id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void local_client_list(struct local_call *call)
+{
+    uint32_t first_id = 0;
+    bool none = false;
+    if (call->argc == 4 && local_word(call, 2, "TYPE")) {
+        if (!local_word(call, 3, "normal")) {
+            if (!local_word(call, 3, "master") && !local_word(call, 3, "replica") && !local_word(call, 3, "slave") &&
+                !local_word(call, 3, "pubsub")) {
+                resp_error_format(call->reply, "ERR Unknown client type '%.*s'", (int)call->argv[3].size,
+                                  (const char *)call->argv[3].data);
+                return;
+            }
+            none = true;
+        }
+    } else if (call->argc > 3 && local_word(call, 2, "ID")) {
+        first_id = 3;
+        for (uint32_t i = first_id; i < call->argc; i++) {
+            int64_t id = 0;
+            if (!number_parse_int64(call->argv[i], &id) || id < 1) {
+                resp_error(call->reply, "ERR Invalid client ID");
+                return;
+            }
+        }
+    } else if (call->argc != 2) {
+        resp_error(call->reply, "ERR syntax error");
+        return;
+    }
+    struct buffer text;
+    buffer_init(&text);
+    int64_t now_ns = server_now_ns(call->server);
+    LIST_FOR_EACH (at, &call->server->connections) {
+        const struct connection *connection = CONTAINER_OF(at, struct connection, node);
+        if (!none && listed(call, connection, first_id)) {
+            describe(&text, connection, now_ns);
+        }
+    }
+    resp_verbatim(call->reply, "txt", buffer_slice(&text));
+    buffer_deinit(&text);
+}
+
+void local_client_getname(struct local_call *call)
+{
+    if (call->connection->name == NULL) {
+        resp_null(call->reply);
+    } else {
+        resp_bulk_string(call->reply, call->connection->name);
+    }
+}
+
+/* ---- CLIENT KILL ---- */
+
+struct kill_filter {
+    int64_t id; /* 0: any */
+    struct slice address, local_address, user;
+    bool type_normal, type_other, skip_me;
+};
+
+static bool kill_matches(const struct kill_filter *filter, const struct connection *connection,
+                         const struct connection *me)
+{
+    if (filter->skip_me && connection == me) {
+        return false;
+    }
+    return (filter->id == 0 || (uint64_t)filter->id == connection->id) && !filter->type_other &&
+           (filter->address.data == NULL || slice_equal(filter->address, slice_from_string(connection->peer))) &&
+           (filter->local_address.data == NULL ||
+            slice_equal(filter->local_address, slice_from_string(connection->local)));
+}
+
+static size_t kill_matching(struct local_call *call, const struct kill_filter *filter)
+{
+    size_t killed = 0;
+    LIST_FOR_EACH_SAFE (at, after, &call->server->connections) {
+        struct connection *connection = CONTAINER_OF(at, struct connection, node);
+        if (kill_matches(filter, connection, call->connection)) {
+            killed++;
+            if (connection == call->connection) {
+                connection_finish(connection);
+            } else {
+                connection_close(connection);
+            }
+        }
+    }
+    return killed;
+}
+
+static const char *kill_option(struct local_call *call, uint32_t at, struct kill_filter *filter)
+{
+    struct slice value = call->argv[at + 1];
+    if (local_word(call, at, "ID")) {
+        return number_parse_int64(value, &filter->id) && filter->id > 0 ? NULL
+                                                                        : "ERR client-id should be greater than 0";
+    }
+    if (local_word(call, at, "TYPE")) {
+        filter->type_normal = slice_is_word(value, "normal");
+        filter->type_other = !filter->type_normal;
+        bool known = filter->type_normal || slice_is_word(value, "master") || slice_is_word(value, "slave") ||
+                     slice_is_word(value, "replica") || slice_is_word(value, "pubsub");
+        return known ? NULL : "ERR Unknown client type";
+    }
+    if (local_word(call, at, "ADDR")) {
+        filter->address = value;
+        return NULL;
+    }
+    if (local_word(call, at, "LADDR")) {
+        filter->local_address = value;
+        return NULL;
+    }
+    if (local_word(call, at, "USER")) {
+        filter->user = value;
+        return slice_equal(value, SLICE_LITERAL("default")) ? NULL : "ERR No such user";
+    }
+    if (local_word(call, at, "SKIPME")) {
+        filter->skip_me = slice_is_word(value, "yes");
+        return filter->skip_me || slice_is_word(value, "no") ? NULL : "ERR syntax error";
+    }
+    return "ERR syntax error";
+}
+
+void local_client_kill(struct local_call *call)
+{
+    if (call->argc == 3) { /* the old form: one address */
+        struct kill_filter filter = {.address = call->argv[2]};
+        if (kill_matching(call, &filter) == 0) {
+            resp_error(call->reply, "ERR No such client");
+        } else {
+            resp_status(call->reply, "OK");
+        }
+        return;
+    }
+    struct kill_filter filter = {.skip_me = true};
+    for (uint32_t at = 2; at < call->argc; at += 2) {
+        const char *error = at + 1 < call->argc ? kill_option(call, at, &filter) : "ERR syntax error";
+        if (error != NULL) {
+            resp_error(call->reply, error);
+            return;
+        }
+    }
+    resp_integer(call->reply, (int64_t)kill_matching(call, &filter));
+}
+
+/* ---- the rest ---- */
+
+void local_client_no_evict(struct local_call *call)
+{
+    bool on = local_word(call, 2, "on");
+    if (!on && !local_word(call, 2, "off")) {
+        resp_error(call->reply, "ERR syntax error");
+        return;
+    }
+    call->connection->no_evict = on;
+    resp_status(call->reply, "OK");
+}
+
+void local_client_pause(struct local_call *call)
+{
+    bool all = true;
+    if (call->argc > 4) {
+        resp_error(call->reply, "ERR syntax error");
+        return;
+    }
+    if (call->argc == 4) {
+        all = local_word(call, 3, "ALL");
+        if (!all && !local_word(call, 3, "WRITE")) {
+            resp_error(call->reply, "ERR CLIENT PAUSE mode must be WRITE or ALL");
+            return;
+        }
+    }
+    int64_t wait_ms = 0;
+    if (!number_parse_int64(call->argv[2], &wait_ms)) {
+        resp_error(call->reply, "ERR timeout is not an integer or out of range");
+        return;
+    }
+    if (wait_ms < 0) {
+        resp_error(call->reply, "ERR timeout is negative");
+        return;
+    }
+    if (wait_ms > INT64_MAX / 4000000) {
+        resp_error(call->reply, "ERR timeout is out of range");
+        return;
+    }
+    struct server *server = call->server;
+    int64_t until_ns = server_now_ns(server) + wait_ms * 1000000;
+    bool running = server->pause_until_ns > server_now_ns(server);
+    server->pause_until_ns = running && server->pause_until_ns > until_ns ? server->pause_until_ns : until_ns;
+    server->pause_all = all || (running && server->pause_all);
+    resp_status(call->reply, "OK");
+}
+
+void local_client_unpause(struct local_call *call)
+{
+    struct server *server = call->server;
+    server->pause_until_ns = 0;
+    LIST_FOR_EACH (at, &server->connections) {
+        struct connection *connection = CONTAINER_OF(at, struct connection, node);
+        if (connection->parked && connection->parked_until_ns != 0) {
+            connection->parked_until_ns = server_now_ns(server);
+            connection_mark_resume(connection);
+        }
+    }
+    resp_status(call->reply, "OK");
+}
+
+void local_client_reply(struct local_call *call)
+{
+    struct connection *connection = call->connection;
+    if (local_word(call, 2, "ON")) {
+        connection->reply_mode = REPLY_ON;
+        /* This reply began while silence may have held; it is given all the same. */
+        struct resp_writer writer = resp_writer_to(connection_output(connection), connection->protocol);
+        resp_status(call->reply->out == NULL ? &writer : call->reply, "OK");
+    } else if (local_word(call, 2, "OFF")) {
+        connection->reply_mode = REPLY_OFF;
+        call->reply->out = NULL;
+    } else if (local_word(call, 2, "SKIP")) {
+        if (connection->reply_mode == REPLY_ON) {
+            connection->reply_mode = REPLY_SKIP;
+        }
+        call->reply->out = NULL;
+    } else {
+        resp_error(call->reply, "ERR syntax error");
+    }
+}
+
+void local_client_unblock(struct local_call *call)
+{
+    int64_t id = 0;
+    if (call->argc > 4 || (call->argc == 4 && !local_word(call, 3, "TIMEOUT") && !local_word(call, 3, "ERROR"))) {
+        resp_error(call->reply, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+    } else if (!number_parse_int64(call->argv[2], &id)) {
+        resp_error(call->reply, "ERR value is not an integer or out of range");
+    } else {
+        resp_integer(call->reply, 0); /* no command blocks yet */
+    }
+}
+
+void local_client_getredir(struct local_call *call) { resp_integer(call->reply, -1); }

@@ -1,0 +1,200 @@
+#include "base/number.h"
+#include "server/local.h"
+#include "server/multi.h"
+
+#include <stdlib.h>
+
+bool local_password_ok(const struct server *server, struct slice password)
+{
+    const char *wanted = server->config.requirepass;
+    size_t size = strlen(wanted);
+    uint8_t difference = password.size == size ? 0 : 1;
+    for (size_t i = 0; i < password.size; i++) {
+        difference |= (uint8_t)(password.data[i] ^ (uint8_t)wanted[i % (size + 1)]);
+    }
+    return difference == 0;
+}
+
+void local_ping(struct local_call *call)
+{
+    if (call->argc > 2) {
+        resp_error(call->reply, "ERR wrong number of arguments for 'ping' command");
+    } else if (call->argc == 2) {
+        resp_bulk(call->reply, call->argv[1]);
+    } else {
+        resp_status(call->reply, "PONG");
+    }
+}
+
+void local_echo(struct local_call *call) { resp_bulk(call->reply, call->argv[1]); }
+
+void local_select(struct local_call *call)
+{
+    int64_t database = 0;
+    if (!number_parse_int64(call->argv[1], &database)) {
+        resp_error(call->reply, "ERR invalid DB index");
+    } else if (database < INT32_MIN || database > INT32_MAX) {
+        resp_error(call->reply, "ERR value is out of range, value must between -2147483648 and 2147483647");
+    } else if (database != 0) {
+        resp_error(call->reply, "ERR DB index is out of range");
+    } else {
+        resp_status(call->reply, "OK");
+    }
+}
+
+void local_quit(struct local_call *call)
+{
+    resp_status(call->reply, "OK");
+    connection_finish(call->connection);
+}
+
+void local_reset(struct local_call *call)
+{
+    struct connection *connection = call->connection;
+    if (connection->monitor) {
+        connection->monitor = false;
+        call->server->monitors--;
+    }
+    multi_discard(connection);
+    multi_unwatch(connection);
+    connection->protocol = RESP2;
+    connection->reply_mode = REPLY_ON;
+    connection->no_evict = false;
+    free(connection->name);
+    connection->name = NULL;
+    connection->authenticated = call->server->config.requirepass[0] == '\0';
+    call->reply->protocol = RESP2;
+    resp_status(call->reply, "RESET");
+}
+
+void local_unwatch(struct local_call *call)
+{
+    multi_unwatch(call->connection);
+    resp_status(call->reply, "OK");
+}
+
+static bool log_in(struct local_call *call, struct slice user, struct slice password)
+{
+    if (slice_equal(user, SLICE_LITERAL("default")) &&
+        (call->server->config.requirepass[0] == '\0' || local_password_ok(call->server, password))) {
+        call->connection->authenticated = true;
+        return true;
+    }
+    resp_error(call->reply, "WRONGPASS invalid username-password pair or user is disabled.");
+    return false;
+}
+
+void local_auth(struct local_call *call)
+{
+    if (call->argc > 3) {
+        resp_error(call->reply, "ERR syntax error");
+        return;
+    }
+    if (call->argc == 2 && call->server->config.requirepass[0] == '\0') {
+        resp_error(call->reply,
+                   "ERR AUTH <password> called without any password configured for the default user. Are you "
+                   "sure your configuration is correct?");
+        return;
+    }
+    struct slice user = call->argc == 3 ? call->argv[1] : SLICE_LITERAL("default");
+    if (log_in(call, user, call->argv[call->argc - 1])) {
+        resp_status(call->reply, "OK");
+    }
+}
+
+static bool name_ok(struct slice name)
+{
+    for (size_t i = 0; i < name.size; i++) {
+        if (name.data[i] < '!' || name.data[i] > '~') {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void set_name(struct connection *connection, struct slice name)
+{
+    free(connection->name);
+    connection->name = name.size == 0 ? NULL : strndup((const char *)name.data, name.size);
+}
+
+void local_client_setname(struct local_call *call)
+{
+    if (!name_ok(call->argv[2])) {
+        resp_error(call->reply, "ERR Client names cannot contain spaces, newlines or special characters.");
+        return;
+    }
+    set_name(call->connection, call->argv[2]);
+    resp_status(call->reply, "OK");
+}
+
+/* The options of HELLO, after its version. False when an error was answered. */
+static bool hello_options(struct local_call *call)
+{
+    for (uint32_t i = 2; i < call->argc;) {
+        uint32_t left = call->argc - i - 1;
+        if (local_word(call, i, "AUTH") && left >= 2) {
+            if (!log_in(call, call->argv[i + 1], call->argv[i + 2])) {
+                return false;
+            }
+            i += 3;
+        } else if (local_word(call, i, "SETNAME") && left >= 1) {
+            if (!name_ok(call->argv[i + 1])) {
+                resp_error(call->reply, "ERR Client names cannot contain spaces, newlines or special characters.");
+                return false;
+            }
+            set_name(call->connection, call->argv[i + 1]);
+            i += 2;
+        } else {
+            resp_error_format(call->reply, "ERR Syntax error in HELLO option '%.*s'", (int)call->argv[i].size,
+                              (const char *)call->argv[i].data);
+            return false;
+        }
+    }
+    return true;
+}
+
+void local_hello(struct local_call *call)
+{
+    struct connection *connection = call->connection;
+    int64_t version = 0;
+    if (call->argc >= 2) {
+        if (!number_parse_int64(call->argv[1], &version)) {
+            resp_error(call->reply, "ERR Protocol version is not an integer or out of range");
+            return;
+        }
+        if (version < RESP2 || version > RESP3) {
+            resp_error(call->reply, "NOPROTO unsupported protocol version");
+            return;
+        }
+    }
+    if (!hello_options(call)) {
+        return;
+    }
+    if (!connection->authenticated) {
+        resp_error(call->reply,
+                   "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO "
+                   "<proto> AUTH <user> <pass> option can be used to authenticate the client and select the "
+                   "RESP protocol version at the same time");
+        return;
+    }
+    if (version != 0) {
+        connection->protocol = (uint8_t)version;
+        call->reply->protocol = (int)version;
+    }
+    resp_map(call->reply, 7);
+    resp_bulk_string(call->reply, "server");
+    resp_bulk_string(call->reply, "redis"); /* clients branch on it */
+    resp_bulk_string(call->reply, "version");
+    resp_bulk_string(call->reply, SERVER_REDIS_VERSION);
+    resp_bulk_string(call->reply, "proto");
+    resp_integer(call->reply, connection->protocol);
+    resp_bulk_string(call->reply, "id");
+    resp_integer(call->reply, (int64_t)connection->id);
+    resp_bulk_string(call->reply, "mode");
+    resp_bulk_string(call->reply, "standalone");
+    resp_bulk_string(call->reply, "role");
+    resp_bulk_string(call->reply, "master");
+    resp_bulk_string(call->reply, "modules");
+    resp_array(call->reply, 0);
+}

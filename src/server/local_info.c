@@ -1,0 +1,278 @@
+/* INFO, COHORT.STATUS and the Prometheus text: the same figures, three ways. */
+#include "server/local.h"
+
+#include <inttypes.h>
+#include <malloc.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { SECOND_NS = 1000000000 };
+
+static void section_server(struct server *server, struct buffer *out)
+{
+    int64_t up_s = (env_monotonic_ns(server->env) - server->began_ns) / SECOND_NS;
+    buffer_append_format(out,
+                         "redis_version:%s\r\ncohort_version:%s\r\nredis_mode:standalone\r\narch_bits:64\r\n"
+                         "process_id:%d\r\nrun_id:%s\r\nnode_id:%" PRIu64 "\r\nincarnation:%s\r\ntcp_port:%d\r\n"
+                         "uptime_in_seconds:%" PRId64 "\r\nuptime_in_days:%" PRId64 "\r\nhz:%d\r\nconfig_file:%s\r\n"
+                         "data_directory:%s\r\n",
+                         SERVER_REDIS_VERSION, server->options.version, (int)getpid(), server->run_id,
+                         server->options.node_id, server->incarnation, server_port(server), up_s, up_s / 86400,
+                         1000 / SERVER_CRON_MS, server->config.path, server->directory);
+}
+
+static void section_clients(struct server *server, struct buffer *out)
+{
+    buffer_append_format(out,
+                         "connected_clients:%zu\r\nmaxclients:%" PRId64 "\r\nblocked_clients:0\r\n"
+                         "monitors:%zu\r\nclient_buffer_bytes:%zu\r\n",
+                         server->connection_count, server->config.maxclients, server->monitors, server->client_bytes);
+}
+
+static uint64_t resident_bytes(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
+}
+
+static void section_memory(struct server *server, struct buffer *out)
+{
+    struct shard_stats stats;
+    shard_stats(server->shard, &stats);
+    buffer_append_format(out,
+                         "used_memory:%" PRIu64 "\r\nused_memory_dataset:%" PRIu64 "\r\nused_memory_peak_rss:%" PRIu64
+                         "\r\nmaxmemory:%" PRId64 "\r\nmaxmemory_policy:noeviction\r\npending_bytes:%" PRIu64 "\r\n",
+                         stats.machine.memory_bytes + stats.pending_bytes + server->client_bytes,
+                         stats.machine.memory_bytes, resident_bytes(), server->config.maxmemory_bytes,
+                         stats.pending_bytes);
+}
+
+static void section_persistence(struct server *server, struct buffer *out)
+{
+    struct shard_stats stats;
+    shard_stats(server->shard, &stats);
+    buffer_append_format(out,
+                         "loading:0\r\naof_enabled:1\r\nlog_last_index:%" PRIu64 "\r\nlog_applied_index:%" PRIu64
+                         "\r\nlog_segments:%" PRIu64 "\r\nlog_bytes_on_disk:%" PRIu64 "\r\nlog_live_bytes:%" PRIu64
+                         "\r\nlog_syncs:%" PRIu64 "\r\nlog_bytes_written:%" PRIu64 "\r\nlog_last_sync_usec:%" PRId64
+                         "\r\nlog_longest_sync_usec:%" PRId64 "\r\nsnapshot_in_progress:%d\r\nsnapshots:%" PRIu64
+                         "\r\nsnapshot_last_index:%" PRIu64 "\r\nsnapshot_last_bytes:%" PRIu64
+                         "\r\nsnapshot_last_time:%" PRId64 "\r\nsnapshot_last_duration_ms:%" PRId64
+                         "\r\nsnapshot_last_status:%s\r\nload_entries:%" PRIu64 "\r\nload_duration_ms:%" PRId64 "\r\n",
+                         stats.last_index, stats.applied_index, stats.log.segments, stats.log.bytes_on_disk,
+                         stats.log.live_bytes, stats.log.syncs, stats.log.bytes_written, stats.log.last_sync_ns / 1000,
+                         stats.log.maximum_sync_ns / 1000, stats.snapshot_running ? 1 : 0, stats.snapshots,
+                         stats.snapshot_index, stats.snapshot_bytes, stats.snapshot_wall_ms / 1000,
+                         stats.snapshot_duration_ms, status_text(stats.snapshot_status), stats.replayed_entries,
+                         stats.open_ms);
+}
+
+static void section_stats(struct server *server, struct buffer *out)
+{
+    struct shard_stats stats;
+    shard_stats(server->shard, &stats);
+    const struct server_figures *figures = &server->figures;
+    buffer_append_format(
+        out,
+        "total_connections_received:%" PRIu64 "\r\ntotal_commands_processed:%" PRIu64
+        "\r\ninstantaneous_ops_per_sec:%" PRIu64 "\r\ntotal_net_input_bytes:%" PRIu64
+        "\r\ntotal_net_output_bytes:%" PRIu64 "\r\nrejected_connections:%" PRIu64 "\r\nexpired_keys:%" PRIu64
+        "\r\nkeyspace_hits:%" PRIu64 "\r\nkeyspace_misses:%" PRIu64 "\r\ntotal_error_replies:%" PRIu64
+        "\r\nuncertain_replies:%" PRIu64 "\r\nclients_cut_output:%" PRIu64 "\r\nclients_cut_idle:%" PRIu64
+        "\r\nclients_cut_memory:%" PRIu64 "\r\nlog_entries:%" PRIu64 "\r\nlog_commands:%" PRIu64 "\r\n",
+        figures->connections_received, figures->commands, figures->commands_per_second, figures->bytes_read,
+        figures->bytes_written, figures->connections_rejected, stats.machine.expired, stats.machine.hits,
+        stats.machine.misses, figures->errors, figures->uncertain, figures->clients_cut_output,
+        figures->clients_cut_idle, figures->clients_cut_memory, stats.entries, stats.commands);
+}
+
+static void section_replication(struct server *server, struct buffer *out)
+{
+    (void)server;
+    buffer_append_string(out, "role:master\r\nconnected_slaves:0\r\n");
+}
+
+static void section_cpu(struct server *server, struct buffer *out)
+{
+    (void)server;
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) == 0) {
+        buffer_append_format(out, "used_cpu_sys:%lld.%06lld\r\nused_cpu_user:%lld.%06lld\r\n",
+                             (long long)usage.ru_stime.tv_sec, (long long)usage.ru_stime.tv_usec,
+                             (long long)usage.ru_utime.tv_sec, (long long)usage.ru_utime.tv_usec);
+    }
+}
+
+static void section_commandstats(struct server *server, struct buffer *out)
+{
+    for (uint16_t id = 1; id < COMMAND_MAXIMUM; id++) {
+        const struct command_figures *figures = &server->figures.by_command[id];
+        if (figures->calls == 0 && figures->rejected == 0) {
+            continue;
+        }
+        double usec = (double)figures->duration_ns / 1000;
+        buffer_append_format(out,
+                             "cmdstat_%s:calls=%" PRIu64 ",usec=%.0f,usec_per_call=%.2f,rejected_calls=%" PRIu64
+                             ",failed_calls=%" PRIu64 "\r\n",
+                             command_by_id(id)->name, figures->calls, usec,
+                             figures->calls == 0 ? 0.0 : usec / (double)figures->calls, figures->rejected,
+                             figures->failed);
+    }
+}
+
+static void section_errorstats(struct server *server, struct buffer *out)
+{
+    for (size_t i = 0; i < server->figures.error_kind_count; i++) {
+        const struct error_figures *kind = &server->figures.error_kinds[i];
+        buffer_append_format(out, "errorstat_%s:count=%" PRIu64 "\r\n", kind->code, kind->count);
+    }
+}
+
+static void section_cluster(struct server *server, struct buffer *out)
+{
+    (void)server;
+    buffer_append_string(out, "cluster_enabled:0\r\n");
+}
+
+static void section_keyspace(struct server *server, struct buffer *out)
+{
+    struct shard_stats stats;
+    shard_stats(server->shard, &stats);
+    if (stats.machine.keys != 0) {
+        buffer_append_format(out, "db0:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=0\r\n", stats.machine.keys,
+                             stats.machine.keys_with_expiry);
+    }
+}
+
+static const struct {
+    const char *name, *title;
+    void (*write)(struct server *server, struct buffer *out);
+    bool standard; /* also without being asked for */
+} sections[] = {
+    {"server", "Server", section_server, true},
+    {"clients", "Clients", section_clients, true},
+    {"memory", "Memory", section_memory, true},
+    {"persistence", "Persistence", section_persistence, true},
+    {"stats", "Stats", section_stats, true},
+    {"replication", "Replication", section_replication, true},
+    {"cpu", "CPU", section_cpu, true},
+    {"commandstats", "Commandstats", section_commandstats, false},
+    {"errorstats", "Errorstats", section_errorstats, true},
+    {"cluster", "Cluster", section_cluster, true},
+    {"keyspace", "Keyspace", section_keyspace, true},
+};
+
+static bool section_wanted(const struct local_call *call, size_t section)
+{
+    if (call->argc == 1) {
+        return sections[section].standard;
+    }
+    for (uint32_t i = 1; i < call->argc; i++) {
+        if (local_word(call, i, sections[section].name) || local_word(call, i, "all") ||
+            local_word(call, i, "everything") || (local_word(call, i, "default") && sections[section].standard)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void local_info(struct local_call *call)
+{
+    struct buffer text;
+    buffer_init(&text);
+    for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
+        if (section_wanted(call, i)) {
+            buffer_append_format(&text, "%s# %s\r\n", text.size == 0 ? "" : "\r\n", sections[i].title);
+            sections[i].write(call->server, &text);
+        }
+    }
+    resp_verbatim(call->reply, "txt", buffer_slice(&text));
+    buffer_deinit(&text);
+}
+
+void local_status(struct local_call *call)
+{
+    struct server *server = call->server;
+    struct shard_stats stats;
+    shard_stats(server->shard, &stats);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } numbers[] = {
+        {"node", server->options.node_id},
+        {"uptime_s", (uint64_t)((env_monotonic_ns(server->env) - server->began_ns) / SECOND_NS)},
+        {"clients", server->connection_count},
+        {"keys", stats.machine.keys},
+        {"memory_bytes", stats.machine.memory_bytes},
+        {"applied", stats.applied_index},
+        {"committed", stats.committed_index},
+        {"last", stats.last_index},
+        {"log_bytes", stats.log.live_bytes},
+        {"snapshot", stats.snapshot_index},
+        {"snapshot_time_s", (uint64_t)(stats.snapshot_wall_ms / 1000)},
+    };
+    size_t count = sizeof(numbers) / sizeof(numbers[0]);
+    resp_map(call->reply, count + 3);
+    resp_bulk_string(call->reply, "version");
+    resp_bulk_string(call->reply, server->options.version);
+    resp_bulk_string(call->reply, "incarnation");
+    resp_bulk_string(call->reply, server->incarnation);
+    resp_bulk_string(call->reply, "role");
+    resp_bulk_string(call->reply, "leader");
+    for (size_t i = 0; i < count; i++) {
+        resp_bulk_string(call->reply, numbers[i].name);
+        resp_integer(call->reply, (int64_t)numbers[i].value);
+    }
+}
+
+/* ---- Prometheus text format 0.0.4 ---- */
+
+static void metric(struct buffer *out, const char *name, const char *kind, const char *help, double value)
+{
+    buffer_append_format(out, "# HELP cohort_%s %s\n# TYPE cohort_%s %s\ncohort_%s %.17g\n", name, help, name, kind,
+                         name, value);
+}
+
+void server_metrics(struct server *server, struct buffer *out)
+{
+    struct shard_stats stats;
+    shard_stats(server->shard, &stats);
+    const struct server_figures *figures = &server->figures;
+    buffer_append_format(out,
+                         "# HELP cohort_info About this node.\n# TYPE cohort_info gauge\n"
+                         "cohort_info{version=\"%s\",node=\"%" PRIu64 "\"} 1\n",
+                         server->options.version, server->options.node_id);
+    metric(out, "uptime_seconds", "gauge", "Since the process began to serve.",
+           (double)(env_monotonic_ns(server->env) - server->began_ns) / SECOND_NS);
+    metric(out, "clients", "gauge", "Connected clients.", (double)server->connection_count);
+    metric(out, "client_buffer_bytes", "gauge", "Held in buffers of clients.", (double)server->client_bytes);
+    metric(out, "connections_total", "counter", "Connections accepted.", (double)figures->connections_received);
+    metric(out, "connections_rejected_total", "counter", "Connections refused at a limit.",
+           (double)figures->connections_rejected);
+    metric(out, "commands_total", "counter", "Commands executed.", (double)figures->commands);
+    metric(out, "errors_total", "counter", "Error replies.", (double)figures->errors);
+    metric(out, "uncertain_total", "counter", "Commands answered -UNCERTAIN.", (double)figures->uncertain);
+    metric(out, "network_read_bytes_total", "counter", "Read from clients.", (double)figures->bytes_read);
+    metric(out, "network_written_bytes_total", "counter", "Written to clients.", (double)figures->bytes_written);
+    metric(out, "keys", "gauge", "Keys.", (double)stats.machine.keys);
+    metric(out, "keys_with_expiry", "gauge", "Keys with a time to live.", (double)stats.machine.keys_with_expiry);
+    metric(out, "data_bytes", "gauge", "Keys, values and their structures.", (double)stats.machine.memory_bytes);
+    metric(out, "expired_keys_total", "counter", "Keys removed when due.", (double)stats.machine.expired);
+    metric(out, "log_entries_total", "counter", "Log entries applied.", (double)stats.entries);
+    metric(out, "log_written_bytes_total", "counter", "Written to the log.", (double)stats.log.bytes_written);
+    metric(out, "log_syncs_total", "counter", "Syncs of the log.", (double)stats.log.syncs);
+    metric(out, "log_last_sync_seconds", "gauge", "How long the last sync took.", (double)stats.log.last_sync_ns / 1e9);
+    metric(out, "log_bytes", "gauge", "Log on disk.", (double)stats.log.bytes_on_disk);
+    metric(out, "log_applied_index", "gauge", "Last entry applied.", (double)stats.applied_index);
+    metric(out, "snapshots_total", "counter", "Snapshots finished.", (double)stats.snapshots);
+    metric(out, "snapshot_index", "gauge", "Entry of the newest snapshot.", (double)stats.snapshot_index);
+    metric(out, "snapshot_bytes", "gauge", "Size of the newest snapshot.", (double)stats.snapshot_bytes);
+    buffer_append_string(out, "# HELP cohort_command_calls_total Calls by command.\n"
+                              "# TYPE cohort_command_calls_total counter\n");
+    for (uint16_t id = 1; id < COMMAND_MAXIMUM; id++) {
+        if (figures->by_command[id].calls != 0) {
+            buffer_append_format(out, "cohort_command_calls_total{command=\"%s\"} %" PRIu64 "\n",
+                                 command_by_id(id)->name, figures->by_command[id].calls);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+#include "server/monitor.h"
+
+#include "server/server_state.h"
+
+static void append_quoted(struct buffer *out, struct slice text)
+{
+    buffer_append_byte(out, '"');
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t byte = text.data[i];
+        switch (byte) {
+        case '\\':
+        case '"':
+            buffer_append_byte(out, '\\');
+            buffer_append_byte(out, byte);
+            break;
+        case '\n': buffer_append_string(out, "\\n"); break;
+        case '\r': buffer_append_string(out, "\\r"); break;
+        case '\t': buffer_append_string(out, "\\t"); break;
+        case '\a': buffer_append_string(out, "\\a"); break;
+        case '\b': buffer_append_string(out, "\\b"); break;
+        default:
+            if (byte >= ' ' && byte < 127) {
+                buffer_append_byte(out, byte);
+            } else {
+                buffer_append_format(out, "\\x%02x", byte);
+            }
+        }
+    }
+    buffer_append_byte(out, '"');
+}
+
+void monitor_feed(struct connection *connection, const struct command *command)
+{
+    struct server *server = connection->server;
+    if ((command->spec->flags & (COMMAND_ADMIN | COMMAND_SKIP_MONITOR)) != 0) {
+        return;
+    }
+    struct buffer *line = &server->scratch;
+    buffer_clear(line);
+    int64_t wall_us = env_wall_ms(server->env) * 1000;
+    buffer_append_format(line, "+%lld.%06lld [0 %s]", (long long)(wall_us / 1000000), (long long)(wall_us % 1000000),
+                         connection->peer);
+    bool secret = command->spec->id == COMMAND_AUTH || command->spec->id == COMMAND_HELLO;
+    for (uint32_t i = 0; i < command->argc; i++) {
+        buffer_append_byte(line, ' ');
+        append_quoted(line, secret && i > 0 ? SLICE_LITERAL("(redacted)") : command->argv[i]);
+    }
+    buffer_append_string(line, "\r\n");
+    LIST_FOR_EACH (at, &server->connections) {
+        struct connection *watcher = CONTAINER_OF(at, struct connection, node);
+        if (watcher->monitor) {
+            buffer_append_slice(connection_output(watcher), buffer_slice(line));
+            connection_mark_dirty(watcher);
+        }
+    }
+}

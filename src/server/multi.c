@@ -1,0 +1,388 @@
+#include "server/multi.h"
+
+#include "base/assert.h"
+#include "base/number.h"
+#include "base/varint.h"
+#include "server/route.h"
+#include "server/server_state.h"
+#include "wire/resp_reply.h"
+
+#include <stdlib.h>
+
+/* The server's commands inside one EXEC, and where their replies go. */
+struct exec_plan {
+    uint32_t total;   /* commands in all */
+    uint32_t *places; /* of the local ones, ascending */
+    uint32_t place_count;
+    struct buffer commands; /* encoded local commands */
+};
+
+/* ---- queued commands: a byte says which form follows ---- */
+
+enum { QUEUED_MACHINE, QUEUED_LOCAL };
+
+/* Commands of the server never travel in the log, so command_encode does not take them. */
+static void local_encode(struct buffer *out, const struct command *command)
+{
+    uint8_t *at = buffer_reserve(out, 2 * VARINT_MAXIMUM_BYTES);
+    uint8_t *end = varint_put(varint_put(at, command->spec->id), command->argc);
+    out->size += (size_t)(end - at);
+    for (uint32_t i = 0; i < command->argc; i++) {
+        at = buffer_reserve(out, VARINT_MAXIMUM_BYTES);
+        out->size += (size_t)(varint_put(at, command->argv[i].size) - at);
+        buffer_append_slice(out, command->argv[i]);
+    }
+}
+
+static uint64_t take_number(struct slice *from)
+{
+    uint64_t value = 0;
+    ASSERT(varint_take(from, &value));
+    return value;
+}
+
+static struct command local_decode(struct slice *from, struct command_arguments *arguments)
+{
+    struct command command = {.spec = command_by_id((uint16_t)take_number(from))};
+    command.argc = (uint32_t)take_number(from);
+    command_arguments_reserve(arguments, command.argc);
+    for (uint32_t i = 0; i < command.argc; i++) {
+        size_t size = (size_t)take_number(from);
+        ASSERT(size <= from->size);
+        arguments->items[i] = slice_of(from->data, size);
+        *from = slice_of(from->data + size, from->size - size);
+    }
+    command.argv = arguments->items;
+    return command;
+}
+
+void exec_plan_destroy(struct exec_plan *plan)
+{
+    if (plan != NULL) {
+        free(plan->places);
+        buffer_deinit(&plan->commands);
+        free(plan);
+    }
+}
+
+bool multi_runs_at_once(const struct command_spec *spec)
+{
+    switch (spec->id) {
+    case COMMAND_MULTI:
+    case COMMAND_EXEC:
+    case COMMAND_DISCARD:
+    case COMMAND_WATCH:
+    case COMMAND_QUIT:
+    case COMMAND_RESET: return true;
+    default: return false;
+    }
+}
+
+void multi_spoil(struct connection *connection)
+{
+    if (connection->in_multi) {
+        connection->multi_failed = true;
+    }
+}
+
+void multi_discard(struct connection *connection)
+{
+    connection->in_multi = false;
+    connection->multi_failed = false;
+    connection->queued_count = 0;
+    connection->queued_flags = 0;
+    buffer_deinit(&connection->queued);
+}
+
+void multi_unwatch(struct connection *connection)
+{
+    for (size_t i = 0; i < connection->watch_count; i++) {
+        free((void *)(uintptr_t)connection->watches[i].key.data);
+    }
+    free(connection->watches);
+    connection->watches = NULL;
+    connection->watch_count = 0;
+}
+
+static void answer(struct connection *connection, const char *status)
+{
+    struct resp_writer *reply = reply_begin(connection);
+    if (status[0] == '-') {
+        resp_error(reply, status + 1);
+    } else {
+        resp_status(reply, status);
+    }
+    reply_end(connection);
+}
+
+void multi_queue(struct connection *connection, const struct command *command)
+{
+    if ((command->spec->flags & COMMAND_NO_MULTI) != 0) {
+        multi_spoil(connection);
+        answer(connection, "-ERR Command not allowed inside a transaction");
+        return;
+    }
+    size_t limit = (size_t)connection->server->config.client_query_buffer_bytes;
+    size_t size = 0;
+    for (uint32_t i = 0; i < command->argc; i++) {
+        size += command->argv[i].size + 8;
+    }
+    if (connection->queued.size + size > limit) {
+        multi_spoil(connection);
+        answer(connection, "-ERR the transaction is larger than client-query-buffer-limit; DISCARD it and send less");
+        return;
+    }
+    if (command->spec->place == COMMAND_AT_SERVER) {
+        buffer_append_byte(&connection->queued, QUEUED_LOCAL);
+        local_encode(&connection->queued, command);
+    } else {
+        buffer_append_byte(&connection->queued, QUEUED_MACHINE);
+        command_encode(&connection->queued, command);
+    }
+    connection->queued_count++;
+    connection->queued_flags |= command->spec->flags;
+    answer(connection, "QUEUED");
+}
+
+static bool watches(const struct connection *connection, struct slice key)
+{
+    for (size_t i = 0; i < connection->watch_count; i++) {
+        if (slice_equal(connection->watches[i].key, key)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void watch(struct connection *connection, struct slice key)
+{
+    if (watches(connection, key)) {
+        return;
+    }
+    uint8_t *copy = malloc(key.size + 1);
+    struct watch *grown = realloc(connection->watches, (connection->watch_count + 1) * sizeof(*grown));
+    ASSERT(copy != NULL && grown != NULL);
+    memcpy(copy, key.data, key.size);
+    connection->watches = grown;
+    connection->watches[connection->watch_count++] =
+        (struct watch){slice_of(copy, key.size), shard_key_version(connection->server->shard, key)};
+}
+
+static void execute_watch(struct connection *connection, const struct command *command)
+{
+    if (connection->in_multi) {
+        answer(connection, "-ERR WATCH inside MULTI is not allowed");
+        return;
+    }
+    if (connection->watch_count + command->argc > MULTI_MAXIMUM_WATCHES) {
+        answer(connection, "-ERR too many watched keys (65536 at most); UNWATCH some");
+        return;
+    }
+    for (uint32_t i = 1; i < command->argc; i++) {
+        watch(connection, command->argv[i]);
+    }
+    answer(connection, "OK");
+}
+
+/* ---- EXEC ---- */
+
+/* The log's form of an EXEC: see src/machine/exec.c. Slices in `arguments` point into `text` and `queued`. */
+struct exec_build {
+    struct command_arguments arguments;
+    uint32_t argc;
+    struct buffer text;
+    struct exec_plan *plan;
+    bool readonly;
+};
+
+static void build_watches(struct exec_build *build, const struct connection *connection)
+{
+    /* All decimal numbers first, so that the text does not move when slices are taken. */
+    size_t room = (connection->watch_count + 1) * NUMBER_INT64_BYTES;
+    uint8_t *at = buffer_reserve(&build->text, room);
+    struct slice *items = build->arguments.items;
+    items[build->argc++] = SLICE_LITERAL("EXEC");
+    size_t size = number_format_uint64((char *)at, connection->watch_count);
+    items[build->argc++] = slice_of(at, size);
+    at += size;
+    for (size_t i = 0; i < connection->watch_count; i++) {
+        size = number_format_uint64((char *)at, connection->watches[i].version);
+        items[build->argc++] = connection->watches[i].key;
+        items[build->argc++] = slice_of(at, size);
+        at += size;
+    }
+}
+
+static void plan_local(struct exec_build *build, uint32_t place, uint32_t total, struct slice encoded)
+{
+    if (build->plan == NULL) {
+        build->plan = calloc(1, sizeof(*build->plan));
+        ASSERT(build->plan != NULL);
+        build->plan->total = total;
+        build->plan->places = malloc(total * sizeof(*build->plan->places));
+        ASSERT(build->plan->places != NULL);
+    }
+    build->plan->places[build->plan->place_count++] = place;
+    buffer_append_slice(&build->plan->commands, encoded);
+}
+
+static void build_commands(struct exec_build *build, struct connection *connection)
+{
+    struct command_arguments *arguments = &connection->server->arguments;
+    struct slice rest = buffer_slice(&connection->queued);
+    for (uint32_t place = 0; place < connection->queued_count; place++) {
+        bool local = rest.data[0] == QUEUED_LOCAL;
+        rest = slice_of(rest.data + 1, rest.size - 1);
+        const uint8_t *start = rest.data;
+        struct command command;
+        if (local) {
+            command = local_decode(&rest, arguments);
+        } else {
+            ASSERT(command_decode(&rest, arguments, &command) == STATUS_OK);
+        }
+        struct slice encoded = slice_of(start, (size_t)(rest.data - start));
+        if (local) {
+            plan_local(build, place, connection->queued_count, encoded);
+        } else {
+            build->readonly = build->readonly && (command.spec->flags & COMMAND_READONLY) != 0;
+            build->arguments.items[build->argc++] = encoded;
+        }
+    }
+}
+
+static void submit_exec(struct connection *connection, const struct exec_build *build)
+{
+    struct server *server = connection->server;
+    struct command command = {command_by_id(COMMAND_EXEC), build->arguments.items, build->argc, connection->protocol};
+    if (build->plan == NULL && build->readonly && !connection_pending(connection)) {
+        struct resp_writer *reply = reply_begin(connection);
+        if (reply->out != NULL && shard_read(server->shard, &command, reply)) {
+            reply_end(connection);
+            return;
+        }
+    }
+    uint64_t tag = slot_open(connection);
+    slot_at(connection, tag)->exec = build->plan;
+    enum status status = shard_submit_logged(server->shard, &command, connection, tag);
+    if (status == STATUS_OK) {
+        connection->owed++;
+        return;
+    }
+    slot_withdraw(connection);
+    answer(connection,
+           status == STATUS_FULL
+               ? "-BUSY too many writes wait for the disk; the transaction was not executed, try again"
+               : "-EXECABORT Transaction discarded because of: the shard does not take it now; not executed");
+}
+
+static void execute_exec(struct connection *connection)
+{
+    if (!connection->in_multi) {
+        answer(connection, "-ERR EXEC without MULTI");
+        return;
+    }
+    if (connection->multi_failed) {
+        multi_discard(connection);
+        multi_unwatch(connection);
+        answer(connection, "-EXECABORT Transaction discarded because of previous errors.");
+        return;
+    }
+    struct command_spec sum = {.flags = connection->queued_flags};
+    if (route_out_of_memory(connection, &sum)) {
+        multi_discard(connection);
+        multi_unwatch(connection);
+        answer(connection, "-EXECABORT Transaction discarded because of: OOM command not allowed when used memory > "
+                           "'maxmemory'.");
+        return;
+    }
+    struct exec_build build = {.readonly = true};
+    command_arguments_init(&build.arguments);
+    command_arguments_reserve(&build.arguments, 2 + 2 * connection->watch_count + connection->queued_count);
+    build_watches(&build, connection);
+    build_commands(&build, connection);
+    submit_exec(connection, &build);
+    command_arguments_deinit(&build.arguments);
+    buffer_deinit(&build.text);
+    multi_discard(connection);
+    multi_unwatch(connection);
+}
+
+static size_t first_reply_size(struct slice replies)
+{
+    struct resp_reply_limits limits = RESP_REPLY_DEFAULT_LIMITS;
+    struct resp_reader reader;
+    resp_reader_init(&reader);
+    enum resp_type root = RESP_NULL;
+    /* Our own machine wrote them: whole and well-formed. */
+    ASSERT(resp_reader_skip(&reader, &limits, replies.data, replies.size, &root) == RESP_REPLY_READY);
+    return reader.consumed;
+}
+
+void exec_plan_finish(struct connection *connection, struct slot *slot)
+{
+    struct exec_plan *plan = slot->exec;
+    struct buffer machine = slot->stash;
+    buffer_init(&slot->stash);
+    slot->exec = NULL;
+    connection->reply_start = 0;
+    struct slice rest = buffer_slice(&machine);
+    if (rest.size == 0 || rest.data[0] != '*' || rest.data[1] == '-') {
+        slot->stash = machine; /* nil or an error: nothing was executed */
+        exec_plan_destroy(plan);
+        return;
+    }
+    const uint8_t *line_end = memchr(rest.data, '\n', rest.size);
+    ASSERT(line_end != NULL);
+    size_t head = (size_t)(line_end - rest.data) + 1;
+    rest = slice_of(rest.data + head, rest.size - head);
+    struct resp_writer writer = resp_writer_to(&slot->stash, slot->protocol);
+    resp_array(&writer, plan->total);
+    struct slice commands = buffer_slice(&plan->commands);
+    struct command_arguments arguments;
+    command_arguments_init(&arguments);
+    uint32_t next = 0;
+    for (uint32_t place = 0; place < plan->total; place++) {
+        if (next < plan->place_count && plan->places[next] == place) {
+            next++;
+            struct command command = local_decode(&commands, &arguments);
+            command.protocol = slot->protocol;
+            local_execute(connection, &command, &writer);
+        } else {
+            size_t size = first_reply_size(rest);
+            resp_raw(&writer, slice_of(rest.data, size));
+            rest = slice_of(rest.data + size, rest.size - size);
+        }
+    }
+    command_arguments_deinit(&arguments);
+    buffer_deinit(&machine);
+    exec_plan_destroy(plan);
+    if (slot->silent) {
+        buffer_clear(&slot->stash);
+    }
+}
+
+bool multi_command(struct connection *connection, const struct command *command)
+{
+    switch (command->spec->id) {
+    case COMMAND_MULTI:
+        if (connection->in_multi) {
+            answer(connection, "-ERR MULTI calls can not be nested");
+        } else {
+            connection->in_multi = true;
+            answer(connection, "OK");
+        }
+        return true;
+    case COMMAND_EXEC: execute_exec(connection); return true;
+    case COMMAND_DISCARD:
+        if (connection->in_multi) {
+            multi_discard(connection);
+            multi_unwatch(connection);
+            answer(connection, "OK");
+        } else {
+            answer(connection, "-ERR DISCARD without MULTI");
+        }
+        return true;
+    case COMMAND_WATCH: execute_watch(connection, command); return true;
+    default: return false;
+    }
+}

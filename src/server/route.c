@@ -1,0 +1,284 @@
+#include "server/route.h"
+
+#include "base/assert.h"
+#include "server/figures.h"
+#include "server/monitor.h"
+#include "server/multi.h"
+#include "server/server_state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static void answer_error(struct connection *connection, const char *text)
+{
+    struct resp_writer *reply = reply_begin(connection);
+    resp_error(reply, text);
+    reply_end(connection);
+}
+
+/* An error before a command runs also spoils an open MULTI. */
+static void answer_refusal(struct connection *connection, const char *text)
+{
+    multi_spoil(connection);
+    answer_error(connection, text);
+}
+
+static void append_printable(struct buffer *out, struct slice bytes, size_t limit)
+{
+    size_t size = bytes.size < limit ? bytes.size : limit;
+    for (size_t i = 0; i < size && bytes.data[i] != '\0'; i++) {
+        buffer_append_byte(out, bytes.data[i]);
+    }
+}
+
+/* As Redis words it: the name, then the beginnings of the arguments. */
+static void answer_unknown(struct connection *connection, const struct slice *argv, uint32_t argc)
+{
+    struct buffer *text = &connection->server->scratch;
+    buffer_clear(text);
+    buffer_append_string(text, "ERR unknown command '");
+    append_printable(text, argv[0], 128);
+    buffer_append_string(text, "', with args beginning with: ");
+    size_t start = text->size;
+    for (uint32_t i = 1; i < argc && text->size - start < 128; i++) {
+        buffer_append_byte(text, '\'');
+        append_printable(text, argv[i], 128 - (text->size - start));
+        buffer_append_string(text, "' ");
+    }
+    buffer_append_byte(text, '\0');
+    answer_refusal(connection, (const char *)text->data);
+}
+
+static void answer_unknown_subcommand(struct connection *connection, const struct command_spec *container,
+                                      struct slice word)
+{
+    struct buffer *text = &connection->server->scratch;
+    buffer_clear(text);
+    buffer_append_string(text, "ERR unknown subcommand '");
+    append_printable(text, word, 128);
+    buffer_append_format(text, "'. Try %s HELP.", container->shown);
+    buffer_append_byte(text, '\0');
+    answer_refusal(connection, (const char *)text->data);
+}
+
+/* Keeps a copy of the request; `argv` may point into bytes that are about to go. */
+static void park(struct connection *connection, const struct slice *argv, uint32_t argc)
+{
+    ASSERT(!connection->parked);
+    struct buffer *bytes = &connection->parked_bytes;
+    buffer_clear(bytes);
+    for (uint32_t i = 0; i < argc; i++) {
+        buffer_append_slice(bytes, argv[i]);
+    }
+    command_arguments_reserve(&connection->parked_arguments, argc);
+    const uint8_t *at = bytes->data;
+    for (uint32_t i = 0; i < argc; i++) {
+        connection->parked_arguments.items[i] = slice_of(at, argv[i].size);
+        at += argv[i].size;
+    }
+    connection->parked_argc = argc;
+    connection->parked = true;
+}
+
+bool route_unpark(struct connection *connection)
+{
+    struct server *server = connection->server;
+    ASSERT(connection->parked);
+    if (connection->parked_until_ns != 0 ? server_now_ns(server) < connection->parked_until_ns
+                                         : connection_pending(connection)) {
+        return false;
+    }
+    connection->parked = false;
+    connection->parked_until_ns = 0;
+    struct buffer bytes = connection->parked_bytes;
+    struct command_arguments arguments = connection->parked_arguments;
+    uint32_t argc = connection->parked_argc;
+    buffer_init(&connection->parked_bytes);
+    command_arguments_init(&connection->parked_arguments);
+    route_request(connection, arguments.items, argc);
+    buffer_deinit(&bytes);
+    command_arguments_deinit(&arguments);
+    return !connection->parked;
+}
+
+void route_forget(struct connection *connection)
+{
+    multi_discard(connection);
+    multi_unwatch(connection);
+}
+
+bool route_out_of_memory(struct connection *connection, const struct command_spec *spec)
+{
+    struct server *server = connection->server;
+    if ((spec->flags & COMMAND_DENYOOM) == 0 || server->config.maxmemory_bytes == 0) {
+        return false;
+    }
+    struct shard_stats stats;
+    shard_stats(server->shard, &stats);
+    return stats.machine.memory_bytes + stats.pending_bytes > (uint64_t)server->config.maxmemory_bytes;
+}
+
+static const char out_of_memory_text[] = "OOM command not allowed when used memory > 'maxmemory'.";
+
+static void answer_shard_refusal(struct connection *connection, enum status status)
+{
+    struct server *server = connection->server;
+    const char *text = "CLUSTERDOWN this node is stopping; the command was not executed, ask another node";
+    if (status == STATUS_FULL) {
+        text = "BUSY too many writes wait for the disk; the command was not executed, try again in a moment";
+    } else if (status == STATUS_TOO_LARGE) {
+        text = "ERR the command is larger than one log entry may be (1 GB); the command was not executed, send less";
+    }
+    (void)server;
+    answer_error(connection, text);
+}
+
+static void submit(struct connection *connection, const struct command *command, bool logged)
+{
+    struct server *server = connection->server;
+    uint64_t tag = slot_open(connection);
+    enum status status = logged ? shard_submit_logged(server->shard, command, connection, tag)
+                                : shard_submit(server->shard, command, connection, tag);
+    if (status != STATUS_OK) {
+        slot_withdraw(connection);
+        answer_shard_refusal(connection, status);
+        return;
+    }
+    connection->owed++;
+}
+
+/* Figures for a command that was executed just now, from the last mark to now. */
+static void measure(struct connection *connection, const struct command *command)
+{
+    struct server *server = connection->server;
+    int64_t now_ns = env_monotonic_ns(server->env);
+    figures_command(server, command, now_ns - server->mark_ns, connection->peer,
+                    connection->name == NULL ? "" : connection->name);
+    server->mark_ns = now_ns;
+}
+
+void route_to_shard(struct connection *connection, const struct command *command)
+{
+    struct server *server = connection->server;
+    bool readonly = (command->spec->flags & COMMAND_READONLY) != 0;
+    if (!readonly || connection_pending(connection)) {
+        submit(connection, command, false);
+        return;
+    }
+    struct resp_writer *reply = reply_begin(connection);
+    if (reply->out == NULL) {
+        return; /* nobody reads it, and reading changes nothing */
+    }
+    if (!shard_read(server->shard, command, reply)) {
+        submit(connection, command, true);
+        return;
+    }
+    reply_end(connection);
+    measure(connection, command);
+}
+
+/* True when the command was parked to sleep first. */
+static bool fell_asleep(struct connection *connection, const struct command *command)
+{
+    int64_t sleep_ns = local_sleep_ns(command);
+    if (sleep_ns <= 0 || connection->slept || connection->server->config.debug_command == CONFIG_DEBUG_NO) {
+        connection->slept = false;
+        return false;
+    }
+    park(connection, command->argv, command->argc);
+    connection->parked_until_ns = server_now_ns(connection->server) + sleep_ns;
+    connection->slept = true;
+    return true;
+}
+
+static bool paused(const struct connection *connection, const struct command_spec *spec)
+{
+    struct server *server = connection->server;
+    if (server->pause_until_ns == 0 || server_now_ns(server) >= server->pause_until_ns) {
+        return false;
+    }
+    if (spec->id == COMMAND_CLIENT_UNPAUSE || spec->id == COMMAND_CLIENT_PAUSE) {
+        return false;
+    }
+    return server->pause_all || (spec->flags & COMMAND_WRITE) != 0 || spec->id == COMMAND_EXEC;
+}
+
+/* Refusals that hold for every command; true when one was given. */
+static bool refused(struct connection *connection, const struct command_spec *spec)
+{
+    if (!connection->authenticated && (spec->flags & COMMAND_NO_AUTH) == 0) {
+        answer_refusal(connection, "NOAUTH Authentication required.");
+        return true;
+    }
+    if (route_out_of_memory(connection, spec)) {
+        answer_refusal(connection, out_of_memory_text);
+        return true;
+    }
+    return false;
+}
+
+static void execute_local(struct connection *connection, const struct command *command)
+{
+    struct resp_writer *reply = reply_begin(connection);
+    local_execute(connection, command, reply);
+    reply_end(connection);
+    measure(connection, command);
+}
+
+static void dispatch(struct connection *connection, const struct command *command)
+{
+    const struct command_spec *spec = command->spec;
+    struct server *server = connection->server;
+    if (paused(connection, spec)) {
+        park(connection, command->argv, command->argc);
+        connection->parked_until_ns = server->pause_until_ns;
+        return;
+    }
+    bool queueing = connection->in_multi && !multi_runs_at_once(spec);
+    if (!queueing && spec->place == COMMAND_AT_SERVER && local_needs_quiet(spec) && connection_pending(connection)) {
+        park(connection, command->argv, command->argc);
+        return;
+    }
+    if (refused(connection, spec)) {
+        server->figures.by_command[spec->id].rejected++;
+        return;
+    }
+    connection->last_command = spec;
+    connection->commands++;
+    if (queueing) {
+        multi_queue(connection, command);
+        return;
+    }
+    if (server->monitors != 0) {
+        monitor_feed(connection, command);
+    }
+    if (spec->id == COMMAND_DEBUG && fell_asleep(connection, command)) {
+        return;
+    }
+    if (multi_command(connection, command)) {
+        return;
+    }
+    if (spec->place == COMMAND_AT_MACHINE) {
+        route_to_shard(connection, command);
+    } else {
+        execute_local(connection, command);
+    }
+}
+
+void route_request(struct connection *connection, const struct slice *argv, uint32_t argc)
+{
+    const struct command_spec *spec = NULL;
+    switch (command_lookup(argv, argc, &spec)) {
+    case COMMAND_FOUND: {
+        struct command command = {spec, argv, argc, connection->protocol};
+        dispatch(connection, &command);
+        return;
+    }
+    case COMMAND_UNKNOWN: answer_unknown(connection, argv, argc); return;
+    case COMMAND_UNKNOWN_SUBCOMMAND: answer_unknown_subcommand(connection, spec, argv[1]); return;
+    case COMMAND_WRONG_ARITY: break;
+    }
+    char text[128];
+    (void)snprintf(text, sizeof(text), "ERR wrong number of arguments for '%s' command", spec->name);
+    answer_refusal(connection, text);
+}

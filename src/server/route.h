@@ -1,0 +1,27 @@
+/* Where a request goes: refused, queued (MULTI), answered here, read from the state, or through the log. */
+#pragma once
+
+#include "command/command.h"
+
+struct connection;
+struct server;
+struct resp_writer;
+
+/* Takes one request; its bytes are free afterwards. */
+void route_request(struct connection *connection, const struct slice *argv, uint32_t argc);
+/* Tries the parked request again. False when it has to wait on. */
+bool route_unpark(struct connection *connection);
+/* Forgets what the client had going: MULTI, WATCH. */
+void route_forget(struct connection *connection);
+/* Takes it to the shard, whatever its kind; also for EXEC. Answers the refusals itself. */
+void route_to_shard(struct connection *connection, const struct command *command);
+/* True when maxmemory forbids this command now; the -OOM reply is then given. */
+bool route_out_of_memory(struct connection *connection, const struct command_spec *spec);
+
+/* Answers a command of place COMMAND_AT_SERVER other than those of MULTI; `reply` is where. */
+void local_execute(struct connection *connection, const struct command *command, struct resp_writer *reply);
+/* How long DEBUG SLEEP asks to sleep; 0 for all else, negative when malformed. */
+int64_t local_sleep_ns(const struct command *command);
+/* True when the command looks at, or waits for, what earlier commands of its client do: it is held back while any is
+ * pending. */
+bool local_needs_quiet(const struct command_spec *spec);

@@ -1,0 +1,453 @@
+#include "server/server.h"
+
+#include "base/assert.h"
+#include "server/figures.h"
+#include "server/node_file.h"
+#include "server/server_state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { MS_NS = 1000000 };
+
+static const char node_down_text[] =
+    "UNCERTAIN this node stopped before it knew; the command may have been executed, look before you send it again";
+static const char time_limit_text[] =
+    "UNCERTAIN the command-timeout passed; the command may yet be executed, look before you send it again";
+
+int64_t server_now_ns(struct server *server)
+{
+    if (!server->clock_fresh) {
+        server->now_ns = env_monotonic_ns(server->env);
+        server->mark_ns = server->now_ns;
+        server->clock_fresh = true;
+    }
+    return server->now_ns;
+}
+
+/* ---- the shard's answers ---- */
+
+static struct resp_writer *sink_begin(void *owner, void *origin, uint64_t tag)
+{
+    (void)owner;
+    return slot_begin(origin, tag);
+}
+
+static void sink_end(void *owner, void *origin, uint64_t tag, const struct command *command)
+{
+    struct server *server = owner;
+    struct connection *connection = origin;
+    slot_end(connection, tag);
+    int64_t now_ns = env_monotonic_ns(server->env);
+    figures_command(server, command, now_ns - server->mark_ns, connection->peer,
+                    connection->closed || connection->name == NULL ? "" : connection->name);
+    server->mark_ns = now_ns;
+}
+
+static void shard_failed(void *owner, enum status status, const char *what)
+{
+    struct server *server = owner;
+    env_log(server->env, ENV_LOG_ERROR, "the log failed, this node stops: %s: %s", what, status_text(status));
+    LIST_FOR_EACH (at, &server->connections) {
+        (void)slots_give_up(CONTAINER_OF(at, struct connection, node), true, 0, node_down_text);
+    }
+    server_stop(server, status);
+}
+
+static const struct shard_sink shard_sink = {sink_begin, sink_end, shard_failed};
+
+/* ---- accepting ---- */
+
+static void turn_away(struct server *server, struct env_stream *stream, const char *text)
+{
+    struct iovec part = {(void *)(uintptr_t)text, strlen(text)};
+    size_t written = 0;
+    if (env_stream_write(server->env, stream, &part, 1, &written) != STATUS_OK) {
+        written = 0; /* it goes without a word */
+    }
+    env_stream_close(server->env, stream);
+    server->figures.connections_rejected++;
+}
+
+static bool is_local(const char *peer)
+{
+    return strncmp(peer, "127.", 4) == 0 || strncmp(peer, "[::1]", 5) == 0 || strncmp(peer, "[::ffff:127.", 12) == 0 ||
+           peer[0] == '/';
+}
+
+bool connection_is_local(const struct connection *connection) { return is_local(connection->peer); }
+
+static void accepted(void *owner, struct env_stream *stream)
+{
+    struct server *server = owner;
+    char peer[CONNECTION_NAME_BYTES];
+    env_stream_name(server->env, stream, true, peer, sizeof(peer));
+    if (server->phase != SERVER_SERVING) {
+        env_stream_close(server->env, stream);
+        return;
+    }
+    if (server->connection_count >= (size_t)server->config.maxclients) {
+        turn_away(server, stream, "-ERR max number of clients reached\r\n");
+        return;
+    }
+    if (server->config.protected_mode != 0 && server->config.requirepass[0] == '\0' && !is_local(peer)) {
+        turn_away(
+            server, stream,
+            "-DENIED this node serves loopback only while no password is set (protected-mode). Set requirepass in "
+            "its configuration, or connect from the same machine.\r\n");
+        return;
+    }
+    server->figures.connections_received++;
+    (void)connection_create(server, stream);
+}
+
+static void accept_failed(void *owner, enum status status)
+{
+    struct server *server = owner;
+    env_log(server->env, ENV_LOG_WARNING,
+            "cannot accept clients for now: %s; raise the limit of open files (ulimit -n)", status_text(status));
+}
+
+static const struct env_listener_events listener_events = {accepted, accept_failed};
+
+/* ---- the turn ---- */
+
+static void flush_dirty(struct server *server)
+{
+    while (!list_empty(&server->dirty)) {
+        connection_flush(CONTAINER_OF(server->dirty.next, struct connection, dirty_node));
+    }
+}
+
+/* Takes those that are listed now; who lists itself again waits for the next turn. */
+static void resume_listed(struct server *server)
+{
+    struct list now;
+    list_init(&now);
+    while (!list_empty(&server->resume)) {
+        struct list *node = server->resume.next;
+        list_remove(node);
+        list_append(&now, node);
+    }
+    while (!list_empty(&now)) {
+        connection_resume(CONTAINER_OF(now.next, struct connection, resume_node));
+    }
+}
+
+static bool drained(const struct server *server)
+{
+    return shard_idle(server->shard) && list_empty(&server->dirty) && list_empty(&server->resume);
+}
+
+static void drain(struct server *server)
+{
+    bool late = server_now_ns(server) >= server->shutdown_deadline_ns;
+    if (!drained(server) && !late) {
+        return;
+    }
+    size_t unsent = 0;
+    LIST_FOR_EACH (at, &server->connections) {
+        struct connection *connection = CONTAINER_OF(at, struct connection, node);
+        (void)slots_give_up(connection, true, 0, node_down_text);
+        unsent += connection_output_bytes(connection);
+    }
+    flush_dirty(server);
+    if (unsent == 0 || late) {
+        server_stop(server, STATUS_OK);
+    }
+}
+
+static void turn(void *owner)
+{
+    struct server *server = owner;
+    (void)server_now_ns(server);
+    if (server->phase == SERVER_STOPPED) {
+        return;
+    }
+    server->figures.turns++;
+    resume_listed(server);
+    server->mark_ns = env_monotonic_ns(server->env);
+    bool more = shard_turn(server->shard);
+    if (server->phase != SERVER_STOPPED) {
+        flush_dirty(server);
+    }
+    if (server->phase == SERVER_DRAINING) {
+        drain(server);
+    }
+    connections_reap(server);
+    if (more || !list_empty(&server->resume) || !list_empty(&server->dirty)) {
+        env_wake(server->env);
+    }
+    server->clock_fresh = false;
+}
+
+/* ---- ten times a second ---- */
+
+static void look_after(struct server *server, struct connection *connection, uint32_t before_ms)
+{
+    int64_t now_ns = server_now_ns(server);
+    size_t given_up = slots_give_up(connection, false, before_ms, time_limit_text);
+    if (given_up != 0) {
+        env_log(server->env, ENV_LOG_WARNING, "%zu commands of client %s passed the command-timeout", given_up,
+                connection->peer);
+    }
+    if (connection->parked && connection->parked_until_ns != 0 && now_ns >= connection->parked_until_ns) {
+        connection_mark_resume(connection);
+    }
+    int64_t idle_s = (now_ns - connection->active_ns) / 1000000000;
+    if (server->config.timeout_s != 0 && idle_s >= server->config.timeout_s && !connection->monitor &&
+        !connection_pending(connection) && !connection->parked) {
+        server->figures.clients_cut_idle++;
+        connection_close(connection);
+    }
+}
+
+/* All clients' buffers together are over the limit: the largest goes. */
+static void cut_largest(struct server *server)
+{
+    while (server->client_bytes > (size_t)server->config.maxmemory_clients_bytes) {
+        struct connection *largest = NULL;
+        LIST_FOR_EACH (at, &server->connections) {
+            struct connection *connection = CONTAINER_OF(at, struct connection, node);
+            if (!connection->no_evict && (largest == NULL || connection->counted_bytes > largest->counted_bytes)) {
+                largest = connection;
+            }
+        }
+        if (largest == NULL) {
+            return;
+        }
+        server->figures.clients_cut_memory++;
+        env_log(server->env, ENV_LOG_WARNING,
+                "client %s closed: it holds %zu bytes, and all clients together more than maxmemory-clients",
+                largest->peer, largest->counted_bytes);
+        connection_close(largest);
+    }
+}
+
+static void cron(struct env_timer *timer)
+{
+    struct server *server = CONTAINER_OF(timer, struct server, cron);
+    int64_t now_ns = server_now_ns(server);
+    int64_t age_ms = (now_ns - server->began_ns) / MS_NS;
+    int64_t limit_ms = server->config.command_timeout_ms;
+    uint32_t before_ms = age_ms > limit_ms ? (uint32_t)(age_ms - limit_ms) : 0;
+    LIST_FOR_EACH_SAFE (at, after, &server->connections) {
+        look_after(server, CONTAINER_OF(at, struct connection, node), before_ms);
+    }
+    cut_largest(server);
+    if (server->pause_until_ns != 0 && now_ns >= server->pause_until_ns) {
+        server->pause_until_ns = 0;
+    }
+    figures_sample(server);
+    env_timer_start(server->env, &server->cron, now_ns + (int64_t)SERVER_CRON_MS * MS_NS);
+}
+
+/* ---- beginning and end ---- */
+
+static char *join_path(const char *directory, const char *name)
+{
+    struct buffer text;
+    buffer_init(&text);
+    buffer_append_format(&text, "%s/%s", directory, name);
+    buffer_append_byte(&text, '\0');
+    return (char *)text.data;
+}
+
+static enum status open_folder(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
+{
+    struct env *env = server->env;
+    enum status status = env_make_directory(env, server->directory);
+    if (status != STATUS_OK) {
+        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot make the data folder %s: %s", server->directory,
+                       status_text(status));
+        return status;
+    }
+    char *lock = join_path(server->directory, "lock");
+    status = env_lock_file(env, lock, &server->folder_lock);
+    free(lock);
+    if (status != STATUS_OK) {
+        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "%s: %s", server->directory,
+                       status == STATUS_BUSY
+                           ? "another process serves this data folder; stop it, or give another --data"
+                           : status_text(status));
+        return status;
+    }
+    status = node_file_open(env, server->directory, server->options.node_id, server->incarnation, ret_message);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status = env_make_directory(env, server->worker_directory);
+    if (status == STATUS_OK) {
+        status = env_sync_directory(env, server->directory);
+    }
+    if (status != STATUS_OK) {
+        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot make %s: %s", server->worker_directory,
+                       status_text(status));
+    }
+    return status;
+}
+
+static enum status open_all(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
+{
+    enum status status = open_folder(server, ret_message);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct shard_options options = {
+        .directory = server->worker_directory,
+        .log_segment_bytes = (uint64_t)server->config.log_segment_bytes,
+        .snapshot_log_bytes = (uint64_t)server->config.snapshot_log_bytes,
+    };
+    status = shard_open(server->env, &options, &shard_sink, server, &server->shard, ret_message, SERVER_MESSAGE_BYTES);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status = env_listen(server->env, server->options.host, server->options.port, &listener_events, server,
+                        &server->listener);
+    if (status != STATUS_OK) {
+        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot listen on %s:%d: %s%s", server->options.host,
+                       server->options.port, status_text(status),
+                       status == STATUS_BUSY ? "; another program has this port, stop it or give another --listen"
+                                             : "");
+    }
+    return status;
+}
+
+enum status server_create(struct env *env, const struct server_options *options, struct config *config,
+                          const struct server_events *events, void *owner, struct server **ret_server,
+                          char ret_message[static SERVER_MESSAGE_BYTES])
+{
+    struct server *server = calloc(1, sizeof(*server));
+    ASSERT(server != NULL);
+    server->env = env;
+    server->options = *options;
+    server->config = *config;
+    *config = (struct config){0};
+    server->events = *events;
+    server->owner = owner;
+    server->directory = strdup(options->directory);
+    server->worker_directory = join_path(options->directory, "worker-0");
+    server->read_buffer = malloc(SERVER_READ_BYTES);
+    ASSERT(server->directory != NULL && server->read_buffer != NULL);
+    make_hex(env, server->run_id, sizeof(server->run_id) - 1);
+    list_init(&server->connections);
+    list_init(&server->dirty);
+    list_init(&server->resume);
+    list_init(&server->closed);
+    command_arguments_init(&server->arguments);
+    slowlog_init(&server->slowlog);
+    env_timer_init(&server->cron, cron);
+    server->began_ns = env_monotonic_ns(env);
+    server->began_wall_ms = env_wall_ms(env);
+    ret_message[0] = '\0';
+    enum status status = open_all(server, ret_message);
+    if (status != STATUS_OK) {
+        server_destroy(server);
+        return status;
+    }
+    env_set_turn_hook(env, turn, server);
+    env_timer_start(env, &server->cron, server->began_ns + (int64_t)SERVER_CRON_MS * MS_NS);
+    *ret_server = server;
+    return STATUS_OK;
+}
+
+void server_stop(struct server *server, enum status status)
+{
+    if (server->phase == SERVER_STOPPED) {
+        return;
+    }
+    flush_dirty(server);
+    server->phase = SERVER_STOPPED;
+    server->stop_status = status;
+    server->events.stopped(server->owner, status);
+}
+
+void server_shutdown(struct server *server)
+{
+    if (server->phase == SERVER_STOPPED) {
+        return;
+    }
+    int64_t now_ns = server_now_ns(server);
+    bool again = server->phase == SERVER_DRAINING;
+    server->phase = SERVER_DRAINING;
+    server->shutdown_deadline_ns = again ? now_ns : now_ns + server->config.shutdown_timeout_s * 1000000000;
+    if (server->listener != NULL) {
+        env_listener_close(server->env, server->listener);
+        server->listener = NULL;
+    }
+    env_log(server->env, ENV_LOG_INFO, "stopping: answering %zu clients first", server->connection_count);
+    env_wake(server->env);
+}
+
+void server_destroy(struct server *server)
+{
+    if (server == NULL) {
+        return;
+    }
+    env_set_turn_hook(server->env, NULL, NULL);
+    env_timer_stop(server->env, &server->cron);
+    if (server->listener != NULL) {
+        env_listener_close(server->env, server->listener);
+    }
+    LIST_FOR_EACH_SAFE (at, after, &server->connections) {
+        connection_close(CONTAINER_OF(at, struct connection, node));
+    }
+    shard_close(server->shard);
+    LIST_FOR_EACH_SAFE (at, after, &server->closed) {
+        CONTAINER_OF(at, struct connection, node)->owed = 0;
+    }
+    connections_reap(server);
+    if (server->folder_lock != NULL) {
+        env_close(server->env, server->folder_lock);
+    }
+    for (size_t i = 0; i < server->spare_count; i++) {
+        buffer_deinit(&server->spare_buffers[i]);
+    }
+    slowlog_clear(&server->slowlog);
+    command_arguments_deinit(&server->arguments);
+    buffer_deinit(&server->scratch);
+    config_deinit(&server->config);
+    free(server->read_buffer);
+    free(server->directory);
+    free(server->worker_directory);
+    free(server);
+}
+
+void server_apply_config(struct server *server)
+{
+    slowlog_trim(&server->slowlog, (size_t)server->config.slowlog_max_len);
+    server->events.configured(server->owner, &server->config);
+}
+
+enum status server_rewrite_config(struct server *server)
+{
+    struct buffer old;
+    struct buffer text;
+    buffer_init(&old);
+    buffer_init(&text);
+    const char *path = server->config.path;
+    const char *slash = strrchr(path, '/');
+    char *directory = slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    ASSERT(directory != NULL);
+    enum status status = file_read(server->env, path, CONFIG_FILE_BYTES, &old);
+    if (status == STATUS_OK || status == STATUS_NOTFOUND) {
+        config_rewrite(&server->config, buffer_slice(&old), &text);
+        status = file_replace(server->env, directory, path, buffer_slice(&text));
+    }
+    free(directory);
+    buffer_deinit(&old);
+    buffer_deinit(&text);
+    return status;
+}
+
+int server_port(const struct server *server)
+{
+    return server->listener == NULL ? 0 : env_listener_port(server->env, server->listener);
+}
+
+void server_shard_stats(const struct server *server, struct shard_stats *ret_stats)
+{
+    shard_stats(server->shard, ret_stats);
+}
+
+uint64_t server_digest(const struct server *server) { return shard_digest(server->shard); }

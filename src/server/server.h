@@ -1,0 +1,45 @@
+/* The server: listeners, clients, routing; the composition root of a node.
+ *
+ * Everything it does to the outside goes through the env it is given, so the simulator runs it unchanged. */
+#pragma once
+
+#include "env/env.h"
+#include "server/config.h"
+
+struct server;
+struct shard_stats;
+
+enum { SERVER_MESSAGE_BYTES = 1024 };
+
+struct server_options {
+    uint64_t node_id;      /* from 1 */
+    const char *directory; /* made when missing; its parent exists */
+    const char *host;      /* to listen on */
+    int port;              /* 0: a free one */
+    const char *version;   /* of the program */
+};
+
+struct server_events {
+    /* The server has stopped: OK after a shutdown, else why. The owner ends the loop and calls server_destroy. */
+    void (*stopped)(void *owner, enum status status);
+    /* CONFIG SET changed something; the owner looks at what is its own (loglevel). */
+    void (*configured)(void *owner, const struct config *config);
+};
+
+/* Recovers the data, listens and serves. *config is taken over (also on failure). On failure ret_message is one line
+ * for a person. */
+MUST_USE enum status server_create(struct env *env, const struct server_options *options, struct config *config,
+                                   const struct server_events *events, void *owner, struct server **ret_server,
+                                   char ret_message[static SERVER_MESSAGE_BYTES]);
+/* Closes everything at once. Takes NULL. */
+void server_destroy(struct server *server);
+
+/* Begins to stop: no new clients, what was received is answered, then `stopped`. A second call does not wait. */
+void server_shutdown(struct server *server);
+
+int server_port(const struct server *server);
+/* Prometheus text. */
+void server_metrics(struct server *server, struct buffer *out);
+/* Of the data; see shard.h. */
+void server_shard_stats(const struct server *server, struct shard_stats *ret_stats);
+uint64_t server_digest(const struct server *server);

@@ -1,0 +1,101 @@
+/* What the files of this room share. */
+#pragma once
+
+#include "base/list.h"
+#include "server/connection.h"
+#include "server/server.h"
+#include "server/slowlog.h"
+#include "shard/shard.h"
+
+enum server_phase { SERVER_SERVING, SERVER_DRAINING, SERVER_STOPPED };
+
+#define SERVER_REDIS_VERSION "7.0.15" /* whose replies we give */
+
+enum {
+    SERVER_READ_BYTES = 256 << 10, /* read from one client in one turn */
+    SERVER_SPARE_BUFFERS = 64,     /* output buffers kept for the next client that needs one */
+    SERVER_SPARE_BUFFER_BYTES = 64 << 10,
+    SERVER_CRON_MS = 100,
+    SERVER_COMMANDS_PER_TURN = 8192, /* of one client, before the others get their turn */
+};
+
+struct command_figures {
+    uint64_t calls, rejected, failed;
+    uint64_t duration_ns;
+};
+
+struct error_figures {
+    char code[32];
+    uint64_t count;
+};
+
+enum { SERVER_ERROR_KINDS = 64 };
+
+struct server_figures {
+    uint64_t connections_received, connections_rejected;
+    uint64_t commands;
+    uint64_t bytes_read, bytes_written;
+    uint64_t errors;
+    uint64_t clients_cut_output, clients_cut_idle, clients_cut_memory;
+    uint64_t uncertain; /* commands answered -UNCERTAIN */
+    uint64_t turns;
+    struct error_figures error_kinds[SERVER_ERROR_KINDS];
+    size_t error_kind_count;
+    struct command_figures by_command[COMMAND_MAXIMUM];
+    /* instantaneous rates: sampled by cron */
+    uint64_t sampled_commands;
+    int64_t sampled_ns;
+    uint64_t commands_per_second;
+};
+
+struct server {
+    struct env *env;
+    struct server_options options;
+    struct config config;
+    struct server_events events;
+    void *owner;
+    enum server_phase phase;
+    enum status stop_status;
+    char *directory, *worker_directory;
+    char run_id[41];
+    char incarnation[33];
+
+    struct env_file *folder_lock;
+    struct env_listener *listener;
+    struct shard *shard;
+
+    struct list connections; /* all open ones, oldest first */
+    struct list dirty;       /* have output for this turn */
+    struct list resume;      /* have input to look at without a new readiness */
+    struct list closed;      /* gone, but the shard still owes them replies */
+    size_t connection_count;
+    uint64_t next_client_id;
+    size_t monitors;
+    size_t client_bytes; /* held in all clients' buffers */
+
+    uint8_t *read_buffer; /* SERVER_READ_BYTES, shared: a request that is whole in it is never copied */
+    struct buffer spare_buffers[SERVER_SPARE_BUFFERS];
+    size_t spare_count;
+    struct command_arguments arguments; /* scratch */
+    struct buffer scratch;
+
+    int64_t now_ns;  /* at the start of this turn's first event */
+    int64_t mark_ns; /* end of the last measured command */
+    bool clock_fresh;
+    int64_t pause_until_ns;
+    bool pause_all; /* CLIENT PAUSE ALL, else WRITE */
+    int64_t shutdown_deadline_ns;
+    int64_t began_ns, began_wall_ms;
+
+    struct env_timer cron;
+    struct slowlog slowlog;
+    struct server_figures figures;
+};
+
+/* The monotonic clock, read once per turn. */
+int64_t server_now_ns(struct server *server);
+/* After a setting changed. */
+void server_apply_config(struct server *server);
+MUST_USE enum status server_rewrite_config(struct server *server);
+/* Ends with this status after replies were flushed. */
+void server_stop(struct server *server, enum status status);

@@ -1,0 +1,23 @@
+/* The last slow commands, newest first; bounded in number and in the bytes of each. */
+#pragma once
+
+#include "base/list.h"
+#include "command/command.h"
+#include "wire/resp_writer.h"
+
+enum { SLOWLOG_ARGUMENTS = 32, SLOWLOG_ARGUMENT_BYTES = 128 };
+
+struct slowlog {
+    struct list entries;
+    size_t count;
+    uint64_t next_id;
+};
+
+void slowlog_init(struct slowlog *slowlog);
+void slowlog_clear(struct slowlog *slowlog);
+/* Keeps at most `limit` entries. Long arguments are shortened as Redis does ("... (n more bytes)"). */
+void slowlog_add(struct slowlog *slowlog, const struct command *command, int64_t duration_us, int64_t wall_s,
+                 const char *peer, const char *name, size_t limit);
+void slowlog_trim(struct slowlog *slowlog, size_t limit);
+/* Up to `count` entries, all when negative. */
+void slowlog_reply(const struct slowlog *slowlog, int64_t count, struct resp_writer *reply);

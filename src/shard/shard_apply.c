@@ -1,0 +1,106 @@
+/* Apply: committed entries into the machine, replies out to the sink. */
+#include "shard/shard_state.h"
+
+#include "base/assert.h"
+#include "base/varint.h"
+
+enum { POSITION_BITS = 16 };
+
+static struct machine_context context_of(uint64_t index, const struct entry_header *header)
+{
+    return (struct machine_context){
+        .position = index << POSITION_BITS, .time_ms = header->time_ms, .wall_ms = header->wall_ms};
+}
+
+static void apply_read(struct shard *shard, struct slice *reads, const struct request *request)
+{
+    struct command command;
+    ASSERT(command_decode(reads, &shard->arguments, &command) == STATUS_OK);
+    struct resp_writer *reply = shard->sink.begin(shard->owner, request->origin, request->tag);
+    if (reply != NULL) {
+        /* The applied state is this read's present: a key due later than that is still there for it. */
+        struct machine_context context = {0, shard->applied_time_ms, shard->applied_wall_ms};
+        ASSERT(machine_read(shard->machine, &context, &command, reply));
+    }
+    shard->sink.end(shard->owner, request->origin, request->tag, &command);
+}
+
+void batch_apply(struct shard *shard, struct batch *batch)
+{
+    struct slice logged = buffer_slice(&batch->logged);
+    struct slice reads = buffer_slice(&batch->reads);
+    struct machine_context context = context_of(batch->index, &batch->header);
+    if (batch->index != 0) {
+        shard->applied_time_ms = batch->header.time_ms;
+        shard->applied_wall_ms = batch->header.wall_ms;
+    }
+    if (batch->kind == ENTRY_TIME) {
+        machine_apply_time(shard->machine, &context);
+    }
+    for (size_t i = 0; i < batch->request_count; i++) {
+        const struct request *request = &batch->requests[i];
+        if (request->kind == REQUEST_READ) {
+            apply_read(shard, &reads, request);
+            continue;
+        }
+        struct command command;
+        ASSERT(command_decode(&logged, &shard->arguments, &command) == STATUS_OK);
+        struct resp_writer discard = {NULL, command.protocol};
+        struct resp_writer *reply = shard->sink.begin(shard->owner, request->origin, request->tag);
+        machine_apply(shard->machine, &context, &command, reply != NULL ? reply : &discard);
+        shard->sink.end(shard->owner, request->origin, request->tag, &command);
+        context.position++;
+        shard->stats.commands++;
+    }
+    ASSERT(logged.size == 0 && reads.size == 0);
+    shard->pending_bytes -= batch->logged.size + batch->reads.size;
+    if (batch->index != 0) {
+        ASSERT(batch->index == shard->applied_index + 1);
+        shard->applied_index = batch->index;
+        shard->stats.entries++;
+    }
+}
+
+static enum status replay_commands(struct shard *shard, struct slice body, const struct entry_header *header,
+                                   struct machine_context *context)
+{
+    for (uint16_t i = 0; i < header->commands; i++) {
+        struct command command;
+        enum status status = command_decode(&body, &shard->arguments, &command);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        struct resp_writer discard = {NULL, command.protocol};
+        machine_apply(shard->machine, context, &command, &discard);
+        context->position++;
+    }
+    return body.size == 0 ? STATUS_OK : STATUS_CORRUPT;
+}
+
+enum status entry_replay(struct shard *shard, const struct log_entry *entry)
+{
+    ASSERT(entry->index == shard->applied_index + 1);
+    struct slice body = entry->payload;
+    struct entry_header header;
+    enum status status = entry_header_take(&body, &header);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (header.time_ms < shard->time_ms || header.wall_ms < shard->wall_ms) {
+        return STATUS_CORRUPT;
+    }
+    struct machine_context context = context_of(entry->index, &header);
+    switch (entry->kind) {
+    case ENTRY_COMMANDS: status = replay_commands(shard, body, &header, &context); break;
+    case ENTRY_TIME: machine_apply_time(shard->machine, &context); break;
+    case ENTRY_GENESIS: break;
+    default: status = STATUS_VERSION; break;
+    }
+    if (status == STATUS_OK) {
+        shard_time_entry_made(shard, &header);
+        shard->applied_index = entry->index;
+        shard->last_index = entry->index;
+        shard->stats.replayed_entries++;
+    }
+    return status;
+}

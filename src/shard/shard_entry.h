@@ -1,0 +1,26 @@
+/* The payload of a log entry.
+ *
+ *   version u8 (1) · flags u8 (0) · command count u16 · time_ms i64 · wall_ms i64 · commands, as command_encode makes
+ * them
+ *
+ * An entry of kind ENTRY_TIME has no commands: it moves the time and removes what is due (machine_apply_time). One of
+ * kind ENTRY_GENESIS is a group's first: after the header the seed of its machine's hashing, u64. A command's position
+ * is index × 2^16 + its place in the entry. */
+#pragma once
+
+#include "base/slice.h"
+#include "base/status.h"
+
+enum { ENTRY_VERSION = 1, ENTRY_HEADER_BYTES = 20 };
+
+enum entry_kind { ENTRY_COMMANDS = 1, ENTRY_TIME = 2, ENTRY_GENESIS = 3 };
+
+struct entry_header {
+    uint16_t commands;
+    int64_t time_ms;
+    int64_t wall_ms;
+};
+
+void entry_header_put(uint8_t at[static ENTRY_HEADER_BYTES], const struct entry_header *header);
+/* Takes the header from the front of *payload. */
+MUST_USE enum status entry_header_take(struct slice *payload, struct entry_header *ret_header);

@@ -1,0 +1,107 @@
+/* The inside of a shard; for the files of this room only. */
+#pragma once
+
+#include "base/list.h"
+#include "log/snapshot.h"
+#include "shard/shard.h"
+#include "shard/shard_entry.h"
+
+enum request_kind { REQUEST_LOGGED, REQUEST_READ };
+
+/* Who waits for the reply of one request of a batch. */
+struct request {
+    void *origin;
+    uint64_t tag;
+    enum request_kind kind;
+};
+
+/* Requests that travel together: those to be logged form one entry, reads keep their place among them. */
+struct batch {
+    struct list node;     /* in shard.sealed or shard.spare */
+    struct buffer logged; /* encoded commands of the entry, in order */
+    struct buffer reads;  /* encoded reads, in order */
+    struct request *requests;
+    size_t request_count, request_capacity;
+    uint32_t logged_count;
+    enum entry_kind kind;
+    struct entry_header header; /* when sealed */
+    uint64_t index;             /* of its entry; 0: nothing to log */
+    uint64_t ticket;            /* of the log, when index != 0 */
+};
+
+struct shard {
+    struct env *env;
+    struct shard_options options;
+    struct shard_sink sink;
+    void *owner;
+    struct log *log;
+    struct machine *machine;
+    uint64_t hash_seed;
+
+    struct batch *open; /* gathers; never NULL */
+    struct list sealed; /* in order: waiting for their entry to be durable */
+    struct list spare;  /* empty batches to use again */
+    size_t pending_bytes;
+    struct command_arguments arguments; /* of the command being applied */
+
+    uint64_t last_index, applied_index;
+    bool failed;
+
+    /* Cluster time: what the last entry said, and what the clock said then. */
+    int64_t time_ms, wall_ms;
+    int64_t applied_time_ms, applied_wall_ms;
+    int64_t time_base_ms, time_base_ns;
+    struct env_timer expire_timer;
+    bool time_entry_due;
+    int64_t last_time_entry_ms;
+
+    struct snapshot_writer *snapshot;
+    struct buffer snapshot_block;
+    bool snapshot_ready;    /* the writer takes a block */
+    bool snapshot_draining; /* all blocks given: waiting for finished */
+    uint64_t snapshot_index, snapshot_term;
+    int64_t snapshot_began_ns, snapshot_retry_ns;
+    uint64_t snapshot_size_bytes;
+    uint64_t logged_since_snapshot_bytes;
+    uint64_t logged_before_snapshot_bytes; /* given back when it fails */
+
+    struct shard_stats stats;
+};
+
+/* ---- shard_batch.c ---- */
+struct batch *batch_take(struct shard *shard);
+void batch_give_back(struct shard *shard, struct batch *batch);
+void batch_destroy(struct batch *batch);
+MUST_USE enum status batch_add(struct shard *shard, const struct command *command, enum request_kind kind, void *origin,
+                               uint64_t tag);
+
+/* ---- shard_time.c ---- */
+void shard_time_start(struct shard *shard, int64_t time_ms, int64_t wall_ms);
+/* The shard's time and wall clock now: never less than any entry's. */
+void shard_time_now(const struct shard *shard, int64_t *ret_time_ms, int64_t *ret_wall_ms);
+void shard_time_entry_made(struct shard *shard, const struct entry_header *header);
+void shard_time_schedule(struct shard *shard);
+void shard_time_stop(struct shard *shard);
+void shard_time_init(struct shard *shard);
+
+/* ---- shard_apply.c ---- */
+void batch_apply(struct shard *shard, struct batch *batch);
+/* Applies an entry that nobody waits for: at start, from the log. */
+MUST_USE enum status entry_replay(struct shard *shard, const struct log_entry *entry);
+
+/* ---- shard_snapshot.c ---- */
+void snapshot_begin_if_due(struct shard *shard);
+/* True when more can be done at once. */
+bool snapshot_go_on(struct shard *shard);
+void snapshot_abandon(struct shard *shard);
+
+/* ---- shard.c ---- */
+enum { SHARD_GROUP = 0, SHARD_TERM = 1 };
+/* Ends the open batch: its entry goes to the log's memory, the batch to the sealed ones. */
+void shard_seal(struct shard *shard);
+/* Appends the entry after last_index and returns the log's ticket. */
+uint64_t shard_log_entry(struct shard *shard, enum entry_kind kind, const struct entry_header *header,
+                         struct slice body);
+
+/* ---- shard_open.c ---- */
+MUST_USE enum status shard_recover(struct shard *shard, char *ret_message, size_t message_capacity);
