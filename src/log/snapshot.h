@@ -22,7 +22,9 @@ struct snapshot_writer;
 struct snapshot_writer_events {
     /* The last block given is written; give the next. */
     void (*ready)(void *owner);
-    /* The file is in place and durable (OK), or nothing is (anything else; the temporary file is removed). */
+    /* The file is in place and durable (OK), or it does not count (anything else; the temporary file is removed, and
+     * `what` says what failed and what to do). A failure of put comes here too, instead of `ready`. The owner then
+     * destroys the writer. */
     void (*finished)(void *owner, enum status status, const char *what);
 };
 MUST_USE enum status snapshot_writer_create(struct env *env, const char *directory, const struct snapshot_meta *meta,
@@ -33,7 +35,8 @@ MUST_USE enum status snapshot_writer_create(struct env *env, const char *directo
 void snapshot_writer_put(struct snapshot_writer *writer, struct buffer *block);
 /* After the last block: trailer, sync, rename, sync of the folder; `finished` follows. */
 void snapshot_writer_finish(struct snapshot_writer *writer);
-/* Gives up; no callback follows; frees when background work has ended. */
+/* Gives up unless finished; no callback follows; the memory is given back when background work has ended, which needs
+ * turns of the env. Allowed from inside an event. */
 void snapshot_writer_destroy(struct snapshot_writer *writer);
 
 /* ---- reading ---- */
@@ -48,5 +51,6 @@ MUST_USE enum status snapshot_load(struct env *env, const char *path,
                                    enum status (*record)(void *owner, struct slice record), void *owner,
                                    struct snapshot_meta *ret_meta, struct buffer *extra, char *ret_message,
                                    size_t message_capacity);
-/* Removes snapshots of the group older than `index` and temporary files. */
+/* Removes snapshots of the group older than `index`, and its temporary files: so not while one is written. File
+ * operations only; removing a large file takes a while, so rather from env_work. */
 MUST_USE enum status snapshot_remove_older(struct env *env, const char *directory, uint32_t group, uint64_t index);
