@@ -1,11 +1,12 @@
 #include "server/config.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+
+#include <cmocka.h>
 
 static enum config_result set(struct config *config, const char *name, const char *value, bool running, char *message)
 {
