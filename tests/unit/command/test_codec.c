@@ -108,7 +108,7 @@ static void check_damage(const struct command *command)
 
 static void test_round_trip_of_every_command(void **state)
 {
-    uint8_t bytes[300];
+    uint8_t bytes[8 * ARGUMENTS];
     for (size_t i = 0; i < sizeof(bytes); i++) {
         bytes[i] = (uint8_t)i;
     }
