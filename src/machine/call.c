@@ -11,6 +11,14 @@ bool call_has_type(struct call *call, const struct entry *entry, enum entry_type
     return false;
 }
 
+struct keyspace_time call_applied_time(const struct call *call)
+{
+    struct keyspace_time time = call->time;
+    time.present_time_ms = time.applied_time_ms;
+    time.present_wall_ms = time.applied_wall_ms;
+    return time;
+}
+
 bool call_meets_due(struct call *call, const struct entry *entry)
 {
     int64_t due_ms;

@@ -77,8 +77,9 @@ static inline void call_remove(struct call *call, struct entry *entry)
 /* True when the entry is of this type; else the reply is WRONGTYPE. */
 bool call_has_type(struct call *call, const struct entry *entry, enum entry_type type);
 
-/* True when the entry is due by the present time though not by the applied one; the read must then be logged. For
- * entries that were found by walking, not by key. */
+/* For entries that are met by walking, not found by key: walk at the applied time, and ask of each entry that counts
+ * whether it is due by the present one; true when it is, and the read must then be logged. */
+struct keyspace_time call_applied_time(const struct call *call);
 bool call_meets_due(struct call *call, const struct entry *entry);
 
 /* ---- arguments ---- */

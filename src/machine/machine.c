@@ -204,8 +204,13 @@ static enum status load_header(struct machine *machine, struct slice record)
     if (record.data[1] != RECORD_VERSION || record.size != RECORD_BYTES) {
         return STATUS_CORRUPT;
     }
-    machine->time_ms = (int64_t)get_u64(record.data + 2);
-    machine->wall_ms = (int64_t)get_u64(record.data + 10);
+    int64_t time_ms = (int64_t)get_u64(record.data + 2);
+    int64_t wall_ms = (int64_t)get_u64(record.data + 10);
+    if (time_ms < 0 || wall_ms < 0) {
+        return STATUS_CORRUPT;
+    }
+    machine->time_ms = time_ms;
+    machine->wall_ms = wall_ms;
     machine->position = get_u64(record.data + 18);
     return STATUS_OK;
 }

@@ -114,7 +114,7 @@ void keys_persist(struct call *call)
     resp_integer(&call->reply, had);
 }
 
-/* Rounded as Redis does; unsigned, so that the largest does not wrap. */
+/* Rounded as Redis does; ms is not negative. */
 static int64_t to_seconds(int64_t ms) { return (int64_t)(((uint64_t)ms + 500) / 1000); }
 
 /* The entry's expiry; false after the reply -2 (no key) or -1 (no expiry). */

@@ -30,9 +30,10 @@ void keys_keys(struct call *call)
     struct scan_options options = {.has_pattern = true, .pattern = call->argv[1]};
     struct key_walk walk = {call, &options, 0};
     size_t begin = call_array_begin(call);
+    struct keyspace_time time = call_applied_time(call);
     uint64_t cursor = 0;
     do {
-        cursor = keyspace_scan(call->keyspace, &call->time, cursor, KEYS_STEP, walk_key, &walk);
+        cursor = keyspace_scan(call->keyspace, &time, cursor, KEYS_STEP, walk_key, &walk);
     } while (cursor != 0 && !call->must_log);
     call_array_end(call, begin, walk.found);
 }
@@ -45,13 +46,15 @@ void keys_scan(struct call *call)
     }
     struct key_walk walk = {call, &options, 0};
     size_t begin = call_array_begin(call);
-    uint64_t cursor = keyspace_scan(call->keyspace, &call->time, options.cursor, options.count, walk_key, &walk);
+    struct keyspace_time time = call_applied_time(call);
+    uint64_t cursor = keyspace_scan(call->keyspace, &time, options.cursor, options.count, walk_key, &walk);
     scan_options_reply(call, begin, cursor, walk.found);
 }
 
 void keys_randomkey(struct call *call)
 {
-    const struct entry *entry = keyspace_random(call->keyspace, &call->time, prng_next(call->prng));
+    struct keyspace_time time = call_applied_time(call);
+    const struct entry *entry = keyspace_random(call->keyspace, &time, prng_next(call->prng));
     if (entry == NULL || call_meets_due(call, entry)) {
         resp_null(&call->reply);
         return;
