@@ -1,0 +1,444 @@
+/* A process of the simulator: turns, clocks, timers, work, files. */
+#include "base/hash.h"
+#include "sim_internal.h"
+
+#include <stdlib.h>
+
+#define EPOCH_MS 1767225600000LL /* 2026-01-01 00:00 UTC at virtual time 0 */
+enum { NS_PER_MS = 1000000, PPM = 1000000, CLOCK_READING_NS = 20 };
+
+struct sim_work {
+    struct list link;     /* env->work, then env->finished */
+    struct env_timer due; /* in sim->arrivals: when it runs, and then when it has run */
+    struct sim_env *env;
+    struct env_work *work;
+    bool ran;
+};
+
+/* ---- clocks ---- */
+
+/* value * numerator / denominator without overflow between; denominator is about a million. */
+static int64_t scale(int64_t value, int64_t numerator, int64_t denominator)
+{
+    return value / denominator * numerator + value % denominator * numerator / denominator;
+}
+
+int64_t sim_host_local_ns(const struct sim_host *host, int64_t at_ns)
+{
+    return host->anchor_local_ns + scale(at_ns - host->anchor_ns, PPM + host->rate_ppm, PPM);
+}
+
+int64_t sim_host_virtual_ns(const struct sim_host *host, int64_t local_ns)
+{
+    int64_t at_ns = host->anchor_ns + scale(local_ns - host->anchor_local_ns, PPM, PPM + host->rate_ppm);
+    while (sim_host_local_ns(host, at_ns) < local_ns) {
+        at_ns++; /* the divisions rounded down */
+    }
+    return at_ns;
+}
+
+int64_t sim_env_now_ns(const struct sim_env *env)
+{
+    return env->sim->now_ns + (env->spent_ns == NULL ? 0 : *env->spent_ns);
+}
+
+static void spend(struct sim_env *env, int64_t ns)
+{
+    if (env->spent_ns != NULL) {
+        *env->spent_ns += ns;
+    }
+}
+
+static int64_t monotonic_ns(struct env *env_any)
+{
+    struct sim_env *env = sim_env_of(env_any);
+    spend(env, CLOCK_READING_NS);
+    return sim_host_local_ns(env->host, sim_env_now_ns(env));
+}
+
+static int64_t wall_ms(struct env *env_any)
+{
+    struct sim_env *env = sim_env_of(env_any);
+    return EPOCH_MS + sim_env_now_ns(env) / NS_PER_MS + env->host->wall_offset_ms;
+}
+
+static void random_bytes(struct env *env, void *data, size_t size)
+{
+    for (size_t done = 0; done < size; done += sizeof(uint64_t)) {
+        uint64_t draw = prng_next(&sim_env_of(env)->random);
+        size_t left = size - done;
+        memcpy((char *)data + done, &draw, left < sizeof(draw) ? left : sizeof(draw));
+    }
+}
+
+/* ---- turns ---- */
+
+bool sim_env_mute(const struct sim_env *env) { return env->dead || sim_disk_down(env->host->disk); }
+
+void sim_env_need_turn(struct sim_env *env, int64_t at_ns)
+{
+    if (env->dead || env->in_turn) {
+        return; /* at its end a turn looks for itself what is to come */
+    }
+    int64_t earliest_ns =
+        env->busy_until_ns > env->host->paused_until_ns ? env->busy_until_ns : env->host->paused_until_ns;
+    earliest_ns = env->sim->now_ns > earliest_ns ? env->sim->now_ns : earliest_ns;
+    at_ns = at_ns > earliest_ns ? at_ns : earliest_ns;
+    if (at_ns < env->turn_at_ns) {
+        env->turn_at_ns = at_ns;
+        timer_heap_start(&env->sim->turns, &env->turn, at_ns);
+    }
+}
+
+static void need_turn_for_timers(struct sim_env *env)
+{
+    int64_t local_ns = timer_heap_next_ns(&env->timers);
+    if (local_ns <= sim_host_local_ns(env->host, env->sim->now_ns)) {
+        sim_env_need_turn(env, 0);
+    } else if (local_ns < INT64_MAX / 2) { /* what lies further away is never */
+        sim_env_need_turn(env, sim_host_virtual_ns(env->host, local_ns));
+    }
+}
+
+static void finish_work(struct sim_env *env)
+{
+    struct list now;
+    list_init(&now);
+    while (!list_empty(&env->finished)) {
+        struct list *first = env->finished.next;
+        list_remove(first);
+        list_append(&now, first);
+    }
+    while (!list_empty(&now)) {
+        struct sim_work *entry = CONTAINER_OF(now.next, struct sim_work, link);
+        struct env_work *work = entry->work;
+        list_remove(&entry->link);
+        free(entry);
+        sim_trace(env->sim, env->host->number, SIM_EVENT_WORK_DONE, env->turn_number, 0);
+        work->implementation = NULL;
+        work->done(work);
+    }
+}
+
+/* A crash point of the disk has been reached: now that the process is between turns, it ends. */
+static void crash_when_down(struct sim_env *env)
+{
+    struct sim *sim = env->sim;
+    int node = env->host->number;
+    if (!env->dead && sim_disk_down(env->host->disk)) {
+        sim_node_crash(sim, node, SIM_CRASH_POWER);
+        if (sim->crashed != NULL) {
+            sim->crashed(sim->crashed_owner, node);
+        }
+    }
+}
+
+static void turn_due(struct env_timer *timer)
+{
+    struct sim_env *env = CONTAINER_OF(timer, struct sim_env, turn);
+    struct sim *sim = env->sim;
+    int64_t spent_ns = sim_between(sim, SIM_DRAW_TIMING, sim->timing.turn_minimum_ns, sim->timing.turn_maximum_ns);
+    bool work_first = prng_below(&sim->prng[SIM_DRAW_TIMING], 2) == 0;
+    env->turn_at_ns = INT64_MAX;
+    env->spent_ns = &spent_ns;
+    env->in_turn = true;
+    env->turn_number++;
+    sim_trace(sim, env->host->number, SIM_EVENT_TURN, env->turn_number, 0);
+
+    size_t fired = timer_heap_fire(&env->timers, sim_host_local_ns(env->host, sim->now_ns));
+    sim_trace(sim, env->host->number, SIM_EVENT_TIMERS, fired, 0);
+    if (work_first) {
+        finish_work(env);
+    }
+    sim_streams_turn(env);
+    if (!work_first) {
+        finish_work(env);
+    }
+    env->waking = false;
+    if (env->hook != NULL) {
+        env->hook(env->hook_owner);
+    }
+
+    env->in_turn = false;
+    env->spent_ns = NULL;
+    env->busy_until_ns = sim->now_ns + spent_ns;
+    sim_streams_free_closed(env);
+    if (env->waking || !list_empty(&env->finished) || sim_streams_ready(env)) {
+        sim_env_need_turn(env, env->busy_until_ns);
+    }
+    need_turn_for_timers(env);
+    crash_when_down(env);
+}
+
+static void set_turn_hook(struct env *env, void (*hook)(void *owner), void *owner)
+{
+    sim_env_of(env)->hook = hook;
+    sim_env_of(env)->hook_owner = owner;
+}
+
+static void wake(struct env *env)
+{
+    sim_env_of(env)->waking = true;
+    sim_env_need_turn(sim_env_of(env), 0);
+}
+
+/* ---- timers ---- */
+
+static void timer_start(struct env *env_any, struct env_timer *timer, int64_t at_ns)
+{
+    struct sim_env *env = sim_env_of(env_any);
+    if (!env->dead) {
+        timer_heap_start(&env->timers, timer, at_ns);
+        need_turn_for_timers(env);
+    }
+}
+
+static void timer_stop(struct env *env, struct env_timer *timer) { timer_heap_stop(&sim_env_of(env)->timers, timer); }
+
+/* ---- work ---- */
+
+static void work_due(struct env_timer *timer)
+{
+    struct sim_work *entry = CONTAINER_OF(timer, struct sim_work, due);
+    struct sim_env *env = entry->env;
+    struct sim *sim = env->sim;
+    if (env->host->paused_until_ns > sim->now_ns) {
+        timer_heap_start(&sim->arrivals, &entry->due, env->host->paused_until_ns);
+        return;
+    }
+    if (entry->ran) {
+        list_remove(&entry->link);
+        list_append(&env->finished, &entry->link);
+        sim_env_need_turn(env, sim->now_ns);
+        return;
+    }
+    int64_t spent_ns = 1;
+    entry->ran = true;
+    sim_trace(sim, env->host->number, SIM_EVENT_WORK_RUN, 0, 0);
+    env->spent_ns = &spent_ns;
+    entry->work->run(entry->work);
+    env->spent_ns = NULL;
+    timer_heap_start(&sim->arrivals, &entry->due, sim->now_ns + spent_ns);
+    crash_when_down(env);
+}
+
+static void work_submit(struct env *env_any, struct env_work *work)
+{
+    struct sim_env *env = sim_env_of(env_any);
+    struct sim *sim = env->sim;
+    struct sim_work *entry = malloc(sizeof(*entry));
+    ASSERT(entry != NULL && work->implementation == NULL);
+    *entry = (struct sim_work){.env = env, .work = work};
+    env_timer_init(&entry->due, work_due);
+    list_append(&env->work, &entry->link);
+    work->implementation = entry;
+    if (!env->dead) {
+        int64_t wait_ns = sim_between(sim, SIM_DRAW_TIMING, sim->timing.work_minimum_ns, sim->timing.work_maximum_ns);
+        timer_heap_start(&sim->arrivals, &entry->due, sim_env_now_ns(env) + wait_ns);
+    }
+}
+
+/* ---- files: the node's disk, with what it costs ---- */
+
+static enum status noted(struct sim_env *env, enum sim_disk_kind kind, uint64_t size, enum status status)
+{
+    sim_trace(env->sim, env->host->number, SIM_EVENT_FILE, (uint64_t)kind << 32 | (uint32_t)status, size);
+    spend(env, 1000 + (int64_t)size);
+    return status;
+}
+
+static void spend_sync(struct sim_env *env)
+{
+    struct sim *sim = env->sim;
+    spend(env, sim_between(sim, SIM_DRAW_DISK, sim->timing.sync_minimum_ns, sim->timing.sync_maximum_ns));
+    if (sim_one_in(sim, SIM_DRAW_DISK, sim->timing.slow_sync_one_in)) {
+        spend(env, sim_between(sim, SIM_DRAW_DISK, 0, sim->timing.slow_sync_ns));
+    }
+}
+
+/* A dead process must not touch the disk that the next one uses. */
+#define FILE_CALL(kind, size, call) noted(env, kind, size, env->dead ? STATUS_IO : (call))
+
+static enum status file_open(struct env *env_any, const char *path, int flags, struct env_file **ret_file)
+{
+    struct sim_env *env = sim_env_of(env_any);
+    return FILE_CALL(SIM_DISK_OPEN, 0, sim_disk_open(env->host->disk, path, flags, ret_file));
+}
+
+static void file_close(struct env *env, struct env_file *file) { sim_disk_close(sim_env_of(env)->host->disk, file); }
+
+static enum status file_read(struct env *env_any, struct env_file *file, uint64_t offset, void *data, size_t size,
+                             size_t *ret_size)
+{
+    struct sim_env *env = sim_env_of(env_any);
+    return FILE_CALL(SIM_DISK_READ, size, sim_disk_read(env->host->disk, file, offset, data, size, ret_size));
+}
+
+static enum status file_write(struct env *env_any, struct env_file *file, uint64_t offset, const struct iovec *parts,
+                              int count)
+{
+    struct sim_env *env = sim_env_of(env_any);
+    uint64_t size = 0;
+    for (int i = 0; i < count; i++) {
+        size += parts[i].iov_len;
+    }
+    return FILE_CALL(SIM_DISK_WRITE, size, sim_disk_write(env->host->disk, file, offset, parts, count));
+}
+
+static enum status file_sync(struct env *env_any, struct env_file *file)
+{
+    struct sim_env *env = sim_env_of(env_any);
+    spend_sync(env);
+    return FILE_CALL(SIM_DISK_SYNC, 0, sim_disk_sync(env->host->disk, file));
+}
+
+static enum status file_size(struct env *env_any, struct env_file *file, uint64_t *ret_size)
+{
+    struct sim_env *env = sim_env_of(env_any);
+    return FILE_CALL(SIM_DISK_SIZE, 0, sim_disk_size(env->host->disk, file, ret_size));
+}
+
+static enum status file_truncate(struct env *env_any, struct env_file *file, uint64_t size)
+{
+    struct sim_env *env = sim_env_of(env_any);
+    return FILE_CALL(SIM_DISK_TRUNCATE, 0, sim_disk_truncate(env->host->disk, file, size));
+}
+
+static enum status file_rename(struct env *env_any, const char *from, const char *to)
+{
+    struct sim_env *env = sim_env_of(env_any);
+    return FILE_CALL(SIM_DISK_RENAME, 0, sim_disk_rename(env->host->disk, from, to));
+}
+
+static enum status file_unlink(struct env *env_any, const char *path)
+{
+    struct sim_env *env = sim_env_of(env_any);
+    return FILE_CALL(SIM_DISK_UNLINK, 0, sim_disk_unlink(env->host->disk, path));
+}
+
+static enum status make_directory(struct env *env_any, const char *path)
+{
+    struct sim_env *env = sim_env_of(env_any);
+    return FILE_CALL(SIM_DISK_MAKE_DIRECTORY, 0, sim_disk_make_directory(env->host->disk, path));
+}
+
+static enum status sync_directory(struct env *env_any, const char *path)
+{
+    struct sim_env *env = sim_env_of(env_any);
+    spend_sync(env);
+    return FILE_CALL(SIM_DISK_SYNC_DIRECTORY, 0, sim_disk_sync_directory(env->host->disk, path));
+}
+
+static enum status list_directory(struct env *env_any, const char *path, void (*entry)(void *owner, const char *name),
+                                  void *owner)
+{
+    struct sim_env *env = sim_env_of(env_any);
+    return FILE_CALL(SIM_DISK_LIST_DIRECTORY, 0, sim_disk_list_directory(env->host->disk, path, entry, owner));
+}
+
+static enum status lock_file(struct env *env_any, const char *path, struct env_file **ret_file)
+{
+    struct sim_env *env = sim_env_of(env_any);
+    return FILE_CALL(SIM_DISK_LOCK, 0, sim_disk_lock_file(env->host->disk, path, ret_file));
+}
+
+/* ---- life ---- */
+
+static void log_line(struct env *env_any, enum env_log_level level, const char *line)
+{
+    struct sim_env *env = sim_env_of(env_any);
+    if (env->sim->log != NULL && !env->dead) {
+        env->sim->log(env->sim->log_owner, env->host->number, sim_env_now_ns(env), level, line);
+    }
+}
+
+static const struct env_operations operations = {
+    .monotonic_ns = monotonic_ns,
+    .wall_ms = wall_ms,
+    .random = random_bytes,
+    .timer_start = timer_start,
+    .timer_stop = timer_stop,
+    .work_submit = work_submit,
+    .set_turn_hook = set_turn_hook,
+    .wake = wake,
+    .open = file_open,
+    .close = file_close,
+    .read = file_read,
+    .write = file_write,
+    .sync = file_sync,
+    .size = file_size,
+    .truncate = file_truncate,
+    .rename = file_rename,
+    .unlink = file_unlink,
+    .make_directory = make_directory,
+    .sync_directory = sync_directory,
+    .list_directory = list_directory,
+    .lock_file = lock_file,
+    .listen = sim_listen,
+    .listener_port = sim_listener_port,
+    .listener_close = sim_listener_close,
+    .connect = sim_connect,
+    .stream_attach = sim_stream_attach,
+    .stream_read = sim_stream_read,
+    .stream_write = sim_stream_write,
+    .stream_want_read = sim_stream_want_read,
+    .stream_want_write = sim_stream_want_write,
+    .stream_name = sim_stream_name,
+    .stream_id = sim_stream_id,
+    .stream_close = sim_stream_close,
+    .log = log_line,
+};
+
+struct sim_env *sim_env_create(struct sim_host *host)
+{
+    struct sim_env *env = calloc(1, sizeof(*env));
+    ASSERT(env != NULL);
+    env->env.operations = &operations;
+    env->sim = host->sim;
+    env->host = host;
+    env->turn_at_ns = INT64_MAX;
+    timer_heap_init(&env->timers);
+    env_timer_init(&env->turn, turn_due);
+    list_init(&env->work);
+    list_init(&env->finished);
+    list_init(&env->streams);
+    list_init(&env->closed);
+    list_init(&env->listeners);
+    uint64_t seed[] = {host->sim->seed, (uint64_t)host->number, (uint64_t)host->starts++};
+    prng_seed(&env->random, hash_bytes(0, seed, sizeof(seed)));
+    sim_env_need_turn(env, 0);
+    return env;
+}
+
+void sim_env_kill(struct sim_env *env)
+{
+    if (env->dead) {
+        return;
+    }
+    ASSERT(!env->in_turn);
+    env->dead = true;
+    timer_heap_stop(&env->sim->turns, &env->turn);
+    timer_heap_deinit(&env->timers);
+    LIST_FOR_EACH (at, &env->work) {
+        timer_heap_stop(&env->sim->arrivals, &CONTAINER_OF(at, struct sim_work, link)->due);
+    }
+}
+
+void sim_env_destroy(struct sim_env *env)
+{
+    ASSERT(env->dead);
+    while (!list_empty(&env->work) || !list_empty(&env->finished)) {
+        LIST_FOR_EACH_SAFE (at, after, &env->work) {
+            struct sim_work *entry = CONTAINER_OF(at, struct sim_work, link);
+            if (!entry->ran) {
+                entry->work->run(entry->work);
+            }
+            list_remove(&entry->link);
+            list_append(&env->finished, &entry->link);
+        }
+        finish_work(env);
+    }
+    sim_streams_free_all(env);
+    timer_heap_deinit(&env->timers);
+    free(env);
+}

@@ -1,0 +1,371 @@
+#include "cli/bench_load.h"
+
+#include "base/assert.h"
+#include "wire/resp_command.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+enum {
+    EVENTS = 256,
+    TICK_MS = 100,
+    RECONNECT_MS = 100,
+    KEY_DIGITS = 12,
+};
+
+enum client_state { CLIENT_IDLE, CLIENT_CONNECTING, CLIENT_READY, CLIENT_WAITING, CLIENT_DONE };
+
+struct bench_client {
+    struct client_connection connection;
+    const struct client_endpoint *endpoint;
+    enum client_state state;
+    bool wants_write;     /* the last write did not take everything */
+    uint32_t outstanding; /* replies that the batch still lacks */
+    uint32_t batch;
+    int64_t since_ns;    /* the batch was sent; or when idle: not before this time again */
+    uint8_t *operations; /* enum bench_operation of each request in the batch */
+};
+
+/* Adds to the problem that begins with the same word; when the table is full, to none. */
+static void tally(struct bench_problem *problems, struct slice text, uint64_t count)
+{
+    const uint8_t *space = text.size == 0 ? NULL : memchr(text.data, ' ', text.size);
+    size_t word = space == NULL ? text.size : (size_t)(space - text.data);
+    word = word < BENCH_PROBLEM_BYTES - 1 ? word : BENCH_PROBLEM_BYTES - 1;
+    for (size_t i = 0; i < BENCH_PROBLEMS_MAXIMUM; i++) {
+        struct bench_problem *problem = &problems[i];
+        if (problem->count == 0) {
+            (void)snprintf(problem->text, sizeof(problem->text), "%.*s", (int)text.size, (const char *)text.data);
+        } else if (strncmp(problem->text, (const char *)text.data, word) != 0 ||
+                   (problem->text[word] != ' ' && problem->text[word] != '\0')) {
+            continue;
+        }
+        problem->count += count;
+        return;
+    }
+}
+
+static void count_errors(struct bench_worker *worker, struct slice text, uint64_t count)
+{
+    worker->counts->errors += count;
+    tally(worker->counts->problems, text, count);
+}
+
+void bench_counts_merge(struct bench_counts *into, const struct bench_counts *from)
+{
+    for (size_t i = 0; i < BENCH_OPERATIONS; i++) {
+        histogram_merge(&into->latency[i], &from->latency[i]);
+    }
+    into->misses += from->misses;
+    into->errors += from->errors;
+    for (size_t i = 0; i < BENCH_PROBLEMS_MAXIMUM && from->problems[i].count > 0; i++) {
+        tally(into->problems, slice_from_string(from->problems[i].text), from->problems[i].count);
+    }
+    into->first_ns = into->first_ns == 0 || from->first_ns < into->first_ns ? from->first_ns : into->first_ns;
+    into->last_ns = from->last_ns > into->last_ns ? from->last_ns : into->last_ns;
+}
+
+/* ---- requests ---- */
+
+static void make_templates(struct bench_worker *worker)
+{
+    size_t value_bytes = worker->plan->value_bytes;
+    uint8_t *value = malloc(value_bytes + 1);
+    ASSERT(value != NULL);
+    for (size_t i = 0; i < value_bytes; i++) {
+        value[i] = (uint8_t)('a' + prng_below(&worker->prng, 26));
+    }
+    struct slice key = SLICE_LITERAL("key:000000000000");
+    struct slice set[] = {SLICE_LITERAL("SET"), key, slice_of(value, value_bytes)};
+    struct slice get[] = {SLICE_LITERAL("GET"), key};
+    resp_command(&worker->templates[BENCH_SET], set, 3);
+    resp_command(&worker->templates[BENCH_GET], get, 2);
+    worker->key_offset = strlen("*3\r\n$3\r\nSET\r\n$16\r\nkey:");
+    free(value);
+}
+
+static void append_request(struct bench_worker *worker, struct bench_client *client, uint32_t slot)
+{
+    const struct bench_plan *plan = worker->plan;
+    bool is_set =
+        plan->gets == 0 || (plan->sets > 0 && prng_chance(&worker->prng, plan->sets, plan->sets + plan->gets));
+    enum bench_operation operation = is_set ? BENCH_SET : BENCH_GET;
+    uint64_t key;
+    if (plan->in_order) {
+        key = worker->next_key;
+        worker->next_key += plan->threads;
+    } else {
+        key = prng_below(&worker->prng, plan->keys);
+    }
+    client->operations[slot] = (uint8_t)operation;
+    struct buffer *out = &client->connection.out;
+    uint8_t *digits = buffer_reserve(out, worker->templates[operation].size) + worker->key_offset;
+    buffer_append_slice(out, buffer_slice(&worker->templates[operation]));
+    for (int i = KEY_DIGITS - 1; key > 0; i--) {
+        digits[i] = (uint8_t)('0' + key % 10);
+        key /= 10;
+    }
+}
+
+/* ---- clients ---- */
+
+static void watch(struct bench_worker *worker, struct bench_client *client, int operation, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.ptr = client};
+    int result = epoll_ctl(worker->epoll, operation, client->connection.fd, &event);
+    ASSERT(result == 0);
+}
+
+static void lose(struct bench_worker *worker, struct bench_client *client, const char *why)
+{
+    if (client->outstanding > 0) {
+        count_errors(worker, slice_from_string(why), client->outstanding);
+        client->outstanding = 0;
+    }
+    client_connection_close(&client->connection);
+    client->state = CLIENT_IDLE;
+    client->wants_write = false;
+    client->since_ns = worker->now_ns + (int64_t)RECONNECT_MS * 1000000;
+}
+
+static void send_out(struct bench_worker *worker, struct bench_client *client)
+{
+    enum status status = client_connection_flush(&client->connection);
+    if (status != STATUS_OK && status != STATUS_AGAIN) {
+        lose(worker, client, status_text(status));
+        return;
+    }
+    bool wants_write = status == STATUS_AGAIN;
+    if (wants_write != client->wants_write) {
+        client->wants_write = wants_write;
+        watch(worker, client, EPOLL_CTL_MOD, wants_write ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    }
+}
+
+static void finish_client(struct bench_worker *worker, struct bench_client *client)
+{
+    client_connection_close(&client->connection);
+    client->state = CLIENT_DONE;
+    worker->clients_done++;
+}
+
+/* Sends the next batch, or ends the client when there is nothing more to send. */
+static void next_batch(struct bench_worker *worker, struct bench_client *client)
+{
+    uint64_t batch = worker->plan->pipeline < worker->left ? worker->plan->pipeline : worker->left;
+    if (batch == 0 || worker->now_ns >= worker->end_ns || atomic_load_explicit(worker->stop, memory_order_relaxed)) {
+        finish_client(worker, client);
+        return;
+    }
+    if (worker->left != UINT64_MAX) {
+        worker->left -= batch;
+    }
+    client->batch = (uint32_t)batch;
+    client->outstanding = (uint32_t)batch;
+    for (uint32_t i = 0; i < client->batch; i++) {
+        append_request(worker, client, i);
+    }
+    client->state = CLIENT_WAITING;
+    client->since_ns = client_clock_ns();
+    send_out(worker, client);
+}
+
+static void count_reply(struct bench_worker *worker, struct bench_client *client, enum resp_type type,
+                        struct slice line)
+{
+    struct bench_counts *counts = worker->counts;
+    enum bench_operation operation = client->operations[client->batch - client->outstanding];
+    client->outstanding--;
+    if (type == RESP_ERROR) {
+        count_errors(worker, line, 1);
+        return;
+    }
+    histogram_add(&counts->latency[operation], (uint64_t)(worker->now_ns - client->since_ns));
+    counts->misses += type == RESP_NULL && operation == BENCH_GET;
+}
+
+static void take_replies(struct bench_worker *worker, struct bench_client *client)
+{
+    enum status status = client_connection_fill(&client->connection);
+    worker->now_ns = client_clock_ns();
+    uint32_t before = client->outstanding;
+    while (status == STATUS_OK) {
+        enum resp_type type;
+        struct slice line;
+        status = client_connection_skip(&client->connection, &type, &line);
+        if (status == STATUS_OK && type != RESP_PUSH) {
+            if (client->outstanding == 0) {
+                status = STATUS_CORRUPT; /* an answer that nobody asked for */
+                break;
+            }
+            count_reply(worker, client, type, line);
+        }
+    }
+    uint64_t answered = before - client->outstanding;
+    if (answered > 0) {
+        worker->progress_ns = worker->now_ns;
+    }
+    atomic_fetch_add_explicit(&worker->answered, answered, memory_order_relaxed);
+    if (status != STATUS_AGAIN) {
+        lose(worker, client, status_text(status));
+    } else if (client->state == CLIENT_WAITING && client->outstanding == 0) {
+        next_batch(worker, client);
+    }
+}
+
+/* Begins to connect again; after a failure the next try comes later. */
+static void reconnect(struct bench_worker *worker, struct bench_client *client)
+{
+    enum status status = client_connection_start(&client->connection, client->endpoint);
+    if (status != STATUS_OK) {
+        lose(worker, client, status_text(status));
+        return;
+    }
+    client->state = CLIENT_CONNECTING;
+    client->since_ns = worker->now_ns;
+    watch(worker, client, EPOLL_CTL_ADD, EPOLLOUT);
+}
+
+static void connected(struct bench_worker *worker, struct bench_client *client)
+{
+    enum status status = client_connection_finish(&client->connection);
+    if (status != STATUS_OK) {
+        lose(worker, client, status_text(status));
+        return;
+    }
+    watch(worker, client, EPOLL_CTL_MOD, EPOLLIN);
+    next_batch(worker, client);
+}
+
+static void handle_event(struct bench_worker *worker, struct bench_client *client, uint32_t events)
+{
+    if (client->state == CLIENT_CONNECTING) {
+        connected(worker, client);
+        return;
+    }
+    if ((events & EPOLLOUT) != 0 && client->wants_write) {
+        send_out(worker, client);
+    }
+    if ((events & ~(uint32_t)EPOLLOUT) != 0 && client->connection.fd >= 0) {
+        take_replies(worker, client);
+    }
+}
+
+/* Now and then: lets lost clients come back, gives up on batches that wait too long, and on everything when nobody
+ * has answered for twice that time. */
+static void tick(struct bench_worker *worker)
+{
+    int64_t timeout_ns = worker->plan->url->timeout_ms * 1000000;
+    if (worker->now_ns - worker->progress_ns > 2 * timeout_ns) {
+        worker->left = 0;
+    }
+    bool ending = worker->left == 0 || worker->now_ns >= worker->end_ns ||
+                  atomic_load_explicit(worker->stop, memory_order_relaxed);
+    for (uint32_t i = 0; i < worker->client_count; i++) {
+        struct bench_client *client = &worker->clients[i];
+        if (client->state == CLIENT_IDLE && ending) {
+            finish_client(worker, client);
+        } else if (client->state == CLIENT_IDLE && worker->now_ns >= client->since_ns) {
+            reconnect(worker, client);
+        } else if ((client->state == CLIENT_WAITING || client->state == CLIENT_CONNECTING) &&
+                   worker->now_ns - client->since_ns > timeout_ns) {
+            lose(worker, client, status_text(STATUS_TIMEOUT));
+        }
+    }
+}
+
+void *bench_worker_run(void *owner)
+{
+    struct bench_worker *worker = owner;
+    (void)pthread_barrier_wait(worker->start);
+    worker->now_ns = client_clock_ns();
+    worker->counts->first_ns = worker->now_ns;
+    worker->progress_ns = worker->now_ns;
+    worker->end_ns = worker->plan->duration_ms == 0 ? INT64_MAX : worker->now_ns + worker->plan->duration_ms * 1000000;
+    for (uint32_t i = 0; i < worker->client_count; i++) {
+        next_batch(worker, &worker->clients[i]);
+    }
+    int64_t tick_ns = worker->now_ns;
+    while (worker->clients_done < worker->client_count) {
+        struct epoll_event events[EVENTS];
+        int count = epoll_wait(worker->epoll, events, EVENTS, TICK_MS);
+        ASSERT(count >= 0 || errno == EINTR);
+        for (int i = 0; i < count; i++) {
+            handle_event(worker, events[i].data.ptr, events[i].events);
+        }
+        if (count <= 0) {
+            worker->now_ns = client_clock_ns();
+        }
+        if (worker->now_ns - tick_ns >= (int64_t)TICK_MS * 1000000) {
+            tick_ns = worker->now_ns;
+            tick(worker);
+        }
+    }
+    worker->counts->last_ns = client_clock_ns();
+    atomic_store_explicit(&worker->finished, true, memory_order_release);
+    return NULL;
+}
+
+/* ---- lifetime ---- */
+
+/* The part of `total` that falls to thread `index`. */
+static uint64_t share(uint64_t total, uint32_t threads, uint32_t index)
+{
+    return total / threads + (index < total % threads ? 1 : 0);
+}
+
+enum status bench_worker_init(struct bench_worker *worker, const struct bench_plan *plan, uint32_t index,
+                              pthread_barrier_t *start, atomic_bool *stop)
+{
+    *worker = (struct bench_worker){.plan = plan, .index = index, .start = start, .stop = stop};
+    worker->client_count = (uint32_t)share(plan->clients, plan->threads, index);
+    worker->left = plan->requests == 0 ? UINT64_MAX : share(plan->requests, plan->threads, index);
+    worker->next_key = index;
+    prng_seed(&worker->prng, plan->seed + index);
+    make_templates(worker);
+    worker->counts = calloc(1, sizeof(*worker->counts));
+    worker->clients = calloc(worker->client_count, sizeof(*worker->clients));
+    worker->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (worker->counts == NULL || worker->clients == NULL || worker->epoll < 0) {
+        worker->client_count = 0;
+        return STATUS_NOMEM;
+    }
+    for (uint32_t i = 0; i < worker->client_count; i++) {
+        client_connection_init(&worker->clients[i].connection);
+    }
+    int64_t deadline_ns = client_clock_ns() + plan->url->timeout_ms * 1000000;
+    for (uint32_t i = 0; i < worker->client_count; i++) {
+        struct bench_client *client = &worker->clients[i];
+        client->endpoint = &plan->url->endpoints[(index + i * plan->threads) % plan->url->endpoint_count];
+        client->state = CLIENT_READY;
+        client->operations = malloc(plan->pipeline);
+        if (client->operations == NULL) {
+            return STATUS_NOMEM;
+        }
+        enum status status = client_connection_open(&client->connection, client->endpoint, deadline_ns);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        watch(worker, client, EPOLL_CTL_ADD, EPOLLIN);
+    }
+    return STATUS_OK;
+}
+
+void bench_worker_deinit(struct bench_worker *worker)
+{
+    for (uint32_t i = 0; i < worker->client_count; i++) {
+        client_connection_deinit(&worker->clients[i].connection);
+        free(worker->clients[i].operations);
+    }
+    free(worker->clients);
+    free(worker->counts);
+    for (size_t i = 0; i < BENCH_OPERATIONS; i++) {
+        buffer_deinit(&worker->templates[i]);
+    }
+    if (worker->epoll >= 0) {
+        (void)close(worker->epoll);
+    }
+}

@@ -1,0 +1,245 @@
+"""The subcommands as a person or a script meets them: texts, exit codes, JSON, a server that is not there or goes away."""
+
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+import redis
+import servers
+
+USAGE, UNAVAILABLE = 64, 69
+COMMANDS = ["bench", "status"]
+
+
+def cohort(*arguments, timeout=60):
+    return subprocess.run([str(servers.COHORT), *map(str, arguments)], capture_output=True, text=True, timeout=timeout)
+
+
+def at(server):
+    return f"cohort://127.0.0.1:{server.port}"
+
+
+@pytest.fixture
+def private_redis(tmp_path):
+    server = servers.Server("redis", tmp_path / "redis", []).start()
+    yield server
+    server.stop()
+
+
+def test_help_lists_the_commands():
+    done = cohort("--help")
+    assert done.returncode == 0 and done.stderr == ""
+    for name in COMMANDS:
+        assert f"\n  {name} " in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_help_with_examples(name):
+    done = cohort(name, "--help")
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.startswith(f"usage: cohort {name} ")
+    assert f"examples:\n  cohort {name}" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 110
+    assert cohort("help", name).stdout == done.stdout
+
+
+def test_version():
+    done = cohort("--version")
+    assert done.returncode == 0
+    assert done.stdout.startswith("cohort ") and len(done.stdout.split(".")) == 3
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ([], "usage: cohort COMMAND"),
+        (["bnech"], "did you mean 'bench'?"),
+        (["no-such-thing"], "unknown command"),
+        (["--no-such-thing"], "unknown option"),
+        (["bench", "--clinets", "3"], "did you mean --clients?"),
+        (["bench", "-c", "3"], "options are long"),
+        (["bench", "--clients"], "--clients needs a value"),
+        (["bench", "--clients", "many"], "'many' is not a whole number"),
+        (["bench", "--clients=0"], "not between 1 and"),
+        (["bench", "--duration", "10"], "is not a duration like"),
+        (["bench", "--value-size", "1tb"], "is not a size like"),
+        (["bench", "--json=yes"], "takes no value"),
+        (["bench", "--mode", "lcok"], "none of set, get, mixed"),
+        (["bench", "--mode", "mixed", "--ratio", "1"], "is not SETS:GETS"),
+        (["bench", "--requests", "1", "--duration", "1s"], "exclude each other"),
+        (["bench", "here"], "unexpected argument 'here'"),
+        (["bench", "--url", "redis://localhost"], "the scheme must be cohort://"),
+        (["status", "localhost:x"], "a port must be a number"),
+    ],
+)
+def test_usage_errors(arguments, said):
+    done = cohort(*arguments)
+    assert done.returncode == USAGE
+    assert said in done.stderr and done.stdout == ""
+
+
+@pytest.mark.parametrize("command", [["status"], ["bench", "--url"]])
+def test_nobody_listens(command):
+    port = servers.free_port()
+    done = cohort(*command, f"127.0.0.1:{port}")
+    assert done.returncode == UNAVAILABLE
+    assert done.stderr == (
+        f"cohort {command[0]}: no answer from 127.0.0.1:{port}: connection refused; is `cohort serve` running there?\n"
+    )
+
+
+def test_a_node_that_keeps_silent():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        start = time.monotonic()
+        done = cohort("status", f"127.0.0.1:{listener.getsockname()[1]}", "--timeout", "200ms")
+        assert 0.2 <= time.monotonic() - start < 10
+    assert done.returncode == UNAVAILABLE and "timed out" in done.stderr
+
+
+def test_status_table(server):
+    done = cohort("status", at(server))
+    assert done.returncode == 0 and done.stderr == ""
+    titles, row = done.stdout.splitlines()
+    assert titles.split() == "ADDRESS NODE ROLE VERSION UPTIME KEYS MEMORY CLIENTS LOG SNAPSHOT".split()
+    assert row.startswith(f"127.0.0.1:{server.port} ")
+
+
+def test_status_json(server):
+    redis.Redis(port=server.port).mset({"a": 1, "b": 2})
+    done = cohort("status", "--json", at(server))
+    assert done.returncode == 0
+    (node,) = json.loads(done.stdout)["nodes"]
+    assert node["up"] is True and node["address"] == f"127.0.0.1:{server.port}"
+    assert node["keys"] == 2 and node["clients"] >= 1 and node["memory_bytes"] > 0 and node["uptime_seconds"] >= 0
+    assert len(node["version"].split(".")) == 3
+
+
+def test_status_of_several_nodes_when_one_is_down(server):
+    down = servers.free_port()
+    url = f"{at(server)},127.0.0.1:{down}"
+    done = cohort("status", url)
+    assert done.returncode == UNAVAILABLE
+    assert f"127.0.0.1:{down}" in done.stdout and "  down\n" in done.stdout
+    nodes = json.loads(cohort("status", "--json", url).stdout)["nodes"]
+    assert [node["up"] for node in nodes] == [True, False]
+
+
+def test_status_of_a_server_that_wants_a_password(private_redis):
+    redis.Redis(port=private_redis.port).config_set("requirepass", "secret")
+    done = cohort("status", at(private_redis))
+    assert done.returncode == UNAVAILABLE and "refuses INFO: NOAUTH" in done.stderr
+
+
+@pytest.mark.parametrize("mode", ["set", "get", "mixed"])
+def test_bench_json(server, mode):
+    done = cohort("bench", "--url", at(server), "--mode", mode, "--requests", 5000, "--clients", 7, "--pipeline", 3,
+                  "--threads", 2, "--keys", 500, "--prepare", "--ratio", "1:3", "--json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["requests"] == 5000 and result["errors"] == 0 and result["misses"] == 0
+    assert set(result["operations"]) == {"set": {"set"}, "get": {"get"}, "mixed": {"set", "get"}}[mode]
+    assert sum(part["requests"] for part in result["operations"].values()) == 5000
+    for part in result["operations"].values():
+        latency = part["latency_us"]
+        assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["p99.9"] <= latency["p100"]
+    if mode == "mixed":
+        assert 1000 < result["operations"]["set"]["requests"] < 1500
+    assert redis.Redis(port=server.port).dbsize() == 500
+
+
+def test_bench_table_and_misses(server):
+    done = cohort("bench", "--url", at(server), "--mode", "get", "--requests", 1000)
+    assert done.returncode == 0 and done.stderr == ""
+    assert "1000 requests in" in done.stdout and "1000 misses" in done.stdout and "p99.9 ms" in done.stdout
+
+
+def test_bench_writes_values_of_the_size(server):
+    assert cohort("bench", "--url", at(server), "--keys", 1, "--requests", 1, "--value-size", "1kb").returncode == 0
+    assert redis.Redis(port=server.port).strlen("key:000000000000") == 1024
+
+
+def test_bench_same_seed_same_keys(server):
+    connection = redis.Redis(port=server.port)
+    seen = []
+    for seed in (5, 5, 6):
+        connection.flushall()
+        cohort("bench", "--url", at(server), "--requests", 50, "--clients", 1, "--keys", 1000000, "--seed", seed)
+        seen.append(set(connection.keys()))
+    assert seen[0] == seen[1] != seen[2]
+
+
+def test_bench_counts_error_replies(server):
+    connection = redis.Redis(port=server.port)
+    connection.hset("key:000000000000", "field", "value")
+    done = cohort("bench", "--url", at(server), "--mode", "get", "--keys", 1, "--requests", 100, "--json")
+    assert done.returncode == UNAVAILABLE
+    result = json.loads(done.stdout)
+    assert result["errors"] == 100 and result["requests"] == 0
+    (problem,) = result["error_texts"]
+    assert problem["text"].startswith("WRONGTYPE ") and problem["count"] == 100
+
+
+def test_bench_runs_for_a_duration(server):
+    done = cohort("bench", "--url", at(server), "--duration", "500ms", "--clients", 4, "--json")
+    assert done.returncode == 0
+    assert 0.5 <= json.loads(done.stdout)["seconds"] < 10
+
+
+def test_bench_ends_when_the_server_dies(private_redis):
+    url = at(private_redis) + "?timeout=200ms"
+    running = subprocess.Popen(
+        [str(servers.COHORT), "bench", "--url", url, "--duration", "60s", "--json"], stdout=subprocess.PIPE
+    )
+    time.sleep(0.3)
+    private_redis.kill()
+    output, _ = running.communicate(timeout=30)
+    assert running.returncode == UNAVAILABLE
+    assert json.loads(output)["errors"] > 0
+
+
+def test_bench_goes_on_when_the_server_comes_back(private_redis):
+    running = subprocess.Popen(
+        [str(servers.COHORT), "bench", "--url", at(private_redis), "--duration", "3s", "--clients", "3", "--json"],
+        stdout=subprocess.PIPE,
+    )
+    time.sleep(0.3)
+    private_redis.kill()
+    private_redis.start()
+    assert redis.Redis(port=private_redis.port).dbsize() >= 0
+    output, _ = running.communicate(timeout=30)
+    result = json.loads(output)
+    assert 0 < result["errors"] <= 10 and result["seconds"] >= 3
+    assert redis.Redis(port=private_redis.port).dbsize() > 0  # it was empty when it came back
+
+
+def test_bench_interrupted_shows_what_it_has(server):
+    running = subprocess.Popen(
+        [str(servers.COHORT), "bench", "--url", at(server), "--duration", "60s", "--json"], stdout=subprocess.PIPE
+    )
+    time.sleep(0.5)
+    running.send_signal(signal.SIGINT)
+    output, _ = running.communicate(timeout=30)
+    assert running.returncode == 0 and json.loads(output)["requests"] > 0
+
+
+def test_progress_only_on_a_terminal(server):
+    parent, child = pty.openpty()
+    subprocess.run(
+        [str(servers.COHORT), "bench", "--url", at(server), "--duration", "700ms"],
+        stdout=subprocess.DEVNULL, stderr=child, timeout=60,
+    )  # fmt: skip
+    os.close(child)
+    shown = os.read(parent, 65536)
+    os.close(parent)
+    assert b"requests," in shown and shown.endswith(b"\r\x1b[K")
+
+
+def test_a_full_disk_behind_stdout_is_an_error():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([str(servers.COHORT), "--help"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 74 and "standard output" in done.stderr
