@@ -54,14 +54,19 @@ static struct keyspace_time applied_time(const struct machine *machine)
     };
 }
 
-/* Takes over the time and position of an entry (invariants 1 and 2). */
+void machine_apply_clock(struct machine *machine, int64_t time_ms, int64_t wall_ms)
+{
+    ASSERT(time_ms >= machine->time_ms && wall_ms >= machine->wall_ms); /* invariant 1 */
+    machine->time_ms = time_ms;
+    machine->wall_ms = wall_ms;
+}
+
+/* Takes over the time and position of an entry. */
 static void advance(struct machine *machine, const struct machine_context *context)
 {
-    ASSERT(context->position > machine->position);
-    ASSERT(context->time_ms >= machine->time_ms && context->wall_ms >= machine->wall_ms);
+    ASSERT(context->position > machine->position); /* invariant 2 */
     machine->position = context->position;
-    machine->time_ms = context->time_ms;
-    machine->wall_ms = context->wall_ms;
+    machine_apply_clock(machine, context->time_ms, context->wall_ms);
 }
 
 static struct call begin_call(struct machine *machine, const struct command *command, struct resp_writer *reply)

@@ -43,6 +43,10 @@ void machine_apply(struct machine *machine, const struct machine_context *contex
 bool machine_read(struct machine *machine, const struct machine_context *context, const struct command *command,
                   struct resp_writer *reply);
 
+/* Moves the time on and nothing else, as every apply does: for a read that stands in an entry before its first command.
+ */
+void machine_apply_clock(struct machine *machine, int64_t time_ms, int64_t wall_ms);
+
 /* Moves the time on and removes keys that are due, at most MACHINE_EXPIRE_STEP of them, in the order of (due, key).
  * Every apply moves the time; only this removes in bulk. */
 enum { MACHINE_EXPIRE_STEP = 128 };

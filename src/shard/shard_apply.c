@@ -33,6 +33,7 @@ void batch_apply(struct shard *shard, struct batch *batch)
     if (batch->index != 0) {
         shard->applied_time_ms = batch->header.time_ms;
         shard->applied_wall_ms = batch->header.wall_ms;
+        machine_apply_clock(shard->machine, batch->header.time_ms, batch->header.wall_ms); /* a read may come first */
     }
     if (batch->kind == ENTRY_TIME) {
         machine_apply_time(shard->machine, &context);

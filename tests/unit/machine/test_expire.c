@@ -240,14 +240,28 @@ static void test_reader_behind(void **state)
     h->wall_ms += 50;
 }
 
+/* A read that stands first in an entry is made at that entry's time. */
+static void test_clock_alone(void **state)
+{
+    struct harness *h = *state;
+    CHECK(h, "SET a 1 PX 100", "+OK");
+    harness_pass(h, 100);
+    assert_null(harness_read(h, "GET a"));
+    machine_apply_clock(h->machine, h->time_ms, h->wall_ms);
+    assert_string_equal(harness_read(h, "GET a"), "$-1");
+    struct machine_stats stats;
+    machine_stats(h->machine, &stats);
+    assert_int_equal(stats.keys, 1); /* not removed yet */
+}
+
 #define CASE(test) cmocka_unit_test_setup_teardown(test, harness_setup, harness_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_setting),      CASE(test_past_removes),        CASE(test_conditions),
-        CASE(test_arguments),    CASE(test_two_clocks),          CASE(test_due_is_absent),
-        CASE(test_bulk_removal), CASE(test_read_must_be_logged), CASE(test_reader_behind),
+        CASE(test_setting),       CASE(test_past_removes),  CASE(test_conditions),   CASE(test_arguments),
+        CASE(test_two_clocks),    CASE(test_due_is_absent), CASE(test_bulk_removal), CASE(test_read_must_be_logged),
+        CASE(test_reader_behind), CASE(test_clock_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
