@@ -108,9 +108,10 @@ bool disk_env_step(struct disk_env *disk_env)
     if (disk_env->work_count == 0) {
         return false;
     }
-    struct env_work *work = disk_env->work[0];
+    int at = disk_env->any_order ? (int)(prng_splitmix(&disk_env->random) % (uint64_t)disk_env->work_count) : 0;
+    struct env_work *work = disk_env->work[at];
     disk_env->work_count--;
-    memmove(&disk_env->work[0], &disk_env->work[1], (size_t)disk_env->work_count * sizeof(struct env_work *));
+    memmove(&disk_env->work[at], &disk_env->work[at + 1], (size_t)(disk_env->work_count - at) * sizeof(work));
     work->run(work);
     work->done(work);
     return true;

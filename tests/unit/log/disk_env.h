@@ -10,6 +10,7 @@ struct disk_env {
     struct sim_disk *disk;
     int64_t now_ns;
     uint64_t random;
+    bool any_order;           /* work runs in drawn order, else as submitted */
     struct env_work *work[8]; /* submitted, not run yet */
     int work_count;
     struct env_timer *timers[8]; /* armed */

@@ -34,11 +34,9 @@ static void durable(void *owner, uint64_t ticket)
 {
     struct fixture *fixture = owner;
     assert_int_equal(fixture->failures, 0);
-    size_t before = fixture->durable;
     while (fixture->durable < fixture->count && fixture->records[fixture->durable].ticket <= ticket) {
         fixture->durable++;
     }
-    assert_true(fixture->durable > before || fixture->count == 0);
 }
 
 static void failed(void *owner, enum status status, const char *what)

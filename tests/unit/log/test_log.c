@@ -234,6 +234,68 @@ static void test_segments_come_and_go(void **state)
     fixture_destroy(fixture);
 }
 
+/* 5: the only copy of a hard state stays until the next segment's checkpoint is durable. */
+static void test_removal_waits_for_checkpoint(void **state)
+{
+    struct fixture *fixture = open_new();
+    fixture_hard_state(fixture, 7, 5, 3);
+    fixture_next(fixture, 1, 57000);
+    log_flush(fixture->log, LOG_SYNC_INLINE);
+    disk_env_run(&fixture->env);
+    fixture_trim(fixture, 1, 1, 1);
+    log_flush(fixture->log, LOG_SYNC_INLINE);
+    fixture_next(fixture, 1, 5000); /* the next segment */
+    log_flush(fixture->log, LOG_SYNC_BACKGROUND);
+    assert_int_equal(fixture->env.work_count, 1); /* the flush, and no removal */
+    assert_int_equal(fixture_files(fixture), 2);
+    disk_env_run(&fixture->env);
+    assert_int_equal(fixture_files(fixture), 1);
+    reopen(fixture);
+    fixture_check(fixture);
+    fixture_destroy(fixture);
+}
+
+/* Power is lost at every moment of removing many segments at once: the files that are left have no gap. */
+static void test_removals_leave_no_gap(void **state)
+{
+    for (uint64_t seed = 0; seed < 100; seed++) {
+        struct fixture *fixture = fixture_create(seed);
+        assert_int_equal(fixture_open(fixture), STATUS_OK);
+        for (int i = 0; i < 100; i++) {
+            fixture_next(fixture, 1, 3000);
+            log_flush(fixture->log, LOG_SYNC_INLINE);
+            disk_env_run(&fixture->env);
+        }
+        fixture_trim(fixture, 1, 100, log_term(fixture->log, 1, 100));
+        sim_disk_crash_after(fixture->disk, SIM_DISK_CHANGES, seed % 16, NULL, NULL);
+        log_flush(fixture->log, LOG_SYNC_INLINE);
+        disk_env_run(&fixture->env);
+        fixture_crash(fixture, true);
+        fixture_recover(fixture);
+        fixture_destroy(fixture);
+    }
+}
+
+/* The mark at the end of a segment is not lost when the next one says that it was there. */
+static void test_mark_before_next_segment(void **state)
+{
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        struct fixture *fixture = fixture_create(seed);
+        assert_int_equal(fixture_open(fixture), STATUS_OK);
+        fixture_next(fixture, 1, 58000);
+        log_flush(fixture->log, LOG_SYNC_INLINE);
+        disk_env_run(&fixture->env);
+        disk_env_advance(&fixture->env, 200 * 1000000);
+        assert_int_equal(stats_of(fixture).writes, 2);
+        fixture_next(fixture, 1, 5000);
+        log_flush(fixture->log, LOG_SYNC_INLINE);
+        assert_int_equal(fixture->durable, 2);
+        fixture_crash(fixture, true);
+        fixture_recover(fixture);
+        fixture_destroy(fixture);
+    }
+}
+
 /* One group that trims does not take another one's entries along. */
 static void test_untrimmed_group_keeps_segments(void **state)
 {
@@ -580,6 +642,9 @@ int main(void)
         cmocka_unit_test(test_conflict),
         cmocka_unit_test(test_trim),
         cmocka_unit_test(test_segments_come_and_go),
+        cmocka_unit_test(test_removal_waits_for_checkpoint),
+        cmocka_unit_test(test_removals_leave_no_gap),
+        cmocka_unit_test(test_mark_before_next_segment),
         cmocka_unit_test(test_untrimmed_group_keeps_segments),
         cmocka_unit_test(test_large_record),
         cmocka_unit_test(test_backlog),
