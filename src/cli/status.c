@@ -21,15 +21,15 @@ static const struct field {
     enum field_kind kind;
     const char *names[FIELD_NAMES];
 } fields[] = {
-    {"NODE", "id", FIELD_TEXT, {"cohort_node_id"}},
+    {"NODE", "id", FIELD_TEXT, {"node_id"}},
     {"ROLE", "role", FIELD_TEXT, {"role"}},
     {"VERSION", "version", FIELD_TEXT, {"cohort_version", "redis_version"}},
     {"UPTIME", "uptime_seconds", FIELD_SECONDS, {"uptime_in_seconds"}},
     {"KEYS", "keys", FIELD_COUNT, {"db0"}},
     {"MEMORY", "memory_bytes", FIELD_BYTES_SIZE, {"used_memory"}},
     {"CLIENTS", "clients", FIELD_COUNT, {"connected_clients"}},
-    {"LOG", "log_bytes", FIELD_BYTES_SIZE, {"cohort_log_bytes", "aof_current_size"}},
-    {"SNAPSHOT", "last_snapshot_unix_seconds", FIELD_UNIX_TIME, {"cohort_last_snapshot_time", "rdb_last_save_time"}},
+    {"LOG", "log_bytes", FIELD_BYTES_SIZE, {"log_bytes_on_disk", "aof_current_size"}},
+    {"SNAPSHOT", "last_snapshot_unix_seconds", FIELD_UNIX_TIME, {"snapshot_last_time", "rdb_last_save_time"}},
 };
 
 enum { FIELDS = sizeof(fields) / sizeof(fields[0]) };

@@ -6,6 +6,7 @@
 #include "base/units.h"
 #include "env/env.h"
 
+#include <ctype.h>
 #include <ini.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,6 +65,7 @@ static const struct setting settings[] = {
 };
 
 enum { SETTING_COUNT = sizeof(settings) / sizeof(settings[0]), VALUE_BYTES = 512 };
+enum { LINE_BYTES = 198 /* the parser's longest */, TEXT_BYTES = 160 };
 
 static int64_t *number_at(const struct config *config, const struct setting *setting)
 {
@@ -157,6 +159,22 @@ static enum config_result set_choice(const struct config *config, const struct s
     return CONFIG_INVALID;
 }
 
+/* A text that a line of the file can hold: it must come back as it is from CONFIG REWRITE and a restart, so no control
+ * characters, no blanks around it, and nothing that the file's parser takes for the start of a comment. */
+static bool is_line_text(struct slice text)
+{
+    if (text.size >= TEXT_BYTES || (text.size != 0 && (text.data[0] == ' ' || text.data[text.size - 1] == ' '))) {
+        return false;
+    }
+    for (size_t i = 0; i < text.size; i++) {
+        bool comment = text.data[i] == ';' && (i == 0 || text.data[i - 1] == ' ');
+        if (comment || text.data[i] < ' ' || text.data[i] == 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
 enum config_result config_set(struct config *config, struct slice name, struct slice value, bool running,
                               char ret_message[static CONFIG_MESSAGE_BYTES])
 {
@@ -180,8 +198,10 @@ enum config_result config_set(struct config *config, struct slice name, struct s
     case SETTING_STRING:
     case SETTING_FIXED: break;
     }
-    if (value.size >= VALUE_BYTES || memchr(value.data, '\0', value.size) != NULL) {
-        (void)snprintf(ret_message, CONFIG_MESSAGE_BYTES, "argument must be text of at most %d bytes", VALUE_BYTES - 1);
+    if (!is_line_text(value)) {
+        (void)snprintf(ret_message, CONFIG_MESSAGE_BYTES,
+                       "argument must be one line of at most %d bytes, without blanks around it and without ' ;'",
+                       TEXT_BYTES - 1);
         return CONFIG_INVALID;
     }
     char *copy = strndup((const char *)value.data, value.size);
@@ -250,11 +270,33 @@ static int take_line(void *user, const char *section, const char *name, const ch
     return 0;
 }
 
+/* Number of the first line that the parser would cut in two, or 0. */
+static int find_long_line(struct slice text)
+{
+    int number = 1;
+    size_t size = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.data[i] == '\n') {
+            number++;
+            size = 0;
+        } else if (++size > LINE_BYTES) {
+            return number;
+        }
+    }
+    return 0;
+}
+
 enum status config_parse(struct config *config, struct slice text, const char *path,
                          char ret_message[static CONFIG_MESSAGE_BYTES])
 {
     if (text.size != 0 && memchr(text.data, '\0', text.size) != NULL) {
         (void)snprintf(ret_message, CONFIG_MESSAGE_BYTES, "%.100s is not a text file", path);
+        return STATUS_INVALID;
+    }
+    int long_line = find_long_line(text);
+    if (long_line != 0) {
+        (void)snprintf(ret_message, CONFIG_MESSAGE_BYTES, "%.60s, line %d: longer than %d bytes", path, long_line,
+                       LINE_BYTES);
         return STATUS_INVALID;
     }
     char *copy = strndup(text.size == 0 ? "" : (const char *)text.data, text.size);
@@ -274,18 +316,41 @@ enum status config_parse(struct config *config, struct slice text, const char *p
     return STATUS_OK;
 }
 
+/* A line that begins with a blank goes on with the setting before it. */
+static bool is_continuation(struct slice line)
+{
+    size_t start = 0;
+    while (start < line.size && isspace(line.data[start])) {
+        start++;
+    }
+    return start > 0 && start < line.size && line.data[start] != '#' && line.data[start] != ';';
+}
+
 static struct slice take_word(struct slice line)
 {
     size_t start = 0;
-    while (start < line.size && (line.data[start] == ' ' || line.data[start] == '\t')) {
+    while (start < line.size && isspace(line.data[start])) {
         start++;
     }
     size_t end = start;
-    while (end < line.size && line.data[end] != ' ' && line.data[end] != '\t' && line.data[end] != '=' &&
-           line.data[end] != ':') {
+    while (end < line.size && !isspace(line.data[end]) && line.data[end] != '=' && line.data[end] != ':') {
         end++;
     }
     return slice_of(line.data + start, end - start);
+}
+
+/* A setting's first line gets its value, a further one is dropped, everything else stays. */
+static void rewrite_line(const struct config *config, struct slice line, bool *written, struct buffer *out)
+{
+    char value[VALUE_BYTES];
+    const struct setting *setting = setting_find(take_word(line));
+    if (setting == NULL) {
+        buffer_append_slice(out, line);
+        buffer_append_byte(out, '\n');
+    } else if (!written[setting - settings]) {
+        written[setting - settings] = true;
+        buffer_append_format(out, "%s = %s\n", setting->name, value_text(config, setting, value));
+    }
 }
 
 void config_rewrite(const struct config *config, struct slice text, struct buffer *out)
@@ -298,13 +363,8 @@ void config_rewrite(const struct config *config, struct slice text, struct buffe
         const uint8_t *end = memchr(text.data, '\n', text.size);
         size_t size = end == NULL ? text.size : (size_t)(end - text.data);
         struct slice line = slice_of(text.data, size);
-        const struct setting *setting = setting_find(take_word(line));
-        if (setting == NULL) {
-            buffer_append_slice(out, line);
-            buffer_append_byte(out, '\n');
-        } else if (!written[setting - settings]) {
-            written[setting - settings] = true;
-            buffer_append_format(out, "%s = %s\n", setting->name, value_text(config, setting, value));
+        if (!is_continuation(line)) { /* what it adds is in the setting's value */
+            rewrite_line(config, line, written, out);
         }
         size += end == NULL ? 0 : 1;
         text = slice_of(text.data + size, text.size - size);

@@ -98,6 +98,46 @@ static void each_counts(void *owner, const char *name, const char *value)
     (*(int *)owner)++;
 }
 
+/* What a line of the file cannot hold would be lost, or become another setting, at the next start. */
+static void test_texts_that_the_file_cannot_hold(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"; a", "a ;b", " a", "a ", "a\nmaxclients = 1", "a\x7f"};
+    static const char *const good[] = {"", "a;b", "a = b", "#a", "\"a\"", "\xc3\xa9"};
+    struct config config;
+    char message[CONFIG_MESSAGE_BYTES] = "";
+    config_init(&config);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_equal(set(&config, "requirepass", bad[i], true, message), CONFIG_INVALID);
+    }
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        assert_int_equal(set(&config, "requirepass", good[i], true, message), CONFIG_SET);
+    }
+    char line[201];
+    memset(line, '#', sizeof(line));
+    assert_int_equal(config_parse(&config, slice_of(line, 198), "f.conf", message), STATUS_OK);
+    assert_int_equal(config_parse(&config, slice_of(line, 199), "f.conf", message), STATUS_INVALID);
+    assert_string_equal(message, "f.conf, line 1: longer than 198 bytes");
+    config_deinit(&config);
+}
+
+static void test_rewrite_drops_continuation_lines(void **state)
+{
+    (void)state;
+    struct config config;
+    char message[CONFIG_MESSAGE_BYTES] = "";
+    config_init(&config);
+    struct slice text = slice_from_string("metrics = a\nrequirepass = b\nmetrics = c\n d\n");
+    assert_int_equal(config_parse(&config, text, "f.conf", message), STATUS_OK);
+    struct buffer out;
+    buffer_init(&out);
+    config_rewrite(&config, text, &out);
+    buffer_append_byte(&out, '\0');
+    assert_string_equal((char *)out.data, "metrics = d\nrequirepass = b\n");
+    buffer_deinit(&out);
+    config_deinit(&config);
+}
+
 static void test_each_matches_globs_once(void **state)
 {
     (void)state;
@@ -120,6 +160,8 @@ int main(void)
         cmocka_unit_test(test_set_checks_kind_and_limits),
         cmocka_unit_test(test_file_names_line_and_setting),
         cmocka_unit_test(test_rewrite_keeps_comments_and_round_trips),
+        cmocka_unit_test(test_texts_that_the_file_cannot_hold),
+        cmocka_unit_test(test_rewrite_drops_continuation_lines),
         cmocka_unit_test(test_each_matches_globs_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
