@@ -39,7 +39,8 @@ enum sim_disk_kind {
     SIM_DISK_ALL = (1 << 13) - 1,
 };
 
-/* The seed decides outcomes of crashes and faults. The root folder is there; "/a/b", "a/b" and "./a//b" are one path.
+/* The seed decides outcomes of crashes and faults. The root folder is there; "/a/b", "a/b", "./a//b" and "a/c/../b" are
+ * one path.
  */
 struct sim_disk *sim_disk_create(uint64_t seed);
 /* Also frees files that are still open. */

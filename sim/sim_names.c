@@ -9,7 +9,10 @@ bool sim_path_clean(const char *path, char clean[SIM_PATH_BYTES])
     size_t size = 0;
     while (*path != '\0') {
         size_t part = strcspn(path, "/");
-        if (part > 0 && !(part == 1 && path[0] == '.')) {
+        if (part == 2 && path[0] == '.' && path[1] == '.') {
+            while (size > 0 && clean[--size] != '/') {
+            }
+        } else if (part > 0 && !(part == 1 && path[0] == '.')) {
             if (size + part + 2 > SIM_PATH_BYTES) {
                 return false;
             }

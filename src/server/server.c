@@ -253,10 +253,23 @@ static char *join_path(const char *directory, const char *name)
     return (char *)text.data;
 }
 
+/* Makes the data folder, and its name as durable as what it will hold. */
+static enum status make_folder(struct server *server)
+{
+    enum status status = env_make_directory(server->env, server->directory);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    char *parent = join_path(server->directory, "..");
+    status = env_sync_directory(server->env, parent);
+    free(parent);
+    return status == STATUS_DENIED ? STATUS_OK : status; /* whoever made the folder there has seen to its name */
+}
+
 static enum status open_folder(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
 {
     struct env *env = server->env;
-    enum status status = env_make_directory(env, server->directory);
+    enum status status = make_folder(server);
     if (status != STATUS_OK) {
         (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot make the data folder %s: %s", server->directory,
                        status_text(status));
