@@ -254,10 +254,8 @@ enum status log_read(struct log *log, uint32_t group_id, uint64_t index, struct 
         log->window.segment = 0;
         return STATUS_CORRUPT;
     }
-    uint8_t *to = buffer_reserve(out, record.payload.size);
-    if (record.payload.size > 0) {
-        memmove(to, record.payload.data, record.payload.size);
-    }
+    uint8_t *to = buffer_reserve(out, record.payload.size + 1); /* never NULL */
+    memmove(to, record.payload.data, record.payload.size);
     out->size += record.payload.size;
     *ret_entry = (struct log_entry){
         .index = index,

@@ -57,6 +57,8 @@ void log_format_put_block(uint8_t at[LOG_BLOCK_HEADER_BYTES], uint32_t seed, con
     put_u32(at + 4, crc32c(seed, at + 8, LOG_BLOCK_HEADER_BYTES - 8));
 }
 
+uint32_t log_format_body_crc(struct slice body, uint32_t seed) { return crc32c(seed, body.data, body.size); }
+
 bool log_format_take_block(struct slice bytes, uint32_t seed, uint64_t segment, struct log_block_header *ret_header)
 {
     const uint8_t *at = bytes.data;
@@ -78,12 +80,11 @@ bool log_format_take_block(struct slice bytes, uint32_t seed, uint64_t segment, 
 bool log_format_take_body(struct slice bytes, uint32_t seed, const struct log_block_header *header,
                           struct slice *ret_body)
 {
-    if (header->body_size % LOG_BLOCK_ALIGNMENT != 0 || bytes.size - LOG_BLOCK_HEADER_BYTES < header->body_size ||
-        crc32c(seed, bytes.data + LOG_BLOCK_HEADER_BYTES, header->body_size) != header->body_crc) {
+    if (header->body_size % LOG_BLOCK_ALIGNMENT != 0 || bytes.size - LOG_BLOCK_HEADER_BYTES < header->body_size) {
         return false;
     }
     *ret_body = slice_of(bytes.data + LOG_BLOCK_HEADER_BYTES, header->body_size);
-    return true;
+    return log_format_body_crc(*ret_body, seed) == header->body_crc;
 }
 
 size_t log_format_put_record(uint8_t *at, uint32_t seed, const struct log_record *record)

@@ -92,6 +92,7 @@ void log_format_put_segment(uint8_t at[LOG_SEGMENT_HEADER_BYTES], const struct l
 enum log_header_fault log_format_take_segment(struct slice bytes, struct log_segment_header *ret_header);
 
 void log_format_put_block(uint8_t at[LOG_BLOCK_HEADER_BYTES], uint32_t seed, const struct log_block_header *header);
+uint32_t log_format_body_crc(struct slice body, uint32_t seed);
 /* True when these bytes begin with a header that this segment's writer made. */
 bool log_format_take_block(struct slice bytes, uint32_t seed, uint64_t segment, struct log_block_header *ret_header);
 /* The body after a header, when it is all there and undamaged. */

@@ -110,9 +110,9 @@ static enum status list_files(struct recovery *recovery)
 static enum status remove_temporary(struct recovery *recovery)
 {
     struct log *log = recovery->log;
-    const char *name = (const char *)recovery->temporary.data;
-    const char *end = name + recovery->temporary.size;
-    for (; name < end; name += strlen(name) + 1) {
+    for (size_t at = 0; at < recovery->temporary.size;) {
+        const char *name = (const char *)recovery->temporary.data + at;
+        at += strlen(name) + 1;
         char path[LOG_PATH_BYTES + 256];
         (void)snprintf(path, sizeof(path), "%s/%.250s", log->directory, name);
         enum status status = env_unlink(log->env, path);
@@ -144,8 +144,7 @@ static enum status read_file(struct recovery *recovery, uint64_t number, struct 
     }
     if (status == STATUS_OK) {
         buffer_clear(&recovery->bytes);
-        uint8_t *at = buffer_reserve(&recovery->bytes, size);
-        status = size == 0 ? STATUS_OK : env_read(log->env, file, 0, at, size, &got);
+        status = env_read(log->env, file, 0, buffer_reserve(&recovery->bytes, size + 1), size, &got);
     }
     if (status != STATUS_OK) {
         env_close(log->env, file);

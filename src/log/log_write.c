@@ -14,7 +14,6 @@
 #include "log/log_internal.h"
 
 #include "base/assert.h"
-#include "base/crc32c.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,15 +85,16 @@ static void seal_block(struct log *log)
     }
     uint8_t *at = arena->data + log->block_at;
     size_t body_size = arena->used - log->block_at - LOG_BLOCK_HEADER_BYTES;
-    log_format_put_block(at, segment->seed,
-                         &(struct log_block_header){
-                             .segment = segment->number,
-                             .sequence = segment->blocks,
-                             .synced = segment->synced_blocks,
-                             .previous = segment->previous,
-                             .body_size = (uint32_t)body_size,
-                             .body_crc = crc32c(segment->seed, at + LOG_BLOCK_HEADER_BYTES, body_size),
-                         });
+    log_format_put_block(
+        at, segment->seed,
+        &(struct log_block_header){
+            .segment = segment->number,
+            .sequence = segment->blocks,
+            .synced = segment->synced_blocks,
+            .previous = segment->previous,
+            .body_size = (uint32_t)body_size,
+            .body_crc = log_format_body_crc(slice_of(at + LOG_BLOCK_HEADER_BYTES, body_size), segment->seed),
+        });
     log->block_open = false;
 }
 

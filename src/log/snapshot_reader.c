@@ -65,8 +65,9 @@ enum status snapshot_remove_older(struct env *env, const char *directory, uint32
 {
     struct found found = {.group = group, .below = index};
     enum status status = env_list_directory(env, directory, find_doomed, &found);
-    const char *name = (const char *)found.doomed.data;
-    for (const char *end = name + found.doomed.size; status == STATUS_OK && name < end; name += strlen(name) + 1) {
+    for (size_t at = 0; status == STATUS_OK && at < found.doomed.size;) {
+        const char *name = (const char *)found.doomed.data + at;
+        at += strlen(name) + 1;
         char path[SNAPSHOT_PATH_BYTES];
         (void)snprintf(path, sizeof(path), "%s/%.250s", directory, name);
         status = env_unlink(env, path);
@@ -164,9 +165,10 @@ static enum status load_header(struct loader *loader, struct snapshot_meta *ret_
                       get_u32(loader->bytes.data + 8), SNAPSHOT_FORMAT_VERSION);
     case SNAPSHOT_OK: break;
     }
-    size_t before = extra->size;
-    buffer_append_slice(extra, meta.extra);
-    meta.extra = slice_of(extra->data + before, extra->size - before);
+    uint8_t *copy = buffer_reserve(extra, meta.extra.size + 1); /* never NULL */
+    memcpy(copy, meta.extra.data, meta.extra.size);
+    extra->size += meta.extra.size;
+    meta.extra.data = copy;
     *ret_meta = meta;
     next_piece(loader);
     return STATUS_OK;
