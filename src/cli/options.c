@@ -66,6 +66,17 @@ const char *cli_suggest(const char *word, const char *const *names)
     return best;
 }
 
+static size_t print_option(const char *name, const char *placeholder, const char *help, size_t width)
+{
+    char left[96];
+    int size = snprintf(left, sizeof(left), "--%s%s%s", name, placeholder == NULL ? "" : " ",
+                        placeholder == NULL ? "" : placeholder);
+    if (help != NULL) {
+        printf("  %-*s  %s\n", (int)width, left, help);
+    }
+    return (size_t)size;
+}
+
 static void print_help(const struct cli_command *command, const struct cli_option *options)
 {
     printf("usage: cohort %s [OPTION …]%s%s\n\n", command->name, command->arguments[0] == '\0' ? "" : " ",
@@ -74,14 +85,17 @@ static void print_help(const struct cli_command *command, const struct cli_optio
     if (command->details != NULL) {
         printf("\n%s\n", command->details);
     }
+    size_t width = 0;
+    for (const struct cli_option *option = options; option->name != NULL; option++) {
+        size_t size = print_option(option->name, option->placeholder, NULL, 0);
+        width = size > width ? size : width;
+    }
     printf("\noptions:\n");
     for (const struct cli_option *option = options; option->name != NULL; option++) {
-        char left[64];
-        (void)snprintf(left, sizeof(left), "--%s%s%s", option->name, option->placeholder == NULL ? "" : " ",
-                       option->placeholder == NULL ? "" : option->placeholder);
-        printf("  %-24s %s\n", left, option->help);
+        (void)print_option(option->name, option->placeholder, option->help, width);
     }
-    printf("  %-24s %s\n\nexamples:\n%s\n", "--help", "this text", command->examples);
+    (void)print_option("help", NULL, "this text", width);
+    printf("\nexamples:\n%s\n", command->examples);
 }
 
 static int bad_value(const struct cli_command *command, const struct cli_option *option, const char *text,
