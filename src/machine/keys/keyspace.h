@@ -2,8 +2,9 @@
  *
  * Invariants
  * 1. An entry that is due by the applied time is never returned, whether or not it is removed yet.
- * 2. Every change of an entry or a field first passes keyspace_edit / keyspace_remove / keyspace_clear, which keep what
- * a running snapshot still needs; then the caller ends with keyspace_changed, which stamps the version.
+ * 2. Every call that changes an entry (entry_set_*, entry_string_writable, entry_hash_set, entry_hash_remove that
+ * removed) first keeps what a running snapshot still needs, and is followed, within the same apply, by keyspace_changed
+ * or keyspace_remove: only these give the entry a version that is the same on every replica.
  * 3. No call takes time that grows with the number of keys or the size of a value beyond the bytes it is given or
  *    returns; large things are moved and freed in steps (keyspace_work).
  */
@@ -51,9 +52,7 @@ uint64_t keyspace_version(const struct keyspace *keyspace, const struct keyspace
 
 /* ---- changing ---- */
 
-/* The live entry for a change, or NULL; an entry that is due is removed on the way (by a deterministic apply).
- * What a running snapshot needs of the entry itself (its string value, its expiry) is kept; hash fields are kept one by
- * one in their own edits. */
+/* The live entry for a change, or NULL; an entry that is due is removed on the way (by a deterministic apply). */
 struct entry *keyspace_edit(struct keyspace *keyspace, const struct keyspace_time *time, struct slice key);
 /* Makes an entry for a key that is not there (asserted): an empty string or an empty hash, without expiry. */
 struct entry *keyspace_add(struct keyspace *keyspace, struct slice key, enum entry_type type);
@@ -77,8 +76,9 @@ void entry_set_due(struct keyspace *keyspace, struct entry *entry, enum due_kind
 struct slice entry_string(const struct entry *entry, char *digits);
 /* True and the value when the encoding is int. */
 bool entry_integer(const struct entry *entry, int64_t *ret_value);
-/* Replaces the value, choosing the encoding as Redis's SET does (int when it is a canonical int64, embstr to 44 bytes,
- * else raw). Of a hash, makes it a string. Keeps the expiry. The entry may move: returns where it is. */
+/* Replaces the value (which does not point into the entry), choosing the encoding as Redis's SET does (int when it is a
+ * canonical int64, embstr to 44 bytes, else raw). Of a hash, makes it a string. Keeps the expiry. The entry may move:
+ * returns where it is. */
 struct entry *entry_set_string(struct keyspace *keyspace, struct entry *entry, struct slice value);
 /* The same, but never as an integer: embstr to 44 bytes, else raw (what INCRBYFLOAT leaves in Redis). */
 struct entry *entry_set_text(struct keyspace *keyspace, struct entry *entry, struct slice value);
@@ -123,6 +123,9 @@ size_t keyspace_expire(struct keyspace *keyspace, const struct keyspace_time *ti
 void keyspace_next_due(const struct keyspace *keyspace, int64_t *ret_time_ms, int64_t *ret_wall_ms);
 
 /* ---- housekeeping, figures, snapshots: see machine.h ---- */
+
+/* The first byte of every record that a snapshot step makes is in this range; others are free for the machine's own. */
+enum { KEYSPACE_RECORD_FIRST = 1, KEYSPACE_RECORD_LAST = 31 };
 
 bool keyspace_work(struct keyspace *keyspace);
 uint64_t keyspace_count(const struct keyspace *keyspace);

@@ -140,13 +140,17 @@ static void disturb_snapshot(struct disturbance *d, struct harness *h)
 
 static void disturb(struct disturbance *d, struct harness *h)
 {
-    static const char *const reads[] = {"GET k%d",     "HGETALL k%d", "RANDOMKEY", "HRANDFIELD k%d 5", "SCAN %d",
-                                        "HSCAN k%d 0", "KEYS *",      "TTL k%d",   "TOUCH k%d"};
+    static const struct {
+        const char *before, *after;
+    } reads[] = {{"GET k", ""},     {"HGETALL k", ""}, {"HRANDFIELD k", " 5"}, {"SCAN ", ""},
+                 {"HSCAN k", " 0"}, {"KEYS *", ""},    {"TTL k", ""},          {"TOUCH k", ""}};
     for (uint64_t i = prng_below(&d->prng, 3); i > 0; i--) {
         char command[64];
-        (void)snprintf(command, sizeof(command), reads[prng_below(&d->prng, sizeof(reads) / sizeof(reads[0]))],
-                       (int)prng_below(&d->prng, KEYS));
+        size_t read = prng_below(&d->prng, sizeof(reads) / sizeof(reads[0]));
+        (void)snprintf(command, sizeof(command), "%s%d%s", reads[read].before, (int)prng_below(&d->prng, KEYS),
+                       reads[read].after);
         (void)harness_read(h, command);
+        (void)harness_read(h, "RANDOMKEY");
     }
     if (prng_chance(&d->prng, 1, 3)) {
         (void)machine_work(h->machine);
