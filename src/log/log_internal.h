@@ -4,7 +4,8 @@
  *   log_groups.c    what each group has: entries (where they lie), hard state, trim point
  *   log_write.c     memory of recent bytes, blocks, flushing, marks
  *   log_segment.c   segment files: making them ahead of time, removing them
- *   log_recovery.c  from files to all of the above
+ *   log_recovery.c  from files to all of the above: which blocks count
+ *   log_replay.c    and what their records mean
  *
  * Bytes get their place (segment, offset) when they are appended; the files follow. So an arena is an image of a run of
  * one segment, whether that was written yet or not.
@@ -198,6 +199,10 @@ void log_segments_deinit(struct log *log);
 
 /* ---- log_recovery.c ---- */
 MUST_USE enum status log_recover(struct log *log, char *ret_message, size_t message_capacity);
+
+/* ---- log_replay.c ---- */
+/* Takes the records of a good block's body. NULL, or what is wrong; *offset (in the file) is then where. */
+const char *log_replay_body(struct log *log, struct log_segment *segment, struct slice body, uint64_t *offset);
 
 /* ---- log.c ---- */
 /* Frees the log when it is closed and nothing runs. True when it is gone. */
