@@ -73,6 +73,7 @@ const struct log_position *log_group_at(const struct log_group *group, uint64_t 
 /* One position less in its segment. */
 static void drop_position(struct log *log, const struct log_position *position, uint64_t ticket)
 {
+    ASSERT(position != NULL);
     struct log_segment *segment = log_segment_by_number(log, position->segment);
     ASSERT(segment != NULL && segment->live > 0);
     segment->live--;

@@ -20,7 +20,9 @@
 
 static struct log_arena *last_arena(const struct log *log)
 {
-    return list_empty(&log->arenas) ? NULL : CONTAINER_OF(log->arenas.prev, struct log_arena, in_log);
+    struct list *last = log->arenas.prev;
+    ASSERT(last != NULL);
+    return last == &log->arenas ? NULL : CONTAINER_OF(last, struct log_arena, in_log);
 }
 
 static struct log_segment *appending(const struct log *log) { return &log->segments[log->appending]; }
