@@ -62,5 +62,6 @@ int cli_usage_hint(const struct cli_command *command);
 /* The candidate that `word` was probably meant to be, or NULL. `names` ends with NULL. */
 const char *cli_suggest(const char *word, const char *const *names);
 
+extern const struct cli_command cli_serve;
 extern const struct cli_command cli_bench;
 extern const struct cli_command cli_status;

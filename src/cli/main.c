@@ -5,6 +5,7 @@
 
 /* In the order in which a newcomer meets them. */
 static const struct cli_command *const commands[] = {
+    &cli_serve,
     &cli_status,
     &cli_bench,
 };

@@ -238,6 +238,17 @@ void config_each(const struct config *config, const struct slice *patterns, size
     }
 }
 
+void config_each_settable(const struct config *config, void (*each)(void *owner, const char *name, const char *value),
+                          void *owner)
+{
+    char text[VALUE_BYTES];
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        if (settings[i].kind != SETTING_FIXED) {
+            each(owner, settings[i].name, value_text(config, &settings[i], text));
+        }
+    }
+}
+
 /* ---- the file, read by inih ---- */
 
 struct file_reading {

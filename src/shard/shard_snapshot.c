@@ -36,7 +36,7 @@ static void note_outcome(struct shard *shard, enum status status)
 static void snapshot_finished(void *owner, enum status status, const char *what)
 {
     struct shard *shard = owner;
-    bool giving = !shard->snapshot_draining;
+    bool giving = !shard->snapshot_given;
     shard->snapshot_draining = false;
     shard->snapshot_ready = false;
     snapshot_writer_destroy(shard->snapshot);
@@ -101,6 +101,7 @@ enum status shard_snapshot(struct shard *shard)
     shard->snapshot_index = meta.index;
     shard->snapshot_term = meta.term;
     shard->snapshot_ready = true;
+    shard->snapshot_given = false;
     shard->snapshot_draining = false;
     machine_snapshot_begin(shard->machine);
     env_wake(shard->env);
@@ -130,6 +131,11 @@ bool snapshot_go_on(struct shard *shard)
     if (shard->snapshot == NULL || !shard->snapshot_ready || shard->snapshot_draining) {
         return false;
     }
+    if (shard->snapshot_given) {
+        shard->snapshot_draining = true;
+        snapshot_writer_finish(shard->snapshot);
+        return false;
+    }
     struct buffer *block = &shard->snapshot_block;
     buffer_clear(block);
     bool more = machine_snapshot_step(shard->machine, block, SHARD_SNAPSHOT_STEP_BYTES);
@@ -140,9 +146,7 @@ bool snapshot_go_on(struct shard *shard)
     }
     if (!more) {
         machine_snapshot_end(shard->machine);
-        shard->snapshot_draining = true;
-        snapshot_writer_finish(shard->snapshot);
-        return false;
+        shard->snapshot_given = true;
     }
     return shard->snapshot_ready;
 }
@@ -152,7 +156,7 @@ void snapshot_abandon(struct shard *shard)
     if (shard->snapshot == NULL) {
         return;
     }
-    if (!shard->snapshot_draining) {
+    if (!shard->snapshot_given) {
         machine_snapshot_end(shard->machine);
     }
     snapshot_writer_destroy(shard->snapshot);

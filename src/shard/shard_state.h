@@ -58,7 +58,8 @@ struct shard {
     struct snapshot_writer *snapshot;
     struct buffer snapshot_block;
     bool snapshot_ready;    /* the writer takes a block */
-    bool snapshot_draining; /* all blocks given: waiting for finished */
+    bool snapshot_given;    /* the machine has no more records */
+    bool snapshot_draining; /* all blocks are written: waiting for finished */
     uint64_t snapshot_index, snapshot_term;
     int64_t snapshot_began_ns, snapshot_retry_ns;
     uint64_t snapshot_size_bytes;

@@ -39,7 +39,7 @@ def still_well(server):
         (b"*1\r\n$999999999999\r\n", b"-ERR Protocol error: invalid bulk length\r\n"),
         (b"*1\r\n$536870913\r\n", b"-ERR Protocol error: invalid bulk length\r\n"),
         (b"*1\r\n$-5\r\n", b"-ERR Protocol error: invalid bulk length\r\n"),
-        (b"*99999999\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"),
+        (b"*99999999999\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"),
         (b"*1\r\n+PING\r\n", b"-ERR Protocol error: expected '$', got '+'\r\n"),
         (b"*1\r\n*1\r\n*1\r\n*1\r\n", b"-ERR Protocol error: expected '$', got '*'\r\n"),
         (b"*-5\r\n*0\r\n\r\nPING\r\n", b"+PONG\r\n"),
