@@ -85,6 +85,10 @@ enum log_sync { LOG_SYNC_INLINE, LOG_SYNC_BACKGROUND };
  * when the file of the next segment is not made yet. From inside `durable` it is remembered and done after the event.
  */
 void log_flush(struct log *log, enum log_sync sync);
+/* How many bytes of entries can surely be written. No limit as a rule; when the next segment cannot be made (the disk
+ * is full), what is left of those that are there: the caller refuses what does not fit, and nothing stops. Tries once a
+ * second to make the segment. */
+uint64_t log_room(struct log *log);
 /* True while a background write or sync runs. */
 bool log_syncing(const struct log *log);
 uint64_t log_durable_ticket(const struct log *log);

@@ -109,6 +109,9 @@ struct log_chore {
     const char *operation;
 };
 
+#define LOG_PREPARE_AGAIN_NS INT64_C(1000000000)
+enum { LOG_ROOM_MARGIN_BYTES = 4096 };
+
 struct log {
     struct env *env;
     char directory[LOG_PATH_BYTES - LOG_NAME_BYTES - 8];
@@ -133,6 +136,7 @@ struct log {
     struct log_flush_job job;
     struct log_chore chore;
     enum status prepare_status; /* of the last segment made ahead */
+    int64_t prepare_again_ns;   /* when it failed: not before */
     bool flush_wanted, flushing;
     struct env_timer mark_timer;
     int64_t last_sync_at_ns;

@@ -163,8 +163,10 @@ void log_chore_done(struct env_work *work)
     if (chore->status == STATUS_OK && !chore->removal) {
         segment->file = chore->file;
         chore->file = NULL;
+        log->prepare_status = STATUS_OK;
     } else if (chore->status != STATUS_OK) {
         log->prepare_status = chore->status;
+        log->prepare_again_ns = env_monotonic_ns(log->env) + LOG_PREPARE_AGAIN_NS;
         if (chore->removal || (log->flush_wanted && segment == &log->segments[log->writing])) {
             log_fail(log, chore->status, chore->operation, chore->header.number);
             return;
@@ -203,6 +205,37 @@ static bool removable(const struct log *log)
            log->segments[1].start_ticket <= log->durable_ticket && log->job.segment != oldest->number;
 }
 
+/* After a failure (a full disk, most often) it is tried again now and then. */
+static bool may_make(struct log *log)
+{
+    if (log->prepare_status == STATUS_OK) {
+        return true;
+    }
+    int64_t now_ns = env_monotonic_ns(log->env);
+    if (now_ns < log->prepare_again_ns) {
+        return false;
+    }
+    log->prepare_again_ns = now_ns + LOG_PREPARE_AGAIN_NS;
+    return true;
+}
+
+uint64_t log_room(struct log *log)
+{
+    if (log->prepare_status == STATUS_OK) {
+        return UINT64_MAX;
+    }
+    log_segments_tend(log);
+    const struct log_segment *appending = &log->segments[log->appending];
+    if (appending->file == NULL) {
+        return 0;
+    }
+    uint64_t room = appending->size > appending->end ? appending->size - appending->end : 0;
+    for (size_t i = log->appending + 1; i < log->segment_count && log->segments[i].file != NULL; i++) {
+        room += log->segments[i].size / 2; /* the rest for headers, and for what does not fit at an end */
+    }
+    return room > LOG_ROOM_MARGIN_BYTES ? room - LOG_ROOM_MARGIN_BYTES : 0;
+}
+
 void log_segments_tend(struct log *log)
 {
     if (log->failed || log->closing || log->chore.running) {
@@ -213,7 +246,7 @@ void log_segments_tend(struct log *log)
         log_segment_add(log);
     }
     for (size_t i = log->writing; i < log->segment_count; i++) {
-        if (log->segments[i].file == NULL && log->prepare_status == STATUS_OK) {
+        if (log->segments[i].file == NULL && may_make(log)) {
             log_chore_make(log, &log->segments[i]);
             submit(log);
             return;

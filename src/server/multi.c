@@ -269,10 +269,7 @@ static void submit_exec(struct connection *connection, const struct exec_build *
         return;
     }
     slot_withdraw(connection);
-    answer(connection,
-           status == STATUS_FULL
-               ? "-BUSY too many writes wait for the disk; the transaction was not executed, try again"
-               : "-EXECABORT Transaction discarded because of: the shard does not take it now; not executed");
+    route_refuse(connection, status);
 }
 
 static void execute_exec(struct connection *connection)

@@ -120,16 +120,16 @@ bool route_out_of_memory(struct connection *connection, const struct command_spe
 
 static const char out_of_memory_text[] = "OOM command not allowed when used memory > 'maxmemory'.";
 
-static void answer_shard_refusal(struct connection *connection, enum status status)
+void route_refuse(struct connection *connection, enum status status)
 {
-    struct server *server = connection->server;
     const char *text = "CLUSTERDOWN this node is stopping; the command was not executed, ask another node";
     if (status == STATUS_FULL) {
         text = "BUSY too many writes wait for the disk; the command was not executed, try again in a moment";
+    } else if (status == STATUS_NOSPACE) {
+        text = "MISCONF the disk is full; the command was not executed, free space on the disk of the data folder";
     } else if (status == STATUS_TOO_LARGE) {
         text = "ERR the command is larger than one log entry may be (1 GB); the command was not executed, send less";
     }
-    (void)server;
     answer_error(connection, text);
 }
 
@@ -141,7 +141,7 @@ static void submit(struct connection *connection, const struct command *command,
                                 : shard_submit(server->shard, command, connection, tag);
     if (status != STATUS_OK) {
         slot_withdraw(connection);
-        answer_shard_refusal(connection, status);
+        route_refuse(connection, status);
         return;
     }
     connection->owed++;

@@ -1,6 +1,7 @@
 /* Where a request goes: refused, queued (MULTI), answered here, read from the state, or through the log. */
 #pragma once
 
+#include "base/status.h"
 #include "command/command.h"
 
 struct connection;
@@ -15,6 +16,8 @@ bool route_unpark(struct connection *connection);
 void route_forget(struct connection *connection);
 /* Takes it to the shard, whatever its kind; also for EXEC. Answers the refusals itself. */
 void route_to_shard(struct connection *connection, const struct command *command);
+/* Answers that the shard did not take a command, and that it was not executed. */
+void route_refuse(struct connection *connection, enum status status);
 /* True when maxmemory forbids this command now; the -OOM reply is then given. */
 bool route_out_of_memory(struct connection *connection, const struct command_spec *spec);
 

@@ -7,7 +7,7 @@
 
 /* A turn with at most this many requests is synced inline: one caller waits, and a hop to another thread and back
  * costs more than it hides (docs/performance.md). */
-enum { SHARD_INLINE_REQUESTS = 16 };
+enum { SHARD_INLINE_REQUESTS = 16, TIME_ENTRY_ROOM_BYTES = 1024 };
 
 uint64_t shard_log_entry(struct shard *shard, enum entry_kind kind, const struct entry_header *header,
                          struct slice body)
@@ -89,7 +89,7 @@ bool shard_turn(struct shard *shard)
         if (requests != 0) {
             shard_seal(shard);
         }
-        if (shard->time_entry_due) {
+        if (shard->time_entry_due && log_room(shard->log) > TIME_ENTRY_ROOM_BYTES) {
             seal_time_entry(shard);
         }
         log_flush(shard->log, requests <= SHARD_INLINE_REQUESTS ? LOG_SYNC_INLINE : LOG_SYNC_BACKGROUND);

@@ -55,7 +55,8 @@ MUST_USE enum status shard_open(struct env *env, const struct shard_options *opt
 void shard_close(struct shard *shard);
 
 /* Takes a command for the next batch: a write, or a read that must keep its place among them. The arguments are copied.
- * OK: the sink will hear of it (unless the log fails). FULL, TOO_LARGE, CLOSED: it was definitely not executed. */
+ * OK: the sink will hear of it (unless the log fails). FULL, TOO_LARGE, NOSPACE (the disk), CLOSED: it was definitely
+ * not executed. */
 MUST_USE enum status shard_submit(struct shard *shard, const struct command *command, void *origin, uint64_t tag);
 
 /* Executes a read-only command now, from the applied state. False when it must go through shard_submit_logged. */

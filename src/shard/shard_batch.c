@@ -5,6 +5,9 @@
 
 #include <stdlib.h>
 
+/* What the log adds to an entry, generously. */
+enum { ENTRY_ROOM_BYTES = 1024 };
+
 enum { BATCH_KEEP_BYTES = 1 << 20, BATCH_KEEP_REQUESTS = 4096 };
 
 struct batch *batch_take(struct shard *shard)
@@ -71,6 +74,9 @@ enum status batch_add(struct shard *shard, const struct command *command, enum r
     }
     if (shard->pending_bytes + size > SHARD_PENDING_BYTES) {
         return STATUS_FULL;
+    }
+    if (kind == REQUEST_LOGGED && shard->pending_bytes + size + ENTRY_ROOM_BYTES > log_room(shard->log)) {
+        return STATUS_NOSPACE;
     }
     struct batch *batch = shard->open;
     if (batch->request_count == SHARD_BATCH_COMMANDS ||
