@@ -148,6 +148,7 @@ static size_t kill_matching(struct local_call *call, const struct kill_filter *f
     return killed;
 }
 
+/* NULL, or the error; an empty one was answered already. */
 static const char *kill_option(struct local_call *call, uint32_t at, struct kill_filter *filter)
 {
     struct slice value = call->argv[at + 1];
@@ -160,7 +161,11 @@ static const char *kill_option(struct local_call *call, uint32_t at, struct kill
         filter->type_other = !filter->type_normal;
         bool known = filter->type_normal || slice_is_word(value, "master") || slice_is_word(value, "slave") ||
                      slice_is_word(value, "replica") || slice_is_word(value, "pubsub");
-        return known ? NULL : "ERR Unknown client type";
+        if (!known) {
+            resp_error_format(call->reply, "ERR Unknown client type '%.*s'", (int)(value.size < 128 ? value.size : 128),
+                              (const char *)value.data);
+        }
+        return known ? NULL : "";
     }
     if (local_word(call, at, "ADDR")) {
         filter->address = value;
@@ -196,7 +201,9 @@ void local_client_kill(struct local_call *call)
     for (uint32_t at = 2; at < call->argc; at += 2) {
         const char *error = at + 1 < call->argc ? kill_option(call, at, &filter) : "ERR syntax error";
         if (error != NULL) {
-            resp_error(call->reply, error);
+            if (error[0] != '\0') {
+                resp_error(call->reply, error);
+            }
             return;
         }
     }

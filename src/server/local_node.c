@@ -98,8 +98,9 @@ int64_t local_sleep_ns(const struct command *command)
 void local_debug(struct local_call *call)
 {
     if (!debug_allowed(call)) {
-        resp_error(call->reply, "ERR DEBUG command not allowed. Set enable-debug-command to yes (or local) in the "
-                                "configuration file and start the node again.");
+        resp_error(call->reply,
+                   "ERR DEBUG command not allowed. If you need it, set enable-debug-command to yes or local in the "
+                   "configuration file and start the node again.");
         return;
     }
     struct server *server = call->server;
@@ -127,17 +128,31 @@ void local_debug(struct local_call *call)
     }
 }
 
+/* SAVE and NOSAVE change nothing here: what was acknowledged is on disk. False on words that do not go together. */
+static bool shutdown_words(const struct local_call *call, bool *ret_abort)
+{
+    uint32_t save = 0;
+    uint32_t nosave = 0;
+    for (uint32_t i = 1; i < call->argc; i++) {
+        if (local_word(call, i, "ABORT")) {
+            *ret_abort = true;
+        } else if (local_word(call, i, "SAVE")) {
+            save++;
+        } else if (local_word(call, i, "NOSAVE")) {
+            nosave++;
+        } else if (!local_word(call, i, "NOW") && !local_word(call, i, "FORCE")) {
+            return false;
+        }
+    }
+    return !(save != 0 && nosave != 0) && !(*ret_abort && call->argc > 2);
+}
+
 void local_shutdown(struct local_call *call)
 {
     bool abort_wanted = false;
-    for (uint32_t i = 1; i < call->argc; i++) {
-        if (local_word(call, i, "ABORT") && call->argc == 2) {
-            abort_wanted = true;
-        } else if (!local_word(call, i, "NOSAVE") && !local_word(call, i, "SAVE") && !local_word(call, i, "NOW") &&
-                   !local_word(call, i, "FORCE")) {
-            resp_error(call->reply, "ERR syntax error");
-            return;
-        }
+    if (!shutdown_words(call, &abort_wanted)) {
+        resp_error(call->reply, "ERR syntax error");
+        return;
     }
     if (abort_wanted) {
         resp_error(call->reply, "ERR No shutdown in progress.");

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/number.h"
 #include "base/varint.h"
+#include "server/monitor.h"
 #include "server/route.h"
 #include "server/server_state.h"
 #include "wire/resp_reply.h"
@@ -54,6 +55,19 @@ static struct command local_decode(struct slice *from, struct command_arguments 
     }
     command.argv = arguments->items;
     return command;
+}
+
+/* Takes the first queued command; true when it is the server's. */
+static bool queued_take(struct slice *from, struct command_arguments *arguments, struct command *ret_command)
+{
+    bool local = from->data[0] == QUEUED_LOCAL;
+    *from = slice_of(from->data + 1, from->size - 1);
+    if (local) {
+        *ret_command = local_decode(from, arguments);
+    } else {
+        ASSERT(command_decode(from, arguments, ret_command) == STATUS_OK);
+    }
+    return local;
 }
 
 void exec_plan_destroy(struct exec_plan *plan)
@@ -231,15 +245,9 @@ static void build_commands(struct exec_build *build, struct connection *connecti
     struct command_arguments *arguments = &connection->server->arguments;
     struct slice rest = buffer_slice(&connection->queued);
     for (uint32_t place = 0; place < connection->queued_count; place++) {
-        bool local = rest.data[0] == QUEUED_LOCAL;
-        rest = slice_of(rest.data + 1, rest.size - 1);
-        const uint8_t *start = rest.data;
         struct command command;
-        if (local) {
-            command = local_decode(&rest, arguments);
-        } else {
-            ASSERT(command_decode(&rest, arguments, &command) == STATUS_OK);
-        }
+        const uint8_t *start = rest.data + 1;
+        bool local = queued_take(&rest, arguments, &command);
         struct slice encoded = slice_of(start, (size_t)(rest.data - start));
         if (local) {
             plan_local(build, place, connection->queued_count, encoded);
@@ -272,7 +280,22 @@ static void submit_exec(struct connection *connection, const struct exec_build *
     route_refuse(connection, status);
 }
 
-static void execute_exec(struct connection *connection)
+/* Monitors see the queued commands when they are executed, then the EXEC. */
+static void show_exec(struct connection *connection, const struct command *exec)
+{
+    if (connection->server->monitors == 0) {
+        return;
+    }
+    struct slice rest = buffer_slice(&connection->queued);
+    for (uint32_t i = 0; i < connection->queued_count; i++) {
+        struct command command;
+        (void)queued_take(&rest, &connection->server->arguments, &command);
+        monitor_feed(connection, &command);
+    }
+    monitor_feed(connection, exec);
+}
+
+static void execute_exec(struct connection *connection, const struct command *exec)
 {
     if (!connection->in_multi) {
         answer(connection, "-ERR EXEC without MULTI");
@@ -292,6 +315,7 @@ static void execute_exec(struct connection *connection)
                            "'maxmemory'.");
         return;
     }
+    show_exec(connection, exec);
     struct exec_build build = {.readonly = true};
     command_arguments_init(&build.arguments);
     command_arguments_reserve(&build.arguments, 2 + 2 * connection->watch_count + connection->queued_count);
@@ -369,7 +393,7 @@ bool multi_command(struct connection *connection, const struct command *command)
             answer(connection, "OK");
         }
         return true;
-    case COMMAND_EXEC: execute_exec(connection); return true;
+    case COMMAND_EXEC: execute_exec(connection, command); return true;
     case COMMAND_DISCARD:
         if (connection->in_multi) {
             multi_discard(connection);

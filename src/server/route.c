@@ -249,7 +249,7 @@ static void dispatch(struct connection *connection, const struct command *comman
         multi_queue(connection, command);
         return;
     }
-    if (server->monitors != 0) {
+    if (server->monitors != 0 && spec->id != COMMAND_EXEC) { /* multi.c shows an EXEC after its commands */
         monitor_feed(connection, command);
     }
     if (spec->id == COMMAND_DEBUG && fell_asleep(connection, command)) {

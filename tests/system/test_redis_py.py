@@ -175,7 +175,7 @@ def test_connection_and_server_commands(server):
         assert client.command()["get"]["arity"] == 2
         assert client.command_getkeys("MSET", "a", 1, "b", 2) == ["a", "b"]
         assert client.object("encoding", "k") in (b"embstr", "embstr")
-            with pytest.raises(redis.ResponseError, match="DB index is out of range"):
+        with pytest.raises(redis.ResponseError, match="DB index is out of range"):
             client.select(99)
 
 

@@ -28,7 +28,7 @@ struct world {
     struct env *env;       /* of the client */
     struct env_stream *stream;
     struct resp_reader reader;
-    struct buffer in;
+    struct buffer in, out;
 
     uint64_t sent[KEYS], acknowledged[KEYS], found[KEYS];
     int expected[PIPELINE * 2]; /* key of each reply to come, or −1 for one that only has to be there */
@@ -89,17 +89,29 @@ static void client_close(struct world *world)
         world->stream = NULL;
     }
     buffer_clear(&world->in);
+    buffer_clear(&world->out);
     resp_reader_init(&world->reader);
     world->expected_count = 0;
     world->expected_at = 0;
 }
 
+static void client_flush(struct world *world)
+{
+    while (world->out.size > 0) {
+        struct iovec part = {world->out.data, world->out.size};
+        size_t taken = 0;
+        if (env_stream_write(world->env, world->stream, &part, 1, &taken) != STATUS_OK) {
+            break;
+        }
+        buffer_consume(&world->out, taken);
+    }
+    env_stream_want_write(world->env, world->stream, world->out.size > 0);
+}
+
 static void client_send(struct world *world, struct slice bytes)
 {
-    struct iovec part = {(void *)(uintptr_t)bytes.data, bytes.size};
-    size_t taken = 0;
-    enum status status = env_stream_write(world->env, world->stream, &part, 1, &taken);
-    assert_true(status != STATUS_OK || taken == bytes.size);
+    buffer_append_slice(&world->out, bytes);
+    client_flush(world);
 }
 
 static void add_set(struct world *world, struct buffer *out, int key)
@@ -212,7 +224,7 @@ static void client_readable(void *owner)
 static void client_writable(void *owner)
 {
     struct world *world = owner;
-    env_stream_want_write(world->env, world->stream, false);
+    client_flush(world);
     if (world->expected_count == 0) {
         if (world->verifying) {
             client_verify(world);
@@ -256,6 +268,7 @@ static void world_deinit(struct world *world)
     client_close(world);
     node_end(world);
     buffer_deinit(&world->in);
+    buffer_deinit(&world->out);
     sim_destroy(world->sim);
 }
 
