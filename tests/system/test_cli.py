@@ -13,7 +13,7 @@ import redis
 import servers
 
 USAGE, UNAVAILABLE = 64, 69
-COMMANDS = ["bench", "status"]
+COMMANDS = ["serve", "status", "bench"]
 
 
 def cohort(*arguments, timeout=60):
