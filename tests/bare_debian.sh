@@ -17,7 +17,8 @@ if [ "${1:-}" = --inside ]; then # in our own mount and process namespaces: ente
     mount -t proc proc "$root/proc"
     mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
     mount -t tmpfs tmpfs "$root/dev/shm"
-    exec chroot "$root" env -i HOME=/root TERM="${TERM:-dumb}" PATH=/usr/sbin:/usr/bin:/sbin:/bin CI="${CI:-}" "$@"
+    exec chroot "$root" env -i HOME=/root TERM="${TERM:-dumb}" PATH=/usr/sbin:/usr/bin:/sbin:/bin CI="${CI:-}" \
+        NODE_EXTRA_CA_CERTS=/etc/this-machines-certificates.crt "$@"
 fi
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/cohort-bare.XXXXXX")
@@ -36,7 +37,9 @@ say "debootstrap"
 debootstrap --variant=minbase bookworm "$work/base" ${DEBIAN_MIRROR:-} >"$work/debootstrap.txt" 2>&1 ||
     { tail -n 3 "$work/debootstrap.txt" >&2 && fail "debootstrap failed"; }
 # This machine's way to the network, where it has one of its own.
-cp /etc/resolv.conf "$work/base/etc/resolv.conf"
+cp /etc/resolv.conf /etc/hosts "$work/base/etc/"
+cp /etc/ssl/certs/ca-certificates.crt "$work/base/etc/this-machines-certificates.crt"
+echo "127.0.0.1 $(hostname)" >>"$work/base/etc/hosts"
 for file in /etc/apt/apt.conf.d/*artifact* /etc/apt/apt.conf.d/*proxy*; do
     [ -f "$file" ] && cp "$file" "$work/base/etc/apt/apt.conf.d/"
 done
@@ -59,7 +62,9 @@ in_root "$work/sudo" apt-get -qq update
 in_root "$work/sudo" apt-get -qq install -y --no-install-recommends sudo >/dev/null 2>&1
 echo 'stranger ALL=(ALL) NOPASSWD: ALL' >"$work/sudo/etc/sudoers.d/stranger"
 cat >"$work/sudo/run.sh" <<'END'
-cd /home/cohort && ./dev run --port 16379 &
+set -m # a process group of its own, as at a terminal
+cd /home/cohort
+./dev run --port 16379 &
 running=$!
 for try in $(seq 600); do
     sleep 1
@@ -70,10 +75,10 @@ printf 'PING\r\nSET greeting hello\r\nGET greeting\r\nQUIT\r\n' >&3
 timeout 10 cat <&3 | tr -d '\r' | tr '\n' ' ' | tee /tmp/replies
 echo
 grep -q '^+PONG +OK $5 hello +OK $' /tmp/replies || exit 1
-kill -INT $running
+kill -INT -- -$running # Ctrl-C goes to the whole group
 wait $running
 END
-in_root "$work/sudo" su stranger -c 'bash -i /run.sh' || fail "./dev run failed"
+in_root "$work/sudo" su stranger -c 'bash /run.sh' || fail "./dev run failed"
 rm -rf "$work/sudo"
 
 say "as root: ./dev test"

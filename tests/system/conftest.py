@@ -42,7 +42,7 @@ def shared_servers(tmp_path_factory):
 
 
 def emptied(server):
-    redis.Redis(port=server.port).flushall()
+    redis.Redis("127.0.0.1", server.port).flushall()
     return server
 
 
@@ -88,5 +88,5 @@ def new_server(tmp_path):
 @pytest.fixture
 def client(server):
     """redis-py, as most people use it."""
-    with redis.Redis(port=server.port) as connection:
+    with redis.Redis("127.0.0.1", server.port) as connection:
         yield connection

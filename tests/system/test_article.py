@@ -20,7 +20,7 @@ class Tutorial:
         self.port = port
 
     def connect(self):
-        return redis.Redis(host="localhost", port=self.port, db=0)
+        return redis.Redis(host="127.0.0.1", port=self.port, db=0)
 
     def acquire_lock(self, lock_key, lock_timeout=EXPIRY_SECONDS):
         answer = self.connect().set(lock_key, "1", ex=lock_timeout)
@@ -80,7 +80,7 @@ def test_what_the_client_library_makes_of_the_replies(client):
     assert client.set("k", "0", ex=EXPIRY_SECONDS) is True
     assert client.execute_command("PING") is True
     assert client.get("k") == b"0"
-    assert redis.Redis(port=client.connection_pool.connection_kwargs["port"], decode_responses=True).get("k") == "0"
+    assert redis.Redis("127.0.0.1", client.connection_pool.connection_kwargs["port"], decode_responses=True).get("k") == "0"
 
 
 class Lock:
@@ -131,7 +131,7 @@ def test_the_correct_lock_excludes(server):
     rounds = 25
 
     def work():
-        with redis.Redis(port=server.port) as client:
+        with redis.Redis("127.0.0.1", server.port) as client:
             for _ in range(rounds):
                 lock = Lock(client, "lock", ttl_ms=60000)
                 while not lock.acquire():
@@ -144,13 +144,13 @@ def test_the_correct_lock_excludes(server):
         thread.start()
     for thread in threads:
         thread.join(120)
-    with redis.Redis(port=server.port) as client:
+    with redis.Redis("127.0.0.1", server.port) as client:
         assert client.get("sum") == b"%d" % (8 * rounds)
 
 
 def test_compare_and_set_in_one_command(cohort):
     """Beyond Redis: SET … IFEQ renews or hands over in one step, with no WATCH and no script."""
-    with redis.Redis(port=cohort.port) as client:
+    with redis.Redis("127.0.0.1", cohort.port) as client:
         lock = Lock(client, "lock")
         assert lock.acquire() is True
         assert client.execute_command("SET", "lock", lock.owner, "IFEQ", lock.owner, "PX", 60000) in (True, b"OK")

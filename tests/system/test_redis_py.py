@@ -81,7 +81,7 @@ def test_keys(client):
 
 
 def test_decode_responses(server):
-    with redis.Redis(port=server.port, decode_responses=True) as client:
+    with redis.Redis("127.0.0.1", server.port, decode_responses=True) as client:
         client.set("ключ", "значение")
         client.hset("h", "поле", "é")
         assert client.get("ключ") == "значение"
@@ -136,7 +136,7 @@ def test_watch_retry_loop(server):
     moves = 40
 
     def move(account):
-        with redis.Redis(port=server.port) as own:
+        with redis.Redis("127.0.0.1", server.port) as own:
             for _ in range(moves):
 
                 def transfer(pipe):
@@ -147,7 +147,7 @@ def test_watch_retry_loop(server):
 
                 own.transaction(transfer, "left", "right")
 
-    with redis.Redis(port=server.port) as client:
+    with redis.Redis("127.0.0.1", server.port) as client:
         client.mset({"left": 1000, "right": 0})
         threads = [threading.Thread(target=move, args=(f"moved:{i}",)) for i in range(4)]
         for thread in threads:
@@ -159,7 +159,7 @@ def test_watch_retry_loop(server):
 
 
 def test_connection_and_server_commands(server):
-    with redis.Redis(port=server.port, client_name="tester", health_check_interval=1) as client:
+    with redis.Redis("127.0.0.1", server.port, client_name="tester", health_check_interval=1) as client:
         assert client.client_getname() == "tester"
         assert any(entry["name"] == "tester" for entry in client.client_list())
         assert client.client_id() > 0
@@ -181,7 +181,7 @@ def test_connection_and_server_commands(server):
 
 def test_many_connections(server):
     """A pool under threads: each thread sees its own replies."""
-    pool = redis.BlockingConnectionPool(port=server.port, max_connections=20, timeout=60)
+    pool = redis.BlockingConnectionPool(host="127.0.0.1", port=server.port, max_connections=20, timeout=60)
     wrong = []
 
     def work(number):
