@@ -51,7 +51,7 @@ LIBRARIES = {
     "uv/": {"env_uv"},
     "isa-l": {"base"},
     "xxhash.h": {"base"},
-    "microhttpd.h": {"server"},
+    "microhttpd.h": {"server", "cli"},
     "ini.h": {"server", "cli"},
     "jansson.h": {"server", "cli"},
 }
