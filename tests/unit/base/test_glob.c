@@ -1,10 +1,10 @@
 #include "base/glob.h"
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdlib.h>
 
 static bool matches(const char *pattern, const char *text)

@@ -1,11 +1,11 @@
 #include "base/number.h"
 #include "base/varint.h"
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 
 static bool parses(const char *text, int64_t expected)
 {
@@ -26,8 +26,20 @@ static void test_int64(void **state)
     assert_true(parses("-1", -1));
     assert_true(parses("9223372036854775807", INT64_MAX));
     assert_true(parses("-9223372036854775808", INT64_MIN));
-    const char *wrong[] = {"", "-", "+1", " 1", "1 ", "01", "-0", "00", "1.0", "9223372036854775808",
-                           "-9223372036854775809", "99999999999999999999", "0x10", "abc"};
+    const char *wrong[] = {"",
+                           "-",
+                           "+1",
+                           " 1",
+                           "1 ",
+                           "01",
+                           "-0",
+                           "00",
+                           "1.0",
+                           "9223372036854775808",
+                           "-9223372036854775809",
+                           "99999999999999999999",
+                           "0x10",
+                           "abc"};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         assert_true(refused(wrong[i]));
     }
