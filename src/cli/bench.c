@@ -269,7 +269,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
     };
     struct cli_arguments arguments;
     struct client_url url;
-    struct bench_plan plan;
+    struct bench_plan plan = {0};
     int code = cli_parse(command, table, argc, argv, &arguments);
     code = code == CLI_CONTINUE ? node_parse_url(command, options.url, &url) : code;
     code = code == CLI_CONTINUE ? make_plan(&options, &url, &plan) : code;

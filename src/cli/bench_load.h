@@ -82,6 +82,6 @@ MUST_USE enum status bench_worker_init(struct bench_worker *worker, const struct
 void bench_worker_deinit(struct bench_worker *worker);
 
 /* A thread's body: waits at the barrier, then makes the load. */
-void *bench_worker_run(void *worker);
+void *bench_worker_run(void *owner);
 
 void bench_counts_merge(struct bench_counts *into, const struct bench_counts *from);

@@ -42,7 +42,7 @@ static inline struct env_uv *env_uv_of(struct env *env) { return (struct env_uv 
 enum status env_uv_status(int error);
 
 /* log_sink.c */
-void env_uv_log(struct env *env, enum env_log_level level, const char *line);
+void env_uv_log(struct env *env_any, enum env_log_level level, const char *message);
 
 /* file.c */
 enum status env_uv_open(struct env *env, const char *path, int flags, struct env_file **ret_file);

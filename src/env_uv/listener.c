@@ -84,7 +84,7 @@ static void accept_ready(uv_poll_t *poll, int status, int events)
         if (fd < 0 && concerns_one_connection(errno)) {
             continue;
         }
-        struct env_stream *stream;
+        struct env_stream *stream = NULL;
         enum status result = fd < 0 ? env_uv_status(errno) : stream_create(listener->env, fd, &stream);
         if (result != STATUS_OK) {
             accept_failed(listener, result);

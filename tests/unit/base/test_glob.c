@@ -1,11 +1,12 @@
 #include "base/glob.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 static bool matches(const char *pattern, const char *text)
 {

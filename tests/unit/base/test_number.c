@@ -1,11 +1,12 @@
 #include "base/number.h"
 #include "base/varint.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 static bool parses(const char *text, int64_t expected)
 {
