@@ -32,7 +32,7 @@ void local_select(struct local_call *call)
 {
     int64_t database = 0;
     if (!number_parse_int64(call->argv[1], &database)) {
-        resp_error(call->reply, "ERR invalid DB index");
+        resp_error(call->reply, "ERR value is not an integer or out of range");
     } else if (database < INT32_MIN || database > INT32_MAX) {
         resp_error(call->reply, "ERR value is out of range, value must between -2147483648 and 2147483647");
     } else if (database != 0) {

@@ -41,8 +41,9 @@ static void answer_unknown(struct connection *connection, const struct slice *ar
     buffer_append_string(text, "', with args beginning with: ");
     size_t start = text->size;
     for (uint32_t i = 1; i < argc && text->size - start < 128; i++) {
+        size_t room = 128 - (text->size - start);
         buffer_append_byte(text, '\'');
-        append_printable(text, argv[i], 128 - (text->size - start));
+        append_printable(text, argv[i], room);
         buffer_append_string(text, "' ");
     }
     buffer_append_byte(text, '\0');
@@ -107,6 +108,9 @@ void route_forget(struct connection *connection)
     multi_unwatch(connection);
 }
 
+/* What a node takes without any key, roughly: a limit below it refuses all writes, as in Redis. */
+enum { BARE_NODE_BYTES = 64 << 10 };
+
 bool route_out_of_memory(struct connection *connection, const struct command_spec *spec)
 {
     struct server *server = connection->server;
@@ -115,7 +119,8 @@ bool route_out_of_memory(struct connection *connection, const struct command_spe
     }
     struct shard_stats stats;
     shard_stats(server->shard, &stats);
-    return stats.machine.memory_bytes + stats.pending_bytes > (uint64_t)server->config.maxmemory_bytes;
+    return BARE_NODE_BYTES + stats.machine.memory_bytes + stats.pending_bytes >
+           (uint64_t)server->config.maxmemory_bytes;
 }
 
 static const char out_of_memory_text[] = "OOM command not allowed when used memory > 'maxmemory'.";
