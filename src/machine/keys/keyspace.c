@@ -69,6 +69,16 @@ const struct entry *keyspace_find(const struct keyspace *keyspace, const struct 
     return entry;
 }
 
+void keyspace_prefetch(const struct keyspace *keyspace, struct slice key, enum prefetch_stage stage)
+{
+    uint64_t hash = table_hash(&keyspace->table, key);
+    if (stage == PREFETCH_BUCKET) {
+        table_prefetch_bucket(&keyspace->table, hash);
+    } else {
+        table_prefetch_item(&keyspace->table, hash);
+    }
+}
+
 uint64_t keyspace_trace(const struct keyspace *keyspace, uint64_t hash)
 {
     uint64_t trace = keyspace->traces == NULL ? 0 : keyspace->traces[hash % KEYSPACE_TRACES];

@@ -40,6 +40,10 @@ void keyspace_destroy(struct keyspace *keyspace);
  * time; NULL is returned then. It is never set to false. */
 const struct entry *keyspace_find(const struct keyspace *keyspace, const struct keyspace_time *time, struct slice key,
                                   bool *ret_must_log);
+/* Starts loading what a keyspace_find or keyspace_edit of this key will wait for. For a batch of keys: PREFETCH_BUCKET
+ * for all, PREFETCH_ENTRY for all, then the work. Changes nothing. */
+enum prefetch_stage { PREFETCH_BUCKET, PREFETCH_ENTRY };
+void keyspace_prefetch(const struct keyspace *keyspace, struct slice key, enum prefetch_stage stage);
 struct slice entry_key(const struct entry *entry);
 enum entry_type entry_type(const struct entry *entry);
 enum entry_encoding entry_encoding(const struct entry *entry);

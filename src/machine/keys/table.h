@@ -48,8 +48,9 @@ uint64_t table_hash(const struct table *table, struct slice key);
 
 /* The item with this key, or NULL; `hash` is the key's table_hash. */
 void *table_find(const struct table *table, uint64_t hash, struct slice key);
-/* Starts loading the cache line that a table_find will need. */
-void table_prefetch(const struct table *table, uint64_t hash);
+/* Start loading what a table_find will need: first the bucket, then, when it has come, the item. */
+void table_prefetch_bucket(const struct table *table, uint64_t hash);
+void table_prefetch_item(const struct table *table, uint64_t hash);
 /* Adds an item whose key is not in the table. */
 void table_insert(struct table *table, uint64_t hash, void *item);
 /* Takes out an item that is in the table. */
