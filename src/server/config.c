@@ -131,8 +131,8 @@ static enum config_result set_number(const struct config *config, const struct s
                                      int64_t value, char ret_message[static CONFIG_MESSAGE_BYTES])
 {
     if (!parsed) {
-        (void)snprintf(ret_message, CONFIG_MESSAGE_BYTES, "argument must be a %s",
-                       setting->kind == SETTING_SIZE ? "memory value" : "number");
+        (void)snprintf(ret_message, CONFIG_MESSAGE_BYTES, "argument %s",
+                       setting->kind == SETTING_SIZE ? "must be a memory value" : "couldn't be parsed into an integer");
         return CONFIG_INVALID;
     }
     if (value < setting->minimum || value > setting->maximum) {
@@ -175,16 +175,25 @@ static bool is_line_text(struct slice text)
     return true;
 }
 
-enum config_result config_set(struct config *config, struct slice name, struct slice value, bool running,
-                              char ret_message[static CONFIG_MESSAGE_BYTES])
+enum config_result config_find(struct slice name, bool running, const char **ret_name)
 {
     const struct setting *setting = setting_find(name);
     if (setting == NULL) {
         return CONFIG_UNKNOWN;
     }
-    if (setting->kind == SETTING_FIXED || (running && setting->immutable)) {
-        return CONFIG_IMMUTABLE;
+    *ret_name = setting->name;
+    return setting->kind == SETTING_FIXED || (running && setting->immutable) ? CONFIG_IMMUTABLE : CONFIG_SET;
+}
+
+enum config_result config_set(struct config *config, struct slice name, struct slice value, bool running,
+                              char ret_message[static CONFIG_MESSAGE_BYTES])
+{
+    const char *own_name = NULL;
+    enum config_result found = config_find(name, running, &own_name);
+    if (found != CONFIG_SET) {
+        return found;
     }
+    const struct setting *setting = setting_find(name);
     int64_t number = 0;
     bool parsed = false;
     switch (setting->kind) {

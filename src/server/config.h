@@ -48,6 +48,8 @@ enum config_result {
 
 enum { CONFIG_MESSAGE_BYTES = 256 };
 
+/* Whether a setting may be set; *ret_name is its own name (static storage), untouched when there is none. */
+enum config_result config_find(struct slice name, bool running, const char **ret_name);
 /* Sets one setting. `running` refuses what cannot change while the node runs. On CONFIG_INVALID ret_message says why.
  */
 enum config_result config_set(struct config *config, struct slice name, struct slice value, bool running,

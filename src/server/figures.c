@@ -34,8 +34,14 @@ void figures_command(struct server *server, const struct command *command, int64
     figures->calls++;
     figures->duration_ns += (uint64_t)duration_ns;
     int64_t limit_us = server->config.slowlog_log_slower_than_us;
-    if (limit_us >= 0 && duration_ns / 1000 >= limit_us && (command->spec->flags & COMMAND_SKIP_SLOWLOG) == 0) {
-        slowlog_add(&server->slowlog, command, duration_ns / 1000, env_wall_ms(server->env) / 1000, peer, name,
+    struct command shown = *command;
+    bool transaction = command->spec->id == COMMAND_EXEC; /* one step here: it stands for its commands */
+    if (transaction) {
+        shown.argc = 1;
+    }
+    if (limit_us >= 0 && duration_ns / 1000 >= limit_us &&
+        (transaction || (command->spec->flags & COMMAND_SKIP_SLOWLOG) == 0)) {
+        slowlog_add(&server->slowlog, &shown, duration_ns / 1000, env_wall_ms(server->env) / 1000, peer, name,
                     (size_t)server->config.slowlog_max_len);
     }
 }

@@ -148,7 +148,10 @@ static size_t kill_matching(struct local_call *call, const struct kill_filter *f
     return killed;
 }
 
-/* NULL, or the error; an empty one was answered already. */
+/* These two are followed by what was given. */
+static const char unknown_type_text[] = "ERR Unknown client type";
+static const char unknown_user_text[] = "ERR No such user";
+
 static const char *kill_option(struct local_call *call, uint32_t at, struct kill_filter *filter)
 {
     struct slice value = call->argv[at + 1];
@@ -161,11 +164,7 @@ static const char *kill_option(struct local_call *call, uint32_t at, struct kill
         filter->type_other = !filter->type_normal;
         bool known = filter->type_normal || slice_is_word(value, "master") || slice_is_word(value, "slave") ||
                      slice_is_word(value, "replica") || slice_is_word(value, "pubsub");
-        if (!known) {
-            resp_error_format(call->reply, "ERR Unknown client type '%.*s'", (int)(value.size < 128 ? value.size : 128),
-                              (const char *)value.data);
-        }
-        return known ? NULL : "";
+        return known ? NULL : unknown_type_text;
     }
     if (local_word(call, at, "ADDR")) {
         filter->address = value;
@@ -177,7 +176,7 @@ static const char *kill_option(struct local_call *call, uint32_t at, struct kill
     }
     if (local_word(call, at, "USER")) {
         filter->user = value;
-        return slice_equal(value, SLICE_LITERAL("default")) ? NULL : "ERR No such user";
+        return slice_equal(value, SLICE_LITERAL("default")) ? NULL : unknown_user_text;
     }
     if (local_word(call, at, "SKIPME")) {
         filter->skip_me = slice_is_word(value, "yes");
@@ -201,7 +200,11 @@ void local_client_kill(struct local_call *call)
     for (uint32_t at = 2; at < call->argc; at += 2) {
         const char *error = at + 1 < call->argc ? kill_option(call, at, &filter) : "ERR syntax error";
         if (error != NULL) {
-            if (error[0] != '\0') {
+            if (error == unknown_type_text || error == unknown_user_text) {
+                struct slice given = call->argv[at + 1];
+                int size = (int)(given.size < 128 ? given.size : 128);
+                resp_error_format(call->reply, "%s '%.*s'", error, size, (const char *)given.data);
+            } else {
                 resp_error(call->reply, error);
             }
             return;
@@ -277,9 +280,11 @@ void local_client_reply(struct local_call *call)
     struct connection *connection = call->connection;
     if (local_word(call, 2, "ON")) {
         connection->reply_mode = REPLY_ON;
-        /* This reply began while silence may have held; it is given all the same. */
-        struct resp_writer writer = resp_writer_to(connection_output(connection), connection->protocol);
-        resp_status(call->reply->out == NULL ? &writer : call->reply, "OK");
+        if (call->reply->out == NULL) { /* begun in silence, but this one is given, in its turn */
+            call->reply->out = connection_pending(connection) ? &slot_at(connection, connection->slot_tail - 1)->stash
+                                                              : connection_output(connection);
+        }
+        resp_status(call->reply, "OK");
     } else if (local_word(call, 2, "OFF")) {
         connection->reply_mode = REPLY_OFF;
         call->reply->out = NULL;

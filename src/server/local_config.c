@@ -26,32 +26,66 @@ void local_config_get(struct local_call *call)
     config_each(config, call->argv + 2, call->argc - 2, write_setting, call->reply);
 }
 
+static void refuse_setting(struct local_call *call, const char *name, const char *why)
+{
+    resp_error_format(call->reply, "ERR CONFIG SET failed (possibly related to argument '%s') - %s", name, why);
+}
+
+static bool named_before(const struct local_call *call, uint32_t at, const char *name)
+{
+    for (uint32_t i = 2; i < at; i += 2) {
+        if (slice_is_word(call->argv[i], name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The names are looked at before any value, as in Redis. */
+static bool names_hold(struct local_call *call)
+{
+    for (uint32_t i = 2; i < call->argc; i += 2) {
+        struct slice given = call->argv[i];
+        const char *name = NULL;
+        enum config_result result = config_find(given, true, &name);
+        if (result == CONFIG_UNKNOWN) {
+            resp_error_format(call->reply, "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
+                              (int)(given.size < 128 ? given.size : 128), (const char *)given.data);
+            return false;
+        }
+        if (result == CONFIG_IMMUTABLE) {
+            refuse_setting(call, name, "can't set immutable config");
+            return false;
+        }
+        if (named_before(call, i, name)) {
+            refuse_setting(call, name, "duplicate parameter");
+            return false;
+        }
+    }
+    return true;
+}
+
 /* All or nothing: a copy takes the values first. */
 void local_config_set(struct local_call *call)
 {
     if (call->argc % 2 != 0) {
-        resp_error(call->reply, "ERR wrong number of arguments for 'config|set' command");
+        resp_error(call->reply, "ERR syntax error");
+        return;
+    }
+    if (!names_hold(call)) {
         return;
     }
     struct config trial;
     char why[CONFIG_MESSAGE_BYTES] = "";
     config_copy(&trial, &call->server->config);
     for (uint32_t i = 2; i < call->argc; i += 2) {
-        struct slice name = call->argv[i];
-        enum config_result result = config_set(&trial, name, call->argv[i + 1], true, why);
-        if (result == CONFIG_SET) {
-            continue;
+        if (config_set(&trial, call->argv[i], call->argv[i + 1], true, why) != CONFIG_SET) {
+            const char *name = NULL;
+            (void)config_find(call->argv[i], true, &name);
+            config_deinit(&trial);
+            refuse_setting(call, name, why);
+            return;
         }
-        config_deinit(&trial);
-        if (result == CONFIG_UNKNOWN) {
-            resp_error_format(call->reply, "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
-                              (int)(name.size < 128 ? name.size : 128), (const char *)name.data);
-        } else {
-            resp_error_format(call->reply, "ERR CONFIG SET failed (possibly related to argument '%.*s') - %s",
-                              (int)name.size, (const char *)name.data,
-                              result == CONFIG_IMMUTABLE ? "can't set immutable config" : why);
-        }
-        return;
     }
     config_deinit(&call->server->config);
     call->server->config = trial;

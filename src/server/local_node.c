@@ -47,11 +47,7 @@ void local_slowlog_get(struct local_call *call)
         return;
     }
     if (call->argc == 3) {
-        if (!number_parse_int64(call->argv[2], &count)) {
-            resp_error(call->reply, "ERR value is not an integer or out of range");
-            return;
-        }
-        if (count < -1) {
+        if (!number_parse_int64(call->argv[2], &count) || count < -1) {
             resp_error(call->reply, "ERR count should be greater than or equal to -1");
             return;
         }
@@ -99,8 +95,9 @@ void local_debug(struct local_call *call)
 {
     if (!debug_allowed(call)) {
         resp_error(call->reply,
-                   "ERR DEBUG command not allowed. If you need it, set enable-debug-command to yes or local in the "
-                   "configuration file and start the node again.");
+                   "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", "
+                   "you can run it from a local connection, otherwise you need to set this option in the "
+                   "configuration file, and then restart the server.");
         return;
     }
     struct server *server = call->server;

@@ -367,7 +367,11 @@ void exec_plan_finish(struct connection *connection, struct slot *slot)
             next++;
             struct command command = local_decode(&commands, &arguments);
             command.protocol = slot->protocol;
-            local_execute(connection, &command, &writer);
+            if (command.spec->id == COMMAND_MONITOR) { /* lines of it would stand inside the reply */
+                resp_error(&writer, "ERR MONITOR isn't allowed for DENY BLOCKING client");
+            } else {
+                local_execute(connection, &command, &writer);
+            }
         } else {
             size_t size = first_reply_size(rest);
             resp_raw(&writer, slice_of(rest.data, size));

@@ -16,11 +16,20 @@ static void answer_error(struct connection *connection, const char *text)
     reply_end(connection);
 }
 
-/* An error before a command runs also spoils an open MULTI. */
-static void answer_refusal(struct connection *connection, const char *text)
+/* An error before a command runs also spoils an open MULTI; that of an EXEC ends it. `spec` is NULL when unknown. */
+static void answer_refusal(struct connection *connection, const struct command_spec *spec, const char *text)
 {
-    multi_spoil(connection);
-    answer_error(connection, text);
+    if (spec == NULL || spec->id != COMMAND_EXEC) {
+        multi_spoil(connection);
+        answer_error(connection, text);
+        return;
+    }
+    multi_discard(connection);
+    multi_unwatch(connection);
+    struct resp_writer *reply = reply_begin(connection);
+    resp_error_format(reply, "EXECABORT Transaction discarded because of: %s",
+                      strncmp(text, "ERR ", 4) == 0 ? text + 4 : text);
+    reply_end(connection);
 }
 
 static void append_printable(struct buffer *out, struct slice bytes, size_t limit)
@@ -47,7 +56,7 @@ static void answer_unknown(struct connection *connection, const struct slice *ar
         buffer_append_string(text, "' ");
     }
     buffer_append_byte(text, '\0');
-    answer_refusal(connection, (const char *)text->data);
+    answer_refusal(connection, NULL, (const char *)text->data);
 }
 
 static void answer_unknown_subcommand(struct connection *connection, const struct command_spec *container,
@@ -59,7 +68,7 @@ static void answer_unknown_subcommand(struct connection *connection, const struc
     append_printable(text, word, 128);
     buffer_append_format(text, "'. Try %s HELP.", container->shown);
     buffer_append_byte(text, '\0');
-    answer_refusal(connection, (const char *)text->data);
+    answer_refusal(connection, NULL, (const char *)text->data);
 }
 
 /* Keeps a copy of the request; `argv` may point into bytes that are about to go. */
@@ -212,11 +221,15 @@ static bool paused(const struct connection *connection, const struct command_spe
 static bool refused(struct connection *connection, const struct command_spec *spec)
 {
     if (!connection->authenticated && (spec->flags & COMMAND_NO_AUTH) == 0) {
-        answer_refusal(connection, "NOAUTH Authentication required.");
+        answer_refusal(connection, spec, "NOAUTH Authentication required.");
         return true;
     }
-    if (route_out_of_memory(connection, spec)) {
-        answer_refusal(connection, out_of_memory_text);
+    /* Queueing takes memory too, whatever is queued. */
+    static const struct command_spec queued = {.flags = COMMAND_DENYOOM};
+    bool queueing = connection->in_multi && spec->id != COMMAND_EXEC && spec->id != COMMAND_DISCARD &&
+                    spec->id != COMMAND_QUIT && spec->id != COMMAND_RESET;
+    if (route_out_of_memory(connection, queueing ? &queued : spec)) {
+        answer_refusal(connection, spec, out_of_memory_text);
         return true;
     }
     return false;
@@ -285,5 +298,5 @@ void route_request(struct connection *connection, const struct slice *argv, uint
     }
     char text[128];
     (void)snprintf(text, sizeof(text), "ERR wrong number of arguments for '%s' command", spec->name);
-    answer_refusal(connection, text);
+    answer_refusal(connection, spec, text);
 }

@@ -52,6 +52,7 @@ struct shard {
     int64_t applied_time_ms, applied_wall_ms;
     int64_t time_base_ms, time_base_ns;
     struct env_timer expire_timer;
+    int64_t expire_at_ns; /* when it fires, while armed */
     bool time_entry_due;
     int64_t last_time_entry_ms;
 

@@ -56,7 +56,7 @@ void shard_time_schedule(struct shard *shard)
         shard->time_entry_due = false;
         return;
     }
-    if (shard->expire_timer.armed || shard->time_entry_due) {
+    if (shard->time_entry_due) {
         return;
     }
     int64_t time_ms = 0;
@@ -68,7 +68,11 @@ void shard_time_schedule(struct shard *shard)
     wait_ms = to_due_ms < wait_ms ? to_due_ms : wait_ms;
     wait_ms = to_wall_ms < wait_ms ? to_wall_ms : wait_ms;
     wait_ms = wait_ms < SHARD_EXPIRE_PAUSE_MS ? SHARD_EXPIRE_PAUSE_MS : wait_ms;
-    env_timer_start(shard->env, &shard->expire_timer, env_monotonic_ns(shard->env) + wait_ms * NS_PER_MS);
+    int64_t at_ns = env_monotonic_ns(shard->env) + wait_ms * NS_PER_MS;
+    if (!shard->expire_timer.armed || at_ns < shard->expire_at_ns) {
+        shard->expire_at_ns = at_ns;
+        env_timer_start(shard->env, &shard->expire_timer, at_ns);
+    }
 }
 
 void shard_time_stop(struct shard *shard) { env_timer_stop(shard->env, &shard->expire_timer); }

@@ -340,16 +340,24 @@ class Pair:
                 if argv[at] == b"0":
                     break
             found.append(elements if isinstance(elements, bytes) else sorted(set(map(repr, elements))))
+        if found[0] == b"+QUEUED\r\n":  # while shrinking, when what ended the transaction was taken away
+            self.queued[step.connection].append(step.argv)
         if found[0] != found[1]:
             raise Difference(step, [], *(str(elements).encode() for elements in found))
 
 
-def run(ports, batches):
-    """The first difference, or None."""
-    pair = Pair(ports)
+def run(pair_of_servers, batches):
+    """The first difference, or None. A server that died is one, and is started again."""
+    pair = Pair([server.port for server in pair_of_servers])
     try:
         pair.run(batches)
     except Difference as difference:
+        time.sleep(0.05 if "clos" in str(difference.got) else 0)
+        for server in pair_of_servers:
+            if not server.alive():
+                difference.got += f"; {server.kind} died:\n{server.log(15)}".encode()
+                server.start()
+                prepare([server])
         return difference
     finally:
         pair.close()
@@ -371,7 +379,13 @@ def batches_of(steps, single):
 
 # ---- shrinking ----
 
-def shrink(ports, steps, single, budget_seconds=60):
+def differs_alike(both, batches, difference):
+    """Whether a run differs at the same command: shrinking must not end up at another difference."""
+    found = run(both, batches)
+    return found is not None and found.signature()[0] == difference.signature()[0]
+
+
+def shrink(both, steps, difference, single, budget_seconds=60):
     """The fewest steps that still differ (Zeller's ddmin), as far as the time goes."""
     deadline = time.monotonic() + budget_seconds
     chunk = max(1, len(steps) // 2)
@@ -379,7 +393,7 @@ def shrink(ports, steps, single, budget_seconds=60):
         at, changed = 0, False
         while at < len(steps) and time.monotonic() < deadline:
             fewer = steps[:at] + steps[at + chunk:]
-            if fewer and run(ports, batches_of(fewer, single)) is not None:
+            if fewer and differs_alike(both, batches_of(fewer, single), difference):
                 steps, changed = fewer, True
             else:
                 at += chunk
@@ -390,13 +404,13 @@ def shrink(ports, steps, single, budget_seconds=60):
     return steps
 
 
-def examine(ports, steps, difference):
+def examine(both, steps, difference):
     """The smallest reproducer of a difference: (steps, difference, single), or None when it does not repeat."""
     for single in (True, False):
-        if all(run(ports, batches_of(steps, single)) is not None for _ in range(2)):
-            steps = shrink(ports, steps, single)
+        if all(differs_alike(both, batches_of(steps, single), difference) for _ in range(2)):
+            steps = shrink(both, steps, difference, single)
             for _ in range(3):
-                again = run(ports, batches_of(steps, single))
+                again = run(both, batches_of(steps, single))
                 if again is not None:
                     return steps, again, single
             return steps, difference, single
@@ -411,7 +425,8 @@ def report(steps, difference, single, out):
     for argv in difference.queued:
         print("    queued:  ", " ".join(generator.shown(word) for word in argv), file=out)
     print("    expected:", difference.expected[:400], file=out)
-    print("    got:     ", difference.got[:400], file=out, flush=True)
+    got, died, log = difference.got.partition(b"; ")
+    print("    got:     ", got[:400], (died + log).decode(errors="replace"), file=out, flush=True)
 
 
 class Result:
@@ -421,7 +436,7 @@ class Result:
         self.unrepeated = []  # differences that a second run did not show
 
 
-def compare(ports, count, seed, keep_going=1, out=sys.stdout, progress=False):
+def compare(both, count, seed, keep_going=1, out=sys.stdout, progress=False):
     """Runs `count` commands; stops after `keep_going` different differences."""
     random_steps = generator.Generator(seed)
     result, seen = Result(), set()
@@ -431,13 +446,13 @@ def compare(ports, count, seed, keep_going=1, out=sys.stdout, progress=False):
         while len(steps) < EPISODE_STEPS:
             steps += random_steps.next()
         result.commands += len(steps)
-        difference = run(ports, batches_of(steps, single=False))
+        difference = run(both, batches_of(steps, single=False))
         if progress and sys.stderr.isatty():
             print(f"\r{result.commands} commands, {len(result.differences)} differences ", end="", file=sys.stderr)
         if difference is None or difference.signature() in seen:
             continue
         seen.add(difference.signature())
-        found = examine(ports, steps, difference)
+        found = examine(both, steps, difference)
         if found is None:
             result.unrepeated.append(difference)
             continue
@@ -465,8 +480,7 @@ def main():
                 server.start()
             prepare(both)
             began = time.monotonic()
-            result = compare([server.port for server in both], options.count, options.seed, options.keep_going,
-                             progress=True)
+            result = compare(both, options.count, options.seed, options.keep_going, progress=True)
         finally:
             for server in both:
                 if server.alive():

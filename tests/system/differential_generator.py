@@ -35,13 +35,15 @@ VALUES = [b"", b"a", b"foo", b"bar", b"hello world", b"\x00\x01\xff", b"\r\n", b
           b"-9223372036854775808", b"9223372036854775808", b"007", b"1.25", b"1e3", b"9999", b"10000", b" 5"]  # fmt: skip
 PATTERNS = [b"*", b"*", b"s*", b"h?", b"[sh]1", b"[^s]*", b"s[1-3]", b"s[3-1]", b"\\s1", b"", b"**", b"?", b"f*", b"[",
             b"[a", b"s1", b"*1*", b"\\", b"[\\]]", b"k*k", b"*\xff*", b"[^", b"s[", b"[]1", b"f[1-"]  # fmt: skip
-# Times to live never run out while a test runs, and never come near a limit that depends on the clock.
-SECONDS = [b"1000", b"5000", b"86400", b"100000"] * 3 + [
+# Times to live never run out while a test runs, and never come near a limit that depends on the clock. Those without a
+# number here are drawn, so that two are never so near each other that GT and LT depend on the milliseconds in between.
+SOME_SECONDS, SOME_MILLISECONDS = b"seconds", b"milliseconds"
+SECONDS = [SOME_SECONDS] * 12 + [
     b"0", b"-1", b"-1000", b"9223372036854775807", b"9223372036854775", b"9223372036854776", b"9223370000000000",
     b"-9223372036854775808", b"-9223372036854775", b"-9223372036854776", b"9223372036854775808", b"1.5", b"abc", b"",
     b" 10", b"010",
 ]  # fmt: skip
-MILLISECONDS = [b"1000000", b"5000000", b"86400000", b"100000000"] * 3 + [
+MILLISECONDS = [SOME_MILLISECONDS] * 12 + [
     b"0", b"-1", b"-1000", b"9223372036854775807", b"9223370000000000000", b"-9223372036854775808",
     b"9223372036854775808", b"1.5", b"abc", b"",
 ]  # fmt: skip
@@ -155,9 +157,11 @@ class Command:
         self.arguments = [a for a in item.get("arguments", []) if not ours(a.get("since"))]
         self.arity = item["arity"]
         self.group = group
-        self.weight = {"string": 6, "hash": 6, "generic": 5, "transactions": 0, "connection": 1, "server": 1}[group]
+        self.weight = {"string": 6, "hash": 6, "generic": 5, "transactions": 0.3, "connection": 1, "server": 1}[group]
         if "FLUSH" in self.name:
             self.weight = 0.2
+        elif self.name == "MULTI":
+            self.weight = 0  # see transaction()
         elif item["place"] == "server":
             self.weight = 0.4
 
@@ -189,7 +193,10 @@ class Generator:
         rng, name, kind = self.rng, argument["name"], argument["type"]
         pool = BY_COMMAND.get((command.name, name)) or BY_NAME.get(name)
         if pool is not None and not (name == "type" and kind != "string"):
-            return rng.choice(pool)
+            choice = rng.choice(pool)
+            if choice is SOME_SECONDS:
+                return b"%d" % rng.randint(1000, 1000000)
+            return b"%d" % rng.randint(1000000, 1000000000) if choice is SOME_MILLISECONDS else choice
         if kind == "key":
             if rng.random() < 0.75 and command.group in ("string", "hash"):
                 return rng.choice(STRING_KEYS if command.group == "string" else HASH_KEYS)
@@ -288,7 +295,7 @@ class Generator:
         """Broken arguments may make another command of it, one that must not run."""
         if command.name in ("HRANDFIELD", "SETRANGE"):
             return not any(len(word) > 3 and word.lstrip(b"-").isdigit() for word in argv[2:3])
-        if command.name in ("SCAN", "HSCAN") or command.group in ("server", "connection"):
+        if command.name in ("SCAN", "HSCAN", "WAIT") or command.group in ("server", "connection"):
             return False
         return True
 
@@ -323,9 +330,9 @@ class Generator:
 
     def plain(self, connection):
         argv = None
-        while argv is None:
+        while argv is None or (self.in_multi[connection] and argv[0].upper() == b"HELLO"):
             argv = self.argv()
-        if self.in_multi[connection] and argv[0].upper() == b"RESET":
+        if len(argv) == 1 and argv[0].upper() in (b"EXEC", b"DISCARD", b"RESET"):
             self.in_multi[connection] = False
         return self.step(connection, argv)
 
@@ -349,7 +356,7 @@ class Generator:
         self.in_multi[connection] = True
         for _ in range(rng.choice([0, 1, 2, 3, 5, 12])):
             steps.append(self.plain(connection))
-        if rng.random() < 0.05:
+        if self.in_multi[connection] and rng.random() < 0.05:
             steps.append(self.step(connection, rng.choice([[b"MULTI"], [b"WATCH", key], [b"EXEC", b"x"], [b"UNWATCH"]])))
         if rng.random() < 0.95:
             steps.append(self.step(connection, [self.letters(rng.choice([b"EXEC"] * 5 + [b"DISCARD"]))]))
@@ -363,7 +370,7 @@ class Generator:
         begin = rng.choice([
             [b"SET", key, b"v", b"EXAT", b"1"], [b"SET", key, b"v", b"PX", ms], [b"PSETEX", key, ms, b"v"], [b"PEXPIRE", key, ms], [b"GETEX", key, b"PX", ms],
         ])  # fmt: skip
-        steps = [self.step(connection, begin, sleep_ms=60, alone=True)]
+        steps = [self.step(connection, begin, sleep_ms=250, alone=True)]
         after = rng.choice([[b"GET", key], [b"EXISTS", key], [b"TTL", key], [b"TYPE", key], [b"HLEN", key], [b"DEL", key]])
         return steps + [self.step(connection, after), self.step(connection, [b"EXISTS", key])]
 
@@ -387,13 +394,14 @@ class Generator:
 
     def out_of_memory(self, connection):
         """maxmemory refuses writes, and nothing else."""
-        steps = [[b"SET", b"s1", b"full"], [b"CONFIG", b"SET", b"maxmemory", b"1"]]
+        steps = []
         for _ in range(self.rng.randint(1, 8)):
             argv = self.plain(connection).argv
             if argv[0].upper() not in (b"FLUSHALL", b"FLUSHDB", b"RESET", b"HELLO"):
                 steps.append(argv)
         steps.append([b"CONFIG", b"SET", b"maxmemory", b"0"])
-        return [self.step(connection, argv) for argv in steps]
+        full = encode([b"SET", b"s1", b"full"]) + encode([b"CONFIG", b"SET", b"maxmemory", b"1"])
+        return [Step(connection, full, replies=2)] + [self.step(connection, argv) for argv in steps]
 
     def configuration(self, connection):
         rng, name = self.rng, self.rng.choice(CONFIG_NAMES)

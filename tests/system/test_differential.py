@@ -15,14 +15,14 @@ COMMANDS = 20_000  # the long run is tests/system/differential.py --count 200000
 
 @pytest.fixture
 def redis_and(new_server):
-    """Ports of a fresh redis-server and of a fresh server of the given kind."""
+    """A fresh redis-server and a fresh server of the given kind."""
 
     def make(kind):
         both = [new_server("redis", *differential.REDIS_OPTIONS)]
         options = differential.REDIS_OPTIONS if kind == "redis" else differential.COHORT_OPTIONS
         both.append(new_server(kind, *options))
         differential.prepare(both)
-        return [server.port for server in both]
+        return both
 
     return make
 
@@ -38,7 +38,7 @@ def test_random_commands_get_the_same_replies(redis_and, kind):
 
 
 class Liar(threading.Thread):
-    """Passes bytes between clients and a server, except that it asks for another command than it was told to."""
+    """A server in the eyes of the tester. Passes bytes between clients and a server, except that it asks for another command than it was told to."""
 
     def __init__(self, port, pattern, replacement):
         super().__init__(daemon=True)
@@ -55,6 +55,9 @@ class Liar(threading.Thread):
             server = socket.create_connection(("127.0.0.1", self.server_port))
             for source, target, change in ((client, server, True), (server, client, False)):
                 threading.Thread(target=self.pump, args=(source, target, change), daemon=True).start()
+
+    def alive(self):
+        return True
 
     def pump(self, source, target, change):
         try:
@@ -76,11 +79,11 @@ class Liar(threading.Thread):
 )
 def test_a_server_that_lies_is_caught(redis_and, pattern, replacement, steps):
     """One wrong command among all is found soon, and shrunk to next to nothing."""
-    ports = redis_and("redis")
-    liar = Liar(ports[1], pattern, replacement)
+    both = redis_and("redis")
+    liar = Liar(both[1].port, pattern, replacement)
     liar.start()
     try:
-        result = differential.compare([ports[0], liar.port], COMMANDS, seed=3, out=io.StringIO())
+        result = differential.compare([both[0], liar], COMMANDS, seed=3, out=io.StringIO())
     finally:
         liar.listener.close()
     assert result.differences
@@ -115,7 +118,7 @@ def comparable_arguments(arguments):
 
 def test_command_info_and_docs(redis_and):
     names = [c.name.lower().replace(" ", "|") for c in differential_generator.load_commands()] + ["shutdown", "nosuch"]
-    redis, cohort = (resp.Connection(port, protocol=3) for port in redis_and("cohort"))
+    redis, cohort = (resp.Connection(server.port, protocol=3) for server in redis_and("cohort"))
     for name in names:
         expected, got = (side.call("COMMAND", "INFO", name)[0] for side in (redis, cohort))
         if expected is not None:
@@ -131,7 +134,7 @@ def test_command_info_and_docs(redis_and):
 
 def test_command_info_is_the_same_in_resp2(redis_and):
     """Byte for byte, for all commands without subcommands and without our own notes."""
-    redis, cohort = (resp.Connection(port) for port in redis_and("cohort"))
+    redis, cohort = (resp.Connection(server.port) for server in redis_and("cohort"))
     with redis, cohort:
         for command in differential_generator.load_commands():
             name = command.name.lower().replace(" ", "|")

@@ -50,7 +50,7 @@ static void test_file_names_line_and_setting(void **state)
     assert_string_equal(config.path, "f.conf");
     const char *wrong[][2] = {
         {"maxclients = 5\nmaxcleints = 6\n", "f.conf, line 2: 'maxcleints' is not a setting"},
-        {"timeout = soon\n", "f.conf, line 1: 'timeout': argument must be a number"},
+        {"timeout = soon\n", "f.conf, line 1: 'timeout': argument couldn't be parsed into an integer"},
         {"[server]\nmaxclients = 1\n", "f.conf, line 2: [server]: sections are not used here"},
         {"\n\njust words\n", "f.conf, line 3: not a `name = value` line"},
         {"save = 900 1\n", "f.conf, line 1: 'save' is fixed"},
