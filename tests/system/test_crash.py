@@ -1,5 +1,6 @@
 """kill -9 under load: what was acknowledged is there, and nothing that was never sent."""
 
+import os
 import random
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import time
 import resp
 
 WRITERS = 4
-ROUNDS = 6
+ROUNDS = int(os.environ.get("COHORT_CRASH_ROUNDS", 6))
 
 
 class Writer(threading.Thread):
