@@ -128,8 +128,9 @@ void keyspace_next_due(const struct keyspace *keyspace, int64_t *ret_time_ms, in
 
 /* ---- housekeeping, figures, snapshots: see machine.h ---- */
 
-/* The first byte of every record that a snapshot step makes is in this range; others are free for the machine's own. */
-enum { KEYSPACE_RECORD_FIRST = 1, KEYSPACE_RECORD_LAST = 31 };
+/* The first byte of every record that a snapshot step makes is in this range; others are free for the machine's own.
+ * The last record is of kind KEYSPACE_RECORD_END; loading it tells that nothing is missing. */
+enum { KEYSPACE_RECORD_FIRST = 1, KEYSPACE_RECORD_END = 7, KEYSPACE_RECORD_LAST = 31 };
 
 bool keyspace_work(struct keyspace *keyspace);
 uint64_t keyspace_count(const struct keyspace *keyspace);

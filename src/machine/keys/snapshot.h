@@ -32,7 +32,7 @@ enum record_kind {
     RECORD_HASH,
     RECORD_FIELDS,
     RECORD_TRACES,
-    RECORD_END,
+    RECORD_END = KEYSPACE_RECORD_END,
 };
 
 enum {

@@ -326,7 +326,7 @@ uint64_t table_walk(const struct table *table, uint64_t cursor, void (*each)(voi
     bool partly = index != cursor; /* buckets were joined: the first part of this one is behind the cursor */
     uint64_t next = depth == 0 ? 0 : table_position(table_position(index) + (1ULL << (64 - depth)));
     struct place at = {bucket_at(table, index), 0};
-    for (unsigned i = 0; i < TABLE_WORDS; i++) { /* all at once, instead of one cache miss after the other */
+    for (unsigned i = 0; i < TABLE_WORDS && at.bucket->words[i] != 0; i++) { /* their cache misses overlap */
         item_prefetch(word_item(at.bucket->words[i]));
     }
     while (place_filled(at)) {
