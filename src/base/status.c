@@ -23,6 +23,7 @@ const char *status_text(enum status status)
     case STATUS_DENIED: return "permission denied";
     case STATUS_CANCELLED: return "cancelled";
     case STATUS_UNSUPPORTED: return "not supported";
+    case STATUS_NOT_LEADER: return "not the leader";
     }
     return "unknown status";
 }

@@ -28,6 +28,7 @@ enum status {
     STATUS_DENIED = -17,    /* no permission */
     STATUS_CANCELLED = -18, /* taken back before it ran */
     STATUS_UNSUPPORTED = -19,
+    STATUS_NOT_LEADER = -20, /* another member of the group decides this; nothing was done */
 };
 
 /* A short text for a person ("disk full"). Never NULL; static storage. */
