@@ -223,6 +223,7 @@ static void run_clear(struct run *run)
 int main(int argc, char **argv)
 {
     struct run run = {.keyspace = keyspace_create(1), .keys = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000000};
+    (void)mallopt(M_MXFAST, 0); /* as `cohort serve` does */
     prng_seed(&run.prng, 1);
     run_loop(&run);
     run_fill(&run);
