@@ -115,15 +115,17 @@ static void run_get_batches(struct run *run)
     enum { BATCH = 32 };
     char rooms[BATCH][32], digits[32];
     struct slice keys[BATCH];
+    uint64_t hashes[BATCH];
     uint64_t sum = 0;
     run->started = now_s();
     for (uint64_t i = 0; i < run->keys; i += BATCH) {
         for (int j = 0; j < BATCH; j++) {
             keys[j] = key_of(rooms[j], prng_below(&run->prng, run->keys));
-            keyspace_prefetch(run->keyspace, keys[j], PREFETCH_BUCKET);
+            hashes[j] = keyspace_hash(run->keyspace, keys[j]);
+            keyspace_prefetch_bucket(run->keyspace, hashes[j]);
         }
         for (int j = 0; j < BATCH; j++) {
-            keyspace_prefetch(run->keyspace, keys[j], PREFETCH_ENTRY);
+            keyspace_prefetch_entry(run->keyspace, hashes[j]);
         }
         for (int j = 0; j < BATCH; j++) {
             const struct entry *entry = keyspace_find(run->keyspace, &NOW, keys[j], NULL);

@@ -121,6 +121,22 @@ bool machine_read(struct machine *machine, const struct machine_context *context
     return true;
 }
 
+uint64_t machine_key_hash(const struct machine *machine, const struct command *command)
+{
+    int16_t first = command->spec->first_key;
+    return first > 0 && (uint32_t)first < command->argc ? keyspace_hash(machine->keyspace, command->argv[first]) : 0;
+}
+
+void machine_prefetch_bucket(const struct machine *machine, uint64_t hash)
+{
+    keyspace_prefetch_bucket(machine->keyspace, hash);
+}
+
+void machine_prefetch_entry(const struct machine *machine, uint64_t hash)
+{
+    keyspace_prefetch_entry(machine->keyspace, hash);
+}
+
 void machine_apply_time(struct machine *machine, const struct machine_context *context)
 {
     advance(machine, context);

@@ -6,6 +6,9 @@
 
 enum { POSITION_BITS = 16 };
 
+/* How many commands before it a command's entry is asked for from memory; its bucket twice as many before. */
+enum { AHEAD = 8 };
+
 static struct machine_context context_of(uint64_t index, const struct entry_header *header)
 {
     return (struct machine_context){
@@ -25,6 +28,16 @@ static void apply_read(struct shard *shard, struct slice *reads, const struct re
     shard->sink.end(shard->owner, request->origin, request->tag, &command);
 }
 
+static void prefetch_after(const struct shard *shard, const struct batch *batch, size_t number)
+{
+    if (number + 2 * AHEAD < batch->request_count) {
+        machine_prefetch_bucket(shard->machine, batch->requests[number + 2 * AHEAD].key_hash);
+    }
+    if (number + AHEAD < batch->request_count) {
+        machine_prefetch_entry(shard->machine, batch->requests[number + AHEAD].key_hash);
+    }
+}
+
 void batch_apply(struct shard *shard, struct batch *batch)
 {
     struct slice logged = buffer_slice(&batch->logged);
@@ -40,6 +53,7 @@ void batch_apply(struct shard *shard, struct batch *batch)
     }
     for (size_t i = 0; i < batch->request_count; i++) {
         const struct request *request = &batch->requests[i];
+        prefetch_after(shard, batch, i);
         if (request->kind == REQUEST_READ) {
             apply_read(shard, &reads, request);
             continue;

@@ -96,6 +96,7 @@ enum status batch_add(struct shard *shard, const struct command *command, enum r
     command_encode(into, command);
     shard->pending_bytes += into->size - before;
     batch->logged_count += kind == REQUEST_LOGGED ? 1 : 0;
-    batch->requests[batch->request_count++] = (struct request){origin, tag, kind};
+    batch->requests[batch->request_count++] =
+        (struct request){origin, tag, kind, machine_key_hash(shard->machine, command)};
     return STATUS_OK;
 }

@@ -13,6 +13,7 @@ struct request {
     void *origin;
     uint64_t tag;
     enum request_kind kind;
+    uint64_t key_hash; /* machine_key_hash */
 };
 
 /* Requests that travel together: those to be logged form one entry, reads keep their place among them. */

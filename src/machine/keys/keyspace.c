@@ -69,14 +69,16 @@ const struct entry *keyspace_find(const struct keyspace *keyspace, const struct 
     return entry;
 }
 
-void keyspace_prefetch(const struct keyspace *keyspace, struct slice key, enum prefetch_stage stage)
+uint64_t keyspace_hash(const struct keyspace *keyspace, struct slice key) { return table_hash(&keyspace->table, key); }
+
+void keyspace_prefetch_bucket(const struct keyspace *keyspace, uint64_t hash)
 {
-    uint64_t hash = table_hash(&keyspace->table, key);
-    if (stage == PREFETCH_BUCKET) {
-        table_prefetch_bucket(&keyspace->table, hash);
-    } else {
-        table_prefetch_item(&keyspace->table, hash);
-    }
+    table_prefetch_bucket(&keyspace->table, hash);
+}
+
+void keyspace_prefetch_entry(const struct keyspace *keyspace, uint64_t hash)
+{
+    table_prefetch_item(&keyspace->table, hash);
 }
 
 uint64_t keyspace_trace(const struct keyspace *keyspace, uint64_t hash)

@@ -40,10 +40,11 @@ void keyspace_destroy(struct keyspace *keyspace);
  * time; NULL is returned then. It is never set to false. */
 const struct entry *keyspace_find(const struct keyspace *keyspace, const struct keyspace_time *time, struct slice key,
                                   bool *ret_must_log);
-/* Starts loading what a keyspace_find or keyspace_edit of this key will wait for. For a batch of keys: PREFETCH_BUCKET
- * for all, PREFETCH_ENTRY for all, then the work. Changes nothing. */
-enum prefetch_stage { PREFETCH_BUCKET, PREFETCH_ENTRY };
-void keyspace_prefetch(const struct keyspace *keyspace, struct slice key, enum prefetch_stage stage);
+/* Start loading what a keyspace_find or keyspace_edit of a key waits for in memory, so that the waits of a batch of
+ * keys overlap: first the bucket, some keys later the entry, then the work. They change nothing. */
+uint64_t keyspace_hash(const struct keyspace *keyspace, struct slice key);
+void keyspace_prefetch_bucket(const struct keyspace *keyspace, uint64_t hash);
+void keyspace_prefetch_entry(const struct keyspace *keyspace, uint64_t hash);
 struct slice entry_key(const struct entry *entry);
 enum entry_type entry_type(const struct entry *entry);
 enum entry_encoding entry_encoding(const struct entry *entry);
