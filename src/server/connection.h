@@ -70,7 +70,8 @@ struct connection {
     struct slot *slots;
     uint32_t slot_capacity; /* a power of two */
     uint64_t slot_head, slot_tail;
-    uint64_t owed; /* replies the shard still owes, also of slots given up */
+    uint64_t plan_end; /* the slot after that of the last EXEC which holds commands about the node; 0: none yet */
+    uint64_t owed;     /* replies the shard still owes, also of slots given up */
     struct resp_writer writer;
     size_t reply_start; /* where the reply being written begins in its buffer */
 

@@ -274,6 +274,7 @@ static void submit_exec(struct connection *connection, const struct exec_build *
     enum status status = shard_submit_logged(server->shard, &command, connection, tag);
     if (status == STATUS_OK) {
         connection->owed++;
+        connection->plan_end = build->plan != NULL ? tag + 1 : connection->plan_end;
         return;
     }
     slot_withdraw(connection);

@@ -253,7 +253,10 @@ static void dispatch(struct connection *connection, const struct command *comman
         return;
     }
     bool queueing = connection->in_multi && !multi_runs_at_once(spec);
-    if (!queueing && spec->place == COMMAND_AT_SERVER && local_needs_quiet(spec) && connection_pending(connection)) {
+    /* Commands about the node run at once, also those of an EXEC that is on its way: what follows must not overtake. */
+    bool overtakes =
+        connection->plan_end > connection->slot_head || (spec->place == COMMAND_AT_SERVER && local_needs_quiet(spec));
+    if (!queueing && overtakes && connection_pending(connection)) {
         park(connection, command->argv, command->argc);
         return;
     }

@@ -230,3 +230,27 @@ def test_watch_and_flushall(both):
         return out
 
     both(script)
+
+
+def test_what_follows_a_transaction_does_not_overtake_it(both):
+    """Commands about the connection inside an EXEC see it as it was then, however much is sent behind."""
+
+    def script(connect):
+        return connect().calls([
+            ["MULTI"], ["CLIENT", "GETNAME"], ["SET", "a", "1"], ["EXEC"], ["CLIENT", "SETNAME", "later"],
+            ["CLIENT", "GETNAME"], ["MULTI"], ["CLIENT", "SETNAME", "inside"], ["GET", "a"], ["EXEC"],
+            ["CLIENT", "GETNAME"], ["MULTI"], ["CLIENT", "GETNAME"], ["EXEC"], ["RESET"], ["CLIENT", "GETNAME"],
+        ])  # fmt: skip
+
+    both(script)
+
+
+def test_silence_keeps_the_order_of_a_pipeline(both):
+    def script(connect):
+        client = connect()
+        for words in (["SET", "a", "1"], ["CLIENT", "REPLY", "OFF"], ["SET", "a", "2"], ["PING"], ["CLIENT", "REPLY", "ON"],
+                      ["INCR", "a"], ["CLIENT", "REPLY", "SKIP"], ["INCR", "a"], ["GET", "a"]):  # fmt: skip
+            client.send(resp.encode(*words))
+        return [client.read() for _ in range(4)]
+
+    both(script)
