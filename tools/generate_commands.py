@@ -132,9 +132,20 @@ def argument_syntax(argument):
     return f"[{text}]" if "optional" in flags else text
 
 
+def load_ids(path):
+    """Which id is whose for ever: lines of `id NAME`."""
+    promised = {}
+    for line in path.read_text().splitlines():
+        number, _, name = line.partition(" ")
+        check(int(number) not in promised, path, f"id {number} is given twice")
+        promised[int(number)] = name
+    check(len(set(promised.values())) == len(promised), path, "a name has two ids")
+    return promised
+
+
 def load(folder):
     """Top-level commands in order of name, each with derived fields in upper case: WORDS, SYMBOL, ACL, …"""
-    commands, ids = [], {}
+    commands, ids, promised = [], {}, load_ids(folder / "ids.txt")
     for path in sorted(folder.glob("*.json")):
         try:
             top = json.loads(path.read_text())
@@ -148,6 +159,8 @@ def load(folder):
             other = ids.setdefault(command["id"], where)
             check(other == where, where, f"id {command['id']} is taken by {other}")
             words = [parent["name"], command["name"]] if parent else [command["name"]]
+            check(promised.get(command["id"]) == " ".join(words), where,
+                  f"id {command['id']} is {promised.get(command['id'])} in ids.txt; a new command is added there")
             command["WORDS"] = words
             command["SYMBOL"] = "COMMAND_" + "_".join(words).replace(".", "_").replace("-", "_")
             command["ACL"] = categories(command)
@@ -376,7 +389,7 @@ def main():
         for name, make in made.items():
             (options.output / name).write_text(make(commands))
         if options.depfile:
-            sources = [str(options.commands), __file__] + [str(path) for path in sorted(options.commands.glob("*.json"))]
+            sources = [str(options.commands), str(options.commands / "ids.txt"), __file__] + [str(path) for path in sorted(options.commands.glob("*.json"))]
             targets = " ".join(str(options.output / name) for name in made)
             options.depfile.write_text(f"{targets}: {' '.join(sources)}\n")
     if options.docs and options.check:
