@@ -117,8 +117,8 @@ MUST_USE enum status raft_propose(struct raft *raft, struct raft_entry *entries,
 void raft_stored(struct raft *raft, uint64_t number);
 /* The host has applied up to index. */
 void raft_applied(struct raft *raft, uint64_t index);
-/* Messages to this peer may have been lost (its connection broke): send again rather than wait. */
-void raft_peer_lost(struct raft *raft, uint64_t peer);
+/* Messages to the peer `id` may have been lost (its connection broke): send again rather than wait. */
+void raft_peer_lost(struct raft *raft, uint64_t id);
 /* What heartbeats carry from now on. */
 void raft_set_time(struct raft *raft, struct raft_time time);
 
