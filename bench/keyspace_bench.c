@@ -46,10 +46,8 @@ static void set(struct run *run, uint64_t number, int digit)
     struct slice key = key_of(key_room, number);
     memset(value, digit, sizeof(value));
     struct entry *entry = keyspace_edit(run->keyspace, &NOW, key);
-    if (entry == NULL) {
-        entry = keyspace_add(run->keyspace, key, ENTRY_STRING);
-    }
-    entry = entry_set_string(run->keyspace, entry, slice_of(value, sizeof(value)));
+    entry = entry == NULL ? keyspace_add_string(run->keyspace, key, slice_of(value, sizeof(value)))
+                          : entry_set_string(run->keyspace, entry, slice_of(value, sizeof(value)));
     keyspace_changed(run->keyspace, entry, ++run->position);
 }
 

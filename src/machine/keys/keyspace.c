@@ -195,6 +195,12 @@ struct entry *keyspace_add(struct keyspace *keyspace, struct slice key, enum ent
     return insert_new(keyspace, entry);
 }
 
+struct entry *keyspace_add_string(struct keyspace *keyspace, struct slice key, struct slice value)
+{
+    struct entry *entry = entry_create(key, value.size <= ENTRY_INLINE_MAXIMUM ? value.size : 0);
+    return entry_set_string(keyspace, insert_new(keyspace, entry), value);
+}
+
 void keyspace_changed(struct keyspace *keyspace, struct entry *entry, uint64_t position)
 {
     ASSERT(entry_is_string(entry) || entry_hash_size(entry) > 0);

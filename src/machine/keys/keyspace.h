@@ -61,6 +61,8 @@ uint64_t keyspace_version(const struct keyspace *keyspace, const struct keyspace
 struct entry *keyspace_edit(struct keyspace *keyspace, const struct keyspace_time *time, struct slice key);
 /* Makes an entry for a key that is not there (asserted): an empty string or an empty hash, without expiry. */
 struct entry *keyspace_add(struct keyspace *keyspace, struct slice key, enum entry_type type);
+/* The same with entry_set_string, in one allocation. */
+struct entry *keyspace_add_string(struct keyspace *keyspace, struct slice key, struct slice value);
 /* Stamps the version after a change: entry is live and holds its new value. A hash that became empty must be
  * removed instead. */
 void keyspace_changed(struct keyspace *keyspace, struct entry *entry, uint64_t position);

@@ -7,8 +7,9 @@ static struct entry *put_string(struct call *call, struct slice key, struct entr
                                 bool keep_expiry)
 {
     if (entry == NULL) {
-        entry = keyspace_add(call->keyspace, key, ENTRY_STRING);
-    } else if (!keep_expiry && expire_time_of(entry).kind != DUE_NEVER) {
+        return keyspace_add_string(call->keyspace, key, value);
+    }
+    if (!keep_expiry && expire_time_of(entry).kind != DUE_NEVER) {
         entry_set_due(call->keyspace, entry, DUE_NEVER, 0);
     }
     return entry_set_string(call->keyspace, entry, value);

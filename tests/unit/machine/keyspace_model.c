@@ -124,9 +124,24 @@ static void random_bytes(struct model *model, struct buffer *out, size_t size)
     out->size = size;
 }
 
+static void operate_add(struct model *model, struct model_key *key, bool large)
+{
+    assert_null(keyspace_edit(model->keyspace, &model->time, key_name(key)));
+    key_drop(model, key);
+    random_bytes(model, &key->string, string_size(model, large));
+    key->present = true;
+    key->type = ENTRY_STRING;
+    key->encoding = key->string.size <= 44 ? ENCODING_EMBSTR : ENCODING_RAW;
+    key_changed(model, key, keyspace_add_string(model->keyspace, key_name(key), buffer_slice(&key->string)));
+}
+
 static void operate_set(struct model *model, bool large)
 {
     struct model_key *key = any_key(model);
+    if (!key_live(model, key) && below(model, 2) == 0) {
+        operate_add(model, key, large);
+        return;
+    }
     struct entry *entry = key_open(model, key, ENTRY_STRING);
     enum due_kind due_kind = key->due_kind;
     key_drop(model, key);

@@ -126,6 +126,65 @@ static void test_growing_and_shrinking(void **state)
     keyspace_destroy(keyspace);
 }
 
+/* Writes alone free what a clear left behind, tables and heaps. */
+static void test_writes_free_what_was_cleared(void **state)
+{
+    struct keyspace *keyspace = keyspace_create(1);
+    char name[16];
+    for (int i = 0; i < 2 * KEYS; i++) {
+        (void)snprintf(name, sizeof(name), "k%d", i);
+        add(keyspace, name);
+        entry_set_due(keyspace, edit(keyspace, name), i % 2 == 0 ? DUE_TIME : DUE_WALL, i);
+    }
+    keyspace_clear(keyspace, 2);
+    assert_int_equal(keyspace_count_with_expiry(keyspace), 0);
+    add(keyspace, "k");
+    for (int i = 0; i < KEYS; i++) {
+        keyspace_changed(keyspace, entry_set_integer(keyspace, edit(keyspace, "k"), i), 3);
+    }
+    assert_false(keyspace_work(keyspace));
+    keyspace_destroy(keyspace);
+}
+
+/* A string of several MiB on its way into a snapshot is overwritten, and replaced. */
+static void test_snapshot_of_a_very_large_string(void **state)
+{
+    enum { SIZE = 5 << 20 };
+    for (int way = 0; way < 4; way++) {
+        struct keyspace *keyspace = keyspace_create(MODEL_SEED);
+        add(keyspace, "large");
+        uint8_t *bytes;
+        struct entry *entry = entry_string_writable(keyspace, edit(keyspace, "large"), SIZE, &bytes);
+        for (int i = 0; i < SIZE; i++) {
+            bytes[i] = (uint8_t)(i % 251);
+        }
+        keyspace_changed(keyspace, entry, 2);
+        uint64_t digest = keyspace_digest(keyspace);
+        struct buffer records;
+        buffer_init(&records);
+        keyspace_snapshot_begin(keyspace);
+        for (int step = 0; keyspace_snapshot_step(keyspace, &records, 500000); step++) {
+            assert_in_range(records.size, 0, (size_t)(step + 1) * 600000);
+            if (step == 2 && way == 1) {
+                entry = entry_string_writable(keyspace, edit(keyspace, "large"), SIZE + 1, &bytes);
+                memset(bytes, 'x', SIZE);
+                keyspace_changed(keyspace, entry, 3);
+            } else if (step == 2 && way == 2) {
+                entry = entry_set_string(keyspace, edit(keyspace, "large"), SLICE_LITERAL("small"));
+                keyspace_changed(keyspace, entry, 3);
+            } else if (step == 2 && way == 3) {
+                keyspace_clear(keyspace, 3);
+            }
+        }
+        keyspace_snapshot_end(keyspace);
+        struct keyspace *loaded = load_records(MODEL_SEED, buffer_slice(&records));
+        assert_true(keyspace_digest(loaded) == digest);
+        keyspace_destroy(loaded);
+        buffer_deinit(&records);
+        keyspace_destroy(keyspace);
+    }
+}
+
 /* One trace for all keys, after a clear of many, is part of the snapshot. */
 static void test_clear_of_many_and_snapshot(void **state)
 {
@@ -159,6 +218,8 @@ int main(void)
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_limit),
         cmocka_unit_test(test_growing_and_shrinking),
+        cmocka_unit_test(test_writes_free_what_was_cleared),
+        cmocka_unit_test(test_snapshot_of_a_very_large_string),
         cmocka_unit_test(test_clear_of_many_and_snapshot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

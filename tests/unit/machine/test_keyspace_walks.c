@@ -190,6 +190,39 @@ static void test_random_is_nearly_uniform(void **state)
     keyspace_destroy(keyspace);
 }
 
+static void test_random_of_a_small_hash(void **state)
+{
+    struct keyspace *keyspace = keyspace_create(SEED);
+    struct entry *entry = keyspace_add(keyspace, SLICE_LITERAL("hash"), ENTRY_HASH);
+    unsigned seen = 0;
+    char room[32];
+    for (uint64_t i = 0; i < 5; i++) {
+        entry_hash_set(keyspace, entry, name_of(room, '0', i), SLICE_LITERAL("v"));
+    }
+    for (uint64_t i = 0; i < 50; i++) {
+        struct slice field, value;
+        entry_hash_random(entry, i, &field, &value);
+        assert_true(field.size == 2 && slice_equal(value, SLICE_LITERAL("v")));
+        seen |= 1U << (field.data[1] - '0');
+    }
+    assert_int_equal(seen, 0x1f);
+    keyspace_destroy(keyspace);
+}
+
+/* Asking for memory ahead is harmless for any key, in any state of the table. */
+static void test_prefetch(void **state)
+{
+    struct keyspace *keyspace = keyspace_create(SEED);
+    for (uint64_t i = 0; i < 5000; i++) {
+        char room[32];
+        uint64_t hash = keyspace_hash(keyspace, name_of(room, 'c', i * 7 % 6000));
+        keyspace_prefetch_bucket(keyspace, hash);
+        keyspace_prefetch_entry(keyspace, hash);
+        (i < 3000 ? add : take)(keyspace, 'c', i % 3000);
+    }
+    keyspace_destroy(keyspace);
+}
+
 static void test_random_finds_the_one_that_lives(void **state)
 {
     struct keyspace *keyspace = keyspace_create(SEED);
@@ -269,10 +302,16 @@ static void test_due_by_the_present(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scan_across_resizes),       cmocka_unit_test(test_hash_scan_across_resizes),
-        cmocka_unit_test(test_cursor_moves_to_a_replica), cmocka_unit_test(test_scan_with_any_cursor),
-        cmocka_unit_test(test_random_is_nearly_uniform),  cmocka_unit_test(test_random_finds_the_one_that_lives),
-        cmocka_unit_test(test_clear_is_at_once),          cmocka_unit_test(test_clear_of_few_leaves_single_traces),
+        cmocka_unit_test(test_scan_across_resizes),
+        cmocka_unit_test(test_hash_scan_across_resizes),
+        cmocka_unit_test(test_cursor_moves_to_a_replica),
+        cmocka_unit_test(test_scan_with_any_cursor),
+        cmocka_unit_test(test_random_is_nearly_uniform),
+        cmocka_unit_test(test_random_of_a_small_hash),
+        cmocka_unit_test(test_prefetch),
+        cmocka_unit_test(test_random_finds_the_one_that_lives),
+        cmocka_unit_test(test_clear_is_at_once),
+        cmocka_unit_test(test_clear_of_few_leaves_single_traces),
         cmocka_unit_test(test_due_by_the_present),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
