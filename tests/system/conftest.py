@@ -1,7 +1,5 @@
 """Fixtures: real servers, one of each kind per worker process, and private ones for tests that stop or break theirs."""
 
-import sys
-
 import pytest
 import redis
 import servers
@@ -23,6 +21,13 @@ def start_cohort_or_fail(folder, arguments=()):
     return servers.Server("cohort", folder, arguments).start()
 
 
+def complain_of_sanitizers(server):
+    """UBSan says its word in the log and goes on; leaks are told at the end."""
+    log = server.log(last=100000)
+    if "Sanitizer" in log or "runtime error:" in log:
+        pytest.fail(f"a sanitizer spoke up:\n{log[-20000:]}")
+
+
 @pytest.fixture(scope="session")
 def shared_servers(tmp_path_factory):
     """Servers by kind, started when first asked for; they live as long as the worker."""
@@ -38,7 +43,9 @@ def shared_servers(tmp_path_factory):
 
     yield get
     for server in running.values():
-        server.stop()
+        status = server.stop()
+        complain_of_sanitizers(server)
+        assert status == 0, f"{server.kind} ended with {status}:\n{server.log()}"
 
 
 def emptied(server):
@@ -77,12 +84,9 @@ def new_server(tmp_path):
 
     yield make
     for server in made:
-        log = server.log()
-        if server.process is not None and server.process.poll() is None:
+        if server.alive():
             server.kill()
-        if "AddressSanitizer" in log or "runtime error:" in log:
-            print(log, file=sys.stderr)
-            pytest.fail("a sanitizer spoke up: see the log above")
+        complain_of_sanitizers(server)
 
 
 @pytest.fixture
