@@ -164,6 +164,9 @@ static void stand(struct raft *raft, bool transfer)
 
 static void count_votes(struct raft *raft)
 {
+    if (raft->role == RAFT_CANDIDATE && !raft->own_vote) {
+        return; /* nobody was asked yet */
+    }
     if (raft_quorum(raft, granted_value) == 1) {
         if (raft->role == RAFT_PRE_CANDIDATE) {
             stand(raft, false);

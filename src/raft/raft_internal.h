@@ -231,6 +231,8 @@ void raft_step_vote_reply(struct raft *raft, const struct raft_message *message)
 
 /* ---- raft_replication.c ---- */
 
+/* Our entry at index is the leader's (committed, or seen equal in this term), yet a message says otherwise. */
+bool raft_contradicts(const struct raft *raft, uint64_t index, uint64_t term);
 MUST_USE enum status raft_step_append(struct raft *raft, const struct raft_message *message);
 MUST_USE enum status raft_step_append_reply(struct raft *raft, const struct raft_message *message);
 void raft_step_heartbeat(struct raft *raft, const struct raft_message *message);

@@ -112,6 +112,9 @@ void raft_log_compact(struct raft_log *log, uint64_t index)
     uint64_t term;
     bool known = raft_log_term(log, index, &term);
     ASSERT(known);
+    if (index == log->floor) {
+        return;
+    }
     if (index == log->last) {
         raft_log_reset(log, index, term);
         return;

@@ -132,12 +132,15 @@ void raft_history_remove(struct raft *raft, uint64_t from)
 void raft_history_reset(struct raft *raft, uint64_t index, const struct raft_configuration *configuration)
 {
     ASSERT(raft_configuration_valid(configuration));
-    struct raft_history_item newest = raft->history[raft->history_count - 1];
-    raft->history[0] = (struct raft_history_item){.index = index, .configuration = *configuration};
-    raft->history_count = 1;
-    if (newest.index > index && newest.index <= raft->log.last) {
-        raft->history[1] = newest;
-        raft->history_count = 2;
+    while (raft->history_count > 0 && raft->history[raft->history_count - 1].index > raft->log.last) {
+        raft->history_count--; /* its entry is gone */
+    }
+    struct raft_history_item base = {.index = index, .configuration = *configuration};
+    if (raft->history_count == 0 || raft->history[raft->history_count - 1].index <= index) {
+        raft->history[0] = base;
+        raft->history_count = 1;
+    } else if (raft->history[0].index <= index) {
+        raft->history[0] = base; /* the newest is above */
     }
     raft_peers_sync(raft);
 }

@@ -90,8 +90,7 @@ static uint64_t add_entries(struct raft *raft, const struct raft_entry *entries,
     return matched;
 }
 
-/* Our entry at index is the leader's (committed, or seen equal in this term), yet this message says otherwise. */
-static bool contradicts(const struct raft *raft, uint64_t index, uint64_t term)
+bool raft_contradicts(const struct raft *raft, uint64_t index, uint64_t term)
 {
     uint64_t known;
     ASSERT(raft->matched >= raft->commit);
@@ -102,12 +101,12 @@ static bool contradicts(const struct raft *raft, uint64_t index, uint64_t term)
 /* What must hold of an append before its first entry changes anything. */
 static enum status check_entries(const struct raft *raft, const struct raft_message *message)
 {
-    if (contradicts(raft, message->append.prev_index, message->append.prev_term)) {
+    if (raft_contradicts(raft, message->append.prev_index, message->append.prev_term)) {
         return STATUS_CORRUPT;
     }
     for (uint32_t i = 0; i < message->append.count; i++) {
         const struct raft_entry *entry = &message->append.entries[i];
-        if (contradicts(raft, entry->index, entry->term)) {
+        if (raft_contradicts(raft, entry->index, entry->term)) {
             return STATUS_CORRUPT;
         }
         if (entry->kind == RAFT_ENTRY_CONFIGURATION) {

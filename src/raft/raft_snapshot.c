@@ -157,6 +157,9 @@ enum status raft_step_snapshot(struct raft *raft, const struct raft_message *mes
         raft_acknowledge(raft, true);
         return STATUS_OK;
     }
+    if (raft_contradicts(raft, ident->index, ident->term)) {
+        return STATUS_CORRUPT;
+    }
     if (raft->receive == RAFT_RECEIVE_IDLE || !same_file(ident, &raft->receive_ident)) {
         raft->receive = RAFT_RECEIVE_WAITING;
         raft->receive_ident = *ident;

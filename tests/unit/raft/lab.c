@@ -2,130 +2,8 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
-#include "base/varint.h"
 
 #include <stdlib.h>
-
-/* ---- bytes and logs ---- */
-
-static struct lab_bytes *bytes_make(const void *data, size_t size)
-{
-    struct lab_bytes *bytes = malloc(sizeof *bytes + size);
-    ASSERT(bytes != NULL);
-    bytes->refs = 1;
-    bytes->size = (uint32_t)size;
-    if (size > 0) {
-        memcpy(bytes->data, data, size);
-    }
-    return bytes;
-}
-
-static struct lab_bytes *bytes_share(struct lab_bytes *bytes)
-{
-    bytes->refs++;
-    return bytes;
-}
-
-static void bytes_release(struct lab_bytes *bytes)
-{
-    if (bytes != NULL && --bytes->refs == 0) {
-        free(bytes);
-    }
-}
-
-uint64_t lab_last(const struct lab_log *log) { return log->trimmed + log->count; }
-
-const struct lab_entry *lab_entry(const struct lab_log *log, uint64_t index)
-{
-    return index > log->trimmed && index <= lab_last(log) ? &log->entries[index - log->trimmed - 1] : NULL;
-}
-
-static void log_drop_from(struct lab_log *log, uint64_t index)
-{
-    while (lab_last(log) >= index && log->count > 0) {
-        bytes_release(log->entries[--log->count].payload);
-    }
-}
-
-static void log_append(struct lab_log *log, const struct lab_entry *entry)
-{
-    ASSERT(entry->index > log->trimmed && entry->index <= lab_last(log) + 1);
-    log_drop_from(log, entry->index);
-    if (log->count == log->capacity) {
-        log->capacity = log->capacity == 0 ? 16 : log->capacity * 2;
-        log->entries = realloc(log->entries, log->capacity * sizeof *log->entries);
-        ASSERT(log->entries != NULL);
-    }
-    log->entries[log->count] = *entry;
-    bytes_share(entry->payload);
-    log->count++;
-}
-
-static void log_trim(struct lab_log *log, uint64_t index, uint64_t term, bool all)
-{
-    if (all) {
-        log_drop_from(log, 0);
-    }
-    size_t gone = 0;
-    while (gone < log->count && log->entries[gone].index <= index) {
-        bytes_release(log->entries[gone].payload);
-        gone++;
-    }
-    memmove(log->entries, log->entries + gone, (log->count - gone) * sizeof *log->entries);
-    log->count -= gone;
-    log->trimmed = index;
-    log->trimmed_term = term;
-}
-
-static void log_apply(struct lab_log *log, const struct lab_op *op)
-{
-    switch (op->kind) {
-    case LAB_OP_HARD_STATE: log->hard_state = op->hard_state; break;
-    case LAB_OP_TRIM: log_trim(log, op->entry.index, op->entry.term, false); break;
-    case LAB_OP_TRIM_ALL: log_trim(log, op->entry.index, op->entry.term, true); break;
-    case LAB_OP_ENTRY: log_append(log, &op->entry); break;
-    case LAB_OP_END: break;
-    }
-}
-
-static void log_copy(struct lab_log *to, const struct lab_log *from)
-{
-    log_drop_from(to, 0);
-    to->hard_state = from->hard_state;
-    to->trimmed = from->trimmed;
-    to->trimmed_term = from->trimmed_term;
-    for (size_t i = 0; i < from->count; i++) {
-        log_append(to, &from->entries[i]);
-    }
-}
-
-static void op_push(struct lab_node *node, const struct lab_op *op)
-{
-    if (node->op_count == node->op_capacity) {
-        node->op_capacity = node->op_capacity == 0 ? 16 : node->op_capacity * 2;
-        node->ops = realloc(node->ops, node->op_capacity * sizeof *node->ops);
-        ASSERT(node->ops != NULL);
-    }
-    node->ops[node->op_count++] = *op;
-    log_apply(&node->latest, op);
-}
-
-/* The first `count` operations reach the disk; returns the number of the last ready among them that is complete. */
-static uint64_t ops_settle(struct lab_node *node, size_t count)
-{
-    uint64_t number = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct lab_op *op = &node->ops[i];
-        log_apply(&node->stable, op);
-        if (op->kind == LAB_OP_ENTRY) {
-            bytes_release(op->entry.payload);
-        }
-        number = op->kind == LAB_OP_END ? op->number : number;
-    }
-    memmove(node->ops, node->ops + count, (node->op_count - count) * sizeof *node->ops);
-    node->op_count -= count;
-    return number;
-}
 
 /* ---- life ---- */
 
@@ -137,11 +15,11 @@ static void node_forget(struct lab_node *node)
     node->raft = NULL;
     for (size_t i = 0; i < node->op_count; i++) {
         if (node->ops[i].kind == LAB_OP_ENTRY) {
-            bytes_release(node->ops[i].entry.payload);
+            lab_bytes_release(node->ops[i].entry.payload);
         }
     }
     node->op_count = 0;
-    bytes_release(node->configuration);
+    lab_bytes_release(node->configuration);
     node->configuration = NULL;
     node->read_count = 0;
     node->installing = false;
@@ -154,8 +32,8 @@ void lab_deinit(struct lab *lab)
     for (uint64_t id = 1; id <= LAB_NODES; id++) {
         struct lab_node *node = &lab->nodes[id];
         node_forget(node);
-        log_drop_from(&node->stable, 0);
-        log_drop_from(&node->latest, 0);
+        lab_log_drop_from(&node->stable, 0);
+        lab_log_drop_from(&node->latest, 0);
         free(node->stable.entries);
         free(node->latest.entries);
         free(node->ops);
@@ -185,33 +63,6 @@ struct raft_options lab_options(uint64_t id, uint64_t seed)
     };
 }
 
-/* A snapshot's bytes: state, configuration, filler, its maker, and a checksum over all that. */
-static void file_make(struct lab_file *file, uint64_t index, uint64_t term, uint64_t maker, uint64_t state,
-                      struct slice configuration)
-{
-    memset(file, 0, sizeof *file);
-    uint64_t size = LAB_STATE_BYTES + 2 + configuration.size + 60 + index % 50 + 8;
-    ASSERT(size + 8 <= LAB_FILE_BYTES);
-    put_u64(file->bytes, state);
-    put_u16(file->bytes + LAB_STATE_BYTES, (uint16_t)configuration.size);
-    memcpy(file->bytes + LAB_STATE_BYTES + 2, configuration.data, configuration.size);
-    put_u64(file->bytes + size - 8, maker);
-    put_u64(file->bytes + size, hash_bytes(0, file->bytes, size));
-    file->ident = (struct raft_snapshot_ident){
-        .index = index, .term = term, .id = get_u64(file->bytes + size), .size_bytes = size + 8};
-}
-
-static bool file_read(const struct lab_file *file, uint64_t *ret_state, struct slice *ret_configuration)
-{
-    uint64_t size = file->ident.size_bytes - 8;
-    if (get_u64(file->bytes + size) != hash_bytes(0, file->bytes, size)) {
-        return false;
-    }
-    *ret_state = get_u64(file->bytes);
-    *ret_configuration = slice_of(file->bytes + LAB_STATE_BYTES + 2, get_u16(file->bytes + LAB_STATE_BYTES));
-    return true;
-}
-
 static void boot_state(struct lab_node *node, struct raft_boot *boot)
 {
     *boot = (struct raft_boot){
@@ -224,14 +75,14 @@ static void boot_state(struct lab_node *node, struct raft_boot *boot)
     node->state = 0;
     if (node->file.ident.index != 0) {
         struct slice configuration;
-        bool good = file_read(&node->file, &node->state, &configuration);
+        bool good = lab_file_read(&node->file, &node->state, &configuration);
         ASSERT(good);
         enum status status = raft_configuration_decode(configuration, &boot->configuration);
         ASSERT(status == STATUS_OK);
         boot->snapshot_index = node->file.ident.index;
         boot->snapshot_term = node->file.ident.term;
         node->applied = node->file.ident.index;
-        node->configuration = bytes_make(configuration.data, configuration.size);
+        node->configuration = lab_bytes_make(configuration.data, configuration.size);
     }
     node->told_commit = node->applied;
 }
@@ -240,7 +91,7 @@ void lab_restart(struct lab *lab, uint64_t id)
 {
     struct lab_node *node = &lab->nodes[id];
     ASSERT(node->exists && node->raft == NULL);
-    log_copy(&node->latest, &node->stable);
+    lab_log_copy(&node->latest, &node->stable);
     struct raft_boot boot;
     boot_state(node, &boot);
     enum status status = raft_create(&node->options, &boot, &node->raft);
@@ -290,7 +141,7 @@ void lab_crash(struct lab *lab, uint64_t id, size_t keep)
 {
     struct lab_node *node = &lab->nodes[id];
     ASSERT(node->raft != NULL && keep <= node->op_count);
-    (void)ops_settle(node, keep);
+    (void)lab_ops_settle(node, keep);
     if (lab->trace != NULL && lab->trace_packets) {
         buffer_append_format(lab->trace, "%d: crash, losing %d operations\n", (int)id, (int)node->op_count);
     }
@@ -305,24 +156,24 @@ static void store(struct lab *lab, struct lab_node *node, const struct raft_read
 {
     struct lab_op op = {.kind = LAB_OP_HARD_STATE, .hard_state = ready->hard_state};
     if (ready->store_hard_state) {
-        op_push(node, &op);
+        lab_op_push(node, &op);
     }
     if (ready->store_trim) {
         op = (struct lab_op){.kind = ready->trim_all ? LAB_OP_TRIM_ALL : LAB_OP_TRIM,
                              .entry = {.index = ready->trim_index, .term = ready->trim_term}};
-        op_push(node, &op);
+        lab_op_push(node, &op);
     }
     for (size_t i = 0; i < ready->entry_count; i++) {
         const struct raft_entry *e = &ready->entries[i];
         lab->marks.truncations += i == 0 && e->index <= lab_last(&node->latest);
         op = (struct lab_op){
             .kind = LAB_OP_ENTRY,
-            .entry = {e->index, e->term, e->kind, e->version, bytes_make(e->payload.data, e->payload.size)}};
-        op_push(node, &op);
+            .entry = {e->index, e->term, e->kind, e->version, lab_bytes_make(e->payload.data, e->payload.size)}};
+        lab_op_push(node, &op);
         lab_oracle_appended(lab, node, &op.entry);
     }
     op = (struct lab_op){.kind = LAB_OP_END, .number = ready->number};
-    op_push(node, &op);
+    lab_op_push(node, &op);
 }
 
 static void take_chunk(struct lab *lab, struct lab_node *node, const struct raft_ready *ready)
@@ -352,7 +203,7 @@ void lab_install(struct lab *lab, uint64_t id, bool succeeds)
     node->installing = false;
     uint64_t state;
     struct slice bytes;
-    if (!succeeds || !file_read(&node->incoming, &state, &bytes)) {
+    if (!succeeds || !lab_file_read(&node->incoming, &state, &bytes)) {
         raft_snapshot_failed(node->raft);
         return;
     }
@@ -364,8 +215,8 @@ void lab_install(struct lab *lab, uint64_t id, bool succeeds)
     node->applied = node->file.ident.index;
     node->told_commit = node->applied;
     node->state = state;
-    bytes_release(node->configuration);
-    node->configuration = bytes_make(bytes.data, bytes.size);
+    lab_bytes_release(node->configuration);
+    node->configuration = lab_bytes_make(bytes.data, bytes.size);
     raft_snapshot_installed(node->raft, &configuration);
     raft_snapshot_available(node->raft, &node->file.ident);
     lab->marks.installs++;
@@ -390,8 +241,8 @@ void lab_apply(struct lab *lab, uint64_t id, uint64_t limit)
         node->applied++;
         node->state = hash_bytes(node->state, &(uint64_t){lab_hash_entry(entry)}, sizeof(uint64_t));
         if (entry->kind == RAFT_ENTRY_CONFIGURATION) {
-            bytes_release(node->configuration);
-            node->configuration = bytes_share(entry->payload);
+            lab_bytes_release(node->configuration);
+            node->configuration = lab_bytes_share(entry->payload);
             lab->marks.changes++;
         }
         lab_oracle_applied(lab, node, entry);
@@ -506,7 +357,7 @@ static void fly(struct lab *lab, const struct raft_message *message)
         ASSERT(lab->packets != NULL);
     }
     lab->packets[lab->packet_count++] =
-        (struct lab_packet){message->from, message->to, message->type, bytes_make(out.data, out.size)};
+        (struct lab_packet){message->from, message->to, message->type, lab_bytes_make(out.data, out.size)};
     buffer_deinit(&out);
 }
 
@@ -560,7 +411,7 @@ void lab_sync(struct lab *lab, uint64_t id, size_t ops)
 {
     struct lab_node *node = &lab->nodes[id];
     ASSERT(node->raft != NULL && ops <= node->op_count);
-    uint64_t number = ops_settle(node, ops);
+    uint64_t number = lab_ops_settle(node, ops);
     if (number != 0) {
         raft_stored(node->raft, number);
         lab_turn(lab, id);
@@ -570,7 +421,7 @@ void lab_sync(struct lab *lab, uint64_t id, size_t ops)
 void lab_drop(struct lab *lab, size_t at)
 {
     ASSERT(at < lab->packet_count);
-    bytes_release(lab->packets[at].bytes);
+    lab_bytes_release(lab->packets[at].bytes);
     memmove(&lab->packets[at], &lab->packets[at + 1], (lab->packet_count - at - 1) * sizeof *lab->packets);
     lab->packet_count--;
 }
@@ -582,14 +433,14 @@ void lab_duplicate(struct lab *lab, size_t at)
     if (lab->packet_count == lab->packet_capacity) {
         return;
     }
-    bytes_share(copy.bytes);
+    lab_bytes_share(copy.bytes);
     lab->packets[lab->packet_count++] = copy;
 }
 
 void lab_deliver(struct lab *lab, size_t at)
 {
     struct lab_packet packet = lab->packets[at];
-    bytes_share(packet.bytes);
+    lab_bytes_share(packet.bytes);
     lab_drop(lab, at);
     struct lab_node *node = &lab->nodes[packet.to];
     struct raft_message message;
@@ -612,7 +463,7 @@ void lab_deliver(struct lab *lab, size_t at)
         }
         lab_turn(lab, packet.to);
     }
-    bytes_release(packet.bytes);
+    lab_bytes_release(packet.bytes);
 }
 
 enum status lab_propose(struct lab *lab, uint64_t id, const char *text)
@@ -678,7 +529,7 @@ void lab_snapshot(struct lab *lab, uint64_t id, uint64_t tail)
     if (!raft_snapshot_in_use(node->raft, &node->old_file.ident) || node->old_file.ident.index == 0) {
         node->old_file = node->file;
     }
-    file_make(&node->file, node->applied, term, id, node->state, configuration);
+    lab_file_make(&node->file, node->applied, term, id, node->state, configuration);
     buffer_deinit(&first);
     raft_snapshot_available(node->raft, &node->file.ident);
     raft_compact(node->raft, node->applied > tail ? node->applied - tail : 0);

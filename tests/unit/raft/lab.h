@@ -187,6 +187,21 @@ const struct lab_entry *lab_entry(const struct lab_log *log, uint64_t index); /*
 const char *lab_type_name(enum raft_message_type type);
 void lab_describe(const struct raft_message *message, struct buffer *out);
 
+/* ---- what it keeps (lab_store.c) ---- */
+
+struct lab_bytes *lab_bytes_make(const void *data, size_t size);
+struct lab_bytes *lab_bytes_share(struct lab_bytes *bytes);
+void lab_bytes_release(struct lab_bytes *bytes);
+void lab_log_drop_from(struct lab_log *log, uint64_t index);
+void lab_log_copy(struct lab_log *to, const struct lab_log *from);
+/* The operation is in `latest` at once, and waits for the disk. */
+void lab_op_push(struct lab_node *node, const struct lab_op *op);
+/* The first `count` operations reach the disk; returns the number of the last ready among them that is complete. */
+uint64_t lab_ops_settle(struct lab_node *node, size_t count);
+void lab_file_make(struct lab_file *file, uint64_t index, uint64_t term, uint64_t maker, uint64_t state,
+                   struct slice configuration);
+bool lab_file_read(const struct lab_file *file, uint64_t *ret_state, struct slice *ret_configuration);
+
 /* ---- the oracle ---- */
 
 __attribute__((format(printf, 2, 3))) void lab_fail(struct lab *lab, const char *format, ...);

@@ -307,46 +307,40 @@ static void step_host(struct run *run)
     }
 }
 
-static bool drawn(unsigned *draw, unsigned chance)
-{
-    if (*draw < chance) {
-        return true;
-    }
-    *draw -= chance;
-    return false;
-}
+static void step_heal(struct run *run) { memset(run->lab.cut, 0, sizeof run->lab.cut); }
+
+static void step_pause(struct run *run) { run->lab.nodes[any_victim(run)].paused = true; }
 
 static void step(struct run *run)
 {
     const struct profile *p = &run->profile;
+    const struct {
+        unsigned chance;
+        void (*act)(struct run *run);
+    } actions[] = {
+        {p->tick, step_tick},
+        {p->sync, step_sync},
+        {p->propose, step_propose},
+        {p->read, step_read},
+        {p->crash, step_crash},
+        {p->restart, step_restart},
+        {p->cut, step_cut},
+        {p->heal, step_heal},
+        {p->pause, step_pause},
+        {p->change, step_change},
+        {p->transfer, step_transfer},
+        {p->snapshot, step_snapshot},
+        {run->lab.lazy_apply || run->lab.lazy_install ? 60 : 0, step_host},
+    };
     unsigned draw = (unsigned)prng_below(&run->work, 1000);
-    if (drawn(&draw, p->tick)) {
-        step_tick(run);
-    } else if (drawn(&draw, p->sync)) {
-        step_sync(run);
-    } else if (drawn(&draw, p->propose)) {
-        step_propose(run);
-    } else if (drawn(&draw, p->read)) {
-        step_read(run);
-    } else if (drawn(&draw, p->crash)) {
-        step_crash(run);
-    } else if (drawn(&draw, p->restart)) {
-        step_restart(run);
-    } else if (drawn(&draw, p->cut)) {
-        step_cut(run);
-    } else if (drawn(&draw, p->heal)) {
-        memset(run->lab.cut, 0, sizeof run->lab.cut);
-    } else if (drawn(&draw, p->pause)) {
-        run->lab.nodes[any_victim(run)].paused = true;
-    } else if (drawn(&draw, p->change)) {
-        step_change(run);
-    } else if (drawn(&draw, p->transfer)) {
-        step_transfer(run);
-    } else if (drawn(&draw, p->snapshot)) {
-        step_snapshot(run);
-    } else if ((run->lab.lazy_apply || run->lab.lazy_install) && drawn(&draw, 60)) {
-        step_host(run);
-    } else if (run->lab.packet_count > 0) {
+    for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {
+        if (draw < actions[i].chance) {
+            actions[i].act(run);
+            return;
+        }
+        draw -= actions[i].chance;
+    }
+    if (run->lab.packet_count > 0) {
         step_deliver(run);
     } else if (prng_chance(&run->work, 1, 4)) {
         step_tick(run);
