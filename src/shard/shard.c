@@ -3,48 +3,45 @@
 #include "base/assert.h"
 #include "shard/shard_state.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* A turn with at most this many requests is synced inline: one caller waits, and a hop to another thread and back
  * costs more than it hides (docs/performance.md). */
 enum { SHARD_INLINE_REQUESTS = 16, TIME_ENTRY_ROOM_BYTES = 1024 };
 
-uint64_t shard_log_entry(struct shard *shard, enum entry_kind kind, const struct entry_header *header,
-                         struct slice body)
-{
-    uint8_t head[ENTRY_HEADER_BYTES];
-    entry_header_put(head, header);
-    struct slice parts[2] = {slice_of(head, sizeof(head)), body};
-    struct log_entry entry = {.index = shard->last_index + 1, .term = SHARD_TERM, .kind = (uint8_t)kind};
-    shard->last_index = entry.index;
-    shard->logged_since_snapshot_bytes += sizeof(head) + body.size;
-    shard_time_entry_made(shard, header);
-    return log_append(shard->log, SHARD_GROUP, &entry, parts, 2);
-}
-
-void shard_seal(struct shard *shard)
+bool shard_seal(struct shard *shard)
 {
     struct batch *batch = shard->open;
     if (batch->logged_count != 0 || batch->kind == ENTRY_TIME) {
+        if (!shard->leading) {
+            return false;
+        }
         shard_time_now(shard, &batch->header.time_ms, &batch->header.wall_ms);
         batch->header.commands = (uint16_t)batch->logged_count;
-        batch->ticket = shard_log_entry(shard, batch->kind, &batch->header, buffer_slice(&batch->logged));
-        batch->index = shard->last_index;
+        entry_header_put(batch->logged.data, &batch->header);
+        if (shard_propose(shard, batch->kind, buffer_slice(&batch->logged), &batch->index) != STATUS_OK) {
+            return false;
+        }
+        shard_time_entry_made(shard, &batch->header);
     }
     list_append(&shard->sealed, &batch->node);
     shard->open = batch_take(shard);
+    shard_pump(shard); /* consensus borrows the payload only until then */
+    return true;
 }
 
-/* Applies what is durable, in order; a batch of reads alone only waits for those before it. */
-static void apply_durable(struct shard *shard, uint64_t ticket)
+void shard_fail(struct shard *shard, enum status status, const char *what)
 {
-    while (!list_empty(&shard->sealed)) {
-        struct batch *batch = CONTAINER_OF(shard->sealed.next, struct batch, node);
-        if (batch->index != 0 && batch->ticket > ticket) {
-            break;
+    if (!shard->failed) {
+        shard->failed = true;
+        shard->failed_status = status;
+        if (shard->opening_message != NULL) { /* the caller of shard_open hears of it */
+            (void)snprintf(shard->opening_message, shard->opening_message_capacity, "%s: %s", what,
+                           status_text(status));
+        } else {
+            shard->sink.failed(shard->owner, status, what);
         }
-        batch_apply(shard, batch);
-        batch_give_back(shard, batch);
     }
 }
 
@@ -52,16 +49,12 @@ static void log_durable(void *owner, uint64_t ticket)
 {
     struct shard *shard = owner;
     if (!shard->failed) {
-        apply_durable(shard, ticket);
+        shard_stored(shard, ticket);
+        shard_pump(shard);
     }
 }
 
-static void log_failed(void *owner, enum status status, const char *what)
-{
-    struct shard *shard = owner;
-    shard->failed = true;
-    shard->sink.failed(shard->owner, status, what);
-}
+static void log_failed(void *owner, enum status status, const char *what) { shard_fail(owner, status, what); }
 
 static const struct log_events shard_log_events = {log_durable, log_failed};
 
@@ -74,7 +67,9 @@ static void seal_time_entry(struct shard *shard)
     if (machine_has_due(shard->machine, time_ms, wall_ms) || time_ms - shard->time_ms >= SHARD_TIME_ENTRY_MS) {
         ASSERT(shard->open->request_count == 0);
         shard->open->kind = ENTRY_TIME;
-        shard_seal(shard);
+        if (!shard_seal(shard)) {
+            shard->open->kind = ENTRY_COMMANDS;
+        }
     }
 }
 
@@ -83,17 +78,16 @@ bool shard_turn(struct shard *shard)
     if (shard->failed) {
         return false;
     }
+    shard_tick(shard);
+    shard_pump(shard);
     /* While a sync runs the next batch gathers. */
     if (!log_syncing(shard->log)) {
         size_t requests = shard->open->request_count;
-        if (requests != 0) {
-            shard_seal(shard);
-        }
-        if (shard->time_entry_due && log_room(shard->log) > TIME_ENTRY_ROOM_BYTES) {
+        bool sealed = requests == 0 || shard_seal(shard);
+        if (sealed && shard->time_entry_due && log_room(shard->log) > TIME_ENTRY_ROOM_BYTES) {
             seal_time_entry(shard);
         }
         log_flush(shard->log, requests <= SHARD_INLINE_REQUESTS ? LOG_SYNC_INLINE : LOG_SYNC_BACKGROUND);
-        apply_durable(shard, log_durable_ticket(shard->log));
     }
     if (shard->failed) {
         return false;
@@ -144,7 +138,7 @@ void shard_stats(const struct shard *shard, struct shard_stats *ret_stats)
     machine_stats(shard->machine, &ret_stats->machine);
     log_stats(shard->log, &ret_stats->log);
     ret_stats->applied_index = shard->applied_index;
-    ret_stats->committed_index = shard->applied_index;
+    ret_stats->committed_index = shard->commit;
     ret_stats->last_index = shard->last_index;
     ret_stats->pending_bytes = shard->pending_bytes;
     ret_stats->snapshot_running = shard->snapshot != NULL;
@@ -197,6 +191,9 @@ void shard_close(struct shard *shard)
         log_close(shard->log);
     }
     machine_destroy(shard->machine);
+    raft_destroy(shard->raft);
+    buffer_deinit(&shard->storing);
+    buffer_deinit(&shard->entry_bytes);
     batch_destroy(shard->open);
     batches_destroy(&shard->sealed);
     batches_destroy(&shard->spare);

@@ -40,7 +40,7 @@ static void prefetch_after(const struct shard *shard, const struct batch *batch,
 
 void batch_apply(struct shard *shard, struct batch *batch)
 {
-    struct slice logged = buffer_slice(&batch->logged);
+    struct slice logged = slice_of(batch->logged.data + ENTRY_HEADER_BYTES, batch->logged.size - ENTRY_HEADER_BYTES);
     struct slice reads = buffer_slice(&batch->reads);
     struct machine_context context = context_of(batch->index, &batch->header);
     if (batch->index != 0) {
@@ -68,7 +68,7 @@ void batch_apply(struct shard *shard, struct batch *batch)
         shard->stats.commands++;
     }
     ASSERT(logged.size == 0 && reads.size == 0);
-    shard->pending_bytes -= batch->logged.size + batch->reads.size;
+    shard->pending_bytes -= batch->logged.size - ENTRY_HEADER_BYTES + batch->reads.size;
     if (batch->index != 0) {
         ASSERT(batch->index == shard->applied_index + 1);
         shard->applied_index = batch->index;
@@ -92,29 +92,55 @@ static enum status replay_commands(struct shard *shard, struct slice body, const
     return body.size == 0 ? STATUS_OK : STATUS_CORRUPT;
 }
 
-enum status entry_replay(struct shard *shard, const struct log_entry *entry)
+/* The group's first entry of ours says how its machine hashes. */
+static enum status replay_genesis(struct shard *shard, struct slice body)
 {
-    ASSERT(entry->index == shard->applied_index + 1);
+    if (body.size != sizeof(uint64_t) || shard->machine != NULL) {
+        return STATUS_CORRUPT;
+    }
+    shard->hash_seed = get_u64(body.data);
+    shard->machine = machine_create(&(struct machine_options){shard->hash_seed});
+    return STATUS_OK;
+}
+
+static enum status replay_payload(struct shard *shard, const struct raft_entry *entry)
+{
     struct slice body = entry->payload;
     struct entry_header header;
     enum status status = entry_header_take(&body, &header);
     if (status != STATUS_OK) {
         return status;
     }
-    if (header.time_ms < shard->time_ms || header.wall_ms < shard->wall_ms) {
+    if (header.time_ms < shard->applied_time_ms || header.wall_ms < shard->applied_wall_ms ||
+        (shard->machine == NULL) != (entry->kind == ENTRY_GENESIS)) {
         return STATUS_CORRUPT;
     }
     struct machine_context context = context_of(entry->index, &header);
     switch (entry->kind) {
     case ENTRY_COMMANDS: status = replay_commands(shard, body, &header, &context); break;
     case ENTRY_TIME: machine_apply_time(shard->machine, &context); break;
-    case ENTRY_GENESIS: break;
+    case ENTRY_GENESIS: status = replay_genesis(shard, body); break;
     default: status = STATUS_VERSION; break;
     }
     if (status == STATUS_OK) {
         shard_time_entry_made(shard, &header);
+        shard->applied_time_ms = header.time_ms;
+        shard->applied_wall_ms = header.wall_ms;
+    }
+    return status;
+}
+
+enum status entry_replay(struct shard *shard, const struct raft_entry *entry)
+{
+    ASSERT(entry->index == shard->applied_index + 1);
+    enum status status = STATUS_OK;
+    if (entry->kind == RAFT_ENTRY_CONFIGURATION) {
+        status = raft_configuration_decode(entry->payload, &shard->configuration);
+    } else if (entry->kind != RAFT_ENTRY_NOOP) {
+        status = replay_payload(shard, entry);
+    }
+    if (status == STATUS_OK) {
         shard->applied_index = entry->index;
-        shard->last_index = entry->index;
         shard->stats.replayed_entries++;
     }
     return status;

@@ -10,17 +10,25 @@ enum { ENTRY_ROOM_BYTES = 1024 };
 
 enum { BATCH_KEEP_BYTES = 1 << 20, BATCH_KEEP_REQUESTS = 4096 };
 
+static void batch_begin(struct batch *batch)
+{
+    batch->kind = ENTRY_COMMANDS;
+    buffer_reserve(&batch->logged, ENTRY_HEADER_BYTES);
+    batch->logged.size = ENTRY_HEADER_BYTES;
+}
+
 struct batch *batch_take(struct shard *shard)
 {
     if (!list_empty(&shard->spare)) {
         struct batch *batch = CONTAINER_OF(shard->spare.next, struct batch, node);
         list_remove(&batch->node);
+        batch_begin(batch);
         return batch;
     }
     struct batch *batch = calloc(1, sizeof(*batch));
     ASSERT(batch != NULL);
     list_init(&batch->node);
-    batch->kind = ENTRY_COMMANDS;
+    batch_begin(batch);
     return batch;
 }
 
@@ -38,9 +46,7 @@ void batch_give_back(struct shard *shard, struct batch *batch)
     }
     batch->request_count = 0;
     batch->logged_count = 0;
-    batch->kind = ENTRY_COMMANDS;
     batch->index = 0;
-    batch->ticket = 0;
     list_append(&shard->spare, &batch->node);
 }
 
@@ -81,7 +87,9 @@ enum status batch_add(struct shard *shard, const struct command *command, enum r
     struct batch *batch = shard->open;
     if (batch->request_count == SHARD_BATCH_COMMANDS ||
         batch->logged.size + size > LOG_MAXIMUM_ENTRY_BYTES - ENTRY_HEADER_BYTES) {
-        shard_seal(shard);
+        if (!shard_seal(shard)) {
+            return STATUS_FULL;
+        }
         batch = shard->open;
     }
     if (batch->request_count == batch->request_capacity) {

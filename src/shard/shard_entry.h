@@ -10,10 +10,12 @@
 
 #include "base/slice.h"
 #include "base/status.h"
+#include "raft/raft_message.h"
 
 enum { ENTRY_VERSION = 1, ENTRY_HEADER_BYTES = 20 };
 
-enum entry_kind { ENTRY_COMMANDS = 1, ENTRY_TIME = 2, ENTRY_GENESIS = 3 };
+/* In the numbering of consensus, whose own kinds come first. */
+enum entry_kind { ENTRY_COMMANDS = RAFT_ENTRY_HOST, ENTRY_TIME, ENTRY_GENESIS };
 
 struct entry_header {
     uint16_t commands;

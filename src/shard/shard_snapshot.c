@@ -17,6 +17,13 @@ static void snapshot_ready(void *owner)
     env_wake(shard->env);
 }
 
+void shard_snapshot_announce(struct shard *shard)
+{
+    struct raft_snapshot_ident ident = {shard->snapshot_index, shard->snapshot_term, 1, shard->snapshot_size_bytes + 1};
+    raft_snapshot_available(shard->raft, &ident);
+    raft_compact(shard->raft, shard->snapshot_index);
+}
+
 static void note_outcome(struct shard *shard, enum status status)
 {
     int64_t now_ns = env_monotonic_ns(shard->env);
@@ -58,7 +65,7 @@ static void snapshot_finished(void *owner, enum status status, const char *what)
     if (shard->failed) {
         return;
     }
-    (void)log_append_trim(shard->log, SHARD_GROUP, shard->snapshot_index, shard->snapshot_term);
+    shard_snapshot_announce(shard);
     enum status removed =
         snapshot_remove_older(shard->env, shard->options.directory, SHARD_GROUP, shard->snapshot_index);
     if (removed != STATUS_OK) {
@@ -77,13 +84,19 @@ enum status shard_snapshot(struct shard *shard)
     if (shard->snapshot != NULL) {
         return STATUS_BUSY;
     }
+    uint64_t term = 0;
+    ASSERT(raft_term_at(shard->raft, shard->applied_index, &term) == STATUS_OK);
+    struct buffer extra;
+    buffer_init(&extra);
+    raft_configuration_encode(&shard->configuration, &extra);
     struct snapshot_meta meta = {
         .group = SHARD_GROUP,
         .index = shard->applied_index,
-        .term = SHARD_TERM,
+        .term = term,
         .time_ms = shard->applied_time_ms,
         .wall_ms = shard->applied_wall_ms,
         .hash_seed = shard->hash_seed,
+        .extra = buffer_slice(&extra),
     };
     shard->snapshot_began_ns = env_monotonic_ns(shard->env);
     shard->snapshot_size_bytes = 0;
@@ -91,6 +104,7 @@ enum status shard_snapshot(struct shard *shard)
     shard->logged_since_snapshot_bytes = 0;
     enum status status =
         snapshot_writer_create(shard->env, shard->options.directory, &meta, &writer_events, shard, &shard->snapshot);
+    buffer_deinit(&extra);
     if (status != STATUS_OK) {
         shard->snapshot = NULL;
         note_outcome(shard, status);

@@ -3,6 +3,7 @@
 
 #include "base/list.h"
 #include "log/snapshot.h"
+#include "raft/raft.h"
 #include "shard/shard.h"
 #include "shard/shard_entry.h"
 
@@ -19,7 +20,7 @@ struct request {
 /* Requests that travel together: those to be logged form one entry, reads keep their place among them. */
 struct batch {
     struct list node;     /* in shard.sealed or shard.spare */
-    struct buffer logged; /* encoded commands of the entry, in order */
+    struct buffer logged; /* the entry's payload: room for its header, then encoded commands in order */
     struct buffer reads;  /* encoded reads, in order */
     struct request *requests;
     size_t request_count, request_capacity;
@@ -27,7 +28,11 @@ struct batch {
     enum entry_kind kind;
     struct entry_header header; /* when sealed */
     uint64_t index;             /* of its entry; 0: nothing to log */
-    uint64_t ticket;            /* of the log, when index != 0 */
+};
+
+struct stored_ready {
+    uint64_t number; /* of the ready */
+    uint64_t ticket; /* of the log, when all of it is durable */
 };
 
 struct shard {
@@ -40,13 +45,23 @@ struct shard {
     uint64_t hash_seed;
 
     struct batch *open; /* gathers; never NULL */
-    struct list sealed; /* in order: waiting for their entry to be durable */
+    struct list sealed; /* in order: waiting for their entry to be committed */
     struct list spare;  /* empty batches to use again */
     size_t pending_bytes;
     struct command_arguments arguments; /* of the command being applied */
 
-    uint64_t last_index, applied_index;
     bool failed;
+    enum status failed_status;
+    char *opening_message; /* while shard_open runs: where its failure is told */
+    size_t opening_message_capacity;
+
+    struct raft *raft;
+    struct raft_configuration configuration; /* as applied */
+    uint64_t term;
+    bool leading;
+    uint64_t last_index, commit, applied_index;
+    struct buffer storing;     /* struct stored_ready: handed to the log, not durable yet */
+    struct buffer entry_bytes; /* of an entry read back from the log */
 
     /* Cluster time: what the last entry said, and what the clock said then. */
     int64_t time_ms, wall_ms;
@@ -89,22 +104,36 @@ void shard_time_init(struct shard *shard);
 
 /* ---- shard_apply.c ---- */
 void batch_apply(struct shard *shard, struct batch *batch);
-/* Applies an entry that nobody waits for: at start, from the log. */
-MUST_USE enum status entry_replay(struct shard *shard, const struct log_entry *entry);
+/* Applies an entry that no request of ours travels in. */
+MUST_USE enum status entry_replay(struct shard *shard, const struct raft_entry *entry);
+
+/* ---- shard_raft.c ---- */
+MUST_USE enum status shard_raft_open(struct shard *shard);
+/* The time for consensus; at the start of every turn. */
+void shard_tick(struct shard *shard);
+/* Takes out of consensus what it wants done, and does it. */
+void shard_pump(struct shard *shard);
+/* The log is durable up to the ticket. */
+void shard_stored(struct shard *shard, uint64_t ticket);
+/* An entry of our own; NOT_LEADER, BUSY, FULL: it was not appended. */
+MUST_USE enum status shard_propose(struct shard *shard, enum entry_kind kind, struct slice payload,
+                                   uint64_t *ret_index);
 
 /* ---- shard_snapshot.c ---- */
 void snapshot_begin_if_due(struct shard *shard);
 /* True when more can be done at once. */
 bool snapshot_go_on(struct shard *shard);
 void snapshot_abandon(struct shard *shard);
+/* Tells consensus of the newest durable snapshot, so that the log before it can go. */
+void shard_snapshot_announce(struct shard *shard);
 
 /* ---- shard.c ---- */
-enum { SHARD_GROUP = 0, SHARD_TERM = 1 };
-/* Ends the open batch: its entry goes to the log's memory, the batch to the sealed ones. */
-void shard_seal(struct shard *shard);
-/* Appends the entry after last_index and returns the log's ticket. */
-uint64_t shard_log_entry(struct shard *shard, enum entry_kind kind, const struct entry_header *header,
-                         struct slice body);
+enum { SHARD_GROUP = 0, SHARD_MEMBER = 1 };
+/* Ends the open batch: its entry goes to consensus, the batch to the sealed ones. False when consensus does not take it
+ * now; it stays open then. */
+bool shard_seal(struct shard *shard);
+/* Nothing more is accepted; the owner hears of it. */
+void shard_fail(struct shard *shard, enum status status, const char *what);
 
 /* ---- shard_open.c ---- */
 MUST_USE enum status shard_recover(struct shard *shard, char *ret_message, size_t message_capacity);
