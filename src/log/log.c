@@ -22,6 +22,7 @@ enum status log_open(struct env *env, const struct log_options *options, const s
     log->owner = owner;
     log->chore = (struct log_chore){.work = {.run = log_chore_run, .done = log_chore_done}, .log = log};
     log_write_init(log);
+    log_segments_init(log);
     enum status status = log_recover(log, ret_message, message_capacity);
     if (status != STATUS_OK) {
         log->failed = true;
@@ -51,6 +52,7 @@ void log_close(struct log *log)
     }
     log->closing = true;
     env_timer_stop(log->env, &log->mark_timer);
+    env_timer_stop(log->env, &log->prepare_timer);
     if (!log->failed) {
         log_write_mark(log);
     }

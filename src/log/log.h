@@ -77,18 +77,23 @@ uint64_t log_append_hard_state(struct log *log, uint32_t group, const struct log
  * snapshot: then all entries go, also those after it. Nothing happens when index is trimmed already. */
 uint64_t log_append_trim(struct log *log, uint32_t group, uint64_t index, uint64_t term);
 
-enum log_sync { LOG_SYNC_INLINE, LOG_SYNC_BACKGROUND };
+enum log_sync { LOG_SYNC_INLINE, LOG_SYNC_BACKGROUND, LOG_SYNC_WHOLE };
 
 /* Writes what was appended and makes it durable: inline (durable is called before it returns; fastest when nothing else
  * waits) or in the background (further appends gather meanwhile; a flush during a running one is remembered and started
  * when that ends). Without anything new it does nothing. Inline becomes background when a background flush runs, or
  * when the file of the next segment is not made yet. From inside `durable` it is remembered and done after the event.
- */
+ *
+ * Whole is for an owner that cannot wait, as at its start: inline, and segments are made inline too, so that all is
+ * durable when it returns, or the log has failed. Only when nothing runs in the background. */
 void log_flush(struct log *log, enum log_sync sync);
-/* How many bytes of entries can surely be written. No limit as a rule; when the next segment cannot be made (the disk
- * is full), what is left of those that are there: the caller refuses what does not fit, and nothing stops. Tries once a
- * second to make the segment. */
-uint64_t log_room(struct log *log);
+/* Whether an entry with a payload of this size, appended next, goes to space that the log has on the disk already, so
+ * that a full disk cannot fail it. OK: it does. AGAIN: a segment is being made for it; ask again in a later turn of the
+ * env. NOSPACE (or another status that may pass): none could be made; it is tried again once a second at most, when
+ * asked. A disk that is broken fails the log (invariant 2): CLOSED.
+ *
+ * What is appended without asking waits in memory until its segment can be made. */
+MUST_USE enum status log_reserve(struct log *log, uint64_t bytes);
 /* True while a background write or sync runs. */
 bool log_syncing(const struct log *log);
 uint64_t log_durable_ticket(const struct log *log);
@@ -118,7 +123,6 @@ struct log_stats {
     uint64_t writes, syncs, bytes_written;
     int64_t last_sync_ns, maximum_sync_ns; /* how long write and fdatasync took (and the way to a thread and back) */
     uint64_t cut_bytes;                    /* torn tail that recovery cut off */
-    enum status prepare_status;            /* not OK: the next segment could not be made ahead of time (a full disk);
-                                              the log fails when it is needed and still cannot be made */
+    enum status prepare_status;            /* of the last attempt to make a segment: NOSPACE when the disk is full */
 };
 void log_stats(const struct log *log, struct log_stats *ret_stats);

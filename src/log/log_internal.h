@@ -13,7 +13,8 @@
  *   segments: [oldest … writing … appending … ahead]
  *      writing    where flushed bytes go now; all before it are written and synced
  *      appending  where appended bytes go
- *      ahead      made before it is needed; at most one, but after a recovery maybe none
+ *      ahead      made before it is needed: one as a rule, none after some recoveries, two when a record needs a larger
+ *                 one than the first
  */
 #pragma once
 
@@ -110,7 +111,8 @@ struct log_chore {
 };
 
 #define LOG_PREPARE_AGAIN_NS INT64_C(1000000000)
-enum { LOG_ROOM_MARGIN_BYTES = 4096 };
+/* What log_reserve leaves free in a segment, for trims and the like, which do not ask. */
+enum { LOG_RESERVE_BYTES = 4096 };
 
 struct log {
     struct env *env;
@@ -135,8 +137,10 @@ struct log {
 
     struct log_flush_job job;
     struct log_chore chore;
-    enum status prepare_status; /* of the last segment made ahead */
-    int64_t prepare_again_ns;   /* when it failed: not before */
+    enum status prepare_status;     /* of the last segment made */
+    struct env_timer prepare_timer; /* armed after a failure: as large a segment is not tried again before it fires */
+    enum status refused_status;     /* while it is armed: of the failure, and the size */
+    uint64_t refused_bytes;
     bool flush_wanted, flushing;
     struct env_timer mark_timer;
     int64_t last_sync_at_ns;
@@ -189,8 +193,12 @@ void log_fail(struct log *log, enum status status, const char *operation, uint64
 struct log_segment *log_segment_by_number(const struct log *log, uint64_t number);
 /* Adds a segment with these properties to the end of the list. */
 struct log_segment *log_segment_push(struct log *log, const struct log_segment_header *header);
-/* Adds the next one, by the rule for sizes; its file is yet to be made. */
-void log_segment_add(struct log *log);
+/* Adds the next one, by the rule for sizes but no smaller than `least_bytes`; its file is yet to be made. */
+void log_segment_add(struct log *log, uint64_t least_bytes);
+/* Whether the segment has room for a record of this size, block and all. */
+bool log_segment_takes(const struct log *log, const struct log_segment *segment, uint64_t record_bytes);
+/* A segment behind the appending one has, and its file is there. */
+bool log_segment_ahead_takes(const struct log *log, uint64_t record_bytes);
 void log_segment_path(const struct log *log, uint64_t number, char path[LOG_PATH_BYTES]);
 /* Makes the file of a chore's segment, or removes it; on any thread. */
 void log_chore_run(struct env_work *work);
@@ -199,6 +207,9 @@ void log_chore_done(struct env_work *work);
 void log_chore_make(struct log *log, const struct log_segment *segment);
 /* Starts what is due: a file that a flush waits for, one ahead of time, a removal. */
 void log_segments_tend(struct log *log);
+/* Makes the file that a flush waits for; or the log has failed. */
+void log_segment_make_now(struct log *log);
+void log_segments_init(struct log *log);
 void log_segments_deinit(struct log *log);
 
 /* ---- log_recovery.c ---- */

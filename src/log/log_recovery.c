@@ -368,7 +368,7 @@ static enum status settle(struct recovery *recovery)
 static enum status make_first(struct recovery *recovery)
 {
     struct log *log = recovery->log;
-    log_segment_add(log);
+    log_segment_add(log, 0);
     log_chore_make(log, &log->segments[0]);
     log_chore_run(&log->chore.work);
     if (log->chore.status != STATUS_OK) {

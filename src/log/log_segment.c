@@ -45,18 +45,46 @@ struct log_segment *log_segment_push(struct log *log, const struct log_segment_h
     return segment;
 }
 
-void log_segment_add(struct log *log)
+/* Bytes of a segment before its first record: header page and checkpoint. */
+static uint64_t start_bytes(const struct log *log)
 {
-    struct log_segment_header header = {.number = 1, .size = LOG_FIRST_SEGMENT_BYTES};
-    if (log->segment_count > 0) {
-        const struct log_segment *last = &log->segments[log->segment_count - 1];
-        header.number = last->number + 1;
-        header.size = last->size * 2;
+    return LOG_SEGMENT_START + LOG_BLOCK_HEADER_BYTES + LOG_RECORD_HEADER_BYTES + log_checkpoint_bytes(log);
+}
+
+bool log_segment_takes(const struct log *log, const struct log_segment *segment, uint64_t record_bytes)
+{
+    uint64_t end = segment->started ? segment->end : start_bytes(log);
+    /* The open block may have to be sealed, and so will be the record's own. */
+    return end + LOG_BLOCK_ALIGNMENT + LOG_BLOCK_HEADER_BYTES + record_bytes + LOG_BLOCK_ALIGNMENT <= segment->size;
+}
+
+bool log_segment_ahead_takes(const struct log *log, uint64_t record_bytes)
+{
+    for (size_t i = log->appending + 1; i < log->segment_count && log->segments[i].file != NULL; i++) {
+        if (log_segment_takes(log, &log->segments[i], record_bytes)) {
+            return true;
+        }
     }
-    header.size = header.size < log->segment_bytes ? header.size : log->segment_bytes;
+    return false;
+}
+
+/* Each segment has twice the size of the one before, up to the largest. */
+static uint64_t next_size(const struct log *log, uint64_t least_bytes)
+{
+    uint64_t size = log->segment_count == 0 ? LOG_FIRST_SEGMENT_BYTES : log->segments[log->segment_count - 1].size * 2;
+    size = size < log->segment_bytes ? size : log->segment_bytes;
     /* A checkpoint of many groups must not fill what it opens. */
     uint64_t least = (4 * log_checkpoint_bytes(log) + LOG_MINIMUM_SEGMENT_BYTES) & ~(uint64_t)(ZERO_BYTES - 1);
-    header.size = header.size > least ? header.size : least;
+    least = least > least_bytes ? least : (least_bytes + ZERO_BYTES - 1) & ~(uint64_t)(ZERO_BYTES - 1);
+    return size > least ? size : least;
+}
+
+void log_segment_add(struct log *log, uint64_t least_bytes)
+{
+    struct log_segment_header header = {
+        .number = log->segment_count == 0 ? 1 : log->segments[log->segment_count - 1].number + 1,
+        .size = next_size(log, least_bytes),
+    };
     env_random(log->env, &header.salt, sizeof(header.salt));
     (void)log_segment_push(log, &header);
 }
@@ -67,6 +95,17 @@ void log_segment_path(const struct log *log, uint64_t number, char path[LOG_PATH
     log_format_name(number, name);
     (void)snprintf(path, LOG_PATH_BYTES, "%s/%s", log->directory, name);
 }
+
+/* The time after a failure is over. */
+static void prepare_due(struct env_timer *timer)
+{
+    struct log *log = CONTAINER_OF(timer, struct log, prepare_timer);
+    if (log->flush_wanted) {
+        log_write_continue(log);
+    }
+}
+
+void log_segments_init(struct log *log) { env_timer_init(&log->prepare_timer, prepare_due); }
 
 void log_segments_deinit(struct log *log)
 {
@@ -146,6 +185,34 @@ void log_chore_run(struct env_work *work)
     }
 }
 
+/* What a broken disk says; anything else may pass. */
+static bool is_final(enum status status) { return status == STATUS_IO || status == STATUS_READONLY; }
+
+/* The chore has made a segment, or has not. False when that is the end of the log. */
+static bool made(struct log *log)
+{
+    struct log_chore *chore = &log->chore;
+    struct log_segment *segment = log_segment_by_number(log, chore->header.number);
+    log->prepare_status = chore->status;
+    if (chore->status == STATUS_OK) {
+        segment->file = chore->file;
+        chore->file = NULL;
+        return true;
+    }
+    if (is_final(chore->status) && log->flush_wanted && segment == &log->segments[log->writing]) {
+        log_fail(log, chore->status, chore->operation, chore->header.number);
+        return false;
+    }
+    log->refused_status = chore->status;
+    log->refused_bytes = chore->header.size;
+    env_timer_start(log->env, &log->prepare_timer, env_monotonic_ns(log->env) + LOG_PREPARE_AGAIN_NS);
+    /* What nothing was appended to may be asked for in another size. */
+    while (log->segment_count > log->appending + 1 && log->segments[log->segment_count - 1].file == NULL) {
+        log->segment_count--;
+    }
+    return true;
+}
+
 void log_chore_done(struct env_work *work)
 {
     struct log_chore *chore = CONTAINER_OF(work, struct log_chore, work);
@@ -159,18 +226,13 @@ void log_chore_done(struct env_work *work)
         (void)log_free_when_idle(log);
         return;
     }
-    struct log_segment *segment = log_segment_by_number(log, chore->header.number);
-    if (chore->status == STATUS_OK && !chore->removal) {
-        segment->file = chore->file;
-        chore->file = NULL;
-        log->prepare_status = STATUS_OK;
-    } else if (chore->status != STATUS_OK) {
-        log->prepare_status = chore->status;
-        log->prepare_again_ns = env_monotonic_ns(log->env) + LOG_PREPARE_AGAIN_NS;
-        if (chore->removal || (log->flush_wanted && segment == &log->segments[log->writing])) {
+    if (chore->removal) {
+        if (chore->status != STATUS_OK) {
             log_fail(log, chore->status, chore->operation, chore->header.number);
             return;
         }
+    } else if (!made(log)) {
+        return;
     }
     log_write_continue(log);
 }
@@ -191,6 +253,20 @@ void log_chore_make(struct log *log, const struct log_segment *segment)
     log->chore.header.size = segment->size;
 }
 
+void log_segment_make_now(struct log *log)
+{
+    struct log_segment *segment = &log->segments[log->writing];
+    ASSERT(!log->chore.running && segment->file == NULL);
+    log_chore_make(log, segment);
+    log_chore_run(&log->chore.work);
+    if (log->chore.status != STATUS_OK) {
+        log_fail(log, log->chore.status, log->chore.operation, segment->number);
+        return;
+    }
+    segment->file = log->chore.file;
+    log->chore.file = NULL;
+}
+
 static void submit(struct log *log)
 {
     log->chore.running = true;
@@ -205,35 +281,39 @@ static bool removable(const struct log *log)
            log->segments[1].start_ticket <= log->durable_ticket && log->job.segment != oldest->number;
 }
 
-/* After a failure (a full disk, most often) it is tried again now and then. */
-static bool may_make(struct log *log)
+/* After a failure (a full disk, most often) as much is tried again now and then. */
+static bool may_make(const struct log *log, uint64_t size)
 {
-    if (log->prepare_status == STATUS_OK) {
-        return true;
-    }
-    int64_t now_ns = env_monotonic_ns(log->env);
-    if (now_ns < log->prepare_again_ns) {
-        return false;
-    }
-    log->prepare_again_ns = now_ns + LOG_PREPARE_AGAIN_NS;
-    return true;
+    return !log->prepare_timer.armed || size < log->refused_bytes;
 }
 
-uint64_t log_room(struct log *log)
+enum status log_reserve(struct log *log, uint64_t bytes)
 {
-    if (log->prepare_status == STATUS_OK) {
-        return UINT64_MAX;
+    if (log->failed) {
+        return STATUS_CLOSED;
     }
-    log_segments_tend(log);
+    uint64_t record = LOG_RECORD_HEADER_BYTES + bytes;
     const struct log_segment *appending = &log->segments[log->appending];
-    if (appending->file == NULL) {
-        return 0;
+    if (appending->file != NULL && (log_segment_takes(log, appending, record + LOG_RESERVE_BYTES) ||
+                                    log_segment_ahead_takes(log, record + LOG_RESERVE_BYTES))) {
+        return STATUS_OK;
     }
-    uint64_t room = appending->size > appending->end ? appending->size - appending->end : 0;
-    for (size_t i = log->appending + 1; i < log->segment_count && log->segments[i].file != NULL; i++) {
-        room += log->segments[i].size / 2; /* the rest for headers, and for what does not fit at an end */
+    const struct log_segment *last = &log->segments[log->segment_count - 1];
+    uint64_t least = start_bytes(log) + record + LOG_RESERVE_BYTES + LOG_BLOCK_HEADER_BYTES + 2L * LOG_BLOCK_ALIGNMENT;
+    bool comes = last->file == NULL;
+    uint64_t size = comes ? last->size : next_size(log, least);
+    if (may_make(log, size)) {
+        if (!comes) {
+            log_segment_add(log, least);
+        }
+        log_segments_tend(log);
+        return STATUS_AGAIN;
     }
-    return room > LOG_ROOM_MARGIN_BYTES ? room - LOG_ROOM_MARGIN_BYTES : 0;
+    if (is_final(log->refused_status)) {
+        log_fail(log, log->refused_status, "make", last->number + (comes ? 0 : 1));
+        return STATUS_CLOSED;
+    }
+    return log->refused_status;
 }
 
 void log_segments_tend(struct log *log)
@@ -243,13 +323,16 @@ void log_segments_tend(struct log *log)
     }
     const struct log_segment *appending = &log->segments[log->appending];
     if (log->appending + 1 == log->segment_count && appending->end > appending->size / 2) {
-        log_segment_add(log);
+        log_segment_add(log, 0);
     }
     for (size_t i = log->writing; i < log->segment_count; i++) {
-        if (log->segments[i].file == NULL && may_make(log)) {
-            log_chore_make(log, &log->segments[i]);
-            submit(log);
-            return;
+        if (log->segments[i].file == NULL) {
+            if (may_make(log, log->segments[i].size)) {
+                log_chore_make(log, &log->segments[i]);
+                submit(log);
+                return;
+            }
+            break; /* in order, so that no number is left out */
         }
     }
     if (removable(log)) {

@@ -143,7 +143,7 @@ static void switch_segment(struct log *log)
     seal_block(log);
     uint64_t blocks = appending(log)->blocks;
     if (log->appending + 1 == log->segment_count) {
-        log_segment_add(log);
+        log_segment_add(log, 0);
     }
     log->appending++;
     appending(log)->previous = blocks;
@@ -157,7 +157,8 @@ uint8_t *log_write_begin(struct log *log, size_t payload_size, struct log_positi
         put_checkpoint(log);
     }
     struct log_segment *segment = appending(log);
-    if (!segment->fresh && segment->end + LOG_BLOCK_HEADER_BYTES + size + LOG_BLOCK_ALIGNMENT > segment->size) {
+    /* One that has its checkpoint only takes a record of any size, unless one ahead was made for it. */
+    while (!log_segment_takes(log, segment, size) && (!segment->fresh || log_segment_ahead_takes(log, size))) {
         switch_segment(log);
         segment = appending(log);
     }
@@ -199,8 +200,6 @@ static bool fill_job(struct log *log)
         return false;
     }
     if (segment->file == NULL) {
-        log->prepare_status = STATUS_OK;
-        log_segments_tend(log);
         return false;
     }
     struct log_flush_job *job = &log->job;
@@ -293,7 +292,14 @@ static void finish_job(struct log *log, int64_t started_ns)
 static void flush(struct log *log, enum log_sync sync)
 {
     log->flushing = true;
-    while (log->flush_wanted && !log->failed && fill_job(log)) {
+    while (log->flush_wanted && !log->failed) {
+        if (!fill_job(log)) {
+            if (sync == LOG_SYNC_WHOLE && log->flush_wanted) {
+                log_segment_make_now(log);
+                continue;
+            }
+            break;
+        }
         int64_t started_ns = env_monotonic_ns(log->env);
         if (sync == LOG_SYNC_BACKGROUND) {
             log->job.running = true;
@@ -305,7 +311,9 @@ static void flush(struct log *log, enum log_sync sync)
         finish_job(log, started_ns);
     }
     log->flushing = false;
-    log_segments_tend(log);
+    if (sync != LOG_SYNC_WHOLE) {
+        log_segments_tend(log);
+    }
 }
 
 static void job_done(struct env_work *work)

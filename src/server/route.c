@@ -134,17 +134,24 @@ bool route_out_of_memory(struct connection *connection, const struct command_spe
 
 static const char out_of_memory_text[] = "OOM command not allowed when used memory > 'maxmemory'.";
 
+const char *route_refusal(enum status status)
+{
+    switch (status) {
+    case STATUS_FULL:
+        return "BUSY too many writes wait for the disk; the command was not executed, try again in a moment";
+    case STATUS_NOSPACE:
+        return "MISCONF the disk is full; the command was not executed, free space on the disk of the data folder";
+    case STATUS_TOO_LARGE:
+        return "ERR the command is larger than one log entry may be (1 GB); the command was not executed, send less";
+    case STATUS_CLOSED: return "CLUSTERDOWN this node is stopping; the command was not executed, ask another node";
+    default: /* no file for more of the log: descriptors, memory, permissions */
+        return "MISCONF the log cannot grow; the command was not executed, the node's own log says why";
+    }
+}
+
 void route_refuse(struct connection *connection, enum status status)
 {
-    const char *text = "CLUSTERDOWN this node is stopping; the command was not executed, ask another node";
-    if (status == STATUS_FULL) {
-        text = "BUSY too many writes wait for the disk; the command was not executed, try again in a moment";
-    } else if (status == STATUS_NOSPACE) {
-        text = "MISCONF the disk is full; the command was not executed, free space on the disk of the data folder";
-    } else if (status == STATUS_TOO_LARGE) {
-        text = "ERR the command is larger than one log entry may be (1 GB); the command was not executed, send less";
-    }
-    answer_error(connection, text);
+    answer_error(connection, route_refusal(status));
 }
 
 static void submit(struct connection *connection, const struct command *command, bool logged)

@@ -18,6 +18,8 @@ void route_forget(struct connection *connection);
 void route_to_shard(struct connection *connection, const struct command *command);
 /* Answers that the shard did not take a command, and that it was not executed. */
 void route_refuse(struct connection *connection, enum status status);
+/* The error for that. */
+const char *route_refusal(enum status status);
 /* True when maxmemory forbids this command now; the -OOM reply is then given. */
 bool route_out_of_memory(struct connection *connection, const struct command_spec *spec);
 

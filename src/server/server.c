@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "server/figures.h"
 #include "server/node_file.h"
+#include "server/route.h"
 #include "server/server_state.h"
 
 #include <stdio.h>
@@ -44,6 +45,16 @@ static void sink_end(void *owner, void *origin, uint64_t tag, const struct comma
     server->mark_ns = now_ns;
 }
 
+static void sink_refused(void *owner, void *origin, uint64_t tag, enum status status)
+{
+    (void)owner;
+    struct resp_writer *reply = slot_begin(origin, tag);
+    if (reply != NULL) {
+        resp_error(reply, route_refusal(status));
+    }
+    slot_end(origin, tag);
+}
+
 static void shard_failed(void *owner, enum status status, const char *what)
 {
     struct server *server = owner;
@@ -54,7 +65,7 @@ static void shard_failed(void *owner, enum status status, const char *what)
     server_stop(server, status);
 }
 
-static const struct shard_sink shard_sink = {sink_begin, sink_end, shard_failed};
+static const struct shard_sink shard_sink = {sink_begin, sink_end, sink_refused, shard_failed};
 
 /* ---- accepting ---- */
 

@@ -8,27 +8,54 @@
 
 /* A turn with at most this many requests is synced inline: one caller waits, and a hop to another thread and back
  * costs more than it hides (docs/performance.md). */
-enum { SHARD_INLINE_REQUESTS = 16, TIME_ENTRY_ROOM_BYTES = 1024 };
+enum { SHARD_INLINE_REQUESTS = 16 };
 
-bool shard_seal(struct shard *shard)
+void shard_close_batch(struct shard *shard)
 {
-    struct batch *batch = shard->open;
-    if (batch->logged_count != 0 || batch->kind == ENTRY_TIME) {
-        if (!shard->leading) {
-            return false;
-        }
-        shard_time_now(shard, &batch->header.time_ms, &batch->header.wall_ms);
-        batch->header.commands = (uint16_t)batch->logged_count;
-        entry_header_put(batch->logged.data, &batch->header);
-        if (shard_propose(shard, batch->kind, buffer_slice(&batch->logged), &batch->index) != STATUS_OK) {
-            return false;
-        }
-        shard_time_entry_made(shard, &batch->header);
-    }
-    list_append(&shard->sealed, &batch->node);
+    list_append(&shard->waiting, &shard->open->node);
     shard->open = batch_take(shard);
-    shard_pump(shard); /* consensus borrows the payload only until then */
-    return true;
+}
+
+/* The batch's entry goes to consensus. */
+static enum status propose(struct shard *shard, struct batch *batch)
+{
+    enum status status = log_reserve(shard->log, batch->logged.size);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (!shard->leading) {
+        return STATUS_AGAIN;
+    }
+    shard_time_now(shard, &batch->header.time_ms, &batch->header.wall_ms);
+    batch->header.commands = (uint16_t)batch->logged_count;
+    entry_header_put(batch->logged.data, &batch->header);
+    if (shard_propose(shard, batch->kind, buffer_slice(&batch->logged), &batch->index) != STATUS_OK) {
+        return STATUS_AGAIN;
+    }
+    shard_time_entry_made(shard, &batch->header);
+    return STATUS_OK;
+}
+
+/* Takes the batches that wait to the log, as far as it has space. Returns how many requests that were. */
+static size_t seal_waiting(struct shard *shard)
+{
+    size_t requests = 0;
+    while (!list_empty(&shard->waiting) && !shard->failed) {
+        struct batch *batch = CONTAINER_OF(shard->waiting.next, struct batch, node);
+        bool logs = batch->logged_count != 0 || batch->kind == ENTRY_TIME;
+        enum status status = logs ? propose(shard, batch) : STATUS_OK;
+        if (status == STATUS_AGAIN || shard->failed) {
+            break;
+        }
+        if (status != STATUS_OK) {
+            batch_refuse(shard, batch, status);
+        }
+        requests += batch->request_count;
+        list_remove(&batch->node);
+        list_append(&shard->sealed, &batch->node);
+        shard_pump(shard); /* consensus borrows the payload only until then */
+    }
+    return requests;
 }
 
 void shard_fail(struct shard *shard, enum status status, const char *what)
@@ -58,7 +85,7 @@ static void log_failed(void *owner, enum status status, const char *what) { shar
 
 static const struct log_events shard_log_events = {log_durable, log_failed};
 
-static void seal_time_entry(struct shard *shard)
+static void close_time_entry(struct shard *shard)
 {
     int64_t time_ms = 0;
     int64_t wall_ms = 0;
@@ -67,44 +94,55 @@ static void seal_time_entry(struct shard *shard)
     if (machine_has_due(shard->machine, time_ms, wall_ms) || time_ms - shard->time_ms >= SHARD_TIME_ENTRY_MS) {
         ASSERT(shard->open->request_count == 0);
         shard->open->kind = ENTRY_TIME;
-        if (!shard_seal(shard)) {
-            shard->open->kind = ENTRY_COMMANDS;
-        }
+        shard_close_batch(shard);
     }
+}
+
+static void log_turn(struct shard *shard)
+{
+    if (log_syncing(shard->log)) {
+        return; /* the next batch gathers */
+    }
+    if (shard->open->request_count != 0) {
+        shard_close_batch(shard);
+    }
+    if (shard->time_entry_due && list_empty(&shard->waiting)) {
+        close_time_entry(shard);
+    }
+    size_t requests = seal_waiting(shard);
+    log_flush(shard->log, requests <= SHARD_INLINE_REQUESTS ? LOG_SYNC_INLINE : LOG_SYNC_BACKGROUND);
+}
+
+/* Whether a turn now would bring something to the log. */
+static bool may_log(const struct shard *shard)
+{
+    return !log_syncing(shard->log) && list_empty(&shard->waiting) &&
+           (shard->open->request_count != 0 || shard->time_entry_due);
 }
 
 bool shard_turn(struct shard *shard)
 {
-    if (shard->failed) {
-        return false;
+    if (!shard->failed) {
+        shard_tick(shard);
+        shard_pump(shard);
     }
-    shard_tick(shard);
-    shard_pump(shard);
-    /* While a sync runs the next batch gathers. */
-    if (!log_syncing(shard->log)) {
-        size_t requests = shard->open->request_count;
-        bool sealed = requests == 0 || shard_seal(shard);
-        if (sealed && shard->time_entry_due && log_room(shard->log) > TIME_ENTRY_ROOM_BYTES) {
-            seal_time_entry(shard);
-        }
-        log_flush(shard->log, requests <= SHARD_INLINE_REQUESTS ? LOG_SYNC_INLINE : LOG_SYNC_BACKGROUND);
+    if (!shard->failed) {
+        log_turn(shard);
     }
     if (shard->failed) {
         return false;
     }
-    int64_t time_ms = 0;
-    int64_t wall_ms = 0;
-    shard_time_now(shard, &time_ms, &wall_ms);
     shard_time_schedule(shard);
     snapshot_begin_if_due(shard);
     bool more = snapshot_go_on(shard);
     more = machine_work(shard->machine) || more;
-    return more || (shard->open->request_count != 0 && !log_syncing(shard->log));
+    return may_log(shard) || more;
 }
 
 bool shard_idle(const struct shard *shard)
 {
-    return shard->open->request_count == 0 && list_empty(&shard->sealed) && !log_syncing(shard->log);
+    return shard->open->request_count == 0 && list_empty(&shard->waiting) && list_empty(&shard->sealed) &&
+           !log_syncing(shard->log);
 }
 
 enum status shard_submit(struct shard *shard, const struct command *command, void *origin, uint64_t tag)
@@ -150,6 +188,7 @@ enum status shard_open(struct env *env, const struct shard_options *options, con
     struct shard *shard = calloc(1, sizeof(*shard));
     ASSERT(shard != NULL);
     *shard = (struct shard){.env = env, .options = *options, .sink = *sink, .owner = owner};
+    list_init(&shard->waiting);
     list_init(&shard->sealed);
     list_init(&shard->spare);
     command_arguments_init(&shard->arguments);
@@ -185,7 +224,7 @@ void shard_close(struct shard *shard)
         return;
     }
     shard->failed = true;
-    snapshot_abandon(shard);
+    snapshot_leave(shard);
     shard_time_stop(shard);
     if (shard->log != NULL) {
         log_close(shard->log);
@@ -195,6 +234,7 @@ void shard_close(struct shard *shard)
     buffer_deinit(&shard->storing);
     buffer_deinit(&shard->entry_bytes);
     batch_destroy(shard->open);
+    batches_destroy(&shard->waiting);
     batches_destroy(&shard->sealed);
     batches_destroy(&shard->spare);
     buffer_deinit(&shard->snapshot_block);

@@ -1,7 +1,8 @@
 /* One group at one node: requests in, batches to the log, entries to the machine, replies out.
  *
  * The life of a write: shard_submit copies the encoded command into the open batch → shard_turn seals the batch as one
- * log entry and flushes the log → durable → commit → apply in order → the reply goes to the origin through the sink.
+ * log entry, for which the log has space already, and flushes the log → durable → commit → apply in order → the reply
+ * goes to the origin through the sink.
  *
  * Invariants
  * 1. Nothing is applied, and no reply given, before its entry is committed (here: durable; with more voters: on a
@@ -11,6 +12,7 @@
  * 3. Times in entries never go back (cluster time: it never runs fast, and a restart resumes where the log ends).
  * 4. Memory is bounded: shard_submit refuses (STATUS_FULL) past SHARD_PENDING_BYTES of requests not applied yet.
  * 5. After the log has failed nothing is accepted any more, and what waits stays unanswered: its outcome is unknown.
+ * 6. A full disk stops nothing: writes for which there is no space are refused before they reach the log.
  *
  * The bytes of an entry's payload are in shard_entry.h.
  */
@@ -28,6 +30,8 @@ struct shard_sink {
     /* A writer for the reply of this request, or NULL when nobody waits for it any more. */
     struct resp_writer *(*begin)(void *owner, void *origin, uint64_t tag);
     void (*end)(void *owner, void *origin, uint64_t tag, const struct command *command);
+    /* Instead of both: the request was taken, and definitely not executed (NOSPACE: the disk is full). */
+    void (*refused)(void *owner, void *origin, uint64_t tag, enum status status);
     /* The log failed (invariant 5): the node must stop. `what` says what a person can do. */
     void (*failed)(void *owner, enum status status, const char *what);
 };
@@ -42,8 +46,10 @@ struct shard_options {
 enum {
     SHARD_PENDING_BYTES = 1 << 30,
     SHARD_BATCH_COMMANDS = 60000,
+    SHARD_BATCH_BYTES = 1 << 20, /* of commands in one entry, unless one is larger */
     SHARD_SNAPSHOT_LOG_BYTES = 64 << 20,
     SHARD_SNAPSHOT_STEP_BYTES = 128 << 10, /* of snapshot made in one turn */
+    SHARD_SNAPSHOT_BEHIND_BYTES = 1 << 30, /* a snapshot that is so far behind the writes is given up */
     SHARD_EXPIRE_PAUSE_MS = 100,           /* between time entries, unless more is due than one removes */
     SHARD_TIME_ENTRY_MS = 1000,            /* an idle shard with keys that expire logs the time this often */
 };
@@ -55,8 +61,7 @@ MUST_USE enum status shard_open(struct env *env, const struct shard_options *opt
 void shard_close(struct shard *shard);
 
 /* Takes a command for the next batch: a write, or a read that must keep its place among them. The arguments are copied.
- * OK: the sink will hear of it (unless the log fails). FULL, TOO_LARGE, NOSPACE (the disk), CLOSED: it was definitely
- * not executed. */
+ * OK: the sink will hear of it (unless the log fails). FULL, TOO_LARGE, CLOSED: it was definitely not executed. */
 MUST_USE enum status shard_submit(struct shard *shard, const struct command *command, void *origin, uint64_t tag);
 
 /* Executes a read-only command now, from the applied state. False when it must go through shard_submit_logged. */
@@ -75,7 +80,8 @@ bool shard_turn(struct shard *shard);
 /* True when nothing waits: no open batch, nothing on the way to the disk. */
 bool shard_idle(const struct shard *shard);
 
-/* Begins a snapshot now; BUSY when one is being made. The outcome is in shard_stats. */
+/* Begins a snapshot now, or after the entry that is being applied; BUSY when one is being made. The outcome is in
+ * shard_stats. */
 MUST_USE enum status shard_snapshot(struct shard *shard);
 
 struct shard_stats {

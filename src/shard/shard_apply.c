@@ -43,6 +43,7 @@ void batch_apply(struct shard *shard, struct batch *batch)
     struct slice logged = slice_of(batch->logged.data + ENTRY_HEADER_BYTES, batch->logged.size - ENTRY_HEADER_BYTES);
     struct slice reads = buffer_slice(&batch->reads);
     struct machine_context context = context_of(batch->index, &batch->header);
+    shard->applying = true;
     if (batch->index != 0) {
         shard->applied_time_ms = batch->header.time_ms;
         shard->applied_wall_ms = batch->header.wall_ms;
@@ -50,6 +51,8 @@ void batch_apply(struct shard *shard, struct batch *batch)
     }
     if (batch->kind == ENTRY_TIME) {
         machine_apply_time(shard->machine, &context);
+        shard->time_entry_due =
+            machine_has_due(shard->machine, context.time_ms, context.wall_ms); /* more than a step */
     }
     for (size_t i = 0; i < batch->request_count; i++) {
         const struct request *request = &batch->requests[i];
@@ -68,7 +71,8 @@ void batch_apply(struct shard *shard, struct batch *batch)
         shard->stats.commands++;
     }
     ASSERT(logged.size == 0 && reads.size == 0);
-    shard->pending_bytes -= batch->logged.size - ENTRY_HEADER_BYTES + batch->reads.size;
+    shard->pending_bytes -= batch_pending_bytes(batch);
+    shard->applying = false;
     if (batch->index != 0) {
         ASSERT(batch->index == shard->applied_index + 1);
         shard->applied_index = batch->index;

@@ -5,9 +5,6 @@
 
 #include <stdlib.h>
 
-/* What the log adds to an entry, generously. */
-enum { ENTRY_ROOM_BYTES = 1024 };
-
 enum { BATCH_KEEP_BYTES = 1 << 20, BATCH_KEEP_REQUESTS = 4096 };
 
 static void batch_begin(struct batch *batch)
@@ -59,6 +56,29 @@ void batch_destroy(struct batch *batch)
     free(batch);
 }
 
+size_t batch_pending_bytes(const struct batch *batch)
+{
+    return batch->logged.size - ENTRY_HEADER_BYTES + batch->reads.size + batch->request_count * sizeof(struct request);
+}
+
+void batch_refuse(struct shard *shard, struct batch *batch, enum status status)
+{
+    shard->pending_bytes -= batch_pending_bytes(batch);
+    size_t kept = 0;
+    for (size_t i = 0; i < batch->request_count; i++) {
+        const struct request *request = &batch->requests[i];
+        if (request->kind == REQUEST_READ) {
+            batch->requests[kept++] = *request;
+        } else {
+            shard->sink.refused(shard->owner, request->origin, request->tag, status);
+        }
+    }
+    batch->request_count = kept;
+    batch->logged_count = 0;
+    batch_begin(batch);
+    shard->pending_bytes += batch_pending_bytes(batch);
+}
+
 static size_t command_size(const struct command *command)
 {
     size_t size = 16;
@@ -78,18 +98,13 @@ enum status batch_add(struct shard *shard, const struct command *command, enum r
     if (size > LOG_MAXIMUM_ENTRY_BYTES - ENTRY_HEADER_BYTES) {
         return STATUS_TOO_LARGE;
     }
-    if (shard->pending_bytes + size > SHARD_PENDING_BYTES) {
+    if (shard->pending_bytes + size + sizeof(struct request) > SHARD_PENDING_BYTES) {
         return STATUS_FULL;
     }
-    if (kind == REQUEST_LOGGED && shard->pending_bytes + size + ENTRY_ROOM_BYTES > log_room(shard->log)) {
-        return STATUS_NOSPACE;
-    }
     struct batch *batch = shard->open;
-    if (batch->request_count == SHARD_BATCH_COMMANDS ||
-        batch->logged.size + size > LOG_MAXIMUM_ENTRY_BYTES - ENTRY_HEADER_BYTES) {
-        if (!shard_seal(shard)) {
-            return STATUS_FULL;
-        }
+    bool large = kind == REQUEST_LOGGED && batch->logged_count != 0 && batch->logged.size + size > SHARD_BATCH_BYTES;
+    if (large || batch->request_count == SHARD_BATCH_COMMANDS) {
+        shard_close_batch(shard);
         batch = shard->open;
     }
     if (batch->request_count == batch->request_capacity) {
@@ -102,7 +117,7 @@ enum status batch_add(struct shard *shard, const struct command *command, enum r
     struct buffer *into = kind == REQUEST_LOGGED ? &batch->logged : &batch->reads;
     size_t before = into->size;
     command_encode(into, command);
-    shard->pending_bytes += into->size - before;
+    shard->pending_bytes += into->size - before + sizeof(struct request);
     batch->logged_count += kind == REQUEST_LOGGED ? 1 : 0;
     batch->requests[batch->request_count++] =
         (struct request){origin, tag, kind, machine_key_hash(shard->machine, command)};

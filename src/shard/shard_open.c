@@ -19,6 +19,7 @@ static enum status load_header(void *owner, const struct snapshot_meta *meta)
 static enum status load_record(void *owner, struct slice record)
 {
     struct shard *shard = owner;
+    shard->stats.snapshot_bytes += record.size; /* the next one waits for as much of log */
     return machine_load_record(shard->machine, record);
 }
 
@@ -82,7 +83,7 @@ static enum status lead(struct shard *shard)
     while (status == STATUS_OK && !shard->failed) {
         shard_tick(shard);
         shard_pump(shard);
-        log_flush(shard->log, LOG_SYNC_INLINE);
+        log_flush(shard->log, LOG_SYNC_WHOLE);
         shard_pump(shard);
         bool settled = shard->leading && shard->applied_index == shard->last_index;
         if (settled && shard->machine != NULL) {

@@ -1,6 +1,6 @@
 /* Snapshots beside service: a step of records per turn, written and synced in the background, then the log is trimmed.
  *
- *   idle ──begin──▶ giving blocks ──last block──▶ draining ──finished──▶ idle (log trimmed, older snapshots removed)
+ *   idle ──begin──▶ giving blocks ──last block──▶ draining ──finished──▶ log trimmed, removing older ones ──▶ idle
  *                        └────────────────any failure────────────────▶ idle (again after SNAPSHOT_RETRY_MS)
  *
  * A snapshot that fails costs nothing but the log's growth: it is reported and tried again. */
@@ -8,7 +8,59 @@
 
 #include "base/assert.h"
 
+#include <stdlib.h>
+
 enum { SNAPSHOT_RETRY_MS = 10000, NS_PER_MS = 1000000 };
+
+/* ---- older snapshots ---- */
+
+/* Unlinking a large file takes long, so it is not done on the loop. */
+struct removal {
+    struct env_work work;
+    struct env *env;
+    struct shard *shard; /* NULL when it has gone meanwhile */
+    char *directory;
+    uint64_t index;
+    enum status status;
+};
+
+static void removal_run(struct env_work *work)
+{
+    struct removal *removal = CONTAINER_OF(work, struct removal, work);
+    removal->status = snapshot_remove_older(removal->env, removal->directory, SHARD_GROUP, removal->index);
+}
+
+static void removal_done(struct env_work *work)
+{
+    struct removal *removal = CONTAINER_OF(work, struct removal, work);
+    if (removal->shard != NULL) {
+        removal->shard->removal = NULL;
+        if (removal->status != STATUS_OK) {
+            env_log(removal->env, ENV_LOG_WARNING, "cannot remove older snapshots in %s: %s", removal->directory,
+                    status_text(removal->status));
+        }
+    }
+    free(removal->directory);
+    free(removal);
+}
+
+static void remove_older(struct shard *shard)
+{
+    struct removal *removal = malloc(sizeof(*removal));
+    ASSERT(removal != NULL);
+    *removal = (struct removal){
+        .work = {.run = removal_run, .done = removal_done},
+        .env = shard->env,
+        .shard = shard,
+        .directory = strdup(shard->options.directory),
+        .index = shard->snapshot_index,
+    };
+    ASSERT(removal->directory != NULL && shard->removal == NULL);
+    shard->removal = removal;
+    env_work_submit(shard->env, &removal->work);
+}
+
+/* ---- making one ---- */
 
 static void snapshot_ready(void *owner)
 {
@@ -66,12 +118,7 @@ static void snapshot_finished(void *owner, enum status status, const char *what)
         return;
     }
     shard_snapshot_announce(shard);
-    enum status removed =
-        snapshot_remove_older(shard->env, shard->options.directory, SHARD_GROUP, shard->snapshot_index);
-    if (removed != STATUS_OK) {
-        env_log(shard->env, ENV_LOG_WARNING, "cannot remove older snapshots in %s: %s", shard->options.directory,
-                status_text(removed));
-    }
+    remove_older(shard);
 }
 
 static const struct snapshot_writer_events writer_events = {snapshot_ready, snapshot_finished};
@@ -81,8 +128,12 @@ enum status shard_snapshot(struct shard *shard)
     if (shard->failed) {
         return STATUS_CLOSED;
     }
-    if (shard->snapshot != NULL) {
+    if (shard->snapshot != NULL || shard->removal != NULL) { /* the removal would take the new one's temporary file */
         return STATUS_BUSY;
+    }
+    if (shard->applying) {
+        shard->snapshot_asked = true;
+        return STATUS_OK;
     }
     uint64_t term = 0;
     ASSERT(raft_term_at(shard->raft, shard->applied_index, &term) == STATUS_OK);
@@ -126,7 +177,7 @@ static bool snapshot_due(const struct shard *shard)
 {
     uint64_t wanted = shard->options.snapshot_log_bytes;
     wanted = shard->stats.snapshot_bytes > wanted ? shard->stats.snapshot_bytes : wanted;
-    if (shard->snapshot != NULL || shard->logged_since_snapshot_bytes < wanted ||
+    if (shard->snapshot != NULL || shard->removal != NULL || shard->logged_since_snapshot_bytes < wanted ||
         shard->applied_index == shard->stats.snapshot_index) {
         return false;
     }
@@ -135,14 +186,46 @@ static bool snapshot_due(const struct shard *shard)
 
 void snapshot_begin_if_due(struct shard *shard)
 {
-    if (snapshot_due(shard) && shard_snapshot(shard) != STATUS_OK) {
+    bool asked = shard->snapshot_asked;
+    shard->snapshot_asked = false;
+    if ((asked || snapshot_due(shard)) && shard_snapshot(shard) != STATUS_OK) {
         return; /* noted and said; tried again later */
+    }
+}
+
+static void snapshot_abandon(struct shard *shard)
+{
+    if (shard->snapshot == NULL) {
+        return;
+    }
+    if (!shard->snapshot_given) {
+        machine_snapshot_end(shard->machine);
+    }
+    snapshot_writer_destroy(shard->snapshot);
+    shard->snapshot = NULL;
+}
+
+void snapshot_leave(struct shard *shard)
+{
+    snapshot_abandon(shard);
+    if (shard->removal != NULL) {
+        shard->removal->shard = NULL;
+        shard->removal = NULL;
     }
 }
 
 bool snapshot_go_on(struct shard *shard)
 {
-    if (shard->snapshot == NULL || !shard->snapshot_ready || shard->snapshot_draining) {
+    if (shard->snapshot == NULL || shard->snapshot_draining) {
+        return false;
+    }
+    if (!shard->snapshot_given && machine_snapshot_pending_bytes(shard->machine) > SHARD_SNAPSHOT_BEHIND_BYTES) {
+        snapshot_abandon(shard);
+        note_outcome(shard, STATUS_FULL);
+        env_log(shard->env, ENV_LOG_WARNING, "snapshot given up: writes overtake it faster than the disk takes it");
+        return false;
+    }
+    if (!shard->snapshot_ready) {
         return false;
     }
     if (shard->snapshot_given) {
@@ -163,16 +246,4 @@ bool snapshot_go_on(struct shard *shard)
         shard->snapshot_given = true;
     }
     return shard->snapshot_ready;
-}
-
-void snapshot_abandon(struct shard *shard)
-{
-    if (shard->snapshot == NULL) {
-        return;
-    }
-    if (!shard->snapshot_given) {
-        machine_snapshot_end(shard->machine);
-    }
-    snapshot_writer_destroy(shard->snapshot);
-    shard->snapshot = NULL;
 }

@@ -19,7 +19,7 @@ struct request {
 
 /* Requests that travel together: those to be logged form one entry, reads keep their place among them. */
 struct batch {
-    struct list node;     /* in shard.sealed or shard.spare */
+    struct list node;     /* in shard.waiting, shard.sealed or shard.spare */
     struct buffer logged; /* the entry's payload: room for its header, then encoded commands in order */
     struct buffer reads;  /* encoded reads, in order */
     struct request *requests;
@@ -44,13 +44,15 @@ struct shard {
     struct machine *machine;
     uint64_t hash_seed;
 
-    struct batch *open; /* gathers; never NULL */
-    struct list sealed; /* in order: waiting for their entry to be committed */
-    struct list spare;  /* empty batches to use again */
+    struct batch *open;  /* gathers; never NULL */
+    struct list waiting; /* in order: closed, and not in the log yet */
+    struct list sealed;  /* in order: waiting for their entry to be committed */
+    struct list spare;   /* empty batches to use again */
     size_t pending_bytes;
     struct command_arguments arguments; /* of the command being applied */
 
     bool failed;
+    bool applying; /* the machine is between two entries' states */
     enum status failed_status;
     char *opening_message; /* while shard_open runs: where its failure is told */
     size_t opening_message_capacity;
@@ -73,6 +75,8 @@ struct shard {
     int64_t last_time_entry_ms;
 
     struct snapshot_writer *snapshot;
+    struct removal *removal; /* of older snapshots, running; NULL: none */
+    bool snapshot_asked;     /* for when the entry is applied */
     struct buffer snapshot_block;
     bool snapshot_ready;    /* the writer takes a block */
     bool snapshot_given;    /* the machine has no more records */
@@ -92,6 +96,10 @@ void batch_give_back(struct shard *shard, struct batch *batch);
 void batch_destroy(struct batch *batch);
 MUST_USE enum status batch_add(struct shard *shard, const struct command *command, enum request_kind kind, void *origin,
                                uint64_t tag);
+/* Tells those whose requests were to be logged, and forgets these; its reads stay. */
+void batch_refuse(struct shard *shard, struct batch *batch, enum status status);
+/* What it counts in shard.pending_bytes. */
+size_t batch_pending_bytes(const struct batch *batch);
 
 /* ---- shard_time.c ---- */
 void shard_time_start(struct shard *shard, int64_t time_ms, int64_t wall_ms);
@@ -123,15 +131,15 @@ MUST_USE enum status shard_propose(struct shard *shard, enum entry_kind kind, st
 void snapshot_begin_if_due(struct shard *shard);
 /* True when more can be done at once. */
 bool snapshot_go_on(struct shard *shard);
-void snapshot_abandon(struct shard *shard);
+/* Gives up what runs: the shard closes. */
+void snapshot_leave(struct shard *shard);
 /* Tells consensus of the newest durable snapshot, so that the log before it can go. */
 void shard_snapshot_announce(struct shard *shard);
 
 /* ---- shard.c ---- */
 enum { SHARD_GROUP = 0, SHARD_MEMBER = 1 };
-/* Ends the open batch: its entry goes to consensus, the batch to the sealed ones. False when consensus does not take it
- * now; it stays open then. */
-bool shard_seal(struct shard *shard);
+/* Closes the open batch: it waits for its place in the log. */
+void shard_close_batch(struct shard *shard);
 /* Nothing more is accepted; the owner hears of it. */
 void shard_fail(struct shard *shard, enum status status, const char *what);
 

@@ -231,28 +231,33 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-def test_a_full_disk_refuses_writes_and_loses_nothing(new_server, small_disk):
+@pytest.mark.parametrize("size", [300, 20_000, 700_000, 3_000_000])
+def test_a_full_disk_refuses_writes_and_loses_nothing(new_server, small_disk, size):
     server = new_server("cohort", "--log-segment-size", "1mb", folder=small_disk / "node")
     acknowledged = {}
+    batch = max(1, 100_000 // size)
+    reply = "OK"
     with resp.Connection(server.port) as connection:
-        for n in range(2000):
-            key, value = b"k%d" % n, os.urandom(20_000)
-            reply = connection.call("SET", key, value)
-            if reply != "OK":
-                break
-            acknowledged[key] = value
+        while reply == "OK":
+            keys = [b"k%d" % (len(acknowledged) + i) for i in range(batch)]
+            values = [os.urandom(size) for _ in keys]
+            for key, value, reply in zip(keys, values, connection.calls([["SET", *pair] for pair in zip(keys, values)])):
+                if reply != "OK":
+                    break
+                acknowledged[key] = value
         assert reply.startswith("MISCONF the disk is full; the command was not executed"), reply
-        assert len(acknowledged) > 50
+        assert len(acknowledged) * size > 2_000_000
         assert connection.call("MULTI") == "OK"
-        assert connection.call("SET", "a", os.urandom(900_000)) == "QUEUED"
+        assert connection.call("SET", "a", os.urandom(3_500_000)) == "QUEUED"
+        assert connection.call("CLIENT", "ID") == "QUEUED"
         assert connection.call("EXEC").startswith("MISCONF ")
         for key, value in acknowledged.items():
             assert connection.call("GET", key) == value  # reads go on
-        assert connection.call("EXISTS", "a", b"k%d" % n) == 0
+        assert connection.call("EXISTS", "a") == 0
     subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
     with resp.Connection(server.port) as connection:
         deadline = time.monotonic() + 20
-        while connection.call("SET", "again", os.urandom(20_000)) != "OK":  # by itself, once there is space
+        while connection.call("SET", "again", os.urandom(size)) != "OK":  # by itself, once there is space
             assert time.monotonic() < deadline
             time.sleep(0.2)
     server.kill()

@@ -425,40 +425,169 @@ static void test_many_groups(void **state)
     fixture_destroy(fixture);
 }
 
-/* A disk that is full when the next segment is made early: no failure before the segment is needed, none at all when
- * there is room by then. */
-static void test_full_disk_ahead_of_time(void **state)
+/* What is appended without asking, on a full disk, waits until its segment can be made; nothing fails. */
+static void test_full_disk_makes_wait(void **state)
 {
-    for (int heals = 0; heals < 2; heals++) {
+    struct fixture *fixture = open_new();
+    sim_disk_set_quota(fixture->disk, FIXTURE_SEGMENT_BYTES + 10000);
+    for (int i = 0; i < 120; i++) {
+        fixture_next(fixture, 1, 1000);
+        log_flush(fixture->log, LOG_SYNC_INLINE);
+        disk_env_run(&fixture->env);
+    }
+    assert_int_equal(stats_of(fixture).prepare_status, STATUS_NOSPACE);
+    assert_int_equal(fixture->failures, 0);
+    assert_in_range(fixture->durable, 50, 70);
+    /* One attempt a second, and only as long as something waits. */
+    uint64_t attempts = sim_disk_operations(fixture->disk, SIM_DISK_CREATE);
+    for (int i = 0; i < 50; i++) {
+        log_flush(fixture->log, LOG_SYNC_INLINE);
+        disk_env_advance(&fixture->env, 100 * INT64_C(1000000));
+        disk_env_run(&fixture->env);
+    }
+    assert_in_range(sim_disk_operations(fixture->disk, SIM_DISK_CREATE) - attempts, 4, 6);
+    sim_disk_set_quota(fixture->disk, 0);
+    disk_env_advance(&fixture->env, INT64_C(1000000000));
+    disk_env_run(&fixture->env);
+    assert_int_equal(fixture->failures, 0);
+    assert_int_equal(fixture->durable, fixture->count);
+    assert_int_equal(stats_of(fixture).prepare_status, STATUS_OK);
+    reopen(fixture);
+    fixture_check(fixture);
+    fixture_destroy(fixture);
+}
+
+/* Asks as its contract says; true when the entry may be appended. */
+static bool reserved(struct fixture *fixture, size_t size)
+{
+    enum status status = log_reserve(fixture->log, size);
+    while (status == STATUS_AGAIN) {
+        assert_true(fixture->env.work_count > 0);
+        disk_env_run(&fixture->env);
+        status = log_reserve(fixture->log, size);
+    }
+    assert_true(status == STATUS_OK || status == STATUS_NOSPACE);
+    return status == STATUS_OK;
+}
+
+/* Whatever the sizes and however little space is left: what log_reserve allows becomes durable at once, never by a
+ * file's growing, and a full disk is told before anything is appended. */
+static void test_reserve_on_a_full_disk(void **state)
+{
+    for (uint64_t seed = 1; seed <= 40; seed++) {
         struct fixture *fixture = open_new();
-        sim_disk_set_quota(fixture->disk, FIXTURE_SEGMENT_BYTES + 10000);
-        while (stats_of(fixture).prepare_status == STATUS_OK) {
-            fixture_next(fixture, 1, 1000);
-            log_flush(fixture->log, LOG_SYNC_INLINE);
+        struct prng prng;
+        prng_seed(&prng, seed);
+        sim_disk_set_quota(fixture->disk, 70000 + prng_below(&prng, 1000000));
+        int refused = 0;
+        for (int i = 0; i < 2000 && refused < 20; i++) {
+            size_t most = prng_chance(&prng, 1, 10) ? 200000 : 20000;
+            size_t size = prng_below(&prng, most);
+            uint64_t used = sim_disk_used(fixture->disk);
+            if (!reserved(fixture, size)) {
+                refused++;
+                assert_int_equal(stats_of(fixture).prepare_status, STATUS_NOSPACE);
+                if (prng_chance(&prng, 1, 2)) {
+                    fixture_hard_state(fixture, 1, (uint64_t)i, 1); /* does not ask: what is left free is for it */
+                    log_flush(fixture->log, LOG_SYNC_INLINE);
+                    assert_int_equal(fixture->durable, fixture->count);
+                }
+                disk_env_advance(&fixture->env, (int64_t)prng_below(&prng, 2000) * 1000000);
+                continue;
+            }
+            used = sim_disk_used(fixture->disk);
+            fixture_next(fixture, 1, size);
+            struct log_stats before = stats_of(fixture);
+            log_flush(fixture->log, prng_chance(&prng, 1, 2) ? LOG_SYNC_INLINE : LOG_SYNC_BACKGROUND);
+            if (fixture->env.work_count == 0) {
+                assert_int_equal(sim_disk_used(fixture->disk), used);
+            }
             disk_env_run(&fixture->env);
+            assert_int_equal(fixture->durable, fixture->count);
+            assert_true(stats_of(fixture).bytes_on_disk >= before.bytes_on_disk);
         }
-        assert_int_equal(stats_of(fixture).prepare_status, STATUS_NOSPACE);
         assert_int_equal(fixture->failures, 0);
         assert_int_equal(fixture->durable, fixture->count);
-        if (heals) {
-            sim_disk_set_quota(fixture->disk, 0);
-        }
-        for (int i = 0; i < 60; i++) {
-            fixture_next(fixture, 1, 1000);
-            log_flush(fixture->log, LOG_SYNC_INLINE);
-            disk_env_run(&fixture->env);
-        }
-        assert_int_equal(fixture->failures, heals ? 0 : 1);
-        assert_true((fixture->durable == fixture->count) == (heals == 1));
-        if (!heals) {
-            assert_int_equal(fixture->failure, STATUS_NOSPACE);
-            assert_non_null(strstr(fixture->what, "make log/0000000000000002.log"));
-        }
-        fixture_crash(fixture, true);
+        assert_int_equal(refused, 20);
+        fixture_check(fixture);
+        /* Every file is as large as it was made. */
+        assert_int_equal(stats_of(fixture).bytes_on_disk, sim_disk_used(fixture->disk));
         sim_disk_set_quota(fixture->disk, 0);
-        fixture_recover(fixture);
+        disk_env_advance(&fixture->env, INT64_C(1000000000));
+        assert_true(reserved(fixture, 300000));
+        fixture_next(fixture, 1, 300000);
+        log_flush(fixture->log, LOG_SYNC_INLINE);
+        assert_int_equal(fixture->durable, fixture->count);
+        reopen(fixture);
+        fixture_check(fixture);
         fixture_destroy(fixture);
     }
+}
+
+/* What is too large for the space left does not keep out what is not. */
+static void test_reserve_by_size(void **state)
+{
+    struct fixture *fixture = open_new();
+    sim_disk_set_quota(fixture->disk, 3 * FIXTURE_SEGMENT_BYTES);
+    assert_false(reserved(fixture, 5 * FIXTURE_SEGMENT_BYTES));
+    for (int i = 0; i < 3; i++) {
+        if (!reserved(fixture, FIXTURE_SEGMENT_BYTES - 20000)) {
+            fail_msg("%d: %d files, %llu used", i, fixture_files(fixture),
+                     (unsigned long long)sim_disk_used(fixture->disk));
+        }
+        fixture_next(fixture, 1, FIXTURE_SEGMENT_BYTES - 20000);
+        log_flush(fixture->log, LOG_SYNC_INLINE);
+        disk_env_run(&fixture->env);
+        assert_int_equal(fixture->durable, fixture->count);
+    }
+    assert_false(reserved(fixture, FIXTURE_SEGMENT_BYTES - 20000));
+    assert_int_equal(fixture->failures, 0);
+    fixture_check(fixture);
+    fixture_destroy(fixture);
+}
+
+/* A segment that is too small for a record stays behind, and is removed with the others. */
+static void test_reserve_large(void **state)
+{
+    struct fixture *fixture = open_new();
+    for (int i = 0; i < 20; i++) {
+        size_t size = i % 3 == 2 ? 100 : (size_t)(i + 1) * 40000;
+        assert_true(reserved(fixture, size));
+        fixture_next(fixture, 1, size);
+        log_flush(fixture->log, LOG_SYNC_INLINE);
+        disk_env_run(&fixture->env);
+        assert_int_equal(fixture->durable, fixture->count);
+        assert_int_equal(stats_of(fixture).bytes_on_disk, sim_disk_used(fixture->disk));
+    }
+    reopen(fixture);
+    fixture_check(fixture);
+    fixture_trim(fixture, 1, fixture_last(fixture, 1), log_term(fixture->log, 1, fixture_last(fixture, 1)));
+    for (int i = 0; i < 3; i++) {
+        assert_true(reserved(fixture, 100000));
+        fixture_next(fixture, 1, 100000);
+        log_flush(fixture->log, LOG_SYNC_INLINE);
+        disk_env_run(&fixture->env);
+    }
+    assert_in_range(fixture_files(fixture), 1, 8);
+    fixture_check(fixture);
+    fixture_destroy(fixture);
+}
+
+/* A disk that is broken, not full, ends the log when it is asked for a segment. */
+static void test_reserve_on_a_broken_disk(void **state)
+{
+    struct fixture *fixture = open_new();
+    sim_disk_add_fault(fixture->disk,
+                       &(struct sim_disk_fault){.kinds = SIM_DISK_CREATE, .status = STATUS_IO, .times = 1});
+    assert_int_equal(log_reserve(fixture->log, 100000), STATUS_AGAIN);
+    disk_env_run(&fixture->env);
+    assert_int_equal(fixture->failures, 0);
+    assert_int_equal(log_reserve(fixture->log, 1000), STATUS_OK);
+    assert_int_equal(log_reserve(fixture->log, 100000), STATUS_CLOSED);
+    assert_int_equal(fixture->failures, 1);
+    assert_int_equal(fixture->failure, STATUS_IO);
+    assert_int_equal(log_reserve(fixture->log, 1000), STATUS_CLOSED);
+    fixture_destroy(fixture);
 }
 
 /* Opening where nothing can be opened says what to do. */
@@ -651,7 +780,11 @@ int main(void)
         cmocka_unit_test(test_reads_from_disk),
         cmocka_unit_test(test_segment_sizes),
         cmocka_unit_test(test_many_groups),
-        cmocka_unit_test(test_full_disk_ahead_of_time),
+        cmocka_unit_test(test_full_disk_makes_wait),
+        cmocka_unit_test(test_reserve_on_a_full_disk),
+        cmocka_unit_test(test_reserve_by_size),
+        cmocka_unit_test(test_reserve_large),
+        cmocka_unit_test(test_reserve_on_a_broken_disk),
         cmocka_unit_test(test_open_failures),
         cmocka_unit_test(test_flush_from_event),
         cmocka_unit_test(test_close_while_working),
