@@ -196,6 +196,9 @@ enum status shard_open(struct env *env, const struct shard_options *options, con
     if (shard->options.snapshot_log_bytes == 0) {
         shard->options.snapshot_log_bytes = SHARD_SNAPSHOT_LOG_BYTES;
     }
+    if (shard->options.pending_bytes == 0) {
+        shard->options.pending_bytes = SHARD_PENDING_BYTES;
+    }
     shard->open = batch_take(shard);
     struct log_options log_options = {options->directory, options->log_segment_bytes};
     enum status status =

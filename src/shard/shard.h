@@ -10,7 +10,7 @@
  * 2. Requests take effect in the order of shard_submit. A read submitted between writes is evaluated at its place, from
  *    the applied state, and leaves nothing in the log.
  * 3. Times in entries never go back (cluster time: it never runs fast, and a restart resumes where the log ends).
- * 4. Memory is bounded: shard_submit refuses (STATUS_FULL) past SHARD_PENDING_BYTES of requests not applied yet.
+ * 4. Memory is bounded: shard_submit refuses (STATUS_FULL) past options.pending_bytes of requests not applied yet.
  * 5. After the log has failed nothing is accepted any more, and what waits stays unanswered: its outcome is unknown.
  * 6. A full disk stops nothing: writes for which there is no space are refused before they reach the log.
  *
@@ -41,6 +41,7 @@ struct shard_options {
     uint64_t log_segment_bytes;  /* as log_options.segment_bytes */
     uint64_t snapshot_log_bytes; /* a snapshot begins when this much, and as much as the last snapshot had, was logged
                                   * since; 0: SHARD_SNAPSHOT_LOG_BYTES */
+    size_t pending_bytes;        /* invariant 4; 0: SHARD_PENDING_BYTES */
 };
 
 enum {

@@ -98,7 +98,7 @@ enum status batch_add(struct shard *shard, const struct command *command, enum r
     if (size > LOG_MAXIMUM_ENTRY_BYTES - ENTRY_HEADER_BYTES) {
         return STATUS_TOO_LARGE;
     }
-    if (shard->pending_bytes + size + sizeof(struct request) > SHARD_PENDING_BYTES) {
+    if (shard->pending_bytes + size + sizeof(struct request) > shard->options.pending_bytes) {
         return STATUS_FULL;
     }
     struct batch *batch = shard->open;
