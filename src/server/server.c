@@ -55,7 +55,7 @@ static void sink_refused(void *owner, void *origin, uint64_t tag, enum status st
     slot_end(origin, tag);
 }
 
-static void shard_failed(void *owner, enum status status, const char *what)
+static void store_failed(void *owner, enum status status, const char *what)
 {
     struct server *server = owner;
     env_log(server->env, ENV_LOG_ERROR, "the log failed, this node stops: %s: %s", what, status_text(status));
@@ -65,7 +65,8 @@ static void shard_failed(void *owner, enum status status, const char *what)
     server_stop(server, status);
 }
 
-static const struct shard_sink shard_sink = {sink_begin, sink_end, sink_refused, shard_failed};
+static const struct shard_sink shard_sink = {.begin = sink_begin, .end = sink_end, .refused = sink_refused};
+static const struct store_events store_events = {store_failed};
 
 /* ---- accepting ---- */
 
@@ -178,7 +179,7 @@ static void turn(void *owner)
     server->figures.turns++;
     resume_listed(server);
     server->mark_ns = env_monotonic_ns(server->env);
-    bool more = shard_turn(server->shard);
+    bool more = store_turn(server->store);
     if (server->phase != SERVER_STOPPED) {
         flush_dirty(server);
     }
@@ -317,12 +318,21 @@ static enum status open_all(struct server *server, char ret_message[static SERVE
     if (status != STATUS_OK) {
         return status;
     }
+    struct store_options store_options = {server->worker_directory, (uint64_t)server->config.log_segment_bytes};
+    status = store_open(server->env, &store_options, &store_events, server, &server->store, ret_message,
+                        SERVER_MESSAGE_BYTES);
+    if (status != STATUS_OK) {
+        return status;
+    }
     struct shard_options options = {
+        .member = server->options.node_id,
+        .voters = &server->options.node_id,
+        .voter_count = 1,
         .directory = server->worker_directory,
-        .log_segment_bytes = (uint64_t)server->config.log_segment_bytes,
         .snapshot_log_bytes = (uint64_t)server->config.snapshot_log_bytes,
     };
-    status = shard_open(server->env, &options, &shard_sink, server, &server->shard, ret_message, SERVER_MESSAGE_BYTES);
+    status =
+        shard_open(server->store, &options, &shard_sink, server, &server->shard, ret_message, SERVER_MESSAGE_BYTES);
     if (status != STATUS_OK) {
         return status;
     }
@@ -417,6 +427,7 @@ void server_destroy(struct server *server)
         connection_close(CONTAINER_OF(at, struct connection, node));
     }
     shard_close(server->shard);
+    store_close(server->store);
     LIST_FOR_EACH_SAFE (at, after, &server->closed) {
         CONTAINER_OF(at, struct connection, node)->owed = 0;
     }

@@ -62,6 +62,7 @@ struct server {
 
     struct env_file *folder_lock;
     struct env_listener *listener;
+    struct store *store;
     struct shard *shard;
 
     struct list connections; /* all open ones, oldest first */

@@ -6,14 +6,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A turn with at most this many requests is synced inline: one caller waits, and a hop to another thread and back
- * costs more than it hides (docs/performance.md). */
-enum { SHARD_INLINE_REQUESTS = 16 };
-
 void shard_close_batch(struct shard *shard)
 {
     list_append(&shard->waiting, &shard->open->node);
     shard->open = batch_take(shard);
+}
+
+/* Reads alone wait for a round of the leader's heartbeats; a lone voter needs none. */
+static enum status ask_for_round(struct shard *shard, struct batch *batch)
+{
+    batch->round = 0;
+    return shard->lone || raft_read(shard->raft, &batch->round) == STATUS_OK ? STATUS_OK : STATUS_AGAIN;
 }
 
 /* The batch's entry goes to consensus. */
@@ -23,15 +26,13 @@ static enum status propose(struct shard *shard, struct batch *batch)
     if (status != STATUS_OK) {
         return status;
     }
-    if (!shard->leading) {
-        return STATUS_AGAIN;
-    }
     shard_time_now(shard, &batch->header.time_ms, &batch->header.wall_ms);
     batch->header.commands = (uint16_t)batch->logged_count;
     entry_header_put(batch->logged.data, &batch->header);
     if (shard_propose(shard, batch->kind, buffer_slice(&batch->logged), &batch->index) != STATUS_OK) {
         return STATUS_AGAIN;
     }
+    batch->term = shard->term;
     shard_time_entry_made(shard, &batch->header);
     return STATUS_OK;
 }
@@ -40,15 +41,18 @@ static enum status propose(struct shard *shard, struct batch *batch)
 static size_t seal_waiting(struct shard *shard)
 {
     size_t requests = 0;
-    while (!list_empty(&shard->waiting) && !shard->failed) {
+    while (!list_empty(&shard->waiting) && shard->leading && !shard->store->failed) {
         struct batch *batch = CONTAINER_OF(shard->waiting.next, struct batch, node);
         bool logs = batch->logged_count != 0 || batch->kind == ENTRY_TIME;
-        enum status status = logs ? propose(shard, batch) : STATUS_OK;
-        if (status == STATUS_AGAIN || shard->failed) {
+        enum status status = logs ? propose(shard, batch) : ask_for_round(shard, batch);
+        if (status == STATUS_AGAIN || shard->store->failed) {
             break;
         }
         if (status != STATUS_OK) {
             batch_refuse(shard, batch, status);
+            if (batch->request_count != 0 && ask_for_round(shard, batch) != STATUS_OK) {
+                break;
+            }
         }
         requests += batch->request_count;
         list_remove(&batch->node);
@@ -57,33 +61,6 @@ static size_t seal_waiting(struct shard *shard)
     }
     return requests;
 }
-
-void shard_fail(struct shard *shard, enum status status, const char *what)
-{
-    if (!shard->failed) {
-        shard->failed = true;
-        shard->failed_status = status;
-        if (shard->opening_message != NULL) { /* the caller of shard_open hears of it */
-            (void)snprintf(shard->opening_message, shard->opening_message_capacity, "%s: %s", what,
-                           status_text(status));
-        } else {
-            shard->sink.failed(shard->owner, status, what);
-        }
-    }
-}
-
-static void log_durable(void *owner, uint64_t ticket)
-{
-    struct shard *shard = owner;
-    if (!shard->failed) {
-        shard_stored(shard, ticket);
-        shard_pump(shard);
-    }
-}
-
-static void log_failed(void *owner, enum status status, const char *what) { shard_fail(owner, status, what); }
-
-static const struct log_events shard_log_events = {log_durable, log_failed};
 
 static void close_time_entry(struct shard *shard)
 {
@@ -98,10 +75,12 @@ static void close_time_entry(struct shard *shard)
     }
 }
 
-static void log_turn(struct shard *shard)
+size_t shard_begin_turn(struct shard *shard, bool sealing)
 {
-    if (log_syncing(shard->log)) {
-        return; /* the next batch gathers */
+    shard_tick(shard);
+    shard_pump(shard);
+    if (!sealing || !shard->leading || shard->store->failed) {
+        return 0; /* while a sync runs the next batch gathers */
     }
     if (shard->open->request_count != 0) {
         shard_close_batch(shard);
@@ -109,30 +88,25 @@ static void log_turn(struct shard *shard)
     if (shard->time_entry_due && list_empty(&shard->waiting)) {
         close_time_entry(shard);
     }
-    size_t requests = seal_waiting(shard);
-    log_flush(shard->log, requests <= SHARD_INLINE_REQUESTS ? LOG_SYNC_INLINE : LOG_SYNC_BACKGROUND);
+    return seal_waiting(shard);
 }
 
 /* Whether a turn now would bring something to the log. */
 static bool may_log(const struct shard *shard)
 {
-    return !log_syncing(shard->log) && list_empty(&shard->waiting) &&
+    return shard->leading && !log_syncing(shard->log) && list_empty(&shard->waiting) &&
            (shard->open->request_count != 0 || shard->time_entry_due);
 }
 
-bool shard_turn(struct shard *shard)
+bool shard_end_turn(struct shard *shard)
 {
-    if (!shard->failed) {
-        shard_tick(shard);
-        shard_pump(shard);
-    }
-    if (!shard->failed) {
-        log_turn(shard);
-    }
-    if (shard->failed) {
+    shard_pump(shard);
+    if (shard->machine == NULL || shard->store->failed) {
         return false;
     }
-    shard_time_schedule(shard);
+    if (shard->leading) {
+        shard_time_schedule(shard);
+    }
     snapshot_begin_if_due(shard);
     bool more = snapshot_go_on(shard);
     more = machine_work(shard->machine) || more;
@@ -142,8 +116,10 @@ bool shard_turn(struct shard *shard)
 bool shard_idle(const struct shard *shard)
 {
     return shard->open->request_count == 0 && list_empty(&shard->waiting) && list_empty(&shard->sealed) &&
-           !log_syncing(shard->log);
+           list_empty(&shard->orphans) && !log_syncing(shard->log);
 }
+
+bool shard_leading(const struct shard *shard) { return shard->leading && !shard->store->failed; }
 
 enum status shard_submit(struct shard *shard, const struct command *command, void *origin, uint64_t tag)
 {
@@ -158,6 +134,7 @@ enum status shard_submit_logged(struct shard *shard, const struct command *comma
 
 bool shard_read(struct shard *shard, const struct command *command, struct resp_writer *reply)
 {
+    ASSERT(shard->lone && shard->leading);
     struct machine_context context = {0};
     shard_time_now(shard, &context.time_ms, &context.wall_ms);
     return machine_read(shard->machine, &context, command, reply);
@@ -168,12 +145,14 @@ uint64_t shard_key_version(const struct shard *shard, struct slice key)
     return machine_key_version(shard->machine, key);
 }
 
-uint64_t shard_digest(const struct shard *shard) { return machine_digest(shard->machine); }
+uint64_t shard_digest(const struct shard *shard) { return shard->machine == NULL ? 0 : machine_digest(shard->machine); }
 
 void shard_stats(const struct shard *shard, struct shard_stats *ret_stats)
 {
     *ret_stats = shard->stats;
-    machine_stats(shard->machine, &ret_stats->machine);
+    if (shard->machine != NULL) {
+        machine_stats(shard->machine, &ret_stats->machine);
+    }
     log_stats(shard->log, &ret_stats->log);
     ret_stats->applied_index = shard->applied_index;
     ret_stats->committed_index = shard->commit;
@@ -182,14 +161,17 @@ void shard_stats(const struct shard *shard, struct shard_stats *ret_stats)
     ret_stats->snapshot_running = shard->snapshot != NULL;
 }
 
-enum status shard_open(struct env *env, const struct shard_options *options, const struct shard_sink *sink, void *owner,
-                       struct shard **ret_shard, char *ret_message, size_t message_capacity)
+enum status shard_open(struct store *store, const struct shard_options *options, const struct shard_sink *sink,
+                       void *owner, struct shard **ret_shard, char *ret_message, size_t message_capacity)
 {
     struct shard *shard = calloc(1, sizeof(*shard));
     ASSERT(shard != NULL);
-    *shard = (struct shard){.env = env, .options = *options, .sink = *sink, .owner = owner};
+    *shard = (struct shard){
+        .store = store, .env = store->env, .options = *options, .sink = *sink, .owner = owner, .log = store->log};
+    list_append(&store->shards, &shard->node);
     list_init(&shard->waiting);
     list_init(&shard->sealed);
+    list_init(&shard->orphans);
     list_init(&shard->spare);
     command_arguments_init(&shard->arguments);
     shard_time_init(shard);
@@ -200,12 +182,10 @@ enum status shard_open(struct env *env, const struct shard_options *options, con
         shard->options.pending_bytes = SHARD_PENDING_BYTES;
     }
     shard->open = batch_take(shard);
-    struct log_options log_options = {options->directory, options->log_segment_bytes};
-    enum status status =
-        log_open(env, &log_options, &shard_log_events, shard, &shard->log, ret_message, message_capacity);
-    if (status == STATUS_OK) {
-        status = shard_recover(shard, ret_message, message_capacity);
-    }
+    store->opening_message = ret_message;
+    store->opening_message_capacity = message_capacity;
+    enum status status = shard_recover(shard, ret_message, message_capacity);
+    store->opening_message = NULL;
     if (status != STATUS_OK) {
         shard_close(shard);
         return status;
@@ -226,12 +206,10 @@ void shard_close(struct shard *shard)
     if (shard == NULL) {
         return;
     }
-    shard->failed = true;
+    list_remove(&shard->node);
     snapshot_leave(shard);
     shard_time_stop(shard);
-    if (shard->log != NULL) {
-        log_close(shard->log);
-    }
+    shard_transfer_deinit(shard);
     machine_destroy(shard->machine);
     raft_destroy(shard->raft);
     buffer_deinit(&shard->storing);
@@ -239,6 +217,7 @@ void shard_close(struct shard *shard)
     batch_destroy(shard->open);
     batches_destroy(&shard->waiting);
     batches_destroy(&shard->sealed);
+    batches_destroy(&shard->orphans);
     batches_destroy(&shard->spare);
     buffer_deinit(&shard->snapshot_block);
     command_arguments_deinit(&shard->arguments);

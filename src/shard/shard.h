@@ -22,6 +22,7 @@
 #include "env/env.h"
 #include "log/log.h"
 #include "machine/machine.h"
+#include "shard/store.h"
 
 struct shard;
 
@@ -32,13 +33,25 @@ struct shard_sink {
     void (*end)(void *owner, void *origin, uint64_t tag, const struct command *command);
     /* Instead of both: the request was taken, and definitely not executed (NOSPACE: the disk is full). */
     void (*refused)(void *owner, void *origin, uint64_t tag, enum status status);
-    /* The log failed (invariant 5): the node must stop. `what` says what a person can do. */
-    void (*failed)(void *owner, enum status status, const char *what);
+    /* Instead of both: the request was definitely not executed here: another member leads now. It may be sent to that
+     * one. May be NULL in a group of one. */
+    void (*returned)(void *owner, void *origin, uint64_t tag, const struct command *command);
+    /* Instead of both: nobody here will ever know whether the request was executed: answer -UNCERTAIN. May be NULL in a
+     * group of one. */
+    void (*uncertain)(void *owner, void *origin, uint64_t tag);
+    /* A message of consensus to another member, as bytes to give to its shard_receive. May be lost. NULL in a group of
+     * one. */
+    void (*send)(void *owner, uint32_t group, uint64_t to, struct slice message);
+    /* Who leads the group has changed: this member or not; leader 0 when unknown. May be NULL. */
+    void (*led)(void *owner, uint32_t group, bool leading, uint64_t leader, uint64_t term);
 };
 
 struct shard_options {
-    const char *directory;       /* of log and snapshots; exists */
-    uint64_t log_segment_bytes;  /* as log_options.segment_bytes */
+    uint32_t group;         /* in the log and the names of snapshots */
+    uint64_t member;        /* this one's id in the group; never given to another disk */
+    const uint64_t *voters; /* of the group's beginning: the same at all of them */
+    size_t voter_count;
+    const char *directory;       /* of snapshots: the store's */
     uint64_t snapshot_log_bytes; /* a snapshot begins when this much, and as much as the last snapshot had, was logged
                                   * since; 0: SHARD_SNAPSHOT_LOG_BYTES */
     size_t pending_bytes;        /* invariant 4; 0: SHARD_PENDING_BYTES */
@@ -55,9 +68,9 @@ enum {
     SHARD_TIME_ENTRY_MS = 1000,            /* an idle shard with keys that expire logs the time this often */
 };
 
-/* Loads the newest snapshot, replays the log after it, and is ready. On failure ret_message says which file, and the
- * way out. */
-MUST_USE enum status shard_open(struct env *env, const struct shard_options *options, const struct shard_sink *sink,
+/* Loads the newest snapshot and takes part in the group; a group of one has replayed its log when this returns, and is
+ * ready. The store runs its turns from then on. On failure ret_message says which file, and the way out. */
+MUST_USE enum status shard_open(struct store *store, const struct shard_options *options, const struct shard_sink *sink,
                                 void *owner, struct shard **ret_shard, char *ret_message, size_t message_capacity);
 void shard_close(struct shard *shard);
 
@@ -74,9 +87,12 @@ MUST_USE enum status shard_submit_logged(struct shard *shard, const struct comma
 /* The version of a key in the applied state (see machine_key_version). */
 uint64_t shard_key_version(const struct shard *shard, struct slice key);
 
-/* Once per turn, after requests were submitted: seals and flushes what gathered, and goes on with snapshot and
- * housekeeping. True when there is more to do without waiting for an event. */
-bool shard_turn(struct shard *shard);
+/* A message from another member. INVALID and CORRUPT: it cannot be one of ours, or contradicts what is committed. */
+MUST_USE enum status shard_receive(struct shard *shard, struct slice message);
+/* What was sent to this member may be lost: its connection broke. */
+void shard_peer_lost(struct shard *shard, uint64_t member);
+/* True while this member leads the group and may take requests. */
+bool shard_leading(const struct shard *shard);
 
 /* True when nothing waits: no open batch, nothing on the way to the disk. */
 bool shard_idle(const struct shard *shard);
@@ -92,6 +108,7 @@ struct shard_stats {
     uint64_t entries, commands; /* applied since the process started */
     uint64_t pending_bytes;
     bool snapshot_running;
+    uint64_t installed;      /* snapshots taken from other members */
     uint64_t snapshots;      /* finished since the process started */
     uint64_t snapshot_index; /* of the newest */
     uint64_t snapshot_bytes;

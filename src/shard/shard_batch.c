@@ -91,8 +91,11 @@ static size_t command_size(const struct command *command)
 enum status batch_add(struct shard *shard, const struct command *command, enum request_kind kind, void *origin,
                       uint64_t tag)
 {
-    if (shard->failed) {
+    if (shard->store->failed) {
         return STATUS_CLOSED;
+    }
+    if (!shard->leading) {
+        return STATUS_NOT_LEADER;
     }
     size_t size = command_size(command);
     if (size > LOG_MAXIMUM_ENTRY_BYTES - ENTRY_HEADER_BYTES) {

@@ -27,7 +27,8 @@ static enum status load_snapshot(struct shard *shard, char *ret_message, size_t 
 {
     char path[PATH_BYTES];
     uint64_t index = 0;
-    enum status status = snapshot_find(shard->env, shard->options.directory, SHARD_GROUP, path, sizeof(path), &index);
+    enum status status =
+        snapshot_find(shard->env, shard->options.directory, shard->options.group, path, sizeof(path), &index);
     if (status == STATUS_NOTFOUND) {
         return STATUS_OK;
     }
@@ -62,54 +63,27 @@ static enum status load_snapshot(struct shard *shard, char *ret_message, size_t 
     return STATUS_OK;
 }
 
-static enum status propose_genesis(struct shard *shard)
-{
-    uint64_t seed = 0;
-    env_random(shard->env, &seed, sizeof(seed));
-    uint8_t payload[ENTRY_HEADER_BYTES + sizeof(seed)];
-    struct entry_header header = {.time_ms = 1, .wall_ms = env_wall_ms(shard->env)};
-    entry_header_put(payload, &header);
-    put_u64(payload + ENTRY_HEADER_BYTES, seed);
-    uint64_t index = 0;
-    enum status status = shard_propose(shard, ENTRY_GENESIS, slice_of(payload, sizeof(payload)), &index);
-    shard_pump(shard);
-    return status;
-}
-
 /* A lone voter leads at once: its log is all there is. Everything in it is applied before service begins. */
-static enum status lead(struct shard *shard)
+static enum status lead_alone(struct shard *shard)
 {
-    enum status status = STATUS_OK;
-    while (status == STATUS_OK && !shard->failed) {
+    while (!shard->store->failed) {
         shard_tick(shard);
         shard_pump(shard);
         log_flush(shard->log, LOG_SYNC_WHOLE);
         shard_pump(shard);
-        bool settled = shard->leading && shard->applied_index == shard->last_index;
-        if (settled && shard->machine != NULL) {
+        if (shard->leading) {
             return STATUS_OK;
         }
-        if (settled) {
-            status = propose_genesis(shard);
-        }
     }
-    return status;
+    return shard->store->failed_status;
 }
 
-enum status shard_recover(struct shard *shard, char *ret_message, size_t message_capacity)
+static enum status check_begin(struct shard *shard, char *ret_message, size_t message_capacity)
 {
-    int64_t began_ns = env_monotonic_ns(shard->env);
-    uint64_t voter = SHARD_MEMBER;
-    enum status status = raft_configuration_make(&voter, 1, NULL, 0, &shard->configuration);
-    ASSERT(status == STATUS_OK);
-    status = load_snapshot(shard, ret_message, message_capacity);
-    if (status != STATUS_OK) {
-        return status;
-    }
     uint64_t trimmed = 0;
     uint64_t trimmed_term = 0;
     uint64_t last_term = 0;
-    log_bounds(shard->log, SHARD_GROUP, &trimmed, &trimmed_term, &shard->last_index, &last_term);
+    log_bounds(shard->log, shard->options.group, &trimmed, &trimmed_term, &shard->last_index, &last_term);
     if (trimmed > shard->applied_index) {
         (void)snprintf(ret_message, message_capacity,
                        "%s: the log begins after entry %llu but the newest snapshot ends at %llu; a snapshot file is "
@@ -117,23 +91,34 @@ enum status shard_recover(struct shard *shard, char *ret_message, size_t message
                        shard->options.directory, (unsigned long long)trimmed, (unsigned long long)shard->applied_index);
         return STATUS_CORRUPT;
     }
-    shard->opening_message = ret_message;
-    shard->opening_message_capacity = message_capacity;
-    shard_time_start(shard, shard->time_ms, shard->wall_ms);
-    status = shard_raft_open(shard);
+    return STATUS_OK;
+}
+
+enum status shard_recover(struct shard *shard, char *ret_message, size_t message_capacity)
+{
+    int64_t began_ns = env_monotonic_ns(shard->env);
+    enum status status =
+        raft_configuration_make(shard->options.voters, shard->options.voter_count, NULL, 0, &shard->configuration);
+    ASSERT(status == STATUS_OK);
+    status = load_snapshot(shard, ret_message, message_capacity);
     if (status == STATUS_OK) {
-        status = lead(shard);
+        status = check_begin(shard, ret_message, message_capacity);
     }
-    shard->opening_message = NULL;
-    if (status == STATUS_OK && shard->failed) {
-        return shard->failed_status;
+    if (status != STATUS_OK) {
+        return status;
     }
+    shard_time_start(shard, shard->time_ms, shard->wall_ms);
+    shard->lone = shard->configuration.voter_count == 1 && shard->configuration.outgoing_count == 0 &&
+                  shard->configuration.voters[0] == shard->options.member;
+    status = shard_raft_open(shard);
     if (status != STATUS_OK) {
         (void)snprintf(ret_message, message_capacity, "the log in %s: %s; restore the folder from a backup",
                        shard->options.directory, status_text(status));
         return status;
     }
-    shard_time_start(shard, shard->time_ms, shard->wall_ms);
+    if (shard->lone) {
+        status = lead_alone(shard);
+    }
     shard->stats.open_ms = (env_monotonic_ns(shard->env) - began_ns) / 1000000;
-    return STATUS_OK;
+    return status;
 }

@@ -7,6 +7,7 @@
 #include "shard/shard_state.h"
 
 #include "base/assert.h"
+#include "base/varint.h"
 
 #include <stdio.h>
 
@@ -31,7 +32,7 @@ static uint8_t kind_byte(const struct raft_entry *entry)
     return (uint8_t)(entry->kind | entry->version << 4);
 }
 
-static struct raft_entry entry_of(const struct log_entry *logged)
+struct raft_entry shard_entry_of(const struct log_entry *logged)
 {
     return (struct raft_entry){
         .index = logged->index,
@@ -54,9 +55,9 @@ static enum status boot_entries(struct shard *shard, uint64_t first, uint64_t la
     for (uint64_t index = first; index <= last && status == STATUS_OK; index++) {
         struct log_entry logged;
         buffer_clear(&bytes);
-        status = log_read(shard->log, SHARD_GROUP, index, &bytes, &logged);
+        status = log_read(shard->log, shard->options.group, index, &bytes, &logged);
         if (status == STATUS_OK) {
-            struct raft_entry entry = entry_of(&logged);
+            struct raft_entry entry = shard_entry_of(&logged);
             shard->logged_since_snapshot_bytes += index > shard->applied_index ? logged.payload.size : 0;
             status = raft_boot_entry(shard->raft, &entry);
         }
@@ -68,9 +69,9 @@ static enum status boot_entries(struct shard *shard, uint64_t first, uint64_t la
 enum status shard_raft_open(struct shard *shard)
 {
     struct raft_options options = standard_options;
-    options.id = SHARD_MEMBER;
+    options.id = shard->options.member;
     env_random(shard->env, &options.seed, sizeof(options.seed));
-    struct log_hard_state state = log_hard_state(shard->log, SHARD_GROUP);
+    struct log_hard_state state = log_hard_state(shard->log, shard->options.group);
     struct raft_boot boot = {
         .hard_state = {state.term, state.vote, state.committed},
         .snapshot_index = shard->applied_index,
@@ -79,7 +80,7 @@ enum status shard_raft_open(struct shard *shard)
     };
     uint64_t last = 0;
     uint64_t last_term = 0;
-    log_bounds(shard->log, SHARD_GROUP, &boot.trimmed_index, &boot.trimmed_term, &last, &last_term);
+    log_bounds(shard->log, shard->options.group, &boot.trimmed_index, &boot.trimmed_term, &last, &last_term);
     enum status status = raft_create(&options, &boot, &shard->raft);
     if (status == STATUS_OK) {
         status = boot_entries(shard, boot.trimmed_index + 1, last);
@@ -107,15 +108,15 @@ static void store(struct shard *shard, const struct raft_ready *ready)
     uint64_t ticket = 0;
     if (ready->store_hard_state) {
         struct log_hard_state state = {ready->hard_state.term, ready->hard_state.vote, ready->hard_state.commit};
-        ticket = log_append_hard_state(shard->log, SHARD_GROUP, &state);
+        ticket = log_append_hard_state(shard->log, shard->options.group, &state);
     }
     if (ready->store_trim) {
-        ticket = log_append_trim(shard->log, SHARD_GROUP, ready->trim_index, ready->trim_term);
+        ticket = log_append_trim(shard->log, shard->options.group, ready->trim_index, ready->trim_term);
     }
     for (size_t i = 0; i < ready->entry_count; i++) {
         const struct raft_entry *entry = &ready->entries[i];
         struct log_entry logged = {.index = entry->index, .term = entry->term, .kind = kind_byte(entry)};
-        ticket = log_append(shard->log, SHARD_GROUP, &logged, &entry->payload, 1);
+        ticket = log_append(shard->log, shard->options.group, &logged, &entry->payload, 1);
         shard->logged_since_snapshot_bytes += entry->payload.size;
         shard->last_index = entry->index;
     }
@@ -145,26 +146,20 @@ void shard_stored(struct shard *shard, uint64_t ticket)
 
 /* ---- applying ---- */
 
-/* The requests of this shard that travel in the next entry to apply; NULL when it is somebody else's, or none. */
-static struct batch *own_batch(struct shard *shard, uint64_t index)
+static struct batch *first_sealed(struct shard *shard)
 {
-    if (list_empty(&shard->sealed)) {
-        return NULL;
-    }
-    struct batch *batch = CONTAINER_OF(shard->sealed.next, struct batch, node);
-    return batch->index == index ? batch : NULL;
+    return list_empty(&shard->sealed) ? NULL : CONTAINER_OF(shard->sealed.next, struct batch, node);
 }
 
-/* Batches of reads alone wait for the batches before them only. */
+/* Batches of reads alone wait for the batches before them, and for their round and what it saw to be applied. */
 static void apply_reads(struct shard *shard)
 {
-    while (!list_empty(&shard->sealed)) {
-        struct batch *batch = CONTAINER_OF(shard->sealed.next, struct batch, node);
-        if (batch->index != 0) {
-            return;
-        }
+    struct batch *batch = first_sealed(shard);
+    while (batch != NULL && batch->index == 0 &&
+           (batch->round == 0 || (batch->round <= shard->read_round && shard->read_index <= shard->applied_index))) {
         batch_apply(shard, batch);
         batch_give_back(shard, batch);
+        batch = first_sealed(shard);
     }
 }
 
@@ -172,64 +167,190 @@ static enum status apply_from_log(struct shard *shard, uint64_t index)
 {
     struct log_entry logged;
     buffer_clear(&shard->entry_bytes);
-    enum status status = log_read(shard->log, SHARD_GROUP, index, &shard->entry_bytes, &logged);
+    enum status status = log_read(shard->log, shard->options.group, index, &shard->entry_bytes, &logged);
     if (status != STATUS_OK) {
         return status;
     }
-    struct raft_entry entry = entry_of(&logged);
+    struct raft_entry entry = shard_entry_of(&logged);
     status = entry_replay(shard, &entry);
     buffer_shrink(&shard->entry_bytes, 1 << 20);
     return status;
 }
 
+/* The requests that travel in the entry at this index, NULL when it is another's. */
+static struct batch *batch_for(struct shard *shard, uint64_t index)
+{
+    LIST_FOR_EACH (at, &shard->sealed) {
+        struct batch *batch = CONTAINER_OF(at, struct batch, node);
+        if (batch->index != 0) {
+            ASSERT(batch->index >= index);
+            return batch->index == index ? batch : NULL;
+        }
+    }
+    return NULL;
+}
+
+/* Reads that stand before an entry of ours need no round of their own any more: it was handed to consensus after they
+ * arrived, and it is committed in our term. */
+static void apply_reads_before(struct shard *shard, const struct batch *entry)
+{
+    struct batch *batch = first_sealed(shard);
+    while (batch != entry) {
+        ASSERT(batch->index == 0);
+        batch_apply(shard, batch);
+        batch_give_back(shard, batch);
+        batch = first_sealed(shard);
+    }
+}
+
+static void apply_entry(struct shard *shard, uint64_t index)
+{
+    struct batch *batch = batch_for(shard, index);
+    if (batch != NULL) {
+        apply_reads_before(shard, batch);
+        batch_apply(shard, batch);
+        batch_give_back(shard, batch);
+        return;
+    }
+    batch = shard_settle_orphans(shard, index);
+    if (batch != NULL) {
+        batch_apply(shard, batch);
+        batch_give_back(shard, batch);
+        return;
+    }
+    enum status status = apply_from_log(shard, index);
+    if (status != STATUS_OK) {
+        char what[160];
+        (void)snprintf(what, sizeof(what), "log entry %llu in %.80s cannot be applied", (unsigned long long)index,
+                       shard->options.directory);
+        store_fail(shard->store, status, what);
+    }
+}
+
 static void apply_committed(struct shard *shard)
 {
     apply_reads(shard);
-    while (shard->applied_index < shard->commit && !shard->failed) {
-        uint64_t index = shard->applied_index + 1;
-        struct batch *batch = own_batch(shard, index);
-        if (batch != NULL) {
-            batch_apply(shard, batch);
-            batch_give_back(shard, batch);
-        } else {
-            enum status status = apply_from_log(shard, index);
-            if (status != STATUS_OK) {
-                char what[160];
-                (void)snprintf(what, sizeof(what), "log entry %llu in %.80s cannot be applied",
-                               (unsigned long long)index, shard->options.directory);
-                shard_fail(shard, status, what);
-                return;
-            }
-        }
+    while (shard->applied_index < shard->commit && !shard->store->failed) {
+        apply_entry(shard, shard->applied_index + 1);
         apply_reads(shard);
     }
-    raft_applied(shard->raft, shard->applied_index);
+    if (!shard->store->failed) {
+        raft_applied(shard->raft, shard->applied_index);
+    }
+}
+
+/* ---- leading ---- */
+
+static void propose_genesis(struct shard *shard)
+{
+    uint64_t seed = 0;
+    env_random(shard->env, &seed, sizeof(seed));
+    uint8_t payload[ENTRY_HEADER_BYTES + sizeof(seed)];
+    struct entry_header header = {.time_ms = 1, .wall_ms = env_wall_ms(shard->env)};
+    entry_header_put(payload, &header);
+    put_u64(payload + ENTRY_HEADER_BYTES, seed);
+    uint64_t index = 0;
+    shard->genesis_term = shard->term;
+    if (shard_propose(shard, ENTRY_GENESIS, slice_of(payload, sizeof(payload)), &index) != STATUS_OK) {
+        shard->genesis_term = 0; /* another leader will */
+    }
+}
+
+/* An elected member takes requests once it has applied an entry of its own term, so that it knows every time given out
+ * before, and the machine is there. */
+static void begin_to_lead(struct shard *shard)
+{
+    struct raft_status status;
+    raft_status(shard->raft, &status);
+    if (!status.term_committed || shard->applied_index != status.last) {
+        return;
+    }
+    if (shard->machine == NULL) {
+        if (shard->genesis_term != shard->term) {
+            propose_genesis(shard);
+        }
+        return;
+    }
+    shard->leading = true;
+    shard_time_lead(shard);
+    if (shard->sink.led != NULL) {
+        shard->sink.led(shard->owner, shard->options.group, true, shard->leader, shard->term);
+    }
+}
+
+static void role_changed(struct shard *shard, const struct raft_ready *ready)
+{
+    bool was_leading = shard->leading;
+    shard->elected = ready->role == RAFT_LEADER;
+    shard->leader = ready->leader;
+    if (!shard->elected || ready->term != shard->term) {
+        shard->leading = false;
+        shard_return_waiting(shard);
+    }
+    shard->term = ready->term;
+    if (shard->sink.led != NULL && (was_leading || !shard->elected)) {
+        shard->sink.led(shard->owner, shard->options.group, shard->leading, shard->leader, shard->term);
+    }
+}
+
+static void act_on(struct shard *shard, const struct raft_ready *ready)
+{
+    store(shard, ready);
+    if (ready->role_changed) {
+        role_changed(shard, ready);
+    }
+    if (ready->commit_changed) {
+        shard->commit = ready->commit;
+    }
+    if (ready->reads_confirmed) {
+        shard->read_round = ready->read_round;
+        shard->read_index = ready->read_index;
+    }
+    if (ready->leader_time_heard) {
+        shard_time_heard(shard, &ready->leader_time);
+    }
+    if (ready->has_chunk) {
+        shard_take_chunk(shard, ready);
+    }
+    if (ready->snapshot_wanted && shard->machine != NULL && shard->snapshot == NULL &&
+        shard_snapshot(shard) != STATUS_OK) {
+        return; /* noted there; wanted again later */
+    }
 }
 
 void shard_pump(struct shard *shard)
 {
     struct raft_ready ready;
-    while (!shard->failed && raft_take_ready(shard->raft, &ready)) {
-        store(shard, &ready);
-        if (ready.commit_changed) {
-            shard->commit = ready.commit;
+    bool again = true;
+    while (again && !shard->store->failed) {
+        while (!shard->store->failed && raft_take_ready(shard->raft, &ready)) {
+            act_on(shard, &ready);
+            if (!shard->store->failed) {
+                apply_committed(shard);
+            }
         }
-        if (ready.role_changed) {
-            shard->leading = ready.role == RAFT_LEADER;
-            shard->term = ready.term;
+        again = false;
+        if (shard->elected && !shard->leading && !shard->store->failed) {
+            uint64_t before = shard->genesis_term;
+            begin_to_lead(shard);
+            again = before != shard->genesis_term;
         }
-        apply_committed(shard);
     }
-    struct raft_message message;
-    while (raft_take_message(shard->raft, &message)) {
-        UNREACHABLE(); /* a lone voter has nobody to talk to */
-    }
-    if (!shard->failed) {
-        apply_committed(shard);
+    if (!shard->store->failed) {
+        apply_reads(shard);
+        shard_send_messages(shard);
     }
 }
 
-void shard_tick(struct shard *shard) { raft_tick(shard->raft, now_ms(shard)); }
+void shard_tick(struct shard *shard)
+{
+    raft_tick(shard->raft, now_ms(shard));
+    if (shard->leading && !shard->lone) {
+        struct raft_time time;
+        shard_time_now(shard, &time.time_ms, &time.wall_ms);
+        raft_set_time(shard->raft, time);
+    }
+}
 
 enum status shard_propose(struct shard *shard, enum entry_kind kind, struct slice payload, uint64_t *ret_index)
 {

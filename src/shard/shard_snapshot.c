@@ -7,6 +7,7 @@
 #include "shard/shard_state.h"
 
 #include "base/assert.h"
+#include "log/snapshot_format.h"
 
 #include <stdlib.h>
 
@@ -20,6 +21,7 @@ struct removal {
     struct env *env;
     struct shard *shard; /* NULL when it has gone meanwhile */
     char *directory;
+    uint32_t group;
     uint64_t index;
     enum status status;
 };
@@ -27,7 +29,7 @@ struct removal {
 static void removal_run(struct env_work *work)
 {
     struct removal *removal = CONTAINER_OF(work, struct removal, work);
-    removal->status = snapshot_remove_older(removal->env, removal->directory, SHARD_GROUP, removal->index);
+    removal->status = snapshot_remove_older(removal->env, removal->directory, removal->group, removal->index);
 }
 
 static void removal_done(struct env_work *work)
@@ -53,6 +55,7 @@ static void remove_older(struct shard *shard)
         .env = shard->env,
         .shard = shard,
         .directory = strdup(shard->options.directory),
+        .group = shard->options.group,
         .index = shard->snapshot_index,
     };
     ASSERT(removal->directory != NULL && shard->removal == NULL);
@@ -71,7 +74,20 @@ static void snapshot_ready(void *owner)
 
 void shard_snapshot_announce(struct shard *shard)
 {
-    struct raft_snapshot_ident ident = {shard->snapshot_index, shard->snapshot_term, 1, shard->snapshot_size_bytes + 1};
+    char path[SNAPSHOT_PATH_BYTES];
+    snapshot_format_path(shard->options.directory, shard->options.group, shard->snapshot_index, "", path);
+    struct env_file *file = NULL;
+    struct raft_snapshot_ident ident = {.index = shard->snapshot_index, .term = shard->snapshot_term};
+    enum status status = env_open(shard->env, path, ENV_OPEN_READ, &file);
+    if (status == STATUS_OK) {
+        status = env_size(shard->env, file, &ident.size_bytes);
+        env_close(shard->env, file);
+    }
+    if (status != STATUS_OK) {
+        env_log(shard->env, ENV_LOG_WARNING, "%s: %s; the log keeps what it would replace", path, status_text(status));
+        return;
+    }
+    env_random(shard->env, &ident.id, sizeof(ident.id));
     raft_snapshot_available(shard->raft, &ident);
     raft_compact(shard->raft, shard->snapshot_index);
 }
@@ -114,7 +130,7 @@ static void snapshot_finished(void *owner, enum status status, const char *what)
     env_log(shard->env, ENV_LOG_INFO, "snapshot at entry %llu: %llu bytes in %lld ms",
             (unsigned long long)shard->snapshot_index, (unsigned long long)shard->snapshot_size_bytes,
             (long long)shard->stats.snapshot_duration_ms);
-    if (shard->failed) {
+    if (shard->store->failed) {
         return;
     }
     shard_snapshot_announce(shard);
@@ -125,7 +141,7 @@ static const struct snapshot_writer_events writer_events = {snapshot_ready, snap
 
 enum status shard_snapshot(struct shard *shard)
 {
-    if (shard->failed) {
+    if (shard->store->failed) {
         return STATUS_CLOSED;
     }
     if (shard->snapshot != NULL || shard->removal != NULL) { /* the removal would take the new one's temporary file */
@@ -141,7 +157,7 @@ enum status shard_snapshot(struct shard *shard)
     buffer_init(&extra);
     raft_configuration_encode(&shard->configuration, &extra);
     struct snapshot_meta meta = {
-        .group = SHARD_GROUP,
+        .group = shard->options.group,
         .index = shard->applied_index,
         .term = term,
         .time_ms = shard->applied_time_ms,
@@ -193,7 +209,7 @@ void snapshot_begin_if_due(struct shard *shard)
     }
 }
 
-static void snapshot_abandon(struct shard *shard)
+void snapshot_abandon(struct shard *shard)
 {
     if (shard->snapshot == NULL) {
         return;

@@ -6,6 +6,7 @@
 #include "raft/raft.h"
 #include "shard/shard.h"
 #include "shard/shard_entry.h"
+#include "shard/store_internal.h"
 
 enum request_kind { REQUEST_LOGGED, REQUEST_READ };
 
@@ -27,7 +28,8 @@ struct batch {
     uint32_t logged_count;
     enum entry_kind kind;
     struct entry_header header; /* when sealed */
-    uint64_t index;             /* of its entry; 0: nothing to log */
+    uint64_t index, term;       /* of its entry; 0: nothing to log */
+    uint64_t round;             /* of reads alone: the confirmation they wait for; 0: none */
 };
 
 struct stored_ready {
@@ -36,6 +38,8 @@ struct stored_ready {
 };
 
 struct shard {
+    struct list node; /* in store.shards */
+    struct store *store;
     struct env *env;
     struct shard_options options;
     struct shard_sink sink;
@@ -47,20 +51,21 @@ struct shard {
     struct batch *open;  /* gathers; never NULL */
     struct list waiting; /* in order: closed, and not in the log yet */
     struct list sealed;  /* in order: waiting for their entry to be committed */
+    struct list orphans; /* of earlier terms of ours: waiting to learn what became of their entry */
     struct list spare;   /* empty batches to use again */
     size_t pending_bytes;
     struct command_arguments arguments; /* of the command being applied */
 
-    bool failed;
     bool applying; /* the machine is between two entries' states */
-    enum status failed_status;
-    char *opening_message; /* while shard_open runs: where its failure is told */
-    size_t opening_message_capacity;
 
     struct raft *raft;
     struct raft_configuration configuration; /* as applied */
-    uint64_t term;
-    bool leading;
+    uint64_t term, leader;
+    bool elected;                    /* leader by consensus */
+    bool leading;                    /* and ready to take requests */
+    bool lone;                       /* the only voter */
+    uint64_t genesis_term;           /* in which the first entry was proposed here */
+    uint64_t read_round, read_index; /* confirmed */
     uint64_t last_index, commit, applied_index;
     struct buffer storing;     /* struct stored_ready: handed to the log, not durable yet */
     struct buffer entry_bytes; /* of an entry read back from the log */
@@ -69,6 +74,8 @@ struct shard {
     int64_t time_ms, wall_ms;
     int64_t applied_time_ms, applied_wall_ms;
     int64_t time_base_ms, time_base_ns;
+    struct raft_time heard; /* the leader's time, when last heard */
+    int64_t heard_ns;
     struct env_timer expire_timer;
     int64_t expire_at_ns; /* when it fires, while armed */
     bool time_entry_due;
@@ -86,6 +93,11 @@ struct shard {
     uint64_t snapshot_size_bytes;
     uint64_t logged_since_snapshot_bytes;
     uint64_t logged_before_snapshot_bytes; /* given back when it fails */
+
+    /* snapshots that travel: shard_transfer.c */
+    struct env_file *incoming;  /* being received */
+    struct buffer message;      /* being encoded */
+    struct raft_entry *entries; /* of a message */
 
     struct shard_stats stats;
 };
@@ -108,6 +120,10 @@ void shard_time_now(const struct shard *shard, int64_t *ret_time_ms, int64_t *re
 void shard_time_entry_made(struct shard *shard, const struct entry_header *header);
 void shard_time_schedule(struct shard *shard);
 void shard_time_stop(struct shard *shard);
+/* A heartbeat told the leader's time. */
+void shard_time_heard(struct shard *shard, const struct raft_time *time);
+/* This member begins to lead: its time goes on from the last entry or heartbeat, whichever is later. */
+void shard_time_lead(struct shard *shard);
 void shard_time_init(struct shard *shard);
 
 /* ---- shard_apply.c ---- */
@@ -116,6 +132,7 @@ void batch_apply(struct shard *shard, struct batch *batch);
 MUST_USE enum status entry_replay(struct shard *shard, const struct raft_entry *entry);
 
 /* ---- shard_raft.c ---- */
+struct raft_entry shard_entry_of(const struct log_entry *logged);
 MUST_USE enum status shard_raft_open(struct shard *shard);
 /* The time for consensus; at the start of every turn. */
 void shard_tick(struct shard *shard);
@@ -132,16 +149,35 @@ void snapshot_begin_if_due(struct shard *shard);
 /* True when more can be done at once. */
 bool snapshot_go_on(struct shard *shard);
 /* Gives up what runs: the shard closes. */
+/* Gives up the one being made. */
+void snapshot_abandon(struct shard *shard);
 void snapshot_leave(struct shard *shard);
 /* Tells consensus of the newest durable snapshot, so that the log before it can go. */
 void shard_snapshot_announce(struct shard *shard);
 
 /* ---- shard.c ---- */
-enum { SHARD_GROUP = 0, SHARD_MEMBER = 1 };
 /* Closes the open batch: it waits for its place in the log. */
 void shard_close_batch(struct shard *shard);
-/* Nothing more is accepted; the owner hears of it. */
-void shard_fail(struct shard *shard, enum status status, const char *what);
+/* The two halves of a turn, around the store's flush. The first returns how many requests it sealed, the second whether
+ * more can be done at once. */
+size_t shard_begin_turn(struct shard *shard, bool sealing);
+bool shard_end_turn(struct shard *shard);
+
+/* ---- shard_lead.c ---- */
+/* Leadership is gone: what was not handed to consensus, and reads, go back to their origins. */
+void shard_return_waiting(struct shard *shard);
+/* The batch's requests were definitely not executed; takes the batch. */
+void batch_return(struct shard *shard, struct batch *batch);
+/* An entry at the index is being applied: the orphan that travels in it, or NULL; those whose place it took are
+ * returned. */
+struct batch *shard_settle_orphans(struct shard *shard, uint64_t index);
+/* Entries up to the index were skipped by a snapshot: nobody here knows what became of the requests in them. */
+void shard_lose_sight(struct shard *shard, uint64_t index);
+
+/* ---- shard_transfer.c ---- */
+void shard_send_messages(struct shard *shard);
+void shard_take_chunk(struct shard *shard, const struct raft_ready *ready);
+void shard_transfer_deinit(struct shard *shard);
 
 /* ---- shard_open.c ---- */
 MUST_USE enum status shard_recover(struct shard *shard, char *ret_message, size_t message_capacity);

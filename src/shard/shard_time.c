@@ -43,6 +43,25 @@ void shard_time_entry_made(struct shard *shard, const struct entry_header *heade
     shard->last_time_entry_ms = header->time_ms;
 }
 
+void shard_time_heard(struct shard *shard, const struct raft_time *time)
+{
+    shard->heard = *time;
+    shard->heard_ns = env_monotonic_ns(shard->env);
+}
+
+void shard_time_lead(struct shard *shard)
+{
+    int64_t now_ns = env_monotonic_ns(shard->env);
+    int64_t time_ms = shard->time_ms;
+    if (shard->heard.time_ms != 0) {
+        int64_t heard_ms = shard->heard.time_ms + (now_ns - shard->heard_ns) / NS_PER_MS;
+        time_ms = heard_ms > time_ms ? heard_ms : time_ms;
+    }
+    shard->wall_ms = shard->heard.wall_ms > shard->wall_ms ? shard->heard.wall_ms : shard->wall_ms;
+    shard->time_base_ms = time_ms;
+    shard->time_base_ns = now_ns;
+}
+
 /* Arms the timer for the next moment at which a time entry is wanted. */
 void shard_time_schedule(struct shard *shard)
 {

@@ -77,7 +77,7 @@ static void failed(void *owner, enum status status, const char *what)
 static void turn(void *owner)
 {
     struct fixture *fixture = owner;
-    if (fixture->shard != NULL && shard_turn(fixture->shard)) {
+    if (fixture->shard != NULL && store_turn(fixture->store)) {
         env_wake(fixture->env);
     }
 }
@@ -88,7 +88,10 @@ struct fixture *fixture_create(uint64_t seed)
     ASSERT(fixture != NULL);
     fixture->sim = sim_create(seed);
     fixture->env = sim_node_start(fixture->sim, NODE);
-    fixture->options = (struct shard_options){.directory = "/data", .log_segment_bytes = FIXTURE_SEGMENT_BYTES};
+    static const uint64_t member = 1;
+    fixture->segment_bytes = FIXTURE_SEGMENT_BYTES;
+    fixture->options =
+        (struct shard_options){.member = member, .voters = &member, .voter_count = 1, .directory = "/data"};
     fixture->replies = calloc(FIXTURE_REPLIES, sizeof(fixture->replies[0]));
     ASSERT(fixture->replies != NULL);
     assert_int_equal(env_make_directory(fixture->env, "/data"), STATUS_OK);
@@ -98,11 +101,21 @@ struct fixture *fixture_create(uint64_t seed)
 
 enum status fixture_open(struct fixture *fixture)
 {
-    static const struct shard_sink sink = {begin, end, refused, failed};
+    static const struct shard_sink sink = {.begin = begin, .end = end, .refused = refused};
+    static const struct store_events events = {failed};
+    struct store_options options = {"/data", fixture->segment_bytes};
     fixture->failures = 0;
     fixture->message[0] = '\0';
-    enum status status = shard_open(fixture->env, &fixture->options, &sink, fixture, &fixture->shard, fixture->message,
+    enum status status = store_open(fixture->env, &options, &events, fixture, &fixture->store, fixture->message,
                                     sizeof(fixture->message));
+    if (status == STATUS_OK) {
+        status = shard_open(fixture->store, &fixture->options, &sink, fixture, &fixture->shard, fixture->message,
+                            sizeof(fixture->message));
+        if (status != STATUS_OK) {
+            store_close(fixture->store);
+            fixture->store = NULL;
+        }
+    }
     if (status == STATUS_OK) {
         env_set_turn_hook(fixture->env, turn, fixture);
         env_wake(fixture->env);
@@ -118,6 +131,8 @@ void fixture_close(struct fixture *fixture)
     env_set_turn_hook(fixture->env, NULL, NULL);
     shard_close(fixture->shard);
     fixture->shard = NULL;
+    store_close(fixture->store);
+    fixture->store = NULL;
 }
 
 void fixture_crash(struct fixture *fixture, enum sim_crash how)

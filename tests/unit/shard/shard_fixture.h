@@ -21,6 +21,8 @@ struct fixture_reply {
 struct fixture {
     struct sim *sim;
     struct env *env;
+    struct store *store;
+    uint64_t segment_bytes;
     struct shard *shard; /* NULL: not open */
     struct shard_options options;
     struct fixture_reply *replies; /* by tag */

@@ -132,7 +132,7 @@ static void test_group_commit(void **state)
 static void test_large_turns(void **state)
 {
     struct fixture *fixture = open_new(6);
-    fixture->options.log_segment_bytes = 0;
+    fixture->segment_bytes = 0;
     uint64_t entries = fixture_stats(fixture).entries;
     for (int i = 0; i < SHARD_BATCH_COMMANDS + 10; i++) {
         (void)fixture_submit(fixture, "INCR n");

@@ -135,7 +135,7 @@ static void test_a_snapshot_that_fails(void **state)
                                 SIM_DISK_SYNC_DIRECTORY};
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         struct fixture *fixture = fixture_create(6 + i);
-        fixture->options.log_segment_bytes = 16 << 20;
+        fixture->segment_bytes = 16 << 20;
         assert_int_equal(fixture_open(fixture), STATUS_OK);
         write_some(fixture, 0, 100, 500);
         sim_run_for(fixture->sim, SECOND); /* the log is quiet */
@@ -166,7 +166,7 @@ static void test_a_failed_snapshot_is_tried_again(void **state)
 {
     struct fixture *fixture = fixture_create(11);
     fixture->options.snapshot_log_bytes = 50000;
-    fixture->options.log_segment_bytes = 16 << 20;
+    fixture->segment_bytes = 16 << 20;
     sim_disk_add_fault(fixture_disk(fixture),
                        &(struct sim_disk_fault){.kinds = SIM_DISK_RENAME, .status = STATUS_IO, .skip = 1, .times = 1});
     assert_int_equal(fixture_open(fixture), STATUS_OK); /* renames its first segment */

@@ -1,0 +1,89 @@
+/* What becomes of requests when leadership goes.
+ *
+ * Not handed to consensus yet, and reads: definitely not executed, returned at once. In an entry: orphans, which wait
+ * until their entry or another in its place is committed: then they were executed, or were not. (That the entry is gone
+ * from this member's log proves nothing: another member may still have it and bring it back.) Only a snapshot that
+ * skips the place leaves it unknown. */
+#include "shard/shard_state.h"
+
+#include "base/assert.h"
+
+/* Gives each request of one kind, or of both, to the sink. */
+static void return_requests(struct shard *shard, struct batch *batch)
+{
+    struct slice logged = slice_of(batch->logged.data + ENTRY_HEADER_BYTES, batch->logged.size - ENTRY_HEADER_BYTES);
+    struct slice reads = buffer_slice(&batch->reads);
+    ASSERT(batch->request_count == 0 || shard->sink.returned != NULL);
+    for (size_t i = 0; i < batch->request_count; i++) {
+        const struct request *request = &batch->requests[i];
+        struct slice *from = request->kind == REQUEST_READ ? &reads : &logged;
+        struct command command;
+        ASSERT(command_decode(from, &shard->arguments, &command) == STATUS_OK);
+        shard->sink.returned(shard->owner, request->origin, request->tag, &command);
+    }
+    shard->pending_bytes -= batch_pending_bytes(batch);
+}
+
+void batch_return(struct shard *shard, struct batch *batch)
+{
+    list_remove(&batch->node);
+    return_requests(shard, batch);
+    batch_give_back(shard, batch);
+}
+
+void shard_return_waiting(struct shard *shard)
+{
+    LIST_FOR_EACH_SAFE (at, after, &shard->sealed) {
+        struct batch *batch = CONTAINER_OF(at, struct batch, node);
+        list_remove(&batch->node);
+        if (batch->index == 0) {
+            batch_return(shard, batch);
+        } else {
+            list_append(&shard->orphans, &batch->node);
+        }
+    }
+    while (!list_empty(&shard->waiting)) {
+        batch_return(shard, CONTAINER_OF(shard->waiting.next, struct batch, node));
+    }
+    if (shard->open->request_count != 0) {
+        struct batch *batch = shard->open;
+        shard->open = batch_take(shard);
+        batch_return(shard, batch);
+    }
+}
+
+struct batch *shard_settle_orphans(struct shard *shard, uint64_t index)
+{
+    struct batch *survivor = NULL;
+    LIST_FOR_EACH_SAFE (at, after, &shard->orphans) {
+        struct batch *batch = CONTAINER_OF(at, struct batch, node);
+        uint64_t term = 0;
+        if (batch->index != index) {
+            continue;
+        }
+        ASSERT(raft_term_at(shard->raft, index, &term) == STATUS_OK);
+        if (term == batch->term) {
+            survivor = batch;
+        } else {
+            batch_return(shard, batch);
+        }
+    }
+    return survivor;
+}
+
+void shard_lose_sight(struct shard *shard, uint64_t index)
+{
+    ASSERT(list_empty(&shard->sealed)); /* a leader is sent no snapshot */
+    LIST_FOR_EACH_SAFE (at, after, &shard->orphans) {
+        struct batch *batch = CONTAINER_OF(at, struct batch, node);
+        if (batch->index > index) {
+            continue;
+        }
+        ASSERT(batch->request_count == 0 || shard->sink.uncertain != NULL);
+        for (size_t i = 0; i < batch->request_count; i++) {
+            shard->sink.uncertain(shard->owner, batch->requests[i].origin, batch->requests[i].tag);
+        }
+        shard->pending_bytes -= batch_pending_bytes(batch);
+        batch_give_back(shard, batch);
+    }
+}

@@ -1,0 +1,130 @@
+#include "shard/store.h"
+
+#include "base/assert.h"
+#include "shard/shard_state.h"
+#include "shard/store_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { NS_PER_MS = 1000000 };
+
+/* A turn with at most this many requests is synced inline: one caller waits, and a hop to another thread and back
+ * costs more than it hides (docs/performance.md). */
+enum { STORE_INLINE_REQUESTS = 16 };
+
+void store_fail(struct store *store, enum status status, const char *what)
+{
+    if (store->failed) {
+        return;
+    }
+    store->failed = true;
+    store->failed_status = status;
+    if (store->opening_message != NULL) { /* the caller of shard_open hears of it */
+        (void)snprintf(store->opening_message, store->opening_message_capacity, "%s: %s", what, status_text(status));
+    } else {
+        store->events.failed(store->owner, status, what);
+    }
+}
+
+static void log_durable(void *owner, uint64_t ticket)
+{
+    struct store *store = owner;
+    LIST_FOR_EACH (at, &store->shards) {
+        struct shard *shard = CONTAINER_OF(at, struct shard, node);
+        if (shard->raft != NULL && !store->failed) {
+            shard_stored(shard, ticket);
+            shard_pump(shard);
+        }
+    }
+}
+
+static void log_failed(void *owner, enum status status, const char *what) { store_fail(owner, status, what); }
+
+static const struct log_events store_log_events = {log_durable, log_failed};
+
+static void timer_fire(struct env_timer *timer)
+{
+    struct store *store = CONTAINER_OF(timer, struct store, timer);
+    env_wake(store->env);
+}
+
+enum status store_open(struct env *env, const struct store_options *options, const struct store_events *events,
+                       void *owner, struct store **ret_store, char *ret_message, size_t message_capacity)
+{
+    struct store *store = calloc(1, sizeof(*store));
+    ASSERT(store != NULL);
+    *store = (struct store){.env = env, .events = *events, .owner = owner};
+    list_init(&store->shards);
+    env_timer_init(&store->timer, timer_fire);
+    struct log_options log_options = {options->directory, options->log_segment_bytes};
+    enum status status =
+        log_open(env, &log_options, &store_log_events, store, &store->log, ret_message, message_capacity);
+    if (status != STATUS_OK) {
+        free(store);
+        return status;
+    }
+    *ret_store = store;
+    return STATUS_OK;
+}
+
+void store_close(struct store *store)
+{
+    if (store == NULL) {
+        return;
+    }
+    ASSERT(list_empty(&store->shards));
+    store->failed = true;
+    env_timer_stop(store->env, &store->timer);
+    log_close(store->log);
+    free(store);
+}
+
+/* Wakes the loop when consensus has something to do next. */
+static void schedule(struct store *store)
+{
+    uint64_t deadline_ms = UINT64_MAX;
+    LIST_FOR_EACH (at, &store->shards) {
+        uint64_t shard_ms = raft_deadline(CONTAINER_OF(at, struct shard, node)->raft);
+        deadline_ms = shard_ms < deadline_ms ? shard_ms : deadline_ms;
+    }
+    if (deadline_ms > INT64_MAX / NS_PER_MS) {
+        if (store->timer.armed) {
+            env_timer_stop(store->env, &store->timer);
+        }
+        return;
+    }
+    int64_t at_ns = (int64_t)deadline_ms * NS_PER_MS;
+    if (!store->timer.armed || store->timer_at_ns != at_ns) {
+        store->timer_at_ns = at_ns;
+        env_timer_start(store->env, &store->timer, at_ns);
+    }
+}
+
+bool store_turn(struct store *store)
+{
+    if (store->failed) {
+        return false;
+    }
+    /* While a sync runs the next batches gather. */
+    bool sealing = !log_syncing(store->log);
+    size_t requests = 0;
+    LIST_FOR_EACH (at, &store->shards) {
+        requests += shard_begin_turn(CONTAINER_OF(at, struct shard, node), sealing);
+    }
+    if (sealing && !store->failed) {
+        log_flush(store->log, requests <= STORE_INLINE_REQUESTS ? LOG_SYNC_INLINE : LOG_SYNC_BACKGROUND);
+    }
+    bool more = false;
+    LIST_FOR_EACH (at, &store->shards) {
+        if (!store->failed) {
+            more = shard_end_turn(CONTAINER_OF(at, struct shard, node)) || more;
+        }
+    }
+    if (!store->failed) {
+        schedule(store);
+    }
+    return more && !store->failed;
+}
+
+bool store_idle(const struct store *store) { return !log_syncing(store->log); }

@@ -1,0 +1,32 @@
+/* What the shards of one worker share: one log, so that a turn of the loop costs one sync however many shards it
+ * touched, and one timer for consensus.
+ *
+ * A turn: every shard hears the time, takes what arrived, and hands its entries to the log → one flush → what is
+ * durable is told to every shard → what is committed is applied. */
+#pragma once
+
+#include "env/env.h"
+#include "log/log.h"
+
+struct shard;
+struct store;
+
+struct store_options {
+    const char *directory;      /* of log and snapshots; exists */
+    uint64_t log_segment_bytes; /* as log_options.segment_bytes */
+};
+
+struct store_events {
+    /* The log failed, or an entry could not be applied: the node must stop. Called once. */
+    void (*failed)(void *owner, enum status status, const char *what);
+};
+
+/* Opens and recovers the log; the shards come with shard_open. */
+MUST_USE enum status store_open(struct env *env, const struct store_options *options, const struct store_events *events,
+                                void *owner, struct store **ret_store, char *ret_message, size_t message_capacity);
+/* After all its shards are closed. Takes NULL. */
+void store_close(struct store *store);
+/* Once per turn. True when there is more to do without waiting for an event. */
+bool store_turn(struct store *store);
+/* Nothing is on the way to the disk. */
+bool store_idle(const struct store *store);

@@ -1,0 +1,22 @@
+/* The inside of a store; for the files of this room only. */
+#pragma once
+
+#include "base/list.h"
+#include "shard/store.h"
+
+struct store {
+    struct env *env;
+    struct store_events events;
+    void *owner;
+    struct log *log;
+    struct list shards;     /* struct shard, in order of opening */
+    struct env_timer timer; /* for the earliest deadline of consensus */
+    int64_t timer_at_ns;    /* when armed */
+    bool failed;
+    enum status failed_status;
+    char *opening_message; /* while a shard opens: where a failure is told */
+    size_t opening_message_capacity;
+};
+
+/* Nothing more is accepted by any shard; the owner hears of it. */
+void store_fail(struct store *store, enum status status, const char *what);
