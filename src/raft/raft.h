@@ -110,7 +110,9 @@ uint64_t raft_deadline(const struct raft *raft);
 MUST_USE enum status raft_step(struct raft *raft, const struct raft_message *message);
 
 /* Appends at the leader. kind, version and payload of each are given; index and term are filled in. STATUS_NOT_LEADER;
- * STATUS_BUSY during a transfer; STATUS_FULL (also past RAFT_MAXIMUM_UNSTORED). Refused means not appended at all. */
+ * STATUS_BUSY during a transfer; STATUS_FULL (also past RAFT_MAXIMUM_UNSTORED). Refused means not appended at all. What
+ * became of an accepted one shows when its index is applied: with its term it is this entry, with another it never will
+ * be; until then, also when this member leads no more, it is open. */
 MUST_USE enum status raft_propose(struct raft *raft, struct raft_entry *entries, size_t count);
 
 /* All that this ready asked to store, and all before it, is durable. */
@@ -211,7 +213,8 @@ bool raft_take_ready(struct raft *raft, struct raft_ready *ret_ready);
  * RAFT_APPEND comes without entries: the host reads up to `available` of them from its log, from prev_index + 1 on,
  * until their payload reaches room_bytes (at least one when any is available), sets entries and count, and calls
  * raft_append_filled before anything else, also when it then cannot send.
- * RAFT_SNAPSHOT comes without data: the host puts room_bytes of the file at offset (or calls raft_snapshot_gone). */
+ * RAFT_SNAPSHOT comes without data: the host puts room_bytes of the file at offset, now or, when that takes a disk,
+ * later (or calls raft_snapshot_gone). */
 bool raft_take_message(struct raft *raft, struct raft_message *ret_message);
 void raft_append_filled(struct raft *raft, const struct raft_message *message);
 

@@ -10,9 +10,9 @@ enum { MEMBERS = 6, HEAL_STEPS = 600 };
 
 struct profile { /* chances in a thousand, per step or per packet */
     unsigned loss, duplicate, reorder;
-    unsigned tick, sync, propose, read, crash, restart, cut, heal, pause, change, transfer, snapshot;
+    unsigned tick, sync, propose, read, crash, restart, cut, heal, pause, change, transfer, snapshot, breaks;
     unsigned members;
-    unsigned append_bytes, text_bytes, steps;
+    unsigned append_bytes, inflight, text_bytes, steps;
     bool drift, leases, only_leases;
 };
 
@@ -44,10 +44,12 @@ static void choose_profile(struct profile *p, struct prng *prng)
         .change = maybe(prng, 10),
         .transfer = maybe(prng, 8),
         .snapshot = maybe(prng, 12),
+        .breaks = maybe(prng, 10),
         .members = prng_chance(prng, 1, 10)  ? 1
                    : prng_chance(prng, 1, 3) ? 5
                                              : 3,
         .append_bytes = prng_chance(prng, 1, 2) ? 16 : 120,
+        .inflight = 4,
         .text_bytes = prng_chance(prng, 1, 2) ? 4 : 24,
         .steps = 2500,
         .drift = prng_chance(prng, 1, 2),
@@ -56,13 +58,18 @@ static void choose_profile(struct profile *p, struct prng *prng)
     uint64_t kind = prng_below(prng, 5);
     if (kind == 0) { /* leaders come and go, each with entries that only some have */
         p->members = prng_chance(prng, 1, 3) ? 5 : 3;
-        p->crash = 15;
-        p->restart = 40;
-        p->cut = 10;
-        p->heal = 12;
+        p->inflight = 1; /* entries of different terms go in different messages */
         p->append_bytes = 16;
         p->text_bytes = 24;
-        p->change = p->snapshot = p->pause = 0;
+        p->tick = 100;
+        p->sync = 300;
+        p->propose = 60;
+        p->crash = 12;
+        p->restart = 60;
+        p->cut = 12;
+        p->heal = 12;
+        p->steps = 6000;
+        p->loss = p->change = p->snapshot = p->pause = p->transfer = p->breaks = 0;
     } else if (kind == 1) { /* a fast network and fast disks, so that an election fits into a lease */
         p->members = 3;
         p->leases = true;
@@ -91,6 +98,7 @@ static void make_members(struct run *run, uint64_t seed)
         struct raft_options options = lab_options(id, seed);
         options.lease_reads = run->profile.leases;
         options.append_bytes = run->profile.append_bytes;
+        options.inflight_messages = run->profile.inflight;
         lab_add(&run->lab, &options, id <= run->profile.members ? &first : NULL);
         if (run->profile.drift) { /* within the bound that the leases assume */
             run->lab.nodes[id].clock_rate = 0.91 + (double)prng_below(&run->fault, 180) / 1000;
@@ -307,6 +315,22 @@ static void step_host(struct run *run)
     }
 }
 
+/* A connection breaks: what was in flight on it is gone, and the sender hears so. */
+static void step_break(struct run *run)
+{
+    uint64_t from = any_node(&run->fault);
+    uint64_t to = any_node(&run->fault);
+    for (size_t at = run->lab.packet_count; at > 0; at--) {
+        if (run->lab.packets[at - 1].from == from && run->lab.packets[at - 1].to == to) {
+            lab_drop(&run->lab, at - 1);
+        }
+    }
+    if (run->lab.nodes[from].raft != NULL && !run->lab.nodes[from].paused) {
+        raft_peer_lost(run->lab.nodes[from].raft, to);
+        lab_turn(&run->lab, from);
+    }
+}
+
 static void step_heal(struct run *run) { memset(run->lab.cut, 0, sizeof run->lab.cut); }
 
 static void step_pause(struct run *run) { run->lab.nodes[any_victim(run)].paused = true; }
@@ -318,19 +342,13 @@ static void step(struct run *run)
         unsigned chance;
         void (*act)(struct run *run);
     } actions[] = {
-        {p->tick, step_tick},
-        {p->sync, step_sync},
-        {p->propose, step_propose},
-        {p->read, step_read},
-        {p->crash, step_crash},
-        {p->restart, step_restart},
-        {p->cut, step_cut},
-        {p->heal, step_heal},
-        {p->pause, step_pause},
-        {p->change, step_change},
-        {p->transfer, step_transfer},
-        {p->snapshot, step_snapshot},
-        {run->lab.lazy_apply || run->lab.lazy_install ? 60 : 0, step_host},
+        {p->tick, step_tick},         {p->sync, step_sync},
+        {p->propose, step_propose},   {p->read, step_read},
+        {p->crash, step_crash},       {p->restart, step_restart},
+        {p->cut, step_cut},           {p->heal, step_heal},
+        {p->pause, step_pause},       {p->change, step_change},
+        {p->transfer, step_transfer}, {p->snapshot, step_snapshot},
+        {p->breaks, step_break},      {run->lab.lazy_apply || run->lab.lazy_install ? 60 : 0, step_host},
     };
     unsigned draw = (unsigned)prng_below(&run->work, 1000);
     for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {

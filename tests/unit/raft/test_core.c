@@ -352,7 +352,8 @@ static void test_disks_that_cannot_be_ours(void **state)
     assert_int_equal(boot_with(&boot, NULL, 0), STATUS_CORRUPT);
 }
 
-/* A member that was told nothing of its group, as after the loss of its disk, takes part in no election of its own. */
+/* RedisRaft: id reuse. A member that was told nothing of its group, as after the loss of its disk, begins no election;
+ * and it comes back under a new id only (DESIGN.md, section 3). */
 static void test_an_empty_member_only_listens(void **state)
 {
     struct raft_options options = make_options(1);

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-enum { SEEDS = 1500 };
+enum { SEEDS = 3000 };
 
 static uint64_t from_environment(const char *name, uint64_t otherwise)
 {
