@@ -1,0 +1,260 @@
+#include "cluster/transport.h"
+
+#include "base/assert.h"
+#include "cluster/transport_internal.h"
+
+#include <stdlib.h>
+
+/* ---- life ---- */
+
+void transport_options_init(struct transport_options *options)
+{
+    *options = (struct transport_options){
+        .purpose = TRANSPORT_PURPOSE_MEMBER,
+        .version_lowest = TRANSPORT_PROTOCOL,
+        .version_highest = TRANSPORT_PROTOCOL,
+        .frame_bytes = FRAME_MAXIMUM_BYTES,
+        .queue_bytes = {[TRANSPORT_URGENT] = 64 << 20, [TRANSPORT_BULK] = 4 << 20},
+        .bulk_turn_bytes = 256 << 10,
+        .unknown_connections = 64,
+        .handshake_ms = 2000,
+        .ping_ms = 500,
+        .dead_ms = 3000,
+        .backoff_first_ms = 20,
+        .backoff_maximum_ms = 1000,
+    };
+}
+
+static bool options_valid(const struct transport_options *options)
+{
+    return options->node != 0 && !id128_is_zero(&options->incarnation) && options->version_lowest != 0 &&
+           options->version_lowest <= options->version_highest && options->frame_bytes != 0 &&
+           options->frame_bytes <= UINT32_MAX && options->queue_bytes[TRANSPORT_URGENT] != 0 &&
+           options->queue_bytes[TRANSPORT_BULK] != 0 && options->unknown_connections != 0 &&
+           options->handshake_ms != 0 && options->ping_ms != 0 && options->dead_ms >= options->ping_ms &&
+           options->backoff_first_ms != 0 && options->backoff_maximum_ms >= options->backoff_first_ms;
+}
+
+/* What was held back by a caller that now wants frames again. */
+static void resume_due(struct env_timer *timer)
+{
+    struct transport *transport = CONTAINER_OF(timer, struct transport, resume_timer);
+    while (!list_empty(&transport->resume)) {
+        transport_connection_resume(CONTAINER_OF(transport->resume.next, struct transport_connection, resume_node));
+    }
+}
+
+static const struct env_listener_events listener_events = {.accepted = transport_accepted,
+                                                           .failed = transport_accept_failed};
+
+enum status transport_create(struct env *env, const struct transport_options *options, struct transport **ret_transport)
+{
+    if (!options_valid(options)) {
+        return STATUS_INVALID;
+    }
+    struct transport *transport = calloc(1, sizeof(*transport));
+    ASSERT(transport != NULL);
+    transport->env = env;
+    transport->options = *options;
+    list_init(&transport->connections);
+    list_init(&transport->dirty);
+    list_init(&transport->resume);
+    list_init(&transport->closed);
+    env_timer_init(&transport->resume_timer, resume_due);
+    enum status status =
+        env_listen(env, options->host, options->port, &listener_events, transport, &transport->listener);
+    if (status != STATUS_OK) {
+        free(transport);
+        return status;
+    }
+    transport->read_buffer = malloc(TRANSPORT_READ_BYTES);
+    ASSERT(transport->read_buffer != NULL);
+    uint64_t seed;
+    env_random(env, &seed, sizeof(seed));
+    prng_seed(&transport->prng, seed);
+    env_random(env, &transport->run, sizeof(transport->run));
+    *ret_transport = transport;
+    return STATUS_OK;
+}
+
+static void free_closed(struct transport *transport)
+{
+    while (!list_empty(&transport->closed)) {
+        struct transport_connection *connection =
+            CONTAINER_OF(transport->closed.next, struct transport_connection, node);
+        list_remove(&connection->node);
+        buffer_deinit(&connection->in);
+        free(connection);
+    }
+}
+
+void transport_destroy(struct transport *transport)
+{
+    if (transport == NULL) {
+        return;
+    }
+    while (transport->peer_count > 0) {
+        transport_peer_free(transport->peers[--transport->peer_count]);
+    }
+    while (!list_empty(&transport->connections)) {
+        transport_connection_drop(CONTAINER_OF(transport->connections.next, struct transport_connection, node));
+    }
+    free_closed(transport);
+    env_listener_close(transport->env, transport->listener);
+    env_timer_stop(transport->env, &transport->resume_timer);
+    free(transport->read_buffer);
+    free(transport);
+}
+
+int transport_port(struct transport *transport) { return env_listener_port(transport->env, transport->listener); }
+
+/* ---- the turn ---- */
+
+void transport_turn(struct transport *transport)
+{
+    ASSERT(transport->open == NULL);
+    struct list batch; /* what callbacks send meanwhile waits for the next turn: one write for each */
+    list_init(&batch);
+    while (!list_empty(&transport->dirty)) {
+        struct list *first = transport->dirty.next;
+        list_remove(first);
+        list_append(&batch, first);
+    }
+    while (!list_empty(&batch)) {
+        struct transport_connection *connection = CONTAINER_OF(batch.next, struct transport_connection, dirty_node);
+        list_remove(&connection->dirty_node);
+        transport_connection_flush(connection);
+    }
+    free_closed(transport);
+    if (!list_empty(&transport->dirty)) {
+        env_wake(transport->env);
+    }
+}
+
+/* ---- sending ---- */
+
+static struct transport_connection *connected(const struct transport *transport, uint64_t node, uint64_t generation)
+{
+    struct transport_connection *connection = transport_find_up(transport, node);
+    bool meant = connection != NULL && (generation == 0 || generation == connection->generation);
+    return meant ? connection : NULL;
+}
+
+enum status transport_begin(struct transport *transport, uint64_t node, uint64_t generation,
+                            enum transport_priority priority, struct buffer **ret_payload)
+{
+    ASSERT(transport->open == NULL && (unsigned)priority < TRANSPORT_PRIORITIES);
+    struct transport_connection *connection = connected(transport, node, generation);
+    if (connection == NULL) {
+        return STATUS_CLOSED;
+    }
+    struct buffer *out = &connection->queue.lanes[priority].bytes;
+    transport->open = connection;
+    transport->open_priority = priority;
+    transport->open_at = frame_begin(out);
+    *ret_payload = out;
+    return STATUS_OK;
+}
+
+/* Whether a payload may join what is queued already; counts when not. */
+static enum status admit(struct transport_connection *connection, enum transport_priority priority, size_t queued_bytes,
+                         size_t payload_bytes)
+{
+    struct transport *transport = connection->transport;
+    if (payload_bytes > transport->options.frame_bytes) {
+        return STATUS_TOO_LARGE;
+    }
+    size_t limit_bytes = transport->options.queue_bytes[priority];
+    if (queued_bytes > 0 && queued_bytes + FRAME_HEADER_BYTES + payload_bytes > limit_bytes) {
+        connection->refused_room[priority] = true;
+        transport->statistics.full++;
+        return STATUS_FULL;
+    }
+    return STATUS_OK;
+}
+
+enum status transport_end(struct transport *transport, uint8_t type)
+{
+    struct transport_connection *connection = transport->open;
+    ASSERT(connection != NULL && type >= TRANSPORT_FIRST_TYPE);
+    struct transport_lane *lane = &connection->queue.lanes[transport->open_priority];
+    ASSERT(lane->bytes.size >= transport->open_at + FRAME_HEADER_BYTES);
+    transport->open = NULL;
+    enum status status = admit(connection, transport->open_priority, transport->open_at - lane->start,
+                               lane->bytes.size - transport->open_at - FRAME_HEADER_BYTES);
+    if (status != STATUS_OK) {
+        lane->bytes.size = transport->open_at;
+        return status;
+    }
+    frame_end(&lane->bytes, transport->open_at, type);
+    transport->statistics.frames_sent++;
+    connection->peer->statistics.frames_sent++;
+    transport_connection_dirty(connection);
+    return STATUS_OK;
+}
+
+enum status transport_send(struct transport *transport, uint64_t node, uint64_t generation,
+                           enum transport_priority priority, uint8_t type, const struct slice *parts, size_t count)
+{
+    struct transport_connection *connection = connected(transport, node, generation);
+    if (connection == NULL) {
+        return STATUS_CLOSED;
+    }
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++) {
+        size = parts[i].size < SIZE_MAX - size ? size + parts[i].size : SIZE_MAX;
+    }
+    enum status status = admit(connection, priority, transport_lane_size(&connection->queue.lanes[priority]), size);
+    struct buffer *out;
+    if (status == STATUS_OK) {
+        status = transport_begin(transport, node, generation, priority, &out);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < count; i++) {
+        buffer_append_slice(out, parts[i]);
+    }
+    return transport_end(transport, type);
+}
+
+size_t transport_room(const struct transport *transport, uint64_t node, enum transport_priority priority)
+{
+    const struct transport_connection *connection = transport_find_up(transport, node);
+    if (connection == NULL) {
+        return 0;
+    }
+    size_t limit_bytes = transport->options.queue_bytes[priority];
+    size_t used_bytes = transport_lane_size(&connection->queue.lanes[priority]);
+    if (used_bytes == 0) {
+        return transport->options.frame_bytes;
+    }
+    size_t room = used_bytes + FRAME_HEADER_BYTES < limit_bytes ? limit_bytes - used_bytes - FRAME_HEADER_BYTES : 0;
+    return room < transport->options.frame_bytes ? room : transport->options.frame_bytes;
+}
+
+/* ---- receiving ---- */
+
+void transport_want_frames(struct transport *transport, uint64_t node, bool wanted)
+{
+    struct transport_connection *connection = transport_find_up(transport, node);
+    if (connection == NULL || connection->paused == !wanted) {
+        return;
+    }
+    connection->paused = !wanted;
+    connection->silent_pings = 0;
+    env_stream_want_read(transport->env, connection->stream, wanted);
+    list_remove(&connection->resume_node);
+    if (wanted && connection->in.size > connection->in_start) {
+        list_append(&transport->resume, &connection->resume_node);
+        env_timer_start(transport->env, &transport->resume_timer, env_monotonic_ns(transport->env));
+    }
+}
+
+/* ---- looking ---- */
+
+void transport_statistics(const struct transport *transport, struct transport_statistics *ret_statistics)
+{
+    *ret_statistics = transport->statistics;
+    ret_statistics->unknown = transport->unknown;
+}
