@@ -13,6 +13,11 @@ size_t connection_output_bytes(const struct connection *connection)
     return connection->out.size - connection->out_start;
 }
 
+size_t connection_unsent_bytes(const struct connection *connection)
+{
+    return connection_output_bytes(connection) + connection->stash_bytes;
+}
+
 struct buffer *connection_output(struct connection *connection)
 {
     struct server *server = connection->server;
@@ -40,7 +45,8 @@ void connection_count_bytes(struct connection *connection)
 {
     size_t bytes = sizeof(*connection) + connection->in.capacity + connection->out.capacity +
                    connection->queued.capacity + connection->parked_bytes.capacity +
-                   connection->slot_capacity * sizeof(struct slot);
+                   connection->slot_capacity * sizeof(struct slot) + connection->stash_bytes + connection->watch_bytes +
+                   connection->watch_capacity * sizeof(struct watch);
     connection->server->client_bytes += bytes - connection->counted_bytes;
     connection->counted_bytes = bytes;
 }
@@ -64,15 +70,16 @@ static bool may_take(const struct connection *connection)
 {
     return !connection->closed && !connection->parked && !connection->close_after_replies &&
            connection->slot_tail - connection->slot_head < CONNECTION_PENDING &&
-           connection_output_bytes(connection) < CONNECTION_OUTPUT_HIGH;
+           connection_unsent_bytes(connection) < CONNECTION_OUTPUT_HIGH;
 }
 
-static void update_reading(struct connection *connection)
+void connection_update_reading(struct connection *connection)
 {
     if (connection->closed) {
         return;
     }
-    bool wanted = may_take(connection) && !connection->finished_reading;
+    bool serving = connection->server->phase == SERVER_SERVING;
+    bool wanted = serving && may_take(connection) && !connection->finished_reading;
     if (wanted != connection->reading) {
         connection->reading = wanted;
         env_stream_want_read(connection->server->env, connection->stream, wanted);
@@ -199,12 +206,12 @@ static void connection_readable(void *owner)
     }
     if (status == STATUS_OK) {
         server->figures.bytes_read += size;
-        update_reading(connection);
+        connection_update_reading(connection);
         connection_count_bytes(connection);
     } else if (status == STATUS_CLOSED) {
         /* Half-closed clients (printf … | nc) still get their replies. */
         connection->finished_reading = true;
-        update_reading(connection);
+        connection_update_reading(connection);
         connection_mark_resume(connection);
     } else if (status != STATUS_AGAIN) {
         connection_close(connection);
@@ -316,11 +323,12 @@ void connection_flush(struct connection *connection)
     if (size == 0 && connection->out.data != NULL) {
         output_give_back(connection);
     }
-    if (size > (size_t)server->config.client_output_buffer_bytes) {
+    size_t unsent = connection_unsent_bytes(connection);
+    if (unsent > (size_t)server->config.client_output_buffer_bytes) {
         server->figures.clients_cut_output++;
         env_log(server->env, ENV_LOG_WARNING,
                 "client %s closed: %zu bytes of replies unread, more than client-output-buffer-limit", connection->peer,
-                size);
+                unsent);
         connection_close(connection);
         return;
     }
@@ -332,8 +340,8 @@ void connection_flush(struct connection *connection)
         connection_close(connection);
         return;
     }
-    if (!connection->reading && !connection->finished_reading && may_take(connection)) {
-        connection_mark_resume(connection);
+    if (!connection->reading && may_take(connection)) {
+        connection_mark_resume(connection); /* also one that has sent all: what is kept may go on */
     }
     connection_count_bytes(connection);
 }
@@ -348,7 +356,7 @@ void connection_resume(struct connection *connection)
     if (connection->closed) {
         return;
     }
-    update_reading(connection);
+    connection_update_reading(connection);
     connection_count_bytes(connection);
     bool more = connection->in.size != connection->in_start && may_take(connection);
     if (connection->finished_reading && !more && !connection->parked) {

@@ -3,10 +3,10 @@
  * Invariants
  * 1. Replies leave in the order of the requests. A request that cannot be answered at once gets a *slot*; what is
  * answered behind it waits in its own slot's stash.
- * 2. One write per turn: replies gather in `out` and leave in the turn hook.
+ * 2. One write per turn: replies gather in `out` and leave in the turn hook, or before when there are many.
  * 3. Memory is bounded: past CONNECTION_PENDING slots or CONNECTION_OUTPUT_HIGH bytes of unsent replies the client's
- *    requests are not read until it has read its replies; what one request can still add is bounded by the limits of
- *    the configuration, beyond which the client is closed.
+ *    requests are not read until it has read its replies; what was read already can still add up to the limits of the
+ *    configuration, beyond which the client is closed.
  * 4. A parked request holds back all later ones of this client.
  * 5. A closed connection's memory stays until the shard has answered all its slots; those answers are dropped.
  */
@@ -70,8 +70,9 @@ struct connection {
     struct slot *slots;
     uint32_t slot_capacity; /* a power of two */
     uint64_t slot_head, slot_tail;
-    uint64_t plan_end; /* the slot after that of the last EXEC which holds commands about the node; 0: none yet */
-    uint64_t owed;     /* replies the shard still owes, also of slots given up */
+    size_t stash_bytes; /* in the stashes of slots that are done */
+    uint64_t plan_end;  /* the slot after that of the last EXEC which holds commands about the node; 0: none yet */
+    uint64_t owed;      /* replies the shard still owes, also of slots given up */
     struct resp_writer writer;
     size_t reply_start; /* where the reply being written begins in its buffer */
 
@@ -94,9 +95,10 @@ struct connection {
     bool in_multi, multi_failed;
     struct buffer queued; /* encoded commands */
     uint32_t queued_count;
-    uint32_t queued_flags; /* of all queued commands together */
-    struct watch *watches;
-    size_t watch_count;
+    uint32_t queued_flags;   /* of all queued commands together */
+    uint8_t queued_protocol; /* what replies will be written in by then: a queued HELLO changes it */
+    struct watch *watches;   /* a key may be there more than once */
+    size_t watch_count, watch_capacity, watch_bytes;
 };
 
 struct connection *connection_create(struct server *server, struct env_stream *stream);
@@ -116,7 +118,11 @@ void connection_finish(struct connection *connection);
 bool connection_is_local(const struct connection *connection);
 /* Brings server.client_bytes up to date. */
 void connection_count_bytes(struct connection *connection);
+/* Of replies that are not sent: ready to go, and all together. */
 size_t connection_output_bytes(const struct connection *connection);
+size_t connection_unsent_bytes(const struct connection *connection);
+/* Asks for input, or no longer, as the state of connection and server says. */
+void connection_update_reading(struct connection *connection);
 
 /* ---- replies (reply.c) ---- */
 

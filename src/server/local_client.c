@@ -267,7 +267,7 @@ void local_client_unpause(struct local_call *call)
     server->pause_until_ns = 0;
     LIST_FOR_EACH (at, &server->connections) {
         struct connection *connection = CONTAINER_OF(at, struct connection, node);
-        if (connection->parked && connection->parked_until_ns != 0) {
+        if (connection->parked && connection->parked_until_ns != 0 && !connection->slept) {
             connection->parked_until_ns = server_now_ns(server);
             connection_mark_resume(connection);
         }

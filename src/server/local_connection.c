@@ -1,6 +1,7 @@
 #include "base/number.h"
 #include "server/local.h"
 #include "server/multi.h"
+#include "server/route.h"
 
 #include <stdlib.h>
 
@@ -73,10 +74,15 @@ void local_unwatch(struct local_call *call)
     resp_status(call->reply, "OK");
 }
 
+static bool may_log_in(const struct server *server, struct slice user, struct slice password)
+{
+    return slice_equal(user, SLICE_LITERAL("default")) &&
+           (server->config.requirepass[0] == '\0' || local_password_ok(server, password));
+}
+
 static bool log_in(struct local_call *call, struct slice user, struct slice password)
 {
-    if (slice_equal(user, SLICE_LITERAL("default")) &&
-        (call->server->config.requirepass[0] == '\0' || local_password_ok(call->server, password))) {
+    if (may_log_in(call->server, user, password)) {
         call->connection->authenticated = true;
         return true;
     }
@@ -152,6 +158,27 @@ static bool hello_options(struct local_call *call)
         }
     }
     return true;
+}
+
+void local_hello_protocol(struct connection *connection, const struct command *command, uint8_t *protocol)
+{
+    int64_t version = 0;
+    if (command->argc < 2 || !number_parse_int64(command->argv[1], &version) || version < RESP2 || version > RESP3) {
+        return;
+    }
+    struct resp_writer discard = {NULL, RESP2};
+    struct local_call call = {connection->server, connection, command, command->argv, command->argc, &discard};
+    for (uint32_t i = 2; i < call.argc;) {
+        uint32_t left = call.argc - i - 1;
+        if (local_word(&call, i, "AUTH") && left >= 2 && may_log_in(call.server, call.argv[i + 1], call.argv[i + 2])) {
+            i += 3;
+        } else if (local_word(&call, i, "SETNAME") && left >= 1 && name_ok(call.argv[i + 1])) {
+            i += 2;
+        } else {
+            return;
+        }
+    }
+    *protocol = (uint8_t)version;
 }
 
 void local_hello(struct local_call *call)

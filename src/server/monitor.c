@@ -48,7 +48,8 @@ void monitor_feed(struct connection *connection, const struct command *command)
     buffer_append_string(line, "\r\n");
     LIST_FOR_EACH (at, &server->connections) {
         struct connection *watcher = CONTAINER_OF(at, struct connection, node);
-        if (watcher->monitor) {
+        bool full = connection_unsent_bytes(watcher) > (size_t)server->config.client_output_buffer_bytes;
+        if (watcher->monitor && !full) { /* else it is closed at the end of this turn */
             buffer_append_slice(connection_output(watcher), buffer_slice(line));
             connection_mark_dirty(watcher);
         }

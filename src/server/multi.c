@@ -116,6 +116,8 @@ void multi_unwatch(struct connection *connection)
     free(connection->watches);
     connection->watches = NULL;
     connection->watch_count = 0;
+    connection->watch_capacity = 0;
+    connection->watch_bytes = 0;
 }
 
 static void answer(struct connection *connection, const char *status)
@@ -149,37 +151,87 @@ void multi_queue(struct connection *connection, const struct command *command)
     if (command->spec->place == COMMAND_AT_SERVER) {
         buffer_append_byte(&connection->queued, QUEUED_LOCAL);
         local_encode(&connection->queued, command);
+        if (command->spec->id == COMMAND_HELLO) {
+            local_hello_protocol(connection, command, &connection->queued_protocol);
+        }
     } else {
+        struct command later = *command;
+        later.protocol = connection->queued_protocol;
         buffer_append_byte(&connection->queued, QUEUED_MACHINE);
-        command_encode(&connection->queued, command);
+        command_encode(&connection->queued, &later);
     }
     connection->queued_count++;
     connection->queued_flags |= command->spec->flags;
     answer(connection, "QUEUED");
 }
 
-static bool watches(const struct connection *connection, struct slice key)
+/* By key, the oldest look first. */
+static int compare_watches(const void *a, const void *b)
 {
-    for (size_t i = 0; i < connection->watch_count; i++) {
-        if (slice_equal(connection->watches[i].key, key)) {
-            return true;
+    const struct watch *x = a;
+    const struct watch *y = b;
+    int order = slice_compare(x->key, y->key);
+    return order != 0 ? order : (x->version > y->version) - (x->version < y->version);
+}
+
+static void watch_free(struct connection *connection, const struct watch *watch)
+{
+    connection->watch_bytes -= watch->key.size;
+    free((void *)(uintptr_t)watch->key.data);
+}
+
+/* A key that is watched twice must be as it was at the first look. */
+static void forget_repeated_watches(struct connection *connection)
+{
+    if (connection->watch_count == 0) {
+        return;
+    }
+    struct watch *watches = connection->watches;
+    qsort(watches, connection->watch_count, sizeof(*watches), compare_watches);
+    size_t kept = 1;
+    for (size_t i = 1; i < connection->watch_count; i++) {
+        if (slice_equal(watches[i].key, watches[kept - 1].key)) {
+            watch_free(connection, &watches[i]);
+        } else {
+            watches[kept++] = watches[i];
         }
     }
-    return false;
+    connection->watch_count = kept;
 }
 
 static void watch(struct connection *connection, struct slice key)
 {
-    if (watches(connection, key)) {
-        return;
+    if (connection->watch_count == connection->watch_capacity) {
+        size_t capacity = connection->watch_capacity == 0 ? 4 : connection->watch_capacity * 2;
+        struct watch *grown = realloc(connection->watches, capacity * sizeof(*grown));
+        ASSERT(grown != NULL);
+        connection->watches = grown;
+        connection->watch_capacity = capacity;
     }
     uint8_t *copy = malloc(key.size + 1);
-    struct watch *grown = realloc(connection->watches, (connection->watch_count + 1) * sizeof(*grown));
-    ASSERT(copy != NULL && grown != NULL);
+    ASSERT(copy != NULL);
     memcpy(copy, key.data, key.size);
-    connection->watches = grown;
+    connection->watch_bytes += key.size;
     connection->watches[connection->watch_count++] =
         (struct watch){slice_of(copy, key.size), shard_key_version(connection->server->shard, key)};
+}
+
+/* Room for so many more. */
+static bool may_watch(struct connection *connection, const struct command *command)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 1; i < command->argc; i++) {
+        bytes += command->argv[i].size;
+    }
+    size_t limit = (size_t)connection->server->config.client_query_buffer_bytes;
+    for (int tries = 0; tries < 2; tries++) {
+        if (connection->watch_count + command->argc <= MULTI_MAXIMUM_WATCHES &&
+            connection->watch_bytes + bytes <= limit) {
+            return true;
+        }
+        forget_repeated_watches(connection);
+    }
+    return false;
 }
 
 static void execute_watch(struct connection *connection, const struct command *command)
@@ -188,8 +240,9 @@ static void execute_watch(struct connection *connection, const struct command *c
         answer(connection, "-ERR WATCH inside MULTI is not allowed");
         return;
     }
-    if (connection->watch_count + command->argc > MULTI_MAXIMUM_WATCHES) {
-        answer(connection, "-ERR too many watched keys (65536 at most); UNWATCH some");
+    if (!may_watch(connection, command)) {
+        answer(connection,
+               "-ERR too many watched keys (65536, or client-query-buffer-limit bytes of them); UNWATCH some");
         return;
     }
     for (uint32_t i = 1; i < command->argc; i++) {
@@ -266,6 +319,7 @@ static void submit_exec(struct connection *connection, const struct exec_build *
         struct resp_writer *reply = reply_begin(connection);
         if (reply->out != NULL && shard_read(server->shard, &command, reply)) {
             reply_end(connection);
+            route_measure(connection, &command);
             return;
         }
     }
@@ -340,6 +394,25 @@ static size_t first_reply_size(struct slice replies)
     return reader.consumed;
 }
 
+/* A command about the connection or the node, at its place among the replies. */
+static void execute_planned(struct connection *connection, struct slot *slot, const struct command *command,
+                            struct resp_writer *writer)
+{
+    size_t before = slot->stash.size;
+    if (command->spec->id == COMMAND_MONITOR) { /* lines of it would stand inside the reply */
+        resp_error(writer, "ERR MONITOR isn't allowed for DENY BLOCKING client");
+        return;
+    }
+    local_execute(connection, command, writer);
+    if (command->spec->id == COMMAND_CLIENT_REPLY) { /* it holds for the EXEC as a whole, so that replies stay whole */
+        writer->out = &slot->stash;
+        slot->silent = connection->reply_mode != REPLY_ON;
+    }
+    if (slot->stash.size == before) {
+        resp_status(writer, "OK");
+    }
+}
+
 void exec_plan_finish(struct connection *connection, struct slot *slot)
 {
     struct exec_plan *plan = slot->exec;
@@ -351,6 +424,9 @@ void exec_plan_finish(struct connection *connection, struct slot *slot)
     if (rest.size == 0 || rest.data[0] != '*' || rest.data[1] == '-') {
         slot->stash = machine; /* nil or an error: nothing was executed */
         exec_plan_destroy(plan);
+        if (slot->silent) {
+            buffer_clear(&slot->stash);
+        }
         return;
     }
     const uint8_t *line_end = memchr(rest.data, '\n', rest.size);
@@ -367,12 +443,8 @@ void exec_plan_finish(struct connection *connection, struct slot *slot)
         if (next < plan->place_count && plan->places[next] == place) {
             next++;
             struct command command = local_decode(&commands, &arguments);
-            command.protocol = slot->protocol;
-            if (command.spec->id == COMMAND_MONITOR) { /* lines of it would stand inside the reply */
-                resp_error(&writer, "ERR MONITOR isn't allowed for DENY BLOCKING client");
-            } else {
-                local_execute(connection, &command, &writer);
-            }
+            command.protocol = (uint8_t)writer.protocol;
+            execute_planned(connection, slot, &command, &writer);
         } else {
             size_t size = first_reply_size(rest);
             resp_raw(&writer, slice_of(rest.data, size));
@@ -395,6 +467,7 @@ bool multi_command(struct connection *connection, const struct command *command)
             answer(connection, "-ERR MULTI calls can not be nested");
         } else {
             connection->in_multi = true;
+            connection->queued_protocol = connection->protocol;
             answer(connection, "OK");
         }
         return true;

@@ -61,8 +61,29 @@ static void slot_deinit(struct slot *slot)
 
 void slot_withdraw(struct connection *connection)
 {
-    slot_deinit(slot_at(connection, connection->slot_tail - 1));
+    struct slot *slot = slot_at(connection, connection->slot_tail - 1);
+    if (slot->silent && connection->reply_mode == REPLY_ON) {
+        connection->reply_mode = REPLY_SKIP; /* for the refusal that follows */
+    }
+    slot_deinit(slot);
     connection->slot_tail--;
+}
+
+static void slot_done(struct connection *connection, struct slot *slot)
+{
+    slot->state = SLOT_DONE;
+    connection->stash_bytes += slot->stash.size;
+}
+
+/* The oldest slot goes. */
+static void slot_drop(struct connection *connection)
+{
+    struct slot *slot = slot_at(connection, connection->slot_head);
+    if (slot->state == SLOT_DONE) {
+        connection->stash_bytes -= slot->stash.size;
+    }
+    slot_deinit(slot);
+    connection->slot_head++;
 }
 
 static void note_error(struct connection *connection, const struct buffer *buffer)
@@ -95,7 +116,7 @@ void reply_end(struct connection *connection)
     if (connection_pending(connection)) {
         struct slot *slot = slot_at(connection, connection->slot_tail - 1);
         ASSERT(slot->state == SLOT_WAITING);
-        slot->state = SLOT_DONE;
+        slot_done(connection, slot);
         note_error(connection, &slot->stash);
         return;
     }
@@ -126,8 +147,7 @@ static void slots_drain(struct connection *connection)
         if (slot->stash.size != 0) {
             buffer_append_slice(connection_output(connection), buffer_slice(&slot->stash));
         }
-        slot_deinit(slot);
-        connection->slot_head++;
+        slot_drop(connection);
     }
 }
 
@@ -143,13 +163,16 @@ void slot_end(struct connection *connection, uint64_t tag)
     }
     bool direct = tag == connection->slot_head && slot->stash.size == 0;
     note_error(connection, direct ? &connection->out : &slot->stash);
-    slot->state = SLOT_DONE;
+    slot_done(connection, slot);
     if (tag == connection->slot_head) {
         slots_drain(connection);
         connection_mark_dirty(connection);
         if (connection->parked || connection->in.size != connection->in_start) {
             connection_mark_resume(connection);
         }
+    }
+    if (connection_unsent_bytes(connection) >= CONNECTION_OUTPUT_HIGH) {
+        connection_flush(connection); /* one entry may hold many reads of large values: not all of it at once */
     }
 }
 
@@ -159,7 +182,7 @@ size_t slots_give_up(struct connection *connection, bool all, uint32_t before_ms
     while (connection_pending(connection)) {
         struct slot *slot = slot_at(connection, connection->slot_head);
         if (slot->state == SLOT_WAITING) {
-            if (!all && slot->began_ms >= before_ms) {
+            if (!all && (int32_t)(slot->began_ms - before_ms) >= 0) { /* the clock goes round in 49 days */
                 break;
             }
             struct resp_writer writer =
@@ -170,8 +193,7 @@ size_t slots_give_up(struct connection *connection, bool all, uint32_t before_ms
         } else if (slot->stash.size != 0) {
             buffer_append_slice(connection_output(connection), buffer_slice(&slot->stash));
         }
-        slot_deinit(slot);
-        connection->slot_head++;
+        slot_drop(connection);
     }
     if (given_up != 0) {
         connection->server->figures.uncertain += given_up;
@@ -185,8 +207,7 @@ size_t slots_give_up(struct connection *connection, bool all, uint32_t before_ms
 void slots_destroy(struct connection *connection)
 {
     while (connection_pending(connection)) {
-        slot_deinit(slot_at(connection, connection->slot_head));
-        connection->slot_head++;
+        slot_drop(connection);
     }
     free(connection->slots);
     connection->slots = NULL;

@@ -168,8 +168,7 @@ static void submit(struct connection *connection, const struct command *command,
     connection->owed++;
 }
 
-/* Figures for a command that was executed just now, from the last mark to now. */
-static void measure(struct connection *connection, const struct command *command)
+void route_measure(struct connection *connection, const struct command *command)
 {
     struct server *server = connection->server;
     int64_t now_ns = env_monotonic_ns(server->env);
@@ -195,7 +194,7 @@ void route_to_shard(struct connection *connection, const struct command *command
         return;
     }
     reply_end(connection);
-    measure(connection, command);
+    route_measure(connection, command);
 }
 
 /* True when the command was parked to sleep first. */
@@ -221,7 +220,8 @@ static bool paused(const struct connection *connection, const struct command_spe
     if (spec->id == COMMAND_CLIENT_UNPAUSE || spec->id == COMMAND_CLIENT_PAUSE) {
         return false;
     }
-    return server->pause_all || (spec->flags & COMMAND_WRITE) != 0 || spec->id == COMMAND_EXEC;
+    uint32_t flags = spec->id == COMMAND_EXEC ? connection->queued_flags : spec->flags;
+    return server->pause_all || (flags & COMMAND_WRITE) != 0;
 }
 
 /* Refusals that hold for every command; true when one was given. */
@@ -247,7 +247,7 @@ static void execute_local(struct connection *connection, const struct command *c
     struct resp_writer *reply = reply_begin(connection);
     local_execute(connection, command, reply);
     reply_end(connection);
-    measure(connection, command);
+    route_measure(connection, command);
 }
 
 static void dispatch(struct connection *connection, const struct command *command)

@@ -20,11 +20,15 @@ void route_to_shard(struct connection *connection, const struct command *command
 void route_refuse(struct connection *connection, enum status status);
 /* The error for that. */
 const char *route_refusal(enum status status);
+/* Figures for a command that was executed just now, from the last mark to now. */
+void route_measure(struct connection *connection, const struct command *command);
 /* True when maxmemory forbids this command now; the -OOM reply is then given. */
 bool route_out_of_memory(struct connection *connection, const struct command_spec *spec);
 
 /* Answers a command of place COMMAND_AT_SERVER other than those of MULTI; `reply` is where. */
 void local_execute(struct connection *connection, const struct command *command, struct resp_writer *reply);
+/* The protocol that a HELLO will set, when it is one that will succeed; else *protocol stays. */
+void local_hello_protocol(struct connection *connection, const struct command *command, uint8_t *protocol);
 /* How long DEBUG SLEEP asks to sleep; 0 for all else, negative when malformed. */
 int64_t local_sleep_ns(const struct command *command);
 /* True when the command looks at, or waits for, what earlier commands of its client do: it is held back while any is

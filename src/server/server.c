@@ -161,7 +161,11 @@ static void drain(struct server *server)
     LIST_FOR_EACH (at, &server->connections) {
         struct connection *connection = CONTAINER_OF(at, struct connection, node);
         (void)slots_give_up(connection, true, 0, node_down_text);
-        unsent += connection_output_bytes(connection);
+        if (connection->parked) {
+            connection->parked = false;
+            route_refuse(connection, STATUS_CLOSED);
+        }
+        unsent += connection_unsent_bytes(connection);
     }
     flush_dirty(server);
     if (unsent == 0 || late) {
@@ -242,7 +246,7 @@ static void cron(struct env_timer *timer)
     int64_t now_ns = server_now_ns(server);
     int64_t age_ms = (now_ns - server->began_ns) / MS_NS;
     int64_t limit_ms = server->config.command_timeout_ms;
-    uint32_t before_ms = age_ms > limit_ms ? (uint32_t)(age_ms - limit_ms) : 0;
+    uint32_t before_ms = (uint32_t)(age_ms - limit_ms);
     LIST_FOR_EACH_SAFE (at, after, &server->connections) {
         look_after(server, CONTAINER_OF(at, struct connection, node), before_ms);
     }
@@ -408,6 +412,10 @@ void server_shutdown(struct server *server)
     if (server->listener != NULL) {
         env_listener_close(server->env, server->listener);
         server->listener = NULL;
+    }
+    LIST_FOR_EACH (at, &server->connections) {
+        connection_update_reading(
+            CONTAINER_OF(at, struct connection, node)); /* what was received is answered, no more */
     }
     env_log(server->env, ENV_LOG_INFO, "stopping: answering %zu clients first", server->connection_count);
     env_wake(server->env);

@@ -5,6 +5,7 @@ import os
 import resource
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -106,6 +107,31 @@ def test_half_closed_clients_get_their_replies(server):
         while part := connection.recv(1000):
             out += part
     assert out == b"+OK\r\n$1\r\n1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "count", "size"),
+    [(b"INCR n", 40_000, None), (b"GET big", 300, 20_010), (b"SET n 1\r\nGET big", 200, 20_015), (b"ECHO x", 50_000, 7),
+     (b"INCR", 1, None)],
+)  # fmt: skip
+def test_half_closed_clients_get_all_replies_however_many(cohort, command, count, size):
+    """More than is taken at once: of pending writes, of bytes of replies, of commands."""
+    with resp.Connection(cohort.port) as connection:
+        assert connection.call("SET", "big", b"x" * 20_000) == "OK"
+    with socket.create_connection(("127.0.0.1", cohort.port), 60) as connection:
+        sender = threading.Thread(
+            target=lambda: (connection.sendall((command + b"\r\n") * count), connection.shutdown(socket.SHUT_WR))
+        )
+        sender.start()
+        time.sleep(0.3)  # the replies have to wait
+        out = bytearray()
+        while part := connection.recv(1 << 20):
+            out += part
+        sender.join()
+    if size:
+        assert len(out) == count * size
+    elif count > 1:
+        assert out.endswith(b":%d\r\n" % count)
 
 
 def test_a_client_that_never_reads_is_bounded_and_alone(new_server):

@@ -254,3 +254,23 @@ def test_silence_keeps_the_order_of_a_pipeline(both):
         return [client.read() for _ in range(4)]
 
     both(script)
+
+
+def test_hello_inside_a_transaction(both):
+    """The replies behind it are in its protocol; one that fails changes nothing."""
+
+    def script(connect):
+        client = connect()
+        client.call("HSET", "h", "a", "1")
+        replies = client.calls([
+            ["MULTI"], ["HGETALL", "h"], ["HELLO", "3"], ["HGETALL", "h"], ["GET", "none"], ["CONFIG", "GET", "maxmemory-policy"],
+            ["HELLO", "4"], ["HELLO", "2", "SETNAME"], ["HGETALL", "h"], ["EXEC"], ["HGETALL", "h"], ["MULTI"],
+            ["HELLO", "2"], ["HGETALL", "h"], ["EXEC"], ["HGETALL", "h"],
+        ])  # fmt: skip
+        for reply in (replies[9], replies[14]):
+            hello = reply[1 if reply is replies[9] else 0]
+            assert b"proto" in (dict(hello) if isinstance(hello, resp.Map) else hello)
+            hello.clear()
+        return replies
+
+    both(script)
