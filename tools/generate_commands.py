@@ -30,6 +30,7 @@ GROUPS = {
     "string": "Strings",
     "hash": "Hashes",
     "transactions": "Transactions",
+    "cluster": "Cluster",
 }
 COMMAND_FIELDS = {
     "required": {"name", "id", "since", "summary", "complexity", "arity", "flags", "acl", "place"},
@@ -163,6 +164,8 @@ def load(folder):
                   f"id {command['id']} is {promised.get(command['id'])} in ids.txt; a new command is added there")
             command["WORDS"] = words
             command["SYMBOL"] = "COMMAND_" + "_".join(words).replace(".", "_").replace("-", "_")
+            if command["name"].lower() in FLAGS and parent is None:  # COMMAND_READONLY is the flag
+                command["SYMBOL"] += "_COMMAND"
             command["ACL"] = categories(command)
             command["LEGACY"] = legacy_keys(command)
             command["SYNTAX"] = " ".join(argument_syntax(each) for each in command.get("arguments", []))

@@ -244,6 +244,11 @@ enum status machine_load_record(struct machine *machine, struct slice record)
     return keyspace_load_record(machine->keyspace, record);
 }
 
+uint64_t machine_count_in_slot(const struct machine *machine, uint16_t slot)
+{
+    return keyspace_count_in_slot(machine->keyspace, slot);
+}
+
 uint64_t machine_digest(const struct machine *machine)
 {
     uint64_t parts[] = {keyspace_digest(machine->keyspace), (uint64_t)machine->time_ms, (uint64_t)machine->wall_ms};

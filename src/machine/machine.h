@@ -83,6 +83,9 @@ struct machine_stats {
 };
 void machine_stats(const struct machine *machine, struct machine_stats *ret_stats);
 
+/* Keys in one hash slot (base/key_slot.h), with keys that are due and not yet removed. */
+uint64_t machine_count_in_slot(const struct machine *machine, uint16_t slot);
+
 /* ---- snapshots: the state as records, in any order, while applies go on ----
  * begin fixes the state at that moment; each step emits some records of it (whatever is applied meanwhile: a key or
  * field that is about to change is emitted first). Loading all records into an empty machine made with the same seed

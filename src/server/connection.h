@@ -86,6 +86,7 @@ struct connection {
 
     uint8_t protocol;
     bool authenticated, monitor, no_evict;
+    bool readonly; /* READONLY: its reads need not be strong */
     enum reply_mode reply_mode;
     int64_t created_ns, active_ns;
     const struct command_spec *last_command;

@@ -28,6 +28,15 @@ static void (*const handlers[COMMAND_MAXIMUM])(struct local_call *call) = {
     [COMMAND_CLIENT_REPLY] = local_client_reply,
     [COMMAND_CLIENT_UNBLOCK] = local_client_unblock,
     [COMMAND_CLIENT_GETREDIR] = local_client_getredir,
+    [COMMAND_CLUSTER_SLOTS] = local_cluster_slots,
+    [COMMAND_CLUSTER_SHARDS] = local_cluster_shards,
+    [COMMAND_CLUSTER_NODES] = local_cluster_nodes,
+    [COMMAND_CLUSTER_INFO] = local_cluster_info,
+    [COMMAND_CLUSTER_MYID] = local_cluster_myid,
+    [COMMAND_CLUSTER_KEYSLOT] = local_cluster_keyslot,
+    [COMMAND_CLUSTER_COUNTKEYSINSLOT] = local_cluster_countkeysinslot,
+    [COMMAND_READONLY_COMMAND] = local_readonly,
+    [COMMAND_READWRITE] = local_readwrite,
     [COMMAND_COMMAND] = local_command,
     [COMMAND_COMMAND_COUNT] = local_command,
     [COMMAND_COMMAND_DOCS] = local_command,
@@ -36,6 +45,7 @@ static void (*const handlers[COMMAND_MAXIMUM])(struct local_call *call) = {
     [COMMAND_COMMAND_GETKEYS] = local_command,
     [COMMAND_COMMAND_GETKEYSANDFLAGS] = local_command,
     [COMMAND_CLIENT_HELP] = local_command,
+    [COMMAND_CLUSTER_HELP] = local_command,
     [COMMAND_COMMAND_HELP] = local_command,
     [COMMAND_CONFIG_HELP] = local_command,
     [COMMAND_SLOWLOG_HELP] = local_command,
@@ -71,6 +81,7 @@ bool local_needs_quiet(const struct command_spec *spec)
     case COMMAND_MONITOR:
     case COMMAND_DEBUG:
     case COMMAND_SHUTDOWN:
+    case COMMAND_CLUSTER_COUNTKEYSINSLOT:
     case COMMAND_INFO:
     case COMMAND_COHORT_STATUS:
     case COMMAND_CONFIG_SET:

@@ -34,6 +34,16 @@ void local_client_unpause(struct local_call *call);
 void local_client_reply(struct local_call *call);
 void local_client_unblock(struct local_call *call);
 void local_client_getredir(struct local_call *call);
+/* local_cluster.c */
+void local_cluster_slots(struct local_call *call);
+void local_cluster_shards(struct local_call *call);
+void local_cluster_nodes(struct local_call *call);
+void local_cluster_info(struct local_call *call);
+void local_cluster_myid(struct local_call *call);
+void local_cluster_keyslot(struct local_call *call);
+void local_cluster_countkeysinslot(struct local_call *call);
+void local_readonly(struct local_call *call);
+void local_readwrite(struct local_call *call);
 /* local_config.c */
 void local_config_get(struct local_call *call);
 void local_config_set(struct local_call *call);

@@ -15,6 +15,9 @@ static void describe(struct buffer *out, const struct connection *connection, in
     if (connection->in_multi) {
         flags[flag_count++] = 'x';
     }
+    if (connection->readonly) {
+        flags[flag_count++] = 'r';
+    }
     if (flag_count == 0) {
         flags[flag_count++] = 'N';
     }

@@ -61,6 +61,7 @@ void local_reset(struct local_call *call)
     connection->protocol = RESP2;
     connection->reply_mode = REPLY_ON;
     connection->no_evict = false;
+    connection->readonly = false;
     free(connection->name);
     connection->name = NULL;
     connection->authenticated = call->server->config.requirepass[0] == '\0';
@@ -219,7 +220,7 @@ void local_hello(struct local_call *call)
     resp_bulk_string(call->reply, "id");
     resp_integer(call->reply, (int64_t)connection->id);
     resp_bulk_string(call->reply, "mode");
-    resp_bulk_string(call->reply, "standalone");
+    resp_bulk_string(call->reply, "cluster");
     resp_bulk_string(call->reply, "role");
     resp_bulk_string(call->reply, "master");
     resp_bulk_string(call->reply, "modules");

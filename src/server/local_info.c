@@ -12,7 +12,7 @@ static void section_server(struct server *server, struct buffer *out)
 {
     int64_t up_s = (env_monotonic_ns(server->env) - server->began_ns) / SECOND_NS;
     buffer_append_format(out,
-                         "redis_version:%s\r\ncohort_version:%s\r\nredis_mode:standalone\r\narch_bits:64\r\n"
+                         "redis_version:%s\r\ncohort_version:%s\r\nredis_mode:cluster\r\narch_bits:64\r\n"
                          "process_id:%d\r\nrun_id:%s\r\nnode_id:%" PRIu64 "\r\nincarnation:%s\r\ntcp_port:%d\r\n"
                          "uptime_in_seconds:%" PRId64 "\r\nuptime_in_days:%" PRId64 "\r\nhz:%d\r\nconfig_file:%s\r\n"
                          "data_directory:%s\r\n",
@@ -131,7 +131,7 @@ static void section_errorstats(struct server *server, struct buffer *out)
 static void section_cluster(struct server *server, struct buffer *out)
 {
     (void)server;
-    buffer_append_string(out, "cluster_enabled:0\r\n");
+    buffer_append_string(out, "cluster_enabled:1\r\n");
 }
 
 static void section_keyspace(struct server *server, struct buffer *out)

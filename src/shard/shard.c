@@ -145,6 +145,11 @@ uint64_t shard_key_version(const struct shard *shard, struct slice key)
     return machine_key_version(shard->machine, key);
 }
 
+uint64_t shard_count_in_slot(const struct shard *shard, uint16_t slot)
+{
+    return shard->machine == NULL ? 0 : machine_count_in_slot(shard->machine, slot);
+}
+
 uint64_t shard_digest(const struct shard *shard) { return shard->machine == NULL ? 0 : machine_digest(shard->machine); }
 
 void shard_stats(const struct shard *shard, struct shard_stats *ret_stats)

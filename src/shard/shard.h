@@ -120,5 +120,8 @@ struct shard_stats {
 };
 void shard_stats(const struct shard *shard, struct shard_stats *ret_stats);
 
+/* Keys in one hash slot of the applied state (see machine_count_in_slot). */
+uint64_t shard_count_in_slot(const struct shard *shard, uint16_t slot);
+
 /* Of the whole state; see machine_digest. */
 uint64_t shard_digest(const struct shard *shard);

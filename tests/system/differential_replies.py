@@ -106,10 +106,10 @@ def same_random_fields(argv, a, b):
 
 
 def same_hello(a, b):
-    """server, version and id are each server's own."""
+    """server, version, id and mode are each server's own."""
     if a[0] != b[0] or len(a[1]) != len(b[1]):
         return False
-    own = {(b"$", b"server"), (b"$", b"version"), (b"$", b"id")}
+    own = {(b"$", word) for word in (b"server", b"version", b"id", b"mode")}
     return [p for p in pairs(a[1]) if p[0] not in own] == [p for p in pairs(b[1]) if p[0] not in own]
 
 

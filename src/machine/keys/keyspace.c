@@ -141,6 +141,7 @@ static void detach(struct keyspace *keyspace, struct entry *entry, uint64_t hash
 {
     due_stop(keyspace, entry);
     keyspace->memory_bytes -= entry_memory_bytes(entry);
+    keyspace->slot_keys[key_slot(entry_key(entry))]--;
     table_remove(&keyspace->table, hash, entry);
 }
 
@@ -173,6 +174,7 @@ struct entry *keyspace_edit(struct keyspace *keyspace, const struct keyspace_tim
 void keyspace_insert(struct keyspace *keyspace, uint64_t hash, struct entry *entry)
 {
     table_insert(&keyspace->table, hash, entry);
+    keyspace->slot_keys[key_slot(entry_key(entry))]++;
     keyspace->memory_bytes += entry_memory_bytes(entry);
 }
 
@@ -243,6 +245,7 @@ void keyspace_clear(struct keyspace *keyspace, uint64_t position)
         keyspace->clear_position = position;
     }
     keyspace->memory_bytes = 0;
+    memset(keyspace->slot_keys, 0, sizeof(keyspace->slot_keys));
     keys_detach(keyspace);
 }
 
@@ -399,6 +402,12 @@ void keyspace_next_due(const struct keyspace *keyspace, int64_t *ret_time_ms, in
 /* ---- figures ---- */
 
 uint64_t keyspace_count(const struct keyspace *keyspace) { return keyspace->table.count; }
+
+uint64_t keyspace_count_in_slot(const struct keyspace *keyspace, uint16_t slot)
+{
+    ASSERT(slot < KEY_SLOTS);
+    return keyspace->slot_keys[slot];
+}
 
 uint64_t keyspace_count_with_expiry(const struct keyspace *keyspace)
 {

@@ -1,6 +1,7 @@
 /* The keyspace itself, for the files of this folder alone. */
 #pragma once
 
+#include "base/key_slot.h"
 #include "machine/keys/due_heap.h"
 #include "machine/keys/entry.h"
 #include "machine/keys/garbage.h"
@@ -17,11 +18,12 @@ struct keyspace {
     uint64_t memory_bytes;
     uint64_t last_position; /* no version, trace or clear_position is larger */
     uint64_t expired;
-    uint64_t *traces;        /* KEYSPACE_TRACES, by hash of the key; NULL before the first */
-    uint64_t clear_position; /* a trace of all keys */
-    uint64_t incomplete;     /* entries of which keyspace_load_record has not brought everything */
-    uint32_t epoch;          /* number of the last snapshot begun */
-    bool sealed;             /* the last record of a snapshot is loaded */
+    uint64_t *traces;              /* KEYSPACE_TRACES, by hash of the key; NULL before the first */
+    uint64_t clear_position;       /* a trace of all keys */
+    uint64_t incomplete;           /* entries of which keyspace_load_record has not brought everything */
+    uint32_t epoch;                /* number of the last snapshot begun */
+    bool sealed;                   /* the last record of a snapshot is loaded */
+    uint32_t slot_keys[KEY_SLOTS]; /* how many keys of the table are in each slot */
 };
 
 static inline uint64_t entry_hash(const struct keyspace *keyspace, const struct entry *entry)

@@ -1,6 +1,7 @@
 /* The machine as a whole: the same log gives the same state, whatever else was done; snapshots carry all of it. */
 #include "harness.h"
 
+#include "base/key_slot.h"
 #include "base/prng.h"
 #include "base/varint.h"
 
@@ -160,6 +161,22 @@ static void disturb(struct disturbance *d, struct harness *h)
     }
 }
 
+/* Each key of these tests has a slot of its own. */
+static void check_slots(const struct machine *machine)
+{
+    uint64_t found = 0;
+    for (int i = 0; i < KEYS; i++) {
+        char key[8];
+        (void)snprintf(key, sizeof(key), "k%d", i);
+        uint64_t count = machine_count_in_slot(machine, key_slot(slice_from_string(key)));
+        assert_in_range(count, 0, 1);
+        found += count;
+    }
+    struct machine_stats stats;
+    machine_stats(machine, &stats);
+    assert_int_equal(found, stats.keys);
+}
+
 static void check_same_log(uint64_t seed)
 {
     struct harness quiet;
@@ -184,6 +201,7 @@ static void check_same_log(uint64_t seed)
             uint64_t digest = machine_digest(quiet.machine);
             assert_true(machine_digest(busy.machine) == digest);
             assert_true(machine_digest(silent.machine) == digest);
+            check_slots(busy.machine);
         }
     }
     assert_true(d.snapshots > 5);
@@ -230,6 +248,7 @@ static void test_loaded_machine_goes_on(void **state)
     assert_int_equal(stats_a.keys_with_expiry, stats_b.keys_with_expiry);
     assert_int_equal(stats_a.memory_bytes, stats_b.memory_bytes);
     assert_int_equal(stats_a.time_ms, stats_b.time_ms);
+    check_slots(b.machine);
     struct prng other = prng;
     for (int i = 0; i < 2000; i++) {
         apply_one(&a, &prng);
@@ -238,6 +257,26 @@ static void test_loaded_machine_goes_on(void **state)
     assert_true(machine_digest(a.machine) == machine_digest(b.machine));
     harness_deinit(&a);
     harness_deinit(&b);
+}
+
+static void test_keys_in_a_slot(void **state)
+{
+    struct harness *h = *state;
+    uint16_t slot = key_slot(SLICE_LITERAL("a"));
+    (void)harness_apply(h, "MSET {a}1 x {a}2 x {a}3 x {b}1 x");
+    assert_int_equal(machine_count_in_slot(h->machine, slot), 3);
+    (void)harness_apply(h, "RENAME {a}1 {b}2");
+    (void)harness_apply(h, "COPY {b}1 {a}4");
+    (void)harness_apply(h, "DEL {a}2 {b}1");
+    assert_int_equal(machine_count_in_slot(h->machine, slot), 2);
+    (void)harness_apply(h, "PEXPIRE {a}3 5");
+    harness_pass(h, 10);
+    struct machine_context context = {++h->position, h->time_ms, h->wall_ms};
+    assert_int_equal(machine_count_in_slot(h->machine, slot), 2); /* due, not removed */
+    machine_apply_time(h->machine, &context);
+    assert_int_equal(machine_count_in_slot(h->machine, slot), 1);
+    (void)harness_apply(h, "FLUSHALL");
+    assert_int_equal(machine_count_in_slot(h->machine, slot), 0);
 }
 
 static void test_digest_sees_everything(void **state)
@@ -286,6 +325,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_log_same_state),
         cmocka_unit_test(test_loaded_machine_goes_on),
+        CASE(test_keys_in_a_slot),
         CASE(test_digest_sees_everything),
         CASE(test_bad_records),
     };
