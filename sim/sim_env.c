@@ -56,10 +56,10 @@ static int64_t monotonic_ns(struct env *env_any)
     return sim_host_local_ns(env->host, sim_env_now_ns(env));
 }
 
-static int64_t wall_ms(struct env *env_any)
+static int64_t wall_us(struct env *env_any)
 {
     struct sim_env *env = sim_env_of(env_any);
-    return EPOCH_MS + sim_env_now_ns(env) / NS_PER_MS + env->host->wall_offset_ms;
+    return (EPOCH_MS + env->host->wall_offset_ms) * 1000 + sim_env_now_ns(env) / 1000;
 }
 
 static void random_bytes(struct env *env, void *data, size_t size)
@@ -354,7 +354,7 @@ static void log_line(struct env *env_any, enum env_log_level level, const char *
 
 static const struct env_operations operations = {
     .monotonic_ns = monotonic_ns,
-    .wall_ms = wall_ms,
+    .wall_us = wall_us,
     .random = random_bytes,
     .timer_start = timer_start,
     .timer_stop = timer_stop,

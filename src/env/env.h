@@ -71,7 +71,7 @@ enum env_log_level { ENV_LOG_DEBUG, ENV_LOG_INFO, ENV_LOG_WARNING, ENV_LOG_ERROR
 
 struct env_operations {
     int64_t (*monotonic_ns)(struct env *env);
-    int64_t (*wall_ms)(struct env *env);
+    int64_t (*wall_us)(struct env *env);
     void (*random)(struct env *env, void *data, size_t size);
 
     void (*timer_start)(struct env *env, struct env_timer *timer, int64_t at_ns);
@@ -125,7 +125,9 @@ struct env {
  * turn is cheap; it is a real reading every time. */
 static inline int64_t env_monotonic_ns(struct env *env) { return env->operations->monotonic_ns(env); }
 /* Milliseconds since 1970-01-01 UTC; may jump either way. */
-static inline int64_t env_wall_ms(struct env *env) { return env->operations->wall_ms(env); }
+static inline int64_t env_wall_ms(struct env *env) { return env->operations->wall_us(env) / 1000; }
+/* The same in microseconds. */
+static inline int64_t env_wall_us(struct env *env) { return env->operations->wall_us(env); }
 /* Bytes nobody can guess (in production). */
 static inline void env_random(struct env *env, void *data, size_t size) { env->operations->random(env, data, size); }
 

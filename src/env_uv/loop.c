@@ -20,11 +20,11 @@ static int64_t monotonic_ns(struct env *env)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-static int64_t wall_ms(struct env *env)
+static int64_t wall_us(struct env *env)
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / NS_PER_MS;
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 static void random_bytes(struct env *env, void *data, size_t size)
@@ -196,7 +196,7 @@ void env_uv_unwatch(struct env_uv_watch *watch)
 
 static const struct env_operations operations = {
     .monotonic_ns = monotonic_ns,
-    .wall_ms = wall_ms,
+    .wall_us = wall_us,
     .random = random_bytes,
     .timer_start = timer_start,
     .timer_stop = timer_stop,

@@ -7,7 +7,7 @@
 
 void local_time(struct local_call *call)
 {
-    int64_t wall_us = env_wall_ms(call->server->env) * 1000;
+    int64_t wall_us = env_wall_us(call->server->env);
     resp_array(call->reply, 2);
     resp_bulk_integer(call->reply, wall_us / 1000000);
     resp_bulk_integer(call->reply, wall_us % 1000000);

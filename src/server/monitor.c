@@ -37,7 +37,7 @@ void monitor_feed(struct connection *connection, const struct command *command)
     }
     struct buffer *line = &server->scratch;
     buffer_clear(line);
-    int64_t wall_us = env_wall_ms(server->env) * 1000;
+    int64_t wall_us = env_wall_us(server->env);
     buffer_append_format(line, "+%lld.%06lld [0 %s]", (long long)(wall_us / 1000000), (long long)(wall_us % 1000000),
                          connection->peer);
     bool secret = command->spec->id == COMMAND_AUTH || command->spec->id == COMMAND_HELLO;
