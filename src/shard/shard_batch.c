@@ -9,6 +9,7 @@ enum { BATCH_KEEP_BYTES = 1 << 20, BATCH_KEEP_REQUESTS = 4096 };
 
 static void batch_begin(struct batch *batch)
 {
+    batch->round = 0;
     batch->kind = ENTRY_COMMANDS;
     buffer_reserve(&batch->logged, ENTRY_HEADER_BYTES);
     batch->logged.size = ENTRY_HEADER_BYTES;
