@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-enum { SERVE_MAXIMUM_OPTIONS = 64, SERVE_OWN_OPTIONS = 4, HELP_BYTES = 96 };
+enum { SERVE_MAXIMUM_OPTIONS = 64, SERVE_OWN_OPTIONS = 4, HELP_BYTES = 128 };
 
 struct serve {
     struct env *env;
@@ -35,12 +35,13 @@ struct serve_options {
     size_t count;
 };
 
-static void add_setting(void *owner, const char *name, const char *value)
+static void add_setting(void *owner, const char *name, const char *value, const char *help)
 {
     struct serve_options *options = owner;
     size_t at = options->count;
     ASSERT(at + 1 < SERVE_MAXIMUM_OPTIONS);
-    (void)snprintf(options->help[at], HELP_BYTES, "setting (default %s)", value[0] == '\0' ? "empty" : value);
+    const char *given = value[0] == '\0' ? "empty" : value;
+    ASSERT(snprintf(options->help[at], HELP_BYTES, "%s (default %s)", help, given) < HELP_BYTES);
     options->items[at] = (struct cli_option){name, CLI_TEXT, &options->values[at], "VALUE", options->help[at], 0, 0};
     options->count++;
 }

@@ -21,6 +21,7 @@ struct setting {
     int64_t minimum, maximum, standard;
     const char *const *choices; /* NULL-terminated; the value is the place in it */
     const char *text;           /* of a fixed setting, or the standard of a string */
+    const char *help;           /* for --help; of all but fixed ones */
 };
 
 static const char *const yes_no[] = {"no", "yes", NULL};
@@ -36,32 +37,48 @@ static const struct setting settings[] = {
     {"appendfsync", SETTING_FIXED, .text = "always"},
     {"appendonly", SETTING_FIXED, .text = "yes"},
     {"client-output-buffer-limit", SETTING_SIZE, false, AT(client_output_buffer_bytes), MEGABYTE, INT64_C(1) << 40,
-     1024 * MEGABYTE},
+     1024 * MEGABYTE, .help = "size; a client with more unread replies is closed"},
     {"client-query-buffer-limit", SETTING_SIZE, false, AT(client_query_buffer_bytes), MEGABYTE, INT64_C(1) << 40,
-     1024 * MEGABYTE},
-    {"command-timeout", SETTING_INTEGER, false, AT(command_timeout_ms), 100, 3600000, 10000},
+     1024 * MEGABYTE, .help = "size; a client with a larger request is closed"},
+    {"command-timeout", SETTING_INTEGER, false, AT(command_timeout_ms), 100, 3600000, 10000,
+     .help = "ms; what takes longer is answered -UNCERTAIN"},
     {"databases", SETTING_FIXED, .text = "1"},
-    {"enable-debug-command", SETTING_CHOICE, true, AT(debug_command), 0, 2, CONFIG_DEBUG_NO, debug_choices},
+    {"enable-debug-command", SETTING_CHOICE, true, AT(debug_command), 0, 2, CONFIG_DEBUG_NO, debug_choices,
+     .help = "no, yes, local; whether DEBUG SLEEP may be used"},
     {"hash-max-listpack-entries", SETTING_FIXED, .text = "128"},
     {"hash-max-listpack-value", SETTING_FIXED, .text = "64"},
-    {"log-format", SETTING_CHOICE, true, AT(log_format), 0, 1, 0, format_choices},
-    {"log-segment-size", SETTING_SIZE, true, AT(log_segment_bytes), 65536, 1024 * MEGABYTE, 16 * MEGABYTE},
-    {"loglevel", SETTING_CHOICE, false, AT(log_level), 0, 3, ENV_LOG_INFO, level_choices},
-    {"maxclients", SETTING_INTEGER, false, AT(maxclients), 1, 1000000, 10000},
-    {"maxmemory", SETTING_SIZE, false, AT(maxmemory_bytes), 0, INT64_MAX, 0},
+    {"log-format", SETTING_CHOICE, true, AT(log_format), 0, 1, 0, format_choices,
+     .help = "text, json; of the lines on standard error"},
+    {"log-segment-size", SETTING_SIZE, true, AT(log_segment_bytes), 65536, 1024 * MEGABYTE, 16 * MEGABYTE,
+     .help = "size of one file of the log"},
+    {"loglevel", SETTING_CHOICE, false, AT(log_level), 0, 3, ENV_LOG_INFO, level_choices,
+     .help = "debug, notice, warning, error"},
+    {"maxclients", SETTING_INTEGER, false, AT(maxclients), 1, 1000000, 10000,
+     .help = "clients at one time; more are refused"},
+    {"maxmemory", SETTING_SIZE, false, AT(maxmemory_bytes), 0, INT64_MAX, 0,
+     .help = "size of all data; beyond it writes get -OOM; 0: no limit"},
     {"maxmemory-clients", SETTING_SIZE, false, AT(maxmemory_clients_bytes), 16 * MEGABYTE, INT64_C(1) << 44,
-     2048 * MEGABYTE},
+     2048 * MEGABYTE, .help = "all clients' buffers; beyond it the largest goes"},
     {"maxmemory-policy", SETTING_FIXED, .text = "noeviction"},
-    {"metrics", SETTING_STRING, true, AT(metrics), .text = ""},
-    {"proto-max-bulk-len", SETTING_SIZE, false, AT(proto_max_bulk_bytes), 1024, 512 * MEGABYTE, 512 * MEGABYTE},
-    {"protected-mode", SETTING_CHOICE, false, AT(protected_mode), 0, 1, 1, yes_no},
-    {"requirepass", SETTING_STRING, false, AT(requirepass), .text = ""},
+    {"metrics", SETTING_STRING, true, AT(metrics), .text = "",
+     .help = "HOST:PORT for GET /metrics, Prometheus text; empty: none"},
+    {"proto-max-bulk-len", SETTING_SIZE, false, AT(proto_max_bulk_bytes), 1024, 512 * MEGABYTE, 512 * MEGABYTE,
+     .help = "size of the largest argument"},
+    {"protected-mode", SETTING_CHOICE, false, AT(protected_mode), 0, 1, 1, yes_no,
+     .help = "no, yes; without a password serve loopback only"},
+    {"requirepass", SETTING_STRING, false, AT(requirepass), .text = "",
+     .help = "password that AUTH and HELLO ask for; empty: none"},
     {"save", SETTING_FIXED, .text = ""},
-    {"shutdown-timeout", SETTING_INTEGER, false, AT(shutdown_timeout_s), 0, 3600, 10},
-    {"slowlog-log-slower-than", SETTING_INTEGER, false, AT(slowlog_log_slower_than_us), -1, INT64_MAX, 10000},
-    {"slowlog-max-len", SETTING_INTEGER, false, AT(slowlog_max_len), 0, 100000, 128},
-    {"snapshot-log-size", SETTING_SIZE, true, AT(snapshot_log_bytes), MEGABYTE, INT64_C(1) << 40, 64 * MEGABYTE},
-    {"timeout", SETTING_INTEGER, false, AT(timeout_s), 0, INT32_MAX, 0},
+    {"shutdown-timeout", SETTING_INTEGER, false, AT(shutdown_timeout_s), 0, 3600, 10,
+     .help = "s; how long a stop waits for answers to be sent"},
+    {"slowlog-log-slower-than", SETTING_INTEGER, false, AT(slowlog_log_slower_than_us), -1, INT64_MAX, 10000,
+     .help = "microseconds; slower commands go to SLOWLOG; -1: none"},
+    {"slowlog-max-len", SETTING_INTEGER, false, AT(slowlog_max_len), 0, 100000, 128,
+     .help = "entries that SLOWLOG keeps"},
+    {"snapshot-log-size", SETTING_SIZE, true, AT(snapshot_log_bytes), MEGABYTE, INT64_C(1) << 40, 64 * MEGABYTE,
+     .help = "size of new log after which a snapshot is written"},
+    {"timeout", SETTING_INTEGER, false, AT(timeout_s), 0, INT32_MAX, 0,
+     .help = "s; idle clients are closed after it; 0: never"},
 };
 
 enum { SETTING_COUNT = sizeof(settings) / sizeof(settings[0]), VALUE_BYTES = 512 };
@@ -247,13 +264,13 @@ void config_each(const struct config *config, const struct slice *patterns, size
     }
 }
 
-void config_each_settable(const struct config *config, void (*each)(void *owner, const char *name, const char *value),
-                          void *owner)
+void config_each_settable(const struct config *config,
+                          void (*each)(void *owner, const char *name, const char *value, const char *help), void *owner)
 {
     char text[VALUE_BYTES];
     for (size_t i = 0; i < SETTING_COUNT; i++) {
         if (settings[i].kind != SETTING_FIXED) {
-            each(owner, settings[i].name, value_text(config, &settings[i], text));
+            each(owner, settings[i].name, value_text(config, &settings[i], text), settings[i].help);
         }
     }
 }

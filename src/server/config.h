@@ -58,8 +58,9 @@ enum config_result config_set(struct config *config, struct slice name, struct s
 void config_each(const struct config *config, const struct slice *patterns, size_t pattern_count,
                  void (*each)(void *owner, const char *name, const char *value), void *owner);
 
-/* As config_each, for the settings that can be given at start. */
-void config_each_settable(const struct config *config, void (*each)(void *owner, const char *name, const char *value),
+/* As config_each, for the settings that can be given at start; `help` says in some words what each takes and does. */
+void config_each_settable(const struct config *config,
+                          void (*each)(void *owner, const char *name, const char *value, const char *help),
                           void *owner);
 
 /* Takes the text of a configuration file. STATUS_INVALID with a message that names line and setting. */

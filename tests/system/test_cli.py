@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import select
 import signal
 import socket
 import subprocess
@@ -233,13 +234,12 @@ def test_progress_only_on_a_terminal(server):
         [str(servers.COHORT), "bench", "--url", at(server), "--duration", "700ms"],
         stdout=subprocess.DEVNULL, stderr=child, timeout=60,
     )  # fmt: skip
-    os.close(child)
     shown = b""
-    try:
-        while part := os.read(parent, 65536):
-            shown += part
-    except OSError:  # how a terminal says that its other end is closed
-        pass
+    while select.select([parent], [], [], 5)[0]:  # before the other end is closed: what is on its way would be lost
+        shown += os.read(parent, 65536)
+        if shown.endswith(b"\r\x1b[K"):
+            break
+    os.close(child)
     os.close(parent)
     assert b"requests," in shown and shown.endswith(b"\r\x1b[K")
 
