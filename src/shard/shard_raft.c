@@ -245,13 +245,12 @@ static void propose_genesis(struct shard *shard)
 {
     uint64_t seed = 0;
     env_random(shard->env, &seed, sizeof(seed));
-    uint8_t payload[ENTRY_HEADER_BYTES + sizeof(seed)];
     struct entry_header header = {.time_ms = 1, .wall_ms = env_wall_ms(shard->env)};
-    entry_header_put(payload, &header);
-    put_u64(payload + ENTRY_HEADER_BYTES, seed);
+    entry_header_put(shard->genesis, &header);
+    put_u64(shard->genesis + ENTRY_HEADER_BYTES, seed);
     uint64_t index = 0;
     shard->genesis_term = shard->term;
-    if (shard_propose(shard, ENTRY_GENESIS, slice_of(payload, sizeof(payload)), &index) != STATUS_OK) {
+    if (shard_propose(shard, ENTRY_GENESIS, slice_of(shard->genesis, sizeof(shard->genesis)), &index) != STATUS_OK) {
         shard->genesis_term = 0; /* another leader will */
     }
 }

@@ -61,11 +61,12 @@ struct shard {
     struct raft *raft;
     struct raft_configuration configuration; /* as applied */
     uint64_t term, leader;
-    bool elected;                    /* leader by consensus */
-    bool leading;                    /* and ready to take requests */
-    bool lone;                       /* the only voter */
-    uint64_t genesis_term;           /* in which the first entry was proposed here */
-    uint64_t read_round, read_index; /* confirmed */
+    bool elected;                            /* leader by consensus */
+    bool leading;                            /* and ready to take requests */
+    bool lone;                               /* the only voter */
+    uint64_t genesis_term;                   /* in which the first entry was proposed here */
+    uint8_t genesis[ENTRY_HEADER_BYTES + 8]; /* its payload, which consensus borrows */
+    uint64_t read_round, read_index;         /* confirmed */
     uint64_t last_index, commit, applied_index;
     struct buffer storing;     /* struct stored_ready: handed to the log, not durable yet */
     struct buffer entry_bytes; /* of an entry read back from the log */
