@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-enum { SERVE_MAXIMUM_OPTIONS = 64, SERVE_OWN_OPTIONS = 4, HELP_BYTES = 128 };
+enum { SERVE_MAXIMUM_OPTIONS = 64, SERVE_OWN_OPTIONS = 4, HELP_BYTES = 128, DESCRIPTORS_KEPT = 48 };
 
 struct serve {
     struct env *env;
@@ -152,7 +152,6 @@ static void render_metrics(void *owner, struct buffer *out)
     server_metrics(serve->server, out);
 }
 
-/* As many descriptors as the system lets us have. */
 /* glibc puts small blocks that are freed on a list, and joins all of them at once at some later large call: 100 ms
  * after a million keys are removed. Without that list each free joins its own block. */
 static void join_freed_memory_at_once(void)
@@ -162,13 +161,32 @@ static void join_freed_memory_at_once(void)
 #endif
 }
 
-static void raise_descriptor_limit(void)
+/* As many descriptors as the system lets us have. Clients must leave some for log, snapshots and metrics, or writes
+ * would be refused for want of a file. */
+static int arrange_descriptors(struct serve *serve)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return CLI_CONTINUE;
     }
+    rlim_t asked = limit.rlim_cur;
+    limit.rlim_cur = limit.rlim_max;
+    if (asked < limit.rlim_max && setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        limit.rlim_cur = asked;
+    }
+    if (limit.rlim_cur <= DESCRIPTORS_KEPT) {
+        return cli_error(&cli_serve, EX_OSERR, "the limit of open files (ulimit -n) is %llu; at least %d are needed",
+                         (unsigned long long)limit.rlim_cur, DESCRIPTORS_KEPT + 1);
+    }
+    int64_t clients = limit.rlim_cur > INT32_MAX ? INT32_MAX : (int64_t)limit.rlim_cur - DESCRIPTORS_KEPT;
+    serve->options.maxclients = clients;
+    if (serve->config.maxclients > clients) {
+        env_log(serve->env, ENV_LOG_WARNING,
+                "maxclients is %lld instead of %lld: the limit of open files (ulimit -n) does not allow more",
+                (long long)clients, (long long)serve->config.maxclients);
+        serve->config.maxclients = clients;
+    }
+    return CLI_CONTINUE;
 }
 
 static int exit_code(enum status status)
@@ -182,6 +200,15 @@ static int exit_code(enum status status)
     case STATUS_CORRUPT:
     case STATUS_VERSION: return EX_DATAERR;
     default: return EX_IOERR;
+    }
+}
+
+static const char *metrics_advice(enum status status)
+{
+    switch (status) {
+    case STATUS_INVALID: return "an address of this machine is needed, such as 127.0.0.1:9100 or [::1]:9100";
+    case STATUS_BUSY: return "in use; another program has this port, stop it or give another";
+    default: return status_text(status);
     }
 }
 
@@ -199,16 +226,19 @@ static int start(struct serve *serve)
     if (metrics[0] != '\0') {
         status = metrics_http_start(serve->env, metrics, render_metrics, serve, &serve->metrics);
         if (status != STATUS_OK) {
-            return cli_error(&cli_serve, exit_code(status), "--metrics %s: %s", metrics, status_text(status));
+            return cli_error(&cli_serve, exit_code(status), "--metrics %s: %s", metrics, metrics_advice(status));
         }
     }
     if (env_uv_on_signal(serve->env, SIGTERM, signal_arrived, serve) != STATUS_OK ||
         env_uv_on_signal(serve->env, SIGINT, signal_arrived, serve) != STATUS_OK) {
         return cli_error(&cli_serve, EX_OSERR, "cannot catch signals");
     }
-    env_log(serve->env, ENV_LOG_INFO, "cohort %s, node %llu: ready for clients on %s:%d, data in %s", COHORT_VERSION,
-            (unsigned long long)serve->options.node_id, serve->options.host, server_port(serve->server),
-            serve->options.directory);
+    bool v6 = strchr(serve->options.host, ':') != NULL;
+    const char *open = v6 ? "[" : "";
+    const char *close = v6 ? "]" : "";
+    env_log(serve->env, ENV_LOG_INFO, "cohort %s, node %llu: ready for clients on %s%s%s:%d, data in %s",
+            COHORT_VERSION, (unsigned long long)serve->options.node_id, open, serve->options.host, close,
+            server_port(serve->server), serve->options.directory);
     return EX_OK;
 }
 
@@ -223,10 +253,10 @@ static int run(const struct cli_command *command, int argc, char **argv)
     }
     int code = take_options(&serve, argc, argv);
     if (code == CLI_CONTINUE) {
-        raise_descriptor_limit();
         env_uv_set_log_level(serve.env, (enum env_log_level)serve.config.log_level);
         env_uv_set_log_json(serve.env, serve.config.log_format != 0);
-        code = start(&serve);
+        code = arrange_descriptors(&serve);
+        code = code == CLI_CONTINUE ? start(&serve) : code;
         if (code == EX_OK) {
             env_uv_run(serve.env);
             env_log(serve.env, ENV_LOG_INFO, "stopped");

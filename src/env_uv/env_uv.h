@@ -10,7 +10,7 @@
  *    callback: at the end of the turn, so later callbacks of the same batch find it and see that it is closed.
  * 3. errno is translated in error.c and nowhere else.
  *
- * Creating one ignores SIGPIPE for the whole process. */
+ * Creating one ignores SIGPIPE and SIGXFSZ for the whole process. */
 #pragma once
 
 #include "env/env.h"

@@ -9,7 +9,7 @@
  *   12     4     CRC32C of the first 64 bytes with this field zero
  *   16     8     number of the segment, as in its name
  *   24     8     salt, random: seeds every other checksum of the file
- *   32     8     preallocated size of the file
+ *   32     8     preallocated size of the file, which is never shorter: it gets its name when it has this size
  *   40     24    zero
  *
  *   offset size  block: what one flush wrote (or a part of it); starts at a multiple of 8

@@ -166,6 +166,10 @@ static enum status open_segment(struct recovery *recovery, uint64_t number)
     struct log_segment_header header = {0};
     enum log_header_fault fault = log_format_take_segment(buffer_slice(&recovery->bytes), &header);
     if (fault == LOG_HEADER_OK && header.number == number) {
+        if (recovery->bytes.size < header.size) { /* it got its name when all its zeros were synced */
+            env_close(recovery->log->env, file);
+            return damaged(recovery, number, recovery->bytes.size, "the file ends here, though it was made larger");
+        }
         log_segment_push(recovery->log, &header)->file = file;
         return STATUS_OK;
     }

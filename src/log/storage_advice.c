@@ -16,6 +16,8 @@ const char *storage_advice(enum status status)
         return "nothing was changed; if other nodes have the data, move this data folder away and let the node join as "
                "a "
                "new one, else restore the folder from a backup";
-    default: return "see the documentation of the data folder";
+    case STATUS_FULL: return "raise the limit of open files (ulimit -n), then start again";
+    case STATUS_NOMEM: return "give this machine or process more memory, then start again";
+    default: return "move away what does not belong into the data folder, or restore the folder from a backup";
     }
 }

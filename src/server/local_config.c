@@ -87,6 +87,15 @@ void local_config_set(struct local_call *call)
             return;
         }
     }
+    int64_t clients = call->server->options.maxclients;
+    if (clients != 0 && trial.maxclients > clients) {
+        config_deinit(&trial);
+        (void)snprintf(why, sizeof(why),
+                       "The operating system is not able to handle the specified number of clients, try with %lld",
+                       (long long)clients);
+        refuse_setting(call, "maxclients", why);
+        return;
+    }
     config_deinit(&call->server->config);
     call->server->config = trial;
     server_apply_config(call->server);

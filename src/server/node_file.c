@@ -63,14 +63,34 @@ enum status file_replace(struct env *env, const char *directory, const char *pat
     return status;
 }
 
-static enum status node_file_make(struct env *env, const char *directory, const char *path, uint64_t node_id,
-                                  char ret_incarnation[static INCARNATION_DIGITS + 1])
+static enum status make_path(const char *directory, char path[static PATH_BYTES],
+                             char ret_message[static SERVER_MESSAGE_BYTES])
 {
+    if (snprintf(path, PATH_BYTES, "%s/node", directory) < PATH_BYTES) {
+        return STATUS_OK;
+    }
+    (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "the data folder's path is longer than %d bytes", PATH_BYTES);
+    return STATUS_TOO_LARGE;
+}
+
+enum status node_file_make(struct env *env, const char *directory, uint64_t node_id,
+                           char ret_incarnation[static INCARNATION_DIGITS + 1],
+                           char ret_message[static SERVER_MESSAGE_BYTES])
+{
+    char path[PATH_BYTES];
+    enum status status = make_path(directory, path, ret_message);
+    if (status != STATUS_OK) {
+        return status;
+    }
     char text[NODE_FILE_BYTES];
     make_hex(env, ret_incarnation, INCARNATION_DIGITS);
     int size =
         snprintf(text, sizeof(text), "cohort-node 1\nid = %" PRIu64 "\nincarnation = %s\n", node_id, ret_incarnation);
-    return file_replace(env, directory, path, slice_of(text, (size_t)size));
+    status = file_replace(env, directory, path, slice_of(text, (size_t)size));
+    if (status != STATUS_OK) {
+        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot write %.512s: %s", path, status_text(status));
+    }
+    return status;
 }
 
 static enum status node_file_check(const char *path, const char *text, uint64_t node_id,
@@ -104,27 +124,28 @@ static enum status node_file_check(const char *path, const char *text, uint64_t 
     return STATUS_OK;
 }
 
-enum status node_file_open(struct env *env, const char *directory, uint64_t node_id,
+enum status node_file_read(struct env *env, const char *directory, uint64_t node_id, bool *ret_known,
                            char ret_incarnation[static INCARNATION_DIGITS + 1],
                            char ret_message[static SERVER_MESSAGE_BYTES])
 {
     char path[PATH_BYTES];
-    if (snprintf(path, sizeof(path), "%s/node", directory) >= (int)sizeof(path)) {
-        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "the data folder's path is longer than %d bytes", PATH_BYTES);
-        return STATUS_TOO_LARGE;
+    enum status status = make_path(directory, path, ret_message);
+    if (status != STATUS_OK) {
+        return status;
     }
     struct buffer text;
     buffer_init(&text);
-    enum status status = file_read(env, path, NODE_FILE_BYTES, &text);
-    if (status == STATUS_NOTFOUND) {
-        status = node_file_make(env, directory, path, node_id, ret_incarnation);
-    } else if (status == STATUS_OK) {
+    status = file_read(env, path, NODE_FILE_BYTES, &text);
+    if (status == STATUS_OK || status == STATUS_TOO_LARGE || status == STATUS_INVALID) { /* or no such file of ours */
+        *ret_known = true;
         buffer_append_byte(&text, '\0');
         status = node_file_check(path, (const char *)text.data, node_id, ret_incarnation, ret_message);
+    } else if (status == STATUS_NOTFOUND) {
+        *ret_known = false;
+        status = STATUS_OK;
+    } else {
+        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot read %.512s: %s", path, status_text(status));
     }
     buffer_deinit(&text);
-    if (status != STATUS_OK && ret_message[0] == '\0') {
-        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "%.512s: %s", path, status_text(status));
-    }
     return status;
 }

@@ -11,8 +11,12 @@
 
 enum { INCARNATION_DIGITS = 32 };
 
-/* Reads the file, or makes it. On failure ret_message says what to do. */
-MUST_USE enum status node_file_open(struct env *env, const char *directory, uint64_t node_id,
+/* Reads the file; *ret_known tells whether there is one. On failure ret_message says what to do. */
+MUST_USE enum status node_file_read(struct env *env, const char *directory, uint64_t node_id, bool *ret_known,
+                                    char ret_incarnation[static INCARNATION_DIGITS + 1],
+                                    char ret_message[static SERVER_MESSAGE_BYTES]);
+/* Makes it, durably; only when the data folder has its log, so that a log that is missing later on is noticed. */
+MUST_USE enum status node_file_make(struct env *env, const char *directory, uint64_t node_id,
                                     char ret_incarnation[static INCARNATION_DIGITS + 1],
                                     char ret_message[static SERVER_MESSAGE_BYTES]);
 /* `digits` random hexadecimal digits and a NUL. */

@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include "base/assert.h"
+#include "server/data_folder.h"
 #include "server/figures.h"
 #include "server/node_file.h"
 #include "server/route.h"
@@ -9,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MS_NS = 1000000 };
+enum { MS_NS = 1000000, TELL_AGAIN_S = 10 };
 
 static const char node_down_text[] =
     "UNCERTAIN this node stopped before it knew; the command may have been executed, look before you send it again";
@@ -45,9 +46,35 @@ static void sink_end(void *owner, void *origin, uint64_t tag, const struct comma
     server->mark_ns = now_ns;
 }
 
+/* What may come a thousand times a second is told once in TELL_AGAIN_S; *told_ns is when it was. */
+static bool tell_now(struct server *server, int64_t *told_ns)
+{
+    int64_t now_ns = env_monotonic_ns(server->env);
+    if (*told_ns != 0 && now_ns - *told_ns < (int64_t)TELL_AGAIN_S * 1000000000) {
+        return false;
+    }
+    *told_ns = now_ns;
+    return true;
+}
+
+static const char *shortage_text(enum status status)
+{
+    switch (status) {
+    case STATUS_FULL: return "too many open files; raise the limit (ulimit -n)";
+    case STATUS_NOSPACE: return "disk full; free some space on it";
+    case STATUS_NOTFOUND: return "the folder is not there any more; stop this node, and restore the folder";
+    default: return status_text(status);
+    }
+}
+
 static void sink_refused(void *owner, void *origin, uint64_t tag, enum status status)
 {
-    (void)owner;
+    struct server *server = owner;
+    if (tell_now(server, &server->told_refused_ns)) {
+        env_log(server->env, ENV_LOG_WARNING, "writes are refused: no further file for the log in %s: %s",
+                server->worker_directory, shortage_text(status));
+    }
+    status = status == STATUS_FULL ? STATUS_IO : status; /* no descriptors; to a client, FULL is the queue of writes */
     struct resp_writer *reply = slot_begin(origin, tag);
     if (reply != NULL) {
         resp_error(reply, route_refusal(status));
@@ -116,8 +143,9 @@ static void accepted(void *owner, struct env_stream *stream)
 static void accept_failed(void *owner, enum status status)
 {
     struct server *server = owner;
-    env_log(server->env, ENV_LOG_WARNING,
-            "cannot accept clients for now: %s; raise the limit of open files (ulimit -n)", status_text(status));
+    if (tell_now(server, &server->told_accept_ns)) {
+        env_log(server->env, ENV_LOG_WARNING, "cannot accept clients for now: %s", shortage_text(status));
+    }
 }
 
 static const struct env_listener_events listener_events = {accepted, accept_failed};
@@ -260,71 +288,30 @@ static void cron(struct env_timer *timer)
 
 /* ---- beginning and end ---- */
 
-static char *join_path(const char *directory, const char *name)
+static const char *listen_advice(enum status status)
 {
-    struct buffer text;
-    buffer_init(&text);
-    buffer_append_format(&text, "%s/%s", directory, name);
-    buffer_append_byte(&text, '\0');
-    return (char *)text.data;
-}
-
-/* Makes the data folder, and its name as durable as what it will hold. */
-static enum status make_folder(struct server *server)
-{
-    enum status status = env_make_directory(server->env, server->directory);
-    if (status != STATUS_OK) {
-        return status;
+    switch (status) {
+    case STATUS_BUSY: return "in use; another program has this port, stop it or give another --listen";
+    case STATUS_NOTFOUND: return "no such host; correct --listen";
+    case STATUS_INVALID: return "this machine does not have this address; correct --listen";
+    case STATUS_DENIED: return "permission denied; ports below 1024 are for root, give another --listen";
+    default: return status_text(status);
     }
-    char *parent = join_path(server->directory, "..");
-    status = env_sync_directory(server->env, parent);
-    free(parent);
-    return status == STATUS_DENIED ? STATUS_OK : status; /* whoever made the folder there has seen to its name */
-}
-
-static enum status open_folder(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
-{
-    struct env *env = server->env;
-    enum status status = make_folder(server);
-    if (status != STATUS_OK) {
-        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot make the data folder %s: %s", server->directory,
-                       status_text(status));
-        return status;
-    }
-    char *lock = join_path(server->directory, "lock");
-    status = env_lock_file(env, lock, &server->folder_lock);
-    free(lock);
-    if (status != STATUS_OK) {
-        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "%s: %s", server->directory,
-                       status == STATUS_BUSY
-                           ? "another process serves this data folder; stop it, or give another --data"
-                           : status_text(status));
-        return status;
-    }
-    status = node_file_open(env, server->directory, server->options.node_id, server->incarnation, ret_message);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    status = env_make_directory(env, server->worker_directory);
-    if (status == STATUS_OK) {
-        status = env_sync_directory(env, server->directory);
-    }
-    if (status != STATUS_OK) {
-        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot make %s: %s", server->worker_directory,
-                       status_text(status));
-    }
-    return status;
 }
 
 static enum status open_all(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
 {
-    enum status status = open_folder(server, ret_message);
+    enum status status = data_folder_open(server, ret_message);
     if (status != STATUS_OK) {
         return status;
     }
     struct store_options store_options = {server->worker_directory, (uint64_t)server->config.log_segment_bytes};
     status = store_open(server->env, &store_options, &store_events, server, &server->store, ret_message,
                         SERVER_MESSAGE_BYTES);
+    if (status == STATUS_OK && server->incarnation[0] == '\0') {
+        status =
+            node_file_make(server->env, server->directory, server->options.node_id, server->incarnation, ret_message);
+    }
     if (status != STATUS_OK) {
         return status;
     }
@@ -343,10 +330,8 @@ static enum status open_all(struct server *server, char ret_message[static SERVE
     status = env_listen(server->env, server->options.host, server->options.port, &listener_events, server,
                         &server->listener);
     if (status != STATUS_OK) {
-        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot listen on %s:%d: %s%s", server->options.host,
-                       server->options.port, status_text(status),
-                       status == STATUS_BUSY ? "; another program has this port, stop it or give another --listen"
-                                             : "");
+        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot listen on %s:%d: %s", server->options.host,
+                       server->options.port, listen_advice(status));
     }
     return status;
 }
@@ -364,7 +349,7 @@ enum status server_create(struct env *env, const struct server_options *options,
     server->events = *events;
     server->owner = owner;
     server->directory = strdup(options->directory);
-    server->worker_directory = join_path(options->directory, "worker-0");
+    server->worker_directory = data_folder_path(options->directory, "worker-0");
     server->read_buffer = malloc(SERVER_READ_BYTES);
     ASSERT(server->directory != NULL && server->read_buffer != NULL);
     make_hex(env, server->run_id, sizeof(server->run_id) - 1);

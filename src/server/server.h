@@ -17,6 +17,7 @@ struct server_options {
     const char *host;      /* to listen on */
     int port;              /* 0: a free one */
     const char *version;   /* of the program */
+    int64_t maxclients;    /* CONFIG SET takes no more, for the system gives no more descriptors; 0: it gives any */
 };
 
 struct server_events {

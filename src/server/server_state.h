@@ -87,6 +87,7 @@ struct server {
     bool pause_all; /* CLIENT PAUSE ALL, else WRITE */
     int64_t shutdown_deadline_ns;
     int64_t began_ns, began_wall_ms;
+    int64_t told_accept_ns, told_refused_ns; /* when the log was told of the last such failure; 0: never */
 
     struct env_timer cron;
     struct slowlog slowlog;

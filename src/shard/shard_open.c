@@ -78,6 +78,17 @@ static enum status lead_alone(struct shard *shard)
     return shard->store->failed_status;
 }
 
+/* What a crash left of a snapshot in the making, and older ones: else they would take space until the next is done. */
+static void remove_leftovers(struct shard *shard)
+{
+    enum status status =
+        snapshot_remove_older(shard->env, shard->options.directory, shard->options.group, shard->snapshot_index);
+    if (status != STATUS_OK) {
+        env_log(shard->env, ENV_LOG_WARNING, "cannot remove what is left of older snapshots in %s: %s",
+                shard->options.directory, status_text(status));
+    }
+}
+
 static enum status check_begin(struct shard *shard, char *ret_message, size_t message_capacity)
 {
     uint64_t trimmed = 0;
@@ -118,6 +129,9 @@ enum status shard_recover(struct shard *shard, char *ret_message, size_t message
     }
     if (shard->lone) {
         status = lead_alone(shard);
+    }
+    if (status == STATUS_OK) {
+        remove_leftovers(shard);
     }
     shard->stats.open_ms = (env_monotonic_ns(shard->env) - began_ns) / 1000000;
     return status;

@@ -143,6 +143,31 @@ static void test_lost_sectors(void **state)
     fixture_destroy(fixture);
 }
 
+/* A file that lost its end: the blocks that prove what was synced went with it, so only its size can tell. */
+static void test_short_files(void **state)
+{
+    for (uint64_t number = 1; number <= 3; number++) {
+        struct fixture *fixture = make_log();
+        char path[64];
+        name_file(number, path);
+        uint64_t last = 0;
+        uint64_t end = 0;
+        measure(fixture, path, &last, &end);
+        uint64_t sizes[] = {LOG_SEGMENT_START, last, end, FIXTURE_SEGMENT_BYTES - 1};
+        for (int i = 3; i >= 0; i--) {
+            struct env_file *file = NULL;
+            assert_int_equal(sim_disk_open(fixture->disk, path, ENV_OPEN_WRITE, &file), STATUS_OK);
+            assert_int_equal(sim_disk_truncate(fixture->disk, file, sizes[i]), STATUS_OK);
+            sim_disk_close(fixture->disk, file);
+            assert_int_equal(fixture_open(fixture), STATUS_CORRUPT);
+            char said[128];
+            (void)snprintf(said, sizeof(said), "%s: damaged at byte %" PRIu64 ": the file ends here", path, sizes[i]);
+            assert_non_null(strstr(fixture->message, said));
+        }
+        fixture_destroy(fixture);
+    }
+}
+
 static void rename_file(struct fixture *fixture, uint64_t from, uint64_t to)
 {
     char old_path[64];
@@ -248,11 +273,9 @@ static void test_users_cannot_forge_blocks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_flips),
-        cmocka_unit_test(test_lost_sectors),
-        cmocka_unit_test(test_files_by_hand),
-        cmocka_unit_test(test_headers),
-        cmocka_unit_test(test_users_cannot_forge_blocks),
+        cmocka_unit_test(test_flips),       cmocka_unit_test(test_lost_sectors),
+        cmocka_unit_test(test_short_files), cmocka_unit_test(test_files_by_hand),
+        cmocka_unit_test(test_headers),     cmocka_unit_test(test_users_cannot_forge_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -231,6 +231,30 @@ static void test_a_missing_snapshot(void **state)
     fixture_destroy(fixture);
 }
 
+static void make_file(struct fixture *fixture, const char *path)
+{
+    struct env_file *file = NULL;
+    assert_int_equal(env_open(fixture->env, path, ENV_OPEN_WRITE | ENV_OPEN_CREATE, &file), STATUS_OK);
+    env_close(fixture->env, file);
+}
+
+/* What a crash left takes no space after the next start, though no further snapshot comes. */
+static void test_leftovers_go(void **state)
+{
+    struct fixture *fixture = open_new(19);
+    write_some(fixture, 0, 200, 500);
+    make_snapshot(fixture);
+    fixture_close(fixture);
+    sim_run_for(fixture->sim, SECOND);
+    make_file(fixture, "/data/snapshot-0-1.snap");
+    make_file(fixture, "/data/snapshot-0-99999.snap.tmp");
+    make_file(fixture, "/data/mine.tmp");
+    assert_int_equal(fixture_open(fixture), STATUS_OK);
+    assert_int_equal(fixture_files(fixture, ".snap"), 1);
+    assert_int_equal(fixture_files(fixture, "mine.tmp"), 1);
+    fixture_destroy(fixture);
+}
+
 /* ---- entries of another hand ---- */
 
 static void nothing_durable(void *owner, uint64_t ticket)
@@ -362,6 +386,7 @@ int main(void)
         cmocka_unit_test(test_a_failed_snapshot_is_tried_again),
         cmocka_unit_test(test_a_snapshot_asked_for_inside_an_entry),
         cmocka_unit_test(test_a_missing_snapshot),
+        cmocka_unit_test(test_leftovers_go),
         cmocka_unit_test(test_entries_of_another_hand),
         cmocka_unit_test(test_a_crash_at_every_change),
     };

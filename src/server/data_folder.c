@@ -1,0 +1,103 @@
+/* Start, first part: the data folder. */
+#include "server/data_folder.h"
+
+#include "server/node_file.h"
+#include "server/server_state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+char *data_folder_path(const char *directory, const char *name)
+{
+    struct buffer text;
+    buffer_init(&text);
+    buffer_append_format(&text, "%s/%s", directory, name);
+    buffer_append_byte(&text, '\0');
+    return (char *)text.data;
+}
+
+static const char *folder_advice(enum status status)
+{
+    switch (status) {
+    case STATUS_NOTFOUND: return "the folder it would be in is not there; make that, or correct --data";
+    case STATUS_EXISTS: return "something else has this name; move it away, or give another --data";
+    case STATUS_INVALID: return "the name is too long; give another --data";
+    case STATUS_DENIED: return "permission denied; give the user that runs cohort the folder, or another --data";
+    default: return status_text(status);
+    }
+}
+
+/* Makes the data folder, and its name as durable as what it will hold. */
+static enum status make_folder(struct server *server)
+{
+    enum status status = env_make_directory(server->env, server->directory);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    char *parent = data_folder_path(server->directory, "..");
+    status = env_sync_directory(server->env, parent);
+    free(parent);
+    return status == STATUS_DENIED ? STATUS_OK : status; /* whoever made the folder there has seen to its name */
+}
+
+static void note_log_file(void *owner, const char *name)
+{
+    bool *found = owner;
+    size_t size = strlen(name);
+    *found = *found || (size > 4 && strcmp(name + size - 4, ".log") == 0);
+}
+
+/* The node file is made after the first file of the log: where it is and no log, the data was lost, and an empty node
+ * must not take its place in silence. */
+static enum status expect_log(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
+{
+    bool found = false;
+    enum status status = env_list_directory(server->env, server->worker_directory, note_log_file, &found);
+    if (status != STATUS_OK) {
+        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot list %s: %s", server->worker_directory,
+                       status_text(status));
+    } else if (!found) {
+        status = STATUS_CORRUPT;
+        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES,
+                       "%s: the files of the log are missing, though this node has had some; restore the folder from a "
+                       "backup, or start with an empty data folder",
+                       server->worker_directory);
+    }
+    return status;
+}
+
+enum status data_folder_open(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
+{
+    struct env *env = server->env;
+    enum status status = make_folder(server);
+    if (status != STATUS_OK) {
+        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot make the data folder %s: %s", server->directory,
+                       folder_advice(status));
+        return status;
+    }
+    char *lock = data_folder_path(server->directory, "lock");
+    status = env_lock_file(env, lock, &server->folder_lock);
+    free(lock);
+    if (status != STATUS_OK) {
+        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "%s: %s", server->directory,
+                       status == STATUS_BUSY
+                           ? "another process serves this data folder; stop it, or give another --data"
+                           : status_text(status));
+        return status;
+    }
+    bool known = false;
+    status = node_file_read(env, server->directory, server->options.node_id, &known, server->incarnation, ret_message);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status = env_make_directory(env, server->worker_directory);
+    if (status == STATUS_OK) {
+        status = env_sync_directory(env, server->directory);
+    }
+    if (status != STATUS_OK) {
+        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot make %s: %s", server->worker_directory,
+                       status == STATUS_EXISTS ? "a file has this name; move it away" : status_text(status));
+        return status;
+    }
+    return known ? expect_log(server, ret_message) : STATUS_OK;
+}

@@ -1,0 +1,136 @@
+"""Starting where something is in the way: one line that says what to do, and nothing is served that is not all there."""
+
+import re
+import resource
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+import resp
+import servers
+
+DAMAGED, IN_USE, OSERR, IOERR, CONFIG = 65, 69, 71, 74, 78
+
+
+def refused(data, *arguments, **how):
+    """Exit status and the one line of a node that does not start."""
+    command = [str(servers.COHORT), "serve", "--data", str(data), "--listen", "127.0.0.1:0", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, **how)
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    "folder, said",
+    [
+        ("file", "something else has this name; move it away"),
+        ("nowhere/data", "the folder it would be in is not there; make that"),
+        ("n" * 256, "the name is too long"),
+    ],
+)
+def test_a_data_folder_that_cannot_be(tmp_path, folder, said):
+    (tmp_path / "file").write_text("mine")
+    status, line = refused(tmp_path / folder)
+    assert status in (IOERR, CONFIG) and said in line
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--listen", "192.0.2.1:0"], "this machine does not have this address"),
+        (["--metrics", "here"], "an address of this machine is needed"),
+    ],
+)
+def test_an_address_that_cannot_be(tmp_path, arguments, said):
+    assert said in refused(tmp_path / "data", *arguments)[1]
+
+
+@pytest.mark.parametrize("lost", ["worker-0", "worker-0/0000000000000001.log"])
+def test_a_log_that_is_gone_is_not_an_empty_node(new_server, lost):
+    server = new_server("cohort")
+    with resp.Connection(server.port) as connection:
+        assert connection.call("SET", "key", "value") == "OK"
+    assert server.stop() == 0
+    gone = server.data / lost
+    shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+    status, line = refused(server.data)
+    assert status == DAMAGED and "the files of the log are missing" in line
+
+
+def test_a_node_file_that_is_no_node_file(new_server):
+    server = new_server("cohort")
+    assert server.stop() == 0
+    (server.data / "node").write_bytes(b"x" * 10000)
+    status, line = refused(server.data)
+    assert status == DAMAGED and "is damaged; restore it from a backup" in line
+
+
+def limit(which, value):
+    return lambda: resource.setrlimit(which, (value, value))
+
+
+def test_too_few_descriptors(tmp_path):
+    status, line = refused(tmp_path / "data", preexec_fn=limit(resource.RLIMIT_NOFILE, 30))
+    assert status == OSERR and "the limit of open files (ulimit -n) is 30; at least 49 are needed" in line
+
+
+def start_limited(data, which, value, *arguments):
+    """A node under a limit, and its port."""
+    process = subprocess.Popen(
+        [str(servers.COHORT), "serve", "--data", str(data), "--listen", "127.0.0.1:0", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=limit(which, value),
+    )
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        ready = re.search(r"ready for clients on 127.0.0.1:(\d+)", line)
+        if ready:
+            return process, int(ready[1]), "".join(lines)
+    raise AssertionError("".join(lines))
+
+
+def end(process):
+    process.terminate()
+    process.stderr.read()
+    assert process.wait(30) == 0
+
+
+def test_clients_leave_descriptors_for_the_log(tmp_path):
+    process, port, log = start_limited(tmp_path / "data", resource.RLIMIT_NOFILE, 68, "--log-segment-size", "1mb")
+    assert "maxclients is 20 instead of 10000" in log
+    with resp.Connection(port) as connection:
+        clients = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(19)]
+        for client in clients:
+            client.sendall(b"PING\r\n")
+            assert client.recv(100) == b"+PONG\r\n"
+        with socket.create_connection(("127.0.0.1", port), 10) as one_more:
+            assert one_more.recv(100) == b"-ERR max number of clients reached\r\n"
+        refusal = connection.call("CONFIG", "SET", "maxclients", "21")
+        assert refusal.endswith("not able to handle the specified number of clients, try with 20")
+        for n in range(100):  # 3 MB: more files of the log
+            assert connection.call("SET", f"key{n}", b"x" * 30000) == "OK"
+    for client in clients:
+        client.close()
+    end(process)
+
+
+def test_a_limit_of_file_sizes_refuses_writes(tmp_path):
+    process, port, _ = start_limited(tmp_path / "data", resource.RLIMIT_FSIZE, 1 << 20)
+    with resp.Connection(port) as connection:
+        for n in range(100):
+            reply = connection.call("SET", f"key{n}", b"x" * 30000)
+            if reply != "OK":
+                break
+        assert reply.startswith("MISCONF the disk is full"), reply
+        assert connection.call("GET", "key0") == b"x" * 30000
+    deadline = time.monotonic() + 10
+    for line in process.stderr:
+        if "writes are refused" in line:
+            assert "disk full; free some space" in line
+            break
+        assert time.monotonic() < deadline
+    end(process)
