@@ -17,7 +17,7 @@
 #include <stdlib.h>
 
 /* So much is written between syncs, so that no sync has much to do and the log's own are not held up behind it. */
-enum { SYNC_BYTES = 4 * 1024 * 1024, WHAT_BYTES = SNAPSHOT_PATH_BYTES + 256 };
+enum { SYNC_BYTES = 1024 * 1024, WHAT_BYTES = SNAPSHOT_PATH_BYTES + 256 };
 
 enum step { STEP_IDLE, STEP_BLOCK, STEP_TRAILER, STEP_CLEANUP, STEP_OVER };
 

@@ -62,7 +62,7 @@ enum {
     SHARD_BATCH_COMMANDS = 60000,
     SHARD_BATCH_BYTES = 1 << 20, /* of commands in one entry, unless one is larger */
     SHARD_SNAPSHOT_LOG_BYTES = 64 << 20,
-    SHARD_SNAPSHOT_STEP_BYTES = 128 << 10, /* of snapshot made in one turn */
+    SHARD_SNAPSHOT_STEP_BYTES = 32 << 10,  /* of snapshot made in one turn */
     SHARD_SNAPSHOT_BEHIND_BYTES = 1 << 30, /* a snapshot that is so far behind the writes is given up */
     SHARD_EXPIRE_PAUSE_MS = 100,           /* between time entries, unless more is due than one removes */
     SHARD_TIME_ENTRY_MS = 1000,            /* an idle shard with keys that expire logs the time this often */
