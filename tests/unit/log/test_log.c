@@ -483,7 +483,6 @@ static void test_reserve_on_a_full_disk(void **state)
         for (int i = 0; i < 2000 && refused < 20; i++) {
             size_t most = prng_chance(&prng, 1, 10) ? 200000 : 20000;
             size_t size = prng_below(&prng, most);
-            uint64_t used = sim_disk_used(fixture->disk);
             if (!reserved(fixture, size)) {
                 refused++;
                 assert_int_equal(stats_of(fixture).prepare_status, STATUS_NOSPACE);
@@ -495,7 +494,7 @@ static void test_reserve_on_a_full_disk(void **state)
                 disk_env_advance(&fixture->env, (int64_t)prng_below(&prng, 2000) * 1000000);
                 continue;
             }
-            used = sim_disk_used(fixture->disk);
+            uint64_t used = sim_disk_used(fixture->disk);
             fixture_next(fixture, 1, size);
             struct log_stats before = stats_of(fixture);
             log_flush(fixture->log, prng_chance(&prng, 1, 2) ? LOG_SYNC_INLINE : LOG_SYNC_BACKGROUND);

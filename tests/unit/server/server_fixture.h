@@ -47,6 +47,6 @@ void fixture_send_many(struct fixture_client *client, int count, const char *tex
 /* Everything received so far, with '\n' for each line end; emptied by this. Valid until the next call. */
 const char *fixture_received(struct fixture_client *client);
 /* Runs until so many lines have come, at most a minute. */
-void fixture_wait_lines(struct fixture_client *client, int lines);
+void fixture_wait_lines(struct fixture_client *client, int wanted);
 /* Sends, waits for as many lines as `expected` has, and compares. */
 void fixture_expect(struct fixture_client *client, const char *text, const char *expected);

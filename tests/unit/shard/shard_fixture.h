@@ -50,7 +50,7 @@ enum status fixture_try(struct fixture *fixture, const char *words, uint64_t *re
 uint64_t fixture_submit(struct fixture *fixture, const char *words);
 uint64_t fixture_submit_logged(struct fixture *fixture, const char *words);
 /* A read now; NULL when it has to go through the log. */
-const char *fixture_read(struct fixture *fixture, const char *words);
+const char *fixture_read(struct fixture *fixture, const char *text);
 /* Submits, runs until it is answered, and gives the answer. */
 const char *fixture_call(struct fixture *fixture, const char *words);
 /* Runs until nothing waits. */
