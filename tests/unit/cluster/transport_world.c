@@ -47,6 +47,7 @@ static void on_up(void *owner, uint64_t peer, uint64_t generation, const struct 
     memset(link->next_out, 0, sizeof(link->next_out));
     link->incarnation = *incarnation;
     link->ups++;
+    node->world->ups++;
     note(node, 1, peer, generation);
 }
 
@@ -78,6 +79,7 @@ static void on_frame(void *owner, uint64_t peer, uint64_t generation, uint8_t ty
     }
     link->sender_generation = sender_generation;
     link->frames++;
+    node->world->frames++;
     link->bytes += payload.size;
     node->last_priority = priority;
     note(node, 3, peer, number);

@@ -40,7 +40,8 @@ struct world_node {
 struct world {
     struct sim *sim;
     struct world_node nodes[WORLD_NODES];
-    uint64_t hash; /* of what happened */
+    uint64_t hash;        /* of what happened */
+    uint64_t frames, ups; /* in all */
     char logs[WORLD_LOGS][400];
     int log_count;
 };
