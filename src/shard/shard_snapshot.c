@@ -111,12 +111,11 @@ static void note_outcome(struct shard *shard, enum status status)
 static void snapshot_finished(void *owner, enum status status, const char *what)
 {
     struct shard *shard = owner;
-    bool giving = !shard->snapshot_given;
+    struct snapshot_writer *writer = shard->snapshot;
+    shard->snapshot = NULL;
     shard->snapshot_draining = false;
     shard->snapshot_ready = false;
-    snapshot_writer_destroy(shard->snapshot);
-    shard->snapshot = NULL;
-    if (giving) {
+    if (!shard->snapshot_given) {
         machine_snapshot_end(shard->machine);
     }
     note_outcome(shard, status);
@@ -125,6 +124,9 @@ static void snapshot_finished(void *owner, enum status status, const char *what)
                 "snapshot failed (%s: %s); the log keeps growing until one succeeds, trying "
                 "again in %d s",
                 what, status_text(status), SNAPSHOT_RETRY_MS / 1000);
+    }
+    snapshot_writer_destroy(writer); /* and `what` with it */
+    if (status != STATUS_OK) {
         return;
     }
     env_log(shard->env, ENV_LOG_INFO, "snapshot at entry %llu: %llu bytes in %lld ms",
