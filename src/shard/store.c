@@ -10,8 +10,9 @@
 enum { NS_PER_MS = 1000000 };
 
 /* A turn with at most this many requests is synced inline: one caller waits, and a hop to another thread and back
- * costs more than it hides (docs/performance.md). */
-enum { STORE_INLINE_REQUESTS = 16 };
+ * costs more than it hides (docs/performance.md). Only while the disk is quick: on a slow one the hop costs nothing to
+ * speak of, and readers, timeouts and all other clients must not wait for it. */
+enum { STORE_INLINE_REQUESTS = 16, STORE_INLINE_SYNC_MS = 4 };
 
 void store_fail(struct store *store, enum status status, const char *what)
 {
@@ -101,6 +102,14 @@ static void schedule(struct store *store)
     }
 }
 
+static enum log_sync sync_for(const struct store *store, size_t requests)
+{
+    struct log_stats stats;
+    log_stats(store->log, &stats);
+    bool quick = stats.last_sync_ns <= (int64_t)STORE_INLINE_SYNC_MS * NS_PER_MS;
+    return quick && requests <= STORE_INLINE_REQUESTS ? LOG_SYNC_INLINE : LOG_SYNC_BACKGROUND;
+}
+
 bool store_turn(struct store *store)
 {
     if (store->failed) {
@@ -113,7 +122,7 @@ bool store_turn(struct store *store)
         requests += shard_begin_turn(CONTAINER_OF(at, struct shard, node), sealing);
     }
     if (sealing && !store->failed) {
-        log_flush(store->log, requests <= STORE_INLINE_REQUESTS ? LOG_SYNC_INLINE : LOG_SYNC_BACKGROUND);
+        log_flush(store->log, sync_for(store, requests));
     }
     bool more = false;
     LIST_FOR_EACH (at, &store->shards) {

@@ -116,6 +116,7 @@ static void test_fresh(void **state) { for_each_case(check_fresh); }
 
 static void check_added(size_t node_count, uint32_t shards, uint32_t replicas)
 {
+    assert_true(node_count > 0);
     for (size_t new_at = 0; new_at <= node_count; new_at += node_count) { /* the lowest id is new, or the highest */
         uint64_t old_nodes[NODES];
         size_t from = new_at == 0 ? 1 : 0;

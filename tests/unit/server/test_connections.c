@@ -184,6 +184,34 @@ static void test_command_timeout_after_49_days(void **state)
     }
 }
 
+/* What a disk that has become slow owes to one client nobody else waits for, and that client waits no longer than
+ * command-timeout. When the disk comes back, so do the writes. */
+static void test_a_stuck_disk(void **state)
+{
+    struct fixture *fixture = fixture_create(53, (const char *const[]){"command-timeout", "1000", NULL});
+    struct fixture_client *writer = fixture_connect(fixture, 0);
+    struct fixture_client *reader = fixture_connect(fixture, 1);
+    fixture_expect(writer, "SET a 1\r\n", "+OK\n");
+    fixture_slow_disk(fixture, 20 * MS);
+    fixture_expect(writer, "SET a 2\r\n", "+OK\n"); /* now the node knows that it is slow */
+    fixture_slow_disk(fixture, 30 * SECOND);
+    int64_t began_ns = sim_now_ns(fixture->sim);
+    fixture_send(writer, "SET a 3\r\nGET a\r\n");
+    sim_run_for(fixture->sim, 50 * MS);
+    fixture_expect(reader, "GET a\r\n", "$1\n2\n");
+    assert_in_range(sim_now_ns(fixture->sim) - began_ns, 50 * MS, 100 * MS);
+    fixture_wait_lines(writer, 2);
+    assert_in_range(sim_now_ns(fixture->sim) - began_ns, SECOND, SECOND + 250 * MS);
+    const char *text = fixture_received(writer);
+    assert_memory_equal(text, "-UNCERTAIN the command-timeout passed", 37);
+    assert_non_null(strstr(text, "\n-UNCERTAIN "));
+    fixture_expect(writer, "PING\r\n", "+PONG\n");
+    sim_run_for(fixture->sim, 60 * SECOND);
+    fixture_slow_disk(fixture, MS);
+    fixture_expect(writer, "GET a\r\nSET a 4\r\nGET a\r\n", "$1\n3\n+OK\n$1\n4\n");
+    fixture_destroy(fixture);
+}
+
 /* ---- the end of the node ---- */
 
 /* However busy the clients are: what was received is answered, what is answered is there afterwards, and it is over
@@ -368,6 +396,7 @@ int main(void)
         cmocka_unit_test(test_many_large_replies),
         cmocka_unit_test(test_stashed_replies_are_bounded),
         cmocka_unit_test(test_command_timeout_after_49_days),
+        cmocka_unit_test(test_a_stuck_disk),
         cmocka_unit_test(test_shutdown_under_load),
         cmocka_unit_test(test_shutdown_of_paused_clients),
         cmocka_unit_test(test_unpause_lets_sleepers_sleep),
