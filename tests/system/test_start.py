@@ -68,7 +68,11 @@ def test_a_node_file_that_is_no_node_file(new_server):
 
 
 def limit(which, value):
-    return lambda: resource.setrlimit(which, (value, value))
+    def before():
+        servers.end_with_parent()
+        resource.setrlimit(which, (value, value))
+
+    return before
 
 
 def test_too_few_descriptors(tmp_path):
