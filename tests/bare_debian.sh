@@ -40,8 +40,8 @@ debootstrap --variant=minbase bookworm "$work/base" ${DEBIAN_MIRROR:-} >"$work/d
 cp /etc/resolv.conf /etc/hosts "$work/base/etc/"
 cp /etc/ssl/certs/ca-certificates.crt "$work/base/etc/this-machines-certificates.crt"
 echo "127.0.0.1 $(hostname)" >>"$work/base/etc/hosts"
-for file in /etc/apt/apt.conf.d/*artifact* /etc/apt/apt.conf.d/*proxy*; do
-    [ -f "$file" ] && cp "$file" "$work/base/etc/apt/apt.conf.d/"
+grep -lsE '^[^/#]*Acquire::' /etc/apt/apt.conf.d/* | while read -r file; do
+    cp "$file" "$work/base/etc/apt/apt.conf.d/"
 done
 git clone --quiet "file://$project" "$work/base/home/cohort"
 in_root "$work/base" useradd --create-home stranger
