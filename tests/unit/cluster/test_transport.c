@@ -104,6 +104,25 @@ static void test_new_connection_replaces_the_old(void **state)
     assert_int_equal(world_statistics(&world, 2).connected, 1);
 }
 
+/* Many short connections are a storm; after a long one the first attempt comes at once again. */
+static void test_backoff_is_forgotten(void **state)
+{
+    world_start_all(&world, 2);
+    for (int i = 0; i < 50; i++) {
+        world_run_ms(&world, 100);
+        (void)sim_network_reset(world.sim, 0, 1);
+    }
+    assert_true(world_peer_statistics(&world, 1, 2).dials < 15);
+    world_run_ms(&world, 5000);
+    assert_true(world_connected(&world, 1, 2));
+    for (int i = 0; i < 5; i++) {
+        (void)sim_network_reset(world.sim, 0, 1);
+        world_run_ms(&world, 50);
+        assert_true(world_connected(&world, 1, 2));
+        world_run_ms(&world, 1000);
+    }
+}
+
 /* ---- frames ---- */
 
 static void test_frames_both_ways(void **state)
@@ -299,7 +318,7 @@ static void test_pause_in_the_middle(void **state)
     }
     env_wake(world_node(&world, 1)->env);
     for (uint64_t expected = 1; expected <= 10; expected++) {
-        world_run_ms(&world, 1000);
+        world_run_ms(&world, 20); /* not because of the next ping */
         assert_int_equal(pausing_seen, expected);
         transport_want_frames(world_node(&world, 2)->transport, 1, true);
     }
@@ -424,6 +443,7 @@ int main(void)
         TEST(test_restart_gives_a_new_generation),
         TEST(test_dead_machine_is_noticed),
         TEST(test_new_connection_replaces_the_old),
+        TEST(test_backoff_is_forgotten),
         TEST(test_frames_both_ways),
         TEST(test_what_cannot_be_sent),
         TEST(test_parts_are_joined),

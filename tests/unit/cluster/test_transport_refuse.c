@@ -1,5 +1,8 @@
 /* Who is refused, with what reason, and that nobody else suffers. */
+#include "base/crc32c.h"
+#include "base/varint.h"
 #include "cluster/transport_hello.h"
+#include "cluster/transport_internal.h"
 #include "transport_world.h"
 
 #include <setjmp.h>
@@ -437,6 +440,27 @@ static void test_frames_out_of_place(void **state)
     assert_int_equal(world_statistics(&world, 2).unknown, 0);
 }
 
+/* An announced size costs the sender the bytes before it costs us the memory. */
+static void test_announced_size_costs_nothing(void **state)
+{
+    start_acceptor();
+    struct raw *raw = come_up(0, 77, 1);
+    uint8_t header[FRAME_HEADER_BYTES] = {0};
+    static const uint8_t some[1000];
+    put_u32(header, FRAME_MAXIMUM_BYTES);
+    header[4] = WORLD_TYPE;
+    put_u16(header + 6, (uint16_t)crc32c(0, header, 6));
+    raw_send(raw, header, sizeof(header));
+    for (size_t sent = 0; sent < 100000; sent += sizeof(some)) {
+        raw_send(raw, some, sizeof(some));
+        world_run_ms(&world, 2);
+    }
+    const struct transport *transport = world_node(&world, 2)->transport;
+    assert_true(world_link(&world, 2, 1)->up);
+    assert_true(transport_find_up(transport, 1)->in.size > 100000);
+    assert_true(transport_find_up(transport, 1)->in.capacity <= 512 << 10);
+}
+
 /* A peer that only ever pings cannot make us hoard answers. */
 static void test_pings_without_reading(void **state)
 {
@@ -641,6 +665,7 @@ int main(void)
         TEST(test_older_attempt_does_not_replace),
         TEST(test_damaged_frame_ends_the_connection),
         TEST(test_frames_out_of_place),
+        TEST(test_announced_size_costs_nothing),
         TEST(test_pings_without_reading),
         TEST(test_garbage),
         TEST(test_random_garbage),
