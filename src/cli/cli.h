@@ -63,5 +63,6 @@ int cli_usage_hint(const struct cli_command *command);
 const char *cli_suggest(const char *word, const char *const *names);
 
 extern const struct cli_command cli_serve;
+extern const struct cli_command cli_dev;
 extern const struct cli_command cli_bench;
 extern const struct cli_command cli_status;

@@ -6,6 +6,7 @@
 /* In the order in which a newcomer meets them. */
 static const struct cli_command *const commands[] = {
     &cli_serve,
+    &cli_dev,
     &cli_status,
     &cli_bench,
 };

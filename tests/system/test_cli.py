@@ -14,7 +14,7 @@ import redis
 import servers
 
 USAGE, UNAVAILABLE = 64, 69
-COMMANDS = ["serve", "status", "bench"]
+COMMANDS = ["serve", "dev", "status", "bench"]
 
 
 def cohort(*arguments, timeout=60):
