@@ -199,12 +199,13 @@ def test_server_commands_inside_a_transaction(both):
         client = connect()
         out = []
         for words in (
+            ["CONFIG", "SET", "slowlog-log-slower-than", "-1"], ["SLOWLOG", "RESET"],
             ["MULTI"], ["PING"], ["PING", "hello"], ["ECHO", "x"], ["SET", "a", "1"], ["SELECT", "0"], ["GET", "a"],
             ["SELECT", "7777"], ["CLIENT", "GETNAME"], ["CLIENT", "SETNAME", "me"], ["CLIENT", "GETNAME"],
             ["CONFIG", "GET", "timeout"], ["COMMAND", "GETKEYS", "get", "x"], ["DBSIZE"], ["UNWATCH"], ["WAIT", "0", "0"],
             ["INCR", "a"], ["OBJECT", "ENCODING", "a"], ["CONFIG", "SET", "timeout", "x"], ["SLOWLOG", "LEN"], ["EXEC"],
             ["MULTI"], ["SET", "b", "1"], ["SHUTDOWN"], ["EXEC"], ["EXISTS", "b"], ["MULTI"], ["MONITOR"], ["EXEC"],
-            ["PING"],
+            ["PING"], ["CONFIG", "SET", "slowlog-log-slower-than", "10000"],
         ):  # fmt: skip
             out.append([words[0], client.call(*words)])
         return out
