@@ -8,7 +8,8 @@
  * 1. Frames pass only between nodes of one cluster that agree on a protocol version, each of which knows the other's
  *    id and incarnation. Everybody else is refused with a reason, counted, and logged once in a while.
  * 2. Of a pair, the node with the smaller id dials, so there are never two connections by design. When the dialer comes
- *    again while the old connection seems alive, the newer attempt wins, whatever order they arrive in.
+ *    again while the old connection seems alive, the newer attempt of a process wins, whatever order they arrive in;
+ *    of a process and its successor, whichever arrives last, until the living one comes again.
  * 3. A connection that is up has a generation, unique and growing within this transport. up, its frames and down come
  *    in this order, and nothing of a generation after its down or after the next up.
  * 4. Frames of one priority arrive in the order in which they were sent, without gaps, until the connection ends; what

@@ -69,11 +69,12 @@ void transport_accept_failed(void *owner, enum status status)
 
 /* ---- rules ---- */
 
-/* An attempt that another one has overtaken (invariant 2 of transport.h). */
+/* An attempt that another one has overtaken (invariant 2 of transport.h). Runs have no order: of two processes, the one
+ * that arrives last wins. When that is the dead one, its end follows, or no answer to pings; and the living one, which
+ * lost its connection to it, comes again. */
 static bool is_stale(const struct transport_peer *peer, const struct transport_hello *hello)
 {
-    return (hello->run == peer->run && hello->attempt <= peer->attempt) ||
-           (hello->run != peer->run && hello->run == peer->run_before && peer->run_before != 0);
+    return hello->run == peer->run && hello->attempt <= peer->attempt;
 }
 
 /* Asked when the hello comes, and again when the connection is to come up: much may have changed between. */
@@ -124,7 +125,6 @@ static void come_up(struct transport_connection *connection, struct transport_pe
     peer->connection = connection;
     peer->incarnation = connection->hello.incarnation;
     if (!connection->dialed) {
-        peer->run_before = peer->run != connection->hello.run ? peer->run : peer->run_before;
         peer->run = connection->hello.run;
         peer->attempt = connection->hello.attempt;
     }

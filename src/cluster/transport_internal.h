@@ -50,7 +50,7 @@ struct transport_peer {
     struct env_timer dial_timer;
     struct transport *transport;
     int64_t backoff_ns;
-    uint64_t run, attempt, run_before; /* at an acceptor: of the newest connection that came up */
+    uint64_t run, attempt; /* at an acceptor: of the newest connection that came up */
     struct transport_peer_statistics statistics;
     struct transport_log_times logged;
 };

@@ -222,7 +222,7 @@ static uint64_t live(uint64_t seed)
         }
     }
     world_run_ms(&world, CALM_MS);
-    run_talking(100);
+    run_talking(500);
     for (uint64_t one = 1; one <= NODES; one++) {
         assert_true(world_statistics(&world, one).unknown == 0);
         for (uint64_t other = 1; other <= NODES; other++) {

@@ -379,12 +379,20 @@ static void test_older_attempt_does_not_replace(void **state)
     assert_true(newer->ended);
     (void)come_up(3, 78, 1); /* the process started again: attempts count anew */
     assert_int_equal(world_link(&world, 2, 1)->ups, 3);
-    struct raw *dead = dial(4, 2); /* of the process before */
-    hello.attempt = 7;
-    say_hello(dead, &hello);
-    world_run_ms(&world, 20);
-    assert_refused(dead, 0, TRANSPORT_STALE);
-    assert_true(world_link(&world, 2, 1)->up);
+    assert_int_equal(world_statistics(&world, 2).connected, 1);
+}
+
+/* The last words of a dead process arrive after its successor: they win, but not for good. */
+static void test_dead_process_does_not_keep_out_its_successor(void **state)
+{
+    start_acceptor();
+    struct raw *successor = come_up(0, 78, 1);
+    struct raw *dead = come_up(1, 77, 9);
+    assert_true(successor->ended);
+    assert_int_equal(world_link(&world, 2, 1)->ups, 2);
+    (void)come_up(2, 78, 2);
+    assert_true(dead->ended);
+    assert_int_equal(world_link(&world, 2, 1)->ups, 3);
     assert_int_equal(world_statistics(&world, 2).connected, 1);
 }
 
@@ -663,6 +671,7 @@ int main(void)
         TEST(test_refused_even_when_it_says_ready),
         TEST(test_judged_again_when_ready),
         TEST(test_older_attempt_does_not_replace),
+        TEST(test_dead_process_does_not_keep_out_its_successor),
         TEST(test_damaged_frame_ends_the_connection),
         TEST(test_frames_out_of_place),
         TEST(test_announced_size_costs_nothing),
