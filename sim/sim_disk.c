@@ -24,6 +24,7 @@ struct sim_disk {
     int fault_count;
     uint64_t operations[16]; /* by kind */
 
+    bool lying;
     bool down;
     int crash_kinds; /* 0: none is planned */
     uint64_t crash_skip;
@@ -267,9 +268,14 @@ enum status sim_disk_write(struct sim_disk *disk, struct env_file *file, uint64_
     return end(disk, SIM_DISK_WRITE, status);
 }
 
+void sim_disk_set_lying(struct sim_disk *disk, bool lying) { disk->lying = lying; }
+
 enum status sim_disk_sync(struct sim_disk *disk, struct env_file *file)
 {
     enum status status = begin_on(disk, SIM_DISK_SYNC, file);
+    if (status == STATUS_OK && disk->lying) {
+        return end(disk, SIM_DISK_SYNC, status);
+    }
     if (status == STATUS_OK) {
         sim_content_sync(&file->node->content);
     } else if (!file->dead && !disk->down) {
@@ -350,7 +356,7 @@ enum status sim_disk_sync_directory(struct sim_disk *disk, const char *path)
         return STATUS_TOO_LARGE;
     }
     enum status status = begin(disk, SIM_DISK_SYNC_DIRECTORY);
-    if (status == STATUS_OK) {
+    if (status == STATUS_OK && !disk->lying) {
         status = sim_names_sync(&disk->names, clean);
     }
     return end(disk, SIM_DISK_SYNC_DIRECTORY, status);

@@ -109,5 +109,7 @@ uint64_t sim_disk_operations(const struct sim_disk *disk, int kinds);
 enum status sim_disk_peek(struct sim_disk *disk, const char *path, struct slice *ret_content);
 /* Bit rot: flips a bit of a byte inside the file, on the disk and in the cache. */
 enum status sim_disk_flip(struct sim_disk *disk, const char *path, uint64_t offset, int bit);
+/* From now on syncs answer OK and do nothing: a program without fsync, or a disk that lies. */
+void sim_disk_set_lying(struct sim_disk *disk, bool lying);
 /* Bytes of all files. */
 uint64_t sim_disk_used(const struct sim_disk *disk);

@@ -84,6 +84,8 @@ def why_forbidden(room, kind, header):
     if "/" not in header:
         return "name the room: headers are included from src/"
     target = header.split("/")[0]
+    if target == "sim":
+        return None if room == "cli" else "only the command line may run the simulator"
     if target not in BELOW:
         return f"there is no room '{target}'"
     if target not in reachable(room):

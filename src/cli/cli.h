@@ -66,3 +66,4 @@ extern const struct cli_command cli_serve;
 extern const struct cli_command cli_dev;
 extern const struct cli_command cli_bench;
 extern const struct cli_command cli_status;
+extern const struct cli_command cli_sim;

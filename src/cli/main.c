@@ -9,6 +9,7 @@ static const struct cli_command *const commands[] = {
     &cli_dev,
     &cli_status,
     &cli_bench,
+    &cli_sim,
 };
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };

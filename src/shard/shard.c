@@ -50,7 +50,11 @@ static size_t seal_waiting(struct shard *shard)
         }
         if (status != STATUS_OK) {
             batch_refuse(shard, batch, status);
-            if (batch->request_count != 0 && ask_for_round(shard, batch) != STATUS_OK) {
+            if (batch->request_count == 0) { /* nothing is left that could wait for a round */
+                batch_give_back(shard, batch);
+                continue;
+            }
+            if (ask_for_round(shard, batch) != STATUS_OK) {
                 break;
             }
         }
@@ -228,3 +232,11 @@ void shard_close(struct shard *shard)
     command_arguments_deinit(&shard->arguments);
     free(shard);
 }
+
+#ifdef COHORT_MUTATIONS
+void shard_mutate(struct shard *shard, enum raft_mutation raft_mutation, enum shard_mutation mutation)
+{
+    raft_mutate(shard->raft, raft_mutation);
+    shard->mutation = mutation;
+}
+#endif

@@ -108,9 +108,14 @@ struct shard_stats {
     uint64_t entries, commands; /* applied since the process started */
     uint64_t pending_bytes;
     bool snapshot_running;
-    uint64_t installed;      /* snapshots taken from other members */
-    uint64_t snapshots;      /* finished since the process started */
-    uint64_t snapshot_index; /* of the newest */
+    uint64_t installed;        /* snapshots taken from other members */
+    uint64_t replaced;         /* entries that took the place of others, after a conflict */
+    uint64_t orphans_executed; /* entries of a lost leadership that were committed after all */
+    uint64_t orphans_returned; /* … and that were not */
+    uint64_t waiting_returned; /* batches that waited for their place in the log when leadership went */
+    uint64_t geneses;          /* times that this member proposed the group's first entry */
+    uint64_t snapshots;        /* finished since the process started */
+    uint64_t snapshot_index;   /* of the newest */
     uint64_t snapshot_bytes;
     int64_t snapshot_wall_ms; /* when it finished; 0: never in this process */
     int64_t snapshot_duration_ms;

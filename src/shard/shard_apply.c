@@ -9,10 +9,14 @@ enum { POSITION_BITS = 16 };
 /* How many commands before it a command's entry is asked for from memory; its bucket twice as many before. */
 enum { AHEAD = 8 };
 
-static struct machine_context context_of(uint64_t index, const struct entry_header *header)
+static struct machine_context context_of(const struct shard *shard, uint64_t index, const struct entry_header *header)
 {
-    return (struct machine_context){
+    struct machine_context context = {
         .position = index << POSITION_BITS, .time_ms = header->time_ms, .wall_ms = header->wall_ms};
+    if (SHARD_MUTATED(shard, EXPIRE_BY_LOCAL_CLOCK)) {
+        shard_time_now(shard, &context.time_ms, &context.wall_ms);
+    }
+    return context;
 }
 
 static void apply_read(struct shard *shard, struct slice *reads, const struct request *request)
@@ -42,7 +46,7 @@ void batch_apply(struct shard *shard, struct batch *batch)
 {
     struct slice logged = slice_of(batch->logged.data + ENTRY_HEADER_BYTES, batch->logged.size - ENTRY_HEADER_BYTES);
     struct slice reads = buffer_slice(&batch->reads);
-    struct machine_context context = context_of(batch->index, &batch->header);
+    struct machine_context context = context_of(shard, batch->index, &batch->header);
     shard->applying = true;
     if (batch->index != 0) {
         shard->applied_time_ms = batch->header.time_ms;
@@ -119,7 +123,7 @@ static enum status replay_payload(struct shard *shard, const struct raft_entry *
         (shard->machine == NULL) != (entry->kind == ENTRY_GENESIS)) {
         return STATUS_CORRUPT;
     }
-    struct machine_context context = context_of(entry->index, &header);
+    struct machine_context context = context_of(shard, entry->index, &header);
     switch (entry->kind) {
     case ENTRY_COMMANDS: status = replay_commands(shard, body, &header, &context); break;
     case ENTRY_TIME: machine_apply_time(shard->machine, &context); break;

@@ -45,6 +45,7 @@ void batch_give_back(struct shard *shard, struct batch *batch)
     batch->request_count = 0;
     batch->logged_count = 0;
     batch->index = 0;
+    batch->round = 0;
     list_append(&shard->spare, &batch->node);
 }
 

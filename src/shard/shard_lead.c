@@ -1,9 +1,9 @@
 /* What becomes of requests when leadership goes.
  *
  * Not handed to consensus yet, and reads: definitely not executed, returned at once. In an entry: orphans, which wait
- * until their entry or another in its place is committed: then they were executed, or were not. (That the entry is gone
- * from this member's log proves nothing: another member may still have it and bring it back.) Only a snapshot that
- * skips the place leaves it unknown. */
+ * until their entry is committed, or another in its place, or before it one of a later term: then they were executed,
+ * or never will be. (That the entry is gone from this member's log proves nothing: another member may still have it and
+ * bring it back.) Only a snapshot that skips the place leaves it unknown. */
 #include "shard/shard_state.h"
 
 #include "base/assert.h"
@@ -43,10 +43,12 @@ void shard_return_waiting(struct shard *shard)
         }
     }
     while (!list_empty(&shard->waiting)) {
+        shard->stats.waiting_returned++;
         batch_return(shard, CONTAINER_OF(shard->waiting.next, struct batch, node));
     }
     if (shard->open->request_count != 0) {
         struct batch *batch = shard->open;
+        shard->stats.waiting_returned += batch->logged_count != 0 ? 1 : 0;
         shard->open = batch_take(shard);
         batch_return(shard, batch);
     }
@@ -54,17 +56,19 @@ void shard_return_waiting(struct shard *shard)
 
 struct batch *shard_settle_orphans(struct shard *shard, uint64_t index)
 {
+    if (list_empty(&shard->orphans)) {
+        return NULL;
+    }
     struct batch *survivor = NULL;
+    uint64_t term = 0;
+    ASSERT(raft_term_at(shard->raft, index, &term) == STATUS_OK);
     LIST_FOR_EACH_SAFE (at, after, &shard->orphans) {
         struct batch *batch = CONTAINER_OF(at, struct batch, node);
-        uint64_t term = 0;
-        if (batch->index != index) {
-            continue;
-        }
-        ASSERT(raft_term_at(shard->raft, index, &term) == STATUS_OK);
-        if (term == batch->term) {
+        if (batch->index == index && batch->term == term) {
             survivor = batch;
-        } else {
+            shard->stats.orphans_executed++;
+        } else if (batch->index <= index || batch->term < term) { /* terms never fall along a log */
+            shard->stats.orphans_returned++;
             batch_return(shard, batch);
         }
     }

@@ -118,6 +118,7 @@ static void store(struct shard *shard, const struct raft_ready *ready)
         struct log_entry logged = {.index = entry->index, .term = entry->term, .kind = kind_byte(entry)};
         ticket = log_append(shard->log, shard->options.group, &logged, &entry->payload, 1);
         shard->logged_since_snapshot_bytes += entry->payload.size;
+        shard->stats.replaced += entry->index <= shard->last_index ? 1 : 0;
         shard->last_index = entry->index;
     }
     if (ready->number != 0) {
@@ -205,14 +206,14 @@ static void apply_reads_before(struct shard *shard, const struct batch *entry)
 
 static void apply_entry(struct shard *shard, uint64_t index)
 {
+    struct batch *orphan = shard_settle_orphans(shard, index);
     struct batch *batch = batch_for(shard, index);
     if (batch != NULL) {
+        ASSERT(orphan == NULL);
         apply_reads_before(shard, batch);
-        batch_apply(shard, batch);
-        batch_give_back(shard, batch);
-        return;
+    } else {
+        batch = orphan;
     }
-    batch = shard_settle_orphans(shard, index);
     if (batch != NULL) {
         batch_apply(shard, batch);
         batch_give_back(shard, batch);
@@ -250,6 +251,7 @@ static void propose_genesis(struct shard *shard)
     put_u64(shard->genesis + ENTRY_HEADER_BYTES, seed);
     uint64_t index = 0;
     shard->genesis_term = shard->term;
+    shard->stats.geneses++;
     if (shard_propose(shard, ENTRY_GENESIS, slice_of(shard->genesis, sizeof(shard->genesis)), &index) != STATUS_OK) {
         shard->genesis_term = 0; /* another leader will */
     }

@@ -167,6 +167,10 @@ enum status shard_snapshot(struct shard *shard)
         .hash_seed = shard->hash_seed,
         .extra = buffer_slice(&extra),
     };
+    if (SHARD_MUTATED(shard, SNAPSHOT_WITH_GAP) && raft_term_at(shard->raft, meta.index + 1, &term) == STATUS_OK) {
+        meta.index++;
+        meta.term = term;
+    }
     shard->snapshot_began_ns = env_monotonic_ns(shard->env);
     shard->snapshot_size_bytes = 0;
     shard->logged_before_snapshot_bytes = shard->logged_since_snapshot_bytes;

@@ -6,6 +6,7 @@
 #include "raft/raft.h"
 #include "shard/shard.h"
 #include "shard/shard_entry.h"
+#include "shard/shard_mutation.h"
 #include "shard/store_internal.h"
 
 enum request_kind { REQUEST_LOGGED, REQUEST_READ };
@@ -101,6 +102,9 @@ struct shard {
     struct raft_entry *entries; /* of a message */
 
     struct shard_stats stats;
+#ifdef COHORT_MUTATIONS
+    enum shard_mutation mutation;
+#endif
 };
 
 /* ---- shard_batch.c ---- */
@@ -169,8 +173,8 @@ bool shard_end_turn(struct shard *shard);
 void shard_return_waiting(struct shard *shard);
 /* The batch's requests were definitely not executed; takes the batch. */
 void batch_return(struct shard *shard, struct batch *batch);
-/* An entry at the index is being applied: the orphan that travels in it, or NULL; those whose place it took are
- * returned. */
+/* An entry at the index is being applied: the orphan that travels in it, or NULL; those that it shuts out, by taking
+ * their place or by a later term before it, are returned. */
 struct batch *shard_settle_orphans(struct shard *shard, uint64_t index);
 /* Entries up to the index were skipped by a snapshot: nobody here knows what became of the requests in them. */
 void shard_lose_sight(struct shard *shard, uint64_t index);

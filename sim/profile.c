@@ -1,0 +1,93 @@
+#include "profile.h"
+
+#include "base/number.h"
+#include "base/prng.h"
+#include "base/slice.h"
+
+#include <stdio.h>
+
+static const struct {
+    const char *name;
+    uint32_t classes;
+} class_names[] = {
+    {"network", SIM_FAULT_NETWORK}, {"disk", SIM_FAULT_DISK}, {"crash", SIM_FAULT_CRASH},
+    {"timing", SIM_FAULT_TIMING},   {"all", SIM_FAULT_ALL},   {"none", 0},
+};
+
+enum { CLASS_NAMES = sizeof(class_names) / sizeof(class_names[0]), CLASSES = 4 };
+
+static bool change_size(struct sim_profile *profile, struct slice word)
+{
+    const struct {
+        const char *name;
+        int *value;
+        int minimum, maximum;
+    } sizes[] = {
+        {"members=", &profile->members, 3, SIM_MEMBERS},
+        {"groups=", &profile->groups, 1, SIM_GROUPS},
+        {"clients=", &profile->clients, 1, SIM_CLIENTS},
+        {"faults=", &profile->faults, 0, SIM_FAULTS},
+    };
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        size_t size = strlen(sizes[i].name);
+        int64_t value = 0;
+        if (word.size > size && memcmp(word.data, sizes[i].name, size) == 0) {
+            if (!number_parse_int64(slice_of(word.data + size, word.size - size), &value) || value < sizes[i].minimum ||
+                value > sizes[i].maximum) {
+                return false;
+            }
+            *sizes[i].value = (int)value;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool change_word(struct sim_profile *profile, struct slice word, bool *named)
+{
+    for (size_t i = 0; i < CLASS_NAMES; i++) {
+        if (slice_equal(word, slice_from_string(class_names[i].name))) {
+            profile->classes = (*named ? profile->classes : 0) | class_names[i].classes;
+            *named = true;
+            return true;
+        }
+    }
+    return slice_equal(word, SLICE_LITERAL("random")) || change_size(profile, word);
+}
+
+enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_profile *ret_profile)
+{
+    struct prng prng;
+    prng_seed(&prng, seed ^ UINT64_C(0x70726f66696c65)); /* a stream of its own */
+    struct sim_profile profile = {0};
+    for (int i = 0; i < CLASSES; i++) {
+        profile.classes |= prng_chance(&prng, 2, 3) ? 1U << i : 0;
+    }
+    profile.members = prng_chance(&prng, 1, 3) ? SIM_MEMBERS : 3;
+    profile.groups = 1 + (int)prng_below(&prng, 3);
+    profile.clients = 2 + (int)prng_below(&prng, 7);
+    profile.faults = 5 + (int)prng_below(&prng, 36);
+    bool named = false;
+    while (changes != NULL && changes[0] != '\0') {
+        size_t size = strcspn(changes, ",");
+        if (!change_word(&profile, slice_of(changes, size), &named)) {
+            return STATUS_INVALID;
+        }
+        changes += size + (changes[size] == ',' ? 1 : 0);
+    }
+    *ret_profile = profile;
+    return STATUS_OK;
+}
+
+void sim_profile_text(const struct sim_profile *profile, char ret_text[SIM_PROFILE_TEXT_BYTES])
+{
+    char classes[64] = "";
+    size_t size = 0;
+    for (int i = 0; i < CLASSES; i++) {
+        if (profile->classes & class_names[i].classes) {
+            size += (size_t)snprintf(classes + size, sizeof(classes) - size, "%s,", class_names[i].name);
+        }
+    }
+    (void)snprintf(ret_text, SIM_PROFILE_TEXT_BYTES, "%smembers=%d,groups=%d,clients=%d,faults=%d",
+                   size == 0 ? "none," : classes, profile->members, profile->groups, profile->clients, profile->faults);
+}

@@ -1,0 +1,194 @@
+/* cohort sim: many seeds of the simulator, one seed again, and a picture of it. */
+#include "base/assert.h"
+#include "cli/cli.h"
+#include "sim/group_hunt.h"
+
+#include <stdio.h>
+#include <sys/resource.h>
+#include <time.h>
+
+enum { DEFAULT_COUNT = 200, PICTURE_MS = 2500, NS_PER_MS = 1000000 };
+
+struct settings {
+    int64_t seed, count, hours, from_ms, for_ms;
+    const char *profile, *html;
+};
+
+/* Of the runs: what they cost a core, whatever else the machine does. */
+static double processor_seconds(void)
+{
+    struct rusage usage;
+    (void)getrusage(RUSAGE_CHILDREN, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6 + 1e-6;
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec time;
+    (void)clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+static void print_speed(const struct group_hunt_result *result, double seconds)
+{
+    const struct group_result *sum = &result->sum;
+    double cost = processor_seconds();
+    printf("%llu seeds, %.2f virtual hours in %.1f s: %.0f seeds per second and core, %.0f virtual hours per hour and "
+           "core\n",
+           (unsigned long long)result->seeds, (double)sum->virtual_ns / 3.6e12, seconds, (double)result->seeds / cost,
+           (double)sum->virtual_ns / 1e9 / cost);
+    printf("%llu requests acknowledged, %llu returned, %llu uncertain; %llu leaders, %llu messages; trace %016llx\n",
+           (unsigned long long)sum->acknowledged, (unsigned long long)sum->returned, (unsigned long long)sum->uncertain,
+           (unsigned long long)sum->leaders, (unsigned long long)sum->messages, (unsigned long long)sum->trace);
+}
+
+/* False when a long run with all kinds of faults missed one. */
+static bool print_marks(const struct group_hunt_result *result, bool all_wanted)
+{
+    bool reached_all = true;
+    printf("reached:\n");
+    for (int i = 0; i < GROUP_MARKS; i++) {
+        uint64_t times = result->sum.marks[i];
+        reached_all = reached_all && times != 0;
+        printf("  %8llu  %s%s\n", (unsigned long long)times, group_mark_name(i),
+               times == 0 && all_wanted ? "   MISSED" : "");
+    }
+    return reached_all || !all_wanted;
+}
+
+/* The run once more, with a recorder, in this process: a broken assertion would lose the picture, so then the picture
+ * ends where the guarded run says it failed. */
+static int draw(const struct cli_command *command, const struct settings *settings, uint64_t seed,
+                const struct sim_profile *profile, const struct group_result *result)
+{
+    int64_t from_ms = settings->from_ms;
+    if (from_ms < 0) {
+        from_ms = result->failed ? result->virtual_ns / NS_PER_MS - settings->for_ms * 9 / 10 : 0;
+        from_ms = from_ms < 0 ? 0 : from_ms;
+    }
+    struct diagram *diagram = diagram_create(profile->members, profile->groups, from_ms * NS_PER_MS,
+                                             (from_ms + settings->for_ms) * NS_PER_MS);
+    struct group_result again;
+    group_run(seed, profile, NULL, diagram, &again);
+    char text[SIM_PROFILE_TEXT_BYTES];
+    char title[SIM_PROFILE_TEXT_BYTES + 300];
+    sim_profile_text(profile, text);
+    (void)snprintf(title, sizeof(title), "cohort sim --seed %llu --profile %s: %s", (unsigned long long)seed, text,
+                   again.failed ? again.failure : "no failure");
+    struct buffer html;
+    buffer_init(&html);
+    diagram_write(diagram, title, &html);
+    diagram_destroy(diagram);
+    FILE *file = fopen(settings->html, "we");
+    bool written = file != NULL && fwrite(html.data, 1, html.size, file) == html.size;
+    written = file != NULL && fclose(file) == 0 && written;
+    buffer_deinit(&html);
+    if (!written) {
+        return cli_error(command, EX_CANTCREAT, "cannot write %s", settings->html);
+    }
+    printf("the picture is in %s\n", settings->html);
+    return EX_OK;
+}
+
+static int report_failure(const struct cli_command *command, const struct settings *settings,
+                          const struct group_hunt_result *result)
+{
+    struct sim_profile profile;
+    char text[SIM_PROFILE_TEXT_BYTES];
+    struct group_result smaller = result->sum;
+    ASSERT(sim_profile_draw(result->seed, settings->profile, &profile) == STATUS_OK);
+    sim_profile_text(&profile, text);
+    (void)fprintf(
+        stderr, "cohort sim: seed %llu failed: %s\n  version: %s\n  replay:  cohort sim --seed %llu --profile %s\n",
+        (unsigned long long)result->seed, result->sum.failure, COHORT_VERSION, (unsigned long long)result->seed, text);
+    int runs = group_shrink(result->seed, NULL, &profile, &smaller);
+    sim_profile_text(&profile, text);
+    (void)fprintf(stderr, "  smaller (after %d runs): %s\n  replay:  cohort sim --seed %llu --profile %s\n", runs,
+                  smaller.failure, (unsigned long long)result->seed, text);
+    if (settings->html != NULL) {
+        group_run_guarded(result->seed, &profile, NULL, &smaller);
+        if (smaller.virtual_ns == 0) {
+            (void)cli_error(command, EX_SOFTWARE, "no picture: the run aborts");
+        } else if (draw(command, settings, result->seed, &profile, &smaller) != EX_OK) {
+            return EX_CANTCREAT;
+        }
+    }
+    return EX_SOFTWARE;
+}
+
+static uint64_t arbitrary_seed(void)
+{
+    struct timespec time;
+    (void)clock_gettime(CLOCK_REALTIME, &time);
+    return (uint64_t)time.tv_sec * 1000000; /* so that long runs on other days see other seeds */
+}
+
+static int run(const struct cli_command *command, int argc, char **argv)
+{
+    struct settings settings = {.seed = -1, .count = 0, .from_ms = -1, .for_ms = PICTURE_MS, .profile = "random"};
+    const struct cli_option options[] = {
+        {"seed", CLI_NUMBER, &settings.seed, "N", "run this seed, or begin with it (default: 1; with --hours another)",
+         0, 0},
+        {"count", CLI_NUMBER, &settings.count, "N", "so many seeds (default: 200; with --seed 1)", 1, 0},
+        {"hours", CLI_NUMBER, &settings.hours, "H", "run seeds for so many hours", 1, 1000},
+        {"profile", CLI_TEXT, &settings.profile, "TEXT",
+         "network,disk,crash,timing,all,none; members=, groups=, clients=, faults=", 0, 0},
+        {"html", CLI_TEXT, &settings.html, "FILE", "draw the run, or the one that failed", 0, 0},
+        {"from", CLI_DURATION, &settings.from_ms, "DURATION", "where the picture begins (default: the failure, or 0s)",
+         0, 0},
+        {"for", CLI_DURATION, &settings.for_ms, "DURATION", "how much of the run it shows (default: 2500ms)", 1,
+         600000},
+        {NULL, CLI_FLAG, NULL, NULL, NULL, 0, 0},
+    };
+    struct cli_arguments arguments;
+    int code = cli_parse(command, options, argc, argv, &arguments);
+    if (code != CLI_CONTINUE) {
+        return code;
+    }
+    struct sim_profile profile;
+    if (sim_profile_draw(0, settings.profile, &profile) != STATUS_OK) {
+        return cli_error(command, EX_USAGE, "--profile: '%s' is none; see --help", settings.profile);
+    }
+    int64_t began_ns = now_ns();
+    struct group_hunt hunt = {.step = 1, .profile_changes = settings.profile};
+    hunt.first_seed = settings.seed >= 0 ? (uint64_t)settings.seed : settings.hours > 0 ? arbitrary_seed() : 1;
+    hunt.until_ns = settings.hours > 0 ? began_ns + settings.hours * 3600 * 1000000000 : 0;
+    hunt.count = settings.count > 0   ? (uint64_t)settings.count
+                 : settings.hours > 0 ? UINT64_MAX
+                 : settings.seed >= 0 ? 1
+                                      : DEFAULT_COUNT;
+    struct group_hunt_result result;
+    if (group_hunt_run(&hunt, &result) != STATUS_OK) {
+        return cli_error(command, EX_OSERR, "cannot start a process for the runs");
+    }
+    print_speed(&result, (double)(now_ns() - began_ns) / 1e9);
+    bool all_wanted = result.seeds >= DEFAULT_COUNT && strcmp(settings.profile, "random") == 0;
+    bool reached = print_marks(&result, all_wanted);
+    if (result.sum.failed) {
+        (void)fflush(stdout);
+        return report_failure(command, &settings, &result);
+    }
+    if (settings.html != NULL) {
+        ASSERT(sim_profile_draw(result.seed, settings.profile, &profile) == STATUS_OK);
+        code = draw(command, &settings, result.seed, &profile, &result.sum);
+        if (code != EX_OK) {
+            return code;
+        }
+    }
+    return reached ? EX_OK : cli_error(command, EX_SOFTWARE, "a long run must reach everything at least once");
+}
+
+const struct cli_command cli_sim = {
+    .name = "sim",
+    .arguments = "",
+    .summary = "run replicated groups under faults in the simulator",
+    .details = "Each seed is a small world on virtual time: members that crash, disks that fail, a network that\n"
+               "loses, clients that check every answer. The same seed is the same world, event by event.\n"
+               "A failure prints the seed, makes the world smaller while it still fails, and says how to replay it.",
+    .examples = "  cohort sim\n"
+                "  cohort sim --hours 1\n"
+                "  cohort sim --seed 7 --html seven.html\n"
+                "  cohort sim --count 1000 --profile network,crash,members=5\n",
+    .run = run,
+};

@@ -1,0 +1,20 @@
+/* Known bugs, switched on by tests to prove that they would be seen. Without COHORT_MUTATIONS (every build but the
+ * tests' own copy of this room) none of this exists. */
+#pragma once
+
+#include "raft/raft_mutation.h"
+
+enum shard_mutation {
+    SHARD_MUTATION_NONE,
+    SHARD_MUTATION_EXPIRE_BY_LOCAL_CLOCK, /* each member expires by its own clock instead of the entry's time */
+    SHARD_MUTATION_SNAPSHOT_WITH_GAP,     /* a snapshot names the entry after the last one in it */
+    SHARD_MUTATION_COUNT,
+};
+
+#ifdef COHORT_MUTATIONS
+struct shard;
+void shard_mutate(struct shard *shard, enum raft_mutation raft_mutation, enum shard_mutation mutation);
+#define SHARD_MUTATED(shard, name) ((shard)->mutation == SHARD_MUTATION_##name)
+#else
+#define SHARD_MUTATED(shard, name) false
+#endif

@@ -1,0 +1,102 @@
+/* Replicated groups in the simulator: some hundred seeds, the same seed twice, and seeds that once found a bug. */
+#include "group_hunt.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static void test_seeds(void **state)
+{
+    (void)state;
+    const char *count = getenv("COHORT_SIM_SEEDS");
+    struct group_hunt hunt = {.first_seed = 1, .step = 1, .profile_changes = ""};
+    hunt.count = count == NULL ? 200 : strtoull(count, NULL, 10);
+    struct group_hunt_result result;
+    assert_int_equal(group_hunt_run(&hunt, &result), STATUS_OK);
+    if (result.sum.failed) {
+        fail_msg("seed %d: %s; replay: cohort sim --seed %d", (int)result.seed, result.sum.failure, (int)result.seed);
+    }
+    for (int i = 0; i < GROUP_MARKS; i++) {
+        print_message("# %d times: %s\n", (int)result.sum.marks[i], group_mark_name(i));
+        assert_true(hunt.count < 200 || result.sum.marks[i] != 0);
+    }
+    assert_true(result.sum.acknowledged > 100 * hunt.count);
+}
+
+static void test_same_seed_same_trace(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct sim_profile profile;
+        struct group_result one, other;
+        assert_int_equal(sim_profile_draw(seed, "all", &profile), STATUS_OK);
+        group_run(seed, &profile, NULL, NULL, &one);
+        group_run(seed, &profile, NULL, NULL, &other);
+        assert_true(one.trace == other.trace);
+        group_run(seed + 1000, &profile, NULL, NULL, &other);
+        assert_true(one.trace != other.trace);
+    }
+}
+
+static void test_a_picture_changes_nothing(void **state)
+{
+    (void)state;
+    struct sim_profile profile;
+    struct group_result one, other;
+    assert_int_equal(sim_profile_draw(5, "all", &profile), STATUS_OK);
+    struct diagram *diagram = diagram_create(profile.members, profile.groups, 0, INT64_MAX);
+    struct buffer html = {0};
+    group_run(5, &profile, NULL, diagram, &one);
+    diagram_write(diagram, "five <5>", &html);
+    group_run(5, &profile, NULL, NULL, &other);
+    assert_true(one.trace == other.trace);
+    assert_non_null(memmem(html.data, html.size, "five &lt;5>", 11));
+    assert_non_null(memmem(html.data, html.size, "leads group 1", 13));
+    buffer_deinit(&html);
+    diagram_destroy(diagram);
+}
+
+static void test_profile_text(void **state)
+{
+    (void)state;
+    struct sim_profile one, other;
+    char text[SIM_PROFILE_TEXT_BYTES];
+    for (uint64_t seed = 0; seed < 50; seed++) {
+        assert_int_equal(sim_profile_draw(seed, "random", &one), STATUS_OK);
+        sim_profile_text(&one, text);
+        assert_int_equal(sim_profile_draw(seed + 1, text, &other), STATUS_OK);
+        assert_memory_equal(&one, &other, sizeof(one));
+    }
+    assert_int_equal(sim_profile_draw(1, "members=4096", &one), STATUS_INVALID);
+    assert_int_equal(sim_profile_draw(1, "weather", &one), STATUS_INVALID);
+}
+
+/* A member that leads, loses its leadership with entries on the way, and leads again with its own new entries in their
+ * places: the requests in the old ones were never answered. */
+static void test_requests_of_a_member_elected_again(void **state)
+{
+    (void)state;
+    struct sim_profile profile;
+    struct group_result result;
+    assert_int_equal(sim_profile_draw(92, "network,disk,members=3,groups=3,clients=3,faults=37", &profile), STATUS_OK);
+    group_run(92, &profile, NULL, NULL, &result);
+    if (result.failed) {
+        fail_msg("%s", result.failure);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_profile_text),
+        cmocka_unit_test(test_requests_of_a_member_elected_again),
+        cmocka_unit_test(test_same_seed_same_trace),
+        cmocka_unit_test(test_a_picture_changes_nothing),
+        cmocka_unit_test(test_seeds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
