@@ -24,6 +24,6 @@ void diagram_destroy(struct diagram *diagram);
 size_t diagram_sent(struct diagram *diagram, int64_t at_ns, int from, int to, uint32_t group, int kind);
 void diagram_arrived(struct diagram *diagram, size_t message, int64_t at_ns);
 /* member -1: concerns all. */
-void diagram_mark(struct diagram *diagram, int64_t at_ns, int member, uint32_t group, enum diagram_mark mark,
+void diagram_mark(struct diagram *diagram, int64_t at_ns, int member, uint32_t group, enum diagram_mark kind,
                   const char *text);
 void diagram_write(const struct diagram *diagram, const char *title, struct buffer *html);

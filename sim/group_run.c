@@ -133,7 +133,7 @@ static void converge(struct world *world)
 /* Asks once more for everything that must still be there, and for what must be gone. */
 static void ask_finally(struct world *world)
 {
-    uint64_t asked[SIM_GROUPS];
+    uint64_t asked[SIM_GROUPS] = {0};
     size_t before = world_operation_count(world);
     for (int group = 0; group < world->profile.groups; group++) {
         struct replica *leader = world_leader(world, group, SIM_DRAW_TIMING);
