@@ -67,3 +67,4 @@ extern const struct cli_command cli_dev;
 extern const struct cli_command cli_bench;
 extern const struct cli_command cli_status;
 extern const struct cli_command cli_sim;
+extern const struct cli_command cli_check;
