@@ -122,6 +122,8 @@ static int take_options(struct serve *serve, int argc, char **argv)
         .host = serve->listen.host,
         .port = serve->listen.port,
         .version = COHORT_VERSION,
+        .shards = 1,
+        .replicas = 1,
     };
     return CLI_CONTINUE;
 }

@@ -6,6 +6,7 @@
 #include "env/env.h"
 #include "server/config.h"
 
+struct member;
 struct server;
 struct shard_stats;
 
@@ -18,6 +19,15 @@ struct server_options {
     int port;              /* 0: a free one */
     const char *version;   /* of the program */
     int64_t maxclients;    /* CONFIG SET takes no more, for the system gives no more descriptors; 0: it gives any */
+
+    /* The nodes of the cluster's beginning, this one among them (cluster/members.h; ids and addresses are taken). The
+     * same at all of them. Borrowed until the server is destroyed. None: a cluster of one. */
+    const struct member *founders;
+    size_t founder_count;
+    uint32_t shards, replicas; /* of the cluster; at least 1 */
+    const char *peer_host;     /* to listen on for other nodes; NULL in a cluster of one */
+    int peer_port;             /* not 0 */
+    bool lease_reads;          /* strong reads trust the rates of the nodes' clocks instead of asking a majority */
 };
 
 struct server_events {
