@@ -123,8 +123,6 @@ bool shard_idle(const struct shard *shard)
            list_empty(&shard->orphans) && !log_syncing(shard->log);
 }
 
-bool shard_leading(const struct shard *shard) { return shard->leading && !shard->store->failed; }
-
 enum status shard_submit(struct shard *shard, const struct command *command, void *origin, uint64_t tag)
 {
     bool write = (command->spec->flags & COMMAND_READONLY) == 0;
@@ -138,10 +136,21 @@ enum status shard_submit_logged(struct shard *shard, const struct command *comma
 
 bool shard_read(struct shard *shard, const struct command *command, struct resp_writer *reply)
 {
-    ASSERT(shard->lone && shard->leading);
+    ASSERT(shard->leading && (shard->lone || shard->options.lease_reads));
     struct machine_context context = {0};
     shard_time_now(shard, &context.time_ms, &context.wall_ms);
     return machine_read(shard->machine, &context, command, reply);
+}
+
+bool shard_read_applied(struct shard *shard, const struct command *command, struct resp_writer *reply)
+{
+    if (shard->machine == NULL) {
+        return false;
+    }
+    struct machine_context context = {0, shard->applied_time_ms, shard->applied_wall_ms};
+    bool read = machine_read(shard->machine, &context, command, reply);
+    ASSERT(read); /* nothing is due between the applied time and itself */
+    return true;
 }
 
 uint64_t shard_key_version(const struct shard *shard, struct slice key)
@@ -163,6 +172,10 @@ void shard_stats(const struct shard *shard, struct shard_stats *ret_stats)
         machine_stats(shard->machine, &ret_stats->machine);
     }
     log_stats(shard->log, &ret_stats->log);
+    ret_stats->elected = shard->elected;
+    ret_stats->leading = shard_leading(shard);
+    ret_stats->leader = shard->leader;
+    ret_stats->term = shard->term;
     ret_stats->applied_index = shard->applied_index;
     ret_stats->committed_index = shard->commit;
     ret_stats->last_index = shard->last_index;

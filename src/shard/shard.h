@@ -22,6 +22,7 @@
 #include "env/env.h"
 #include "log/log.h"
 #include "machine/machine.h"
+#include "raft/raft.h"
 #include "shard/store.h"
 
 struct shard;
@@ -55,6 +56,9 @@ struct shard_options {
     uint64_t snapshot_log_bytes; /* a snapshot begins when this much, and as much as the last snapshot had, was logged
                                   * since; 0: SHARD_SNAPSHOT_LOG_BYTES */
     size_t pending_bytes;        /* invariant 4; 0: SHARD_PENDING_BYTES */
+    /* Reads at a leader without asking a majority: trusts that no member's monotonic clock is off by more than
+     * SHARD_CLOCK_DRIFT_PPM. The same at all members (raft.h). */
+    bool lease_reads;
 };
 
 enum {
@@ -66,6 +70,7 @@ enum {
     SHARD_SNAPSHOT_BEHIND_BYTES = 1 << 30, /* a snapshot that is so far behind the writes is given up */
     SHARD_EXPIRE_PAUSE_MS = 100,           /* between time entries, unless more is due than one removes */
     SHARD_TIME_ENTRY_MS = 1000,            /* an idle shard with keys that expire logs the time this often */
+    SHARD_CLOCK_DRIFT_PPM = 1000,          /* twice what a clock that is being slewed to the right time may be off */
 };
 
 /* Loads the newest snapshot and takes part in the group; a group of one has replayed its log when this returns, and is
@@ -78,11 +83,19 @@ void shard_close(struct shard *shard);
  * OK: the sink will hear of it (unless the log fails). FULL, TOO_LARGE, CLOSED: it was definitely not executed. */
 MUST_USE enum status shard_submit(struct shard *shard, const struct command *command, void *origin, uint64_t tag);
 
-/* Executes a read-only command now, from the applied state. False when it must go through shard_submit_logged. */
+/* Whether a read from the applied state is a strong one at this moment: the member leads, and needs nobody's word for
+ * it (alone in the group, or with a lease). Not while requests of the same origin wait. */
+bool shard_may_read(const struct shard *shard);
+/* Executes a read-only command now, from the applied state; shard_may_read has just said that it may. False when it
+ * must go through shard_submit_logged. */
 bool shard_read(struct shard *shard, const struct command *command, struct resp_writer *reply);
 /* As shard_submit, for a read that met a key about to expire: it is evaluated in apply, from the log. */
 MUST_USE enum status shard_submit_logged(struct shard *shard, const struct command *command, void *origin,
                                          uint64_t tag);
+
+/* Executes a read-only command on the applied state as it is, however old: whoever leads. False, and nothing written,
+ * while there is no state yet. */
+bool shard_read_applied(struct shard *shard, const struct command *command, struct resp_writer *reply);
 
 /* The version of a key in the applied state (see machine_key_version). */
 uint64_t shard_key_version(const struct shard *shard, struct slice key);
@@ -93,6 +106,23 @@ MUST_USE enum status shard_receive(struct shard *shard, struct slice message);
 void shard_peer_lost(struct shard *shard, uint64_t member);
 /* True while this member leads the group and may take requests. */
 bool shard_leading(const struct shard *shard);
+/* Whom this member holds for the leader (0: nobody), and its term. */
+void shard_leader(const struct shard *shard, uint64_t *ret_leader, uint64_t *ret_term);
+/* True while requests taken here, in an earlier term, wait to learn what became of their entry. */
+bool shard_orphaned(const struct shard *shard);
+/* Hands leadership to another voter; meanwhile, for an election timeout at most, requests wait. NOT_LEADER; INVALID:
+ * not another voter; BUSY: it is being handed to someone else. */
+MUST_USE enum status shard_transfer(struct shard *shard, uint64_t to);
+
+/* How another member does, in the eyes of the leader. */
+struct shard_peer_status {
+    uint64_t id;
+    uint64_t match; /* it has the log up to here, durably */
+    enum raft_peer_state state;
+    int64_t heard_ms; /* ago */
+};
+/* The other members, at a leader; elsewhere none. Returns how many there are, also when `capacity` is less. */
+size_t shard_peers(const struct shard *shard, struct shard_peer_status *ret_peers, size_t capacity);
 
 /* True when nothing waits: no open batch, nothing on the way to the disk. */
 bool shard_idle(const struct shard *shard);
@@ -104,6 +134,9 @@ MUST_USE enum status shard_snapshot(struct shard *shard);
 struct shard_stats {
     struct machine_stats machine;
     struct log_stats log;
+    bool elected;          /* leader by consensus */
+    bool leading;          /* and ready to take requests */
+    uint64_t leader, term; /* as shard_leader */
     uint64_t applied_index, committed_index, last_index;
     uint64_t entries, commands; /* applied since the process started */
     uint64_t pending_bytes;

@@ -91,3 +91,55 @@ void shard_lose_sight(struct shard *shard, uint64_t index)
         batch_give_back(shard, batch);
     }
 }
+
+/* ---- what others may know and do about it ---- */
+
+bool shard_leading(const struct shard *shard) { return shard->leading && !shard->store->failed; }
+
+void shard_leader(const struct shard *shard, uint64_t *ret_leader, uint64_t *ret_term)
+{
+    *ret_leader = shard->leader;
+    *ret_term = shard->term;
+}
+
+bool shard_orphaned(const struct shard *shard) { return !list_empty(&shard->orphans); }
+
+/* With a lease: it is looked at by a fresh reading of the clock, and from then until the read the state does not
+ * change, so the read sees what was acknowledged up to that reading. */
+bool shard_may_read(const struct shard *shard)
+{
+    if (!shard_leading(shard) || shard->lone || !shard->options.lease_reads) {
+        return shard_leading(shard) && shard->lone;
+    }
+    uint64_t index = 0;
+    uint64_t until_ms = 0;
+    return raft_lease(shard->raft, &index, &until_ms) == STATUS_OK && shard_now_ms(shard) < until_ms &&
+           index <= shard->applied_index;
+}
+
+enum status shard_transfer(struct shard *shard, uint64_t to)
+{
+    enum status status = shard->store->failed ? STATUS_CLOSED : raft_transfer(shard->raft, to);
+    env_wake(shard->env);
+    return status;
+}
+
+size_t shard_peers(const struct shard *shard, struct shard_peer_status *ret_peers, size_t capacity)
+{
+    struct raft_status status;
+    raft_status(shard->raft, &status);
+    if (status.role != RAFT_LEADER) {
+        return 0;
+    }
+    for (size_t i = 0; i < status.peers && i < capacity; i++) {
+        struct raft_peer_status peer;
+        raft_peer_status(shard->raft, i, &peer);
+        ret_peers[i] = (struct shard_peer_status){
+            .id = peer.id,
+            .match = peer.match,
+            .state = peer.state,
+            .heard_ms = (int64_t)(shard_now_ms(shard) - peer.heard_ms),
+        };
+    }
+    return status.peers;
+}

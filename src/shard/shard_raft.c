@@ -24,6 +24,7 @@ static const struct raft_options standard_options = {
     .snapshot_chunk_bytes = 256 << 10,
     .uncommitted_entries = 4096,
     .entry_version = ENTRY_VERSION,
+    .clock_drift_ppm = SHARD_CLOCK_DRIFT_PPM,
 };
 
 static uint8_t kind_byte(const struct raft_entry *entry)
@@ -43,7 +44,7 @@ struct raft_entry shard_entry_of(const struct log_entry *logged)
     };
 }
 
-static uint64_t now_ms(const struct shard *shard) { return (uint64_t)(env_monotonic_ns(shard->env) / NS_PER_MS); }
+uint64_t shard_now_ms(const struct shard *shard) { return (uint64_t)(env_monotonic_ns(shard->env) / NS_PER_MS); }
 
 /* ---- start ---- */
 
@@ -70,6 +71,7 @@ enum status shard_raft_open(struct shard *shard)
 {
     struct raft_options options = standard_options;
     options.id = shard->options.member;
+    options.lease_reads = shard->options.lease_reads;
     env_random(shard->env, &options.seed, sizeof(options.seed));
     struct log_hard_state state = log_hard_state(shard->log, shard->options.group);
     struct raft_boot boot = {
@@ -86,7 +88,7 @@ enum status shard_raft_open(struct shard *shard)
         status = boot_entries(shard, boot.trimmed_index + 1, last);
     }
     if (status == STATUS_OK) {
-        status = raft_start(shard->raft, now_ms(shard));
+        status = raft_start(shard->raft, shard_now_ms(shard));
     }
     if (status == STATUS_OK && shard->applied_index != 0) {
         shard_snapshot_announce(shard);
@@ -345,7 +347,7 @@ void shard_pump(struct shard *shard)
 
 void shard_tick(struct shard *shard)
 {
-    raft_tick(shard->raft, now_ms(shard));
+    raft_tick(shard->raft, shard_now_ms(shard));
     if (shard->leading && !shard->lone) {
         struct raft_time time;
         shard_time_now(shard, &time.time_ms, &time.wall_ms);

@@ -139,6 +139,8 @@ MUST_USE enum status entry_replay(struct shard *shard, const struct raft_entry *
 /* ---- shard_raft.c ---- */
 struct raft_entry shard_entry_of(const struct log_entry *logged);
 MUST_USE enum status shard_raft_open(struct shard *shard);
+/* The clock of consensus. */
+uint64_t shard_now_ms(const struct shard *shard);
 /* The time for consensus; at the start of every turn. */
 void shard_tick(struct shard *shard);
 /* Takes out of consensus what it wants done, and does it. */
@@ -153,9 +155,9 @@ MUST_USE enum status shard_propose(struct shard *shard, enum entry_kind kind, st
 void snapshot_begin_if_due(struct shard *shard);
 /* True when more can be done at once. */
 bool snapshot_go_on(struct shard *shard);
-/* Gives up what runs: the shard closes. */
 /* Gives up the one being made. */
 void snapshot_abandon(struct shard *shard);
+/* Gives up what runs: the shard closes. */
 void snapshot_leave(struct shard *shard);
 /* Tells consensus of the newest durable snapshot, so that the log before it can go. */
 void shard_snapshot_announce(struct shard *shard);

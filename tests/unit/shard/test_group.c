@@ -53,6 +53,7 @@ struct world {
     struct flying flying[FLYING];
     int flying_count;
     bool cut[MEMBERS][MEMBERS];
+    bool lease_reads;
     uint32_t lose_one_in, repeat_one_in;
     int64_t delay_ns;
 
@@ -64,7 +65,7 @@ struct world {
     struct read_state reads[READS];
     int next_read;
     int counts[5];
-    uint64_t installs, leaders;
+    uint64_t installs, leaders, leased, transfers;
 };
 
 enum { TAG_READ = 1 << 30 };
@@ -250,7 +251,8 @@ static void member_start(struct world *world, int number)
                                     .voters = voters,
                                     .voter_count = MEMBERS,
                                     .directory = "/d",
-                                    .snapshot_log_bytes = 10000};
+                                    .snapshot_log_bytes = 10000,
+                                    .lease_reads = world->lease_reads};
     status = shard_open(member->store, &options, &sink, member, &member->shard, message, sizeof(message));
     if (status != STATUS_OK) {
         fail_msg("member %d: %s", number, message);
@@ -309,6 +311,17 @@ static enum status submit(struct member *member, const struct slice *argv, uint3
     return status;
 }
 
+/* Reads at once; false when the shard wants it submitted. */
+static bool read_now(struct member *member, const struct slice *argv, uint32_t argc, bool strong)
+{
+    struct command command = {.argv = argv, .argc = argc, .protocol = RESP2};
+    assert_int_equal(command_lookup(argv, argc, &command.spec), COMMAND_FOUND);
+    buffer_clear(&member->reply);
+    member->writer = resp_writer_to(&member->reply, RESP2);
+    return strong ? shard_may_read(member->shard) && shard_read(member->shard, &command, &member->writer)
+                  : shard_read_applied(member->shard, &command, &member->writer);
+}
+
 static void client_step(struct world *world)
 {
     struct member *member = leader(world);
@@ -319,6 +332,12 @@ static void client_step(struct world *world)
         const struct slice argv[] = {SLICE_LITERAL("GET"), SLICE_LITERAL("k")};
         int number = world->next_read++;
         world->reads[number] = (struct read_state){.acknowledged_before = world->acknowledged_count};
+        if (draw(world, 4) != 0 && read_now(member, argv, 2, true)) {
+            assert_true(world->lease_reads);
+            world->leased++;
+            check_read(world, &world->reads[number], bulk_of(&member->reply));
+            return;
+        }
         (void)!submit(member, argv, 2, TAG_READ | (uint64_t)number);
         return;
     }
@@ -368,11 +387,21 @@ static void run_for(struct world *world, int64_t duration_ns, bool clients)
     }
 }
 
+static void hand_over(struct world *world, int other)
+{
+    struct member *member = leader(world);
+    if (member != NULL) {
+        enum status status = shard_transfer(member->shard, voters[other]);
+        assert_true(status == STATUS_OK || status == STATUS_BUSY || other == member->number);
+        world->transfers += status == STATUS_OK;
+    }
+}
+
 static void some_fault(struct world *world)
 {
     int one = (int)draw(world, MEMBERS);
     int other = (int)draw(world, MEMBERS);
-    switch (draw(world, 8)) {
+    switch (draw(world, 10)) {
     case 0: world->cut[one][other] = true; break;
     case 1: world->cut[one][other] = world->cut[other][one] = one != other; break;
     case 2: memset(world->cut, 0, sizeof(world->cut)); break;
@@ -381,6 +410,7 @@ static void some_fault(struct world *world)
     case 5: sim_node_pause(world->sim, one, sim_now_ns(world->sim) + (int64_t)draw(world, 2000) * MS); break;
     case 6: world->lose_one_in = draw(world, 2) == 0 ? 0 : 5; break;
     case 7: world->delay_ns = draw(world, 2) == 0 ? 2 * MS : 60 * MS; break;
+    default: hand_over(world, other); break;
     }
     for (int i = 0; i < MEMBERS; i++) {
         if (world->members[i].store == NULL && draw(world, 3) != 0) {
@@ -403,6 +433,30 @@ static void heal(struct world *world)
             member_start(world, i);
         }
     }
+}
+
+/* What a healthy group's members tell of it. */
+static void check_looks(struct world *world, struct member *member)
+{
+    uint64_t wanted = 0;
+    uint64_t term = 0;
+    shard_leader(member->shard, &wanted, &term);
+    assert_int_equal(wanted, voters[member->number]);
+    for (int i = 0; i < MEMBERS; i++) {
+        struct shard_stats stats;
+        struct shard_peer_status peers[MEMBERS];
+        shard_stats(world->members[i].shard, &stats);
+        assert_true(stats.leader == wanted && stats.term == term);
+        assert_int_equal(stats.leading, i == member->number);
+        assert_false(shard_orphaned(world->members[i].shard));
+        assert_int_equal(shard_peers(world->members[i].shard, peers, 1), stats.leading ? MEMBERS - 1 : 0);
+        size_t count = shard_peers(world->members[i].shard, peers, MEMBERS);
+        for (size_t at = 0; at < count; at++) {
+            assert_true(peers[at].match == stats.last_index && peers[at].heard_ms < 500 && peers[at].id != wanted);
+        }
+    }
+    assert_int_equal(shard_transfer(world->members[(member->number + 1) % MEMBERS].shard, wanted), STATUS_NOT_LEADER);
+    assert_int_equal(shard_transfer(member->shard, wanted), STATUS_INVALID);
 }
 
 static void check_end(struct world *world)
@@ -435,6 +489,12 @@ static void check_end(struct world *world)
         }
     }
     assert_true(world->reads[number].answered);
+    for (int i = 0; i < MEMBERS; i++) {
+        assert_true(read_now(&world->members[i], argv, 2, false));
+        assert_true(world->members[i].reply.size == member->reply.size &&
+                    memcmp(world->members[i].reply.data, member->reply.data, member->reply.size) == 0);
+    }
+    check_looks(world, member);
     struct slice text = bulk_of(&member->reply);
     for (int word = 0; word < world->next_word; word++) {
         int count = occurrences(text, word);
@@ -447,11 +507,12 @@ static void check_end(struct world *world)
     }
 }
 
-static struct world *world_create(uint64_t seed)
+static struct world *world_create(uint64_t seed, bool lease_reads)
 {
     struct world *world = calloc(1, sizeof(*world));
     assert_non_null(world);
     world->sim = sim_create(seed);
+    world->lease_reads = lease_reads;
     world->delay_ns = 2 * MS;
     world->repeat_one_in = 10;
     for (int i = 0; i < MEMBERS; i++) {
@@ -479,7 +540,7 @@ static uint64_t world_destroy(struct world *world)
 static void test_a_group_agrees(void **state)
 {
     (void)state;
-    struct world *world = world_create(1);
+    struct world *world = world_create(1, false);
     run_for(world, 3000 * MS, true);
     run_for(world, 500 * MS, false);
     print_message("# %d sent, %d acknowledged, %d returned, leaders %d\n", world->next_word,
@@ -490,9 +551,13 @@ static void test_a_group_agrees(void **state)
     (void)world_destroy(world);
 }
 
-static uint64_t faulty_life(uint64_t seed, int counts[5], uint64_t *installs, uint64_t *leaders)
+struct sums {
+    uint64_t installs, leaders, leased, transfers;
+};
+
+static uint64_t faulty_life(uint64_t seed, int counts[5], struct sums *sums)
 {
-    struct world *world = world_create(seed);
+    struct world *world = world_create(seed, seed % 2 == 0);
     sim_timing(world->sim)->slow_sync_one_in = 50;
     sim_timing(world->sim)->slow_sync_ns = 100 * MS;
     for (int i = 0; i < 30; i++) {
@@ -506,8 +571,10 @@ static uint64_t faulty_life(uint64_t seed, int counts[5], uint64_t *installs, ui
     for (int i = 0; i < 5; i++) {
         counts[i] += world->counts[i];
     }
-    *installs += world->installs;
-    *leaders += world->leaders;
+    sums->installs += world->installs;
+    sums->leaders += world->leaders;
+    sums->leased += world->leased;
+    sums->transfers += world->transfers;
     return world_destroy(world);
 }
 
@@ -515,28 +582,29 @@ static void test_faulty_lives(void **state)
 {
     (void)state;
     int counts[5] = {0};
-    uint64_t installs = 0;
-    uint64_t leaders = 0;
+    struct sums sums = {0};
     const char *seeds = getenv("COHORT_GROUP_SEEDS");
     uint64_t last = seeds == NULL ? 40 : strtoull(seeds, NULL, 10);
     const char *only = getenv("COHORT_GROUP_SEED");
     for (uint64_t seed = only == NULL ? 1 : (last = strtoull(only, NULL, 10)); seed <= last; seed++) {
         print_message("# seed %llu\n", (unsigned long long)seed);
-        (void)faulty_life(seed, counts, &installs, &leaders);
+        (void)faulty_life(seed, counts, &sums);
     }
-    print_message("# %d acknowledged, %d returned, %d uncertain, %llu snapshots installed, %llu leaders\n",
+    print_message("# %d acknowledged, %d returned, %d uncertain, %llu snapshots installed, %llu leaders, "
+                  "%llu transfers, %llu reads by lease\n",
                   counts[WORD_ACKNOWLEDGED], counts[WORD_RETURNED], counts[WORD_UNCERTAIN],
-                  (unsigned long long)installs, (unsigned long long)leaders);
+                  (unsigned long long)sums.installs, (unsigned long long)sums.leaders,
+                  (unsigned long long)sums.transfers, (unsigned long long)sums.leased);
     assert_true(counts[WORD_ACKNOWLEDGED] > 1000 && counts[WORD_RETURNED] > 10 && counts[WORD_UNCERTAIN] > 10);
-    assert_true(installs > 5 && leaders > 40);
+    assert_true(sums.installs > 5 && sums.leaders > 40 && sums.transfers > 10 && sums.leased > 500);
 }
 
 static void test_same_seed_same_trace(void **state)
 {
     (void)state;
     int counts[5] = {0};
-    uint64_t sum = 0;
-    assert_true(faulty_life(3, counts, &sum, &sum) == faulty_life(3, counts, &sum, &sum));
+    struct sums sums = {0};
+    assert_true(faulty_life(3, counts, &sums) == faulty_life(3, counts, &sums));
 }
 
 int main(void)
