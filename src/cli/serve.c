@@ -3,8 +3,8 @@
 #include "base/assert.h"
 #include "cli/host_port.h"
 #include "cli/metrics_http.h"
+#include "env/whole_file.h"
 #include "env_uv/env_uv.h"
-#include "server/node_file.h"
 #include "server/server.h"
 
 #include <malloc.h>
@@ -67,7 +67,7 @@ static int read_config(struct serve *serve, const char *path)
     buffer_init(&text);
     char why[CONFIG_MESSAGE_BYTES] = "";
     int code = CLI_CONTINUE;
-    enum status status = file_read(serve->env, path, CONFIG_FILE_BYTES, &text);
+    enum status status = whole_file_read(serve->env, path, CONFIG_FILE_BYTES, &text);
     if (status != STATUS_OK) {
         code =
             cli_error(&cli_serve, EX_NOINPUT, "cannot read the configuration file %s: %s", path, status_text(status));

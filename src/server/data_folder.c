@@ -47,23 +47,56 @@ static void note_log_file(void *owner, const char *name)
     *found = *found || (size > 4 && strcmp(name + size - 4, ".log") == 0);
 }
 
-/* The node file is made after the first file of the log: where it is and no log, the data was lost, and an empty node
- * must not take its place in silence. */
-static enum status expect_log(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
+/* The log and the node file vouch for each other (node_file.h): where one of them is missing that was there, data was
+ * lost, and an empty or unknown node must not take its place in silence. */
+static enum status match_log(struct server *server, bool known, char ret_message[static SERVER_MESSAGE_BYTES])
 {
     bool found = false;
     enum status status = env_list_directory(server->env, server->worker_directory, note_log_file, &found);
     if (status != STATUS_OK) {
         (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot list %s: %s", server->worker_directory,
                        status_text(status));
-    } else if (!found) {
+    } else if (known && server->node_file.log_made && !found) {
         status = STATUS_CORRUPT;
         (void)snprintf(ret_message, SERVER_MESSAGE_BYTES,
                        "%s: the files of the log are missing, though this node has had some; restore the folder from a "
                        "backup, or start with an empty data folder",
                        server->worker_directory);
+    } else if (!known && found) {
+        status = STATUS_CORRUPT;
+        (void)snprintf(
+            ret_message, SERVER_MESSAGE_BYTES,
+            "%.440s/node is missing, though %.440s has a log; restore that file from a backup, or start with "
+            "an empty data folder",
+            server->directory, server->worker_directory);
     }
     return status;
+}
+
+/* Counts this start, and names a new folder. */
+static enum status count_start(struct server *server, bool known, char ret_message[static SERVER_MESSAGE_BYTES])
+{
+    struct node_file *file = &server->node_file;
+    if (!known) {
+        *file = (struct node_file){.id = server->options.node_id};
+        env_random(server->env, &file->incarnation, sizeof(file->incarnation));
+    }
+    int64_t wall_ms = env_wall_ms(server->env);
+    file->start++;
+    if (wall_ms > 0 && (uint64_t)wall_ms > file->start) {
+        file->start = (uint64_t)wall_ms;
+    }
+    id128_format(&file->incarnation, server->incarnation);
+    return node_file_write(server->env, server->directory, file, ret_message);
+}
+
+enum status data_folder_complete(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
+{
+    if (server->node_file.log_made) {
+        return STATUS_OK;
+    }
+    server->node_file.log_made = true;
+    return node_file_write(server->env, server->directory, &server->node_file, ret_message);
 }
 
 enum status data_folder_open(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
@@ -86,7 +119,7 @@ enum status data_folder_open(struct server *server, char ret_message[static SERV
         return status;
     }
     bool known = false;
-    status = node_file_read(env, server->directory, server->options.node_id, &known, server->incarnation, ret_message);
+    status = node_file_read(env, server->directory, server->options.node_id, &known, &server->node_file, ret_message);
     if (status != STATUS_OK) {
         return status;
     }
@@ -99,5 +132,6 @@ enum status data_folder_open(struct server *server, char ret_message[static SERV
                        status == STATUS_EXISTS ? "a file has this name; move it away" : status_text(status));
         return status;
     }
-    return known ? expect_log(server, ret_message) : STATUS_OK;
+    status = match_log(server, known, ret_message);
+    return status == STATUS_OK ? count_start(server, known, ret_message) : status;
 }

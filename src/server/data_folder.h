@@ -4,8 +4,11 @@
 
 #include "server/server.h"
 
-/* Makes what is missing, locks it, and looks whose it is; an incarnation that stays "" tells that it is new. On failure
- * ret_message says what to do. */
+/* Makes what is missing, locks it, looks whose it is, and counts this start (server->node_file). On failure ret_message
+ * says what to do. */
 MUST_USE enum status data_folder_open(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES]);
+/* The log's first file is there, durably, and nothing was promised on it yet: notes that it must be there from now on.
+ */
+MUST_USE enum status data_folder_complete(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES]);
 /* "directory/name", the caller's to free. */
 char *data_folder_path(const char *directory, const char *name);

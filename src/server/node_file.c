@@ -1,132 +1,33 @@
 #include "server/node_file.h"
 
+#include "base/buffer.h"
+#include "env/whole_file.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 
 enum { PATH_BYTES = 4096, NODE_FILE_BYTES = 4096 };
 
-void make_hex(struct env *env, char *at, size_t digits)
-{
-    static const char hex[] = "0123456789abcdef";
-    for (size_t i = 0; i < digits; i++) {
-        uint8_t byte = 0;
-        env_random(env, &byte, 1);
-        at[i] = hex[byte & 15];
-    }
-    at[digits] = '\0';
-}
-
-enum status file_read(struct env *env, const char *path, size_t limit, struct buffer *out)
-{
-    struct env_file *file = NULL;
-    enum status status = env_open(env, path, ENV_OPEN_READ, &file);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    uint64_t size = 0;
-    status = env_size(env, file, &size);
-    if (status == STATUS_OK && size > limit) {
-        status = STATUS_TOO_LARGE;
-    }
-    if (status == STATUS_OK) {
-        size_t got = 0;
-        status = env_read(env, file, 0, buffer_reserve(out, (size_t)size + 1), (size_t)size, &got);
-        out->size += status == STATUS_OK ? got : 0;
-    }
-    env_close(env, file);
-    return status;
-}
-
-enum status file_replace(struct env *env, const char *directory, const char *path, struct slice content)
-{
-    char temporary[PATH_BYTES];
-    if (snprintf(temporary, sizeof(temporary), "%s.tmp", path) >= (int)sizeof(temporary)) {
-        return STATUS_TOO_LARGE;
-    }
-    struct env_file *file = NULL;
-    enum status status = env_open(env, temporary, ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE, &file);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    struct iovec part = {(void *)(uintptr_t)content.data, content.size};
-    status = env_write(env, file, 0, &part, 1);
-    if (status == STATUS_OK) {
-        status = env_sync(env, file);
-    }
-    env_close(env, file);
-    if (status == STATUS_OK) {
-        status = env_rename(env, temporary, path);
-    }
-    if (status == STATUS_OK) {
-        status = env_sync_directory(env, directory);
-    }
-    return status;
-}
-
 static enum status make_path(const char *directory, char path[static PATH_BYTES],
-                             char ret_message[static SERVER_MESSAGE_BYTES])
+                             char ret_message[static NODE_FILE_MESSAGE_BYTES])
 {
     if (snprintf(path, PATH_BYTES, "%s/node", directory) < PATH_BYTES) {
         return STATUS_OK;
     }
-    (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "the data folder's path is longer than %d bytes", PATH_BYTES);
+    (void)snprintf(ret_message, NODE_FILE_MESSAGE_BYTES, "the data folder's path is longer than %d bytes", PATH_BYTES);
     return STATUS_TOO_LARGE;
 }
 
-enum status node_file_make(struct env *env, const char *directory, uint64_t node_id,
-                           char ret_incarnation[static INCARNATION_DIGITS + 1],
-                           char ret_message[static SERVER_MESSAGE_BYTES])
+static void render(const struct node_file *file, struct buffer *out)
 {
-    char path[PATH_BYTES];
-    enum status status = make_path(directory, path, ret_message);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    char text[NODE_FILE_BYTES];
-    make_hex(env, ret_incarnation, INCARNATION_DIGITS);
-    int size =
-        snprintf(text, sizeof(text), "cohort-node 1\nid = %" PRIu64 "\nincarnation = %s\n", node_id, ret_incarnation);
-    status = file_replace(env, directory, path, slice_of(text, (size_t)size));
-    if (status != STATUS_OK) {
-        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot write %.512s: %s", path, status_text(status));
-    }
-    return status;
+    char incarnation[ID128_DIGITS + 1];
+    id128_format(&file->incarnation, incarnation);
+    buffer_append_format(out, "cohort-node 1\nid = %" PRIu64 "\nincarnation = %s\nstarts = %" PRIu64 "\nlog = %s\n",
+                         file->id, incarnation, file->start, file->log_made ? "made" : "none");
 }
 
-static enum status node_file_check(const char *path, const char *text, uint64_t node_id,
-                                   char ret_incarnation[static INCARNATION_DIGITS + 1],
-                                   char ret_message[static SERVER_MESSAGE_BYTES])
-{
-    unsigned version = 0;
-    uint64_t id = 0;
-    char incarnation[INCARNATION_DIGITS + 1] = "";
-    int fields =
-        sscanf(text, "cohort-node %u\nid = %" SCNu64 "\nincarnation = %32[0-9a-f]\n", &version, &id, incarnation);
-    if (fields >= 1 && version > 1) {
-        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES,
-                       "%.512s was written by a newer version of cohort (format %u); start that version", path,
-                       version);
-        return STATUS_VERSION;
-    }
-    if (fields != 3 || strlen(incarnation) != INCARNATION_DIGITS) {
-        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES,
-                       "%.512s is damaged; restore it from a backup, or start with an empty data folder", path);
-        return STATUS_CORRUPT;
-    }
-    if (id != node_id) {
-        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES,
-                       "the data folder belongs to node %" PRIu64 ", not to node %" PRIu64
-                       " (%.512s); start it with --id %" PRIu64 ", or give another --data",
-                       id, node_id, path, id);
-        return STATUS_INVALID;
-    }
-    memcpy(ret_incarnation, incarnation, sizeof(incarnation));
-    return STATUS_OK;
-}
-
-enum status node_file_read(struct env *env, const char *directory, uint64_t node_id, bool *ret_known,
-                           char ret_incarnation[static INCARNATION_DIGITS + 1],
-                           char ret_message[static SERVER_MESSAGE_BYTES])
+enum status node_file_write(struct env *env, const char *directory, const struct node_file *file,
+                            char ret_message[static NODE_FILE_MESSAGE_BYTES])
 {
     char path[PATH_BYTES];
     enum status status = make_path(directory, path, ret_message);
@@ -135,16 +36,85 @@ enum status node_file_read(struct env *env, const char *directory, uint64_t node
     }
     struct buffer text;
     buffer_init(&text);
-    status = file_read(env, path, NODE_FILE_BYTES, &text);
+    render(file, &text);
+    status = whole_file_replace(env, path, buffer_slice(&text));
+    if (status != STATUS_OK) {
+        (void)snprintf(ret_message, NODE_FILE_MESSAGE_BYTES, "cannot write %.512s: %s", path, status_text(status));
+    }
+    buffer_deinit(&text);
+    return status;
+}
+
+/* `text` ends with a NUL that is not part of it. False when this is not what render makes. */
+static bool parse(struct slice text, struct node_file *ret_file)
+{
+    struct node_file file = {0};
+    char incarnation[ID128_DIGITS + 1] = "";
+    char log[8] = "";
+    int fields = sscanf((const char *)text.data,
+                        "cohort-node 1 id = %" SCNu64 " incarnation = %32s starts = %" SCNu64 " log = %7s", &file.id,
+                        incarnation, &file.start, log);
+    if (fields != 4 || !id128_parse(incarnation, &file.incarnation) || id128_is_zero(&file.incarnation) ||
+        file.start == 0 || file.start > INT64_MAX) {
+        return false;
+    }
+    file.log_made = strcmp(log, "made") == 0;
+    struct buffer again;
+    buffer_init(&again);
+    render(&file, &again);
+    bool same = slice_equal(buffer_slice(&again), text);
+    buffer_deinit(&again);
+    *ret_file = same ? file : *ret_file;
+    return same;
+}
+
+static enum status check(const char *path, struct slice text, uint64_t node_id, struct node_file *ret_file,
+                         char ret_message[static NODE_FILE_MESSAGE_BYTES])
+{
+    unsigned version = 0;
+    struct node_file file;
+    if (sscanf((const char *)text.data, "cohort-node %u\n", &version) == 1 && version > 1) {
+        (void)snprintf(ret_message, NODE_FILE_MESSAGE_BYTES,
+                       "%.512s was written by a newer version of cohort (format %u); start that version", path,
+                       version);
+        return STATUS_VERSION;
+    }
+    if (!parse(text, &file)) {
+        (void)snprintf(ret_message, NODE_FILE_MESSAGE_BYTES,
+                       "%.512s is damaged; restore it from a backup, or start with an empty data folder", path);
+        return STATUS_CORRUPT;
+    }
+    if (file.id != node_id) {
+        (void)snprintf(ret_message, NODE_FILE_MESSAGE_BYTES,
+                       "the data folder belongs to node %" PRIu64 ", not to node %" PRIu64
+                       " (%.512s); start it with --id %" PRIu64 ", or give another --data",
+                       file.id, node_id, path, file.id);
+        return STATUS_INVALID;
+    }
+    *ret_file = file;
+    return STATUS_OK;
+}
+
+enum status node_file_read(struct env *env, const char *directory, uint64_t node_id, bool *ret_known,
+                           struct node_file *ret_file, char ret_message[static NODE_FILE_MESSAGE_BYTES])
+{
+    char path[PATH_BYTES];
+    enum status status = make_path(directory, path, ret_message);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct buffer text;
+    buffer_init(&text);
+    status = whole_file_read(env, path, NODE_FILE_BYTES, &text);
     if (status == STATUS_OK || status == STATUS_TOO_LARGE || status == STATUS_INVALID) { /* or no such file of ours */
         *ret_known = true;
         buffer_append_byte(&text, '\0');
-        status = node_file_check(path, (const char *)text.data, node_id, ret_incarnation, ret_message);
+        status = check(path, slice_of(text.data, text.size - 1), node_id, ret_file, ret_message);
     } else if (status == STATUS_NOTFOUND) {
         *ret_known = false;
         status = STATUS_OK;
     } else {
-        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot read %.512s: %s", path, status_text(status));
+        (void)snprintf(ret_message, NODE_FILE_MESSAGE_BYTES, "cannot read %.512s: %s", path, status_text(status));
     }
     buffer_deinit(&text);
     return status;

@@ -1,27 +1,36 @@
-/* DIR/node: who this data folder belongs to. Made once, with the folder; a folder of another node is refused.
+/* DIR/node: who this data folder belongs to, and how often it was started.
  *
  *   cohort-node 1
  *   id = 1
  *   incarnation = 32 hexadecimal digits, random: a node that lost its disk comes back with another one
- */
+ *   starts = 1794873600000
+ *   log = made
+ *
+ * Invariants
+ * 1. The file is there before the log's first file is, so a log without it has lost it.
+ * 2. `log = made` is written when the log's first file is durable, and before anything is promised on it: from then on
+ * a log that is missing was lost. Before that it says `log = none`.
+ * 3. `starts` is larger at each start, and durable before anything else uses it: the previous plus one, or the wall
+ *    clock (in ms) where that is more, so that a folder from a backup does not repeat numbers either. What a node
+ *    forwards to others carries it (src/cluster), so they can tell a process from its predecessors. */
 #pragma once
 
+#include "base/id128.h"
 #include "env/env.h"
-#include "server/server.h"
 
-enum { INCARNATION_DIGITS = 32 };
+enum { NODE_FILE_MESSAGE_BYTES = 1024 };
 
-/* Reads the file; *ret_known tells whether there is one. On failure ret_message says what to do. */
+struct node_file {
+    uint64_t id;
+    struct id128 incarnation;
+    uint64_t start; /* this one */
+    bool log_made;
+};
+
+/* Reads directory/node; *ret_known tells whether there is one. Everything that is not byte for byte what
+ * node_file_write makes is damage. On failure ret_message says what to do. */
 MUST_USE enum status node_file_read(struct env *env, const char *directory, uint64_t node_id, bool *ret_known,
-                                    char ret_incarnation[static INCARNATION_DIGITS + 1],
-                                    char ret_message[static SERVER_MESSAGE_BYTES]);
-/* Makes it, durably; only when the data folder has its log, so that a log that is missing later on is noticed. */
-MUST_USE enum status node_file_make(struct env *env, const char *directory, uint64_t node_id,
-                                    char ret_incarnation[static INCARNATION_DIGITS + 1],
-                                    char ret_message[static SERVER_MESSAGE_BYTES]);
-/* `digits` random hexadecimal digits and a NUL. */
-void make_hex(struct env *env, char *at, size_t digits);
-/* Replaces a file atomically and durably. */
-MUST_USE enum status file_replace(struct env *env, const char *directory, const char *path, struct slice content);
-/* Reads a whole file of at most `limit` bytes. */
-MUST_USE enum status file_read(struct env *env, const char *path, size_t limit, struct buffer *out);
+                                    struct node_file *ret_file, char ret_message[static NODE_FILE_MESSAGE_BYTES]);
+/* Writes it atomically and durably. */
+MUST_USE enum status node_file_write(struct env *env, const char *directory, const struct node_file *file,
+                                     char ret_message[static NODE_FILE_MESSAGE_BYTES]);

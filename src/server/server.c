@@ -1,9 +1,9 @@
 #include "server/server.h"
 
 #include "base/assert.h"
+#include "env/whole_file.h"
 #include "server/data_folder.h"
 #include "server/figures.h"
-#include "server/node_file.h"
 #include "server/route.h"
 #include "server/server_state.h"
 
@@ -288,6 +288,16 @@ static void cron(struct env_timer *timer)
 
 /* ---- beginning and end ---- */
 
+/* Random; tells this process from all others. */
+static void make_run_id(struct server *server)
+{
+    uint8_t bytes[(sizeof(server->run_id) - 1) / 2];
+    env_random(server->env, bytes, sizeof(bytes));
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        (void)snprintf(server->run_id + 2 * i, 3, "%02x", bytes[i]);
+    }
+}
+
 static const char *listen_advice(enum status status)
 {
     switch (status) {
@@ -308,9 +318,8 @@ static enum status open_all(struct server *server, char ret_message[static SERVE
     struct store_options store_options = {server->worker_directory, (uint64_t)server->config.log_segment_bytes};
     status = store_open(server->env, &store_options, &store_events, server, &server->store, ret_message,
                         SERVER_MESSAGE_BYTES);
-    if (status == STATUS_OK && server->incarnation[0] == '\0') {
-        status =
-            node_file_make(server->env, server->directory, server->options.node_id, server->incarnation, ret_message);
+    if (status == STATUS_OK) {
+        status = data_folder_complete(server, ret_message);
     }
     if (status != STATUS_OK) {
         return status;
@@ -352,7 +361,7 @@ enum status server_create(struct env *env, const struct server_options *options,
     server->worker_directory = data_folder_path(options->directory, "worker-0");
     server->read_buffer = malloc(SERVER_READ_BYTES);
     ASSERT(server->directory != NULL && server->read_buffer != NULL);
-    make_hex(env, server->run_id, sizeof(server->run_id) - 1);
+    make_run_id(server);
     list_init(&server->connections);
     list_init(&server->dirty);
     list_init(&server->resume);
@@ -454,15 +463,11 @@ enum status server_rewrite_config(struct server *server)
     buffer_init(&old);
     buffer_init(&text);
     const char *path = server->config.path;
-    const char *slash = strrchr(path, '/');
-    char *directory = slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
-    ASSERT(directory != NULL);
-    enum status status = file_read(server->env, path, CONFIG_FILE_BYTES, &old);
+    enum status status = whole_file_read(server->env, path, CONFIG_FILE_BYTES, &old);
     if (status == STATUS_OK || status == STATUS_NOTFOUND) {
         config_rewrite(&server->config, buffer_slice(&old), &text);
-        status = file_replace(server->env, directory, path, buffer_slice(&text));
+        status = whole_file_replace(server->env, path, buffer_slice(&text));
     }
-    free(directory);
     buffer_deinit(&old);
     buffer_deinit(&text);
     return status;

@@ -3,6 +3,7 @@
 
 #include "base/list.h"
 #include "server/connection.h"
+#include "server/node_file.h"
 #include "server/server.h"
 #include "server/slowlog.h"
 #include "shard/shard.h"
@@ -58,7 +59,8 @@ struct server {
     enum status stop_status;
     char *directory, *worker_directory;
     char run_id[41];
-    char incarnation[33];
+    char incarnation[ID128_DIGITS + 1];
+    struct node_file node_file; /* whose the data folder is, and which start this is */
 
     struct env_file *folder_lock;
     struct env_listener *listener;

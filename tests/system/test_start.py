@@ -59,6 +59,28 @@ def test_a_log_that_is_gone_is_not_an_empty_node(new_server, lost):
     assert status == DAMAGED and "the files of the log are missing" in line
 
 
+def test_a_log_whose_node_file_is_gone_is_not_a_new_node(new_server):
+    server = new_server("cohort")
+    with resp.Connection(server.port) as connection:
+        assert connection.call("SET", "key", "value") == "OK"
+    assert server.stop() == 0
+    node_file = (server.data / "node").read_bytes()
+    (server.data / "node").unlink()
+    status, line = refused(server.data)
+    assert status == DAMAGED and "node is missing" in line and "restore that file from a backup" in line
+    assert not (server.data / "node").exists()
+    (server.data / "node").write_bytes(node_file)
+    server.start()
+    with resp.Connection(server.port) as connection:
+        assert connection.call("GET", "key") == b"value"
+    assert server.stop() == 0
+    assert starts(server.data) > int(re.search(rb"starts = (\d+)", node_file)[1])
+
+
+def starts(data):
+    return int(re.search(r"^starts = (\d+)$", (data / "node").read_text(), re.MULTILINE)[1])
+
+
 def test_a_node_file_that_is_no_node_file(new_server):
     server = new_server("cohort")
     assert server.stop() == 0
