@@ -24,6 +24,9 @@ const char *status_text(enum status status)
     case STATUS_CANCELLED: return "cancelled";
     case STATUS_UNSUPPORTED: return "not supported";
     case STATUS_NOT_LEADER: return "not the leader";
+    case STATUS_NO_LEADER: return "no leader";
+    case STATUS_UNCERTAIN: return "outcome unknown";
+    case STATUS_EXECUTED: return "done, but its result is lost";
     }
     return "unknown status";
 }

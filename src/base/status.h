@@ -29,6 +29,9 @@ enum status {
     STATUS_CANCELLED = -18, /* taken back before it ran */
     STATUS_UNSUPPORTED = -19,
     STATUS_NOT_LEADER = -20, /* another member of the group decides this; nothing was done */
+    STATUS_NO_LEADER = -21,  /* nobody decides at present; nothing was done */
+    STATUS_UNCERTAIN = -22,  /* it may have been done, or yet be done */
+    STATUS_EXECUTED = -23,   /* it was done; what came of it is lost */
 };
 
 /* A short text for a person ("disk full"). Never NULL; static storage. */

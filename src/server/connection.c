@@ -231,6 +231,7 @@ struct connection *connection_create(struct server *server, struct env_stream *s
 {
     struct connection *connection = calloc(1, sizeof(*connection));
     ASSERT(connection != NULL);
+    connection->requester.events = &connection_requester;
     connection->server = server;
     connection->stream = stream;
     connection->id = ++server->next_client_id;

@@ -14,6 +14,7 @@
 
 #include "base/buffer.h"
 #include "base/list.h"
+#include "cluster/requester.h"
 #include "command/command.h"
 #include "env/env.h"
 #include "wire/resp_request.h"
@@ -49,6 +50,7 @@ struct watch {
 };
 
 struct connection {
+    struct requester requester; /* first: see requester.h */
     struct list node, dirty_node, resume_node;
     struct server *server;
     struct env_stream *stream; /* NULL when closed */

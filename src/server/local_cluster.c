@@ -1,42 +1,18 @@
-/* CLUSTER, READONLY and READWRITE: a single node answers as a cluster of one that leads its one shard. */
+/* CLUSTER, READONLY and READWRITE. */
 #include "base/assert.h"
 #include "base/number.h"
 #include "cluster/cluster_reply.h"
 #include "server/local.h"
 
-enum { PEER_PORT_DISTANCE = 10000 };
-
-/* Where clients find it: an address to listen on may be a wildcard. */
-static const char *client_host(const char *listen_host)
-{
-    if (strcmp(listen_host, "0.0.0.0") == 0) {
-        return "127.0.0.1";
-    }
-    return strcmp(listen_host, "::") == 0 ? "::1" : listen_host;
-}
-
 /* Calls `write` with what this node knows. */
 static void answer(struct local_call *call, void (*write)(const struct cluster_view *view, struct resp_writer *reply))
 {
-    struct server *server = call->server;
-    struct members *members = members_create();
-    struct member self = {.id = server->options.node_id};
-    struct id128 incarnation;
-    int port = server_port(server);
-    int peer_port = port + PEER_PORT_DISTANCE > UINT16_MAX ? port : port + PEER_PORT_DISTANCE;
-    struct slice host = slice_from_string(client_host(server->options.host));
-    bool known = id128_parse(server->incarnation, &incarnation) && member_address_make(&self.client, host, port) &&
-                 member_address_make(&self.peer, host, peer_port) &&
-                 members_make(members, &incarnation, 1, 1, &self, 1) == STATUS_OK;
-    if (known) {
-        const uint64_t leader = server->options.node_id;
-        const bool up = true;
-        struct cluster_view view = {members, leader, &leader, &up, 0, 0};
+    struct cluster_view view;
+    if (cluster_look(call->server->cluster, &view)) {
         write(&view, call->reply);
-    } else { /* it has stopped listening */
-        resp_error(call->reply, "CLUSTERDOWN this node is stopping; ask another node");
+    } else {
+        resp_error(call->reply, "CLUSTERDOWN the cluster is not founded yet; start the other nodes");
     }
-    members_destroy(members);
 }
 
 void local_cluster_slots(struct local_call *call) { answer(call, cluster_reply_slots); }
@@ -55,7 +31,7 @@ void local_cluster_countkeysinslot(struct local_call *call)
     } else if (slot < 0 || slot >= KEY_SLOTS) {
         resp_error(call->reply, "ERR Invalid slot");
     } else {
-        resp_integer(call->reply, (int64_t)shard_count_in_slot(call->server->shard, (uint16_t)slot));
+        resp_integer(call->reply, (int64_t)cluster_count_in_slot(call->server->cluster, (uint16_t)slot));
     }
 }
 

@@ -38,7 +38,7 @@ static uint64_t resident_bytes(void)
 static void section_memory(struct server *server, struct buffer *out)
 {
     struct shard_stats stats;
-    shard_stats(server->shard, &stats);
+    cluster_stats(server->cluster, &stats);
     buffer_append_format(out,
                          "used_memory:%" PRIu64 "\r\nused_memory_dataset:%" PRIu64 "\r\nused_memory_peak_rss:%" PRIu64
                          "\r\nmaxmemory:%" PRId64 "\r\nmaxmemory_policy:noeviction\r\npending_bytes:%" PRIu64 "\r\n",
@@ -50,7 +50,7 @@ static void section_memory(struct server *server, struct buffer *out)
 static void section_persistence(struct server *server, struct buffer *out)
 {
     struct shard_stats stats;
-    shard_stats(server->shard, &stats);
+    cluster_stats(server->cluster, &stats);
     buffer_append_format(out,
                          "loading:0\r\naof_enabled:1\r\nlog_last_index:%" PRIu64 "\r\nlog_applied_index:%" PRIu64
                          "\r\nlog_segments:%" PRIu64 "\r\nlog_bytes_on_disk:%" PRIu64 "\r\nlog_live_bytes:%" PRIu64
@@ -70,7 +70,7 @@ static void section_persistence(struct server *server, struct buffer *out)
 static void section_stats(struct server *server, struct buffer *out)
 {
     struct shard_stats stats;
-    shard_stats(server->shard, &stats);
+    cluster_stats(server->cluster, &stats);
     const struct server_figures *figures = &server->figures;
     buffer_append_format(
         out,
@@ -137,7 +137,7 @@ static void section_cluster(struct server *server, struct buffer *out)
 static void section_keyspace(struct server *server, struct buffer *out)
 {
     struct shard_stats stats;
-    shard_stats(server->shard, &stats);
+    cluster_stats(server->cluster, &stats);
     if (stats.machine.keys != 0) {
         buffer_append_format(out, "db0:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=0\r\n", stats.machine.keys,
                              stats.machine.keys_with_expiry);
@@ -194,7 +194,7 @@ void local_status(struct local_call *call)
 {
     struct server *server = call->server;
     struct shard_stats stats;
-    shard_stats(server->shard, &stats);
+    cluster_stats(server->cluster, &stats);
     const struct {
         const char *name;
         uint64_t value;
@@ -236,7 +236,7 @@ static void metric(struct buffer *out, const char *name, const char *kind, const
 void server_metrics(struct server *server, struct buffer *out)
 {
     struct shard_stats stats;
-    shard_stats(server->shard, &stats);
+    cluster_stats(server->cluster, &stats);
     const struct server_figures *figures = &server->figures;
     buffer_append_format(out,
                          "# HELP cohort_info About this node.\n# TYPE cohort_info gauge\n"

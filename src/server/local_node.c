@@ -108,7 +108,7 @@ void local_debug(struct local_call *call)
             resp_status(call->reply, "OK");
         }
     } else if (local_word(call, 1, "SNAPSHOT") && call->argc == 2) {
-        enum status status = shard_snapshot(server->shard);
+        enum status status = cluster_snapshot(server->cluster);
         if (status == STATUS_OK) {
             resp_status(call->reply, "OK");
         } else {
@@ -117,7 +117,7 @@ void local_debug(struct local_call *call)
     } else if (local_word(call, 1, "DIGEST") && call->argc == 2) {
         struct buffer text;
         buffer_init(&text);
-        buffer_append_format(&text, "%016llx", (unsigned long long)shard_digest(server->shard));
+        buffer_append_format(&text, "%016llx", (unsigned long long)cluster_digest(server->cluster));
         resp_bulk(call->reply, buffer_slice(&text));
         buffer_deinit(&text);
     } else {

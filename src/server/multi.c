@@ -213,7 +213,7 @@ static void watch(struct connection *connection, struct slice key)
     memcpy(copy, key.data, key.size);
     connection->watch_bytes += key.size;
     connection->watches[connection->watch_count++] =
-        (struct watch){slice_of(copy, key.size), shard_key_version(connection->server->shard, key)};
+        (struct watch){slice_of(copy, key.size), cluster_key_version(connection->server->cluster, 1, key)};
 }
 
 /* Room for so many more. */
@@ -317,7 +317,8 @@ static void submit_exec(struct connection *connection, const struct exec_build *
     struct command command = {command_by_id(COMMAND_EXEC), build->arguments.items, build->argc, connection->protocol};
     if (build->plan == NULL && build->readonly && !connection_pending(connection)) {
         struct resp_writer *reply = reply_begin(connection);
-        if (reply->out != NULL && shard_read(server->shard, &command, reply)) {
+        enum cluster_way way;
+        if (reply->out != NULL && cluster_read(server->cluster, 1, &command, reply, &way)) {
             reply_end(connection);
             route_measure(connection, &command);
             return;
@@ -325,7 +326,7 @@ static void submit_exec(struct connection *connection, const struct exec_build *
     }
     uint64_t tag = slot_open(connection);
     slot_at(connection, tag)->exec = build->plan;
-    enum status status = shard_submit_logged(server->shard, &command, connection, tag);
+    enum status status = cluster_submit(server->cluster, 1, &command, CLUSTER_LOGGED, &connection->requester, tag);
     if (status == STATUS_OK) {
         connection->owed++;
         connection->plan_end = build->plan != NULL ? tag + 1 : connection->plan_end;

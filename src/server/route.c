@@ -127,7 +127,7 @@ bool route_out_of_memory(struct connection *connection, const struct command_spe
         return false;
     }
     struct shard_stats stats;
-    shard_stats(server->shard, &stats);
+    cluster_stats(server->cluster, &stats);
     return BARE_NODE_BYTES + stats.machine.memory_bytes + stats.pending_bytes >
            (uint64_t)server->config.maxmemory_bytes;
 }
@@ -144,6 +144,13 @@ const char *route_refusal(enum status status)
     case STATUS_TOO_LARGE:
         return "ERR the command is larger than one log entry may be (1 GB); the command was not executed, send less";
     case STATUS_CLOSED: return "CLUSTERDOWN this node is stopping; the command was not executed, ask another node";
+    case STATUS_NO_LEADER:
+        return "CLUSTERDOWN no majority of this shard's nodes answers; the command was not executed, try again when "
+               "they are back";
+    case STATUS_UNCERTAIN:
+        return "UNCERTAIN the node that executes this command was lost; it may have been executed, look before you "
+               "send it again";
+    case STATUS_EXECUTED: return "UNCERTAIN the command was executed, but its reply was lost with the node that had it";
     default: /* no file for more of the log: descriptors, memory, permissions */
         return "MISCONF the log cannot grow; the command was not executed, the node's own log says why";
     }
@@ -154,12 +161,10 @@ void route_refuse(struct connection *connection, enum status status)
     answer_error(connection, route_refusal(status));
 }
 
-static void submit(struct connection *connection, const struct command *command, bool logged)
+static void submit(struct connection *connection, uint32_t shard, const struct command *command, enum cluster_way way)
 {
-    struct server *server = connection->server;
     uint64_t tag = slot_open(connection);
-    enum status status = logged ? shard_submit_logged(server->shard, command, connection, tag)
-                                : shard_submit(server->shard, command, connection, tag);
+    enum status status = cluster_submit(connection->server->cluster, shard, command, way, &connection->requester, tag);
     if (status != STATUS_OK) {
         slot_withdraw(connection);
         route_refuse(connection, status);
@@ -181,16 +186,17 @@ void route_to_shard(struct connection *connection, const struct command *command
 {
     struct server *server = connection->server;
     bool readonly = (command->spec->flags & COMMAND_READONLY) != 0;
+    enum cluster_way way = CLUSTER_PLAIN;
     if (!readonly || connection_pending(connection)) {
-        submit(connection, command, false);
+        submit(connection, 1, command, way);
         return;
     }
     struct resp_writer *reply = reply_begin(connection);
     if (reply->out == NULL) {
         return; /* nobody reads it, and reading changes nothing */
     }
-    if (!shard_read(server->shard, command, reply)) {
-        submit(connection, command, true);
+    if (!cluster_read(server->cluster, 1, command, reply, &way)) {
+        submit(connection, 1, command, way);
         return;
     }
     reply_end(connection);

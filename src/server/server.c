@@ -27,24 +27,37 @@ int64_t server_now_ns(struct server *server)
     return server->now_ns;
 }
 
-/* ---- the shard's answers ---- */
+/* ---- what the shards answer to clients ---- */
 
-static struct resp_writer *sink_begin(void *owner, void *origin, uint64_t tag)
+static struct resp_writer *client_begin(struct requester *requester, uint64_t tag)
 {
-    (void)owner;
-    return slot_begin(origin, tag);
+    return slot_begin((struct connection *)requester, tag);
 }
 
-static void sink_end(void *owner, void *origin, uint64_t tag, const struct command *command)
+static void client_end(struct requester *requester, uint64_t tag, const struct command *command)
 {
-    struct server *server = owner;
-    struct connection *connection = origin;
+    struct connection *connection = (struct connection *)requester;
+    struct server *server = connection->server;
     slot_end(connection, tag);
-    int64_t now_ns = env_monotonic_ns(server->env);
-    figures_command(server, command, now_ns - server->mark_ns, connection->peer,
-                    connection->closed || connection->name == NULL ? "" : connection->name);
-    server->mark_ns = now_ns;
+    if (command != NULL) {
+        int64_t now_ns = env_monotonic_ns(server->env);
+        figures_command(server, command, now_ns - server->mark_ns, connection->peer,
+                        connection->closed || connection->name == NULL ? "" : connection->name);
+        server->mark_ns = now_ns;
+    }
 }
+
+static void client_failed(struct requester *requester, uint64_t tag, enum status status)
+{
+    struct connection *connection = (struct connection *)requester;
+    struct resp_writer *reply = slot_begin(connection, tag);
+    if (reply != NULL) {
+        resp_error(reply, route_refusal(status));
+    }
+    slot_end(connection, tag);
+}
+
+const struct requester_events connection_requester = {client_begin, client_end, client_failed};
 
 /* What may come a thousand times a second is told once in TELL_AGAIN_S; *told_ns is when it was. */
 static bool tell_now(struct server *server, int64_t *told_ns)
@@ -67,33 +80,17 @@ static const char *shortage_text(enum status status)
     }
 }
 
-static void sink_refused(void *owner, void *origin, uint64_t tag, enum status status)
+static void cluster_failed(void *owner, enum status status, const char *what)
 {
     struct server *server = owner;
-    if (tell_now(server, &server->told_refused_ns)) {
-        env_log(server->env, ENV_LOG_WARNING, "writes are refused: no further file for the log in %s: %s",
-                server->worker_directory, shortage_text(status));
-    }
-    status = status == STATUS_FULL ? STATUS_IO : status; /* no descriptors; to a client, FULL is the queue of writes */
-    struct resp_writer *reply = slot_begin(origin, tag);
-    if (reply != NULL) {
-        resp_error(reply, route_refusal(status));
-    }
-    slot_end(origin, tag);
-}
-
-static void store_failed(void *owner, enum status status, const char *what)
-{
-    struct server *server = owner;
-    env_log(server->env, ENV_LOG_ERROR, "the log failed, this node stops: %s: %s", what, status_text(status));
+    env_log(server->env, ENV_LOG_ERROR, "this node stops: %s", what);
     LIST_FOR_EACH (at, &server->connections) {
         (void)slots_give_up(CONTAINER_OF(at, struct connection, node), true, 0, node_down_text);
     }
     server_stop(server, status);
 }
 
-static const struct shard_sink shard_sink = {.begin = sink_begin, .end = sink_end, .refused = sink_refused};
-static const struct store_events store_events = {store_failed};
+static const struct cluster_events cluster_events = {cluster_failed};
 
 /* ---- accepting ---- */
 
@@ -176,7 +173,7 @@ static void resume_listed(struct server *server)
 
 static bool drained(const struct server *server)
 {
-    return shard_idle(server->shard) && list_empty(&server->dirty) && list_empty(&server->resume);
+    return cluster_idle(server->cluster) && list_empty(&server->dirty) && list_empty(&server->resume);
 }
 
 static void drain(struct server *server)
@@ -211,7 +208,7 @@ static void turn(void *owner)
     server->figures.turns++;
     resume_listed(server);
     server->mark_ns = env_monotonic_ns(server->env);
-    bool more = store_turn(server->store);
+    bool more = cluster_turn(server->cluster);
     if (server->phase != SERVER_STOPPED) {
         flush_dirty(server);
     }
@@ -279,6 +276,8 @@ static void cron(struct env_timer *timer)
         look_after(server, CONTAINER_OF(at, struct connection, node), before_ms);
     }
     cut_largest(server);
+    cluster_look_after(server->cluster,
+                       now_ns - (limit_ms - 2 * SERVER_CRON_MS) * MS_NS); /* before -UNCERTAIN is due */
     if (server->pause_until_ns != 0 && now_ns >= server->pause_until_ns) {
         server->pause_until_ns = 0;
     }
@@ -309,30 +308,61 @@ static const char *listen_advice(enum status status)
     }
 }
 
+/* Where clients find it: an address to listen on may be a wildcard. */
+static const char *client_host(const char *listen_host)
+{
+    if (strcmp(listen_host, "0.0.0.0") == 0 || strcmp(listen_host, "*") == 0) {
+        return "127.0.0.1";
+    }
+    return strcmp(listen_host, "::") == 0 ? "::1" : listen_host;
+}
+
+/* What a node that is told of no others says of itself. */
+static bool make_lone_founder(const struct server *server, struct member *ret_founder)
+{
+    struct slice host = slice_from_string(client_host(server->options.host));
+    int port = server_port(server);
+    int peer_port = port + SERVER_PEER_PORT_DISTANCE > UINT16_MAX ? port : port + SERVER_PEER_PORT_DISTANCE;
+    *ret_founder = (struct member){.id = server->options.node_id};
+    return member_address_make(&ret_founder->client, host, port) &&
+           member_address_make(&ret_founder->peer, host, peer_port);
+}
+
+static enum status open_cluster(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
+{
+    struct server_options *given = &server->options;
+    struct member lone;
+    struct cluster_options options = {
+        .node = given->node_id,
+        .incarnation = server->node_file.incarnation,
+        .start = server->node_file.start,
+        .directory = server->directory,
+        .worker_directory = server->worker_directory,
+        .founders = given->founders,
+        .founder_count = given->founder_count,
+        .shards = given->shards == 0 ? 1 : given->shards,
+        .replicas = given->replicas == 0 ? 1 : given->replicas,
+        .peer_host = given->peer_host,
+        .peer_port = given->peer_port,
+        .log_segment_bytes = (uint64_t)server->config.log_segment_bytes,
+        .snapshot_log_bytes = (uint64_t)server->config.snapshot_log_bytes,
+        .lease_reads = given->lease_reads,
+    };
+    if (given->founder_count == 0) {
+        options.founders = &lone;
+        options.founder_count = 1;
+        if (!make_lone_founder(server, &lone)) {
+            (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "%s is no address that clients could be told",
+                           given->host);
+            return STATUS_INVALID;
+        }
+    }
+    return cluster_create(server->env, &options, &cluster_events, server, &server->cluster, ret_message);
+}
+
 static enum status open_all(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
 {
     enum status status = data_folder_open(server, ret_message);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    struct store_options store_options = {server->worker_directory, (uint64_t)server->config.log_segment_bytes};
-    status = store_open(server->env, &store_options, &store_events, server, &server->store, ret_message,
-                        SERVER_MESSAGE_BYTES);
-    if (status == STATUS_OK) {
-        status = data_folder_complete(server, ret_message);
-    }
-    if (status != STATUS_OK) {
-        return status;
-    }
-    struct shard_options options = {
-        .member = server->options.node_id,
-        .voters = &server->options.node_id,
-        .voter_count = 1,
-        .directory = server->worker_directory,
-        .snapshot_log_bytes = (uint64_t)server->config.snapshot_log_bytes,
-    };
-    status =
-        shard_open(server->store, &options, &shard_sink, server, &server->shard, ret_message, SERVER_MESSAGE_BYTES);
     if (status != STATUS_OK) {
         return status;
     }
@@ -341,6 +371,11 @@ static enum status open_all(struct server *server, char ret_message[static SERVE
     if (status != STATUS_OK) {
         (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot listen on %s:%d: %s", server->options.host,
                        server->options.port, listen_advice(status));
+        return status;
+    }
+    status = open_cluster(server, ret_message);
+    if (status == STATUS_OK) {
+        status = data_folder_complete(server, ret_message);
     }
     return status;
 }
@@ -428,8 +463,7 @@ void server_destroy(struct server *server)
     LIST_FOR_EACH_SAFE (at, after, &server->connections) {
         connection_close(CONTAINER_OF(at, struct connection, node));
     }
-    shard_close(server->shard);
-    store_close(server->store);
+    cluster_destroy(server->cluster);
     LIST_FOR_EACH_SAFE (at, after, &server->closed) {
         CONTAINER_OF(at, struct connection, node)->owed = 0;
     }
@@ -480,7 +514,7 @@ int server_port(const struct server *server)
 
 void server_shard_stats(const struct server *server, struct shard_stats *ret_stats)
 {
-    shard_stats(server->shard, ret_stats);
+    cluster_stats(server->cluster, ret_stats);
 }
 
-uint64_t server_digest(const struct server *server) { return shard_digest(server->shard); }
+uint64_t server_digest(const struct server *server) { return cluster_digest(server->cluster); }

@@ -2,17 +2,18 @@
 #pragma once
 
 #include "base/list.h"
+#include "cluster/cluster.h"
 #include "server/connection.h"
 #include "server/node_file.h"
 #include "server/server.h"
 #include "server/slowlog.h"
-#include "shard/shard.h"
 
 enum server_phase { SERVER_SERVING, SERVER_DRAINING, SERVER_STOPPED };
 
 #define SERVER_REDIS_VERSION "7.0.15" /* whose replies we give */
 
 enum {
+    SERVER_PEER_PORT_DISTANCE = 10000,
     SERVER_READ_BYTES = 256 << 10, /* read from one client in one turn */
     SERVER_SPARE_BUFFERS = 64,     /* output buffers kept for the next client that needs one */
     SERVER_SPARE_BUFFER_BYTES = 64 << 10,
@@ -64,8 +65,7 @@ struct server {
 
     struct env_file *folder_lock;
     struct env_listener *listener;
-    struct store *store;
-    struct shard *shard;
+    struct cluster *cluster;
 
     struct list connections; /* all open ones, oldest first */
     struct list dirty;       /* have output for this turn */
@@ -89,12 +89,15 @@ struct server {
     bool pause_all; /* CLIENT PAUSE ALL, else WRITE */
     int64_t shutdown_deadline_ns;
     int64_t began_ns, began_wall_ms;
-    int64_t told_accept_ns, told_refused_ns; /* when the log was told of the last such failure; 0: never */
+    int64_t told_accept_ns; /* when the log was told of the last such failure; 0: never */
 
     struct env_timer cron;
     struct slowlog slowlog;
     struct server_figures figures;
 };
+
+/* How a connection hears of its requests at the shards. */
+extern const struct requester_events connection_requester;
 
 /* The monotonic clock, read once per turn. */
 int64_t server_now_ns(struct server *server);

@@ -1,0 +1,115 @@
+/* The cluster as one of its nodes sees it: requests in, by shard; replies out, whoever leads that shard.
+ *
+ *   cluster_submit ─▶ led here: the shard ─▶ log ─▶ apply ─▶ requester
+ *                  ├▶ led elsewhere: the batch for that node ─▶ transport ─▶ its shard ─▶ … ─▶ requester
+ *                  └▶ led by nobody yet: waits, until somebody leads or the time is up
+ *
+ * Invariants
+ * 1. Of each request that was taken the requester hears exactly once (requester.h).
+ * 2. Requests of one requester to one shard take effect in the order of their tags, wherever they are executed and
+ *    however often the leader changes.
+ * 3. No request is executed twice: what was sent to a leader that was lost is sent again only when a leader of that or
+ *    a later term has said, after a confirmed read, that it was not executed (src/machine/origin.h).
+ * 4. What waits is bounded in bytes and in time.
+ *
+ * A node of a cluster of one has one voter in every shard, no meta group and no transport. */
+#pragma once
+
+#include "base/id128.h"
+#include "cluster/cluster_reply.h"
+#include "cluster/members.h"
+#include "cluster/requester.h"
+#include "env/env.h"
+#include "shard/shard.h"
+
+struct cluster;
+struct transport_statistics;
+
+struct cluster_options {
+    uint64_t node;            /* this one's id */
+    struct id128 incarnation; /* of its data folder */
+    uint64_t start;           /* larger at each start of the node: what it forwards carries it */
+    const char *directory;    /* the data folder */
+    const char *worker_directory;
+    /* The nodes of the cluster's beginning, this one among them: ids and addresses are taken. The same at all. */
+    const struct member *founders;
+    size_t founder_count;
+    uint32_t shards, replicas;
+    const char *peer_host; /* to listen for other nodes */
+    int peer_port;
+    uint64_t log_segment_bytes, snapshot_log_bytes;
+    bool lease_reads; /* strong reads trust the clocks' rates instead of asking a majority */
+};
+
+struct cluster_events {
+    /* The node must stop: its log failed, or it is not a node of this cluster (any more). Called once; `what` is a line
+     * for a person. */
+    void (*failed)(void *owner, enum status status, const char *what);
+};
+
+enum { CLUSTER_MESSAGE_BYTES = 1024 };
+
+/* Recovers, and takes part in the cluster. A cluster of one is ready when this returns. On failure ret_message is a
+ * line for a person. */
+MUST_USE enum status cluster_create(struct env *env, const struct cluster_options *options,
+                                    const struct cluster_events *events, void *owner, struct cluster **ret_cluster,
+                                    char ret_message[static CLUSTER_MESSAGE_BYTES]);
+/* Closes everything at once; requesters hear nothing any more. Takes NULL. */
+void cluster_destroy(struct cluster *cluster);
+
+/* Once per turn. True when there is more to do without waiting for an event. */
+bool cluster_turn(struct cluster *cluster);
+/* Ten times a second: what has waited for a leader since before `before_ns` (of the monotonic clock) fails with
+ * NO_LEADER. */
+void cluster_look_after(struct cluster *cluster, int64_t before_ns);
+/* Nothing waits. */
+bool cluster_idle(const struct cluster *cluster);
+
+/* ---- requests; shard: 1 … cluster_shards ---- */
+
+uint32_t cluster_shards(const struct cluster *cluster);
+
+enum cluster_way {
+    CLUSTER_PLAIN,  /* a write through the log; a read, strong, at its place among the requester's writes */
+    CLUSTER_LOGGED, /* a read that takes the log's way: a read-only EXEC behind a write, or one that met a due key */
+};
+
+/* Takes a command (its arguments are copied). FULL, TOO_LARGE, CLOSED: it was definitely not executed. */
+MUST_USE enum status cluster_submit(struct cluster *cluster, uint32_t shard, const struct command *command,
+                                    enum cluster_way way, struct requester *requester, uint64_t tag);
+/* Answers a read now, from this node's state, if that is a strong read: this node leads alone, or by lease. False, and
+ * nothing written: submit it (`*ret_way` says how). The requester has nothing pending. */
+bool cluster_read(struct cluster *cluster, uint32_t shard, const struct command *command, struct resp_writer *reply,
+                  enum cluster_way *ret_way);
+/* Answers a read from this node's state, however old. False: this node has none of that shard. */
+bool cluster_read_here(struct cluster *cluster, uint32_t shard, const struct command *command,
+                       struct resp_writer *reply);
+
+/* The version of a key in this node's state (see machine_key_version). */
+uint64_t cluster_key_version(const struct cluster *cluster, uint32_t shard, struct slice key);
+
+/* ---- looking ---- */
+
+/* What this node knows; borrowed until the next turn. False before the cluster is founded. */
+bool cluster_look(struct cluster *cluster, struct cluster_view *ret_view);
+
+struct cluster_replica {
+    bool here;                /* this node votes in the shard; else only leader and term are known */
+    bool leading;             /* and takes requests */
+    uint64_t leader, term;    /* leader 0: not known */
+    struct shard_stats stats; /* when here */
+};
+/* shard 0: the meta group. */
+void cluster_replica(const struct cluster *cluster, uint32_t shard, struct cluster_replica *ret_replica);
+/* All shards of this node together: sums, and the newest snapshot. */
+void cluster_stats(const struct cluster *cluster, struct shard_stats *ret_stats);
+/* Of this node's replicas of all shards; see shard_digest. */
+uint64_t cluster_digest(const struct cluster *cluster);
+/* Keys in a hash slot, as far as this node has them. */
+uint64_t cluster_count_in_slot(const struct cluster *cluster, uint16_t slot);
+/* Begins a snapshot of every shard here. BUSY: one is being made. */
+MUST_USE enum status cluster_snapshot(struct cluster *cluster);
+/* How many voters other than the leader are sure to have what was acknowledged. */
+uint32_t cluster_acknowledging(const struct cluster *cluster, uint32_t shard);
+/* All zero in a cluster of one. */
+void cluster_transport_statistics(const struct cluster *cluster, struct transport_statistics *ret_statistics);
