@@ -2,20 +2,27 @@
 
 #include "base/number.h"
 
-bool host_port_parse(const char *text, struct host_port *ret_at)
+/* Where the last colon stands, or NULL. */
+static const uint8_t *last_colon(struct slice text)
 {
-    const char *colon = strrchr(text, ':');
-    if (colon == NULL || colon == text) {
+    return text.size == 0 ? NULL : memrchr(text.data, ':', text.size);
+}
+
+bool host_port_parse(struct slice text, struct host_port *ret_at)
+{
+    const uint8_t *colon = last_colon(text);
+    if (colon == NULL || colon == text.data || memchr(text.data, '\0', text.size) != NULL) {
         return false;
     }
-    struct slice host = slice_of(text, (size_t)(colon - text));
+    struct slice host = slice_of(text.data, (size_t)(colon - text.data));
+    struct slice digits = slice_of(colon + 1, text.size - host.size - 1);
     int64_t port = 0;
-    if (!number_parse_int64(slice_from_string(colon + 1), &port) || port < 0 || port > 65535) {
+    if (!number_parse_int64(digits, &port) || port < 0 || port > 65535) {
         return false;
     }
     if (host.data[0] == '[' && host.data[host.size - 1] == ']' && host.size > 2) {
         host = slice_of(host.data + 1, host.size - 2);
-    } else if (memchr(host.data, ':', host.size) != NULL) {
+    } else if (last_colon(host) != NULL) {
         return false; /* IPv6 needs brackets */
     }
     if (host.size >= HOST_BYTES) {

@@ -1,7 +1,7 @@
 /* "HOST:PORT", "[::1]:PORT". */
 #pragma once
 
-#include <stdbool.h>
+#include "base/slice.h"
 
 enum { HOST_BYTES = 256 };
 
@@ -10,4 +10,4 @@ struct host_port {
     int port; /* 0 to 65535 */
 };
 
-bool host_port_parse(const char *text, struct host_port *ret_at);
+bool host_port_parse(struct slice text, struct host_port *ret_at);

@@ -106,7 +106,7 @@ enum status metrics_http_start(struct env *env, const char *address, void (*rend
 {
     struct host_port at;
     struct sockaddr_storage where;
-    if (!host_port_parse(address, &at) || !address_of(&at, &where)) {
+    if (!host_port_parse(slice_from_string(address), &at) || !address_of(&at, &where)) {
         return STATUS_INVALID;
     }
     struct metrics_http *metrics = calloc(1, sizeof(*metrics));

@@ -1,8 +1,8 @@
 #include "cli/cli.h"
 
 #include "base/assert.h"
-#include "cli/host_port.h"
 #include "cli/metrics_http.h"
+#include "cli/serve_cluster.h"
 #include "env/whole_file.h"
 #include "env_uv/env_uv.h"
 #include "server/server.h"
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-enum { SERVE_MAXIMUM_OPTIONS = 64, SERVE_OWN_OPTIONS = 4, HELP_BYTES = 128, DESCRIPTORS_KEPT = 48 };
+enum { SERVE_MAXIMUM_OPTIONS = 64, SERVE_OWN_OPTIONS = 9, HELP_BYTES = 128, DESCRIPTORS_KEPT = 48 };
 
 struct serve {
     struct env *env;
@@ -21,14 +21,14 @@ struct serve {
     struct metrics_http *metrics;
     struct config config;
     struct server_options options;
-    struct host_port listen;
+    struct serve_cluster cluster;
     enum status stopped;
 };
 
 /* Its own options, then one for each setting. */
 struct serve_options {
-    int64_t id;
-    const char *data, *listen, *config;
+    struct serve_cluster *cluster;
+    const char *data, *config;
     struct cli_option items[SERVE_MAXIMUM_OPTIONS];
     const char *values[SERVE_MAXIMUM_OPTIONS];
     char help[SERVE_MAXIMUM_OPTIONS][HELP_BYTES];
@@ -48,11 +48,23 @@ static void add_setting(void *owner, const char *name, const char *value, const 
 
 static void list_options(struct serve_options *options, const struct config *config)
 {
+    struct serve_cluster *cluster = options->cluster;
     const struct cli_option own[SERVE_OWN_OPTIONS] = {
         {"data", CLI_TEXT, &options->data, "DIR", "folder of log and snapshots, made when missing (needed)", 0, 0},
-        {"id", CLI_NUMBER, &options->id, "N", "this node's number (default 1)", 1, UINT32_MAX},
-        {"listen", CLI_TEXT, &options->listen, "HOST:PORT", "for clients; port 0: a free one (default 127.0.0.1:6379)",
-         0, 0},
+        {"id", CLI_NUMBER, &cluster->id, "N", "this node's number (default 1; needed with --peers)", 1,
+         MEMBERS_MAXIMUM_ID},
+        {"listen", CLI_TEXT, &cluster->listen, "HOST:PORT",
+         "for clients; port 0: any (default: as in --peers, or 127.0.0.1:6379)", 0, 0},
+        {"peers", CLI_TEXT, &cluster->peers, "LIST",
+         "all nodes, this one too: N=HOST:PORT[@PEERPORT],… (default: alone)", 0, 0},
+        {"peer-listen", CLI_TEXT, &cluster->peer_listen, "HOST:PORT",
+         "for the other nodes (default: as in --peers, port + 10000 or PEERPORT)", 0, 0},
+        {"shards", CLI_NUMBER, &cluster->shards, "N", "parts of the data, fixed at the beginning (default 8; alone 1)",
+         1, SLOT_MAXIMUM_SHARDS},
+        {"replicas", CLI_NUMBER, &cluster->replicas, "N", "nodes that keep each shard (default 3)", 1,
+         PLACEMENT_MAXIMUM_REPLICAS},
+        {"reads", CLI_TEXT, &cluster->reads, "HOW",
+         "majority: ask it; lease: trust clocks' rates, faster (default majority)", 0, 0},
         {"config", CLI_TEXT, &options->config, "FILE", "`name = value` lines of the settings; options win over it", 0,
          0},
     };
@@ -94,7 +106,8 @@ static int take_settings(struct serve *serve, const struct serve_options *option
 /* The configuration file first, then the options over it. */
 static int take_options(struct serve *serve, int argc, char **argv)
 {
-    struct serve_options options = {.id = 1, .listen = "127.0.0.1:6379"};
+    struct serve_options options = {.cluster = &serve->cluster};
+    char message[SERVE_CLUSTER_MESSAGE_BYTES];
     list_options(&options, &serve->config);
     struct cli_arguments arguments;
     int code = cli_parse(&cli_serve, options.items, argc, argv, &arguments);
@@ -112,20 +125,9 @@ static int take_options(struct serve *serve, int argc, char **argv)
                         "--data DIR is needed: the folder for log and snapshots, made when missing");
         return cli_usage_hint(&cli_serve);
     }
-    if (!host_port_parse(options.listen, &serve->listen)) {
-        return cli_error(&cli_serve, EX_USAGE, "--listen %s: HOST:PORT is needed, such as 127.0.0.1:6379 or [::1]:6379",
-                         options.listen);
-    }
-    serve->options = (struct server_options){
-        .node_id = (uint64_t)options.id,
-        .directory = options.data,
-        .host = serve->listen.host,
-        .port = serve->listen.port,
-        .version = COHORT_VERSION,
-        .shards = 1,
-        .replicas = 1,
-    };
-    return CLI_CONTINUE;
+    serve->options = (struct server_options){.directory = options.data, .version = COHORT_VERSION};
+    code = serve_cluster_take(&serve->cluster, serve->config.protected_mode != 0, &serve->options, message);
+    return code == CLI_CONTINUE ? code : cli_error(&cli_serve, code, "%s", message);
 }
 
 static void server_stopped(void *owner, enum status status)
@@ -280,10 +282,15 @@ const struct cli_command cli_serve = {
     .details = "Serves until SIGTERM or SIGINT, answers what it has received, and ends; a second\n"
                "signal ends it at once. Settings have the names of CONFIG GET and SET.\n"
                "\n"
+               "With --peers it is a node of a cluster, whose nodes all have the same --peers, --shards\n"
+               "and --replicas; these are fixed when all of them have come up for the first time.\n"
+               "\n"
                "Exit status: 0 after a clean stop, 64 wrong usage, 65 damaged data, 69 port or\n"
                "folder in use, 74 the disk failed, 78 a wrong setting.",
     .examples = "  cohort serve --data /var/lib/cohort\n"
                 "  cohort serve --data ./n1 --listen 127.0.0.1:7001 --maxmemory 2gb --metrics 127.0.0.1:9100\n"
+                "  cohort serve --data ./n1 --id 1 \\\n"
+                "      --peers 1=127.0.0.1:7001,2=127.0.0.1:7002,3=127.0.0.1:7003\n"
                 "  cohort serve --data ./n1 --config cohort.conf --log-format json\n",
     .run = run,
 };

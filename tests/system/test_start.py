@@ -11,7 +11,7 @@ import pytest
 import resp
 import servers
 
-DAMAGED, IN_USE, OSERR, IOERR, CONFIG = 65, 69, 71, 74, 78
+USAGE, DAMAGED, IN_USE, OSERR, IOERR, CONFIG = 64, 65, 69, 71, 74, 78
 
 
 def refused(data, *arguments, **how):
@@ -45,6 +45,27 @@ def test_a_data_folder_that_cannot_be(tmp_path, folder, said):
 )
 def test_an_address_that_cannot_be(tmp_path, arguments, said):
     assert said in refused(tmp_path / "data", *arguments)[1]
+
+
+@pytest.mark.parametrize(
+    "arguments, status, said",
+    [
+        (["--peers", "1=127.0.0.1:7001"], USAGE, "--id N is needed with --peers"),
+        (["--peers", "2=127.0.0.1:7001", "--id", "1"], USAGE, "--peers does not name it"),
+        (["--peers", "1=127.0.0.1:60000", "--id", "1"], USAGE, "give that port too: HOST:PORT@PEERPORT"),
+        (["--peers", "1=127.0.0.1:7001,1=127.0.0.1:7002", "--id", "1"], USAGE, "there are two nodes 1"),
+        (["--peers", "1=192.0.2.1:7001", "--id", "1", "--listen", "127.0.0.1:7001"], CONFIG, "--protected-mode no"),
+        (["--peers", "1=127.0.0.1:7001", "--id", "1"], USAGE, "the port must not be 0"),
+        (["--peers", "1=127.0.0.1:7001", "--id", "1", "--shards", "1025"], USAGE, "not between 1 and 1024"),
+        (["--peers", "1=127.0.0.1:7001", "--id", "1", "--replicas", "8"], USAGE, "not between 1 and 7"),
+        (["--replicas", "3"], USAGE, "--replicas means nothing without --peers"),
+        (["--reads", "quick"], USAGE, "majority or lease is needed"),
+    ],
+)
+def test_a_cluster_that_cannot_be(tmp_path, arguments, status, said):
+    found, line = refused(tmp_path / "data", *arguments)
+    assert found == status and said in line
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("lost", ["worker-0", "worker-0/0000000000000001.log"])
