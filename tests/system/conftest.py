@@ -1,5 +1,6 @@
 """Fixtures: real servers, one of each kind per worker process, and private ones for tests that stop or break theirs."""
 
+import cluster
 import pytest
 import redis
 import servers
@@ -12,8 +13,16 @@ def pytest_runtest_makereport(item, call):
     report = outcome.get_result()
     if report.failed:
         for used in list(item.funcargs.values()):
-            if isinstance(used, servers.Server):
-                report.sections.append((f"log of {used.kind} on port {used.port}", used.log()))
+            for one in getattr(used, "made", [used]):
+                if isinstance(one, (servers.Server, cluster.Cluster)):
+                    report.sections.append((f"log of {one.kind} in {one.folder}", one.log()))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Figures that tests measured and nobody judged (the fixture `figure`)."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")
 
 
 def start_cohort_or_fail(folder, arguments=()):
@@ -82,11 +91,35 @@ def new_server(tmp_path):
         made.append(server)
         return server.start() if start else server
 
+    make.made = made
     yield make
     for server in made:
         if server.alive():
             server.kill()
         complain_of_sanitizers(server)
+
+
+@pytest.fixture
+def new_cluster(tmp_path):
+    """new_cluster(nodes=…, shards=…): a private cluster that the test may break."""
+    made = []
+
+    def make(*, start=True, **how):
+        made.append(cluster.Cluster(tmp_path / f"cluster{len(made)}", **how))
+        return made[-1].start() if start else made[-1]
+
+    make.made = made
+    yield make
+    for one in made:
+        one.close()
+        for node in one:
+            complain_of_sanitizers(node)
+
+
+@pytest.fixture
+def figure(record_property):
+    """figure(name, value): shown at the end of the run."""
+    return record_property
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 """Histories of real runs: clients that do random things to a few keys at the same time, and a record of what each was
 told, in the format of docs/history.md, for `cohort check`.
 
-    with history.Load([server.port], seed=1) as load:
+    with history.Load([server], seed=1) as load:
         …break things…
     load.check(tmp_path / "history.jsonl")
 
-Values are unique, so that a read tells which write it saw."""
+Some clients send several commands at once. Values are unique, so that a read tells which write it saw."""
 
 import itertools
 import json
@@ -21,6 +21,8 @@ import servers
 DEFINITE = {"CLUSTERDOWN", "BUSY", "READONLY", "LOADING", "OOM", "MISCONF", "ERR"}
 # It may have been.
 INDEFINITE = {"UNCERTAIN"}
+
+WRITES = {"set", "setnx", "getset", "getdel", "del", "append", "incr", "hset", "hsetnx", "hdel", "hincrby"}
 
 RETRY_SECONDS = 0.02
 LIST_APPENDS = 200  # operations of one client, after which it goes on to another list: reads of long ones are slow
@@ -61,7 +63,8 @@ class Client(threading.Thread):
         super().__init__(daemon=True)
         self.load = load
         self.random = random.Random(f"{load.seed}.{number}")
-        self.ports = itertools.cycle(load.ports[number % len(load.ports):] + load.ports[: number % len(load.ports)])  # fmt: skip
+        self.servers = itertools.islice(itertools.cycle(load.servers), number % len(load.servers), None)
+        self.depth = load.pipeline if number % 2 else 1
         self.process = number
         self.done = 0
         self.seen = {}  # by key: a value that was there
@@ -83,7 +86,7 @@ class Client(threading.Thread):
 
     def connect(self):
         try:
-            self.connection = resp.Connection(next(self.ports), timeout=self.load.timeout)
+            self.connection = next(self.servers).connect(self.load.timeout)
         except OSError:
             time.sleep(RETRY_SECONDS)
 
@@ -98,7 +101,7 @@ class Client(threading.Thread):
         number = self.random.randrange(self.load.keys)
         self.done += 1
         unique = f"{self.process}.{self.done}"
-        operation = {"process": self.process, "op": kind, "key": f"{sort}{number}"}
+        operation = {"process": self.process, "op": kind, "key": f"{self.load.prefix}{sort}{number}"}
         if sort == "list":
             operation["key"] += f".{self.done // LIST_APPENDS}"
             unique += ","
@@ -113,16 +116,27 @@ class Client(threading.Thread):
         return operation
 
     def step(self):
-        operation = self.choose()
-        self.operations.append(operation)
-        operation["outcome"] = "unknown"
-        operation["start"] = time.monotonic_ns()
         try:
-            reply = self.connection.call(*words(operation))
-            end = time.monotonic_ns()
+            self.ask(self.connection, [self.choose() for _ in range(self.random.randint(1, self.depth))])
         except OSError:
             self.lose()
             return
+        if self.load.pause:
+            time.sleep(self.random.uniform(0, 2 * self.load.pause))
+
+    def ask(self, connection, batch):
+        """Operations in one write; whether all were done."""
+        start = time.monotonic_ns()
+        for operation in batch:
+            operation.update(outcome="unknown", start=start)
+        self.operations += batch
+        connection.send(b"".join(resp.encode(*words(operation)) for operation in batch))
+        for operation in batch:
+            self.take(operation, connection.read())
+        return all(operation["outcome"] == "ok" for operation in batch)
+
+    def take(self, operation, reply):
+        end = time.monotonic_ns()
         if isinstance(reply, resp.Error):
             self.refused(operation, reply)
             return
@@ -131,8 +145,6 @@ class Client(threading.Thread):
             operation["result"] = result(operation["op"], reply)
         if operation["op"] == "get" and reply is not None:
             self.seen[operation["key"]] = operation["result"]
-        if self.load.pause:
-            time.sleep(self.random.uniform(0, 2 * self.load.pause))
 
     def refused(self, operation, error):
         code = error.split(" ", 1)[0]
@@ -142,6 +154,7 @@ class Client(threading.Thread):
             operation["outcome"] = "failed"
         else:
             self.process += self.load.clients
+        time.sleep(RETRY_SECONDS)
 
     def lose(self):
         self.process += self.load.clients
@@ -149,11 +162,13 @@ class Client(threading.Thread):
 
 
 class Load:
-    """Clients at work while the `with` block runs. `ports` are of nodes that serve the same data."""
+    """Clients at work while the `with` block runs, spread over `servers`, which serve the same data. `keys` of each
+    sort, whose names begin with `prefix`; every second client sends up to `pipeline` commands at once; `timeout` and
+    `pause` (mean) in seconds."""
 
-    def __init__(self, ports, seed, clients=8, keys=3, timeout=10, pause=0.0):
-        self.ports, self.seed, self.clients, self.keys = list(ports), seed, clients, keys
-        self.timeout, self.pause = timeout, pause
+    def __init__(self, servers, seed, clients=8, keys=3, timeout=10, pause=0.0, pipeline=1, prefix=""):
+        self.servers, self.seed, self.clients, self.keys, self.prefix = list(servers), seed, clients, keys, prefix
+        self.timeout, self.pause, self.pipeline = timeout, pause, pipeline
         self.stopping = threading.Event()
         self.lock = threading.Lock()
         self.errors = {}
@@ -178,8 +193,44 @@ class Load:
         """How many operations were sent so far."""
         return sum(len(thread.operations) for thread in self.threads)
 
+    def all(self):
+        return [operation for thread in self.threads for operation in list(thread.operations)]
+
+    def wait_for(self, more, seconds=60):
+        """Until so many more operations were sent."""
+        target, deadline = self.begun() + more, time.monotonic() + seconds
+        while self.begun() < target:
+            assert time.monotonic() < deadline, "no progress"
+            time.sleep(0.02)
+
+    def first_write(self, since_ns, keys):
+        """When the first write of a key (`keys` says which count) was acknowledged that began after a moment, or None;
+        of the same clock."""
+        ends = [
+            operation["end"]
+            for operation in self.all()
+            if operation["start"] > since_ns and "end" in operation and operation["op"] in WRITES and keys(operation["key"])
+        ]
+        return min(ends, default=None)
+
+    def read_everything(self, servers, seconds=60):
+        """Reads each key through each server, after all else: what was acknowledged must be there."""
+        looker = Client(self, self.clients)
+        looker.process = 2**32 - 1
+        deadline = time.monotonic() + seconds
+        asked = sorted({(operation["key"], operation.get("field", "")) for operation in self.all()})
+        self.threads.append(looker)
+        for server in servers:
+            with server.connect() as connection:
+                for key, field in asked:
+                    look = {"process": looker.process, "op": "get", "key": key}
+                    if field:
+                        look.update(op="hget", field=field)
+                    while not looker.ask(connection, [{**look}]):
+                        assert time.monotonic() < deadline, looker.operations[-1]
+
     def write(self, path):
-        operations = [operation for thread in self.threads for operation in thread.operations]
+        operations = self.all()
         operations.sort(key=lambda operation: operation["start"])
         with open(path, "w") as out:
             print(json.dumps({"history": 1, "about": f"seed {self.seed}"}), file=out)

@@ -3,6 +3,7 @@
 It is for tests that must see what is on the wire. Replies: str for a simple string, bytes for a bulk, int, float, bool,
 None, list, and the types below, so that a map never compares equal to an array."""
 
+import contextlib
 import socket
 
 
@@ -39,9 +40,16 @@ def encode(*words):
     return b"".join(out)
 
 
+def connect(port, timeout=30, host="127.0.0.1", network=None):
+    """A socket; `network` (networks.py) is where its client is, when that is not this machine's own."""
+    with network or contextlib.nullcontext():
+        return socket.create_connection((host, port), timeout)
+
+
 class Connection:
-    def __init__(self, port, timeout=30, protocol=2):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
+    def __init__(self, port, timeout=30, protocol=2, host="127.0.0.1", network=None):
+        self.socket = connect(port, timeout, host, network)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.file = self.socket.makefile("rb")
         self.hello = self.call("HELLO", 3) if protocol == 3 else None
 

@@ -2,6 +2,7 @@
 
 Each runs on a free port of 127.0.0.1 with its files in a folder of its own, and is stopped by its own process id."""
 
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -10,6 +11,8 @@ import signal
 import socket
 import subprocess
 import time
+
+import resp
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("COHORT_BUILD", ROOT / "build"))
@@ -27,16 +30,15 @@ def end_with_parent():
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def free_port():
-    """A port that was free a moment ago, below the range that the kernel gives to outgoing connections."""
+def free_port(*offsets):
+    """A port that was free a moment ago, and so were those at `offsets` (up to 10000) from it. All are below the range
+    that the kernel gives to outgoing connections."""
     while True:
-        port = 10240 + int.from_bytes(os.urandom(2), "big") % 20000
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
+        port = 10240 + int.from_bytes(os.urandom(2), "big") % 12000
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for offset in (0, *offsets):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port + offset))
+            return port
 
 
 def redis_server_program(folder):
@@ -51,7 +53,11 @@ def redis_server_program(folder):
 
 
 class Server:
-    """A running server: `port`, `folder` (its files), `pid`. `kind` is "cohort" or "redis"."""
+    """A running server: `port`, `folder` (its files), `pid`. `kind` is "cohort" or "redis". `network` (networks.py) is
+    where it runs, when that is not this machine's own."""
+
+    host = "127.0.0.1"
+    network = None
 
     def __init__(self, kind, folder, arguments, port=None):
         self.kind = kind
@@ -73,13 +79,17 @@ class Server:
     def command_line(self):
         if self.kind == "cohort":
             return [str(COHORT), "serve", "--id", "1", "--data", str(self.data),
-                    "--listen", f"127.0.0.1:{self.port}", *self.arguments]  # fmt: skip
+                    "--listen", f"{self.host}:{self.port}", *self.arguments]  # fmt: skip
         self.data.mkdir(exist_ok=True)
         return [redis_server_program(self.folder), "--port", str(self.port), "--bind", "127.0.0.1",
                 "--dir", str(self.data), "--save", "", "--appendonly", "no", *self.arguments]  # fmt: skip
 
     def start(self):
         """Starts it and waits until it answers PING. Raises with the server's own words when it does not."""
+        self.launch()
+        return self.wait(self.answers, "did not answer")
+
+    def launch(self):
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 self.command_line(),
@@ -87,21 +97,32 @@ class Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
-                preexec_fn=end_with_parent,
+                preexec_fn=self.in_child,
             )
+
+    def in_child(self):
+        end_with_parent()
+        if self.network is not None:
+            self.network.enter()
+
+    def wait(self, condition, otherwise):
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise RuntimeError(f"{self.kind} ended with {self.process.returncode}:\n{self.log()}")
-            if self.answers():
+            if condition():
                 return self
             time.sleep(0.02)
         self.kill()
-        raise RuntimeError(f"{self.kind} did not answer in {START_SECONDS} s:\n{self.log()}")
+        raise RuntimeError(f"{self.kind} {otherwise} in {START_SECONDS} s:\n{self.log()}")
+
+    def connect(self, timeout=30, protocol=2):
+        """A client of it, which is in its network."""
+        return resp.Connection(self.port, timeout, protocol, self.host, self.network)
 
     def answers(self):
         try:
-            with socket.create_connection(("127.0.0.1", self.port), 5) as probe:
+            with resp.connect(self.port, 5, self.host, self.network) as probe:
                 probe.sendall(b"PING\r\n")
                 return probe.recv(64).startswith((b"+PONG", b"-NOAUTH"))
         except OSError:
