@@ -53,7 +53,8 @@ static enum status make_members(struct cluster *cluster)
 
 static enum status open_all(struct cluster *cluster, char ret_message[static CLUSTER_MESSAGE_BYTES])
 {
-    struct store_options options = {cluster->worker_directory, cluster->options.log_segment_bytes};
+    struct store_options options = {cluster->worker_directory, cluster->options.log_segment_bytes,
+                                    cluster->options.incarnation};
     enum status status =
         store_open(cluster->env, &options, &store_events, cluster, &cluster->store, ret_message, CLUSTER_MESSAGE_BYTES);
     if (status != STATUS_OK) {

@@ -5,12 +5,13 @@
  *
  *   offset size  segment header (the rest of the first 4096 bytes is zero)
  *   0      8     magic "COHORTWL"
- *   8      4     format version: 1
+ *   8      4     format version: 2
  *   12     4     CRC32C of the first 64 bytes with this field zero
  *   16     8     number of the segment, as in its name
  *   24     8     salt, random: seeds every other checksum of the file
  *   32     8     preallocated size of the file, which is never shorter: it gets its name when it has this size
- *   40     24    zero
+ *   40     16    incarnation of the data folder it belongs to
+ *   56     8     zero
  *
  *   offset size  block: what one flush wrote (or a part of it); starts at a multiple of 8
  *   0      4     magic
@@ -43,11 +44,12 @@
  * headers costs nothing for a body that only looks like one. */
 #pragma once
 
+#include "base/id128.h"
 #include "base/slice.h"
 #include "base/varint.h"
 
 enum {
-    LOG_FORMAT_VERSION = 1,
+    LOG_FORMAT_VERSION = 2,
     LOG_SEGMENT_HEADER_BYTES = 64,
     LOG_SEGMENT_START = 4096, /* where blocks begin */
     LOG_BLOCK_HEADER_BYTES = 48,
@@ -68,6 +70,7 @@ enum log_record_type {
 
 struct log_segment_header {
     uint64_t number, salt, size;
+    struct id128 incarnation;
 };
 
 enum log_header_fault { LOG_HEADER_OK, LOG_HEADER_MAGIC, LOG_HEADER_CHECKSUM, LOG_HEADER_VERSION };

@@ -118,6 +118,7 @@ struct log {
     struct env *env;
     char directory[LOG_PATH_BYTES - LOG_NAME_BYTES - 8];
     uint64_t segment_bytes;
+    struct id128 incarnation;
     const struct log_events *events;
     void *owner;
     bool failed, closing;

@@ -155,6 +155,16 @@ static enum status read_file(struct recovery *recovery, uint64_t number, struct 
     return STATUS_OK;
 }
 
+/* Someone put a file of another data folder here, or all of them. */
+static enum status foreign(struct recovery *recovery, uint64_t number, const struct id128 *incarnation)
+{
+    char path[LOG_PATH_BYTES];
+    char text[STORAGE_FOREIGN_BYTES];
+    log_segment_path(recovery->log, number, path);
+    storage_foreign(incarnation, &recovery->log->incarnation, text);
+    return refuse(recovery, STATUS_INVALID, path, "%s", text);
+}
+
 /* Reads the file and adds its segment to the log, without blocks as yet. */
 static enum status open_segment(struct recovery *recovery, uint64_t number)
 {
@@ -165,7 +175,8 @@ static enum status open_segment(struct recovery *recovery, uint64_t number)
     }
     struct log_segment_header header = {0};
     enum log_header_fault fault = log_format_take_segment(buffer_slice(&recovery->bytes), &header);
-    if (fault == LOG_HEADER_OK && header.number == number) {
+    bool ours = id128_equal(&header.incarnation, &recovery->log->incarnation);
+    if (fault == LOG_HEADER_OK && header.number == number && ours) {
         if (recovery->bytes.size < header.size) { /* it got its name when all its zeros were synced */
             env_close(recovery->log->env, file);
             return damaged(recovery, number, recovery->bytes.size, "the file ends here, though it was made larger");
@@ -177,7 +188,9 @@ static enum status open_segment(struct recovery *recovery, uint64_t number)
     char path[LOG_PATH_BYTES];
     log_segment_path(recovery->log, number, path);
     switch (fault) {
-    case LOG_HEADER_OK: return damaged(recovery, number, 16, "the header names another segment");
+    case LOG_HEADER_OK:
+        return ours ? damaged(recovery, number, 16, "the header names another segment")
+                    : foreign(recovery, number, &header.incarnation);
     case LOG_HEADER_MAGIC: return damaged(recovery, number, 0, "this is no log segment");
     case LOG_HEADER_CHECKSUM: return damaged(recovery, number, 0, "the header's checksum is wrong");
     case LOG_HEADER_VERSION:

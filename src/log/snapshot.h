@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/buffer.h"
+#include "base/id128.h"
 #include "env/env.h"
 
 struct snapshot_meta {
@@ -14,7 +15,8 @@ struct snapshot_meta {
     uint64_t index, term;
     int64_t time_ms, wall_ms;
     uint64_t hash_seed;
-    struct slice extra; /* the owner's, up to 64 KiB: configuration of the group, remembered sequences */
+    struct id128 incarnation; /* of the data folder it belongs to */
+    struct slice extra;       /* the owner's, up to 64 KiB: configuration of the group, remembered sequences */
 };
 
 /* ---- writing, beside service: blocks are written and synced by env_work ---- */
@@ -44,13 +46,16 @@ void snapshot_writer_destroy(struct snapshot_writer *writer);
 /* Finds the newest complete snapshot of a group; STATUS_NOTFOUND when there is none. path gets its name. */
 MUST_USE enum status snapshot_find(struct env *env, const char *directory, uint32_t group, char *ret_path,
                                    size_t path_capacity, uint64_t *ret_index);
-/* Checks header, blocks and trailer while giving each record to `record` (which may fail). ret_meta->extra is appended
- * to `extra`. On failure ret_message names file, offset and the way out. */
-MUST_USE enum status snapshot_load(struct env *env, const char *path,
+/* Checks header, blocks and trailer while giving each record to `record` (which may fail); refuses a snapshot of
+ * another data folder. ret_meta->extra is appended to `extra`. On failure ret_message names file, offset and the way
+ * out. */
+MUST_USE enum status snapshot_load(struct env *env, const char *path, const struct id128 *incarnation,
                                    enum status (*header)(void *owner, const struct snapshot_meta *meta),
                                    enum status (*record)(void *owner, struct slice record), void *owner,
                                    struct snapshot_meta *ret_meta, struct buffer *extra, char *ret_message,
                                    size_t message_capacity);
+/* Makes a file that came from another node, open for writing and yet to be synced, one of this data folder. */
+MUST_USE enum status snapshot_adopt(struct env *env, struct env_file *file, const struct id128 *incarnation);
 /* Removes snapshots of the group older than `index`, and its temporary files: so not while one is written. File
  * operations only; removing a large file takes a while, so rather from env_work. */
 MUST_USE enum status snapshot_remove_older(struct env *env, const char *directory, uint32_t group, uint64_t index);

@@ -9,12 +9,19 @@ static const uint8_t file_magic[8] = {'C', 'O', 'H', 'O', 'R', 'T', 'S', 'N'};
 static const uint8_t block_magic[4] = {'S', 'B', 'L', 'K'};
 static const uint8_t trailer_magic[4] = {'S', 'T', 'R', 'L'};
 
-static uint32_t header_crc(const uint8_t *at, size_t size)
+static uint32_t header_crc(const uint8_t *at, size_t extra_size)
 {
     static const uint8_t zero[4];
     uint32_t crc = crc32c(0, at, 12);
     crc = crc32c(crc, zero, sizeof(zero));
-    return crc32c(crc, at + 16, size - 16);
+    crc = crc32c(crc, at + 16, SNAPSHOT_INCARNATION_AT - 16);
+    return crc32c(crc, at + SNAPSHOT_HEADER_BYTES, extra_size);
+}
+
+void snapshot_format_put_incarnation(uint8_t at[SNAPSHOT_INCARNATION_BYTES], const struct id128 *incarnation)
+{
+    memcpy(at, incarnation->bytes, sizeof(incarnation->bytes));
+    put_u32(at + sizeof(incarnation->bytes), crc32c(0, incarnation->bytes, sizeof(incarnation->bytes)));
 }
 
 void snapshot_format_put_header(struct buffer *out, const struct snapshot_meta *meta, uint32_t *chain)
@@ -30,10 +37,11 @@ void snapshot_format_put_header(struct buffer *out, const struct snapshot_meta *
     put_u64(at + 40, (uint64_t)meta->time_ms);
     put_u64(at + 48, (uint64_t)meta->wall_ms);
     put_u64(at + 56, meta->hash_seed);
+    snapshot_format_put_incarnation(at + SNAPSHOT_INCARNATION_AT, &meta->incarnation);
     if (meta->extra.size > 0) {
         memcpy(at + SNAPSHOT_HEADER_BYTES, meta->extra.data, meta->extra.size);
     }
-    put_u32(at + 12, header_crc(at, size));
+    put_u32(at + 12, header_crc(at, meta->extra.size));
     *chain = crc32c(0, at + 12, 4);
     out->size += size;
 }
@@ -48,7 +56,9 @@ enum snapshot_fault snapshot_format_take_header(struct slice bytes, struct snaps
     if (bytes.size - SNAPSHOT_HEADER_BYTES < extra) {
         return SNAPSHOT_SHORT;
     }
-    if (get_u32(at + 12) != header_crc(at, SNAPSHOT_HEADER_BYTES + extra)) {
+    const uint8_t *incarnation = at + SNAPSHOT_INCARNATION_AT;
+    if (get_u32(at + 12) != header_crc(at, extra) ||
+        get_u32(incarnation + sizeof(struct id128)) != crc32c(0, incarnation, sizeof(struct id128))) {
         return SNAPSHOT_CHECKSUM;
     }
     if (get_u32(at + 8) != SNAPSHOT_FORMAT_VERSION) {
@@ -63,6 +73,7 @@ enum snapshot_fault snapshot_format_take_header(struct slice bytes, struct snaps
         .hash_seed = get_u64(at + 56),
         .extra = slice_of(at + SNAPSHOT_HEADER_BYTES, extra),
     };
+    memcpy(ret_meta->incarnation.bytes, incarnation, sizeof(struct id128));
     *chain = crc32c(0, at + 12, 4);
     return SNAPSHOT_OK;
 }

@@ -82,6 +82,7 @@ enum status snapshot_remove_older(struct env *env, const char *directory, uint32
 struct loader {
     struct env *env;
     const char *path;
+    const struct id128 *incarnation;
     struct env_file *file;
     uint64_t size; /* of the file */
     uint64_t at;   /* where the piece in `bytes` begins */
@@ -164,6 +165,11 @@ static enum status load_header(struct loader *loader, struct snapshot_meta *ret_
         return refuse(loader, STATUS_VERSION, "its format is version %" PRIu32 ", this cohort knows version %d",
                       get_u32(loader->bytes.data + 8), SNAPSHOT_FORMAT_VERSION);
     case SNAPSHOT_OK: break;
+    }
+    if (!id128_equal(&meta.incarnation, loader->incarnation)) {
+        char text[STORAGE_FOREIGN_BYTES];
+        storage_foreign(&meta.incarnation, loader->incarnation, text);
+        return refuse(loader, STATUS_INVALID, "%s", text);
     }
     uint8_t *copy = buffer_reserve(extra, meta.extra.size + 1); /* never NULL */
     memcpy(copy, meta.extra.data, meta.extra.size);
@@ -270,7 +276,7 @@ static enum status load(struct loader *loader, enum status (*header)(void *owner
     return status;
 }
 
-enum status snapshot_load(struct env *env, const char *path,
+enum status snapshot_load(struct env *env, const char *path, const struct id128 *incarnation,
                           enum status (*header)(void *owner, const struct snapshot_meta *meta),
                           enum status (*record)(void *owner, struct slice record), void *owner,
                           struct snapshot_meta *ret_meta, struct buffer *extra, char *ret_message,
@@ -278,6 +284,7 @@ enum status snapshot_load(struct env *env, const char *path,
 {
     struct loader loader = {.env = env,
                             .path = path,
+                            .incarnation = incarnation,
                             .record = record,
                             .owner = owner,
                             .message = ret_message,
@@ -290,4 +297,12 @@ enum status snapshot_load(struct env *env, const char *path,
     env_close(env, loader.file);
     buffer_deinit(&loader.bytes);
     return status;
+}
+
+enum status snapshot_adopt(struct env *env, struct env_file *file, const struct id128 *incarnation)
+{
+    uint8_t bytes[SNAPSHOT_INCARNATION_BYTES];
+    snapshot_format_put_incarnation(bytes, incarnation);
+    struct iovec part = {bytes, sizeof(bytes)};
+    return env_write(env, file, SNAPSHOT_INCARNATION_AT, &part, 1);
 }

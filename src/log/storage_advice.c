@@ -1,5 +1,7 @@
 #include "log/storage_advice.h"
 
+#include <stdio.h>
+
 const char *storage_advice(enum status status)
 {
     switch (status) {
@@ -20,4 +22,15 @@ const char *storage_advice(enum status status)
     case STATUS_NOMEM: return "give this machine or process more memory, then start again";
     default: return "move away what does not belong into the data folder, or restore the folder from a backup";
     }
+}
+
+void storage_foreign(const struct id128 *theirs, const struct id128 *ours, char ret_text[static STORAGE_FOREIGN_BYTES])
+{
+    char their_text[ID128_DIGITS + 1];
+    char our_text[ID128_DIGITS + 1];
+    id128_format(theirs, their_text);
+    id128_format(ours, our_text);
+    (void)snprintf(ret_text, STORAGE_FOREIGN_BYTES,
+                   "it belongs to another data folder (its incarnation is %s, that of this folder %s)", their_text,
+                   our_text);
 }

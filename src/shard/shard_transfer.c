@@ -202,7 +202,10 @@ static enum status install(struct shard *shard, const struct raft_ready *ready)
     char name[SNAPSHOT_PATH_BYTES];
     char message[MESSAGE_BYTES] = "";
     incoming_path(shard, path);
-    enum status status = env_sync(shard->env, shard->incoming);
+    enum status status = snapshot_adopt(shard->env, shard->incoming, &shard->store->incarnation);
+    if (status == STATUS_OK) {
+        status = env_sync(shard->env, shard->incoming);
+    }
     env_close(shard->env, shard->incoming);
     shard->incoming = NULL;
     struct arrival arrival = {0};
@@ -211,8 +214,8 @@ static enum status install(struct shard *shard, const struct raft_ready *ready)
     buffer_init(&extra);
     struct raft_configuration configuration;
     if (status == STATUS_OK) {
-        status = snapshot_load(shard->env, path, arrival_header, arrival_record, &arrival, &meta, &extra, message,
-                               sizeof(message));
+        status = snapshot_load(shard->env, path, &shard->store->incarnation, arrival_header, arrival_record, &arrival,
+                               &meta, &extra, message, sizeof(message));
     }
     if (status == STATUS_OK && (meta.index != ready->chunk_ident.index || meta.term != ready->chunk_ident.term ||
                                 meta.group != shard->options.group)) {

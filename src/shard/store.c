@@ -55,10 +55,10 @@ enum status store_open(struct env *env, const struct store_options *options, con
 {
     struct store *store = calloc(1, sizeof(*store));
     ASSERT(store != NULL);
-    *store = (struct store){.env = env, .events = *events, .owner = owner};
+    *store = (struct store){.env = env, .events = *events, .owner = owner, .incarnation = options->incarnation};
     list_init(&store->shards);
     env_timer_init(&store->timer, timer_fire);
-    struct log_options log_options = {options->directory, options->log_segment_bytes};
+    struct log_options log_options = {options->directory, options->log_segment_bytes, options->incarnation};
     enum status status =
         log_open(env, &log_options, &store_log_events, store, &store->log, ret_message, message_capacity);
     if (status != STATUS_OK) {

@@ -8,6 +8,7 @@ struct store {
     struct env *env;
     struct store_events events;
     void *owner;
+    struct id128 incarnation; /* of the data folder */
     struct log *log;
     struct list shards;     /* struct shard, in order of opening */
     struct env_timer timer; /* for the earliest deadline of consensus */

@@ -2,7 +2,7 @@
  * appends, and when it is opened again it shows the same.
  *
  * The first byte chooses how the rest is meant: as a whole file, or as records, which get the checksums, blocks and
- * header that they need to be looked at. */
+ * header that they need to be looked at; its bit 6 makes the header that of another data folder. */
 #include "../unit/log/disk_env.h"
 #include "base/hash.h"
 #include "fuzz.h"
@@ -80,20 +80,25 @@ static void append_block(struct buffer *file, struct slice *input, uint32_t seed
     buffer_deinit(&body);
 }
 
-static void make_file(struct buffer *file, struct slice input)
+/* Returns whether the file is of another data folder. */
+static bool make_file(struct buffer *file, struct slice input)
 {
-    if (fuzz_take_byte(&input) % 4 == 0) {
+    uint8_t how = fuzz_take_byte(&input);
+    bool foreign = (how & 0x40) != 0;
+    if (how % 4 == 0) {
         buffer_append_slice(file, input);
-        return;
+        return false;
     }
     uint32_t seed = log_format_seed(SALT);
     memset(buffer_reserve(file, LOG_SEGMENT_START), 0, LOG_SEGMENT_START);
-    log_format_put_segment(file->data,
-                           &(struct log_segment_header){.number = NUMBER, .salt = SALT, .size = SEGMENT_BYTES});
+    log_format_put_segment(
+        file->data, &(struct log_segment_header){
+                        .number = NUMBER, .salt = SALT, .size = SEGMENT_BYTES, .incarnation = {{foreign ? 2 : 1}}});
     file->size = LOG_SEGMENT_START;
     for (uint64_t sequence = 1; input.size > 0; sequence++) {
         append_block(file, &input, seed, sequence, fuzz_take_byte(&input));
     }
+    return foreign;
 }
 
 static void put_file(struct sim_disk *disk, struct slice content)
@@ -112,9 +117,9 @@ static void put_file(struct sim_disk *disk, struct slice content)
 static enum status open_log(struct harness *harness)
 {
     char message[512] = "";
+    struct log_options options = {"log", SEGMENT_BYTES, {{1}}};
     enum status status =
-        log_open(&harness->env.env, &(struct log_options){.directory = "log", .segment_bytes = SEGMENT_BYTES}, &events,
-                 harness, &harness->log, message, sizeof(message));
+        log_open(&harness->env.env, &options, &events, harness, &harness->log, message, sizeof(message));
     ASSERT(status == STATUS_OK || strlen(message) > 30);
     return status;
 }
@@ -175,11 +180,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct buffer file;
     buffer_init(&file);
-    make_file(&file, slice_of(data, size));
+    bool foreign = make_file(&file, slice_of(data, size));
     struct harness harness = {.disk = sim_disk_create(1)};
     disk_env_init(&harness.env, harness.disk);
     put_file(harness.disk, buffer_slice(&file));
     if (open_log(&harness) == STATUS_OK) {
+        ASSERT(!foreign);
         use_log(&harness);
         uint64_t digest = digest_log(harness.log);
         log_close(harness.log);

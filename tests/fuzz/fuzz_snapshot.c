@@ -2,7 +2,8 @@
  * loads does not load any more when one bit of it is another.
  *
  * The first byte chooses how the rest is meant: as a whole file, or as the extra and bodies of blocks, which get the
- * checksums, header and trailer that they need to be looked at. */
+ * checksums, header and trailer that they need to be looked at; its bit 6 makes the header that of another data
+ * folder. */
 #include "../unit/log/disk_env.h"
 #include "fuzz.h"
 #include "log/snapshot_format.h"
@@ -15,7 +16,7 @@ struct loading {
 
 static enum status take_header(void *owner, const struct snapshot_meta *meta)
 {
-    return meta->group == 200 ? STATUS_VERSION : STATUS_OK;
+    return meta->group == 141 ? STATUS_VERSION : STATUS_OK;
 }
 
 static enum status take_record(void *owner, struct slice record)
@@ -26,16 +27,19 @@ static enum status take_record(void *owner, struct slice record)
     return record.size == 77 ? STATUS_INVALID : STATUS_OK;
 }
 
-static void make_file(struct buffer *file, struct slice input)
+/* Returns whether the file is of another data folder. */
+static bool make_file(struct buffer *file, struct slice input)
 {
     uint8_t how = fuzz_take_byte(&input);
+    bool foreign = (how & 0x40) != 0;
     if (how % 4 == 0) {
         buffer_append_slice(file, input);
-        return;
+        return false;
     }
     size_t extra = fuzz_take_byte(&input);
     extra = extra < input.size ? extra : input.size;
-    struct snapshot_meta meta = {.group = how, .index = 5, .term = 2, .extra = {input.data, extra}};
+    struct snapshot_meta meta = {
+        .group = how, .index = 5, .term = 2, .incarnation = {{foreign ? 2 : 1}}, .extra = {input.data, extra}};
     struct snapshot_trailer trailer = {0};
     snapshot_format_put_header(file, &meta, &trailer.crc);
     input = slice_of(input.data + extra, input.size - extra);
@@ -52,6 +56,7 @@ static void make_file(struct buffer *file, struct slice input)
     }
     snapshot_format_put_trailer(buffer_reserve(file, SNAPSHOT_TRAILER_BYTES), &trailer);
     file->size += SNAPSHOT_TRAILER_BYTES;
+    return foreign;
 }
 
 static enum status load(struct env *env)
@@ -61,7 +66,8 @@ static enum status load(struct env *env)
     struct buffer extra;
     buffer_init(&extra);
     char message[512] = "";
-    enum status status = snapshot_load(env, "s", take_header, take_record, &loading, &meta, &extra, message, 512);
+    enum status status =
+        snapshot_load(env, "s", &(struct id128){{1}}, take_header, take_record, &loading, &meta, &extra, message, 512);
     ASSERT(status == STATUS_OK || strlen(message) > 10);
     ASSERT(status != STATUS_OK || meta.extra.size == extra.size);
     ASSERT(extra.size <= SNAPSHOT_EXTRA_BYTES);
@@ -73,7 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct buffer bytes;
     buffer_init(&bytes);
-    make_file(&bytes, slice_of(data, size));
+    bool foreign = make_file(&bytes, slice_of(data, size));
     struct sim_disk *disk = sim_disk_create(1);
     struct disk_env env;
     disk_env_init(&env, disk);
@@ -83,6 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ASSERT(sim_disk_write(disk, file, 0, &part, 1) == STATUS_OK);
     sim_disk_close(disk, file);
     if (load(&env.env) == STATUS_OK) {
+        ASSERT(!foreign);
         ASSERT(sim_disk_flip(disk, "s", size * 2654435761u % bytes.size, data[size - 1] % 8) == STATUS_OK);
         ASSERT(load(&env.env) != STATUS_OK);
     }

@@ -98,6 +98,36 @@ def test_a_log_whose_node_file_is_gone_is_not_a_new_node(new_server):
     assert starts(server.data) > int(re.search(rb"starts = (\d+)", node_file)[1])
 
 
+def test_a_log_or_snapshot_of_another_node_is_refused(new_server):
+    mine, other = (new_server("cohort", "--enable-debug-command", "local") for _ in range(2))
+    for server in mine, other:
+        with resp.Connection(server.port) as connection:
+            assert connection.call("SET", "key", server.data.parent.name) == "OK"
+            assert connection.call("DEBUG", "SNAPSHOT") == "OK"
+        deadline = time.monotonic() + 10
+        while not list((server.data / "worker-0").glob("snapshot-*.snap")):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert server.stop() == 0
+    own = mine.data / "worker-0"
+    kept = own.rename(mine.data / "kept")
+    shutil.copytree(other.data / "worker-0", own)
+    status, line = refused(mine.data)
+    assert status == CONFIG and "0000000000000001.log: it belongs to another data folder" in line
+
+    shutil.rmtree(own)
+    shutil.copytree(kept, own)
+    [snapshot] = (other.data / "worker-0").glob("snapshot-*.snap")
+    shutil.copy(snapshot, own / "snapshot-1-1000.snap")
+    status, line = refused(mine.data)
+    assert status == CONFIG and "1000.snap: it belongs to another data folder" in line and "move away" in line
+
+    (own / "snapshot-1-1000.snap").unlink()
+    mine.start()
+    with resp.Connection(mine.port) as connection:
+        assert connection.call("GET", "key") == mine.data.parent.name.encode()
+
+
 def starts(data):
     return int(re.search(r"^starts = (\d+)$", (data / "node").read_text(), re.MULTILINE)[1])
 

@@ -653,9 +653,9 @@ static void test_flush_from_event(void **state)
     for (int background = 0; background < 2; background++) {
         struct fixture *fixture = fixture_create(1);
         struct chain chain = {.fixture = fixture, .left = 2000};
-        assert_int_equal(log_open(&fixture->env.env,
-                                  &(struct log_options){.directory = "log", .segment_bytes = 64 * 1024}, &chain_events,
-                                  &chain, &fixture->log, fixture->message, sizeof(fixture->message)),
+        struct log_options options = {"log", 64 * 1024, fixture->incarnation};
+        assert_int_equal(log_open(&fixture->env.env, &options, &chain_events, &chain, &fixture->log, fixture->message,
+                                  sizeof(fixture->message)),
                          STATUS_OK);
         uint64_t first = log_append_hard_state(fixture->log, 1, &(struct log_hard_state){1, 1, 1});
         log_flush(fixture->log, background ? LOG_SYNC_BACKGROUND : LOG_SYNC_INLINE);

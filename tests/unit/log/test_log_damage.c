@@ -225,7 +225,8 @@ static void test_headers(void **state)
 {
     struct fixture *fixture = fixture_create(1);
     uint8_t header[LOG_SEGMENT_HEADER_BYTES];
-    log_format_put_segment(header, &(struct log_segment_header){.number = 1, .salt = 7, .size = 65536});
+    log_format_put_segment(header, &(struct log_segment_header){
+                                       .number = 1, .salt = 7, .size = 65536, .incarnation = fixture->incarnation});
     put_file(fixture, header, sizeof(header), 65536);
     assert_int_equal(fixture_open(fixture), STATUS_OK);
     fixture_close(fixture);
@@ -235,13 +236,51 @@ static void test_headers(void **state)
     put_u32(header + 12, crc32c(0, header, sizeof(header)));
     put_file(fixture, header, sizeof(header), 65536);
     assert_int_equal(fixture_open(fixture), STATUS_VERSION);
-    assert_non_null(strstr(fixture->message, "version 2"));
+    assert_non_null(strstr(fixture->message, "version 3"));
     assert_non_null(strstr(fixture->message, "newer cohort"));
 
     put_file(fixture, header, 30, 30);
     assert_int_equal(fixture_open(fixture), STATUS_CORRUPT);
     put_file(fixture, "", 0, 0);
     assert_int_equal(fixture_open(fixture), STATUS_CORRUPT);
+    fixture_destroy(fixture);
+}
+
+/* Files of another data folder: all of them, or one among its own. Nothing is changed. */
+static void test_foreign_files(void **state)
+{
+    struct fixture *fixture = make_log();
+    fixture->incarnation = (struct id128){{2}};
+    uint64_t changes = sim_disk_operations(fixture->disk, SIM_DISK_CHANGES);
+    assert_int_equal(fixture_open(fixture), STATUS_INVALID);
+    assert_int_equal(sim_disk_operations(fixture->disk, SIM_DISK_CHANGES), changes);
+    assert_string_equal(fixture->message,
+                        "log/0000000000000001.log: it belongs to another data folder (its incarnation is "
+                        "01000000000000000000000000000000, that of this folder 02000000000000000000000000000000); move "
+                        "away what does not belong into the data folder, or restore the folder from a backup");
+
+    for (uint64_t number = 1; number <= 3; number++) {
+        char path[64];
+        uint8_t header[LOG_SEGMENT_HEADER_BYTES];
+        struct log_segment_header mine;
+        struct slice content;
+        struct env_file *file;
+        struct iovec part = {header, sizeof(header)};
+        name_file(number, path);
+        assert_int_equal(sim_disk_peek(fixture->disk, path, &content), STATUS_OK);
+        assert_int_equal(log_format_take_segment(content, &mine), LOG_HEADER_OK);
+        mine.incarnation = fixture->incarnation;
+        log_format_put_segment(header, &mine);
+        assert_int_equal(sim_disk_open(fixture->disk, path, ENV_OPEN_WRITE, &file), STATUS_OK);
+        assert_int_equal(sim_disk_write(fixture->disk, file, 0, &part, 1), STATUS_OK);
+        sim_disk_close(fixture->disk, file);
+        changes = sim_disk_operations(fixture->disk, SIM_DISK_CHANGES);
+        name_file(number + 1, path); /* the first that is not its own */
+        assert_int_equal(fixture_open(fixture), number < 3 ? STATUS_INVALID : STATUS_OK);
+        assert_true(number == 3 || strncmp(fixture->message, path, strlen(path)) == 0);
+        assert_true(number == 3 || sim_disk_operations(fixture->disk, SIM_DISK_CHANGES) == changes);
+    }
+    fixture_check(fixture);
     fixture_destroy(fixture);
 }
 
@@ -273,9 +312,13 @@ static void test_users_cannot_forge_blocks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_flips),       cmocka_unit_test(test_lost_sectors),
-        cmocka_unit_test(test_short_files), cmocka_unit_test(test_files_by_hand),
-        cmocka_unit_test(test_headers),     cmocka_unit_test(test_users_cannot_forge_blocks),
+        cmocka_unit_test(test_flips),
+        cmocka_unit_test(test_lost_sectors),
+        cmocka_unit_test(test_short_files),
+        cmocka_unit_test(test_files_by_hand),
+        cmocka_unit_test(test_headers),
+        cmocka_unit_test(test_foreign_files),
+        cmocka_unit_test(test_users_cannot_forge_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,7 @@
 #include "base/crc32c.h"
 #include "base/prng.h"
 #include "base/varint.h"
-#include "log/snapshot.h"
+#include "log/snapshot_format.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -71,6 +71,7 @@ static const struct snapshot_meta meta = {.group = 3,
                                           .time_ms = 123456,
                                           .wall_ms = -7,
                                           .hash_seed = 0x1122334455667788,
+                                          .incarnation = {{1}},
                                           .extra = {(const uint8_t *)"configuration", 13}};
 
 static void init(struct writing *writing, uint64_t seed)
@@ -135,8 +136,8 @@ static enum status load(struct writing *writing, const char *path, struct readin
     buffer_init(&extra);
     buffer_append_string(&extra, "before");
     struct snapshot_meta got = {0};
-    enum status status =
-        snapshot_load(&writing->env.env, path, take_header, take_record, reading, &got, &extra, message, MESSAGE_BYTES);
+    enum status status = snapshot_load(&writing->env.env, path, &meta.incarnation, take_header, take_record, reading,
+                                       &got, &extra, message, MESSAGE_BYTES);
     if (status == STATUS_OK) {
         assert_true(slice_equal(got.extra, meta.extra) && got.extra.data == extra.data + 6);
         assert_true(got.group == 3 && got.term == 5 && got.time_ms == 123456 && got.wall_ms == -7 &&
@@ -255,16 +256,17 @@ static void test_newer_version(void **state)
 {
     struct writing writing;
     init(&writing, 1);
-    uint8_t header[64] = "COHORTSN";
-    header[8] = 2;
-    put_u32(header + 12, crc32c(0, header, sizeof(header))); /* the field itself is zero here */
+    uint8_t header[SNAPSHOT_HEADER_BYTES] = "COHORTSN";
+    header[8] = SNAPSHOT_FORMAT_VERSION + 1;
+    put_u32(header + 12, crc32c(0, header, SNAPSHOT_INCARNATION_AT)); /* the field itself is zero here */
+    snapshot_format_put_incarnation(header + SNAPSHOT_INCARNATION_AT, &meta.incarnation);
     struct env_file *file;
     struct iovec part = {header, sizeof(header)};
     assert_int_equal(sim_disk_open(writing.disk, "s/x", ENV_OPEN_WRITE | ENV_OPEN_CREATE, &file), STATUS_OK);
     assert_int_equal(sim_disk_write(writing.disk, file, 0, &part, 1), STATUS_OK);
     char message[MESSAGE_BYTES] = "";
     assert_int_equal(load(&writing, "s/x", &(struct reading){0}, message), STATUS_VERSION);
-    assert_non_null(strstr(message, "version 2"));
+    assert_non_null(strstr(message, "version 3"));
     assert_non_null(strstr(message, "newer cohort"));
     assert_int_equal(load(&writing, "s/none", &(struct reading){0}, message), STATUS_NOTFOUND);
     assert_non_null(strstr(message, "s/none: cannot open"));
@@ -281,11 +283,38 @@ static void test_owner_refuses(void **state)
     assert_int_equal(load(&writing, path, &(struct reading){.refuse_header = STATUS_VERSION}, message), STATUS_VERSION);
     assert_non_null(strstr(message, "newer"));
     assert_int_equal(load(&writing, path, &(struct reading){.refuse_record = STATUS_CORRUPT}, message), STATUS_CORRUPT);
-    assert_non_null(strstr(message, "the record at byte 101 "));
+    assert_non_null(strstr(message, "the record at byte 121 "));
     sim_disk_add_fault(writing.disk,
                        &(struct sim_disk_fault){.kinds = SIM_DISK_READ, .status = STATUS_IO, .skip = 2, .times = 1});
     assert_int_equal(load(&writing, path, &(struct reading){0}, message), STATUS_IO);
     assert_non_null(strstr(message, "dmesg"));
+    sim_disk_destroy(writing.disk);
+}
+
+/* A file of another data folder, put here by hand; or sent by another node, then it comes to belong here. */
+static void test_another_folder(void **state)
+{
+    struct writing writing;
+    init(&writing, 1);
+    write_all(&writing, 700);
+    const char *path = "s/snapshot-3-700.snap";
+    const struct id128 other = {{2}};
+    char message[MESSAGE_BYTES] = "";
+    struct env_file *file = NULL;
+    struct reading reading = {0};
+    assert_int_equal(sim_disk_open(writing.disk, path, ENV_OPEN_WRITE, &file), STATUS_OK);
+    assert_int_equal(snapshot_adopt(&writing.env.env, file, &other), STATUS_OK);
+    assert_int_equal(load(&writing, path, &reading, message), STATUS_INVALID);
+    assert_string_equal(message, "s/snapshot-3-700.snap: it belongs to another data folder (its incarnation is "
+                                 "02000000000000000000000000000000, that of this folder "
+                                 "01000000000000000000000000000000); move away what does not belong into the data "
+                                 "folder, or restore the folder from a backup");
+    assert_int_equal(reading.records, 0);
+    assert_int_equal(reading.header.group, 0); /* nobody heard of it */
+    assert_int_equal(snapshot_adopt(&writing.env.env, file, &meta.incarnation), STATUS_OK);
+    assert_int_equal(load(&writing, path, &reading, message), STATUS_OK);
+    assert_int_equal(reading.records, 120);
+    sim_disk_close(writing.disk, file);
     sim_disk_destroy(writing.disk);
 }
 
@@ -404,15 +433,11 @@ static void test_syncs_on_the_way(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_find_and_remove),
-        cmocka_unit_test(test_every_flipped_bit),
-        cmocka_unit_test(test_every_length),
-        cmocka_unit_test(test_newer_version),
-        cmocka_unit_test(test_owner_refuses),
-        cmocka_unit_test(test_every_failure),
-        cmocka_unit_test(test_every_crash),
-        cmocka_unit_test(test_destroy_at_every_stage),
+        cmocka_unit_test(test_round_trip),        cmocka_unit_test(test_find_and_remove),
+        cmocka_unit_test(test_every_flipped_bit), cmocka_unit_test(test_every_length),
+        cmocka_unit_test(test_newer_version),     cmocka_unit_test(test_owner_refuses),
+        cmocka_unit_test(test_another_folder),    cmocka_unit_test(test_every_failure),
+        cmocka_unit_test(test_every_crash),       cmocka_unit_test(test_destroy_at_every_stage),
         cmocka_unit_test(test_syncs_on_the_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -184,6 +184,30 @@ static void a_log_without_its_node_file_is_refused(void **state)
     assert_false(peek(world, &file)); /* and it is not made by that */
 }
 
+/* By hand, or by a mistake in restoring a backup: the node file says whose the folder is, and the log does too. */
+static void a_log_of_another_folder_is_refused(void **state)
+{
+    struct world *world = *state;
+    struct node_file file = {0};
+    char message[NODE_FILE_MESSAGE_BYTES] = "";
+    assert_int_equal(start(world), STATUS_OK);
+    assert_true(peek(world, &file));
+    end(world, SIM_CRASH_POWER);
+    for (int made = 0; made < 2; made++) { /* also where this node has had no log yet */
+        struct node_file other = {.id = 3, .incarnation = {{0xff}}, .start = 1, .log_made = made != 0};
+        struct env *env = sim_node_start(world->sim, NODE);
+        assert_int_equal(node_file_write(env, "/data", &other, message), STATUS_OK);
+        sim_node_crash(world->sim, NODE, SIM_CRASH_KILL);
+        assert_int_equal(start(world), STATUS_INVALID);
+        assert_non_null(
+            strstr(world->message, "/data/worker-0/0000000000000001.log: it belongs to another data folder"));
+        end(world, SIM_CRASH_POWER);
+    }
+    assert_int_equal(node_file_write(sim_node_start(world->sim, NODE), "/data", &file, message), STATUS_OK);
+    sim_node_crash(world->sim, NODE, SIM_CRASH_KILL);
+    assert_int_equal(start(world), STATUS_OK); /* nothing was changed */
+}
+
 static void what_cannot_be_ours_is_refused(void **state)
 {
     static const struct {
@@ -209,7 +233,8 @@ static void what_cannot_be_ours_is_refused(void **state)
          STATUS_CORRUPT},
         {"cohort-node 1\nid = 4\nincarnation = 0123456789abcdef0123456789abcdef\nstarts = 7\nlog = made\n",
          STATUS_INVALID},
-        {"cohort-node 1\nid = 3\nincarnation = 0123456789abcdef0123456789abcdef\nstarts = 7\nlog = made\n", STATUS_OK},
+        {"cohort-node 1\nid = 3\nincarnation = 0123456789abcdef0123456789abcdef\nstarts = 7\nlog = made\n",
+         STATUS_INVALID}, /* not that of the log */
     };
     struct world *world = *state;
     assert_int_equal(start(world), STATUS_OK);
@@ -233,6 +258,7 @@ int main(void)
         cmocka_unit_test_teardown(a_crash_of_a_later_start_is_no_loss, teardown),
         cmocka_unit_test_setup_teardown(a_failing_disk_starts_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_log_without_its_node_file_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_log_of_another_folder_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_ours_is_refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,7 +103,7 @@ enum status fixture_open(struct fixture *fixture)
 {
     static const struct shard_sink sink = {.begin = begin, .end = end, .refused = refused};
     static const struct store_events events = {failed};
-    struct store_options options = {"/data", fixture->segment_bytes};
+    struct store_options options = {"/data", fixture->segment_bytes, FIXTURE_INCARNATION};
     fixture->failures = 0;
     fixture->message[0] = '\0';
     enum status status = store_open(fixture->env, &options, &events, fixture, &fixture->store, fixture->message,

@@ -240,7 +240,7 @@ static void member_start(struct world *world, int number)
     member->failed = false;
     assert_int_equal(env_make_directory(member->env, "/d"), STATUS_OK);
     assert_int_equal(env_sync_directory(member->env, "/"), STATUS_OK);
-    struct store_options store_options = {"/d", 64 << 10};
+    struct store_options store_options = {"/d", 64 << 10, {{(uint8_t)(1 + number)}}};
     enum status status =
         store_open(member->env, &store_options, &store_events, member, &member->store, message, sizeof(message));
     if (status != STATUS_OK) {
