@@ -43,6 +43,8 @@ struct member {
     struct store *store; /* NULL while it is down */
     struct shard *shard;
     bool failed;
+    int64_t paused_until_ns; /* what is sent to it arrives when it goes on; asked by a client it answers at once: as if
+                              * it had just woken up */
     struct buffer reply;
     struct resp_writer writer;
 };
@@ -288,6 +290,13 @@ static void member_stop(struct world *world, int number, enum sim_crash how)
     forget_waiting(world, number);
 }
 
+static void member_pause(struct member *member, int64_t duration_ns)
+{
+    struct sim *sim = member->world->sim;
+    member->paused_until_ns = sim_now_ns(sim) + duration_ns;
+    sim_node_pause(sim, member->number, member->paused_until_ns);
+}
+
 /* ---- the clients ---- */
 
 static struct member *leader(struct world *world)
@@ -366,12 +375,36 @@ static void deliver_due(struct world *world)
             continue;
         }
         struct flying flying = world->flying[i];
-        world->flying[i] = world->flying[--world->flying_count];
         struct member *member = &world->members[flying.to];
+        if (member->paused_until_ns > now_ns) {
+            world->flying[i++].at_ns = member->paused_until_ns;
+            continue;
+        }
+        world->flying[i] = world->flying[--world->flying_count];
         if (member->store != NULL && !member->failed && !world->cut[flying.from][flying.to]) {
             assert_int_equal(shard_receive(member->shard, buffer_slice(&flying.bytes)), STATUS_OK);
         }
         buffer_deinit(&flying.bytes);
+    }
+}
+
+/* Whoever may read without asking anybody is the only one who leads. */
+static void check_leases(struct world *world)
+{
+    for (int i = 0; i < MEMBERS; i++) {
+        if (world->members[i].store == NULL || !shard_may_read(world->members[i].shard)) {
+            continue;
+        }
+        for (int other = 0; other < MEMBERS; other++) {
+            struct shard *shard = world->members[other].shard;
+            if (other != i && shard != NULL && shard_leading(shard)) {
+                struct shard_stats mine;
+                struct shard_stats theirs;
+                shard_stats(world->members[i].shard, &mine);
+                shard_stats(shard, &theirs);
+                assert_true(mine.term > theirs.term);
+            }
+        }
     }
 }
 
@@ -381,6 +414,7 @@ static void run_for(struct world *world, int64_t duration_ns, bool clients)
     while (sim_now_ns(world->sim) < end_ns) {
         sim_run_for(world->sim, MS / 2);
         deliver_due(world);
+        check_leases(world);
         if (clients && draw(world, 4) == 0) {
             client_step(world);
         }
@@ -407,7 +441,7 @@ static void some_fault(struct world *world)
     case 2: memset(world->cut, 0, sizeof(world->cut)); break;
     case 3: member_stop(world, one, SIM_CRASH_POWER); break;
     case 4: member_stop(world, one, SIM_CRASH_KILL); break;
-    case 5: sim_node_pause(world->sim, one, sim_now_ns(world->sim) + (int64_t)draw(world, 2000) * MS); break;
+    case 5: member_pause(&world->members[one], (int64_t)draw(world, 2000) * MS); break;
     case 6: world->lose_one_in = draw(world, 2) == 0 ? 0 : 5; break;
     case 7: world->delay_ns = draw(world, 2) == 0 ? 2 * MS : 60 * MS; break;
     default: hand_over(world, other); break;
@@ -555,6 +589,28 @@ struct sums {
     uint64_t installs, leaders, leased, transfers;
 };
 
+/* The leader sleeps for ever longer: meanwhile others may lead, and what it thinks of its lease must be right. */
+static void test_a_lease_ends(void **state)
+{
+    (void)state;
+    struct world *world = world_create(2, true);
+    uint64_t leaders = 0;
+    for (int64_t pause_ns = 100 * MS; pause_ns < 3000 * MS; pause_ns += 100 * MS) {
+        run_for(world, 2500 * MS, true);
+        struct member *member = leader(world);
+        assert_non_null(member);
+        leaders = world->leaders;
+        member_pause(member, pause_ns);
+        run_for(world, pause_ns, true);
+    }
+    assert_true(world->leaders > leaders); /* in the longest pause another led */
+    assert_true(world->leased > 500);
+    run_for(world, 2000 * MS, true);
+    run_for(world, 1000 * MS, false);
+    check_end(world);
+    (void)world_destroy(world);
+}
+
 static uint64_t faulty_life(uint64_t seed, int counts[5], struct sums *sums)
 {
     struct world *world = world_create(seed, seed % 2 == 0);
@@ -611,6 +667,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_group_agrees),
+        cmocka_unit_test(test_a_lease_ends),
         cmocka_unit_test(test_same_seed_same_trace),
         cmocka_unit_test(test_faulty_lives),
     };
