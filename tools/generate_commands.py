@@ -35,7 +35,7 @@ GROUPS = {
 COMMAND_FIELDS = {
     "required": {"name", "id", "since", "summary", "complexity", "arity", "flags", "acl", "place"},
     "optional": {"group", "hints", "keys", "arguments", "reply", "handler", "subcommands", "deprecated", "replaced_by",
-                 "system_command"},
+                 "system_command", "internal"},
 }
 ARGUMENT_FIELDS = {
     "required": {"name", "type"},
@@ -76,7 +76,9 @@ def check_command(command, parent, where):
     check_fields(command, COMMAND_FIELDS, where)
     check(set(command["flags"]) <= set(FLAGS), where, "unknown flag")
     check(set(command["acl"]) <= set(CATEGORIES), where, "unknown category")
-    check(command["place"] in ("server", "machine"), where, "place is server or machine")
+    check(command["place"] in ("server", "machine", "log"), where, "place is server, machine or log")
+    check(command["place"] != "log" or command.get("internal"), where, "a command at the log is internal")
+    check(not (command.get("internal") and (parent or "subcommands" in command)), where, "subcommands are not internal")
     check((command["place"] == "machine") == ("handler" in command), where, "a machine command needs a handler")
     check(command["arity"] != 0, where, "arity counts the name")
     check(0 < command["id"] < 0xFFFF, where, "id is out of range")
@@ -173,6 +175,14 @@ def load(folder):
             check(command["group"] in GROUPS, where, f"unknown group {command['group']}")
         commands.append(top)
     return sorted(commands, key=lambda each: each["name"])
+
+
+def public(commands):
+    return [top for top in commands if not top.get("internal")]
+
+
+def internal(commands):
+    return [top for top in commands if top.get("internal")]
 
 
 def every(commands):
@@ -273,7 +283,8 @@ def spec(command, sub_array):
     return (f"    {{.name = {text('|'.join(command['WORDS']).lower())}, .shown = {text(' '.join(command['WORDS']))}, "
             f".id = {command['SYMBOL']}, .arity = {command['arity']}, .flags = {flags}, .first_key = {first}, "
             f".last_key = {last}, .key_step = {step}, .place = COMMAND_AT_{command['place'].upper()}, "
-            f".words = {len(command['WORDS'])}, .subcommands = {sub_array}, "
+            f".words = {len(command['WORDS'])}, .internal = {'true' if command.get('internal') else 'false'}, "
+            f".subcommands = {sub_array}, "
             f".subcommand_count = {len(command.get('subcommands', []))}, "
             f".docs = &command_docs_by_id[{command['SYMBOL']}]}},")
 
@@ -311,11 +322,15 @@ def table_source(commands):
         if "subcommands" in top:
             out += [f"static const struct command_spec {top['name'].lower()}_subcommands[] = {{"]
             out += [spec(each, "NULL") for each in top["subcommands"]] + ["};", ""]
+    found, hidden = public(commands), internal(commands)
     out += ["const struct command_spec command_table_top[] = {"]
-    out += [spec(top, top["name"].lower() + "_subcommands" if "subcommands" in top else "NULL") for top in commands]
-    out += ["};", f"const size_t command_table_count = {len(commands)};", ""]
+    out += [spec(top, top["name"].lower() + "_subcommands" if "subcommands" in top else "NULL") for top in found]
+    out += ["};", f"const size_t command_table_count = {len(found)};", ""]
+    out += ["static const struct command_spec internal_commands[] = {"]
+    out += [spec(top, "NULL") for top in hidden] + ["};", ""]
     out += ["const struct command_spec *const command_table_by_id[COMMAND_MAXIMUM] = {"]
-    for at, top in enumerate(commands):
+    out += [f"    [{top['SYMBOL']}] = &internal_commands[{at}]," for at, top in enumerate(hidden)]
+    for at, top in enumerate(found):
         out.append(f"    [{top['SYMBOL']}] = &command_table_top[{at}],")
         for sub_at, each in enumerate(top.get("subcommands", [])):
             out.append(f"    [{each['SYMBOL']}] = &{top['name'].lower()}_subcommands[{sub_at}],")
@@ -323,11 +338,11 @@ def table_source(commands):
     for command in every(commands):
         words = ", ".join(f"{{(const uint8_t *){text(word)}, {len(word)}}}" for word in command["WORDS"])
         out.append(f"    [{command['SYMBOL']}] = {{{words}}},")
-    multiplier, bits, slots = perfect_hash([top["name"] for top in commands])
+    multiplier, bits, slots = perfect_hash([top["name"] for top in found])
     out += ["};", "", f"const uint64_t command_table_multiplier = {multiplier:#x}ULL;",
             f"const int command_table_shift = {64 - bits};",
             f"const struct command_table_slot command_table_slots[{1 << bits}] = {{"]
-    for at, top in sorted(enumerate(commands), key=lambda pair: slots[pair[0]]):
+    for at, top in sorted(enumerate(found), key=lambda pair: slots[pair[0]]):
         words = ", ".join(f"{word:#x}ULL" for word in name_words(top["name"]))
         out.append(f"    [{slots[at]}] = {{{{{words}}}, &command_table_top[{at}]}},")
     return "\n".join(out + ["};", ""])
@@ -364,11 +379,13 @@ def docs_text(commands):
     out = ["# Commands", "", "Generated from commands/*.json by tools/generate_commands.py; edit those. What differs from "
            "Redis on purpose is in", "[differences.md](differences.md). Arity counts the name; a negative one is a minimum."]
     for group, title in GROUPS.items():
-        members = [each for each in every(commands) if each["group"] == group]
+        members = [each for each in every(public(commands)) if each["group"] == group]
         if members:
             out += ["", f"## {title}"]
             for command in members:
                 out += docs_entry(command)
+    out += ["", "## Internal", "", "What nodes say to each other; clients find no such commands.", ""]
+    out += [f"- {command['name']}: {command['summary']}" for command in internal(commands)]
     return "\n".join(out) + "\n"
 
 

@@ -37,7 +37,7 @@ void command_arguments_reserve(struct command_arguments *arguments, size_t count
 void command_encode(struct buffer *out, const struct command *command)
 {
     const struct command_spec *spec = command->spec;
-    ASSERT(spec->place == COMMAND_AT_MACHINE && command->argc >= spec->words);
+    ASSERT(spec->place != COMMAND_AT_SERVER && command->argc >= spec->words);
     size_t room = HEADER_BYTES + VARINT_MAXIMUM_BYTES;
     for (uint32_t i = spec->words; i < command->argc; i++) {
         room += VARINT_MAXIMUM_BYTES + command->argv[i].size;
@@ -80,9 +80,15 @@ bool command_exec_parts(const struct command *command, struct command_exec *ret_
     return true;
 }
 
+/* Whether such a command may stand where these bytes come from. */
+static bool may_stand(const struct command_spec *spec, bool in_log)
+{
+    return spec->place == COMMAND_AT_MACHINE || (spec->place == COMMAND_AT_LOG && in_log);
+}
+
 /* Takes id, flags and the number of arguments, and checks them as far as they go. */
-static enum status take_header(struct slice *from, const struct command_spec **ret_spec, uint8_t *ret_protocol,
-                               uint32_t *ret_argc)
+static enum status take_header(struct slice *from, bool in_log, const struct command_spec **ret_spec,
+                               uint8_t *ret_protocol, uint32_t *ret_argc)
 {
     if (from->size < HEADER_BYTES) {
         return STATUS_CORRUPT;
@@ -94,8 +100,8 @@ static enum status take_header(struct slice *from, const struct command_spec **r
     }
     *from = slice_of(from->data + HEADER_BYTES, from->size - HEADER_BYTES);
     uint64_t count;
-    if (spec->place != COMMAND_AT_MACHINE || (flags & ~FLAG_RESP3) != 0 || !varint_take(from, &count) ||
-        count > from->size || count > UINT32_MAX - spec->words) { /* each argument takes a byte at least */
+    if (!may_stand(spec, in_log) || (flags & ~FLAG_RESP3) != 0 || !varint_take(from, &count) || count > from->size ||
+        count > UINT32_MAX - spec->words) { /* each argument takes a byte at least */
         return STATUS_CORRUPT;
     }
     *ret_spec = spec;
@@ -115,7 +121,7 @@ static bool take_argument(struct slice *from, struct slice *ret_argument)
     return true;
 }
 
-/* Each queued command must decode to its last byte, and be none that itself queues. */
+/* Each queued command must decode to its last byte, and be one that a client may queue. */
 static enum status check_queued(const struct command *command)
 {
     struct command_exec exec;
@@ -127,11 +133,11 @@ static enum status check_queued(const struct command *command)
         const struct command_spec *spec;
         uint8_t protocol;
         uint32_t argc;
-        enum status status = take_header(&from, &spec, &protocol, &argc);
+        enum status status = take_header(&from, false, &spec, &protocol, &argc);
         if (status != STATUS_OK) {
             return status;
         }
-        if (spec->id == COMMAND_EXEC) {
+        if (spec->id == COMMAND_EXEC || spec->internal) {
             return STATUS_CORRUPT;
         }
         struct slice argument;
@@ -147,11 +153,12 @@ static enum status check_queued(const struct command *command)
     return STATUS_OK;
 }
 
-enum status command_decode(struct slice *from, struct command_arguments *arguments, struct command *ret_command)
+static enum status decode(struct slice *from, bool in_log, struct command_arguments *arguments,
+                          struct command *ret_command)
 {
     struct slice rest = *from;
     struct command command;
-    enum status status = take_header(&rest, &command.spec, &command.protocol, &command.argc);
+    enum status status = take_header(&rest, in_log, &command.spec, &command.protocol, &command.argc);
     if (status != STATUS_OK) {
         return status;
     }
@@ -176,4 +183,14 @@ enum status command_decode(struct slice *from, struct command_arguments *argumen
     *from = rest;
     *ret_command = command;
     return STATUS_OK;
+}
+
+enum status command_decode(struct slice *from, struct command_arguments *arguments, struct command *ret_command)
+{
+    return decode(from, false, arguments, ret_command);
+}
+
+enum status command_decode_logged(struct slice *from, struct command_arguments *arguments, struct command *ret_command)
+{
+    return decode(from, true, arguments, ret_command);
 }

@@ -35,6 +35,7 @@ enum command_flag { /* as COMMAND reports them */
 enum command_place {
     COMMAND_AT_SERVER,  /* about the connection or the node: answered by src/server */
     COMMAND_AT_MACHINE, /* about replicated data: write → through the log, readonly → from the state */
+    COMMAND_AT_LOG,     /* stands in log entries only, made and read by the shard: COHORT.ORIGIN */
 };
 
 struct command_spec {
@@ -48,6 +49,7 @@ struct command_spec {
     int16_t key_step;
     uint8_t place;                          /* enum command_place */
     uint8_t words;                          /* 1, or 2 for a subcommand: words of the name in argv */
+    bool internal;                          /* from node to node: found by its id alone */
     const struct command_spec *subcommands; /* of a container command; else NULL */
     uint16_t subcommand_count;
     const struct command_docs *docs; /* for COMMAND DOCS; see command_docs.h */
@@ -87,7 +89,7 @@ enum command_lookup {
  * A container command with no subcommand given (arity satisfied by none) answers COMMAND_WRONG_ARITY. */
 enum command_lookup command_lookup(const struct slice *argv, uint32_t argc, const struct command_spec **ret_spec);
 
-/* The spec with this id, or NULL. */
+/* The spec with this id, or NULL; internal ones too. */
 const struct command_spec *command_by_id(uint16_t id);
 
 /* True when argc satisfies the arity. */
@@ -100,10 +102,10 @@ bool command_keys(const struct command_spec *spec, const struct slice *argv, uin
 
 /* ---- the form in the log ----
  * id u16 LE · flags u8 (bit 0: RESP3) · argument count varint · for each argument after the name: size varint, bytes.
- * The words of the name are neither counted nor stored. Only commands at the machine are written.
+ * The words of the name are neither counted nor stored. Only commands at the machine, and at the log, are written.
  *
  * EXEC carries the transaction: argv = EXEC, n, n times (watched key, its version as seen), then one argument for each
- * queued command, which holds that command in this same form; EXEC itself is not queued. */
+ * queued command, which holds that command in this same form; neither EXEC itself nor internal commands are queued. */
 
 /* Appends the encoded command. */
 void command_encode(struct buffer *out, const struct command *command);
@@ -113,6 +115,9 @@ void command_encode(struct buffer *out, const struct command *command);
  * STATUS_VERSION on an id this binary does not know. */
 MUST_USE enum status command_decode(struct slice *from, struct command_arguments *arguments,
                                     struct command *ret_command);
+/* The same for bytes from the log, where commands at the log may stand; to command_decode they are CORRUPT. */
+MUST_USE enum status command_decode_logged(struct slice *from, struct command_arguments *arguments,
+                                           struct command *ret_command);
 
 /* The parts of an EXEC in the form of the log; borrowed from its argv. */
 struct command_exec {

@@ -234,7 +234,7 @@ static size_t list(enum filter filter, struct slice argument, struct resp_writer
     size_t count = 0;
     for (uint16_t id = 1; id < COMMAND_MAXIMUM; id++) {
         const struct command_spec *spec = command_by_id(id);
-        if (spec != NULL && passes(spec, filter, argument)) {
+        if (spec != NULL && !spec->internal && passes(spec, filter, argument)) {
             count++;
             if (reply != NULL) {
                 resp_bulk_string(reply, spec->name);

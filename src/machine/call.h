@@ -22,8 +22,11 @@ enum { CALL_REPLY_BYTES = 1 << 30 };
 /* As Redis's proto-max-bulk-len: no string grows beyond. */
 enum { CALL_STRING_BYTES = 512 << 20 };
 
+struct origins;
+
 struct call {
     struct keyspace *keyspace;
+    const struct origins *origins;
     struct keyspace_time time;
     uint64_t position; /* becomes the version of what is changed; 0 in reads */
     const struct command_spec *spec;

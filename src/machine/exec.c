@@ -59,3 +59,15 @@ void exec_exec(struct call *call)
         run(call, &queued);
     }
 }
+
+/* For WATCH: what watches_hold will compare. */
+void exec_versions(struct call *call)
+{
+    resp_array(&call->reply, call->argc - 1);
+    for (uint32_t i = 1; i < call->argc; i++) {
+        char digits[NUMBER_INT64_BYTES];
+        (void)call_look(call, call->argv[i]);
+        size_t size = number_format_uint64(digits, keyspace_version(call->keyspace, &call->time, call->argv[i]));
+        resp_bulk(&call->reply, slice_of(digits, size));
+    }
+}

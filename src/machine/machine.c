@@ -1,13 +1,14 @@
 /* The machine: time, dispatch, and what all kinds of state have in common.
  *
  * Its own record in snapshots: 'M' u8 · format version u8 · time_ms i64 · wall_ms i64 · position u64 (little-endian).
- * It comes first; the records of the keyspace follow. */
+ * It comes first; the records of origins (origin.h) and of the keyspace follow. */
 #include "machine/machine.h"
 
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/varint.h"
 #include "machine/dispatch.h"
+#include "machine/origin.h"
 
 #include <stdlib.h>
 
@@ -15,10 +16,10 @@ enum { RECORD_MACHINE = 'M', RECORD_VERSION = 1, RECORD_BYTES = 2 + 3 * 8 };
 
 struct machine {
     struct keyspace *keyspace;
-    int64_t time_ms, wall_ms;         /* applied */
-    uint64_t position;                /* of the last apply */
-    uint8_t header[1 + RECORD_BYTES]; /* of the running snapshot, with its size */
-    bool header_waits;
+    struct origins origins;
+    int64_t time_ms, wall_ms;    /* applied */
+    uint64_t position;           /* of the last apply */
+    struct buffer snapshot_head; /* records of the running snapshot that were made at its begin */
     /* What follows is no part of the state. */
     struct prng prng;
     struct command_arguments queued;
@@ -39,6 +40,8 @@ void machine_destroy(struct machine *machine)
 {
     if (machine != NULL) {
         keyspace_destroy(machine->keyspace);
+        origins_deinit(&machine->origins);
+        buffer_deinit(&machine->snapshot_head);
         command_arguments_deinit(&machine->queued);
         free(machine);
     }
@@ -74,6 +77,7 @@ static struct call begin_call(struct machine *machine, const struct command *com
     size_t start = reply->out == NULL ? 0 : reply->out->size;
     return (struct call){
         .keyspace = machine->keyspace,
+        .origins = &machine->origins,
         .time = applied_time(machine),
         .spec = command->spec,
         .argv = command->argv,
@@ -98,6 +102,13 @@ void machine_apply(struct machine *machine, const struct machine_context *contex
     dispatch_find(command->spec)(&call);
     machine->hits += call.hits;
     machine->misses += call.misses;
+}
+
+bool machine_apply_origin(struct machine *machine, const struct machine_context *context,
+                          const struct machine_origin *origin)
+{
+    advance(machine, context);
+    return origins_take(&machine->origins, origin, context->position);
 }
 
 static int64_t later(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -183,29 +194,32 @@ void machine_stats(const struct machine *machine, struct machine_stats *ret_stat
 
 void machine_snapshot_begin(struct machine *machine)
 {
-    uint8_t *at = machine->header;
-    *at++ = RECORD_BYTES;
-    *at++ = RECORD_MACHINE;
-    *at++ = RECORD_VERSION;
-    put_u64(at, (uint64_t)machine->time_ms);
-    put_u64(at + 8, (uint64_t)machine->wall_ms);
-    put_u64(at + 16, machine->position);
-    machine->header_waits = true;
+    struct buffer *head = &machine->snapshot_head;
+    buffer_clear(head);
+    uint8_t *at = buffer_reserve(head, 1 + RECORD_BYTES);
+    at[0] = RECORD_BYTES;
+    at[1] = RECORD_MACHINE;
+    at[2] = RECORD_VERSION;
+    put_u64(at + 3, (uint64_t)machine->time_ms);
+    put_u64(at + 11, (uint64_t)machine->wall_ms);
+    put_u64(at + 19, machine->position);
+    head->size += 1 + RECORD_BYTES;
+    origins_emit(&machine->origins, head);
     keyspace_snapshot_begin(machine->keyspace);
 }
 
 bool machine_snapshot_step(struct machine *machine, struct buffer *out, size_t budget_bytes)
 {
-    if (machine->header_waits) {
-        buffer_append(out, machine->header, sizeof(machine->header));
-        machine->header_waits = false;
+    if (machine->snapshot_head.size != 0) {
+        buffer_append_slice(out, buffer_slice(&machine->snapshot_head));
+        buffer_deinit(&machine->snapshot_head);
     }
     return keyspace_snapshot_step(machine->keyspace, out, budget_bytes);
 }
 
 void machine_snapshot_end(struct machine *machine)
 {
-    machine->header_waits = false;
+    buffer_deinit(&machine->snapshot_head);
     keyspace_snapshot_end(machine->keyspace);
 }
 
@@ -241,6 +255,9 @@ enum status machine_load_record(struct machine *machine, struct slice record)
     if (record.size > 0 && record.data[0] == RECORD_MACHINE) {
         return load_header(machine, record);
     }
+    if (record.size > 0 && record.data[0] == ORIGIN_RECORD) {
+        return origins_load(&machine->origins, record);
+    }
     return keyspace_load_record(machine->keyspace, record);
 }
 
@@ -251,6 +268,7 @@ uint64_t machine_count_in_slot(const struct machine *machine, uint16_t slot)
 
 uint64_t machine_digest(const struct machine *machine)
 {
-    uint64_t parts[] = {keyspace_digest(machine->keyspace), (uint64_t)machine->time_ms, (uint64_t)machine->wall_ms};
+    uint64_t parts[] = {keyspace_digest(machine->keyspace), origins_digest(&machine->origins),
+                        (uint64_t)machine->time_ms, (uint64_t)machine->wall_ms};
     return hash_bytes(0, parts, sizeof(parts));
 }

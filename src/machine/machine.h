@@ -37,6 +37,28 @@ void machine_destroy(struct machine *machine);
 void machine_apply(struct machine *machine, const struct machine_context *context, const struct command *command,
                    struct resp_writer *reply);
 
+/* ---- batches that another node forwarded: executed once, whatever way and however often they come (origin.h) ---- */
+
+enum {
+    MACHINE_ORIGIN_NODES = 256,   /* nodes of whom it is known what was executed */
+    MACHINE_ORIGIN_WINDOW = 4096, /* batches of one node, from its oldest that is not settled on */
+};
+
+struct machine_origin {
+    uint64_t node;          /* its id: never 0, never another node's */
+    uint64_t start;         /* larger at each of its starts */
+    uint64_t sequence;      /* of the batch, in this shard, since that start; from 1 */
+    uint64_t settled_below; /* the node has the answers to all below, and sends none of them again */
+};
+
+/* Within its bounds: settled_below ≤ sequence < settled_below + MACHINE_ORIGIN_WINDOW, numbers fit int64. */
+bool machine_origin_valid(const struct machine_origin *origin);
+
+/* The commands of this batch stand next in the log. True: execute them. False: they were executed before, or their node
+ * has started anew or given them up since; they must be skipped. An apply like others: it has a position of its own. */
+MUST_USE bool machine_apply_origin(struct machine *machine, const struct machine_context *context,
+                                   const struct machine_origin *origin);
+
 /* Executes a read-only command against the applied state; context holds the reader's *present* shard and wall time.
  * False, and nothing written, when it met a key that is due by the present time but not yet by the applied one: the
  * caller then takes it through the log (machine_apply), so that no later reader sees the key come back. */
@@ -101,6 +123,6 @@ size_t machine_snapshot_pending_bytes(const struct machine *machine);
 /* Takes one record (without its size). STATUS_CORRUPT on bytes that no step made, STATUS_VERSION on a newer kind. */
 MUST_USE enum status machine_load_record(struct machine *machine, struct slice record);
 
-/* Digest of the whole logical state (keys, values, versions, expiries, traces, times): equal states, equal digests,
- * in whatever order they came about. Walks everything: for tests and the simulator. */
+/* Digest of the whole logical state (keys, values, versions, expiries, traces, times, origins): equal states, equal
+ * digests, in whatever order they came about. Walks everything: for tests and the simulator. */
 uint64_t machine_digest(const struct machine *machine);

@@ -1,7 +1,8 @@
 /* The machine: lines of words are commands. Each gives exactly one well-formed reply, a read gives the same as when it
  * is logged, and a snapshot taken while commands go on loads to the state it was begun at.
  *
- * A line that begins with '+' lets as many ms pass as it has bytes; '!' begins a snapshot or takes a step of it. */
+ * A line that begins with '+' lets as many ms pass as it has bytes; '!' begins a snapshot or takes a step of it; '@'
+ * and four bytes is a batch from another node. */
 #include "base/varint.h"
 #include "fuzz.h"
 #include "machine/machine.h"
@@ -84,6 +85,18 @@ static uint32_t split(struct slice line, struct slice *words)
     return count;
 }
 
+static void take_origin(struct run *run, const uint8_t bytes[static 4])
+{
+    struct machine_origin origin = {bytes[0], bytes[1], bytes[2], bytes[3]};
+    if (machine_origin_valid(&origin)) {
+        run->context.position++;
+        bool fresh = machine_apply_origin(run->machine, &run->context, &origin);
+        run->context.position++;
+        bool again = machine_apply_origin(run->machine, &run->context, &origin);
+        ASSERT(!again || !fresh);
+    }
+}
+
 static void take_line(struct run *run, struct slice line)
 {
     struct slice words[WORDS_MAXIMUM];
@@ -93,6 +106,8 @@ static void take_line(struct run *run, struct slice line)
         run->context.wall_ms += (int64_t)line.size;
     } else if (line.size > 0 && line.data[0] == '!') {
         step_snapshot(run);
+    } else if (line.size == 5 && line.data[0] == '@') {
+        take_origin(run, line.data + 1);
     } else {
         uint32_t count = split(line, words);
         if (count == 0 || command_lookup(words, count, &spec) != COMMAND_FOUND || spec->place != COMMAND_AT_MACHINE ||

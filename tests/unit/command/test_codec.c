@@ -242,6 +242,40 @@ static void test_exec_refuses(void **state)
     buffer_deinit(&bytes);
 }
 
+/* What nodes say to each other: by id from the log and from nodes, never in a transaction; what stands at the log comes
+ * from there alone. */
+static void test_internal_commands(void **state)
+{
+    struct slice argv[] = {SLICE_LITERAL("X"), SLICE_LITERAL("1"), SLICE_LITERAL("2"),
+                           SLICE_LITERAL("3"), SLICE_LITERAL("4"), SLICE_LITERAL("5")};
+    const struct command commands[] = {
+        command_of(COMMAND_COHORT_ORIGIN, argv, 6, RESP2),
+        command_of(COMMAND_COHORT_OUTCOME, argv, 6, RESP2),
+        command_of(COMMAND_COHORT_VERSIONS, argv, 6, RESP2),
+    };
+    struct command_arguments arguments;
+    command_arguments_init(&arguments);
+    for (size_t i = 0; i < 3; i++) {
+        struct buffer bytes;
+        buffer_init(&bytes);
+        command_encode(&bytes, &commands[i]);
+        struct command decoded;
+        struct slice from = buffer_slice(&bytes);
+        enum status expected = commands[i].spec->place == COMMAND_AT_LOG ? STATUS_CORRUPT : STATUS_OK;
+        assert_int_equal(expected == STATUS_CORRUPT, i == 0);
+        assert_int_equal(command_decode(&from, &arguments, &decoded), expected);
+        assert_int_equal(from.size, i == 0 ? bytes.size : 0);
+        from = buffer_slice(&bytes);
+        assert_int_equal(command_decode_logged(&from, &arguments, &decoded), STATUS_OK);
+        assert_ptr_equal(decoded.spec, commands[i].spec);
+        assert_int_equal(from.size, 0);
+        struct slice exec[] = {SLICE_LITERAL("EXEC"), SLICE_LITERAL("0"), buffer_slice(&bytes)};
+        assert_exec_refused(exec, 3);
+        buffer_deinit(&bytes);
+    }
+    command_arguments_deinit(&arguments);
+}
+
 static void check_bytes(const void *data, size_t size, enum status expected)
 {
     struct command_arguments arguments;
@@ -287,6 +321,7 @@ int main(void)
         cmocka_unit_test(test_random_commands),
         cmocka_unit_test(test_exec),
         cmocka_unit_test(test_exec_refuses),
+        cmocka_unit_test(test_internal_commands),
         cmocka_unit_test(test_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

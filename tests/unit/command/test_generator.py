@@ -51,6 +51,8 @@ CASES = [
     ("an unknown category", edit("get", acl=["nosuch"]), "unknown category"),
     ("a machine command without handler", edit("get", handler=None), "needs a handler"),
     ("a server command with handler", edit("ping", handler="ping"), "needs a handler"),
+    ("a command at the log that clients find", edit("cohort.origin", internal=None), "is internal"),
+    ("internal subcommands", edit("object", internal=True), "not internal"),
     ("arity 0", edit("get", arity=0), "arity"),
     ("a key argument without its place", edit("get", keys=[]), "key specification"),
     ("a file that is not JSON", lambda commands: (commands / "get.json").write_text("{"), "get.json"),

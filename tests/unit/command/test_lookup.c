@@ -71,6 +71,9 @@ static void test_unknown_names(void **state)
                                  "COHORT\rGETV",
                                  "@et",
                                  "object|encoding",
+                                 "cohort.origin",
+                                 "COHORT.OUTCOME",
+                                 "cohort.versions",
                                  "aaaaaaaaaaaaaaaaaaaaaaaa",
                                  "aaaaaaaaaaaaaaaaaaaaaaaaa",
                                  "\xc7\xc5\xd4"};
@@ -171,6 +174,9 @@ static void test_table_is_sound(void **state)
         assert_ptr_equal(spec->docs, &command_docs_by_id[id]);
         assert_non_null(spec->docs->summary);
         assert_false((spec->flags & COMMAND_WRITE) && (spec->flags & COMMAND_READONLY));
+        assert_true(spec->place != COMMAND_AT_LOG || spec->internal);
+        struct slice name = slice_from_string(spec->name);
+        assert_true((command_table_find(name) == spec) == !spec->internal);
         assert_true((spec->first_key == 0) == (spec->docs->key_count == 0));
         assert_true(spec->first_key == 0 || spec->key_step > 0);
         for (uint8_t i = 0; i < spec->words; i++) {

@@ -106,6 +106,15 @@ static void apply_one(struct harness *h, struct prng *prng)
         machine_apply_time(h->machine, &context);
         break;
     }
+    case 2: { /* a batch from another node, sometimes one that was there */
+        struct machine_context context = {++h->position, h->time_ms, h->wall_ms};
+        uint64_t sequence = h->position / 8 + prng_below(prng, 8) + 100;
+        struct machine_origin origin = {prng_below(prng, 300) + 1, prng_below(prng, 3), sequence,
+                                        sequence - prng_below(prng, 100)};
+        if (!machine_apply_origin(h->machine, &context, &origin)) {
+            break;
+        }
+    } /* fall through */
     default: (void)harness_apply(h, command);
     }
 }
