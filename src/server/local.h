@@ -51,6 +51,7 @@ void local_config_resetstat(struct local_call *call);
 void local_config_rewrite(struct local_call *call);
 /* local_info.c */
 void local_info(struct local_call *call);
+/* local_status.c */
 void local_status(struct local_call *call);
 /* local_node.c */
 void local_time(struct local_call *call);

@@ -1,4 +1,4 @@
-/* INFO, COHORT.STATUS and the Prometheus text: the same figures, three ways. */
+/* INFO and the Prometheus text: the same figures, two ways. */
 #include "server/local.h"
 
 #include <inttypes.h>
@@ -188,41 +188,6 @@ void local_info(struct local_call *call)
     }
     resp_verbatim(call->reply, "txt", buffer_slice(&text));
     buffer_deinit(&text);
-}
-
-void local_status(struct local_call *call)
-{
-    struct server *server = call->server;
-    struct shard_stats stats;
-    cluster_stats(server->cluster, &stats);
-    const struct {
-        const char *name;
-        uint64_t value;
-    } numbers[] = {
-        {"node", server->options.node_id},
-        {"uptime_s", (uint64_t)((env_monotonic_ns(server->env) - server->began_ns) / SECOND_NS)},
-        {"clients", server->connection_count},
-        {"keys", stats.machine.keys},
-        {"memory_bytes", stats.machine.memory_bytes},
-        {"applied", stats.applied_index},
-        {"committed", stats.committed_index},
-        {"last", stats.last_index},
-        {"log_bytes", stats.log.live_bytes},
-        {"snapshot", stats.snapshot_index},
-        {"snapshot_time_s", (uint64_t)(stats.snapshot_wall_ms / 1000)},
-    };
-    size_t count = sizeof(numbers) / sizeof(numbers[0]);
-    resp_map(call->reply, count + 3);
-    resp_bulk_string(call->reply, "version");
-    resp_bulk_string(call->reply, server->options.version);
-    resp_bulk_string(call->reply, "incarnation");
-    resp_bulk_string(call->reply, server->incarnation);
-    resp_bulk_string(call->reply, "role");
-    resp_bulk_string(call->reply, "leader");
-    for (size_t i = 0; i < count; i++) {
-        resp_bulk_string(call->reply, numbers[i].name);
-        resp_integer(call->reply, (int64_t)numbers[i].value);
-    }
 }
 
 /* ---- Prometheus text format 0.0.4 ---- */

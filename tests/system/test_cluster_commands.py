@@ -159,3 +159,27 @@ def test_redis_cli_in_cluster_mode(either_cluster):
         timeout=60,
     )
     assert (done.returncode, done.stdout) == (0, "OK\nx\n15495\n")
+
+
+def as_dict(value):
+    if isinstance(value, resp.Map):
+        return {key.decode(): as_dict(item) for key, item in value}
+    return [as_dict(item) for item in value] if isinstance(value, list) else value
+
+
+def test_status_tells_of_each_shard_and_node(new_server):
+    server = new_server("cohort", "--shards", "1")
+    with resp.Connection(server.port, protocol=3) as connection:
+        assert connection.call("SET", "key", "value") == "OK"
+        status = as_dict(connection.call("COHORT.STATUS"))
+    assert status["node"] == 1 and status["keys"] == 1 and len(status["incarnation"]) == 32
+    assert status["meta"] is None and len(status["cluster"]) == 32
+    (shard,) = status["shards"]
+    assert shard["shard"] == 1 and shard["role"] == b"leader" and shard["leader"] == 1 and shard["voters"] == [1]
+    assert shard["term"] >= 1 and shard["keys"] == 1
+    assert 1 <= shard["applied"] <= shard["commit"] <= shard["last"]
+    (node,) = status["nodes"]
+    assert (node["node"], node["host"], node["port"]) == (1, b"127.0.0.1", server.port)
+    assert node["state"] == b"active" and node["up"] is True
+    with resp.Connection(server.port) as connection:
+        assert len(connection.call("COHORT.STATUS")) == 2 * len(status)
