@@ -174,7 +174,7 @@ void log_stats(const struct log *log, struct log_stats *ret_stats)
     ret_stats->prepare_status = log->prepare_status;
     for (size_t i = 0; i < log->segment_count; i++) {
         const struct log_segment *segment = &log->segments[i];
-        if (segment->file != NULL) {
+        if (segment->made) {
             ret_stats->segments++;
             ret_stats->bytes_on_disk += segment->written > segment->size ? segment->written : segment->size;
         }
@@ -220,14 +220,18 @@ static enum status read_record(struct log *log, const struct log_position *posit
         *ret_bytes = bytes;
         return STATUS_OK;
     }
-    const struct log_segment *segment = log_segment_by_number(log, position->segment);
-    ASSERT(segment->file != NULL && position->offset + (uint64_t)position->size <= segment->written);
+    struct log_segment *segment = log_segment_by_number(log, position->segment);
+    ASSERT(position->offset + (uint64_t)position->size <= segment->written);
+    enum status status = log_segment_open(log, segment);
+    if (status != STATUS_OK) {
+        return status;
+    }
     if (position->size <= WINDOW_BYTES) {
         return read_window(log, segment, position, ret_bytes);
     }
     size_t got = 0;
     uint8_t *at = buffer_reserve(out, position->size);
-    enum status status = env_read(log->env, segment->file, position->offset, at, position->size, &got);
+    status = env_read(log->env, segment->file, position->offset, at, position->size, &got);
     if (status == STATUS_OK && got < position->size) {
         status = STATUS_CORRUPT;
     }

@@ -59,7 +59,8 @@ struct log_group {
 struct log_segment {
     uint64_t number, salt, size;
     uint32_t seed;
-    struct env_file *file; /* NULL until made */
+    bool made;             /* the file is there */
+    struct env_file *file; /* open in all that are made from `writing` on, and in LOG_READ_FILES before; else NULL */
     bool started;          /* has its checkpoint */
     bool fresh;            /* nothing but the checkpoint: takes a record of any size */
     uint64_t end;          /* where the next appended byte goes */
@@ -110,6 +111,10 @@ struct log_chore {
     const char *operation;
 };
 
+/* So many files before `writing` are open at most, for readers: a long log takes no more descriptors than a short one.
+ */
+enum { LOG_READ_FILES = 4 };
+
 #define LOG_PREPARE_AGAIN_NS INT64_C(1000000000)
 /* What log_reserve leaves free in a segment, for trims and the like, which do not ask. */
 enum { LOG_RESERVE_BYTES = 4096 };
@@ -128,7 +133,9 @@ struct log {
 
     struct log_segment *segments;
     size_t segment_count, segment_capacity;
-    size_t appending, writing; /* indexes */
+    size_t appending, writing;           /* indexes */
+    uint64_t read_files[LOG_READ_FILES]; /* numbers of the segments before `writing` that are open, oldest first */
+    size_t read_file_count;
 
     struct list arenas; /* oldest first; the last one takes appends, when it is of the appending segment */
     size_t arena_bytes;
@@ -201,6 +208,10 @@ bool log_segment_takes(const struct log *log, const struct log_segment *segment,
 /* A segment behind the appending one has, and its file is there. */
 bool log_segment_ahead_takes(const struct log *log, uint64_t record_bytes);
 void log_segment_path(const struct log *log, uint64_t number, char path[LOG_PATH_BYTES]);
+/* `writing` has left this segment: its file is now one of those open for readers. */
+void log_segment_leave(struct log *log, struct log_segment *segment);
+/* Opens the segment's file when it is not. */
+MUST_USE enum status log_segment_open(struct log *log, struct log_segment *segment);
 /* Makes the file of a chore's segment, or removes it; on any thread. */
 void log_chore_run(struct env_work *work);
 void log_chore_done(struct env_work *work);

@@ -173,18 +173,17 @@ static enum status open_segment(struct recovery *recovery, uint64_t number)
     if (status != STATUS_OK) {
         return status;
     }
+    env_close(recovery->log->env, file);
     struct log_segment_header header = {0};
     enum log_header_fault fault = log_format_take_segment(buffer_slice(&recovery->bytes), &header);
     bool ours = id128_equal(&header.incarnation, &recovery->log->incarnation);
     if (fault == LOG_HEADER_OK && header.number == number && ours) {
         if (recovery->bytes.size < header.size) { /* it got its name when all its zeros were synced */
-            env_close(recovery->log->env, file);
             return damaged(recovery, number, recovery->bytes.size, "the file ends here, though it was made larger");
         }
-        log_segment_push(recovery->log, &header)->file = file;
+        log_segment_push(recovery->log, &header)->made = true;
         return STATUS_OK;
     }
-    env_close(recovery->log->env, file);
     char path[LOG_PATH_BYTES];
     log_segment_path(recovery->log, number, path);
     switch (fault) {
@@ -361,12 +360,10 @@ static enum status settle(struct recovery *recovery)
     struct log *log = recovery->log;
     for (size_t i = log->appending; i < log->segment_count; i++) {
         struct log_segment *segment = &log->segments[i];
-        struct env_file *again = NULL;
-        enum status status = read_file(recovery, segment->number, &again);
+        enum status status = read_file(recovery, segment->number, &segment->file);
         if (status != STATUS_OK) {
             return status;
         }
-        env_close(log->env, again);
         status = rewrite_tail(recovery, segment);
         if (status != STATUS_OK) {
             return status;
@@ -391,6 +388,7 @@ static enum status make_first(struct recovery *recovery)
     if (log->chore.status != STATUS_OK) {
         return refuse_segment(recovery, log->chore.status, 1, log->chore.operation);
     }
+    log->segments[0].made = true;
     log->segments[0].file = log->chore.file;
     log->chore.file = NULL;
     return STATUS_OK;

@@ -60,7 +60,7 @@ bool log_segment_takes(const struct log *log, const struct log_segment *segment,
 
 bool log_segment_ahead_takes(const struct log *log, uint64_t record_bytes)
 {
-    for (size_t i = log->appending + 1; i < log->segment_count && log->segments[i].file != NULL; i++) {
+    for (size_t i = log->appending + 1; i < log->segment_count && log->segments[i].made; i++) {
         if (log_segment_takes(log, &log->segments[i], record_bytes)) {
             return true;
         }
@@ -115,6 +115,49 @@ void log_segments_deinit(struct log *log)
         }
     }
     free(log->segments);
+}
+
+/* ---- files for readers ---- */
+
+static void close_oldest(struct log *log)
+{
+    struct log_segment *segment = log_segment_by_number(log, log->read_files[0]);
+    if (segment != NULL) { /* not removed meanwhile */
+        env_close(log->env, segment->file);
+        segment->file = NULL;
+    }
+    log->read_file_count--;
+    memmove(&log->read_files[0], &log->read_files[1], log->read_file_count * sizeof(log->read_files[0]));
+}
+
+void log_segment_leave(struct log *log, struct log_segment *segment)
+{
+    ASSERT(segment->file != NULL);
+    if (log->read_file_count == LOG_READ_FILES) {
+        close_oldest(log);
+    }
+    log->read_files[log->read_file_count++] = segment->number;
+}
+
+enum status log_segment_open(struct log *log, struct log_segment *segment)
+{
+    if (segment->file != NULL) {
+        return STATUS_OK;
+    }
+    if (log->read_file_count == LOG_READ_FILES) {
+        close_oldest(log);
+    }
+    char path[LOG_PATH_BYTES];
+    log_segment_path(log, segment->number, path);
+    enum status status = env_open(log->env, path, ENV_OPEN_READ, &segment->file);
+    while (status == STATUS_FULL && log->read_file_count > 0) { /* no descriptors: one of ours will do */
+        close_oldest(log);
+        status = env_open(log->env, path, ENV_OPEN_READ, &segment->file);
+    }
+    if (status == STATUS_OK) {
+        log_segment_leave(log, segment);
+    }
+    return status;
 }
 
 /* ---- chores ---- */
@@ -177,8 +220,10 @@ void log_chore_run(struct env_work *work)
         return;
     }
     chore->operation = "remove";
-    env_close(env, chore->file);
-    chore->file = NULL;
+    if (chore->file != NULL) {
+        env_close(env, chore->file);
+        chore->file = NULL;
+    }
     chore->status = env_unlink(env, chore->path);
     if (chore->status == STATUS_OK) {
         chore->status = env_sync_directory(env, directory);
@@ -195,6 +240,7 @@ static bool made(struct log *log)
     struct log_segment *segment = log_segment_by_number(log, chore->header.number);
     log->prepare_status = chore->status;
     if (chore->status == STATUS_OK) {
+        segment->made = true;
         segment->file = chore->file;
         chore->file = NULL;
         return true;
@@ -207,7 +253,7 @@ static bool made(struct log *log)
     log->refused_bytes = chore->header.size;
     env_timer_start(log->env, &log->prepare_timer, env_monotonic_ns(log->env) + LOG_PREPARE_AGAIN_NS);
     /* What nothing was appended to may be asked for in another size. */
-    while (log->segment_count > log->appending + 1 && log->segments[log->segment_count - 1].file == NULL) {
+    while (log->segment_count > log->appending + 1 && !log->segments[log->segment_count - 1].made) {
         log->segment_count--;
     }
     return true;
@@ -257,13 +303,14 @@ void log_chore_make(struct log *log, const struct log_segment *segment)
 void log_segment_make_now(struct log *log)
 {
     struct log_segment *segment = &log->segments[log->writing];
-    ASSERT(!log->chore.running && segment->file == NULL);
+    ASSERT(!log->chore.running && !segment->made);
     log_chore_make(log, segment);
     log_chore_run(&log->chore.work);
     if (log->chore.status != STATUS_OK) {
         log_fail(log, log->chore.status, log->chore.operation, segment->number);
         return;
     }
+    segment->made = true;
     segment->file = log->chore.file;
     log->chore.file = NULL;
 }
@@ -295,13 +342,13 @@ enum status log_reserve(struct log *log, uint64_t bytes)
     }
     uint64_t record = LOG_RECORD_HEADER_BYTES + bytes;
     const struct log_segment *appending = &log->segments[log->appending];
-    if (appending->file != NULL && (log_segment_takes(log, appending, record + LOG_RESERVE_BYTES) ||
-                                    log_segment_ahead_takes(log, record + LOG_RESERVE_BYTES))) {
+    if (appending->made && (log_segment_takes(log, appending, record + LOG_RESERVE_BYTES) ||
+                            log_segment_ahead_takes(log, record + LOG_RESERVE_BYTES))) {
         return STATUS_OK;
     }
     const struct log_segment *last = &log->segments[log->segment_count - 1];
     uint64_t least = start_bytes(log) + record + LOG_RESERVE_BYTES + LOG_BLOCK_HEADER_BYTES + 2L * LOG_BLOCK_ALIGNMENT;
-    bool comes = last->file == NULL;
+    bool comes = !last->made;
     uint64_t size = comes ? last->size : next_size(log, least);
     if (may_make(log, size)) {
         if (!comes) {
@@ -327,7 +374,7 @@ void log_segments_tend(struct log *log)
         log_segment_add(log, 0);
     }
     for (size_t i = log->writing; i < log->segment_count; i++) {
-        if (log->segments[i].file == NULL) {
+        if (!log->segments[i].made) {
             if (may_make(log, log->segments[i].size)) {
                 log_chore_make(log, &log->segments[i]);
                 submit(log);

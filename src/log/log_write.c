@@ -192,6 +192,7 @@ static bool fill_job(struct log *log)
     struct log_segment *segment = &log->segments[log->writing];
     while (segment->written == segment->end && segment->synced_blocks == segment->blocks &&
            log->writing < log->appending) {
+        log_segment_leave(log, segment);
         segment = &log->segments[++log->writing];
     }
     bool ends = log->writing < log->appending; /* the segment's mark, if it is unsynced, must not stay so */
@@ -199,7 +200,7 @@ static bool fill_job(struct log *log)
         log->flush_wanted = false;
         return false;
     }
-    if (segment->file == NULL) {
+    if (!segment->made) {
         return false;
     }
     struct log_flush_job *job = &log->job;

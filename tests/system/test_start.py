@@ -177,7 +177,7 @@ def end(process):
 
 
 def test_clients_leave_descriptors_for_the_log(tmp_path):
-    process, port, log = start_limited(tmp_path / "data", resource.RLIMIT_NOFILE, 68, "--log-segment-size", "1mb")
+    process, port, log = start_limited(tmp_path / "data", resource.RLIMIT_NOFILE, 68, "--log-segment-size", "64kb")
     assert "maxclients is 20 instead of 10000" in log
     with resp.Connection(port) as connection:
         clients = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(19)]
@@ -188,10 +188,15 @@ def test_clients_leave_descriptors_for_the_log(tmp_path):
             assert one_more.recv(100) == b"-ERR max number of clients reached\r\n"
         refusal = connection.call("CONFIG", "SET", "maxclients", "21")
         assert refusal.endswith("not able to handle the specified number of clients, try with 20")
-        for n in range(100):  # 3 MB: more files of the log
+        for n in range(200):  # more files of the log than descriptors
             assert connection.call("SET", f"key{n}", b"x" * 30000) == "OK"
+        assert len(list((tmp_path / "data" / "worker-0").glob("*.log"))) > 68
     for client in clients:
         client.close()
+    end(process)
+    process, port, _ = start_limited(tmp_path / "data", resource.RLIMIT_NOFILE, 50)
+    with resp.Connection(port) as connection:
+        assert connection.call("DBSIZE") == 200
     end(process)
 
 

@@ -47,9 +47,20 @@ static void work_submit(struct env *env, struct env_work *work)
 
 static enum status file_open(struct env *env, const char *path, int flags, struct env_file **ret_file)
 {
-    return sim_disk_open(disk_of(env), path, flags, ret_file);
+    struct disk_env *at = self(env);
+    if (at->open_limit != 0 && at->open_files >= at->open_limit) {
+        return STATUS_FULL;
+    }
+    enum status status = sim_disk_open(disk_of(env), path, flags, ret_file);
+    at->open_files += status == STATUS_OK;
+    at->most_open_files = at->open_files > at->most_open_files ? at->open_files : at->most_open_files;
+    return status;
 }
-static void file_close(struct env *env, struct env_file *file) { sim_disk_close(disk_of(env), file); }
+static void file_close(struct env *env, struct env_file *file)
+{
+    self(env)->open_files--;
+    sim_disk_close(disk_of(env), file);
+}
 static enum status file_read(struct env *env, struct env_file *file, uint64_t offset, void *data, size_t size,
                              size_t *ret_size)
 {

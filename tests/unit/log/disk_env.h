@@ -16,6 +16,8 @@ struct disk_env {
     struct env_timer *timers[8]; /* armed */
     int64_t due_ns[8];
     int timer_count;
+    int open_files, most_open_files; /* now, and at any time */
+    int open_limit;                  /* STATUS_FULL beyond it; 0: none */
 };
 
 void disk_env_init(struct disk_env *disk_env, struct sim_disk *disk);

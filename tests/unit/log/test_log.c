@@ -2,6 +2,7 @@
 #include "log_fixture.h"
 
 #include "base/prng.h"
+#include "log/log_internal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -759,6 +760,59 @@ static void test_model(void **state)
     }
 }
 
+/* Reads everything, newest first and then oldest first, and checks how many files that takes. */
+static void read_both_ways(struct fixture *fixture, int files_maximum)
+{
+    uint64_t trimmed = fixture_trimmed(fixture, 1);
+    uint64_t last = fixture_last(fixture, 1);
+    struct buffer out;
+    struct log_entry entry;
+    buffer_init(&out);
+    for (uint64_t index = last; index > trimmed; index--) {
+        assert_int_equal(log_read(fixture->log, 1, index, &out, &entry), STATUS_OK);
+        buffer_clear(&out);
+    }
+    buffer_deinit(&out);
+    fixture_check(fixture);
+    assert_in_range(fixture->env.most_open_files, 1, files_maximum);
+    fixture->env.most_open_files = 0;
+}
+
+/* A long log has few files open, and does with fewer still where there are no more descriptors. */
+static void test_descriptors(void **state)
+{
+    struct fixture *fixture = fixture_create(1);
+    assert_int_equal(fixture_open(fixture), STATUS_OK);
+    for (int i = 0; i < 4000; i++) { /* more than the cache takes */
+        fixture_next(fixture, 1, 6000);
+        log_flush(fixture->log, i % 2 == 0 ? LOG_SYNC_INLINE : LOG_SYNC_BACKGROUND);
+        disk_env_run(&fixture->env);
+    }
+    assert_true(fixture_files(fixture) > 300);
+    read_both_ways(fixture, LOG_READ_FILES + 2); /* those written to, and one ahead */
+    fixture->env.open_limit = fixture->env.open_files - LOG_READ_FILES + 1;
+    read_both_ways(fixture, LOG_READ_FILES + 2);
+
+    fixture->env.open_limit = 3;
+    reopen(fixture);
+    read_both_ways(fixture, 3);
+    fixture_next(fixture, 1, 70000); /* a segment is made for it */
+    log_flush(fixture->log, LOG_SYNC_INLINE);
+    fixture->env.open_limit = 0;
+    disk_env_advance(&fixture->env, 2000000000);
+    disk_env_run(&fixture->env);
+    read_both_ways(fixture, LOG_READ_FILES + 2);
+
+    fixture_trim(fixture, 1, 3900, log_term(fixture->log, 1, 3900)); /* files go, whether open or not */
+    log_flush(fixture->log, LOG_SYNC_INLINE);
+    disk_env_run(&fixture->env);
+    assert_in_range(fixture_files(fixture), 8, 20);
+    read_both_ways(fixture, LOG_READ_FILES + 2);
+    fixture_close(fixture);
+    assert_int_equal(fixture->env.open_files, 0);
+    fixture_destroy(fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -777,6 +831,7 @@ int main(void)
         cmocka_unit_test(test_large_record),
         cmocka_unit_test(test_backlog),
         cmocka_unit_test(test_reads_from_disk),
+        cmocka_unit_test(test_descriptors),
         cmocka_unit_test(test_segment_sizes),
         cmocka_unit_test(test_many_groups),
         cmocka_unit_test(test_full_disk_makes_wait),
