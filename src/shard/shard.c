@@ -8,6 +8,7 @@
 
 void shard_close_batch(struct shard *shard)
 {
+    ASSERT(shard->announced == 0); /* all that was announced has come */
     list_append(&shard->waiting, &shard->open->node);
     shard->open = batch_take(shard);
 }

@@ -40,6 +40,9 @@ struct shard_sink {
     /* Instead of both: nobody here will ever know whether the request was executed: answer -UNCERTAIN. May be NULL in a
      * group of one. */
     void (*uncertain)(void *owner, void *origin, uint64_t tag);
+    /* Instead of both: the request came with a batch that was not executed again: it was executed before (or its node
+     * has given it up, or has started anew, since). May be NULL where shard_forwarded is not used. */
+    void (*repeated)(void *owner, void *origin, uint64_t tag);
     /* A message of consensus to another member, as bytes to give to its shard_receive. May be lost. NULL in a group of
      * one. */
     void (*send)(void *owner, uint32_t group, uint64_t to, struct slice message);
@@ -82,6 +85,23 @@ void shard_close(struct shard *shard);
 /* Takes a command for the next batch: a write, or a read that must keep its place among them. The arguments are copied.
  * OK: the sink will hear of it (unless the log fails). FULL, TOO_LARGE, CLOSED: it was definitely not executed. */
 MUST_USE enum status shard_submit(struct shard *shard, const struct command *command, void *origin, uint64_t tag);
+
+/* A batch that another node forwarded. */
+struct shard_origin {
+    uint64_t node;          /* its id; never 0, never given to another disk */
+    uint64_t start;         /* of the node: larger at each */
+    uint64_t sequence;      /* from 1, by node, start and shard; the same when it is sent again */
+    uint64_t settled_below; /* the node waits for none below, and sends none of them again */
+};
+
+/* Announces the requests of such a batch: it is executed at most once, however often and to whichever leaders it is
+ * sent. The next `logged_count` requests that are to be logged are its, `bytes` of them at most as command_encode makes
+ * them: they are taken for sure, by shard_submit or shard_submit_logged before anything else happens here, and stand in
+ * one entry: executed together, or not at all. Its reads come between them as anybody's (and may be refused). A batch
+ * of reads alone needs no announcement. Refused, and nothing taken: INVALID (machine_origin_valid; so at most
+ * MACHINE_ORIGIN_WINDOW sequences wait), TOO_LARGE, FULL, CLOSED, NOT_LEADER. */
+MUST_USE enum status shard_forwarded(struct shard *shard, const struct shard_origin *origin, uint32_t logged_count,
+                                     size_t bytes);
 
 /* Whether a read from the applied state is a strong one at this moment: the member leads, and needs nobody's word for
  * it (alone in the group, or with a lease). Not while requests of the same origin wait. */
@@ -139,6 +159,7 @@ struct shard_stats {
     uint64_t leader, term; /* as shard_leader */
     uint64_t applied_index, committed_index, last_index;
     uint64_t entries, commands; /* applied since the process started */
+    uint64_t repeated;          /* forwarded batches skipped, since then */
     uint64_t pending_bytes;
     bool snapshot_running;
     uint64_t installed;        /* snapshots taken from other members */

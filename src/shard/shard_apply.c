@@ -32,6 +32,36 @@ static void apply_read(struct shard *shard, struct slice *reads, const struct re
     shard->sink.end(shard->owner, request->origin, request->tag, &command);
 }
 
+/* The marker before `count` commands that another node forwarded; returns how many of them are to be skipped. */
+static uint32_t apply_origin(struct shard *shard, const struct machine_origin *origin, uint32_t count,
+                             struct machine_context *context)
+{
+    bool fresh = machine_apply_origin(shard->machine, context, origin);
+    context->position++;
+    shard->stats.repeated += fresh ? 0 : 1;
+    return fresh || SHARD_MUTATED(shard, FORWARDED_TWICE) ? 0 : count;
+}
+
+static uint32_t take_origin(struct shard *shard, struct slice *logged, struct machine_context *context)
+{
+    struct command command;
+    struct machine_origin origin;
+    uint32_t count = 0;
+    ASSERT(command_decode_logged(logged, &shard->arguments, &command) == STATUS_OK);
+    ASSERT(entry_origin_take(&command, &origin, &count));
+    return apply_origin(shard, &origin, count, context);
+}
+
+static void apply_logged(struct shard *shard, const struct command *command, const struct request *request,
+                         const struct machine_context *context)
+{
+    struct resp_writer discard = {NULL, command->protocol};
+    struct resp_writer *reply = shard->sink.begin(shard->owner, request->origin, request->tag);
+    machine_apply(shard->machine, context, command, reply != NULL ? reply : &discard);
+    shard->sink.end(shard->owner, request->origin, request->tag, command);
+    shard->stats.commands++;
+}
+
 static void prefetch_after(const struct shard *shard, const struct batch *batch, size_t number)
 {
     if (number + 2 * AHEAD < batch->request_count) {
@@ -58,6 +88,7 @@ void batch_apply(struct shard *shard, struct batch *batch)
         shard->time_entry_due =
             machine_has_due(shard->machine, context.time_ms, context.wall_ms); /* more than a step */
     }
+    uint32_t skipped = 0; /* so many of the commands that come next */
     for (size_t i = 0; i < batch->request_count; i++) {
         const struct request *request = &batch->requests[i];
         prefetch_after(shard, batch, i);
@@ -65,14 +96,19 @@ void batch_apply(struct shard *shard, struct batch *batch)
             apply_read(shard, &reads, request);
             continue;
         }
+        if (request->kind == REQUEST_ORIGIN) {
+            skipped = take_origin(shard, &logged, &context);
+            continue;
+        }
         struct command command;
         ASSERT(command_decode(&logged, &shard->arguments, &command) == STATUS_OK);
-        struct resp_writer discard = {NULL, command.protocol};
-        struct resp_writer *reply = shard->sink.begin(shard->owner, request->origin, request->tag);
-        machine_apply(shard->machine, &context, &command, reply != NULL ? reply : &discard);
-        shard->sink.end(shard->owner, request->origin, request->tag, &command);
+        if (skipped == 0) {
+            apply_logged(shard, &command, request, &context);
+        } else {
+            skipped--;
+            shard->sink.repeated(shard->owner, request->origin, request->tag);
+        }
         context.position++;
-        shard->stats.commands++;
     }
     ASSERT(logged.size == 0 && reads.size == 0);
     shard->pending_bytes -= batch_pending_bytes(batch);
@@ -87,14 +123,29 @@ void batch_apply(struct shard *shard, struct batch *batch)
 static enum status replay_commands(struct shard *shard, struct slice body, const struct entry_header *header,
                                    struct machine_context *context)
 {
-    for (uint16_t i = 0; i < header->commands; i++) {
+    uint32_t forwarded = 0; /* so many of the commands that come next stand behind a marker, … */
+    uint32_t skipped = 0;   /* … and so many are skipped */
+    for (uint32_t i = 0; i < header->commands; i++) {
         struct command command;
-        enum status status = command_decode(&body, &shard->arguments, &command);
+        enum status status = command_decode_logged(&body, &shard->arguments, &command);
         if (status != STATUS_OK) {
             return status;
         }
-        struct resp_writer discard = {NULL, command.protocol};
-        machine_apply(shard->machine, context, &command, &discard);
+        if (command.spec->place == COMMAND_AT_LOG) {
+            struct machine_origin origin;
+            if (forwarded != 0 || !entry_origin_take(&command, &origin, &forwarded) ||
+                forwarded > header->commands - i - 1) {
+                return STATUS_CORRUPT;
+            }
+            skipped = apply_origin(shard, &origin, forwarded, context);
+            continue;
+        }
+        if (skipped == 0) {
+            struct resp_writer discard = {NULL, command.protocol};
+            machine_apply(shard->machine, context, &command, &discard);
+        }
+        forwarded -= forwarded != 0 ? 1 : 0;
+        skipped -= skipped != 0 ? 1 : 0;
         context->position++;
     }
     return body.size == 0 ? STATUS_OK : STATUS_CORRUPT;

@@ -71,7 +71,7 @@ void batch_refuse(struct shard *shard, struct batch *batch, enum status status)
         const struct request *request = &batch->requests[i];
         if (request->kind == REQUEST_READ) {
             batch->requests[kept++] = *request;
-        } else {
+        } else if (request->kind == REQUEST_LOGGED) {
             shard->sink.refused(shard->owner, request->origin, request->tag, status);
         }
     }
@@ -90,14 +90,32 @@ static size_t command_size(const struct command *command)
     return size;
 }
 
-enum status batch_add(struct shard *shard, const struct command *command, enum request_kind kind, void *origin,
-                      uint64_t tag)
+/* The store's, or the leader's, reason to take nothing. */
+static enum status check_open(const struct shard *shard)
 {
     if (shard->store->failed) {
         return STATUS_CLOSED;
     }
-    if (!shard->leading) {
-        return STATUS_NOT_LEADER;
+    return shard->leading ? STATUS_OK : STATUS_NOT_LEADER;
+}
+
+static struct request *add_request(struct batch *batch)
+{
+    if (batch->request_count == batch->request_capacity) {
+        size_t capacity = batch->request_capacity == 0 ? 64 : batch->request_capacity * 2;
+        struct request *requests = realloc(batch->requests, capacity * sizeof(*requests));
+        ASSERT(requests != NULL);
+        batch->requests = requests;
+        batch->request_capacity = capacity;
+    }
+    return &batch->requests[batch->request_count++];
+}
+
+/* Whether there is room for one more; closes the open batch when it is full. What was announced has its room. */
+static enum status make_room(struct shard *shard, const struct command *command, enum request_kind kind)
+{
+    if (shard->announced != 0 && kind == REQUEST_LOGGED) {
+        return STATUS_OK;
     }
     size_t size = command_size(command);
     if (size > LOG_MAXIMUM_ENTRY_BYTES - ENTRY_HEADER_BYTES) {
@@ -106,25 +124,74 @@ enum status batch_add(struct shard *shard, const struct command *command, enum r
     if (shard->pending_bytes + size + sizeof(struct request) > shard->options.pending_bytes) {
         return STATUS_FULL;
     }
-    struct batch *batch = shard->open;
+    const struct batch *batch = shard->open;
     bool large = kind == REQUEST_LOGGED && batch->logged_count != 0 && batch->logged.size + size > SHARD_BATCH_BYTES;
-    if (large || batch->request_count == SHARD_BATCH_COMMANDS) {
+    if (shard->announced == 0 && (large || batch->request_count >= SHARD_BATCH_COMMANDS)) {
         shard_close_batch(shard);
-        batch = shard->open;
     }
-    if (batch->request_count == batch->request_capacity) {
-        size_t capacity = batch->request_capacity == 0 ? 64 : batch->request_capacity * 2;
-        struct request *requests = realloc(batch->requests, capacity * sizeof(*requests));
-        ASSERT(requests != NULL);
-        batch->requests = requests;
-        batch->request_capacity = capacity;
+    return STATUS_OK;
+}
+
+enum status batch_add(struct shard *shard, const struct command *command, enum request_kind kind, void *origin,
+                      uint64_t tag)
+{
+    enum status status = check_open(shard);
+    if (status == STATUS_OK) {
+        status = make_room(shard, command, kind);
     }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct batch *batch = shard->open;
     struct buffer *into = kind == REQUEST_LOGGED ? &batch->logged : &batch->reads;
     size_t before = into->size;
     command_encode(into, command);
     shard->pending_bytes += into->size - before + sizeof(struct request);
     batch->logged_count += kind == REQUEST_LOGGED ? 1 : 0;
-    batch->requests[batch->request_count++] =
-        (struct request){origin, tag, kind, machine_key_hash(shard->machine, command)};
+    *add_request(batch) = (struct request){origin, tag, kind, machine_key_hash(shard->machine, command)};
+    if (shard->announced != 0 && kind == REQUEST_LOGGED) {
+        ASSERT(into->size - before <= shard->announced_bytes);
+        shard->announced_bytes -= into->size - before;
+        shard->announced--;
+    }
+    return STATUS_OK;
+}
+
+enum status shard_forwarded(struct shard *shard, const struct shard_origin *origin, uint32_t logged_count, size_t bytes)
+{
+    ASSERT(shard->announced == 0 && shard->sink.repeated != NULL);
+    struct machine_origin from = {origin->node, origin->start, origin->sequence, origin->settled_below};
+    enum status status = check_open(shard);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (!machine_origin_valid(&from)) {
+        return STATUS_INVALID;
+    }
+    if (logged_count == 0) {
+        return STATUS_OK;
+    }
+    if (logged_count >= SHARD_BATCH_COMMANDS ||
+        bytes > LOG_MAXIMUM_ENTRY_BYTES - ENTRY_HEADER_BYTES - ENTRY_ORIGIN_BYTES) {
+        return STATUS_TOO_LARGE;
+    }
+    size_t whole = ENTRY_ORIGIN_BYTES + bytes;
+    if (shard->pending_bytes + whole + (1 + (size_t)logged_count) * sizeof(struct request) >
+        shard->options.pending_bytes) {
+        return STATUS_FULL;
+    }
+    struct batch *batch = shard->open;
+    if ((batch->logged_count != 0 && batch->logged.size + whole > SHARD_BATCH_BYTES) ||
+        batch->request_count + 1 + logged_count > SHARD_BATCH_COMMANDS) {
+        shard_close_batch(shard);
+        batch = shard->open;
+    }
+    size_t before = batch->logged.size;
+    entry_origin_put(&batch->logged, &from, logged_count);
+    shard->pending_bytes += batch->logged.size - before + sizeof(struct request);
+    batch->logged_count++;
+    *add_request(batch) = (struct request){.kind = REQUEST_ORIGIN};
+    shard->announced = logged_count;
+    shard->announced_bytes = bytes;
     return STATUS_OK;
 }

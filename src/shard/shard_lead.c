@@ -18,8 +18,10 @@ static void return_requests(struct shard *shard, struct batch *batch)
         const struct request *request = &batch->requests[i];
         struct slice *from = request->kind == REQUEST_READ ? &reads : &logged;
         struct command command;
-        ASSERT(command_decode(from, &shard->arguments, &command) == STATUS_OK);
-        shard->sink.returned(shard->owner, request->origin, request->tag, &command);
+        ASSERT(command_decode_logged(from, &shard->arguments, &command) == STATUS_OK);
+        if (request->kind != REQUEST_ORIGIN) {
+            shard->sink.returned(shard->owner, request->origin, request->tag, &command);
+        }
     }
     shard->pending_bytes -= batch_pending_bytes(batch);
 }
@@ -85,7 +87,9 @@ void shard_lose_sight(struct shard *shard, uint64_t index)
         }
         ASSERT(batch->request_count == 0 || shard->sink.uncertain != NULL);
         for (size_t i = 0; i < batch->request_count; i++) {
-            shard->sink.uncertain(shard->owner, batch->requests[i].origin, batch->requests[i].tag);
+            if (batch->requests[i].kind != REQUEST_ORIGIN) {
+                shard->sink.uncertain(shard->owner, batch->requests[i].origin, batch->requests[i].tag);
+            }
         }
         shard->pending_bytes -= batch_pending_bytes(batch);
         batch_give_back(shard, batch);

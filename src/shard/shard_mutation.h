@@ -8,6 +8,7 @@ enum shard_mutation {
     SHARD_MUTATION_NONE,
     SHARD_MUTATION_EXPIRE_BY_LOCAL_CLOCK, /* each member expires by its own clock instead of the entry's time */
     SHARD_MUTATION_SNAPSHOT_WITH_GAP,     /* a snapshot names the entry after the last one in it */
+    SHARD_MUTATION_FORWARDED_TWICE,       /* a forwarded batch is applied although it was applied before */
     SHARD_MUTATION_COUNT,
 };
 

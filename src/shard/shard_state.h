@@ -9,7 +9,11 @@
 #include "shard/shard_mutation.h"
 #include "shard/store_internal.h"
 
-enum request_kind { REQUEST_LOGGED, REQUEST_READ };
+enum request_kind {
+    REQUEST_LOGGED,
+    REQUEST_READ,
+    REQUEST_ORIGIN, /* nobody's: the marker before commands that another node forwarded */
+};
 
 /* Who waits for the reply of one request of a batch. */
 struct request {
@@ -26,7 +30,7 @@ struct batch {
     struct buffer reads;  /* encoded reads, in order */
     struct request *requests;
     size_t request_count, request_capacity;
-    uint32_t logged_count;
+    uint32_t logged_count; /* commands in the entry, markers among them */
     enum entry_kind kind;
     struct entry_header header; /* when sealed */
     uint64_t index, term;       /* of its entry; 0: nothing to log */
@@ -49,11 +53,13 @@ struct shard {
     struct machine *machine;
     uint64_t hash_seed;
 
-    struct batch *open;  /* gathers; never NULL */
-    struct list waiting; /* in order: closed, and not in the log yet */
-    struct list sealed;  /* in order: waiting for their entry to be committed */
-    struct list orphans; /* of earlier terms of ours: waiting to learn what became of their entry */
-    struct list spare;   /* empty batches to use again */
+    struct batch *open;     /* gathers; never NULL */
+    uint32_t announced;     /* so many forwarded requests to be logged must still come into it, … */
+    size_t announced_bytes; /* … of so many bytes at most */
+    struct list waiting;    /* in order: closed, and not in the log yet */
+    struct list sealed;     /* in order: waiting for their entry to be committed */
+    struct list orphans;    /* of earlier terms of ours: waiting to learn what became of their entry */
+    struct list spare;      /* empty batches to use again */
     size_t pending_bytes;
     struct command_arguments arguments; /* of the command being applied */
 

@@ -303,7 +303,8 @@ static void test_entries_of_another_hand(void **state)
         {ENTRY_COMMANDS, &good, 1, ENTRY_HEADER_BYTES, STATUS_OK},
         {ENTRY_TIME, &good, 1, ENTRY_HEADER_BYTES, STATUS_OK},
         {ENTRY_GENESIS + 1, &good, 1, ENTRY_HEADER_BYTES, STATUS_VERSION}, /* a kind to come */
-        {ENTRY_COMMANDS, &good, 2, ENTRY_HEADER_BYTES, STATUS_VERSION},
+        {ENTRY_COMMANDS, &good, ENTRY_VERSION, ENTRY_HEADER_BYTES, STATUS_OK},
+        {ENTRY_COMMANDS, &good, ENTRY_VERSION + 1, ENTRY_HEADER_BYTES, STATUS_VERSION},
         {ENTRY_COMMANDS, &good, 0, ENTRY_HEADER_BYTES, STATUS_CORRUPT},
         {ENTRY_COMMANDS, &good, 1, ENTRY_HEADER_BYTES - 1, STATUS_CORRUPT},
         {ENTRY_COMMANDS, &good, 1, ENTRY_HEADER_BYTES + 1, STATUS_CORRUPT},
@@ -329,6 +330,63 @@ static void test_entries_of_another_hand(void **state)
         } else {
             assert_non_null(strstr(fixture->message, "log entry"));
             assert_non_null(strstr(fixture->message, "/data"));
+        }
+        fixture_destroy(fixture);
+    }
+}
+
+/* An entry of these items: 'i' INCR a, 'o' a question what became of a batch, a digit n: the marker of that batch
+ * before two commands, '!': one whose count is 0. */
+static void add_commands(struct fixture *fixture, int64_t time_ms, const char *items)
+{
+    const struct slice incr[] = {SLICE_LITERAL("INCR"), SLICE_LITERAL("a")};
+    const struct slice outcome[] = {SLICE_LITERAL("COHORT.OUTCOME"), SLICE_LITERAL("9"), SLICE_LITERAL("1"),
+                                    SLICE_LITERAL("1")};
+    struct entry_header header = {(uint16_t)strlen(items), time_ms, time_ms};
+    struct buffer payload;
+    buffer_init(&payload);
+    entry_header_put(buffer_reserve(&payload, ENTRY_HEADER_BYTES), &header);
+    payload.size = ENTRY_HEADER_BYTES;
+    for (const char *item = items; *item != '\0'; item++) {
+        struct machine_origin origin = {9, 1, (uint64_t)(*item - '0'), 0};
+        if (*item == 'i') {
+            command_encode(&payload, &(struct command){command_by_id(COMMAND_INCR), incr, 2, RESP2});
+        } else if (*item == 'o') {
+            command_encode(&payload, &(struct command){command_by_id(COMMAND_COHORT_OUTCOME), outcome, 4, RESP2});
+        } else {
+            origin.sequence = *item == '!' ? 8 : origin.sequence;
+            entry_origin_put(&payload, &origin, *item == '!' ? 0 : 2);
+        }
+    }
+    add_entry(fixture, ENTRY_COMMANDS, buffer_slice(&payload));
+    buffer_deinit(&payload);
+}
+
+/* Replay skips what was executed before, and refuses markers that no shard makes. */
+static void test_forwarded_entries(void **state)
+{
+    static const struct {
+        const char *first, *second;
+        const char *a; /* NULL: CORRUPT */
+    } cases[] = {
+        {"1ii", "2ii", "$1 4"},   {"1ii", "1ii", "$1 2"}, {"1ii", "i1iii", "$1 4"}, {"1ii2ii", "i1ii3ii", "$1 7"},
+        {"1oi", "1iioi", "$1 2"}, {"i", "1i", NULL},      {"i", "1", NULL},         {"i", "1i2ii", NULL},
+        {"i", "12iiii", NULL},    {"i", "!i", NULL},      {"i", "0ii", NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct fixture *fixture = open_new(40 + i);
+        int64_t late_ms = INT64_C(1) << 50;
+        (void)fixture_call(fixture, "GET a");
+        fixture_close(fixture);
+        sim_run_for(fixture->sim, SECOND);
+        add_commands(fixture, late_ms, cases[i].first);
+        add_commands(fixture, late_ms, cases[i].second);
+        enum status status = fixture_open(fixture);
+        if (status != (cases[i].a == NULL ? STATUS_CORRUPT : STATUS_OK)) {
+            fail_msg("case %zu: %s", i, status_text(status));
+        }
+        if (status == STATUS_OK) {
+            assert_string_equal(fixture_call(fixture, "GET a"), cases[i].a);
         }
         fixture_destroy(fixture);
     }
@@ -388,6 +446,7 @@ int main(void)
         cmocka_unit_test(test_a_missing_snapshot),
         cmocka_unit_test(test_leftovers_go),
         cmocka_unit_test(test_entries_of_another_hand),
+        cmocka_unit_test(test_forwarded_entries),
         cmocka_unit_test(test_a_crash_at_every_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
