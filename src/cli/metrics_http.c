@@ -22,8 +22,11 @@ void metrics_http_stop(struct metrics_http *metrics) { (void)metrics; }
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
-enum { METRICS_CONNECTIONS = 16, METRICS_TIMEOUT_S = 10, METRICS_TICK_NS = 1000000000 };
+/* One connection more than METRICS_CONNECTIONS takes the place of the one that asked longest ago: so half a request,
+ * however many there are, keeps nobody out. METRICS_CLOSING are on their way out meanwhile. */
+enum { METRICS_CONNECTIONS = 8, METRICS_CLOSING = 8, METRICS_TIMEOUT_S = 10, METRICS_TICK_NS = 1000000000 };
 
 struct metrics_http {
     struct env *env;
@@ -31,8 +34,44 @@ struct metrics_http {
     void *owner;
     struct MHD_Daemon *daemon;
     struct env_uv_watch *watch;
-    struct env_timer tick; /* closes connections that fell silent */
+    struct env_timer tick;                                       /* closes connections that fell silent */
+    struct MHD_Connection *connections[METRICS_CONNECTIONS + 1]; /* by their last request, or beginning; oldest first */
+    size_t connection_count;
 };
+
+/* False when it was not there: it is on its way out. */
+static bool forget(struct metrics_http *metrics, const struct MHD_Connection *connection)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < metrics->connection_count; i++) {
+        if (metrics->connections[i] != connection) {
+            metrics->connections[kept++] = metrics->connections[i];
+        }
+    }
+    bool found = kept < metrics->connection_count;
+    metrics->connection_count = kept;
+    return found;
+}
+
+static void connection_changed(void *owner, struct MHD_Connection *connection, void **context,
+                               enum MHD_ConnectionNotificationCode what)
+{
+    (void)context;
+    struct metrics_http *metrics = owner;
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        (void)forget(metrics, connection);
+        /* There is room: the daemon listens again when it runs the next time. */
+        env_timer_start(metrics->env, &metrics->tick, env_monotonic_ns(metrics->env));
+        return;
+    }
+    metrics->connections[metrics->connection_count++] = connection;
+    if (metrics->connection_count > METRICS_CONNECTIONS) {
+        struct MHD_Connection *oldest = metrics->connections[0];
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(oldest, MHD_CONNECTION_INFO_CONNECTION_FD);
+        (void)forget(metrics, oldest);
+        (void)shutdown(info->connect_fd, SHUT_RDWR); /* the daemon sees its end, and closes it */
+    }
+}
 
 static enum MHD_Result answer_text(struct MHD_Connection *connection, unsigned int code, struct slice text)
 {
@@ -55,6 +94,9 @@ static enum MHD_Result answer(void *owner, struct MHD_Connection *connection, co
 {
     (void)version, (void)upload, (void)upload_size, (void)context;
     struct metrics_http *metrics = owner;
+    if (forget(metrics, connection)) {
+        metrics->connections[metrics->connection_count++] = connection;
+    }
     if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
         return answer_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, SLICE_LITERAL("GET /metrics\n"));
     }
@@ -78,8 +120,8 @@ static void readable(void *owner)
 static void tick(struct env_timer *timer)
 {
     struct metrics_http *metrics = CONTAINER_OF(timer, struct metrics_http, tick);
-    (void)MHD_run(metrics->daemon);
     env_timer_start(metrics->env, timer, env_monotonic_ns(metrics->env) + METRICS_TICK_NS);
+    (void)MHD_run(metrics->daemon);
 }
 
 static bool address_of(const struct host_port *at, struct sockaddr_storage *ret_address)
@@ -114,10 +156,11 @@ enum status metrics_http_start(struct env *env, const char *address, void (*rend
     *metrics = (struct metrics_http){.env = env, .render = render, .owner = owner};
     unsigned int flags = MHD_USE_EPOLL | (where.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0);
     errno = 0;
-    metrics->daemon =
-        MHD_start_daemon(flags, (uint16_t)at.port, NULL, NULL, answer, metrics, MHD_OPTION_SOCK_ADDR,
-                         (struct sockaddr *)&where, MHD_OPTION_CONNECTION_LIMIT, (unsigned int)METRICS_CONNECTIONS,
-                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)METRICS_TIMEOUT_S, MHD_OPTION_END);
+    metrics->daemon = MHD_start_daemon(flags, (uint16_t)at.port, NULL, NULL, answer, metrics, MHD_OPTION_SOCK_ADDR,
+                                       (struct sockaddr *)&where, MHD_OPTION_CONNECTION_LIMIT,
+                                       (unsigned int)(METRICS_CONNECTIONS + METRICS_CLOSING),
+                                       MHD_OPTION_NOTIFY_CONNECTION, connection_changed, metrics,
+                                       MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)METRICS_TIMEOUT_S, MHD_OPTION_END);
     if (metrics->daemon == NULL) {
         free(metrics);
         return errno == EADDRINUSE ? STATUS_BUSY : STATUS_IO;
@@ -141,9 +184,9 @@ void metrics_http_stop(struct metrics_http *metrics)
     if (metrics == NULL) {
         return;
     }
-    env_timer_stop(metrics->env, &metrics->tick);
     env_uv_unwatch(metrics->watch);
     MHD_stop_daemon(metrics->daemon);
+    env_timer_stop(metrics->env, &metrics->tick); /* closing a connection starts it */
     free(metrics);
 }
 

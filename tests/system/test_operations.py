@@ -109,6 +109,19 @@ def test_silent_metrics_clients_harm_nobody(measured):
     assert ask()[0] == 200
 
 
+@pytest.mark.parametrize("part", [b"", b"GET /metrics HTTP/1.1\r\nHost:"])
+def test_half_requests_keep_nobody_from_the_metrics(measured, part):
+    server, ask = measured
+    port = int(server.arguments[1].rsplit(":", 1)[1])
+    with contextlib.ExitStack() as stack:
+        for _ in range(60):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)).sendall(part)
+        began = time.monotonic()
+        for _ in range(10):
+            assert ask()[0] == 200
+        assert time.monotonic() - began < 5  # and not after the time limit of the others
+
+
 # ---- log lines ----
 
 
