@@ -8,27 +8,6 @@
 
 enum { SAFETY_STEP_MS = 100, CONVERGE_MS = 30000, EXPIRE_MS = 4500, ANSWER_MS = 2000 };
 
-const char *group_mark_name(enum group_mark mark)
-{
-    static const char *const names[GROUP_MARKS] = {
-        [GROUP_MARK_SNAPSHOT_INSTALLED] = "snapshot installed",
-        [GROUP_MARK_TRUNCATION] = "truncation after conflict",
-        [GROUP_MARK_ORPHAN_RETURNED] = "orphan returned",
-        [GROUP_MARK_ORPHAN_EXECUTED] = "orphan executed",
-        [GROUP_MARK_WAITING_RETURNED] = "leader lost with requests waiting",
-        [GROUP_MARK_READ_VOID] = "read void",
-        [GROUP_MARK_UNCERTAIN] = "outcome unknown after a snapshot",
-        [GROUP_MARK_SNAPSHOT_RESTART] = "restart from snapshot",
-        [GROUP_MARK_GENESIS_AGAIN] = "genesis by a second leader",
-        [GROUP_MARK_CRASH_POINT] = "power lost between two disk operations",
-        [GROUP_MARK_STORE_FAILED] = "disk error stops a member",
-        [GROUP_MARK_EXPIRED] = "key expired",
-        [GROUP_MARK_ALL_DOWN] = "power lost at all members",
-        [GROUP_MARK_TWO_LEADERS] = "two members believe to lead",
-    };
-    return names[mark];
-}
-
 static void node_crashed(void *owner, int node)
 {
     struct world *world = owner;
@@ -228,10 +207,10 @@ static void world_deinit(struct world *world)
     sim_destroy(world->sim);
 }
 
-void group_run(uint64_t seed, const struct sim_profile *profile, const struct group_mutation *mutation,
-               struct diagram *diagram, struct group_result *ret_result)
+void group_run(uint64_t seed, const struct sim_profile *profile, const struct sim_mutation *mutation,
+               struct diagram *diagram, struct sim_result *ret_result)
 {
-    *ret_result = (struct group_result){0};
+    *ret_result = (struct sim_result){0};
     struct world *world = calloc(1, sizeof(*world));
     ASSERT(world != NULL);
     world->result = ret_result;

@@ -2,9 +2,6 @@
 #include "group_world.h"
 
 #include "base/assert.h"
-#ifdef COHORT_MUTATIONS
-#include "shard/shard_mutation.h"
-#endif
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -43,7 +40,7 @@ void world_note(struct world *world, int member, enum diagram_mark mark, const c
     diagram_mark(world->diagram, sim_now_ns(world->sim), member, 0, mark, text);
 }
 
-void world_reach(struct world *world, enum group_mark mark, uint64_t times) { world->result->marks[mark] += times; }
+void world_reach(struct world *world, enum sim_mark mark, uint64_t times) { world->result->marks[mark] += times; }
 
 bool member_mute(const struct member *member)
 {
@@ -282,9 +279,6 @@ static enum status open_replica(struct member *member, uint32_t group, char *mes
                                     .snapshot_log_bytes = world->snapshot_log_bytes};
     enum status status = shard_open(member->store, &options, &sink, replica, &replica->shard, message, capacity);
     if (status == STATUS_OK) {
-#ifdef COHORT_MUTATIONS
-        shard_mutate(replica->shard, world->mutation.raft, world->mutation.shard);
-#endif
         struct shard_stats stats;
         shard_stats(replica->shard, &stats);
         world_reach(world, GROUP_MARK_SNAPSHOT_RESTART, stats.snapshot_index != 0 ? 1 : 0);

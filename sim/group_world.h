@@ -79,9 +79,9 @@ struct client {
 struct world {
     struct sim *sim;
     struct sim_profile profile;
-    struct group_mutation mutation;
+    struct sim_mutation mutation;
     struct diagram *diagram;
-    struct group_result *result;
+    struct sim_result *result;
     struct timer_heap events; /* messages, clients, faults, restarts */
     struct member members[SIM_MEMBERS];
     struct group_state groups[SIM_GROUPS];
@@ -105,7 +105,7 @@ __attribute__((format(printf, 2, 3))) void world_fail(struct world *world, const
 /* A line in the diagram; member -1: all. */
 __attribute__((format(printf, 4, 5))) void world_note(struct world *world, int member, enum diagram_mark mark,
                                                       const char *format, ...);
-void world_reach(struct world *world, enum group_mark mark, uint64_t times);
+void world_reach(struct world *world, enum sim_mark mark, uint64_t times);
 void world_run_for(struct world *world, int64_t duration_ns);
 void world_look(struct world *world);
 void member_start(struct member *member);

@@ -10,11 +10,18 @@ static const struct {
     const char *name;
     uint32_t classes;
 } class_names[] = {
-    {"network", SIM_FAULT_NETWORK}, {"disk", SIM_FAULT_DISK}, {"crash", SIM_FAULT_CRASH},
-    {"timing", SIM_FAULT_TIMING},   {"all", SIM_FAULT_ALL},   {"none", 0},
+    {"network", SIM_FAULT_NETWORK}, {"disk", SIM_FAULT_DISK},
+    {"crash", SIM_FAULT_CRASH},     {"timing", SIM_FAULT_TIMING},
+    {"split", SIM_FAULT_SPLIT},     {"blackout", SIM_FAULT_BLACKOUT},
+    {"votes", SIM_FAULT_VOTES},     {"lag", SIM_FAULT_LAG},
+    {"all", SIM_FAULT_ALL},         {"none", 0},
 };
 
-enum { CLASS_NAMES = sizeof(class_names) / sizeof(class_names[0]), CLASSES = 4 };
+enum { CLASS_NAMES = sizeof(class_names) / sizeof(class_names[0]), CLASSES_AND_PLANS = CLASS_NAMES - 2 };
+
+static const char *const level_names[SIM_LEVELS] = {[SIM_LEVEL_GROUPS] = "groups", [SIM_LEVEL_NODES] = "nodes"};
+
+const char *sim_level_name(enum sim_level level) { return level_names[level]; }
 
 static bool change_size(struct sim_profile *profile, struct slice word)
 {
@@ -23,9 +30,8 @@ static bool change_size(struct sim_profile *profile, struct slice word)
         int *value;
         int minimum, maximum;
     } sizes[] = {
-        {"members=", &profile->members, 3, SIM_MEMBERS},
-        {"groups=", &profile->groups, 1, SIM_GROUPS},
-        {"clients=", &profile->clients, 1, SIM_CLIENTS},
+        {"members=", &profile->members, 1, SIM_MEMBERS},   {"groups=", &profile->groups, 1, SIM_GROUPS},
+        {"replicas=", &profile->replicas, 1, SIM_MEMBERS}, {"clients=", &profile->clients, 1, SIM_CLIENTS},
         {"faults=", &profile->faults, 0, SIM_FAULTS},
     };
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -52,7 +58,30 @@ static bool change_word(struct sim_profile *profile, struct slice word, bool *na
             return true;
         }
     }
+    for (int level = 0; level < SIM_LEVELS; level++) {
+        if (slice_equal(word, slice_from_string(level_names[level]))) {
+            profile->level = (enum sim_level)level;
+            return true;
+        }
+    }
     return slice_equal(word, SLICE_LITERAL("random")) || change_size(profile, word);
+}
+
+/* What is drawn is drawn always, so that a word that is given changes nothing else. */
+static void draw_all(struct prng *prng, struct sim_profile *profile)
+{
+    for (int i = 0; i < SIM_FAULT_CLASSES; i++) {
+        profile->classes |= prng_chance(prng, 2, 3) ? 1U << i : 0;
+    }
+    profile->members = prng_chance(prng, 1, 3) ? SIM_MEMBERS : 3;
+    profile->groups = 1 + (int)prng_below(prng, 3);
+    profile->clients = 2 + (int)prng_below(prng, 7);
+    profile->faults = 5 + (int)prng_below(prng, 36);
+    profile->level = prng_chance(prng, 1, 8) ? SIM_LEVEL_NODES : SIM_LEVEL_GROUPS;
+    for (int i = SIM_FAULT_CLASSES; i < CLASSES_AND_PLANS; i++) {
+        profile->classes |= prng_chance(prng, 1, 8) ? 1U << i : 0;
+    }
+    profile->replicas = prng_chance(prng, 3, 4) ? 3 : SIM_MEMBERS;
 }
 
 enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_profile *ret_profile)
@@ -60,13 +89,7 @@ enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_prof
     struct prng prng;
     prng_seed(&prng, seed ^ UINT64_C(0x70726f66696c65)); /* a stream of its own */
     struct sim_profile profile = {0};
-    for (int i = 0; i < CLASSES; i++) {
-        profile.classes |= prng_chance(&prng, 2, 3) ? 1U << i : 0;
-    }
-    profile.members = prng_chance(&prng, 1, 3) ? SIM_MEMBERS : 3;
-    profile.groups = 1 + (int)prng_below(&prng, 3);
-    profile.clients = 2 + (int)prng_below(&prng, 7);
-    profile.faults = 5 + (int)prng_below(&prng, 36);
+    draw_all(&prng, &profile);
     bool named = false;
     while (changes != NULL && changes[0] != '\0') {
         size_t size = strcspn(changes, ",");
@@ -75,19 +98,24 @@ enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_prof
         }
         changes += size + (changes[size] == ',' ? 1 : 0);
     }
+    if (profile.level == SIM_LEVEL_GROUPS && profile.members < 3) {
+        return STATUS_INVALID;
+    }
+    profile.replicas = profile.replicas < profile.members ? profile.replicas : profile.members;
     *ret_profile = profile;
     return STATUS_OK;
 }
 
 void sim_profile_text(const struct sim_profile *profile, char ret_text[SIM_PROFILE_TEXT_BYTES])
 {
-    char classes[64] = "";
+    char classes[96] = "";
     size_t size = 0;
-    for (int i = 0; i < CLASSES; i++) {
+    for (int i = 0; i < CLASSES_AND_PLANS; i++) {
         if (profile->classes & class_names[i].classes) {
             size += (size_t)snprintf(classes + size, sizeof(classes) - size, "%s,", class_names[i].name);
         }
     }
-    (void)snprintf(ret_text, SIM_PROFILE_TEXT_BYTES, "%smembers=%d,groups=%d,clients=%d,faults=%d",
-                   size == 0 ? "none," : classes, profile->members, profile->groups, profile->clients, profile->faults);
+    (void)snprintf(ret_text, SIM_PROFILE_TEXT_BYTES, "%s,%smembers=%d,groups=%d,replicas=%d,clients=%d,faults=%d",
+                   level_names[profile->level], size == 0 ? "none," : classes, profile->members, profile->groups,
+                   profile->replicas, profile->clients, profile->faults);
 }

@@ -1,5 +1,6 @@
-/* What a run of the simulator consists of: which classes of faults, how many, and how large the world is. A profile is
- * drawn from the seed; text can change parts of it, so that a failing run can be made smaller and still be replayed. */
+/* What a run of the simulator consists of: whole nodes or groups alone, which classes of faults, how many, and how
+ * large the world is. A profile is drawn from the seed; text can change parts of it, so that a failing run can be made
+ * smaller and still be replayed. */
 #pragma once
 
 #include "base/status.h"
@@ -7,26 +8,41 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum sim_level {
+    SIM_LEVEL_GROUPS, /* group_run.h */
+    SIM_LEVEL_NODES,  /* node_run.h */
+    SIM_LEVELS,
+};
+const char *sim_level_name(enum sim_level level);
+
 enum sim_fault_class {
     SIM_FAULT_NETWORK = 1 << 0, /* loss, repetition, delay, one-way and full partitions */
     SIM_FAULT_DISK = 1 << 1,    /* errors, a full disk, slow syncs, large sectors */
     SIM_FAULT_CRASH = 1 << 2,   /* kill, power loss of one or all, crash points between disk operations */
     SIM_FAULT_TIMING = 1 << 3,  /* pauses, clocks that run fast or slow, wall clocks that jump */
-    SIM_FAULT_ALL = (1 << 4) - 1,
+    SIM_FAULT_CLASSES = 4,
+    /* Whole plans, each against something that must hold: */
+    SIM_FAULT_SPLIT = 1 << 4,    /* a leader hears late answers while others elect another; clients at both */
+    SIM_FAULT_BLACKOUT = 1 << 5, /* power goes right after an acknowledgement, and a bare majority comes back first */
+    SIM_FAULT_VOTES = 1 << 6,    /* who has just voted loses power, and is back while others still stand */
+    SIM_FAULT_LAG = 1 << 7,      /* a member is far behind, and leaders go while it catches up */
+    SIM_FAULT_ALL = (1 << 8) - 1,
 };
 
-enum { SIM_PROFILE_TEXT_BYTES = 128, SIM_MEMBERS = 5, SIM_GROUPS = 4, SIM_CLIENTS = 16, SIM_FAULTS = 500 };
+enum { SIM_PROFILE_TEXT_BYTES = 160, SIM_MEMBERS = 5, SIM_GROUPS = 16, SIM_CLIENTS = 16, SIM_FAULTS = 500 };
 
 struct sim_profile {
+    enum sim_level level;
     uint32_t classes;
-    int members; /* 3 or 5 */
-    int groups;  /* each with a member on every node */
-    int clients; /* each has at most one request at a time */
-    int faults;  /* then everything heals */
+    int members;  /* 3 or 5 */
+    int groups;   /* with a member on every node; of nodes: shards */
+    int replicas; /* of nodes: voters of a shard */
+    int clients;  /* of groups, each has at most one request at a time */
+    int faults;   /* then everything heals */
 };
 
-/* Changes are words and sizes separated by commas: "network,crash,members=5,groups=1,clients=4,faults=20". Classes that
- * are named (or "all", "none") replace those drawn. Empty text or "random": as drawn. STATUS_INVALID. */
+/* Changes are words and sizes separated by commas: "groups,network,crash,members=5,groups=1,clients=4,faults=20".
+ * Classes that are named (or "all", "none") replace those drawn. Empty text or "random": as drawn. STATUS_INVALID. */
 MUST_USE enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_profile *ret_profile);
 /* A text that sim_profile_draw takes, and that says all. */
 void sim_profile_text(const struct sim_profile *profile, char ret_text[SIM_PROFILE_TEXT_BYTES]);

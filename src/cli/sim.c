@@ -1,27 +1,17 @@
 /* cohort sim: many seeds of the simulator, one seed again, and a picture of it. */
 #include "base/assert.h"
 #include "cli/cli.h"
-#include "sim/group_hunt.h"
+#include "sim/hunt.h"
 
 #include <stdio.h>
-#include <sys/resource.h>
 #include <time.h>
 
-enum { DEFAULT_COUNT = 200, PICTURE_MS = 2500, NS_PER_MS = 1000000 };
+enum { DEFAULT_COUNT = 400, LONG_RUN_SEEDS = 200, PICTURE_MS = 2500, NS_PER_MS = 1000000 };
 
 struct settings {
     int64_t seed, count, hours, from_ms, for_ms;
     const char *profile, *html;
 };
-
-/* Of the runs: what they cost a core, whatever else the machine does. */
-static double processor_seconds(void)
-{
-    struct rusage usage;
-    (void)getrusage(RUSAGE_CHILDREN, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6 + 1e-6;
-}
 
 static int64_t now_ns(void)
 {
@@ -30,37 +20,52 @@ static int64_t now_ns(void)
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-static void print_speed(const struct group_hunt_result *result, double seconds)
+static void print_level(enum sim_level level, const struct sim_level_sum *sum)
 {
-    const struct group_result *sum = &result->sum;
-    double cost = processor_seconds();
-    printf("%llu seeds, %.2f virtual hours in %.1f s: %.0f seeds per second and core, %.0f virtual hours per hour and "
-           "core\n",
-           (unsigned long long)result->seeds, (double)sum->virtual_ns / 3.6e12, seconds, (double)result->seeds / cost,
-           (double)sum->virtual_ns / 1e9 / cost);
-    printf("%llu requests acknowledged, %llu returned, %llu uncertain; %llu leaders, %llu messages; trace %016llx\n",
-           (unsigned long long)sum->acknowledged, (unsigned long long)sum->returned, (unsigned long long)sum->uncertain,
-           (unsigned long long)sum->leaders, (unsigned long long)sum->messages, (unsigned long long)sum->trace);
+    const struct sim_result *result = &sum->result;
+    double cost = (double)sum->processor_ns / 1e9 + 1e-6;
+    printf("%s: %llu seeds, %.2f virtual hours: %.1f seeds per second and core, %.0f virtual hours per hour and core\n",
+           sim_level_name(level), (unsigned long long)sum->seeds, (double)result->virtual_ns / 3.6e12,
+           (double)sum->seeds / cost, (double)result->virtual_ns / 1e9 / cost);
+    printf("  %llu requests acknowledged, %llu refused, %llu uncertain; %llu leaders, %llu messages; trace %016llx\n",
+           (unsigned long long)result->acknowledged, (unsigned long long)result->returned,
+           (unsigned long long)result->uncertain, (unsigned long long)result->leaders,
+           (unsigned long long)result->messages, (unsigned long long)result->trace);
+}
+
+/* Draws all that there is, of one level at least. */
+static bool is_unchanged(const char *profile)
+{
+    return strcmp(profile, "random") == 0 || strcmp(profile, "groups") == 0 || strcmp(profile, "nodes") == 0;
 }
 
 /* False when a long run with all kinds of faults missed one. */
-static bool print_marks(const struct group_hunt_result *result, bool all_wanted)
+static bool print_marks(const struct sim_hunt_result *result, const bool wanted[SIM_LEVELS])
 {
     bool reached_all = true;
-    printf("reached:\n");
-    for (int i = 0; i < GROUP_MARKS; i++) {
-        uint64_t times = result->sum.marks[i];
-        reached_all = reached_all && times != 0;
-        printf("  %8llu  %s%s\n", (unsigned long long)times, group_mark_name(i),
-               times == 0 && all_wanted ? "   MISSED" : "");
+    for (int level = 0; level < SIM_LEVELS; level++) {
+        const struct sim_level_sum *sum = &result->levels[level];
+        if (sum->seeds == 0) {
+            continue;
+        }
+        print_level((enum sim_level)level, sum);
+        for (int i = 0; i < SIM_MARKS; i++) {
+            if (sim_mark_level((enum sim_mark)i) == (enum sim_level)level) {
+                uint64_t times = sum->result.marks[i];
+                bool missed = times == 0 && wanted[level];
+                reached_all = reached_all && !missed;
+                printf("  %8llu  %s%s\n", (unsigned long long)times, sim_mark_name((enum sim_mark)i),
+                       missed ? "   MISSED" : "");
+            }
+        }
     }
-    return reached_all || !all_wanted;
+    return reached_all;
 }
 
 /* The run once more, with a recorder, in this process: a broken assertion would lose the picture, so then the picture
  * ends where the guarded run says it failed. */
 static int draw(const struct cli_command *command, const struct settings *settings, uint64_t seed,
-                const struct sim_profile *profile, const struct group_result *result)
+                const struct sim_profile *profile, const struct sim_result *result)
 {
     int64_t from_ms = settings->from_ms;
     if (from_ms < 0) {
@@ -69,8 +74,8 @@ static int draw(const struct cli_command *command, const struct settings *settin
     }
     struct diagram *diagram = diagram_create(profile->members, profile->groups, from_ms * NS_PER_MS,
                                              (from_ms + settings->for_ms) * NS_PER_MS);
-    struct group_result again;
-    group_run(seed, profile, NULL, diagram, &again);
+    struct sim_result again;
+    sim_run(seed, profile, NULL, diagram, &again);
     char text[SIM_PROFILE_TEXT_BYTES];
     char title[SIM_PROFILE_TEXT_BYTES + 300];
     sim_profile_text(profile, text);
@@ -92,22 +97,22 @@ static int draw(const struct cli_command *command, const struct settings *settin
 }
 
 static int report_failure(const struct cli_command *command, const struct settings *settings,
-                          const struct group_hunt_result *result)
+                          const struct sim_hunt_result *result)
 {
     struct sim_profile profile;
     char text[SIM_PROFILE_TEXT_BYTES];
-    struct group_result smaller = result->sum;
+    struct sim_result smaller = result->last;
     ASSERT(sim_profile_draw(result->seed, settings->profile, &profile) == STATUS_OK);
     sim_profile_text(&profile, text);
     (void)fprintf(
         stderr, "cohort sim: seed %llu failed: %s\n  version: %s\n  replay:  cohort sim --seed %llu --profile %s\n",
-        (unsigned long long)result->seed, result->sum.failure, COHORT_VERSION, (unsigned long long)result->seed, text);
-    int runs = group_shrink(result->seed, NULL, &profile, &smaller);
+        (unsigned long long)result->seed, result->last.failure, COHORT_VERSION, (unsigned long long)result->seed, text);
+    int runs = sim_shrink(result->seed, NULL, &profile, &smaller);
     sim_profile_text(&profile, text);
     (void)fprintf(stderr, "  smaller (after %d runs): %s\n  replay:  cohort sim --seed %llu --profile %s\n", runs,
                   smaller.failure, (unsigned long long)result->seed, text);
     if (settings->html != NULL) {
-        group_run_guarded(result->seed, &profile, NULL, &smaller);
+        sim_run_guarded(result->seed, &profile, NULL, &smaller);
         if (smaller.virtual_ns == 0) {
             (void)cli_error(command, EX_SOFTWARE, "no picture: the run aborts");
         } else if (draw(command, settings, result->seed, &profile, &smaller) != EX_OK) {
@@ -130,7 +135,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
     const struct cli_option options[] = {
         {"seed", CLI_NUMBER, &settings.seed, "N", "run this seed, or begin with it (default: 1; with --hours another)",
          0, 0},
-        {"count", CLI_NUMBER, &settings.count, "N", "so many seeds (default: 200; with --seed 1)", 1, 0},
+        {"count", CLI_NUMBER, &settings.count, "N", "so many seeds (default: 400; with --seed 1)", 1, 0},
         {"hours", CLI_NUMBER, &settings.hours, "H", "run seeds for so many hours", 1, 1000},
         {"profile", CLI_TEXT, &settings.profile, "TEXT",
          "network,disk,crash,timing,all,none; members=, groups=, clients=, faults=", 0, 0},
@@ -151,27 +156,30 @@ static int run(const struct cli_command *command, int argc, char **argv)
         return cli_error(command, EX_USAGE, "--profile: '%s' is none; see --help", settings.profile);
     }
     int64_t began_ns = now_ns();
-    struct group_hunt hunt = {.step = 1, .profile_changes = settings.profile};
+    struct sim_hunt hunt = {.step = 1, .profile_changes = settings.profile};
     hunt.first_seed = settings.seed >= 0 ? (uint64_t)settings.seed : settings.hours > 0 ? arbitrary_seed() : 1;
     hunt.until_ns = settings.hours > 0 ? began_ns + settings.hours * 3600 * 1000000000 : 0;
     hunt.count = settings.count > 0   ? (uint64_t)settings.count
                  : settings.hours > 0 ? UINT64_MAX
                  : settings.seed >= 0 ? 1
                                       : DEFAULT_COUNT;
-    struct group_hunt_result result;
-    if (group_hunt_run(&hunt, &result) != STATUS_OK) {
+    struct sim_hunt_result result;
+    if (sim_hunt_run(&hunt, &result) != STATUS_OK) {
         return cli_error(command, EX_OSERR, "cannot start a process for the runs");
     }
-    print_speed(&result, (double)(now_ns() - began_ns) / 1e9);
-    bool all_wanted = result.seeds >= DEFAULT_COUNT && strcmp(settings.profile, "random") == 0;
-    bool reached = print_marks(&result, all_wanted);
-    if (result.sum.failed) {
+    bool wanted[SIM_LEVELS];
+    for (int level = 0; level < SIM_LEVELS; level++) {
+        wanted[level] = result.levels[level].seeds >= LONG_RUN_SEEDS && is_unchanged(settings.profile);
+    }
+    bool reached = print_marks(&result, wanted);
+    printf("%llu seeds in %.1f s\n", (unsigned long long)result.seeds, (double)(now_ns() - began_ns) / 1e9);
+    if (result.last.failed) {
         (void)fflush(stdout);
         return report_failure(command, &settings, &result);
     }
     if (settings.html != NULL) {
         ASSERT(sim_profile_draw(result.seed, settings.profile, &profile) == STATUS_OK);
-        code = draw(command, &settings, result.seed, &profile, &result.sum);
+        code = draw(command, &settings, result.seed, &profile, &result.last);
         if (code != EX_OK) {
             return code;
         }

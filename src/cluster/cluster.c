@@ -215,6 +215,12 @@ uint64_t cluster_digest(const struct cluster *cluster)
     return digest;
 }
 
+uint64_t cluster_shard_digest(const struct cluster *cluster, uint32_t shard)
+{
+    const struct lane *lane = lane_of(cluster, shard);
+    return lane->local == NULL ? 0 : shard_digest(lane->local);
+}
+
 uint64_t cluster_count_in_slot(const struct cluster *cluster, uint16_t slot)
 {
     const struct lane *lane = lane_of(cluster, slot_shard(slot, cluster->shard_count));

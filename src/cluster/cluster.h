@@ -105,6 +105,8 @@ void cluster_replica(const struct cluster *cluster, uint32_t shard, struct clust
 void cluster_stats(const struct cluster *cluster, struct shard_stats *ret_stats);
 /* Of this node's replicas of all shards; see shard_digest. */
 uint64_t cluster_digest(const struct cluster *cluster);
+/* Of one shard, or of the meta group (0); 0 when this node has none of it. */
+uint64_t cluster_shard_digest(const struct cluster *cluster, uint32_t shard);
 /* Keys in a hash slot, as far as this node has them. */
 uint64_t cluster_count_in_slot(const struct cluster *cluster, uint16_t slot);
 /* Begins a snapshot of every shard here. BUSY: one is being made. */

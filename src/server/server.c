@@ -518,3 +518,5 @@ void server_shard_stats(const struct server *server, struct shard_stats *ret_sta
 }
 
 uint64_t server_digest(const struct server *server) { return cluster_digest(server->cluster); }
+
+const struct cluster *server_cluster(const struct server *server) { return server->cluster; }

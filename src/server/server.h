@@ -7,6 +7,7 @@
 #include "server/config.h"
 
 struct member;
+struct cluster;
 struct server;
 struct shard_stats;
 
@@ -54,3 +55,5 @@ void server_metrics(struct server *server, struct buffer *out);
 /* Of the data; see shard.h. */
 void server_shard_stats(const struct server *server, struct shard_stats *ret_stats);
 uint64_t server_digest(const struct server *server);
+/* What it has of the cluster, to look at; borrowed. */
+const struct cluster *server_cluster(const struct server *server);

@@ -184,6 +184,17 @@ void shard_stats(const struct shard *shard, struct shard_stats *ret_stats)
     ret_stats->snapshot_running = shard->snapshot != NULL;
 }
 
+#ifdef COHORT_MUTATIONS
+static enum raft_mutation raft_mutation_of_all;
+static enum shard_mutation mutation_of_all;
+
+void shard_mutate(enum raft_mutation raft_mutation, enum shard_mutation mutation)
+{
+    raft_mutation_of_all = raft_mutation;
+    mutation_of_all = mutation;
+}
+#endif
+
 enum status shard_open(struct store *store, const struct shard_options *options, const struct shard_sink *sink,
                        void *owner, struct shard **ret_shard, char *ret_message, size_t message_capacity)
 {
@@ -213,6 +224,10 @@ enum status shard_open(struct store *store, const struct shard_options *options,
         shard_close(shard);
         return status;
     }
+#ifdef COHORT_MUTATIONS
+    raft_mutate(shard->raft, raft_mutation_of_all);
+    shard->mutation = mutation_of_all;
+#endif
     *ret_shard = shard;
     return STATUS_OK;
 }
@@ -246,11 +261,3 @@ void shard_close(struct shard *shard)
     command_arguments_deinit(&shard->arguments);
     free(shard);
 }
-
-#ifdef COHORT_MUTATIONS
-void shard_mutate(struct shard *shard, enum raft_mutation raft_mutation, enum shard_mutation mutation)
-{
-    raft_mutate(shard->raft, raft_mutation);
-    shard->mutation = mutation;
-}
-#endif

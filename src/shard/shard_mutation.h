@@ -13,8 +13,8 @@ enum shard_mutation {
 };
 
 #ifdef COHORT_MUTATIONS
-struct shard;
-void shard_mutate(struct shard *shard, enum raft_mutation raft_mutation, enum shard_mutation mutation);
+/* Every shard opened from now on has them: a server's, too. */
+void shard_mutate(enum raft_mutation raft_mutation, enum shard_mutation mutation);
 #define SHARD_MUTATED(shard, name) ((shard)->mutation == SHARD_MUTATION_##name)
 #else
 #define SHARD_MUTATED(shard, name) false

@@ -1,5 +1,5 @@
 /* Replicated groups in the simulator: some hundred seeds, the same seed twice, and seeds that once found a bug. */
-#include "group_hunt.h"
+#include "hunt.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,18 +13,20 @@ static void test_seeds(void **state)
 {
     (void)state;
     const char *count = getenv("COHORT_SIM_SEEDS");
-    struct group_hunt hunt = {.first_seed = 1, .step = 1, .profile_changes = ""};
+    struct sim_hunt hunt = {.first_seed = 1, .step = 1, .profile_changes = "groups"};
     hunt.count = count == NULL ? 200 : strtoull(count, NULL, 10);
-    struct group_hunt_result result;
-    assert_int_equal(group_hunt_run(&hunt, &result), STATUS_OK);
-    if (result.sum.failed) {
-        fail_msg("seed %d: %s; replay: cohort sim --seed %d", (int)result.seed, result.sum.failure, (int)result.seed);
+    struct sim_hunt_result result;
+    assert_int_equal(sim_hunt_run(&hunt, &result), STATUS_OK);
+    const struct sim_result *sum = &result.levels[SIM_LEVEL_GROUPS].result;
+    if (result.last.failed) {
+        fail_msg("seed %d: %s; replay: cohort sim --profile groups --seed %d", (int)result.seed, result.last.failure,
+                 (int)result.seed);
     }
     for (int i = 0; i < GROUP_MARKS; i++) {
-        print_message("# %d times: %s\n", (int)result.sum.marks[i], group_mark_name(i));
-        assert_true(hunt.count < 200 || result.sum.marks[i] != 0);
+        print_message("# %d times: %s\n", (int)sum->marks[i], sim_mark_name(i));
+        assert_true(hunt.count < 200 || sum->marks[i] != 0);
     }
-    assert_true(result.sum.acknowledged > 100 * hunt.count);
+    assert_true(sum->acknowledged > 100 * hunt.count);
 }
 
 static void test_same_seed_same_trace(void **state)
@@ -32,12 +34,12 @@ static void test_same_seed_same_trace(void **state)
     (void)state;
     for (uint64_t seed = 1; seed <= 10; seed++) {
         struct sim_profile profile;
-        struct group_result one, other;
-        assert_int_equal(sim_profile_draw(seed, "all", &profile), STATUS_OK);
-        group_run(seed, &profile, NULL, NULL, &one);
-        group_run(seed, &profile, NULL, NULL, &other);
+        struct sim_result one, other;
+        assert_int_equal(sim_profile_draw(seed, "groups,all", &profile), STATUS_OK);
+        sim_run(seed, &profile, NULL, NULL, &one);
+        sim_run(seed, &profile, NULL, NULL, &other);
         assert_true(one.trace == other.trace);
-        group_run(seed + 1000, &profile, NULL, NULL, &other);
+        sim_run(seed + 1000, &profile, NULL, NULL, &other);
         assert_true(one.trace != other.trace);
     }
 }
@@ -46,13 +48,13 @@ static void test_a_picture_changes_nothing(void **state)
 {
     (void)state;
     struct sim_profile profile;
-    struct group_result one, other;
-    assert_int_equal(sim_profile_draw(5, "all", &profile), STATUS_OK);
+    struct sim_result one, other;
+    assert_int_equal(sim_profile_draw(5, "groups,all", &profile), STATUS_OK);
     struct diagram *diagram = diagram_create(profile.members, profile.groups, 0, INT64_MAX);
     struct buffer html = {0};
-    group_run(5, &profile, NULL, diagram, &one);
+    sim_run(5, &profile, NULL, diagram, &one);
     diagram_write(diagram, "five <5>", &html);
-    group_run(5, &profile, NULL, NULL, &other);
+    sim_run(5, &profile, NULL, NULL, &other);
     assert_true(one.trace == other.trace);
     assert_non_null(memmem(html.data, html.size, "five &lt;5>", 11));
     assert_non_null(memmem(html.data, html.size, "leads group 1", 13));
@@ -81,9 +83,10 @@ static void test_requests_of_a_member_elected_again(void **state)
 {
     (void)state;
     struct sim_profile profile;
-    struct group_result result;
-    assert_int_equal(sim_profile_draw(92, "network,disk,members=3,groups=3,clients=3,faults=37", &profile), STATUS_OK);
-    group_run(92, &profile, NULL, NULL, &result);
+    struct sim_result result;
+    assert_int_equal(sim_profile_draw(92, "groups,network,disk,members=3,groups=3,clients=3,faults=37", &profile),
+                     STATUS_OK);
+    sim_run(92, &profile, NULL, NULL, &result);
     if (result.failed) {
         fail_msg("%s", result.failure);
     }

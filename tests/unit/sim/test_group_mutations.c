@@ -1,6 +1,6 @@
 /* Each known bug, switched on in copies of the rooms built for this test alone, must be seen within a stated number of
  * seeds: by a check of group_run.h, or by an assertion. COHORT_SIM_SEEDS overrides the bounds. */
-#include "group_hunt.h"
+#include "hunt.h"
 #include "shard/shard_mutation.h"
 
 #include <setjmp.h>
@@ -13,35 +13,38 @@
 
 struct mutant {
     const char *name;
-    struct group_mutation mutation;
+    struct sim_mutation mutation;
     const char *profile;
     uint64_t seeds; /* it is seen within so many */
 };
 
 static const struct mutant mutants[] = {
-    {"no fsync", {.no_sync = true}, "crash", 20},
-    {"a follower acknowledges before its sync", {.raft = RAFT_MUTATION_ACK_BEFORE_SYNC}, "crash,disk", 100},
-    {"two votes in a term", {.raft = RAFT_MUTATION_VOTE_TWICE}, "network,crash", 100},
-    {"entries appended without the consistency check", {.raft = RAFT_MUTATION_NO_PREV_CHECK}, "network,crash", 200},
-    {"a snapshot with a gap", {.shard = SHARD_MUTATION_SNAPSHOT_WITH_GAP}, "all", 20},
-    {"expiry by the local clock", {.shard = SHARD_MUTATION_EXPIRE_BY_LOCAL_CLOCK}, "all", 20},
+    {"no fsync", {.no_sync = true}, "groups,crash", 20},
+    {"a follower acknowledges before its sync", {.raft = RAFT_MUTATION_ACK_BEFORE_SYNC}, "groups,crash,disk", 100},
+    {"two votes in a term", {.raft = RAFT_MUTATION_VOTE_TWICE}, "groups,network,crash", 100},
+    {"entries appended without the consistency check",
+     {.raft = RAFT_MUTATION_NO_PREV_CHECK},
+     "groups,network,crash",
+     200},
+    {"a snapshot with a gap", {.shard = SHARD_MUTATION_SNAPSHOT_WITH_GAP}, "groups,all", 20},
+    {"expiry by the local clock", {.shard = SHARD_MUTATION_EXPIRE_BY_LOCAL_CLOCK}, "groups,all", 20},
 };
 
 static void test_mutant(void **state)
 {
     const struct mutant *mutant = *state;
     const char *text = getenv("COHORT_SIM_SEEDS");
-    struct group_hunt hunt = {.first_seed = 1,
-                              .count = text == NULL ? mutant->seeds : strtoull(text, NULL, 10),
-                              .step = 1,
-                              .profile_changes = mutant->profile,
-                              .mutation = &mutant->mutation};
-    struct group_hunt_result result;
-    assert_int_equal(group_hunt_run(&hunt, &result), STATUS_OK);
-    if (!result.sum.failed) {
+    struct sim_hunt hunt = {.first_seed = 1,
+                            .count = text == NULL ? mutant->seeds : strtoull(text, NULL, 10),
+                            .step = 1,
+                            .profile_changes = mutant->profile,
+                            .mutation = &mutant->mutation};
+    struct sim_hunt_result result;
+    assert_int_equal(sim_hunt_run(&hunt, &result), STATUS_OK);
+    if (!result.last.failed) {
         fail_msg("not seen in %d seeds: %s", (int)hunt.count, mutant->name);
     }
-    print_message("# seed %d: %s: %s\n", (int)result.seed, mutant->name, result.sum.failure);
+    print_message("# seed %d: %s: %s\n", (int)result.seed, mutant->name, result.last.failure);
 }
 
 int main(void)

@@ -1,4 +1,4 @@
-#include "group_hunt.h"
+#include "hunt.h"
 
 #include "base/assert.h"
 
@@ -14,16 +14,16 @@
 /* A run that takes so long of real time never ends; virtual minutes take less than a second. */
 enum { RUN_SECONDS = 60 };
 
-static int64_t now_ns(void)
+static int64_t now_ns(clockid_t clock)
 {
     struct timespec time;
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
+    (void)clock_gettime(clock, &time);
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-static void add(struct group_result *sum, const struct group_result *one)
+static void add(struct sim_result *sum, const struct sim_result *one)
 {
-    for (int i = 0; i < GROUP_MARKS; i++) {
+    for (int i = 0; i < SIM_MARKS; i++) {
         sum->marks[i] += one->marks[i];
     }
     sum->virtual_ns += one->virtual_ns;
@@ -34,24 +34,25 @@ static void add(struct group_result *sum, const struct group_result *one)
     sum->leaders += one->leaders;
     sum->messages += one->messages;
     sum->trace ^= one->trace;
-    sum->failed = one->failed;
-    memcpy(sum->failure, one->failure, sizeof(sum->failure));
 }
 
-static void run_seeds(const struct group_hunt *hunt, struct group_hunt_result *result)
+static void run_seeds(const struct sim_hunt *hunt, struct sim_hunt_result *result)
 {
-    for (uint64_t i = 0; i < hunt->count && !result->sum.failed; i++) {
-        if (hunt->until_ns != 0 && now_ns() >= hunt->until_ns) {
+    for (uint64_t i = 0; i < hunt->count && !result->last.failed; i++) {
+        if (hunt->until_ns != 0 && now_ns(CLOCK_MONOTONIC) >= hunt->until_ns) {
             break;
         }
         result->seed = hunt->first_seed + i * hunt->step;
         result->seeds++;
         struct sim_profile profile;
-        struct group_result one;
         ASSERT(sim_profile_draw(result->seed, hunt->profile_changes, &profile) == STATUS_OK);
         (void)alarm(RUN_SECONDS);
-        group_run(result->seed, &profile, hunt->mutation, NULL, &one);
-        add(&result->sum, &one);
+        int64_t began_ns = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+        sim_run(result->seed, &profile, hunt->mutation, NULL, &result->last);
+        struct sim_level_sum *sum = &result->levels[profile.level];
+        sum->seeds++;
+        sum->processor_ns += now_ns(CLOCK_PROCESS_CPUTIME_ID) - began_ns;
+        add(&sum->result, &result->last);
     }
 }
 
@@ -69,9 +70,9 @@ static void take_last_words(FILE *words, const char *otherwise, char *ret_text, 
     }
 }
 
-enum status group_hunt_run(const struct group_hunt *hunt, struct group_hunt_result *ret_result)
+enum status sim_hunt_run(const struct sim_hunt *hunt, struct sim_hunt_result *ret_result)
 {
-    struct group_hunt_result *shared =
+    struct sim_hunt_result *shared =
         mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     FILE *words = tmpfile();
     if (shared == MAP_FAILED || words == NULL) {
@@ -90,30 +91,30 @@ enum status group_hunt_run(const struct group_hunt *hunt, struct group_hunt_resu
     enum status result = child > 0 && waitpid(child, &status, 0) == child ? STATUS_OK : STATUS_IO;
     *ret_result = *shared;
     if (result == STATUS_OK && !(WIFEXITED(status) && WEXITSTATUS(status) == 0)) {
-        ret_result->sum.failed = true;
+        ret_result->last = (struct sim_result){.failed = true};
         bool late = WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM;
-        take_last_words(words, late ? "the run did not end" : "the process died", ret_result->sum.failure,
-                        sizeof(ret_result->sum.failure));
+        take_last_words(words, late ? "the run did not end" : "the process died", ret_result->last.failure,
+                        sizeof(ret_result->last.failure));
     }
     (void)fclose(words);
     (void)munmap(shared, sizeof(*shared));
     return result;
 }
 
-void group_run_guarded(uint64_t seed, const struct sim_profile *profile, const struct group_mutation *mutation,
-                       struct group_result *ret_result)
+void sim_run_guarded(uint64_t seed, const struct sim_profile *profile, const struct sim_mutation *mutation,
+                     struct sim_result *ret_result)
 {
     char text[SIM_PROFILE_TEXT_BYTES];
     sim_profile_text(profile, text);
-    struct group_hunt hunt = {.first_seed = seed, .count = 1, .step = 1, .profile_changes = text, .mutation = mutation};
-    struct group_hunt_result result;
-    ASSERT(group_hunt_run(&hunt, &result) == STATUS_OK);
-    *ret_result = result.sum;
+    struct sim_hunt hunt = {.first_seed = seed, .count = 1, .step = 1, .profile_changes = text, .mutation = mutation};
+    struct sim_hunt_result result;
+    ASSERT(sim_hunt_run(&hunt, &result) == STATUS_OK);
+    *ret_result = result.last;
 }
 
 /* ---- making it smaller ---- */
 
-enum { SMALLER_WAYS = 4 + 5 };
+enum { SMALLER_SIZES = 6, SMALLER_WAYS = SMALLER_SIZES + 8 };
 
 /* The `way`-th smaller profile; false when it is not smaller. */
 static bool smaller(const struct sim_profile *from, int way, struct sim_profile *ret_profile)
@@ -123,23 +124,24 @@ static bool smaller(const struct sim_profile *from, int way, struct sim_profile 
     case 0: ret_profile->faults = from->faults / 2; break;
     case 1: ret_profile->faults = from->faults * 4 / 5; break;
     case 2: ret_profile->groups = 1; break;
-    case 3: ret_profile->members = 3; break;
-    case 4: ret_profile->clients = (from->clients + 1) / 2; break;
-    default: ret_profile->classes &= ~(1U << (way - 5)); break;
+    case 3: ret_profile->members = from->members < 3 ? from->members : 3; break;
+    case 4: ret_profile->replicas = from->members < 3 ? from->members : 3; break;
+    case 5: ret_profile->clients = (from->clients + 1) / 2; break;
+    default: ret_profile->classes &= ~(1U << (way - SMALLER_SIZES)); break;
     }
     return memcmp(ret_profile, from, sizeof(*from)) != 0;
 }
 
-int group_shrink(uint64_t seed, const struct group_mutation *mutation, struct sim_profile *profile,
-                 struct group_result *result)
+int sim_shrink(uint64_t seed, const struct sim_mutation *mutation, struct sim_profile *profile,
+               struct sim_result *result)
 {
     int runs = 0;
     for (int way = 0; way < SMALLER_WAYS;) {
         struct sim_profile candidate;
-        struct group_result outcome = {0};
+        struct sim_result outcome = {0};
         if (smaller(profile, way, &candidate)) {
             runs++;
-            group_run_guarded(seed, &candidate, mutation, &outcome);
+            sim_run_guarded(seed, &candidate, mutation, &outcome);
         }
         if (outcome.failed) {
             *profile = candidate;

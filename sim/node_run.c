@@ -1,0 +1,273 @@
+/* A run: the safety phase, then healing and convergence, then the account. */
+#include "node_world.h"
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "base/key_slot.h"
+#include "cluster/slot.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    SAFETY_STEP_MS = 100,
+    CONVERGE_MS = 30000,
+    EXPIRE_MS = 3500,
+    QUIET_MS = 10000, /* longer than any client waits */
+    FINAL_MS = 20000,
+};
+
+static void node_crashed(void *owner, int node)
+{
+    struct node_world *world = owner;
+    world->nodes[node].crashed = true; /* buried after the step */
+}
+
+static void restart_fire(struct env_timer *timer)
+{
+    struct node *node = CONTAINER_OF(timer, struct node, restart);
+    if (node->server == NULL && !node->left_out) {
+        node_start(node);
+    }
+}
+
+static void make_founders(struct node_world *world)
+{
+    for (int i = 0; i < world->profile.members; i++) {
+        struct member *member = &world->founders[i];
+        struct slice host = slice_from_string(sim_node_address(world->sim, i));
+        member->id = (uint64_t)i + 1;
+        ASSERT(member_address_make(&member->client, host, NODE_PORT));
+        ASSERT(member_address_make(&member->peer, host, NODE_PEER_PORT));
+    }
+}
+
+/* Hash tags whose slots belong to the shards. */
+static void find_tags(struct node_world *world)
+{
+    for (int found = 0, number = 0; found < world->profile.groups; number++) {
+        char tag[8];
+        (void)snprintf(tag, sizeof(tag), "t%d", number % 100000);
+        int shard = (int)slot_shard(key_slot(slice_from_string(tag)), (uint32_t)world->profile.groups);
+        if (world->shards[shard].tag[0] == '\0') {
+            memcpy(world->shards[shard].tag, tag, sizeof(tag));
+            found++;
+        }
+    }
+}
+
+static void start_machines(struct node_world *world)
+{
+    for (int i = 0; i < world->profile.members; i++) {
+        struct node *node = &world->nodes[i];
+        node->world = world;
+        node->number = i;
+        env_timer_init(&node->restart, restart_fire);
+        if (world->profile.classes & SIM_FAULT_DISK && node_draw(world, SIM_DRAW_CRASH, 2) == 0) {
+            sim_disk_set_sector(sim_node_disk(world->sim, i), 4096);
+        }
+        timer_heap_start(&world->events, &node->restart, (int64_t)node_draw(world, SIM_DRAW_CRASH, 200) * MS);
+    }
+    for (int i = 0; i < world->profile.clients; i++) {
+        world->clients[i].world = world;
+        world->clients[i].number = i;
+        node_client_start(&world->clients[i]);
+    }
+}
+
+static void world_init(struct node_world *world, uint64_t seed, const struct sim_profile *profile)
+{
+    world->sim = sim_create(seed);
+    world->profile = *profile;
+    world->faults_left = profile->faults;
+    world->snapshot_log_bytes = 1000 + (int64_t)node_draw(world, SIM_DRAW_CLIENT, 40000);
+    timer_heap_init(&world->events);
+    history_init(&world->history);
+    sim_on_crash(world->sim, node_crashed, world);
+    make_founders(world);
+    find_tags(world);
+    start_machines(world);
+    env_timer_init(&world->fault, node_fault_fire);
+    int64_t first_ns = (int64_t)node_draw(world, SIM_DRAW_CRASH, 2500) * MS; /* often before the first leader */
+    world->hasty_faults = node_draw(world, SIM_DRAW_CRASH, 3) == 0 ? 12 : 0;
+    timer_heap_start(&world->events, &world->fault, first_ns);
+}
+
+/* Everything is applied everywhere; then states are equal. */
+static bool shard_agrees(struct node_world *world, int shard)
+{
+    struct node *leader = node_leader(world, shard, SIM_DRAW_TIMING);
+    if (leader == NULL) {
+        return false;
+    }
+    struct node_sight first;
+    node_look(leader, shard, &first);
+    for (int i = 0; i < world->profile.members; i++) {
+        struct node *node = &world->nodes[i];
+        struct node_sight sight;
+        if (node->left_out) {
+            continue;
+        }
+        if (!node_alive(node)) {
+            return false;
+        }
+        node_look(node, shard, &sight);
+        if (sight.here && (sight.applied != first.last || sight.last != first.last)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void check_agreement(struct node_world *world, int shard)
+{
+    uint64_t digest = 0;
+    for (int i = 0; i < world->profile.members; i++) {
+        struct node *node = &world->nodes[i];
+        uint64_t one = node->left_out ? 0 : node_digest(node, shard);
+        if (one != 0 && digest != 0 && one != digest) {
+            node_fail(world, "shard %d: in the end node %d has another state than others", shard, i + 1);
+        }
+        digest = one != 0 ? one : digest;
+    }
+}
+
+/* All shards agree, or the run has failed. */
+static void converge(struct node_world *world)
+{
+    int64_t limit_ns = sim_now_ns(world->sim) + CONVERGE_MS * MS;
+    for (int shard = 1; shard <= world->profile.groups && !world->result->failed;) {
+        if (shard_agrees(world, shard)) {
+            check_agreement(world, shard++);
+        } else if (sim_now_ns(world->sim) > limit_ns) {
+            node_fail(world, "shard %d: %s %d s after everything healed", shard,
+                      node_leader(world, shard, SIM_DRAW_TIMING) == NULL ? "no leader" : "nodes differ",
+                      CONVERGE_MS / 1000);
+        } else {
+            node_world_run_for(world, SAFETY_STEP_MS * MS);
+            shard = 1;
+        }
+    }
+}
+
+static bool clients_quiet(struct node_world *world)
+{
+    for (int i = 0; i < world->profile.clients; i++) {
+        if (world->clients[i].pending_count > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool clients_finished(struct node_world *world)
+{
+    for (int i = 0; i < world->profile.clients; i++) {
+        if (world->clients[i].final_shard <= world->profile.groups || world->clients[i].pending_count > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Every node that is up serves every shard. */
+static void finish_clients(struct node_world *world)
+{
+    int node = 0;
+    for (int i = 0; i < world->profile.clients; i++, node++) {
+        while (world->nodes[node % world->profile.members].left_out) {
+            node++;
+        }
+        node_client_finish(&world->clients[i], node % world->profile.members);
+    }
+    int64_t limit_ns = sim_now_ns(world->sim) + FINAL_MS * MS;
+    while (!world->result->failed && !clients_finished(world)) {
+        node_world_run_for(world, SAFETY_STEP_MS * MS);
+        if (sim_now_ns(world->sim) > limit_ns) {
+            node_fail(world, "%d s after everything healed clients are not served", FINAL_MS / 1000);
+        }
+    }
+}
+
+static void world_live(struct node_world *world)
+{
+    while (world->faults_left > 0 && !world->result->failed) {
+        node_world_run_for(world, SAFETY_STEP_MS * MS);
+    }
+    node_world_run_for(world, 1000 * MS);
+    node_faults_heal(world);
+    node_world_run_for(world, 2000 * MS);
+    world->clients_stopped = true;
+    int64_t limit_ns = sim_now_ns(world->sim) + QUIET_MS * MS;
+    while (!world->result->failed && !clients_quiet(world) && sim_now_ns(world->sim) < limit_ns) {
+        node_world_run_for(world, SAFETY_STEP_MS * MS);
+    }
+    if (!world->result->failed) {
+        node_world_run_for(world, EXPIRE_MS * MS);
+    }
+    converge(world);
+    if (!world->result->failed) {
+        finish_clients(world);
+    }
+    converge(world);
+    if (!world->result->failed) {
+        node_check_history(world);
+    }
+}
+
+static void world_deinit(struct node_world *world)
+{
+    world->healed = true;
+    for (int i = 0; i < world->profile.clients; i++) {
+        node_client_deinit(&world->clients[i]);
+    }
+    for (int i = 0; i < world->profile.members; i++) {
+        world->nodes[i].left_out = true;
+        node_stop(&world->nodes[i], SIM_CRASH_KILL);
+        timer_heap_stop(&world->events, &world->nodes[i].restart);
+    }
+    timer_heap_stop(&world->events, &world->fault);
+    for (int shard = 0; shard <= SIM_GROUPS; shard++) {
+        buffer_deinit(&world->shards[shard].leaders);
+        buffer_deinit(&world->shards[shard].digests);
+    }
+    buffer_deinit(&world->weak_reads);
+    buffer_deinit(&world->weak_texts);
+    buffer_deinit(&world->expiring);
+    history_deinit(&world->history);
+    timer_heap_deinit(&world->events);
+    sim_destroy(world->sim);
+}
+
+/* Texts are numbered in the order of first sight, so this tells of every operation. */
+static uint64_t history_hash(const struct history *history)
+{
+    uint64_t hash = 0;
+    for (uint32_t i = 0; i < history->count; i++) {
+        const struct history_operation *operation = &history->operations[i];
+        uint64_t parts[] = {operation->start,       operation->end,
+                            operation->result_text, (uint64_t)operation->result_number,
+                            operation->key,         operation->kind};
+        hash = hash_bytes(hash, parts, sizeof(parts));
+    }
+    return hash;
+}
+
+void node_run(uint64_t seed, const struct sim_profile *profile, const struct sim_mutation *mutation,
+              struct diagram *diagram, struct sim_result *ret_result)
+{
+    *ret_result = (struct sim_result){0};
+    struct node_world *world = calloc(1, sizeof(*world));
+    ASSERT(world != NULL);
+    world->result = ret_result;
+    world->diagram = diagram;
+    if (mutation != NULL) {
+        world->mutation = *mutation;
+    }
+    world_init(world, seed, profile);
+    world_live(world);
+    ret_result->virtual_ns = sim_now_ns(world->sim);
+    ret_result->trace = sim_trace_hash(world->sim) ^ history_hash(&world->history);
+    world_deinit(world);
+    free(world);
+}

@@ -1,0 +1,318 @@
+/* Nodes of a run: their machines and servers, and what can be seen of them from outside time. */
+#include "node_world.h"
+
+#include "base/assert.h"
+#include "cluster/cluster.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+/* Faults happen, and shards are looked at, at whole steps of this. */
+#define STEP_NS MS
+
+enum { SEGMENT_BYTES = 64 << 10, DIGEST_EVERY = 4, RESTART_AGAIN_MS = 300, RESTART_MAXIMUM_MS = 1500 };
+
+uint64_t node_draw(struct node_world *world, enum sim_draw stream, uint64_t bound)
+{
+    return prng_below(sim_prng(world->sim, stream), bound);
+}
+
+void node_fail(struct node_world *world, const char *format, ...)
+{
+    if (world->result->failed) {
+        return;
+    }
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(world->result->failure, sizeof(world->result->failure), format, arguments);
+    va_end(arguments);
+    world->result->failed = true;
+    diagram_mark(world->diagram, sim_now_ns(world->sim), -1, 0, DIAGRAM_FAILURE, world->result->failure);
+}
+
+void node_note(struct node_world *world, int node, enum diagram_mark mark, const char *format, ...)
+{
+    char text[96];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    diagram_mark(world->diagram, sim_now_ns(world->sim), node, 0, mark, text);
+}
+
+void node_reach(struct node_world *world, enum sim_mark mark, uint64_t times) { world->result->marks[mark] += times; }
+
+bool node_alive(const struct node *node)
+{
+    return node->server != NULL && !node->stopped && !node->crashed &&
+           !sim_disk_down(sim_node_disk(node->world->sim, node->number));
+}
+
+/* ---- beginning and end of a process ---- */
+
+static void stopped(void *owner, enum status status)
+{
+    struct node *node = owner;
+    node->stopped = true;
+    node->stop_status = status;
+}
+
+static void configured(void *owner, const struct config *config)
+{
+    (void)owner;
+    (void)config;
+}
+
+static enum status create(struct node *node, struct env *env, char message[static SERVER_MESSAGE_BYTES])
+{
+    static const struct server_events events = {stopped, configured};
+    struct node_world *world = node->world;
+    struct config config;
+    config_init(&config);
+    config.log_segment_bytes = SEGMENT_BYTES;
+    config.snapshot_log_bytes = world->snapshot_log_bytes;
+    config.protected_mode = 0;
+    struct server_options options = {.node_id = (uint64_t)node->number + 1,
+                                     .directory = "/data",
+                                     .host = sim_node_address(world->sim, node->number),
+                                     .port = NODE_PORT,
+                                     .version = "simulated",
+                                     .shards = (uint32_t)world->profile.groups,
+                                     .replicas = (uint32_t)world->profile.replicas};
+    if (world->profile.members > 1) {
+        options.founders = world->founders;
+        options.founder_count = (size_t)world->profile.members;
+        options.peer_host = options.host;
+        options.peer_port = NODE_PEER_PORT;
+    }
+    return server_create(env, &options, &config, &events, node, &node->server, message);
+}
+
+static void restart_after(struct node *node, int64_t delay_ms)
+{
+    struct node_world *world = node->world;
+    timer_heap_start(&world->events, &node->restart, sim_now_ns(world->sim) + delay_ms * MS);
+}
+
+static void take_first_look(struct node *node)
+{
+    for (int shard = 1; shard <= node->world->profile.groups; shard++) {
+        struct cluster_replica replica;
+        cluster_replica(server_cluster(node->server), (uint32_t)shard, &replica);
+        node_reach(node->world, NODE_MARK_SNAPSHOT_RESTART, replica.stats.snapshot_index != 0);
+    }
+}
+
+void node_start(struct node *node)
+{
+    struct node_world *world = node->world;
+    struct sim_disk *disk = sim_node_disk(world->sim, node->number);
+    char message[SERVER_MESSAGE_BYTES] = "";
+    struct env *env = sim_node_start(world->sim, node->number);
+    node->stopped = false;
+    node->crashed = false;
+    sim_disk_set_lying(disk, world->mutation.no_sync);
+    enum status status = create(node, env, message);
+    if (status == STATUS_OK) {
+        node_note(world, node->number, DIAGRAM_START, "starts");
+        take_first_look(node);
+        return;
+    }
+    bool down = sim_disk_down(disk);
+    if (!down && status != STATUS_IO && status != STATUS_NOSPACE) {
+        node_fail(world, "node %d cannot start: %.150s (%s)", node->number + 1, message, status_text(status));
+    }
+    node->server = NULL;
+    sim_node_crash(world->sim, node->number, down ? SIM_CRASH_POWER : SIM_CRASH_KILL);
+    restart_after(node, RESTART_AGAIN_MS);
+}
+
+/* What its shards have counted. */
+static void take_account(struct node *node)
+{
+    struct node_world *world = node->world;
+    for (int shard = 1; shard <= world->profile.groups; shard++) {
+        struct cluster_replica replica;
+        cluster_replica(server_cluster(node->server), (uint32_t)shard, &replica);
+        node->terms[shard] = 0;
+        node->applied[shard] = 0;
+        node->leading[shard] = false;
+    }
+}
+
+void node_stop(struct node *node, enum sim_crash how)
+{
+    struct node_world *world = node->world;
+    if (node->server == NULL) {
+        if (how == SIM_CRASH_POWER) {
+            sim_node_crash(world->sim, node->number, how); /* its machine was still on */
+        }
+        return;
+    }
+    node_note(world, node->number, DIAGRAM_CRASH,
+              node->crashed            ? "power lost at a crash point"
+              : node->stopped          ? "stopped by itself"
+              : how == SIM_CRASH_POWER ? "power lost"
+                                       : "killed");
+    sim_node_crash(world->sim, node->number, how);
+    take_account(node);
+    server_destroy(node->server);
+    node->server = NULL;
+    restart_after(node, (int64_t)node_draw(world, SIM_DRAW_CRASH, RESTART_MAXIMUM_MS));
+}
+
+/* ---- looking ---- */
+
+void node_look(const struct node *node, int shard, struct node_sight *ret_sight)
+{
+    struct cluster_replica replica;
+    cluster_replica(server_cluster(node->server), (uint32_t)shard, &replica);
+    *ret_sight = (struct node_sight){.here = replica.here,
+                                     .leading = replica.leading,
+                                     .term = replica.term,
+                                     .applied = replica.stats.applied_index,
+                                     .last = replica.stats.last_index,
+                                     .keys = replica.stats.machine.keys};
+}
+
+uint64_t node_digest(const struct node *node, int shard)
+{
+    return cluster_shard_digest(server_cluster(node->server), (uint32_t)shard);
+}
+
+struct node *node_leader(struct node_world *world, int shard, enum sim_draw stream)
+{
+    int first = (int)node_draw(world, stream, (uint64_t)world->profile.members);
+    for (int i = 0; i < world->profile.members; i++) {
+        struct node *node = &world->nodes[(first + i) % world->profile.members];
+        struct node_sight sight = {0};
+        if (node_alive(node)) {
+            node_look(node, shard, &sight);
+        }
+        if (sight.leading) {
+            return node;
+        }
+    }
+    return NULL;
+}
+
+/* One leader per term. */
+static void check_leader(struct node *node, int shard, uint64_t term)
+{
+    struct node_world *world = node->world;
+    struct buffer *leaders = &world->shards[shard].leaders;
+    while (leaders->size <= term) {
+        buffer_append(leaders, "", 1);
+    }
+    int before = leaders->data[term];
+    if (before != 0 && before != node->number + 1) {
+        node_fail(world, "shard %d has two leaders in term %llu: nodes %d and %d", shard, (unsigned long long)term,
+                  before, node->number + 1);
+    }
+    leaders->data[term] = (uint8_t)(node->number + 1);
+}
+
+static void check_leadership(struct node *node, int shard, const struct node_sight *sight)
+{
+    struct node_world *world = node->world;
+    if (sight->term < node->terms[shard]) {
+        node_fail(world, "shard %d: the term of node %d went back from %llu to %llu", shard, node->number + 1,
+                  (unsigned long long)node->terms[shard], (unsigned long long)sight->term);
+    }
+    bool was_leading = node->leading[shard] && sight->term == node->terms[shard];
+    if (sight->leading && !was_leading) {
+        world->result->leaders++;
+        check_leader(node, shard, sight->term);
+    }
+    if (sight->leading != node->leading[shard]) {
+        char text[48];
+        (void)snprintf(text, sizeof(text), sight->leading ? "leads shard %d, term %llu" : "leads shard %d no more",
+                       shard, (unsigned long long)sight->term);
+        diagram_mark(world->diagram, sim_now_ns(world->sim), node->number, (uint32_t)shard,
+                     sight->leading ? DIAGRAM_LEADS : DIAGRAM_FOLLOWS, text);
+    }
+    node->terms[shard] = sight->term;
+    node->leading[shard] = sight->leading;
+}
+
+/* Equal digests at equal index. */
+static void check_digest(struct node *node, int shard, const struct node_sight *sight)
+{
+    struct node_world *world = node->world;
+    uint64_t digest = node_digest(node, shard);
+    struct buffer *digests = &world->shards[shard].digests;
+    size_t at = (size_t)sight->applied * sizeof(digest);
+    while (digests->size <= at) {
+        uint64_t none = 0;
+        buffer_append(digests, &none, sizeof(none));
+    }
+    uint64_t seen = 0;
+    memcpy(&seen, digests->data + at, sizeof(seen));
+    if (seen != 0 && seen != digest) {
+        node_fail(world, "shard %d: node %d has another state than others at entry %llu", shard, node->number + 1,
+                  (unsigned long long)sight->applied);
+    }
+    memcpy(digests->data + at, &digest, sizeof(digest));
+}
+
+static void look_at(struct node *node, int shard)
+{
+    struct node_world *world = node->world;
+    struct node_sight sight;
+    node_look(node, shard, &sight);
+    check_leadership(node, shard, &sight);
+    if (!sight.here || sight.applied == node->applied[shard]) {
+        return;
+    }
+    node->applied[shard] = sight.applied;
+    char text[48];
+    (void)snprintf(text, sizeof(text), "shard %d applied %llu", shard, (unsigned long long)sight.applied);
+    diagram_mark(world->diagram, sim_now_ns(world->sim), node->number, (uint32_t)shard, DIAGRAM_COMMIT, text);
+    if (sight.keys != 0 && sight.applied % DIGEST_EVERY == 0) {
+        check_digest(node, shard, &sight);
+    }
+}
+
+static void look(struct node_world *world)
+{
+    for (int i = 0; i < world->profile.members; i++) {
+        for (int shard = 1; shard <= world->profile.groups && node_alive(&world->nodes[i]); shard++) {
+            look_at(&world->nodes[i], shard);
+        }
+    }
+}
+
+/* ---- time ---- */
+
+static void bury(struct node_world *world)
+{
+    for (int i = 0; i < world->profile.members; i++) {
+        struct node *node = &world->nodes[i];
+        if (node->server == NULL) {
+            continue;
+        }
+        if (node->crashed) {
+            node_reach(world, NODE_MARK_CRASH_POINT, 1);
+            node_stop(node, SIM_CRASH_POWER);
+        } else if (node->stopped) {
+            node_reach(world, NODE_MARK_FAILED, 1);
+            if (node->stop_status != STATUS_IO && node->stop_status != STATUS_NOSPACE) {
+                node_fail(world, "node %d stops: %s", i + 1, status_text(node->stop_status));
+            }
+            node_stop(node, SIM_CRASH_KILL);
+        }
+    }
+}
+
+void node_world_run_for(struct node_world *world, int64_t duration_ns)
+{
+    int64_t now_ns = sim_now_ns(world->sim);
+    int64_t end_ns = now_ns + duration_ns;
+    while (now_ns < end_ns && !world->result->failed) {
+        now_ns = now_ns + STEP_NS < end_ns ? now_ns + STEP_NS : end_ns;
+        sim_run_until(world->sim, now_ns);
+        bury(world);
+        (void)timer_heap_fire(&world->events, now_ns);
+        look(world);
+    }
+}

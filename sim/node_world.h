@@ -1,0 +1,194 @@
+/* The inside of a run of nodes; for node_*.c only. */
+#pragma once
+
+#include "base/buffer.h"
+#include "check/history.h"
+#include "cluster/members.h"
+#include "env/timer_heap.h"
+#include "node_run.h"
+#include "server/server.h"
+#include "sim_net.h"
+#include "wire/resp_reply.h"
+
+#define MS INT64_C(1000000)
+
+enum {
+    NODE_PORT = 6379,
+    NODE_PEER_PORT = 16379,
+    NODE_CLIENT_MACHINE = 16, /* the first client's; the others' follow */
+    NODE_KEY_BYTES = 48,
+    NODE_PENDING = 32, /* replies that a client waits for */
+    NODE_ELEMENTS = 4, /* of an array that is a reply */
+};
+
+struct node_world;
+
+/* A machine for a server. */
+struct node {
+    struct node_world *world;
+    int number;            /* of the machine; the server's id is one more */
+    struct server *server; /* NULL while it is down */
+    bool stopped;          /* it says so itself; to be closed */
+    enum status stop_status;
+    bool crashed; /* by a crash point; to be closed */
+    struct env_timer restart;
+    bool left_out; /* it stays down in the end */
+    uint64_t applied[SIM_GROUPS + 1], terms[SIM_GROUPS + 1];
+    bool leading[SIM_GROUPS + 1];
+};
+
+/* A shard as the world has seen it. */
+struct node_shard {
+    char tag[8];           /* keys "{tag}…" are its own */
+    struct buffer leaders; /* uint8_t by term: node + 1; 0: none */
+    struct buffer digests; /* uint64_t by applied index; 0: not seen */
+    uint32_t generation;   /* of its keys: a text that has grown long is left alone */
+    uint32_t appended;     /* to the texts of this generation */
+};
+
+/* A reply, once it is whole. */
+struct node_reply {
+    enum resp_type type;
+    int64_t integer;
+    struct slice text;
+    size_t count; /* of an array */
+    struct node_element {
+        enum resp_type type;
+        int64_t integer;
+        size_t offset, size; /* of its text, in the client's `text` */
+        struct slice text;
+    } elements[NODE_ELEMENTS];
+    size_t offset, size;
+};
+
+enum node_ask {
+    NODE_ASK_PREPARE,     /* READONLY, MULTI, …: nothing by itself */
+    NODE_ASK_WATCH,       /* without it there is no second half */
+    NODE_ASK_OPERATION,   /* one of the history */
+    NODE_ASK_LOOK,        /* the same; what it sees decides the next request */
+    NODE_ASK_VERSION,     /* COHORT.GETV: the same */
+    NODE_ASK_SET_VERSION, /* COHORT.SETV */
+    NODE_ASK_EXEC,        /* of as many operations of the history */
+    NODE_ASK_EXEC_WATCHED,
+    NODE_ASK_WEAK,
+    NODE_ASK_SET_EXPIRING,
+    NODE_ASK_READ_EXPIRING,
+};
+
+/* A reply to come. */
+struct node_pending {
+    enum node_ask ask;
+    uint32_t operations[2]; /* in the history */
+    uint32_t operation_count;
+    uint32_t subject; /* weak read: in world->weak_reads; expiring: in world->expiring */
+    int64_t asked_ns;
+};
+
+struct node_client {
+    struct node_world *world;
+    int number;
+    struct env *env;
+    struct env_timer timer; /* of env: the next request, or that the replies are late */
+    struct env_stream *stream;
+    int node;  /* that it is connected to */
+    bool weak; /* on this connection */
+    struct resp_reader reader;
+    struct buffer in, out, text;
+    struct node_reply reply; /* so far */
+    size_t element;          /* of it */
+    struct node_pending pending[NODE_PENDING];
+    size_t pending_at, pending_count;
+    /* What the second half of a transaction or compare-and-set builds upon. */
+    enum node_ask next; /* PREPARE: nothing */
+    int next_shard;
+    char next_key[NODE_KEY_BYTES];
+    struct buffer seen;
+    bool seen_there;
+    int64_t seen_version;
+    int final_shard; /* in the end: which one is to be asked; 0: not the end */
+    int final_node;
+    uint32_t final_generation;
+};
+
+struct node_weak_read {
+    char key[NODE_KEY_BYTES];
+    int64_t ended_ns; /* 0: no reply */
+    bool there;
+    bool appended;       /* a text that only grows, else any value that was written */
+    size_t offset, size; /* in world->weak_texts */
+};
+
+struct node_expiring {
+    char key[NODE_KEY_BYTES];
+    int64_t asked_ns, acknowledged_ns, ttl_ms;
+    int64_t gone_ns; /* first seen to be gone; 0: not yet */
+    bool acknowledged;
+};
+
+struct node_world {
+    struct sim *sim;
+    struct sim_profile profile;
+    struct sim_mutation mutation;
+    struct diagram *diagram;
+    struct sim_result *result;
+    struct timer_heap events; /* faults, restarts */
+    struct node nodes[SIM_MEMBERS];
+    struct node_shard shards[SIM_GROUPS + 1]; /* 0 is the meta group */
+    struct node_client clients[SIM_CLIENTS];
+    struct member founders[SIM_MEMBERS];
+    struct history history;
+    struct buffer weak_reads, weak_texts; /* of struct node_weak_read */
+    struct buffer expiring;               /* of struct node_expiring */
+    uint64_t words;                       /* each value is used once */
+    struct env_timer fault, plan;
+    int faults_left;
+    int hasty_faults; /* so many follow each other quickly */
+    bool healed, clients_stopped;
+    int64_t snapshot_log_bytes;
+};
+
+/* ---- node_world.c ---- */
+uint64_t node_draw(struct node_world *world, enum sim_draw stream, uint64_t bound);
+/* The first failure counts; the run ends. */
+__attribute__((format(printf, 2, 3))) void node_fail(struct node_world *world, const char *format, ...);
+/* A line in the diagram; node -1: all. */
+__attribute__((format(printf, 4, 5))) void node_note(struct node_world *world, int node, enum diagram_mark mark,
+                                                     const char *format, ...);
+void node_reach(struct node_world *world, enum sim_mark mark, uint64_t times);
+void node_world_run_for(struct node_world *world, int64_t duration_ns);
+void node_start(struct node *node);
+/* Ends the process, or what a crash point left of it. */
+void node_stop(struct node *node, enum sim_crash how);
+/* It is up, and what it says is heard. */
+bool node_alive(const struct node *node);
+
+struct node_sight {
+    bool here, leading;
+    uint64_t term, applied, last, keys;
+};
+/* A shard (from 1) at a node that is alive. */
+void node_look(const struct node *node, int shard, struct node_sight *ret_sight);
+/* Of its state; 0 when it has none of the shard. */
+uint64_t node_digest(const struct node *node, int shard);
+/* One that believes to lead; drawn when there are several; NULL. */
+struct node *node_leader(struct node_world *world, int shard, enum sim_draw stream);
+
+/* ---- node_client.c: connections and requests ---- */
+void node_client_start(struct node_client *client);
+void node_client_deinit(struct node_client *client);
+/* Every shard is asked once more by this client, through this node; done when final_shard is past the last. */
+void node_client_finish(struct node_client *client, int node);
+
+/* ---- node_replies.c: what replies mean ---- */
+void node_client_answered(struct node_client *client, const struct node_pending *pending);
+/* No reply will come. */
+void node_client_unanswered(struct node_client *client, const struct node_pending *pending);
+struct node_weak_read *node_weak_read(struct node_world *world, uint32_t number);
+struct node_expiring *node_expiring(struct node_world *world, uint32_t number);
+/* The account, in the end. */
+void node_check_history(struct node_world *world);
+
+/* ---- node_faults.c ---- */
+void node_fault_fire(struct env_timer *timer);
+void node_plan_fire(struct env_timer *timer);
+void node_faults_heal(struct node_world *world);

@@ -1,0 +1,48 @@
+#include "run.h"
+
+#include "group_run.h"
+#include "node_run.h"
+#ifdef COHORT_MUTATIONS
+#include "shard/shard_mutation.h"
+#endif
+
+const char *sim_mark_name(enum sim_mark mark)
+{
+    static const char *const names[SIM_MARKS] = {
+        [GROUP_MARK_SNAPSHOT_INSTALLED] = "snapshot installed",
+        [GROUP_MARK_TRUNCATION] = "truncation after conflict",
+        [GROUP_MARK_ORPHAN_RETURNED] = "orphan returned",
+        [GROUP_MARK_ORPHAN_EXECUTED] = "orphan executed",
+        [GROUP_MARK_WAITING_RETURNED] = "leader lost with requests waiting",
+        [GROUP_MARK_READ_VOID] = "read void",
+        [GROUP_MARK_UNCERTAIN] = "outcome unknown after a snapshot",
+        [GROUP_MARK_SNAPSHOT_RESTART] = "restart from snapshot",
+        [GROUP_MARK_GENESIS_AGAIN] = "genesis by a second leader",
+        [GROUP_MARK_CRASH_POINT] = "power lost between two disk operations",
+        [GROUP_MARK_STORE_FAILED] = "disk error stops a member",
+        [GROUP_MARK_EXPIRED] = "key expired",
+        [GROUP_MARK_ALL_DOWN] = "power lost at all members",
+        [GROUP_MARK_TWO_LEADERS] = "two members believe to lead",
+        [NODE_MARK_SNAPSHOT_RESTART] = "restart from snapshot",
+        [NODE_MARK_CRASH_POINT] = "power lost between two disk operations",
+        [NODE_MARK_FAILED] = "disk error stops a node",
+        [NODE_MARK_ALL_DOWN] = "power lost at all nodes",
+        [NODE_MARK_DISK_FULL] = "client refused by a full disk",
+        [NODE_MARK_UNCERTAIN] = "client told that nobody knows",
+        [NODE_MARK_TIMED_OUT] = "client waits no longer",
+        [NODE_MARK_CUT_OFF] = "connection ends with requests open",
+        [NODE_MARK_EXPIRED] = "key expired",
+        [NODE_MARK_EXEC_ABORTED] = "watched key changed",
+        [NODE_MARK_VERSION_CHANGED] = "compare-and-set met another version",
+    };
+    return names[mark];
+}
+
+void sim_run(uint64_t seed, const struct sim_profile *profile, const struct sim_mutation *mutation,
+             struct diagram *diagram, struct sim_result *ret_result)
+{
+#ifdef COHORT_MUTATIONS
+    shard_mutate(mutation == NULL ? 0 : mutation->raft, mutation == NULL ? 0 : mutation->shard);
+#endif
+    (profile->level == SIM_LEVEL_NODES ? node_run : group_run)(seed, profile, mutation, diagram, ret_result);
+}

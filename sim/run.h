@@ -1,0 +1,66 @@
+/* One run of the simulator, of whichever level its profile names, and what came of it. */
+#pragma once
+
+#include "diagram.h"
+#include "profile.h"
+
+#include <stdbool.h>
+
+/* What a long run must have reached at least once. */
+enum sim_mark {
+    GROUP_MARK_SNAPSHOT_INSTALLED,
+    GROUP_MARK_TRUNCATION,       /* entries were replaced after a conflict */
+    GROUP_MARK_ORPHAN_RETURNED,  /* a request of a lost leadership was found not executed */
+    GROUP_MARK_ORPHAN_EXECUTED,  /* … and executed after all */
+    GROUP_MARK_WAITING_RETURNED, /* leadership went while a write waited for its place in the log */
+    GROUP_MARK_READ_VOID,        /* leadership went while a read waited for its round */
+    GROUP_MARK_UNCERTAIN,        /* a client will never know */
+    GROUP_MARK_SNAPSHOT_RESTART, /* a member started from a snapshot */
+    GROUP_MARK_GENESIS_AGAIN,    /* a second leader proposed a group's first entry */
+    GROUP_MARK_CRASH_POINT,      /* power went between two operations of the disk */
+    GROUP_MARK_STORE_FAILED,     /* a disk error stopped a member */
+    GROUP_MARK_EXPIRED,          /* a key was seen to be gone after its time */
+    GROUP_MARK_ALL_DOWN,         /* all members were without power at once */
+    GROUP_MARK_TWO_LEADERS,      /* two members believed to lead a group at once */
+    GROUP_MARKS,
+
+    NODE_MARK_SNAPSHOT_RESTART = GROUP_MARKS, /* a node started from a snapshot */
+    NODE_MARK_CRASH_POINT,                    /* power went between two operations of the disk */
+    NODE_MARK_FAILED,                         /* a disk error stopped a node */
+    NODE_MARK_ALL_DOWN,                       /* all nodes were without power at once */
+    NODE_MARK_DISK_FULL,                      /* a client was refused for want of space */
+    NODE_MARK_UNCERTAIN,                      /* a client was told that nobody knows */
+    NODE_MARK_TIMED_OUT,                      /* a client waited no longer */
+    NODE_MARK_CUT_OFF,                        /* a connection ended with requests open */
+    NODE_MARK_EXPIRED,                        /* a key was seen to be gone after its time */
+    NODE_MARK_EXEC_ABORTED,                   /* a watched key had changed */
+    NODE_MARK_VERSION_CHANGED,                /* a compare-and-set met another version */
+    SIM_MARKS,
+};
+const char *sim_mark_name(enum sim_mark mark);
+static inline enum sim_level sim_mark_level(enum sim_mark mark)
+{
+    return mark < GROUP_MARKS ? SIM_LEVEL_GROUPS : SIM_LEVEL_NODES;
+}
+
+/* Known bugs, to prove that they would be seen. Those of consensus and of the shard need libraries built with
+ * COHORT_MUTATIONS. */
+struct sim_mutation {
+    bool no_sync;    /* syncs of the disk do nothing */
+    int raft, shard; /* enum raft_mutation, enum shard_mutation */
+};
+
+struct sim_result {
+    bool failed;
+    char failure[240];
+    int64_t virtual_ns; /* how long the run was; when it failed */
+    uint64_t trace;     /* hash over all that happened */
+    uint64_t marks[SIM_MARKS];
+    uint64_t acknowledged, returned, uncertain, reads;
+    uint64_t leaders, messages;
+    uint64_t undecided; /* histories too hard to judge */
+};
+
+/* mutation and diagram may be NULL. A broken assertion aborts: see hunt.h. */
+void sim_run(uint64_t seed, const struct sim_profile *profile, const struct sim_mutation *mutation,
+             struct diagram *diagram, struct sim_result *ret_result);
