@@ -3,6 +3,8 @@
 #include "base/assert.h"
 #include "base/prng.h"
 
+#include <stdio.h>
+
 static struct disk_env *self(struct env *env) { return CONTAINER_OF(env, struct disk_env, env); }
 static struct sim_disk *disk_of(struct env *env) { return self(env)->disk; }
 
@@ -91,7 +93,15 @@ static enum status list_directory(struct env *env, const char *path, void (*entr
     return sim_disk_list_directory(disk_of(env), path, entry, owner);
 }
 
+static void log_line(struct env *env, enum env_log_level level, const char *line)
+{
+    (void)level;
+    (void)snprintf(self(env)->line, sizeof(self(env)->line), "%s", line);
+    self(env)->lines++;
+}
+
 static const struct env_operations operations = {
+    .log = log_line,
     .monotonic_ns = monotonic_ns,
     .random = random_bytes,
     .timer_start = timer_start,

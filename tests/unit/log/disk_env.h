@@ -1,5 +1,5 @@
-/* The least env that a log or a snapshot needs, for tests that want to say when background work runs and when time
- * passes: files on a sim_disk, a clock that stands still, work and timers that wait for disk_env_run. */
+/* The least env that a log, a snapshot or a founding needs, for tests that want to say when background work runs and
+ * when time passes: files on a sim_disk, a clock that stands still, work and timers that wait for disk_env_run. */
 #pragma once
 
 #include "env/env.h"
@@ -18,6 +18,8 @@ struct disk_env {
     int timer_count;
     int open_files, most_open_files; /* now, and at any time */
     int open_limit;                  /* STATUS_FULL beyond it; 0: none */
+    char line[1024];                 /* the last one logged */
+    unsigned lines;
 };
 
 void disk_env_init(struct disk_env *disk_env, struct sim_disk *disk);
