@@ -1,6 +1,7 @@
 #include "cli/bench_load.h"
 
 #include "base/assert.h"
+#include "base/printable.h"
 #include "wire/resp_command.h"
 
 #include <errno.h>
@@ -50,8 +51,10 @@ static void tally(struct bench_problem *problems, struct slice text, uint64_t co
 
 static void count_errors(struct bench_worker *worker, struct slice text, uint64_t count)
 {
+    char shown[BENCH_PROBLEM_BYTES];
     worker->counts->errors += count;
-    tally(worker->counts->problems, text, count);
+    (void)printable_copy(text, shown, sizeof(shown));
+    tally(worker->counts->problems, slice_from_string(shown), count);
 }
 
 void bench_counts_merge(struct bench_counts *into, const struct bench_counts *from)

@@ -38,7 +38,7 @@ struct bench_plan {
 
 /* Errors that look alike, by the first word of their text. */
 struct bench_problem {
-    char text[BENCH_PROBLEM_BYTES]; /* the first one seen */
+    char text[BENCH_PROBLEM_BYTES]; /* the first one seen, made printable */
     uint64_t count;
 };
 

@@ -1,6 +1,11 @@
 #include "cli/node.h"
 
+#include "base/printable.h"
+#include "cli/reply_json.h"
+
 #include <stdio.h>
+
+enum { NODE_SHOWN_BYTES = 192 }; /* of an error reply */
 
 int node_parse_url(const struct cli_command *command, const char *text, struct client_url *ret_url)
 {
@@ -21,28 +26,82 @@ static const char *hint(enum status status)
     }
 }
 
+/* A connection that is open, with what its errors are told about. */
+struct call {
+    struct client_connection *connection;
+    const char *question;
+    int64_t deadline_ns;
+    char name[CLIENT_ENDPOINT_TEXT_BYTES];
+    char *problem;
+};
+
+static bool fail(const struct call *call, enum status status)
+{
+    (void)snprintf(call->problem, NODE_PROBLEM_BYTES, "no answer from %s: %s%s", call->name, status_text(status),
+                   hint(status));
+    return false;
+}
+
+static bool open_call(struct call *call, const struct client_endpoint *endpoint)
+{
+    client_endpoint_format(endpoint, call->name);
+    enum status status = client_connection_open(call->connection, endpoint, call->deadline_ns);
+    return status == STATUS_OK || fail(call, status);
+}
+
+static bool ask(const struct call *call, const struct slice *words, size_t count, struct slice *ret_reply)
+{
+    enum status status = client_connection_call(call->connection, words, count, call->deadline_ns, ret_reply);
+    if (status != STATUS_OK) {
+        return fail(call, status);
+    }
+    if (ret_reply->data[0] == '-') {
+        char shown[NODE_SHOWN_BYTES];
+        (void)printable_copy(slice_of(ret_reply->data + 1, ret_reply->size - 3), shown, sizeof(shown));
+        (void)snprintf(call->problem, NODE_PROBLEM_BYTES, "%s refuses %s: %s", call->name, call->question, shown);
+        return false;
+    }
+    return true;
+}
+
+static struct call new_call(struct client_connection *connection, int64_t timeout_ms, const char *question,
+                            char *ret_problem)
+{
+    return (struct call){.connection = connection,
+                         .question = question,
+                         .deadline_ns = client_clock_ns() + timeout_ms * 1000000,
+                         .problem = ret_problem};
+}
+
 bool node_ask(struct client_connection *connection, const struct client_endpoint *endpoint, int64_t timeout_ms,
               const char *question, struct slice *ret_reply, char ret_problem[static NODE_PROBLEM_BYTES])
 {
-    int64_t deadline_ns = client_clock_ns() + timeout_ms * 1000000;
-    struct slice words[] = {slice_from_string(question)};
+    struct call call = new_call(connection, timeout_ms, question, ret_problem);
+    struct slice word = slice_from_string(question);
     struct slice reply;
-    char name[CLIENT_ENDPOINT_TEXT_BYTES];
-    client_endpoint_format(endpoint, name);
-    enum status status = client_connection_open(connection, endpoint, deadline_ns);
-    if (status == STATUS_OK) {
-        status = client_connection_call(connection, words, 1, deadline_ns, &reply);
-    }
-    if (status != STATUS_OK) {
-        (void)snprintf(ret_problem, NODE_PROBLEM_BYTES, "no answer from %s: %s%s", name, status_text(status),
-                       hint(status));
-        return false;
-    }
-    if (reply.data[0] == '-') {
-        (void)snprintf(ret_problem, NODE_PROBLEM_BYTES, "%s refuses %s: %.*s", name, question, (int)(reply.size - 3),
-                       (const char *)reply.data + 1);
+    if (!open_call(&call, endpoint) || !ask(&call, &word, 1, &reply)) {
         return false;
     }
     *ret_reply = reply;
     return true;
+}
+
+json_t *node_ask_json(const struct client_endpoint *endpoint, int64_t timeout_ms, const char *question,
+                      char ret_problem[static NODE_PROBLEM_BYTES])
+{
+    struct client_connection connection;
+    client_connection_init(&connection);
+    struct call call = new_call(&connection, timeout_ms, question, ret_problem);
+    const struct slice hello[] = {SLICE_LITERAL("HELLO"), SLICE_LITERAL("3")}; /* RESP3 tells maps from arrays */
+    struct slice word = slice_from_string(question);
+    struct slice reply;
+    json_t *json = NULL;
+    if (open_call(&call, endpoint) && ask(&call, hello, 2, &reply) && ask(&call, &word, 1, &reply)) {
+        enum status status = reply_json(reply, &json);
+        if (status != STATUS_OK) {
+            (void)fail(&call, status);
+        }
+    }
+    client_connection_deinit(&connection);
+    return json;
 }

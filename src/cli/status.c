@@ -1,204 +1,160 @@
-/* cohort status: how the nodes are, from their own INFO. */
+/* cohort status: asks every node of a cluster, and shows what they say together. */
 #include "base/assert.h"
-#include "base/number.h"
-#include "base/units.h"
-#include "cli/node.h"
+#include "cli/status_table.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
-enum { FIELD_BYTES = 64, FIELD_NAMES = 3, CELL_BYTES = 64 };
+/* Degraded is told apart from down: a script that restarts things must not take one for the other. */
+enum { EXIT_WELL = EX_OK, EXIT_DEGRADED = EX_TEMPFAIL, EXIT_DOWN = EX_UNAVAILABLE };
 
-enum field_kind { FIELD_TEXT, FIELD_COUNT, FIELD_BYTES_SIZE, FIELD_SECONDS, FIELD_UNIX_TIME };
+/* ---- JSON ---- */
 
-/* One column: a field of INFO, or the first of several names that is there. */
-static const struct field {
-    const char *title;
-    const char *json;
-    enum field_kind kind;
-    const char *names[FIELD_NAMES];
-} fields[] = {
-    {"NODE", "id", FIELD_TEXT, {"node_id"}},
-    {"ROLE", "role", FIELD_TEXT, {"role"}},
-    {"VERSION", "version", FIELD_TEXT, {"cohort_version", "redis_version"}},
-    {"UPTIME", "uptime_seconds", FIELD_SECONDS, {"uptime_in_seconds"}},
-    {"KEYS", "keys", FIELD_COUNT, {"db0"}},
-    {"MEMORY", "memory_bytes", FIELD_BYTES_SIZE, {"used_memory"}},
-    {"CLIENTS", "clients", FIELD_COUNT, {"connected_clients"}},
-    {"LOG", "log_bytes", FIELD_BYTES_SIZE, {"log_bytes_on_disk", "aof_current_size"}},
-    {"SNAPSHOT", "last_snapshot_unix_seconds", FIELD_UNIX_TIME, {"snapshot_last_time", "rdb_last_save_time"}},
-};
+static json_t *number_json(int64_t number) { return number < 0 ? json_null() : json_integer(number); }
 
-enum { FIELDS = sizeof(fields) / sizeof(fields[0]) };
-
-struct node_row {
-    char address[CLIENT_ENDPOINT_TEXT_BYTES];
-    bool up;
-    char problem[NODE_PROBLEM_BYTES];
-    char values[FIELDS][FIELD_BYTES]; /* as INFO has them; empty when it has not */
-};
-
-/* Finds "name:value" in INFO's lines. */
-static bool find_in_info(struct slice info, const char *name, struct slice *ret_value)
+static void set_number(json_t *object, const char *name, int64_t number)
 {
-    size_t name_size = strlen(name);
-    while (info.size > 0) {
-        const uint8_t *end = memchr(info.data, '\n', info.size);
-        size_t line = end == NULL ? info.size : (size_t)(end - info.data);
-        if (line > name_size && memcmp(info.data, name, name_size) == 0 && info.data[name_size] == ':') {
-            size_t size = line - name_size - 1;
-            size -= size > 0 && info.data[line - 1] == '\r';
-            *ret_value = slice_of(info.data + name_size + 1, size);
-            return true;
-        }
-        size_t step = end == NULL ? line : line + 1;
-        info = slice_of(info.data + step, info.size - step);
-    }
-    return false;
+    (void)json_object_set_new(object, name, number_json(number));
 }
 
-/* db0's value is "keys=N,expires=…"; a server without keys leaves the line out. */
-static void take_field(struct slice info, const struct field *field, char ret_value[static FIELD_BYTES])
+static json_t *node_json(const struct view_node *node)
 {
-    struct slice value = {0};
-    for (size_t i = 0; i < FIELD_NAMES && field->names[i] != NULL; i++) {
-        if (find_in_info(info, field->names[i], &value)) {
-            break;
-        }
-    }
-    if (strcmp(field->json, "keys") == 0) {
-        if (value.size == 0) {
-            value = SLICE_LITERAL("0");
-        } else if (value.size > 5 && memcmp(value.data, "keys=", 5) == 0) {
-            const uint8_t *comma = memchr(value.data, ',', value.size);
-            value = slice_of(value.data + 5, (comma == NULL ? value.size : (size_t)(comma - value.data)) - 5);
-        }
-    }
-    (void)snprintf(ret_value, FIELD_BYTES, "%.*s", (int)value.size, (const char *)value.data);
-}
-
-static void ask_node(const struct client_endpoint *endpoint, int64_t timeout_ms, struct node_row *row)
-{
-    struct client_connection connection;
-    client_connection_init(&connection);
-    client_endpoint_format(endpoint, row->address);
-    struct slice reply;
-    row->up = node_ask(&connection, endpoint, timeout_ms, "INFO", &reply, row->problem);
-    for (size_t i = 0; row->up && i < FIELDS; i++) {
-        take_field(reply, &fields[i], row->values[i]);
-    }
-    client_connection_deinit(&connection);
-}
-
-static bool as_number(const char *value, int64_t *ret_number)
-{
-    return number_parse_int64(slice_from_string(value), ret_number);
-}
-
-/* A value as a person reads it; "-" when it is not known. */
-static void format_cell(const struct field *field, const char *value, char ret_cell[static CELL_BYTES])
-{
-    int64_t number;
-    char text[UNITS_TEXT_BYTES];
-    if (value[0] == '\0') {
-        (void)snprintf(ret_cell, CELL_BYTES, "-");
-        return;
-    }
-    (void)snprintf(ret_cell, CELL_BYTES, "%s", value);
-    if (!as_number(value, &number) || number < 0) {
-        return;
-    }
-    switch (field->kind) {
-    case FIELD_TEXT:
-    case FIELD_COUNT: break;
-    case FIELD_BYTES_SIZE:
-        units_format_size(text, (uint64_t)number);
-        (void)snprintf(ret_cell, CELL_BYTES, "%s", text);
-        break;
-    case FIELD_SECONDS:
-        units_format_duration(text, (uint64_t)number);
-        (void)snprintf(ret_cell, CELL_BYTES, "%s", text);
-        break;
-    case FIELD_UNIX_TIME:
-        if (number == 0) {
-            (void)snprintf(ret_cell, CELL_BYTES, "never");
-        } else {
-            int64_t age = (int64_t)time(NULL) - number;
-            units_format_duration(text, age > 0 ? (uint64_t)age : 0);
-            (void)snprintf(ret_cell, CELL_BYTES, "%s ago", text);
-        }
-    }
-}
-
-static size_t wider(size_t width, const char *text) { return strlen(text) > width ? strlen(text) : width; }
-
-static void print_table(const struct node_row *rows, uint32_t count)
-{
-    size_t widths[FIELDS];
-    size_t address_width = strlen("ADDRESS");
-    char cell[CELL_BYTES];
-    for (uint32_t r = 0; r < count; r++) {
-        address_width = wider(address_width, rows[r].address);
-    }
-    for (size_t i = 0; i < FIELDS; i++) {
-        widths[i] = strlen(fields[i].title);
-        for (uint32_t r = 0; r < count; r++) {
-            format_cell(&fields[i], rows[r].values[i], cell);
-            widths[i] = wider(widths[i], cell);
-        }
-    }
-    printf("%-*s", (int)address_width, "ADDRESS");
-    for (size_t i = 0; i < FIELDS; i++) {
-        printf("  %-*s", i + 1 == FIELDS ? 0 : (int)widths[i], fields[i].title);
-    }
-    printf("\n");
-    for (uint32_t r = 0; r < count; r++) {
-        printf("%-*s", (int)address_width, rows[r].address);
-        for (size_t i = 0; rows[r].up && i < FIELDS; i++) {
-            format_cell(&fields[i], rows[r].values[i], cell);
-            printf("  %-*s", i + 1 == FIELDS ? 0 : (int)widths[i], cell);
-        }
-        printf("%s\n", rows[r].up ? "" : "  down");
-    }
-}
-
-static json_t *row_json(const struct node_row *row)
-{
+    static const struct {
+        const char *name, *said;
+    } values[] = {
+        {"version", "version"},           {"incarnation", "incarnation"},
+        {"uptime_seconds", "uptime_s"},   {"keys", "keys"},
+        {"memory_bytes", "memory_bytes"}, {"clients", "clients"},
+        {"log_bytes", "log_bytes"},       {"last_snapshot_unix_seconds", "snapshot_time_s"},
+    };
     json_t *json = json_object();
-    (void)json_object_set_new(json, "address", json_string(row->address));
-    (void)json_object_set_new(json, "up", json_boolean(row->up));
-    if (!row->up) {
-        (void)json_object_set_new(json, "problem", json_string(row->problem));
+    set_number(json, "node", node->id);
+    (void)json_object_set_new(json, "address", json_string(node->address));
+    (void)json_object_set_new(json, "state", node->state[0] == '\0' ? json_null() : json_string(node->state));
+    (void)json_object_set_new(json, "up", json_boolean(node->answer != NULL));
+    if (node->answer == NULL) {
+        (void)json_object_set_new(json, "problem", json_string(node->problem));
         return json;
     }
-    for (size_t i = 0; i < FIELDS; i++) {
-        int64_t number;
-        json_t *value = fields[i].kind == FIELD_TEXT         ? json_string(row->values[i])
-                        : as_number(row->values[i], &number) ? json_integer(number)
-                                                             : NULL;
-        bool known = value != NULL && row->values[i][0] != '\0';
-        if (!known) {
-            json_decref(value);
-            value = json_null();
-        }
-        (void)json_object_set_new(json, fields[i].json, value);
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        json_t *value = json_object_get(node->answer, values[i].said);
+        (void)json_object_set_new(json, values[i].name, value == NULL ? json_null() : json_incref(value));
     }
     return json;
 }
 
-static void print_json(const struct node_row *rows, uint32_t count)
+static json_t *replica_json(const struct view_node *node, const struct view_replica *replica)
 {
-    json_t *nodes = json_array();
-    for (uint32_t r = 0; r < count; r++) {
-        (void)json_array_append_new(nodes, row_json(&rows[r]));
+    json_t *json = json_object();
+    set_number(json, "node", node->id);
+    (void)json_object_set_new(json, "role", json_string(view_role_name(replica->role)));
+    set_number(json, "term", replica->term);
+    set_number(json, "commit", replica->commit);
+    set_number(json, "applied", replica->applied);
+    set_number(json, "last", replica->last);
+    set_number(json, "lag", replica->lag);
+    set_number(json, "snapshot_index", replica->snapshot_index);
+    return json;
+}
+
+static json_t *shard_json(const struct view *view, uint32_t number)
+{
+    struct view_shard shard;
+    view_shard(view, number, &shard);
+    json_t *json = json_object();
+    json_t *replicas = json_array();
+    if (number != 0) {
+        set_number(json, "shard", number);
+        set_number(json, "keys", shard.keys);
     }
-    json_t *json = json_pack("{s:o}", "nodes", nodes);
-    (void)json_dumpf(json, stdout, JSON_INDENT(2));
+    set_number(json, "leader", shard.led == NULL ? -1 : shard.led->id);
+    set_number(json, "term", shard.term);
+    set_number(json, "commit", shard.commit);
+    for (size_t i = 0; i < view->node_count; i++) {
+        struct view_replica replica;
+        view_replica(view, &shard, &view->nodes[i], &replica);
+        if (replica.role != VIEW_NO_VOTER) {
+            (void)json_array_append_new(replicas, replica_json(&view->nodes[i], &replica));
+        }
+    }
+    (void)json_object_set_new(json, "replicas", replicas);
+    return json;
+}
+
+static void print_json(const struct view *view)
+{
+    json_t *json = json_object();
+    json_t *nodes = json_array();
+    json_t *shards = json_array();
+    for (size_t i = 0; i < view->node_count; i++) {
+        (void)json_array_append_new(nodes, node_json(&view->nodes[i]));
+    }
+    for (uint32_t number = 1; number <= view->shard_count; number++) {
+        (void)json_array_append_new(shards, shard_json(view, number));
+    }
+    (void)json_object_set_new(json, "cluster", view->cluster == NULL ? json_null() : json_string(view->cluster));
+    (void)json_object_set_new(json, "nodes", nodes);
+    (void)json_object_set_new(json, "shards", shards);
+    (void)json_object_set_new(json, "meta", view->has_meta ? shard_json(view, 0) : json_null());
+    (void)json_dumpf(json, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
     printf("\n");
     json_decref(json);
+}
+
+/* ---- what is wrong ---- */
+
+static int worse(int a, int b) { return a == EXIT_DOWN || b == EXIT_WELL ? a : b; }
+
+static int judge_nodes(const struct view *view)
+{
+    int code = EXIT_WELL;
+    for (size_t i = 0; i < view->node_count; i++) {
+        const struct view_node *node = &view->nodes[i];
+        if (node->answer == NULL) {
+            bool numbered = node->id > 0;
+            char name[32] = "";
+            if (numbered) {
+                (void)snprintf(name, sizeof(name), "node %" PRId64 ": ", node->id);
+            }
+            code = cli_error(&cli_status, EXIT_DEGRADED, "%s%s", name, node->problem);
+        }
+    }
+    return code;
+}
+
+/* Names the first shard without a leader, and says how many more there are. */
+static int judge_shards(const struct view *view)
+{
+    uint32_t without = 0;
+    uint32_t first = 0;
+    struct view_shard shard;
+    if (view->cluster == NULL) {
+        return cli_error(&cli_status, EXIT_DOWN,
+                         "the cluster is not founded yet: it waits until all its nodes have come up");
+    }
+    for (uint32_t number = view->shard_count; number > 0; number--) {
+        view_shard(view, number, &shard);
+        if (shard.led == NULL) {
+            without++;
+            first = number;
+        }
+    }
+    if (without == 1) {
+        return cli_error(&cli_status, EXIT_DOWN, "shard %" PRIu32 " has no leader: nobody serves its keys", first);
+    }
+    if (without > 1) {
+        return cli_error(&cli_status, EXIT_DOWN,
+                         "shard %" PRIu32 " and %" PRIu32 " more have no leader: nobody serves their keys", first,
+                         without - 1);
+    }
+    if (view->has_meta) {
+        view_shard(view, 0, &shard);
+        if (shard.led == NULL) {
+            return cli_error(&cli_status, EXIT_DEGRADED, "the meta group has no leader: nodes cannot come or go");
+        }
+    }
+    return EXIT_WELL;
 }
 
 static int run(const struct cli_command *command, int argc, char **argv)
@@ -206,7 +162,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
     bool json = false;
     int64_t timeout_ms = 0;
     const struct cli_option options[] = {
-        {"json", CLI_FLAG, &json, NULL, "print JSON; null stands for what a node does not tell"},
+        {"json", CLI_FLAG, &json, NULL, "print JSON; null stands for what is not known"},
         {"timeout", CLI_DURATION, &timeout_ms, "DURATION", "to wait for each node (default 5s)", 1, 0},
         {0},
     };
@@ -219,34 +175,34 @@ static int run(const struct cli_command *command, int argc, char **argv)
     if (code != CLI_CONTINUE) {
         return code;
     }
-    struct node_row *rows = calloc(url.endpoint_count, sizeof(*rows));
-    ASSERT(rows != NULL);
-    uint32_t up = 0;
-    for (uint32_t r = 0; r < url.endpoint_count; r++) {
-        ask_node(&url.endpoints[r], timeout_ms > 0 ? timeout_ms : url.timeout_ms, &rows[r]);
-        up += rows[r].up;
-    }
+    struct view *view = malloc(sizeof(*view));
+    ASSERT(view != NULL);
+    bool answered = view_ask(&url, timeout_ms > 0 ? timeout_ms : url.timeout_ms, view);
     if (json) {
-        print_json(rows, url.endpoint_count);
-    } else if (up > 0) {
-        print_table(rows, url.endpoint_count);
+        print_json(view);
+    } else if (answered) {
+        status_table_print(view);
     }
-    for (uint32_t r = 0; r < url.endpoint_count; r++) {
-        if (!rows[r].up) {
-            (void)cli_error(command, EX_UNAVAILABLE, "%s", rows[r].problem);
-        }
-    }
-    free(rows);
-    return up == url.endpoint_count ? EX_OK : EX_UNAVAILABLE;
+    (void)fflush(stdout);
+    code = judge_nodes(view);
+    code = answered ? worse(judge_shards(view), code) : EXIT_DOWN;
+    view_close(view);
+    free(view);
+    return code;
 }
 
 const struct cli_command cli_status = {
     .name = "status",
     .arguments = "[URL]",
     .arguments_maximum = 1,
-    .summary = "show how the nodes are",
-    .details = "Asks each node of the URL (default " CLIENT_URL_DEFAULT ") and shows a row for it.\n"
-               "The exit code is 69 when a node does not answer.",
+    .summary = "show nodes, shards, leaders and lag",
+    .details = "Asks a node of the URL (default " CLIENT_URL_DEFAULT ") for the nodes of its\n"
+               "cluster, and then each of them. A row of the second table is a shard: who leads it,\n"
+               "who follows, and how many entries behind; ? stands for a node that does not answer,\n"
+               "- for one that does not keep the shard.\n"
+               "\n"
+               "Exit status: 0 all is well, 75 a node does not answer but every shard has a leader,\n"
+               "69 a shard has no leader or nobody answers, 64 wrong usage.",
     .examples = "  cohort status\n"
                 "  cohort status cohort://10.0.0.1:6379,10.0.0.2:6379\n"
                 "  cohort status --json --timeout 500ms 127.0.0.1:6380",

@@ -1,5 +1,6 @@
 /* Log lines, each by one write(2), so that lines of several threads or processes do not mix. Parts of a line may come
  * from clients: whatever is not printable UTF-8 is escaped, so a line stays one line and moves no cursor. */
+#include "base/printable.h"
 #include "env_uv/internal.h"
 
 #include <stdio.h>
@@ -21,43 +22,22 @@ static void add(struct line *line, const char *text, size_t size)
     line->size += size;
 }
 
-/* Length of the UTF-8 character at the front (RFC 3629, section 4), or 0 when there is none, it is not whole, or it is
- * a control character. */
-static size_t printable_size(const uint8_t *at)
-{
-    if (at[0] < 0x80) {
-        return at[0] >= 0x20 && at[0] != 0x7f;
-    }
-    size_t size = at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : 2;
-    if (at[0] < 0xc2 || at[0] > 0xf4) {
-        return 0;
-    }
-    for (size_t i = 1; i < size; i++) {
-        if ((at[i] & 0xc0) != 0x80) { /* also stops at the end of the string */
-            return 0;
-        }
-    }
-    bool overlong = (at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xf0 && at[1] < 0x90);
-    bool beyond = (at[0] == 0xed && at[1] >= 0xa0) || (at[0] == 0xf4 && at[1] >= 0x90);
-    bool control = at[0] == 0xc2 && at[1] < 0xa0;
-    return overlong || beyond || control ? 0 : size;
-}
-
 static void add_escaped(struct line *line, const char *message, bool json)
 {
-    const uint8_t *at = (const uint8_t *)message;
-    while (*at != '\0' && line->size + 2 * LOG_ESCAPE_BYTES < sizeof(line->text)) {
-        size_t size = printable_size(at);
+    struct slice left = slice_from_string(message);
+    while (left.size > 0 && line->size + 2 * LOG_ESCAPE_BYTES < sizeof(line->text)) {
+        const uint8_t *at = left.data;
+        size_t size = printable_size(left);
         if (size > 0 && !(json && (*at == '"' || *at == '\\'))) {
             add(line, (const char *)at, size);
-            at += size;
+            left = slice_of(at + size, left.size - size);
             continue;
         }
         char escape[LOG_ESCAPE_BYTES];
         int length = size > 0 ? snprintf(escape, sizeof(escape), "\\%c", *at)
                               : snprintf(escape, sizeof(escape), json ? "\\u%04x" : "\\x%02x", *at);
         add(line, escape, (size_t)length);
-        at++;
+        left = slice_of(at + 1, left.size - 1);
     }
 }
 

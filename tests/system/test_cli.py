@@ -102,40 +102,6 @@ def test_a_node_that_keeps_silent():
     assert done.returncode == UNAVAILABLE and "timed out" in done.stderr
 
 
-def test_status_table(server):
-    done = cohort("status", at(server))
-    assert done.returncode == 0 and done.stderr == ""
-    titles, row = done.stdout.splitlines()
-    assert titles.split() == "ADDRESS NODE ROLE VERSION UPTIME KEYS MEMORY CLIENTS LOG SNAPSHOT".split()
-    assert row.startswith(f"127.0.0.1:{server.port} ")
-
-
-def test_status_json(server):
-    redis.Redis(port=server.port).mset({"a": 1, "b": 2})
-    done = cohort("status", "--json", at(server))
-    assert done.returncode == 0
-    (node,) = json.loads(done.stdout)["nodes"]
-    assert node["up"] is True and node["address"] == f"127.0.0.1:{server.port}"
-    assert node["keys"] == 2 and node["clients"] >= 1 and node["memory_bytes"] > 0 and node["uptime_seconds"] >= 0
-    assert len(node["version"].split(".")) == 3
-
-
-def test_status_of_several_nodes_when_one_is_down(server):
-    down = servers.free_port()
-    url = f"{at(server)},127.0.0.1:{down}"
-    done = cohort("status", url)
-    assert done.returncode == UNAVAILABLE
-    assert f"127.0.0.1:{down}" in done.stdout and "  down\n" in done.stdout
-    nodes = json.loads(cohort("status", "--json", url).stdout)["nodes"]
-    assert [node["up"] for node in nodes] == [True, False]
-
-
-def test_status_of_a_server_that_wants_a_password(private_redis):
-    redis.Redis(port=private_redis.port).config_set("requirepass", "secret")
-    done = cohort("status", at(private_redis))
-    assert done.returncode == UNAVAILABLE and "refuses INFO: NOAUTH" in done.stderr
-
-
 @pytest.mark.parametrize("mode", ["set", "get", "mixed"])
 def test_bench_json(server, mode):
     done = cohort("bench", "--url", at(server), "--mode", mode, "--requests", 5000, "--clients", 7, "--pipeline", 3,
