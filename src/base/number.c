@@ -58,6 +58,28 @@ size_t number_format_uint64(char *at, uint64_t value)
     return count;
 }
 
+bool number_parse_cursor(struct slice text, uint64_t *ret_cursor)
+{
+    size_t size = text.size == 0 ? 0 : strnlen((const char *)text.data, text.size);
+    size_t at = 0;
+    bool negative = size > 0 && text.data[0] == '-';
+    if (negative || (size > 0 && text.data[0] == '+')) {
+        at++;
+        if (at == size) {
+            return false;
+        }
+    }
+    uint64_t value = 0;
+    for (; at < size; at++) {
+        uint8_t digit = (uint8_t)(text.data[at] - '0');
+        if (digit > 9 || __builtin_mul_overflow(value, 10U, &value) || __builtin_add_overflow(value, digit, &value)) {
+            return false;
+        }
+    }
+    *ret_cursor = negative ? 0 - value : value;
+    return true;
+}
+
 size_t number_format_int64(char *at, int64_t value)
 {
     if (value < 0) {

@@ -45,8 +45,8 @@ void connection_count_bytes(struct connection *connection)
 {
     size_t bytes = sizeof(*connection) + connection->in.capacity + connection->out.capacity +
                    connection->queued.capacity + connection->parked_bytes.capacity +
-                   connection->slot_capacity * sizeof(struct slot) + connection->stash_bytes + connection->watch_bytes +
-                   connection->watch_capacity * sizeof(struct watch);
+                   connection->slot_capacity * sizeof(struct slot) + connection->stash_bytes +
+                   connection->watches.bytes + connection->watches.capacity * sizeof(struct watch);
     connection->server->client_bytes += bytes - connection->counted_bytes;
     connection->counted_bytes = bytes;
 }

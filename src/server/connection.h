@@ -8,13 +8,14 @@
  *    requests are not read until it has read its replies; what was read already can still add up to the limits of the
  *    configuration, beyond which the client is closed.
  * 4. A parked request holds back all later ones of this client.
- * 5. A closed connection's memory stays until the shard has answered all its slots; those answers are dropped.
+ * 5. A closed connection's memory stays until the shards have answered all its requests; those answers are dropped.
  */
 #pragma once
 
 #include "base/buffer.h"
 #include "base/list.h"
 #include "cluster/requester.h"
+#include "cluster/slot.h"
 #include "command/command.h"
 #include "env/env.h"
 #include "wire/resp_request.h"
@@ -30,16 +31,27 @@ enum {
 
 enum slot_state { SLOT_WAITING, SLOT_DONE };
 
-/* Replies of server commands inside an EXEC: see multi.c. */
-struct exec_plan;
+/* Who makes the client's reply of what the shards answer. */
+enum slot_kind {
+    SLOT_PLAIN,  /* nobody: it is the reply */
+    SLOT_EXEC,   /* multi.h: weaves in the replies of commands about the node */
+    SLOT_WATCH,  /* watch.h: keeps the versions */
+    SLOT_GATHER, /* gather.h: makes one of the replies of all shards */
+};
 
 struct slot {
-    enum slot_state state;
-    bool silent; /* CLIENT REPLY OFF or SKIP */
+    uint8_t state; /* enum slot_state */
+    uint8_t kind;  /* enum slot_kind */
+    bool silent;   /* CLIENT REPLY OFF or SKIP */
     uint8_t protocol;
+    uint16_t command;  /* its id, for the figures; 0: counted already */
     uint32_t began_ms; /* since the server began */
     struct buffer stash;
-    struct exec_plan *exec; /* owned; NULL: none */
+    union {
+        struct exec_plan *exec;
+        struct watch_look *look;
+        struct gather *gather;
+    }; /* owned, as kind says */
 };
 
 enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP }; /* SKIP: the next one only */
@@ -47,6 +59,17 @@ enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP }; /* SKIP: the next one only 
 struct watch {
     struct slice key; /* owned */
     uint64_t version;
+};
+
+/* Keys for the next EXEC (watch.h), all of one shard. */
+struct watches {
+    struct watch *items; /* a key may be there more than once */
+    size_t count, capacity;
+    size_t looking;   /* keys whose versions are on their way */
+    size_t bytes;     /* of all these keys */
+    uint32_t shard;   /* 0: none yet */
+    bool failed;      /* a WATCH was refused: the EXEC must not run */
+    uint64_t pending; /* the slot after that of the last WATCH that waits for a shard; 0: none yet */
 };
 
 struct connection {
@@ -74,7 +97,7 @@ struct connection {
     uint64_t slot_head, slot_tail;
     size_t stash_bytes; /* in the stashes of slots that are done */
     uint64_t plan_end;  /* the slot after that of the last EXEC which holds commands about the node; 0: none yet */
-    uint64_t owed;      /* replies the shard still owes, also of slots given up */
+    uint64_t owed;      /* replies that shards still owe, also of slots given up */
     struct resp_writer writer;
     size_t reply_start; /* where the reply being written begins in its buffer */
 
@@ -99,9 +122,10 @@ struct connection {
     struct buffer queued; /* encoded commands */
     uint32_t queued_count;
     uint32_t queued_flags;   /* of all queued commands together */
+    uint32_t queued_shard;   /* of their keys; 0: they have none */
+    bool queued_crosses;     /* their keys are in several shards: EXEC will refuse */
     uint8_t queued_protocol; /* what replies will be written in by then: a queued HELLO changes it */
-    struct watch *watches;   /* a key may be there more than once */
-    size_t watch_count, watch_capacity, watch_bytes;
+    struct watches watches;
 };
 
 struct connection *connection_create(struct server *server, struct env_stream *stream);
@@ -133,11 +157,16 @@ void connection_update_reading(struct connection *connection);
  * slot. NULL never; a silent one discards. Ends with reply_end. */
 struct resp_writer *reply_begin(struct connection *connection);
 void reply_end(struct connection *connection);
-/* A slot for a request that the shard will answer; its tag. */
-uint64_t slot_open(struct connection *connection);
-/* The shard's answer to a slot: NULL when nobody waits. */
+/* A slot for a request that shards will answer; its number. */
+uint64_t slot_open(struct connection *connection, const struct command_spec *spec);
+/* The tag of a slot's request to a shard. */
+static inline uint64_t slot_tag(uint64_t number, uint32_t shard) { return number * SLOT_MAXIMUM_SHARDS + shard - 1; }
+/* A shard's answer to it: see requester.h. `command` is NULL when it was executed elsewhere. */
 struct resp_writer *slot_begin(struct connection *connection, uint64_t tag);
-void slot_end(struct connection *connection, uint64_t tag);
+void slot_end(struct connection *connection, uint64_t tag, const struct command *command);
+void slot_failed(struct connection *connection, uint64_t tag, enum status status);
+/* All answers are there: the reply goes out, or waits in the stash for those before it. */
+void slot_finish(struct connection *connection, uint64_t number);
 /* Takes back the slot just opened: the shard refused. */
 void slot_withdraw(struct connection *connection);
 /* Answers -UNCERTAIN to all slots older than the limit, or to all. Returns how many. */
@@ -148,5 +177,5 @@ static inline bool connection_pending(const struct connection *connection)
 }
 /* The buffer that leaves next; takes one from the spare ones when there is none. */
 struct buffer *connection_output(struct connection *connection);
-struct slot *slot_at(struct connection *connection, uint64_t tag);
+struct slot *slot_at(struct connection *connection, uint64_t number);
 void slots_destroy(struct connection *connection);

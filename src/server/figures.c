@@ -2,10 +2,14 @@
 
 #include "server/server_state.h"
 
+static const char uncertain[] = "UNCERTAIN";
+
 void figures_error(struct server *server, struct slice text)
 {
     struct server_figures *figures = &server->figures;
     figures->errors++;
+    figures->uncertain +=
+        text.size >= sizeof(uncertain) - 1 && memcmp(text.data, uncertain, sizeof(uncertain) - 1) == 0;
     size_t size = 0;
     while (size < text.size && size < sizeof(figures->error_kinds[0].code) - 1 && text.data[size] != ' ' &&
            text.data[size] != '\r') {
@@ -26,13 +30,26 @@ void figures_error(struct server *server, struct slice text)
     }
 }
 
+void figures_part(struct server *server, uint16_t id, int64_t duration_ns, bool last)
+{
+    struct command_figures *figures = &server->figures.by_command[id];
+    server->figures.commands += last && id != 0;
+    figures->calls += last;
+    figures->duration_ns += (uint64_t)duration_ns;
+}
+
+void figures_failed(struct server *server, uint16_t id, enum status status)
+{
+    struct command_figures *figures = &server->figures.by_command[id];
+    bool perhaps = status == STATUS_UNCERTAIN || status == STATUS_EXECUTED;
+    figures->failed += perhaps;
+    figures->rejected += !perhaps;
+}
+
 void figures_command(struct server *server, const struct command *command, int64_t duration_ns, const char *peer,
                      const char *name)
 {
-    struct command_figures *figures = &server->figures.by_command[command->spec->id];
-    server->figures.commands++;
-    figures->calls++;
-    figures->duration_ns += (uint64_t)duration_ns;
+    figures_part(server, command->spec->id, duration_ns, true);
     int64_t limit_us = server->config.slowlog_log_slower_than_us;
     struct command shown = *command;
     bool transaction = command->spec->id == COMMAND_EXEC; /* one step here: it stands for its commands */

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/slice.h"
+#include "base/status.h"
 #include "command/command.h"
 
 struct server;
@@ -11,6 +12,10 @@ void figures_error(struct server *server, struct slice text);
 /* Counts a command that ran, and offers it to the slow log. */
 void figures_command(struct server *server, const struct command *command, int64_t duration_ns, const char *peer,
                      const char *name);
+/* Counts time of a command that ran in parts, or not here; its last part counts the command. `id` 0: nobody's. */
+void figures_part(struct server *server, uint16_t id, int64_t duration_ns, bool last);
+/* Counts a command that a shard did not execute, or may not have. */
+void figures_failed(struct server *server, uint16_t id, enum status status);
 /* CONFIG RESETSTAT. */
 void figures_reset(struct server *server);
 /* The rates, once per cron. */

@@ -76,7 +76,6 @@ void local_execute(struct connection *connection, const struct command *command,
 bool local_needs_quiet(const struct command_spec *spec)
 {
     switch (spec->id) {
-    case COMMAND_WATCH:
     case COMMAND_WAIT:
     case COMMAND_MONITOR:
     case COMMAND_DEBUG:

@@ -2,6 +2,7 @@
 #include "server/local.h"
 #include "server/multi.h"
 #include "server/route.h"
+#include "server/watch.h"
 
 #include <stdlib.h>
 
@@ -57,7 +58,7 @@ void local_reset(struct local_call *call)
         call->server->monitors--;
     }
     multi_discard(connection);
-    multi_unwatch(connection);
+    watch_forget(connection);
     connection->protocol = RESP2;
     connection->reply_mode = REPLY_ON;
     connection->no_evict = false;
@@ -71,7 +72,7 @@ void local_reset(struct local_call *call)
 
 void local_unwatch(struct local_call *call)
 {
-    multi_unwatch(call->connection);
+    watch_forget(call->connection);
     resp_status(call->reply, "OK");
 }
 

@@ -6,6 +6,7 @@
 #include "server/monitor.h"
 #include "server/route.h"
 #include "server/server_state.h"
+#include "server/watch.h"
 #include "wire/resp_reply.h"
 
 #include <stdlib.h>
@@ -92,6 +93,17 @@ bool multi_runs_at_once(const struct command_spec *spec)
     }
 }
 
+bool multi_needs_watches(const struct command_spec *spec)
+{
+    switch (spec->id) {
+    case COMMAND_EXEC:
+    case COMMAND_DISCARD:
+    case COMMAND_UNWATCH:
+    case COMMAND_RESET: return true;
+    default: return false;
+    }
+}
+
 void multi_spoil(struct connection *connection)
 {
     if (connection->in_multi) {
@@ -105,19 +117,16 @@ void multi_discard(struct connection *connection)
     connection->multi_failed = false;
     connection->queued_count = 0;
     connection->queued_flags = 0;
+    connection->queued_shard = 0;
+    connection->queued_crosses = false;
     buffer_deinit(&connection->queued);
 }
 
-void multi_unwatch(struct connection *connection)
+static void answer_error(struct connection *connection, const char *text)
 {
-    for (size_t i = 0; i < connection->watch_count; i++) {
-        free((void *)(uintptr_t)connection->watches[i].key.data);
-    }
-    free(connection->watches);
-    connection->watches = NULL;
-    connection->watch_count = 0;
-    connection->watch_capacity = 0;
-    connection->watch_bytes = 0;
+    struct resp_writer *reply = reply_begin(connection);
+    resp_error(reply, text);
+    reply_end(connection);
 }
 
 static void answer(struct connection *connection, const char *status)
@@ -131,11 +140,27 @@ static void answer(struct connection *connection, const char *status)
     reply_end(connection);
 }
 
-void multi_queue(struct connection *connection, const struct command *command)
+/* As Redis Cluster: each command by itself may stand in the transaction, EXEC looks whether they go together. */
+static void note_shard(struct connection *connection, uint32_t shard)
+{
+    if (connection->queued_shard == 0) {
+        connection->queued_shard = shard;
+    } else if (connection->queued_shard != shard) {
+        connection->queued_crosses = true;
+    }
+}
+
+void multi_queue(struct connection *connection, const struct command *command, uint32_t shard)
 {
     if ((command->spec->flags & COMMAND_NO_MULTI) != 0) {
         multi_spoil(connection);
         answer(connection, "-ERR Command not allowed inside a transaction");
+        return;
+    }
+    bool machine = command->spec->place == COMMAND_AT_MACHINE;
+    if (machine && shard == 0) {
+        multi_spoil(connection);
+        answer_error(connection, route_crossing(ROUTE_CROSSING_ALL));
         return;
     }
     size_t limit = (size_t)connection->server->config.client_query_buffer_bytes;
@@ -148,7 +173,7 @@ void multi_queue(struct connection *connection, const struct command *command)
         answer(connection, "-ERR the transaction is larger than client-query-buffer-limit; DISCARD it and send less");
         return;
     }
-    if (command->spec->place == COMMAND_AT_SERVER) {
+    if (!machine) {
         buffer_append_byte(&connection->queued, QUEUED_LOCAL);
         local_encode(&connection->queued, command);
         if (command->spec->id == COMMAND_HELLO) {
@@ -159,96 +184,11 @@ void multi_queue(struct connection *connection, const struct command *command)
         later.protocol = connection->queued_protocol;
         buffer_append_byte(&connection->queued, QUEUED_MACHINE);
         command_encode(&connection->queued, &later);
+        note_shard(connection, shard);
     }
     connection->queued_count++;
     connection->queued_flags |= command->spec->flags;
     answer(connection, "QUEUED");
-}
-
-/* By key, the oldest look first. */
-static int compare_watches(const void *a, const void *b)
-{
-    const struct watch *x = a;
-    const struct watch *y = b;
-    int order = slice_compare(x->key, y->key);
-    return order != 0 ? order : (x->version > y->version) - (x->version < y->version);
-}
-
-static void watch_free(struct connection *connection, const struct watch *watch)
-{
-    connection->watch_bytes -= watch->key.size;
-    free((void *)(uintptr_t)watch->key.data);
-}
-
-/* A key that is watched twice must be as it was at the first look. */
-static void forget_repeated_watches(struct connection *connection)
-{
-    if (connection->watch_count == 0) {
-        return;
-    }
-    struct watch *watches = connection->watches;
-    qsort(watches, connection->watch_count, sizeof(*watches), compare_watches);
-    size_t kept = 1;
-    for (size_t i = 1; i < connection->watch_count; i++) {
-        if (slice_equal(watches[i].key, watches[kept - 1].key)) {
-            watch_free(connection, &watches[i]);
-        } else {
-            watches[kept++] = watches[i];
-        }
-    }
-    connection->watch_count = kept;
-}
-
-static void watch(struct connection *connection, struct slice key)
-{
-    if (connection->watch_count == connection->watch_capacity) {
-        size_t capacity = connection->watch_capacity == 0 ? 4 : connection->watch_capacity * 2;
-        struct watch *grown = realloc(connection->watches, capacity * sizeof(*grown));
-        ASSERT(grown != NULL);
-        connection->watches = grown;
-        connection->watch_capacity = capacity;
-    }
-    uint8_t *copy = malloc(key.size + 1);
-    ASSERT(copy != NULL);
-    memcpy(copy, key.data, key.size);
-    connection->watch_bytes += key.size;
-    connection->watches[connection->watch_count++] =
-        (struct watch){slice_of(copy, key.size), cluster_key_version(connection->server->cluster, 1, key)};
-}
-
-/* Room for so many more. */
-static bool may_watch(struct connection *connection, const struct command *command)
-{
-    size_t bytes = 0;
-    for (uint32_t i = 1; i < command->argc; i++) {
-        bytes += command->argv[i].size;
-    }
-    size_t limit = (size_t)connection->server->config.client_query_buffer_bytes;
-    for (int tries = 0; tries < 2; tries++) {
-        if (connection->watch_count + command->argc <= MULTI_MAXIMUM_WATCHES &&
-            connection->watch_bytes + bytes <= limit) {
-            return true;
-        }
-        forget_repeated_watches(connection);
-    }
-    return false;
-}
-
-static void execute_watch(struct connection *connection, const struct command *command)
-{
-    if (connection->in_multi) {
-        answer(connection, "-ERR WATCH inside MULTI is not allowed");
-        return;
-    }
-    if (!may_watch(connection, command)) {
-        answer(connection,
-               "-ERR too many watched keys (65536, or client-query-buffer-limit bytes of them); UNWATCH some");
-        return;
-    }
-    for (uint32_t i = 1; i < command->argc; i++) {
-        watch(connection, command->argv[i]);
-    }
-    answer(connection, "OK");
 }
 
 /* ---- EXEC ---- */
@@ -265,16 +205,16 @@ struct exec_build {
 static void build_watches(struct exec_build *build, const struct connection *connection)
 {
     /* All decimal numbers first, so that the text does not move when slices are taken. */
-    size_t room = (connection->watch_count + 1) * NUMBER_INT64_BYTES;
+    size_t room = (connection->watches.count + 1) * NUMBER_INT64_BYTES;
     uint8_t *at = buffer_reserve(&build->text, room);
     struct slice *items = build->arguments.items;
     items[build->argc++] = SLICE_LITERAL("EXEC");
-    size_t size = number_format_uint64((char *)at, connection->watch_count);
+    size_t size = number_format_uint64((char *)at, connection->watches.count);
     items[build->argc++] = slice_of(at, size);
     at += size;
-    for (size_t i = 0; i < connection->watch_count; i++) {
-        size = number_format_uint64((char *)at, connection->watches[i].version);
-        items[build->argc++] = connection->watches[i].key;
+    for (size_t i = 0; i < connection->watches.count; i++) {
+        size = number_format_uint64((char *)at, connection->watches.items[i].version);
+        items[build->argc++] = connection->watches.items[i].key;
         items[build->argc++] = slice_of(at, size);
         at += size;
     }
@@ -311,25 +251,30 @@ static void build_commands(struct exec_build *build, struct connection *connecti
     }
 }
 
-static void submit_exec(struct connection *connection, const struct exec_build *build)
+static void submit_exec(struct connection *connection, uint32_t shard, const struct exec_build *build)
 {
     struct server *server = connection->server;
     struct command command = {command_by_id(COMMAND_EXEC), build->arguments.items, build->argc, connection->protocol};
     if (build->plan == NULL && build->readonly && !connection_pending(connection)) {
         struct resp_writer *reply = reply_begin(connection);
         enum cluster_way way;
-        if (reply->out != NULL && cluster_read(server->cluster, 1, &command, reply, &way)) {
+        if (reply->out != NULL && cluster_read(server->cluster, shard, &command, reply, &way)) {
             reply_end(connection);
             route_measure(connection, &command);
             return;
         }
     }
-    uint64_t tag = slot_open(connection);
-    slot_at(connection, tag)->exec = build->plan;
-    enum status status = cluster_submit(server->cluster, 1, &command, CLUSTER_LOGGED, &connection->requester, tag);
+    uint64_t number = slot_open(connection, command.spec);
+    if (build->plan != NULL) {
+        struct slot *slot = slot_at(connection, number);
+        slot->kind = SLOT_EXEC;
+        slot->exec = build->plan;
+    }
+    enum status status = cluster_submit(server->cluster, shard, &command, CLUSTER_LOGGED, &connection->requester,
+                                        slot_tag(number, shard));
     if (status == STATUS_OK) {
         connection->owed++;
-        connection->plan_end = build->plan != NULL ? tag + 1 : connection->plan_end;
+        connection->plan_end = build->plan != NULL ? number + 1 : connection->plan_end;
         return;
     }
     slot_withdraw(connection);
@@ -351,37 +296,60 @@ static void show_exec(struct connection *connection, const struct command *exec)
     monitor_feed(connection, exec);
 }
 
+/* Why the transaction must not run; NULL: it may. */
+static const char *exec_refusal(struct connection *connection)
+{
+    const struct watches *watches = &connection->watches;
+    struct command_spec sum = {.flags = connection->queued_flags};
+    if (connection->multi_failed) {
+        return "EXECABORT Transaction discarded because of previous errors.";
+    }
+    if (watches->failed) {
+        return "EXECABORT Transaction discarded because a WATCH before it failed; its error says why";
+    }
+    if (connection->queued_crosses) {
+        return route_crossing(ROUTE_CROSSING_MULTI);
+    }
+    if (watches->shard != 0 && connection->queued_shard != 0 && watches->shard != connection->queued_shard) {
+        return route_crossing(ROUTE_CROSSING_WATCH);
+    }
+    if (route_out_of_memory(connection, &sum)) {
+        return "EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'.";
+    }
+    return NULL;
+}
+
+/* The shard of what is queued and watched; any other will do when there is nothing of both. */
+static uint32_t exec_shard(const struct connection *connection)
+{
+    uint32_t shard = connection->queued_shard != 0 ? connection->queued_shard : connection->watches.shard;
+    return shard != 0 ? shard : 1;
+}
+
 static void execute_exec(struct connection *connection, const struct command *exec)
 {
     if (!connection->in_multi) {
         answer(connection, "-ERR EXEC without MULTI");
         return;
     }
-    if (connection->multi_failed) {
+    const char *refusal = exec_refusal(connection);
+    if (refusal != NULL) {
         multi_discard(connection);
-        multi_unwatch(connection);
-        answer(connection, "-EXECABORT Transaction discarded because of previous errors.");
-        return;
-    }
-    struct command_spec sum = {.flags = connection->queued_flags};
-    if (route_out_of_memory(connection, &sum)) {
-        multi_discard(connection);
-        multi_unwatch(connection);
-        answer(connection, "-EXECABORT Transaction discarded because of: OOM command not allowed when used memory > "
-                           "'maxmemory'.");
+        watch_forget(connection);
+        answer_error(connection, refusal);
         return;
     }
     show_exec(connection, exec);
     struct exec_build build = {.readonly = true};
     command_arguments_init(&build.arguments);
-    command_arguments_reserve(&build.arguments, 2 + 2 * connection->watch_count + connection->queued_count);
+    command_arguments_reserve(&build.arguments, 2 + 2 * connection->watches.count + connection->queued_count);
     build_watches(&build, connection);
     build_commands(&build, connection);
-    submit_exec(connection, &build);
+    submit_exec(connection, exec_shard(connection), &build);
     command_arguments_deinit(&build.arguments);
     buffer_deinit(&build.text);
     multi_discard(connection);
-    multi_unwatch(connection);
+    watch_forget(connection);
 }
 
 static size_t first_reply_size(struct slice replies)
@@ -460,7 +428,7 @@ void exec_plan_finish(struct connection *connection, struct slot *slot)
     }
 }
 
-bool multi_command(struct connection *connection, const struct command *command)
+bool multi_command(struct connection *connection, const struct command *command, uint32_t shard)
 {
     switch (command->spec->id) {
     case COMMAND_MULTI:
@@ -476,13 +444,19 @@ bool multi_command(struct connection *connection, const struct command *command)
     case COMMAND_DISCARD:
         if (connection->in_multi) {
             multi_discard(connection);
-            multi_unwatch(connection);
+            watch_forget(connection);
             answer(connection, "OK");
         } else {
             answer(connection, "-ERR DISCARD without MULTI");
         }
         return true;
-    case COMMAND_WATCH: execute_watch(connection, command); return true;
+    case COMMAND_WATCH:
+        if (connection->in_multi) {
+            answer(connection, "-ERR WATCH inside MULTI is not allowed");
+        } else {
+            watch_execute(connection, command, shard);
+        }
+        return true;
     default: return false;
     }
 }

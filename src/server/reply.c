@@ -1,15 +1,18 @@
 /* Slots: replies in the order of requests, whoever is ready first. */
 #include "base/assert.h"
 #include "server/figures.h"
+#include "server/gather.h"
 #include "server/multi.h"
+#include "server/route.h"
 #include "server/server_state.h"
+#include "server/watch.h"
 
 #include <stdlib.h>
 
-struct slot *slot_at(struct connection *connection, uint64_t tag)
+struct slot *slot_at(struct connection *connection, uint64_t number)
 {
-    ASSERT(tag >= connection->slot_head && tag < connection->slot_tail);
-    return &connection->slots[tag & (connection->slot_capacity - 1)];
+    ASSERT(number >= connection->slot_head && number < connection->slot_tail);
+    return &connection->slots[number & (connection->slot_capacity - 1)];
 }
 
 static void slots_grow(struct connection *connection)
@@ -17,8 +20,8 @@ static void slots_grow(struct connection *connection)
     uint32_t capacity = connection->slot_capacity == 0 ? 8 : connection->slot_capacity * 2;
     struct slot *slots = malloc(capacity * sizeof(*slots));
     ASSERT(slots != NULL);
-    for (uint64_t tag = connection->slot_head; tag != connection->slot_tail; tag++) {
-        slots[tag & (capacity - 1)] = *slot_at(connection, tag);
+    for (uint64_t number = connection->slot_head; number != connection->slot_tail; number++) {
+        slots[number & (capacity - 1)] = *slot_at(connection, number);
     }
     free(connection->slots);
     connection->slots = slots;
@@ -36,27 +39,34 @@ static bool take_silence(struct connection *connection)
     UNREACHABLE();
 }
 
-uint64_t slot_open(struct connection *connection)
+uint64_t slot_open(struct connection *connection, const struct command_spec *spec)
 {
     if (connection->slot_tail - connection->slot_head == connection->slot_capacity) {
         slots_grow(connection);
     }
-    uint64_t tag = connection->slot_tail++;
+    uint64_t number = connection->slot_tail++;
     struct server *server = connection->server;
-    *slot_at(connection, tag) = (struct slot){
+    *slot_at(connection, number) = (struct slot){
         .state = SLOT_WAITING,
+        .kind = SLOT_PLAIN,
+        .command = spec == NULL ? 0 : spec->id,
         .silent = take_silence(connection),
         .protocol = connection->protocol,
         .began_ms = (uint32_t)((server_now_ns(server) - server->began_ns) / 1000000),
     };
-    return tag;
+    return number;
 }
 
-static void slot_deinit(struct slot *slot)
+static void slot_deinit(struct connection *connection, struct slot *slot)
 {
     buffer_deinit(&slot->stash);
-    exec_plan_destroy(slot->exec);
-    slot->exec = NULL;
+    switch ((enum slot_kind)slot->kind) {
+    case SLOT_PLAIN: break;
+    case SLOT_EXEC: exec_plan_destroy(slot->exec); break;
+    case SLOT_WATCH: watch_look_destroy(connection, slot->look); break;
+    case SLOT_GATHER: gather_destroy(connection, slot->gather); break;
+    }
+    slot->kind = SLOT_PLAIN;
 }
 
 void slot_withdraw(struct connection *connection)
@@ -65,7 +75,7 @@ void slot_withdraw(struct connection *connection)
     if (slot->silent && connection->reply_mode == REPLY_ON) {
         connection->reply_mode = REPLY_SKIP; /* for the refusal that follows */
     }
-    slot_deinit(slot);
+    slot_deinit(connection, slot);
     connection->slot_tail--;
 }
 
@@ -82,7 +92,7 @@ static void slot_drop(struct connection *connection)
     if (slot->state == SLOT_DONE) {
         connection->stash_bytes -= slot->stash.size;
     }
-    slot_deinit(slot);
+    slot_deinit(connection, slot);
     connection->slot_head++;
 }
 
@@ -107,7 +117,7 @@ struct resp_writer *reply_begin(struct connection *connection)
     if (!connection_pending(connection)) {
         return writer_to(connection, connection_output(connection), connection->protocol, take_silence(connection));
     }
-    struct slot *slot = slot_at(connection, slot_open(connection));
+    struct slot *slot = slot_at(connection, slot_open(connection, NULL));
     return writer_to(connection, &slot->stash, slot->protocol, slot->silent);
 }
 
@@ -124,16 +134,27 @@ void reply_end(struct connection *connection)
     connection_mark_dirty(connection);
 }
 
+/* The slot that waits for this; NULL when nobody does any more. */
+static struct slot *slot_waiting(struct connection *connection, uint64_t number)
+{
+    return connection->closed || number < connection->slot_head ? NULL : slot_at(connection, number);
+}
+
 struct resp_writer *slot_begin(struct connection *connection, uint64_t tag)
 {
     ASSERT(connection->owed > 0);
-    if (connection->closed || tag < connection->slot_head) {
+    uint64_t number = tag / SLOT_MAXIMUM_SHARDS;
+    struct slot *slot = slot_waiting(connection, number);
+    if (slot == NULL) {
         return NULL;
     }
-    struct slot *slot = slot_at(connection, tag);
-    bool direct = tag == connection->slot_head && slot->exec == NULL;
-    bool silent = slot->silent && slot->exec == NULL;
-    return writer_to(connection, direct ? connection_output(connection) : &slot->stash, slot->protocol, silent);
+    if (slot->kind == SLOT_GATHER) {
+        return writer_to(connection, gather_part(slot->gather), slot->protocol, false);
+    }
+    bool plain = slot->kind == SLOT_PLAIN;
+    bool direct = plain && number == connection->slot_head;
+    return writer_to(connection, direct ? connection_output(connection) : &slot->stash, slot->protocol,
+                     plain && slot->silent);
 }
 
 /* Sends what stands ready at the head. */
@@ -151,20 +172,24 @@ static void slots_drain(struct connection *connection)
     }
 }
 
-void slot_end(struct connection *connection, uint64_t tag)
+void slot_finish(struct connection *connection, uint64_t number)
 {
-    connection->owed--;
-    if (connection->closed || tag < connection->slot_head) {
-        return;
+    struct slot *slot = slot_at(connection, number);
+    bool head = number == connection->slot_head;
+    switch ((enum slot_kind)slot->kind) {
+    case SLOT_PLAIN: break;
+    case SLOT_EXEC: exec_plan_finish(connection, slot); break;
+    case SLOT_WATCH: watch_finish(connection, slot); break;
+    case SLOT_GATHER:
+        gather_reply(slot->gather, writer_to(connection, head ? connection_output(connection) : &slot->stash,
+                                             slot->protocol, slot->silent));
+        gather_destroy(connection, slot->gather);
+        break;
     }
-    struct slot *slot = slot_at(connection, tag);
-    if (slot->exec != NULL) {
-        exec_plan_finish(connection, slot);
-    }
-    bool direct = tag == connection->slot_head && slot->stash.size == 0;
-    note_error(connection, direct ? &connection->out : &slot->stash);
+    slot->kind = SLOT_PLAIN;
+    note_error(connection, head && slot->stash.size == 0 ? &connection->out : &slot->stash);
     slot_done(connection, slot);
-    if (tag == connection->slot_head) {
+    if (head) {
         slots_drain(connection);
         connection_mark_dirty(connection);
         if (connection->parked || connection->in.size != connection->in_start) {
@@ -174,6 +199,57 @@ void slot_end(struct connection *connection, uint64_t tag)
     if (connection_unsent_bytes(connection) >= CONNECTION_OUTPUT_HIGH) {
         connection_flush(connection); /* one entry may hold many reads of large values: not all of it at once */
     }
+}
+
+/* A command, or one part of it, was executed; `id` is what the client asked for, 0 when it does not wait any more. */
+static void measure(struct connection *connection, const struct command *command, uint16_t id, bool last)
+{
+    struct server *server = connection->server;
+    if (command != NULL && last && (id == 0 || id == command->spec->id)) {
+        route_measure(connection, command);
+        return;
+    }
+    int64_t spent_ns = 0; /* elsewhere: it counts there */
+    if (command != NULL) {
+        int64_t now_ns = env_monotonic_ns(server->env);
+        spent_ns = now_ns - server->mark_ns;
+        server->mark_ns = now_ns;
+    }
+    figures_part(server, id, spent_ns, last);
+}
+
+void slot_end(struct connection *connection, uint64_t tag, const struct command *command)
+{
+    uint64_t number = tag / SLOT_MAXIMUM_SHARDS;
+    struct slot *slot = slot_waiting(connection, number);
+    uint16_t id = slot == NULL ? 0 : slot->command;
+    connection->owed--;
+    bool last = slot == NULL || slot->kind != SLOT_GATHER ||
+                gather_take(connection, slot->gather, (uint32_t)(tag % SLOT_MAXIMUM_SHARDS) + 1);
+    if (slot != NULL && last) {
+        slot_finish(connection, number);
+    } else if (slot != NULL && connection_unsent_bytes(connection) >= CONNECTION_OUTPUT_HIGH) {
+        connection_flush(connection);
+    }
+    measure(connection, command, id, last);
+}
+
+void slot_failed(struct connection *connection, uint64_t tag, enum status status)
+{
+    uint64_t number = tag / SLOT_MAXIMUM_SHARDS;
+    struct slot *slot = slot_waiting(connection, number);
+    struct resp_writer *reply = slot_begin(connection, tag);
+    connection->owed--;
+    if (slot == NULL) {
+        return;
+    }
+    if (slot->kind != SLOT_GATHER) {
+        resp_error(reply, route_refusal(status));
+    } else if (!gather_failed(slot->gather, status)) {
+        return;
+    }
+    figures_failed(connection->server, slot->command, status);
+    slot_finish(connection, number);
 }
 
 size_t slots_give_up(struct connection *connection, bool all, uint32_t before_ms, const char *text)
@@ -196,7 +272,6 @@ size_t slots_give_up(struct connection *connection, bool all, uint32_t before_ms
         slot_drop(connection);
     }
     if (given_up != 0) {
-        connection->server->figures.uncertain += given_up;
         slots_drain(connection);
         connection_mark_dirty(connection);
         connection_mark_resume(connection);

@@ -2,9 +2,11 @@
 
 #include "base/assert.h"
 #include "server/figures.h"
+#include "server/gather.h"
 #include "server/monitor.h"
 #include "server/multi.h"
 #include "server/server_state.h"
+#include "server/watch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +27,7 @@ static void answer_refusal(struct connection *connection, const struct command_s
         return;
     }
     multi_discard(connection);
-    multi_unwatch(connection);
+    watch_forget(connection);
     struct resp_writer *reply = reply_begin(connection);
     resp_error_format(reply, "EXECABORT Transaction discarded because of: %s",
                       strncmp(text, "ERR ", 4) == 0 ? text + 4 : text);
@@ -114,7 +116,7 @@ bool route_unpark(struct connection *connection)
 void route_forget(struct connection *connection)
 {
     multi_discard(connection);
-    multi_unwatch(connection);
+    watch_forget(connection);
 }
 
 /* What a node takes without any key, roughly: a limit below it refuses all writes, as in Redis. */
@@ -144,6 +146,8 @@ const char *route_refusal(enum status status)
     case STATUS_TOO_LARGE:
         return "ERR the command is larger than one log entry may be (1 GB); the command was not executed, send less";
     case STATUS_CLOSED: return "CLUSTERDOWN this node is stopping; the command was not executed, ask another node";
+    case STATUS_NOT_LEADER:
+        return "CLUSTERDOWN the node that leads this shard has just changed; the command was not executed, try again";
     case STATUS_NO_LEADER:
         return "CLUSTERDOWN no majority of this shard's nodes answers; the command was not executed, try again when "
                "they are back";
@@ -161,10 +165,73 @@ void route_refuse(struct connection *connection, enum status status)
     answer_error(connection, route_refusal(status));
 }
 
+/* ---- which shard ---- */
+
+const char *route_crossing(enum route_crossing what)
+{
+    switch (what) {
+    case ROUTE_CROSSING_KEYS:
+        return "CROSSSLOT Keys in request don't hash to the same slot, and here not to the same shard; give them one "
+               "{hash tag}, or send one command for each";
+    case ROUTE_CROSSING_MULTI:
+        return "CROSSSLOT Keys in request don't hash to the same slot: the transaction was discarded, for its keys are "
+               "in different shards; give them one {hash tag}";
+    case ROUTE_CROSSING_WATCH:
+        return "CROSSSLOT Keys in request don't hash to the same slot: watched keys and those of the transaction must "
+               "be in one shard; give them one {hash tag}";
+    case ROUTE_CROSSING_ALL:
+        return "CROSSSLOT Keys in request don't hash to the same slot: this command asks every shard, and a "
+               "transaction stays in one; send it by itself";
+    }
+    UNREACHABLE();
+}
+
+struct shard_search {
+    const struct server *server;
+    const struct slice *argv;
+    uint32_t shard;
+    bool crosses;
+};
+
+static uint32_t shard_of_key(const struct server *server, struct slice key)
+{
+    return slot_shard(key_slot(key), server->shards);
+}
+
+static void search_key(void *owner, uint32_t position)
+{
+    struct shard_search *search = owner;
+    uint32_t shard = shard_of_key(search->server, search->argv[position]);
+    search->crosses = search->crosses || (search->shard != 0 && search->shard != shard);
+    search->shard = shard;
+}
+
+/* The shard of a command's keys, 0 when it has none; one of one shard has it for everything. False: the keys are in
+ * several. */
+static bool find_shard(const struct server *server, const struct command *command, uint32_t *ret_shard)
+{
+    const struct command_spec *spec = command->spec;
+    if (server->shards == 1) {
+        *ret_shard = 1;
+        return true;
+    }
+    if (spec->first_key == spec->last_key) {
+        *ret_shard = spec->first_key == 0 ? 0 : shard_of_key(server, command->argv[spec->first_key]);
+        return true;
+    }
+    struct shard_search search = {.server = server, .argv = command->argv};
+    (void)command_keys(spec, command->argv, command->argc, search_key, &search);
+    *ret_shard = search.shard;
+    return !search.crosses;
+}
+
+/* ---- to the shards ---- */
+
 static void submit(struct connection *connection, uint32_t shard, const struct command *command, enum cluster_way way)
 {
-    uint64_t tag = slot_open(connection);
-    enum status status = cluster_submit(connection->server->cluster, shard, command, way, &connection->requester, tag);
+    uint64_t number = slot_open(connection, command->spec);
+    enum status status = cluster_submit(connection->server->cluster, shard, command, way, &connection->requester,
+                                        slot_tag(number, shard));
     if (status != STATUS_OK) {
         slot_withdraw(connection);
         route_refuse(connection, status);
@@ -178,25 +245,32 @@ void route_measure(struct connection *connection, const struct command *command)
     struct server *server = connection->server;
     int64_t now_ns = env_monotonic_ns(server->env);
     figures_command(server, command, now_ns - server->mark_ns, connection->peer,
-                    connection->name == NULL ? "" : connection->name);
+                    connection->closed || connection->name == NULL ? "" : connection->name);
     server->mark_ns = now_ns;
 }
 
-void route_to_shard(struct connection *connection, const struct command *command)
+bool route_read(const struct connection *connection, uint32_t shard, const struct command *command,
+                struct resp_writer *reply, enum cluster_way *ret_way)
 {
-    struct server *server = connection->server;
-    bool readonly = (command->spec->flags & COMMAND_READONLY) != 0;
+    struct cluster *cluster = connection->server->cluster;
+    return (connection->readonly && cluster_read_here(cluster, shard, command, reply)) ||
+           cluster_read(cluster, shard, command, reply, ret_way);
+}
+
+static void to_shard(struct connection *connection, uint32_t shard, const struct command *command)
+{
+    bool reads = (command->spec->flags & COMMAND_READONLY) != 0;
     enum cluster_way way = CLUSTER_PLAIN;
-    if (!readonly || connection_pending(connection)) {
-        submit(connection, 1, command, way);
+    if (!reads || connection_pending(connection)) {
+        submit(connection, shard, command, way);
         return;
     }
     struct resp_writer *reply = reply_begin(connection);
     if (reply->out == NULL) {
         return; /* nobody reads it, and reading changes nothing */
     }
-    if (!cluster_read(server->cluster, 1, command, reply, &way)) {
-        submit(connection, 1, command, way);
+    if (!route_read(connection, shard, command, reply, &way)) {
+        submit(connection, shard, command, way);
         return;
     }
     reply_end(connection);
@@ -248,6 +322,19 @@ static bool refused(struct connection *connection, const struct command_spec *sp
     return false;
 }
 
+/* True when its keys are in several shards; it is then refused. */
+static bool crosses(struct connection *connection, const struct command *command, uint32_t *ret_shard)
+{
+    if (find_shard(connection->server, command, ret_shard)) {
+        return false;
+    }
+    if (command->spec->id == COMMAND_WATCH) {
+        watch_failed(connection);
+    }
+    answer_refusal(connection, command->spec, route_crossing(ROUTE_CROSSING_KEYS));
+    return true;
+}
+
 static void execute_local(struct connection *connection, const struct command *command)
 {
     struct resp_writer *reply = reply_begin(connection);
@@ -267,20 +354,22 @@ static void dispatch(struct connection *connection, const struct command *comman
     }
     bool queueing = connection->in_multi && !multi_runs_at_once(spec);
     /* Commands about the node run at once, also those of an EXEC that is on its way: what follows must not overtake. */
-    bool overtakes =
-        connection->plan_end > connection->slot_head || (spec->place == COMMAND_AT_SERVER && local_needs_quiet(spec));
+    bool overtakes = connection->plan_end > connection->slot_head ||
+                     (watch_pending(connection) && multi_needs_watches(spec)) ||
+                     (spec->place == COMMAND_AT_SERVER && local_needs_quiet(spec));
     if (!queueing && overtakes && connection_pending(connection)) {
         park(connection, command->argv, command->argc);
         return;
     }
-    if (refused(connection, spec)) {
+    uint32_t shard = 0;
+    if (refused(connection, spec) || crosses(connection, command, &shard)) {
         server->figures.by_command[spec->id].rejected++;
         return;
     }
     connection->last_command = spec;
     connection->commands++;
     if (queueing) {
-        multi_queue(connection, command);
+        multi_queue(connection, command, shard);
         return;
     }
     if (server->monitors != 0 && spec->id != COMMAND_EXEC) { /* multi.c shows an EXEC after its commands */
@@ -289,13 +378,15 @@ static void dispatch(struct connection *connection, const struct command *comman
     if (spec->id == COMMAND_DEBUG && fell_asleep(connection, command)) {
         return;
     }
-    if (multi_command(connection, command)) {
+    if (multi_command(connection, command, shard)) {
         return;
     }
-    if (spec->place == COMMAND_AT_MACHINE) {
-        route_to_shard(connection, command);
-    } else {
+    if (spec->place == COMMAND_AT_SERVER) {
         execute_local(connection, command);
+    } else if (shard == 0) {
+        gather_start(connection, command);
+    } else {
+        to_shard(connection, shard, command);
     }
 }
 

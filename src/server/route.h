@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/status.h"
+#include "cluster/cluster.h"
 #include "command/command.h"
 
 struct connection;
@@ -14,12 +15,22 @@ void route_request(struct connection *connection, const struct slice *argv, uint
 bool route_unpark(struct connection *connection);
 /* Forgets what the client had going: MULTI, WATCH. */
 void route_forget(struct connection *connection);
-/* Takes it to the shard, whatever its kind; also for EXEC. Answers the refusals itself. */
-void route_to_shard(struct connection *connection, const struct command *command);
+/* Answers a read from this node's state when that is what the client asked for. Nothing of the client's is pending.
+ * False, and nothing written: submit it (`*ret_way` says how). */
+bool route_read(const struct connection *connection, uint32_t shard, const struct command *command,
+                struct resp_writer *reply, enum cluster_way *ret_way);
 /* Answers that the shard did not take a command, and that it was not executed. */
 void route_refuse(struct connection *connection, enum status status);
 /* The error for that. */
 const char *route_refusal(enum status status);
+/* The errors for what one shard cannot do. */
+enum route_crossing {
+    ROUTE_CROSSING_KEYS,  /* of a command */
+    ROUTE_CROSSING_MULTI, /* of a transaction's commands */
+    ROUTE_CROSSING_WATCH, /* of a transaction and its WATCH */
+    ROUTE_CROSSING_ALL,   /* a command about the whole cluster in a transaction */
+};
+const char *route_crossing(enum route_crossing what);
 /* Figures for a command that was executed just now, from the last mark to now. */
 void route_measure(struct connection *connection, const struct command *command);
 /* True when maxmemory forbids this command now; the -OOM reply is then given. */

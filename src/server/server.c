@@ -36,25 +36,12 @@ static struct resp_writer *client_begin(struct requester *requester, uint64_t ta
 
 static void client_end(struct requester *requester, uint64_t tag, const struct command *command)
 {
-    struct connection *connection = (struct connection *)requester;
-    struct server *server = connection->server;
-    slot_end(connection, tag);
-    if (command != NULL) {
-        int64_t now_ns = env_monotonic_ns(server->env);
-        figures_command(server, command, now_ns - server->mark_ns, connection->peer,
-                        connection->closed || connection->name == NULL ? "" : connection->name);
-        server->mark_ns = now_ns;
-    }
+    slot_end((struct connection *)requester, tag, command);
 }
 
 static void client_failed(struct requester *requester, uint64_t tag, enum status status)
 {
-    struct connection *connection = (struct connection *)requester;
-    struct resp_writer *reply = slot_begin(connection, tag);
-    if (reply != NULL) {
-        resp_error(reply, route_refusal(status));
-    }
-    slot_end(connection, tag);
+    slot_failed((struct connection *)requester, tag, status);
 }
 
 const struct requester_events connection_requester = {client_begin, client_end, client_failed};
@@ -357,6 +344,7 @@ static enum status open_cluster(struct server *server, char ret_message[static S
             return STATUS_INVALID;
         }
     }
+    server->shards = options.shards;
     return cluster_create(server->env, &options, &cluster_events, server, &server->cluster, ret_message);
 }
 

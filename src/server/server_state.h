@@ -66,6 +66,7 @@ struct server {
     struct env_file *folder_lock;
     struct env_listener *listener;
     struct cluster *cluster;
+    uint32_t shards; /* of the cluster */
 
     struct list connections; /* all open ones, oldest first */
     struct list dirty;       /* have output for this turn */

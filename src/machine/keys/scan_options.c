@@ -7,33 +7,10 @@
 
 enum { SCAN_COUNT_DEFAULT = 10 };
 
-/* A number as strtoul takes it up to a NUL: a sign may stand in front, and nothing at all is 0. */
-static bool parse_cursor(struct slice text, uint64_t *ret_cursor)
-{
-    size_t size = text.size == 0 ? 0 : strnlen((const char *)text.data, text.size);
-    size_t at = 0;
-    bool negative = size > 0 && text.data[0] == '-';
-    if (negative || (size > 0 && text.data[0] == '+')) {
-        at++;
-        if (at == size) {
-            return false;
-        }
-    }
-    uint64_t value = 0;
-    for (; at < size; at++) {
-        uint8_t digit = (uint8_t)(text.data[at] - '0');
-        if (digit > 9 || __builtin_mul_overflow(value, 10U, &value) || __builtin_add_overflow(value, digit, &value)) {
-            return false;
-        }
-    }
-    *ret_cursor = negative ? 0 - value : value;
-    return true;
-}
-
 bool scan_options_cursor(struct call *call, struct slice text, struct scan_options *options)
 {
     *options = (struct scan_options){.count = SCAN_COUNT_DEFAULT};
-    if (parse_cursor(text, &options->cursor)) {
+    if (number_parse_cursor(text, &options->cursor)) {
         return true;
     }
     resp_error(&call->reply, "ERR invalid cursor");

@@ -1,0 +1,333 @@
+#include "server/gather.h"
+
+#include "base/assert.h"
+#include "base/number.h"
+#include "server/route.h"
+#include "server/server_state.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum gather_kind {
+    GATHER_NONE,
+    GATHER_OK,     /* all say OK */
+    GATHER_SUM,    /* integers */
+    GATHER_ARRAY,  /* arrays, one behind the other */
+    GATHER_RANDOM, /* each is asked for its size and for a key; large shards win more often */
+    GATHER_SCAN,   /* one shard: its cursor becomes ours */
+};
+
+struct gather {
+    const struct command_spec *spec;
+    enum gather_kind kind;
+    uint32_t waiting;     /* parts to come, and one more while they are being asked for */
+    uint32_t done;        /* parts that were executed */
+    enum status failure;  /* of a part that failed; the worst of them */
+    struct buffer error;  /* the first error that a shard replied */
+    struct buffer body;   /* what the reply will hold: elements, a key */
+    size_t part_start;    /* where in it the current part begins */
+    size_t counted_bytes; /* of the body, in connection.stash_bytes */
+    uint64_t sum;         /* integers, elements, sizes so far; of SCAN the cursor */
+    uint64_t *sizes;      /* RANDOMKEY: of each shard */
+};
+
+static enum gather_kind kind_of(const struct command_spec *spec)
+{
+    switch (spec->id) {
+    case COMMAND_FLUSHALL:
+    case COMMAND_FLUSHDB: return GATHER_OK;
+    case COMMAND_DBSIZE: return GATHER_SUM;
+    case COMMAND_KEYS: return GATHER_ARRAY;
+    case COMMAND_RANDOMKEY: return GATHER_RANDOM;
+    case COMMAND_SCAN: return GATHER_SCAN;
+    default: return GATHER_NONE;
+    }
+}
+
+bool gather_takes(const struct command_spec *spec) { return kind_of(spec) != GATHER_NONE; }
+
+/* ---- parts ---- */
+
+struct buffer *gather_part(struct gather *gather)
+{
+    gather->part_start = gather->body.size;
+    return &gather->body;
+}
+
+bool gather_failed(struct gather *gather, enum status status)
+{
+    if (status == STATUS_EXECUTED && gather->kind == GATHER_OK) {
+        gather->done++; /* its reply would have been no news */
+    } else if (gather->failure == STATUS_OK || status == STATUS_UNCERTAIN) {
+        gather->failure = status;
+    }
+    return --gather->waiting == 0;
+}
+
+/* Takes the line that begins with this type; false when there is none, or no number stands in it. */
+static bool take_number(struct slice *from, char type, uint64_t *ret_value)
+{
+    const uint8_t *end = from->size == 0 ? NULL : memchr(from->data + 1, '\n', from->size - 1);
+    if (end == NULL || end - from->data < 3 || from->data[0] != type) {
+        return false;
+    }
+    size_t digits = (size_t)(end - from->data) - 2;
+    *ret_value = 0;
+    for (size_t i = 1; i <= digits; i++) {
+        uint8_t digit = (uint8_t)(from->data[i] - '0');
+        if (digit > 9 || __builtin_mul_overflow(*ret_value, 10U, ret_value) ||
+            __builtin_add_overflow(*ret_value, digit, ret_value)) {
+            return false;
+        }
+    }
+    *from = slice_of(end + 1, from->size - digits - 3);
+    return true;
+}
+
+/* A shard's key: it takes the place of the one that was chosen among the shards before, as often as its share of the
+ * keys says (reservoir sampling with weights; M. T. Chao, Biometrika 1982). */
+static void choose(struct connection *connection, struct gather *gather, uint32_t shard, struct slice key)
+{
+    uint64_t size = gather->sizes[shard - 1] == 0 ? 1 : gather->sizes[shard - 1];
+    uint64_t random = 0;
+    env_random(connection->server->env, (uint8_t *)&random, sizeof(random));
+    gather->sum += size;
+    if (random % gather->sum < size) {
+        memmove(gather->body.data, key.data, key.size);
+        gather->body.size = key.size;
+    } else {
+        gather->body.size = gather->part_start;
+    }
+}
+
+static bool take_random(struct connection *connection, struct gather *gather, uint32_t shard, struct slice part)
+{
+    if (part.data[0] == '$' && part.data[1] != '-') {
+        choose(connection, gather, shard, part);
+        return true;
+    }
+    gather->body.size = gather->part_start;
+    return part.data[0] == '$' || part.data[0] == '_' || take_number(&part, ':', &gather->sizes[shard - 1]);
+}
+
+static bool take_scan(struct connection *connection, struct gather *gather, uint32_t shard, struct slice part)
+{
+    uint64_t two = 0;
+    uint64_t digits = 0;
+    uint64_t cursor = 0;
+    struct slice rest = part;
+    if (!take_number(&rest, '*', &two) || !take_number(&rest, '$', &digits) || rest.size < digits + 2) {
+        return false;
+    }
+    /* The number's line has no type in front: the line end before it stands in for one. */
+    struct slice line = slice_of(rest.data - 1, rest.size + 1);
+    if (!take_number(&line, '\n', &cursor)) {
+        return false;
+    }
+    uint32_t shards = connection->server->shards;
+    bool over = cursor == 0 && shard == shards;
+    gather->sum = over ? 0 : cursor == 0 ? shard : cursor * shards + shard - 1;
+    buffer_consume(&gather->body, part.size - line.size);
+    return true;
+}
+
+/* False when the part is not what a shard replies to this command. */
+static bool take_part(struct connection *connection, struct gather *gather, uint32_t shard)
+{
+    size_t start = gather->part_start;
+    struct slice part = slice_of(gather->body.data + start, gather->body.size - start);
+    if (part.size < 3) {
+        return false;
+    }
+    uint64_t number = 0;
+    if (part.data[0] == '-') {
+        if (gather->error.size == 0) {
+            buffer_append_slice(&gather->error, part);
+        }
+        gather->body.size = start;
+        return true;
+    }
+    switch (gather->kind) {
+    case GATHER_OK: gather->body.size = start; return part.data[0] == '+';
+    case GATHER_SUM: gather->body.size = start; break;
+    case GATHER_ARRAY: break;
+    case GATHER_RANDOM: return take_random(connection, gather, shard, part);
+    case GATHER_SCAN: return take_scan(connection, gather, shard, part);
+    default: UNREACHABLE();
+    }
+    struct slice rest = part;
+    if (!take_number(&rest, gather->kind == GATHER_SUM ? ':' : '*', &number)) {
+        return false;
+    }
+    gather->sum += number;
+    if (gather->kind == GATHER_ARRAY) { /* elements follow one another without the arrays' heads */
+        memmove(gather->body.data + start, rest.data, rest.size);
+        gather->body.size = start + rest.size;
+    }
+    return true;
+}
+
+bool gather_take(struct connection *connection, struct gather *gather, uint32_t shard)
+{
+    if (!take_part(connection, gather, shard)) {
+        gather->body.size = gather->part_start;
+        return gather_failed(gather, STATUS_UNCERTAIN);
+    }
+    gather->done += gather->error.size == 0;
+    connection->stash_bytes += gather->body.size - gather->counted_bytes;
+    gather->counted_bytes = gather->body.size;
+    return --gather->waiting == 0;
+}
+
+/* ---- the reply ---- */
+
+void gather_reply(const struct gather *gather, struct resp_writer *reply)
+{
+    if (gather->failure != STATUS_OK) {
+        bool partly = (gather->spec->flags & COMMAND_WRITE) != 0 && gather->done != 0;
+        resp_error(reply, partly
+                              ? "UNCERTAIN not every shard has said that it executed the command; send it again when "
+                                "all of them answer"
+                              : route_refusal(gather->failure));
+        return;
+    }
+    if (gather->error.size != 0) {
+        resp_raw(reply, buffer_slice(&gather->error));
+        return;
+    }
+    switch (gather->kind) {
+    case GATHER_OK: resp_status(reply, "OK"); return;
+    case GATHER_SUM: resp_integer(reply, (int64_t)gather->sum); return;
+    case GATHER_RANDOM:
+        if (gather->body.size == 0) {
+            resp_null(reply);
+            return;
+        }
+        break;
+    case GATHER_SCAN: {
+        char digits[NUMBER_INT64_BYTES];
+        resp_array(reply, 2);
+        resp_bulk(reply, slice_of(digits, number_format_uint64(digits, gather->sum)));
+        break;
+    }
+    default: resp_array(reply, gather->sum); break;
+    }
+    resp_raw(reply, buffer_slice(&gather->body));
+}
+
+void gather_destroy(struct connection *connection, struct gather *gather)
+{
+    connection->stash_bytes -= gather->counted_bytes;
+    buffer_deinit(&gather->body);
+    buffer_deinit(&gather->error);
+    free(gather->sizes);
+    free(gather);
+}
+
+/* ---- asking ---- */
+
+struct asking {
+    struct connection *connection;
+    struct gather *gather;
+    uint64_t slot;
+    bool at_once; /* nothing is pending before it: what can be read from the state is */
+};
+
+/* Asks one shard. True when it has answered at once: its next question may try that too. */
+static bool ask(const struct asking *asking, uint32_t shard, const struct command *command, bool at_once)
+{
+    struct connection *connection = asking->connection;
+    struct gather *gather = asking->gather;
+    enum cluster_way way = CLUSTER_PLAIN;
+    gather->waiting++;
+    if (at_once) {
+        struct resp_writer writer = resp_writer_to(gather_part(gather), command->protocol);
+        if (route_read(connection, shard, command, &writer, &way)) {
+            (void)gather_take(connection, gather, shard);
+            return true;
+        }
+    }
+    enum status status = cluster_submit(connection->server->cluster, shard, command, way, &connection->requester,
+                                        slot_tag(asking->slot, shard));
+    if (status == STATUS_OK) {
+        connection->owed++;
+    } else {
+        (void)gather_failed(gather, status);
+    }
+    return false;
+}
+
+static void ask_random(const struct asking *asking, const struct command *command)
+{
+    const struct slice name = SLICE_LITERAL("DBSIZE");
+    const struct command size = {command_by_id(COMMAND_DBSIZE), &name, 1, command->protocol};
+    uint32_t shards = asking->connection->server->shards;
+    asking->gather->sizes = calloc(shards, sizeof(*asking->gather->sizes));
+    ASSERT(asking->gather->sizes != NULL);
+    for (uint32_t shard = 1; shard <= shards; shard++) {
+        bool at_once = ask(asking, shard, &size, asking->at_once);
+        (void)ask(asking, shard, command, at_once);
+    }
+}
+
+static void ask_scan(const struct asking *asking, const struct command *command, uint64_t cursor)
+{
+    struct server *server = asking->connection->server;
+    char digits[NUMBER_INT64_BYTES];
+    size_t size = number_format_uint64(digits, cursor / server->shards);
+    struct command_arguments *arguments = &server->arguments;
+    command_arguments_reserve(arguments, command->argc);
+    memcpy(arguments->items, command->argv, command->argc * sizeof(*command->argv));
+    arguments->items[1] = slice_of(digits, size);
+    struct command inner = *command;
+    inner.argv = arguments->items;
+    (void)ask(asking, (uint32_t)(cursor % server->shards) + 1, &inner, asking->at_once);
+}
+
+static void ask_all(const struct asking *asking, const struct command *command, uint64_t cursor)
+{
+    if (asking->gather->kind == GATHER_SCAN) {
+        ask_scan(asking, command, cursor);
+        return;
+    }
+    if (asking->gather->kind == GATHER_RANDOM) {
+        ask_random(asking, command);
+        return;
+    }
+    for (uint32_t shard = 1; shard <= asking->connection->server->shards; shard++) {
+        (void)ask(asking, shard, command, asking->at_once);
+    }
+}
+
+void gather_start(struct connection *connection, const struct command *command)
+{
+    uint64_t cursor = 0;
+    if (command->spec->id == COMMAND_SCAN && !number_parse_cursor(command->argv[1], &cursor)) {
+        struct resp_writer *reply = reply_begin(connection);
+        resp_error(reply, "ERR invalid cursor");
+        reply_end(connection);
+        return;
+    }
+    bool reads = (command->spec->flags & COMMAND_READONLY) != 0;
+    bool quiet = !connection_pending(connection);
+    struct gather *gather = calloc(1, sizeof(*gather));
+    ASSERT(gather != NULL);
+    gather->spec = command->spec;
+    gather->kind = kind_of(command->spec);
+    gather->waiting = 1;
+    uint64_t number = slot_open(connection, command->spec);
+    struct slot *slot = slot_at(connection, number);
+    slot->kind = SLOT_GATHER;
+    slot->gather = gather;
+    struct asking asking = {connection, gather, number, reads && quiet};
+    if (!(reads && slot->silent)) { /* else nobody reads it, and reading changes nothing */
+        ask_all(&asking, command, cursor);
+    }
+    if (--gather->waiting == 0) {
+        slot_finish(connection, number);
+        if (!connection->closed) {
+            route_measure(connection, command);
+        }
+    }
+}
