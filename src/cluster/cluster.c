@@ -227,11 +227,6 @@ uint64_t cluster_count_in_slot(const struct cluster *cluster, uint16_t slot)
     return lane->local == NULL ? 0 : shard_count_in_slot(lane->local, slot);
 }
 
-uint64_t cluster_key_version(const struct cluster *cluster, uint32_t shard, struct slice key)
-{
-    return shard_key_version(lane_of(cluster, shard)->local, key);
-}
-
 enum status cluster_snapshot(struct cluster *cluster)
 {
     enum status status = STATUS_OK;

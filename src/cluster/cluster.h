@@ -85,9 +85,6 @@ bool cluster_read(struct cluster *cluster, uint32_t shard, const struct command 
 bool cluster_read_here(struct cluster *cluster, uint32_t shard, const struct command *command,
                        struct resp_writer *reply);
 
-/* The version of a key in this node's state (see machine_key_version). */
-uint64_t cluster_key_version(const struct cluster *cluster, uint32_t shard, struct slice key);
-
 /* ---- looking ---- */
 
 /* What this node knows; borrowed until the next turn. False before the cluster is founded. */

@@ -39,6 +39,8 @@ void fixture_start(struct fixture *fixture)
                                      .directory = "/data",
                                      .host = sim_node_address(fixture->sim, NODE),
                                      .port = PORT,
+                                     .shards = fixture->shards,
+                                     .replicas = 1,
                                      .version = "test"};
     struct server_events events = {stopped, configured};
     char message[SERVER_MESSAGE_BYTES];
@@ -60,8 +62,14 @@ void fixture_kill(struct fixture *fixture)
 
 struct fixture *fixture_create(uint64_t seed, const char *const *settings)
 {
+    return fixture_create_shards(seed, 1, settings);
+}
+
+struct fixture *fixture_create_shards(uint64_t seed, uint32_t shards, const char *const *settings)
+{
     struct fixture *fixture = calloc(1, sizeof(*fixture));
     ASSERT(fixture != NULL);
+    fixture->shards = shards;
     fixture->sim = sim_create(seed);
     sim_network(fixture->sim)->buffer_bytes = 1 << 20;
     config_init(&fixture->config);

@@ -24,6 +24,7 @@ struct fixture {
     struct env *others; /* of the clients' */
     struct server *server;
     struct config config; /* for the next start */
+    uint32_t shards;
     struct fixture_client clients[FIXTURE_CLIENTS];
     bool stopped;
     enum status stop_status;
@@ -31,6 +32,7 @@ struct fixture {
 
 /* Settings as "name value" pairs, NULL at the end; the server runs. */
 struct fixture *fixture_create(uint64_t seed, const char *const *settings);
+struct fixture *fixture_create_shards(uint64_t seed, uint32_t shards, const char *const *settings);
 void fixture_destroy(struct fixture *fixture);
 void fixture_set(struct fixture *fixture, const char *name, const char *value);
 void fixture_start(struct fixture *fixture);

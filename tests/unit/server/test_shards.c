@@ -1,0 +1,313 @@
+/* A server with several shards: which shard a command goes to, replies made of the replies of all, transactions. */
+#include "server_fixture.h"
+
+#include "base/key_slot.h"
+#include "cluster/slot.h"
+#include "server/gather.h"
+#include "server/route.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { SHARDS = 4 };
+
+static uint32_t shard_of(const char *key) { return slot_shard(key_slot(slice_from_string(key)), SHARDS); }
+
+/* Some keys, and where they are. */
+static const char *const key_of[SHARDS + 1] = {NULL, "b", "c", "d", "a"};
+
+static void test_the_keys_of_this_file(void **state)
+{
+    for (uint32_t shard = 1; shard <= SHARDS; shard++) {
+        assert_int_equal(shard_of(key_of[shard]), shard);
+    }
+}
+
+/* Every command at the machine has keys or is about the whole cluster; those of one key always have it. */
+static void test_each_command_has_its_way(void **state)
+{
+    for (uint16_t id = 1; id < COMMAND_MAXIMUM; id++) {
+        const struct command_spec *spec = command_by_id(id);
+        if (spec == NULL || spec->place != COMMAND_AT_MACHINE || spec->internal || spec->id == COMMAND_EXEC) {
+            continue;
+        }
+        assert_int_equal(spec->first_key == 0, gather_takes(spec));
+        assert_true(spec->first_key == 0 || spec->first_key < abs(spec->arity));
+    }
+}
+
+static void test_refusals(void **state)
+{
+    static const struct {
+        enum status status;
+        const char *code;
+        bool executed;
+    } refusals[] = {
+        {STATUS_FULL, "BUSY ", false},
+        {STATUS_NO_LEADER, "CLUSTERDOWN ", false},
+        {STATUS_NOT_LEADER, "CLUSTERDOWN ", false},
+        {STATUS_CLOSED, "CLUSTERDOWN ", false},
+        {STATUS_NOSPACE, "MISCONF ", false},
+        {STATUS_TOO_LARGE, "ERR ", false},
+        {STATUS_IO, "MISCONF ", false},
+        {STATUS_UNCERTAIN, "UNCERTAIN ", true},
+        {STATUS_EXECUTED, "UNCERTAIN ", true},
+    };
+    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+        const char *text = route_refusal(refusals[i].status);
+        assert_memory_equal(text, refusals[i].code, strlen(refusals[i].code));
+        assert_int_equal(strstr(text, "not executed") == NULL, refusals[i].executed);
+    }
+}
+
+static void test_keys_of_several_shards(void **state)
+{
+    struct fixture *fixture = fixture_create_shards(1, SHARDS, NULL);
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    fixture_expect(client, "MSET {a}1 x {a}2 y\r\nMGET {a}1 {a}2\r\nSET b 1\r\nGET b\r\n",
+                   "+OK\n*2\n$1\nx\n$1\ny\n+OK\n$1\n1\n");
+    fixture_expect(client, "MSET a x b y\r\n",
+                   "-CROSSSLOT Keys in request don't hash to the same slot, and here not to the same shard; give them "
+                   "one {hash tag}, or send one command for each\n");
+    fixture_expect(client, "GET a\r\nGET b\r\n", "$-1\n$1\n1\n");
+    fixture_destroy(fixture);
+}
+
+/* Replies come in order whichever shard answers first, and a read sees the writes before it. */
+static void test_pipelines_over_shards(void **state)
+{
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct fixture *fixture = fixture_create_shards(seed, SHARDS, NULL);
+        fixture_slow_disk(fixture, (int64_t)(seed % 3) * 20 * MS);
+        struct fixture_client *client = fixture_connect(fixture, 0);
+        fixture_expect(
+            client,
+            "SET a 1\r\nGET b\r\nINCR a\r\nSET b x\r\nDBSIZE\r\nGET a\r\nGET b\r\nDEL a\r\nDBSIZE\r\nPING\r\n"
+            "FLUSHALL\r\nGET b\r\nSET c 1\r\nDBSIZE\r\nKEYS *\r\nRANDOMKEY\r\nSCAN 1\r\n",
+            "+OK\n$-1\n:2\n+OK\n:2\n$1\n2\n$1\nx\n:1\n:1\n+PONG\n+OK\n$-1\n+OK\n:1\n*1\n$1\nc\n$1\nc\n"
+            "*2\n$1\n2\n*1\n$1\nc\n");
+        fixture_destroy(fixture);
+    }
+}
+
+static void test_gathers(void **state)
+{
+    struct fixture *fixture = fixture_create_shards(2, SHARDS, NULL);
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    fixture_expect(client, "DBSIZE\r\nKEYS *\r\nRANDOMKEY\r\nSCAN 0\r\nFLUSHALL\r\nHELLO 9\r\n",
+                   ":0\n*0\n$-1\n*2\n$1\n1\n*0\n+OK\n-NOPROTO unsupported protocol version\n");
+    fixture_expect(client, "SET a 1\r\nSET b 2\r\nSET c 3\r\nSET d 4\r\n", "+OK\n+OK\n+OK\n+OK\n");
+    fixture_expect(client, "DBSIZE\r\nKEYS *\r\nKEYS [ab]\r\n",
+                   ":4\n*4\n$1\nb\n$1\nc\n$1\nd\n$1\na\n*2\n$1\nb\n$1\na\n");
+    /* each shard in its turn; cursors: position × 4 + shard − 1 */
+    fixture_expect(client, "SCAN 0\r\nSCAN 1\r\nSCAN 2\r\nSCAN 3\r\n",
+                   "*2\n$1\n1\n*1\n$1\nb\n*2\n$1\n2\n*1\n$1\nc\n*2\n$1\n3\n*1\n$1\nd\n*2\n$1\n0\n*1\n$1\na\n");
+    fixture_expect(client, "SCAN x\r\nSCAN 0 COUNT\r\nFLUSHALL NOW\r\nFLUSHDB ASYNC\r\nDBSIZE\r\n",
+                   "-ERR invalid cursor\n-ERR syntax error\n-ERR syntax error\n+OK\n:0\n");
+    fixture_expect(client, "SET a 1\r\nCLIENT REPLY SKIP\r\nDBSIZE\r\nCLIENT REPLY SKIP\r\nFLUSHALL\r\nDBSIZE\r\n",
+                   "+OK\n:0\n");
+    fixture_expect(client, "MULTI\r\nDBSIZE\r\n",
+                   "+OK\n-CROSSSLOT Keys in request don't hash to the same slot: this command asks every shard, and a "
+                   "transaction stays in one; send it by itself\n");
+    fixture_expect(client, "SET a 1\r\nEXEC\r\nDBSIZE\r\n",
+                   "+QUEUED\n-EXECABORT Transaction discarded because of previous errors.\n:0\n");
+    fixture_destroy(fixture);
+}
+
+/* Large shards give more keys, and every key has its turn. */
+static void test_random_keys(void **state)
+{
+    struct fixture *fixture = fixture_create_shards(3, SHARDS, NULL);
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    char text[64];
+    for (int i = 0; i < 30; i++) {
+        (void)snprintf(text, sizeof(text), "SET {a}%d 1\r\n", i);
+        fixture_send(client, text);
+    }
+    fixture_send(client, "SET b 1\r\n");
+    fixture_wait_lines(client, 31);
+    (void)fixture_received(client);
+    fixture_send_many(client, 1000, "RANDOMKEY\r\n");
+    fixture_wait_lines(client, 2000);
+    int seen[2] = {0};
+    for (const char *at = fixture_received(client); at != NULL && *at != '\0'; at = strchr(at + 1, '$')) {
+        const char *key = strchr(at, '\n') + 1;
+        assert_true(*key == '{' || *key == 'b');
+        seen[*key == 'b']++;
+    }
+    assert_int_equal(seen[0] + seen[1], 1000);
+    assert_in_range(seen[1], 10, 80); /* a thirtieth, not a half */
+    fixture_destroy(fixture);
+}
+
+static void test_transactions(void **state)
+{
+    struct fixture *fixture = fixture_create_shards(4, SHARDS, NULL);
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    struct fixture_client *other = fixture_connect(fixture, 1);
+    fixture_expect(client, "MULTI\r\nSET {d}1 1\r\nPING\r\nINCR {d}1\r\nEXEC\r\nGET {d}1\r\n",
+                   "+OK\n+QUEUED\n+QUEUED\n+QUEUED\n*3\n+OK\n+PONG\n:2\n$1\n2\n");
+    fixture_expect(client, "MULTI\r\nSET a 1\r\nSET b 1\r\nEXEC\r\nEXEC\r\nDBSIZE\r\n",
+                   "+OK\n+QUEUED\n+QUEUED\n-CROSSSLOT Keys in request don't hash to the same slot: the transaction was "
+                   "discarded, for its keys are in different shards; give them one {hash tag}\n"
+                   "-ERR EXEC without MULTI\n:1\n");
+    fixture_expect(
+        client, "WATCH a\r\nMULTI\r\nSET b 1\r\nEXEC\r\n",
+        "+OK\n+OK\n+QUEUED\n-CROSSSLOT Keys in request don't hash to the same slot: watched keys and those of "
+        "the transaction must be in one shard; give them one {hash tag}\n");
+    fixture_expect(client, "MULTI\r\nEXEC\r\nMULTI\r\nPING\r\nEXEC\r\n", "+OK\n*0\n+OK\n+QUEUED\n*1\n+PONG\n");
+    /* a watched key that changes, in a shard other than the first */
+    fixture_expect(client, "WATCH d {d}x\r\nGET d\r\n", "+OK\n$-1\n");
+    fixture_expect(other, "SET d 1\r\n", "+OK\n");
+    fixture_expect(client, "MULTI\r\nSET d 2\r\nEXEC\r\nGET d\r\n", "+OK\n+QUEUED\n*-1\n$1\n1\n");
+    fixture_expect(client, "WATCH d\r\nMULTI\r\nEXEC\r\nWATCH d\r\nMULTI\r\nPING\r\nEXEC\r\n",
+                   "+OK\n+OK\n*0\n+OK\n+OK\n+QUEUED\n*1\n+PONG\n");
+    fixture_destroy(fixture);
+}
+
+/* After a WATCH that was refused nothing is executed that was to depend on it. */
+static void test_refused_watches(void **state)
+{
+    struct fixture *fixture = fixture_create_shards(5, SHARDS, NULL);
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    const char aborted[] = "+OK\n+QUEUED\n-EXECABORT Transaction discarded because a WATCH before it failed; its error "
+                           "says why\n$-1\n+OK\n+QUEUED\n*1\n+OK\n";
+    const char *const watches[] = {"WATCH a b\r\n", "WATCH a\r\nWATCH b\r\n"};
+    for (int i = 0; i < 2; i++) {
+        fixture_send(client, "FLUSHALL\r\n");
+        fixture_send(client, watches[i]);
+        fixture_wait_lines(client, 2 + i);
+        assert_non_null(strstr(fixture_received(client), "-CROSSSLOT "));
+        fixture_expect(client, "MULTI\r\nSET a 1\r\nEXEC\r\nGET a\r\nMULTI\r\nSET a 1\r\nEXEC\r\n", aborted);
+    }
+    fixture_send(client, "WATCH a b\r\nUNWATCH\r\nMULTI\r\nEXEC\r\nWATCH a b\r\nMULTI\r\nDISCARD\r\nMULTI\r\nEXEC\r\n");
+    fixture_wait_lines(client, 9);
+    assert_null(strstr(fixture_received(client), "EXECABORT"));
+    fixture_destroy(fixture);
+}
+
+/* WATCH, and all that follows, behind writes that wait for the disk. */
+static void test_watch_in_a_pipeline(void **state)
+{
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct fixture *fixture = fixture_create_shards(seed, 1 + (seed % 2) * 3, NULL);
+        struct fixture_client *client = fixture_connect(fixture, 0);
+        struct fixture_client *other = fixture_connect(fixture, 1);
+        fixture_slow_disk(fixture, (int64_t)(seed % 5) * 10 * MS);
+        fixture_expect(client,
+                       "SET a 1\r\nWATCH a\r\nMULTI\r\nINCR a\r\nEXEC\r\nWATCH a\r\nSET a 5\r\nMULTI\r\nINCR "
+                       "a\r\nEXEC\r\nGET a\r\n",
+                       "+OK\n+OK\n+OK\n+QUEUED\n*1\n:2\n+OK\n+OK\n+OK\n+QUEUED\n*-1\n$1\n5\n");
+        fixture_expect(client,
+                       "INCR a\r\nWATCH a\r\nUNWATCH\r\nINCR a\r\nMULTI\r\nGET a\r\nEXEC\r\nINCR a\r\nWATCH "
+                       "a\r\nRESET\r\nINCR a\r\nMULTI\r\nGET a\r\nEXEC\r\n",
+                       ":6\n+OK\n+OK\n:7\n+OK\n+QUEUED\n*1\n$1\n7\n:8\n+OK\n+RESET\n:9\n+OK\n+QUEUED\n*1\n$1\n9\n");
+        fixture_expect(client, "INCR a\r\nCLIENT REPLY SKIP\r\nWATCH a\r\n", ":10\n");
+        fixture_expect(other, "PING\r\nINCR a\r\n", "+PONG\n:11\n");
+        fixture_expect(client, "MULTI\r\nGET a\r\nEXEC\r\n", "+OK\n+QUEUED\n*-1\n");
+        fixture_destroy(fixture);
+    }
+}
+
+/* Replies of all shards together are output of the client: one that does not take it is closed, and nothing is lost
+ * when a client goes while shards still owe it parts. */
+static void test_large_and_lost_gathers(void **state)
+{
+    struct fixture *fixture =
+        fixture_create_shards(6, SHARDS, (const char *const[]){"client-output-buffer-limit", "1mb", NULL});
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    struct fixture_client *other = fixture_connect(fixture, 1);
+    char text[1200];
+    for (int i = 0; i < 2000; i++) {
+        (void)snprintf(text, sizeof(text), "SET %01000d 1\r\n", i);
+        fixture_send(client, text);
+    }
+    fixture_wait_lines(client, 2000);
+    (void)fixture_received(client);
+    fixture_slow_disk(fixture, 500 * MS);
+    fixture_send(client, "INCR {a}n\r\nINCR {b}n\r\nKEYS *\r\nFLUSHALL\r\nDBSIZE\r\n");
+    sim_run_for(fixture->sim, 20 * MS);
+    fixture_send(other, "INCR {c}n\r\nINCR {d}n\r\nKEYS *\r\nFLUSHALL\r\nRANDOMKEY\r\nWATCH a\r\n");
+    sim_run_for(fixture->sim, 100 * MS);
+    fixture_disconnect(other);
+    sim_run_for(fixture->sim, 10 * SECOND);
+    assert_true(client->ended);
+    fixture_expect(fixture_connect(fixture, 2), "DBSIZE\r\nINFO errorstats\r\n", ":0\n$14\n# Errorstats\n\n");
+    fixture_destroy(fixture);
+}
+
+/* A disk that hangs: each waiting command is answered in time, and the parts that come later find nobody. */
+static void test_a_stuck_disk(void **state)
+{
+    struct fixture *fixture = fixture_create_shards(7, SHARDS, (const char *const[]){"command-timeout", "1000", NULL});
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    fixture_slow_disk(fixture, 20 * MS);
+    fixture_expect(client, "SET a 1\r\n", "+OK\n"); /* now the node knows that it is slow */
+    fixture_slow_disk(fixture, 5 * SECOND);
+    fixture_send(client, "INCR b\r\nFLUSHALL\r\nINCR a\r\nWATCH a\r\nMULTI\r\nINCR a\r\nEXEC\r\nDBSIZE\r\n");
+    fixture_wait_lines(client, 8);
+    const char *text = fixture_received(client);
+    assert_memory_equal(text, "-UNCERTAIN ", 11);
+    assert_non_null(strstr(text, "-EXECABORT Transaction discarded because a WATCH before it failed"));
+    sim_run_for(fixture->sim, 30 * SECOND);
+    (void)fixture_received(client);
+    fixture_slow_disk(fixture, MS);
+    fixture_expect(client, "GET a\r\nGET b\r\nDBSIZE\r\n", "$1\n1\n$-1\n:1\n");
+    fixture_destroy(fixture);
+}
+
+static void test_shutdown_answers_gathers(void **state)
+{
+    struct fixture *fixture = fixture_create_shards(8, SHARDS, NULL);
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    fixture_expect(client, "SET a 1\r\n", "+OK\n");
+    fixture_slow_disk(fixture, 500 * MS);
+    fixture_send(client, "INCR b\r\nFLUSHALL\r\nDBSIZE\r\nWATCH a\r\nKEYS *\r\n");
+    sim_run_for(fixture->sim, 50 * MS);
+    server_shutdown(fixture->server);
+    fixture_wait_lines(client, 5);
+    assert_string_equal(fixture_received(client), ":1\n+OK\n:0\n+OK\n*0\n");
+    sim_run_for(fixture->sim, SECOND);
+    assert_true(fixture->stopped);
+    assert_int_equal(fixture->stop_status, STATUS_OK);
+    fixture_destroy(fixture);
+}
+
+/* The node ends while parts are on their way: nothing is left behind (the sanitizers look). */
+static void test_the_end_amid_gathers(void **state)
+{
+    struct fixture *fixture = fixture_create_shards(9, SHARDS, NULL);
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    fixture_slow_disk(fixture, 5 * SECOND);
+    fixture_send(client, "INCR b\r\nFLUSHALL\r\nWATCH a\r\nKEYS *\r\nMULTI\r\nPING\r\nINCR a\r\nEXEC\r\n");
+    sim_run_for(fixture->sim, 50 * MS);
+    fixture_kill(fixture);
+    fixture_start(fixture);
+    fixture_expect(fixture_connect(fixture, 1), "DBSIZE\r\n", ":0\n");
+    fixture_destroy(fixture);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_keys_of_this_file),
+        cmocka_unit_test(test_each_command_has_its_way),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_keys_of_several_shards),
+        cmocka_unit_test(test_pipelines_over_shards),
+        cmocka_unit_test(test_gathers),
+        cmocka_unit_test(test_random_keys),
+        cmocka_unit_test(test_transactions),
+        cmocka_unit_test(test_refused_watches),
+        cmocka_unit_test(test_watch_in_a_pipeline),
+        cmocka_unit_test(test_large_and_lost_gathers),
+        cmocka_unit_test(test_a_stuck_disk),
+        cmocka_unit_test(test_shutdown_answers_gathers),
+        cmocka_unit_test(test_the_end_amid_gathers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
