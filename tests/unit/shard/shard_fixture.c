@@ -64,6 +64,13 @@ static void refused(void *owner, void *origin, uint64_t tag, enum status status)
     answered(fixture, tag)->refused = status;
 }
 
+static void repeated(void *owner, void *origin, uint64_t tag)
+{
+    struct fixture *fixture = owner;
+    assert_ptr_equal(origin, fixture->replies);
+    (void)snprintf(answered(fixture, tag)->text, FIXTURE_TEXT_BYTES, "repeated");
+}
+
 static void failed(void *owner, enum status status, const char *what)
 {
     struct fixture *fixture = owner;
@@ -101,7 +108,7 @@ struct fixture *fixture_create(uint64_t seed)
 
 enum status fixture_open(struct fixture *fixture)
 {
-    static const struct shard_sink sink = {.begin = begin, .end = end, .refused = refused};
+    static const struct shard_sink sink = {.begin = begin, .end = end, .refused = refused, .repeated = repeated};
     static const struct store_events events = {failed};
     struct store_options options = {"/data", fixture->segment_bytes, FIXTURE_INCARNATION};
     fixture->failures = 0;
