@@ -1,13 +1,15 @@
 /* cohort dev: a cluster on this machine, each node a child process.
  *
- *     STARTING ──all nodes listen──▶ UP ──signal, or no node is left──▶ STOPPING ──all have ended──▶ the end
- *         └──────────a node dies, or a signal─────────────────────────────▲
+ *     STARTING ──all nodes serve──▶ UP ──signal, or no node is left──▶ STOPPING ──all have ended──▶ the end
+ *         └──a node dies, it takes too long, or a signal────────────────▲
  */
 #include "cli/cli.h"
 
 #include "base/assert.h"
 #include "cli/dev_child.h"
+#include "cli/dev_ready.h"
 #include "cli/dev_setup.h"
+#include "cli/peers.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -24,9 +26,10 @@ enum {
     SERVE_TAKES_PEERS = 0, /* whether `cohort serve` has --peers, --shards and --replicas */
     DEV_NODES = 9,
     DEV_REPLICAS = 3,
-    DEV_REST = 32, /* options for serve behind "--" */
-    PEER_PORT_DISTANCE = 10000,
-    LOOK_MS = 20, /* between looks whether nodes listen */
+    DEV_REST = 32,       /* options for serve behind "--" */
+    LOOK_MS = 50,        /* between looks whether nodes serve */
+    PATIENCE_MS = 10000, /* then a person is told what is waited for … */
+    GIVE_UP_MS = 120000, /* … and then it has failed */
     RESTART_FIRST_MS = 100,
     RESTART_MAXIMUM_MS = 5000,
     RESTART_CALM_MS = 10000, /* after such a life the delay begins anew */
@@ -46,6 +49,8 @@ struct dev {
     enum dev_phase phase;
     int signals; /* a signalfd */
     int asked;   /* how often somebody asked for the end */
+    int64_t began_ms, looked_ms;
+    bool told; /* that it takes long */
     int exit_code;
 };
 
@@ -87,7 +92,7 @@ static int take_options(struct dev *dev, int argc, char **argv)
     if (dev->arguments.rest_count > DEV_REST) {
         return cli_error(&cli_dev, EX_USAGE, "at most %d words may follow --", DEV_REST);
     }
-    int64_t highest = dev->port + dev->node_count - 1 + (dev->node_count > 1 ? PEER_PORT_DISTANCE : 0);
+    int64_t highest = dev->port + dev->node_count - 1 + (dev->node_count > 1 ? PEERS_PORT_DISTANCE : 0);
     if (highest > UINT16_MAX) {
         return cli_error(&cli_dev, EX_USAGE, "--port %lld is too high: the nodes need ports up to %lld",
                          (long long)dev->port, (long long)highest);
@@ -100,7 +105,7 @@ static int prepare(struct dev *dev)
     for (int i = 0; i < dev->node_count; i++) {
         int code = dev_check_port((int)dev->port + i);
         if (code == CLI_CONTINUE && dev->node_count > 1) {
-            code = dev_check_port((int)dev->port + i + PEER_PORT_DISTANCE);
+            code = dev_check_port((int)dev->port + i + PEERS_PORT_DISTANCE);
         }
         if (code != CLI_CONTINUE) {
             return code;
@@ -119,10 +124,11 @@ static bool start_child(struct dev *dev, struct dev_child *child)
     (void)snprintf(shards, sizeof(shards), "%d", (int)dev->shards);
     (void)snprintf(replicas, sizeof(replicas), "%d", DEV_REPLICAS);
     (void)snprintf(data, sizeof(data), "%s/node-%d", dev->directory, child->number);
-    const char *argv[16 + DEV_REST] = {"cohort", "serve", "--id", id, "--data", data, "--listen", listen};
-    size_t argc = 8;
-    if (SERVE_TAKES_PEERS) {
-        const char *cluster[] = {"--peers", dev->peers, "--shards", shards, "--replicas", replicas};
+    const char *argv[16 + DEV_REST] = {"cohort", "serve",    "--id", id,         "--data",
+                                       data,     "--listen", listen, "--shards", shards};
+    size_t argc = 10;
+    if (dev->node_count > 1) {
+        const char *cluster[] = {"--peers", dev->peers, "--replicas", replicas};
         memcpy(argv + argc, cluster, sizeof(cluster));
         argc += sizeof(cluster) / sizeof(cluster[0]);
     }
@@ -177,25 +183,61 @@ static void stop_all(struct dev *dev)
 
 static void say_up(const struct dev *dev)
 {
+    char program[PATH_MAX];
+    dev_find_program(program);
     printf("\nCohort is up: %d node%s, %d shard%s.\n  talk to it:  redis-cli -p %d set greeting hello\n",
            (int)dev->node_count, dev->node_count == 1 ? "" : "s", (int)dev->shards, dev->shards == 1 ? "" : "s",
            (int)dev->port);
     for (int i = 1; i < dev->node_count; i++) {
         printf("               redis-cli -p %d get greeting\n", (int)dev->port + i);
     }
-    printf("  its data:    %s\n  stop it:     Ctrl-C\n\n", dev->directory);
+    printf("  look at it:  %s status 127.0.0.1:%d\n  its data:    %s\n  stop it:     Ctrl-C\n\n", program,
+           (int)dev->port, dev->directory);
     (void)fflush(stdout);
 }
 
-static void look_for_listeners(struct dev *dev)
+/* Told once in the middle, and at the end. */
+static void look_at_the_clock(struct dev *dev, const struct dev_child *waited_for, const char *why)
 {
-    bool all = true;
-    for (int i = 0; i < dev->node_count; i++) {
-        struct dev_child *child = &dev->children[i];
-        child->answers = child->answers || dev_child_listens(child);
-        all = all && child->answers;
+    int64_t waited_ms = now_ms() - dev->began_ms;
+    if (waited_ms >= GIVE_UP_MS) {
+        dev->exit_code = cli_error(&cli_dev, EX_UNAVAILABLE, "it does not serve after %d s: node %d: %s",
+                                   (int)(waited_ms / 1000), waited_for->number, why);
+        stop_all(dev);
+    } else if (waited_ms >= PATIENCE_MS && !dev->told) {
+        dev->told = true;
+        (void)cli_error(&cli_dev, EX_OK, "it takes long: waiting for node %d: %s", waited_for->number, why);
     }
-    if (all) {
+}
+
+static bool is_awaited(const struct dev_child *child) { return child->pid != 0 && !child->serves; }
+
+/* Looks at those that did not serve when it looked last. */
+static void look_at_nodes(struct dev *dev)
+{
+    const struct dev_child *waited_for = NULL;
+    char why[NODE_PROBLEM_BYTES];
+    if (now_ms() - dev->looked_ms < LOOK_MS) {
+        return;
+    }
+    for (int i = 0; i < dev->node_count && dev->phase != DEV_STOPPING; i++) {
+        struct dev_child *child = &dev->children[i];
+        if (!is_awaited(child)) {
+            continue;
+        }
+        child->serves = dev_ready(child->port, why);
+        if (!child->serves) {
+            waited_for = child;
+            break; /* the others are asked when this one serves: each look may take a moment */
+        }
+        if (dev->phase == DEV_UP) {
+            (void)cli_error(&cli_dev, EX_OK, "node %d (port %d) serves again", child->number, child->port);
+        }
+    }
+    dev->looked_ms = now_ms();
+    if (dev->phase == DEV_STARTING && waited_for != NULL) {
+        look_at_the_clock(dev, waited_for, why);
+    } else if (dev->phase == DEV_STARTING) {
         dev->phase = DEV_UP;
         say_up(dev);
     }
@@ -294,8 +336,11 @@ static void take_signals(struct dev *dev)
 
 static int next_timeout_ms(const struct dev *dev)
 {
-    int64_t next = dev->phase == DEV_STARTING ? LOOK_MS : INT_MAX;
+    int64_t next = INT_MAX;
     for (int i = 0; i < dev->node_count; i++) {
+        if (is_awaited(&dev->children[i]) && dev->phase != DEV_STOPPING) {
+            next = LOOK_MS < next ? LOOK_MS : next;
+        }
         int64_t left = dev->children[i].restart_ms - now_ms();
         if (dev->children[i].restart_ms != 0 && left < next) {
             next = left < 0 ? 0 : left;
@@ -330,6 +375,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
     if (code != CLI_CONTINUE) {
         return code;
     }
+    dev.began_ms = now_ms();
     if (!start_all(&dev)) {
         stop_all(&dev);
     }
@@ -337,9 +383,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
         wait_for_events(&dev);
         take_signals(&dev);
         restart_due(&dev);
-        if (dev.phase == DEV_STARTING) {
-            look_for_listeners(&dev);
-        }
+        look_at_nodes(&dev);
     }
     (void)close(dev.signals);
     return dev.exit_code;

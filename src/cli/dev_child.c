@@ -1,18 +1,15 @@
 #include "cli/dev_child.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { CONNECT_TIMEOUT_MS = 100, EXEC_FAILED = 127 };
+enum { EXEC_FAILED = 127 };
 
 void dev_child_init(struct dev_child *child, int number, int port)
 {
@@ -65,7 +62,7 @@ bool dev_child_start(struct dev_child *child, char *const *argv, int64_t now_ms)
     (void)fcntl(ends[0], F_SETFL, O_NONBLOCK);
     child->pid = pid;
     child->output = ends[0];
-    child->answers = false;
+    child->serves = false;
     child->began_ms = now_ms;
     child->restart_ms = 0;
     return true;
@@ -106,28 +103,6 @@ void dev_child_read(struct dev_child *child, bool last)
         (void)close(child->output);
         child->output = -1;
     }
-}
-
-/* ---- looking ---- */
-
-bool dev_child_listens(const struct dev_child *child)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)child->port)};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return false;
-    }
-    bool connected = connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
-    if (!connected && errno == EINPROGRESS) {
-        struct pollfd wait = {.fd = fd, .events = POLLOUT};
-        int problem = 0;
-        socklen_t size = sizeof(problem);
-        connected = poll(&wait, 1, CONNECT_TIMEOUT_MS) == 1 &&
-                    getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &size) == 0 && problem == 0;
-    }
-    (void)close(fd);
-    return connected;
 }
 
 void dev_child_describe_end(int status, char ret_text[static DEV_ENDED_BYTES])

@@ -20,7 +20,7 @@ struct dev_child {
     int output; /* what it prints; −1: nothing to read */
     char line[DEV_LINE_BYTES];
     size_t line_size;
-    bool answers;       /* it was reached at its port */
+    bool serves;        /* dev_ready said so since it was started */
     int64_t began_ms;   /* of the monotonic clock, as all here */
     int64_t restart_ms; /* when to start it again; 0: not */
     int64_t delay_ms;   /* before the last restart; 0: none yet */
@@ -32,7 +32,5 @@ bool dev_child_start(struct dev_child *child, char *const *argv, int64_t now_ms)
 /* Passes on what it has printed; at the end of its output (or `last`, when it is known to be dead) also a line
  * without an end. */
 void dev_child_read(struct dev_child *child, bool last);
-/* Whether somebody accepts connections at its port. */
-bool dev_child_listens(const struct dev_child *child);
 /* "exit status 69", "killed by signal 9 (Killed)": of a status from waitpid. */
 void dev_child_describe_end(int status, char ret_text[static DEV_ENDED_BYTES]);

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -56,4 +57,19 @@ int dev_make_folder(const char *path, char ret_path[static PATH_MAX])
         return cli_error(&cli_dev, EX_CANTCREAT, "cannot make the data folder %s: %s", path, strerror(errno));
     }
     return CLI_CONTINUE;
+}
+
+void dev_find_program(char ret_path[static PATH_MAX])
+{
+    char folder[PATH_MAX];
+    ssize_t size = readlink("/proc/self/exe", ret_path, PATH_MAX - 1);
+    if (size < 0) {
+        (void)snprintf(ret_path, PATH_MAX, "cohort");
+        return;
+    }
+    ret_path[size] = '\0';
+    size_t inside = getcwd(folder, sizeof(folder)) == NULL ? 0 : strlen(folder);
+    if (inside > 1 && strncmp(ret_path, folder, inside) == 0 && ret_path[inside] == '/') {
+        memmove(ret_path, ret_path + inside + 1, (size_t)size - inside);
+    }
 }

@@ -1,11 +1,12 @@
 #include "cli/node.h"
 
+#include "base/assert.h"
 #include "base/printable.h"
 #include "cli/reply_json.h"
 
 #include <stdio.h>
 
-enum { NODE_SHOWN_BYTES = 192 }; /* of an error reply */
+enum { NODE_SHOWN_BYTES = 192 /* of an error reply */, NODE_WORDS = 4 };
 
 int node_parse_url(const struct cli_command *command, const char *text, struct client_url *ret_url)
 {
@@ -49,8 +50,17 @@ static bool open_call(struct call *call, const struct client_endpoint *endpoint)
     return status == STATUS_OK || fail(call, status);
 }
 
-static bool ask(const struct call *call, const struct slice *words, size_t count, struct slice *ret_reply)
+/* `question`: words with one space between them. */
+static bool ask(const struct call *call, const char *question, struct slice *ret_reply)
 {
+    struct slice words[NODE_WORDS];
+    size_t count = 0;
+    for (const char *word = question; word != NULL;) {
+        ASSERT(count < NODE_WORDS);
+        const char *end = strchrnul(word, ' ');
+        words[count++] = slice_of(word, (size_t)(end - word));
+        word = *end == '\0' ? NULL : end + 1;
+    }
     enum status status = client_connection_call(call->connection, words, count, call->deadline_ns, ret_reply);
     if (status != STATUS_OK) {
         return fail(call, status);
@@ -77,9 +87,8 @@ bool node_ask(struct client_connection *connection, const struct client_endpoint
               const char *question, struct slice *ret_reply, char ret_problem[static NODE_PROBLEM_BYTES])
 {
     struct call call = new_call(connection, timeout_ms, question, ret_problem);
-    struct slice word = slice_from_string(question);
     struct slice reply;
-    if (!open_call(&call, endpoint) || !ask(&call, &word, 1, &reply)) {
+    if (!open_call(&call, endpoint) || !ask(&call, question, &reply)) {
         return false;
     }
     *ret_reply = reply;
@@ -92,11 +101,10 @@ json_t *node_ask_json(const struct client_endpoint *endpoint, int64_t timeout_ms
     struct client_connection connection;
     client_connection_init(&connection);
     struct call call = new_call(&connection, timeout_ms, question, ret_problem);
-    const struct slice hello[] = {SLICE_LITERAL("HELLO"), SLICE_LITERAL("3")}; /* RESP3 tells maps from arrays */
-    struct slice word = slice_from_string(question);
     struct slice reply;
     json_t *json = NULL;
-    if (open_call(&call, endpoint) && ask(&call, hello, 2, &reply) && ask(&call, &word, 1, &reply)) {
+    /* RESP3 tells maps from arrays. */
+    if (open_call(&call, endpoint) && ask(&call, "HELLO 3", &reply) && ask(&call, question, &reply)) {
         enum status status = reply_json(reply, &json);
         if (status != STATUS_OK) {
             (void)fail(&call, status);
