@@ -4,6 +4,7 @@
 #include "cluster/cluster_internal.h"
 #include "cluster/transport.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,50 +24,185 @@ static void store_failed(void *owner, enum status status, const char *what)
     cluster_fail(owner, status, text);
 }
 
-static const struct store_events store_events = {store_failed};
-
-/* ---- beginning and end ---- */
-
-static enum status open_shard(struct cluster *cluster, uint32_t number, char ret_message[static CLUSTER_MESSAGE_BYTES])
+static void before_sync(void *owner)
 {
-    const struct placement_shard *place = &cluster->members->placement.shards[number - 1];
+    struct cluster *cluster = owner;
+    if (!cluster_alone(cluster)) {
+        peers_turn(cluster);
+    }
+}
+
+static const struct store_events store_events = {store_failed, before_sync};
+
+/* ---- founding ---- */
+
+static void founding_send(void *owner, uint64_t node, struct slice payload)
+{
+    struct cluster *cluster = owner;
+    struct peer *peer = peer_find(cluster, node);
+    if (peer != NULL && peer->generation != 0 &&
+        transport_send(cluster->transport, node, peer->generation, TRANSPORT_URGENT, NODE_FOUNDING, &payload, 1) !=
+            STATUS_OK) {
+        env_log(cluster->env, ENV_LOG_WARNING, "node %" PRIu64 " could not be told about the founding", node);
+    }
+    env_wake(cluster->env);
+}
+
+static void founding_founded(void *owner, const struct founding_record *record)
+{
+    (void)record;
+    env_wake(((struct cluster *)owner)->env); /* the groups are opened in the turn */
+}
+
+static void founding_refused(void *owner, enum status status, const char *line) { cluster_fail(owner, status, line); }
+
+static const struct founding_events founding_events = {founding_send, founding_founded, founding_refused};
+
+/* Tells the transport which incarnations the peers must have, as far as that is known. */
+static enum status expect_peers(struct cluster *cluster)
+{
+    const struct founding_record *record = founding_record(cluster->founding);
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < record->count && status == STATUS_OK; i++) {
+        const struct member *node = &record->nodes[i];
+        if (node->id != cluster->options.node) {
+            status = transport_set_peer(cluster->transport, node->id, node->peer.host, node->peer.port,
+                                        founding_expected(cluster->founding, node->id));
+        }
+    }
+    cluster->expected = founding_state(cluster->founding);
+    return status;
+}
+
+void cluster_peer_up(struct cluster *cluster, uint64_t node, const struct id128 *incarnation)
+{
+    founding_peer_up(cluster->founding, node, incarnation);
+}
+
+void cluster_peer_down(struct cluster *cluster, uint64_t node) { founding_peer_down(cluster->founding, node); }
+
+void cluster_peer_refused(struct cluster *cluster, uint64_t node, enum transport_reason reason, bool by_peer)
+{
+    if (by_peer && reason == TRANSPORT_INCARNATION) {
+        founding_peer_refuses(cluster->founding, node);
+    }
+}
+
+enum status cluster_founding_frame(struct cluster *cluster, uint64_t node, struct slice payload)
+{
+    return founding_receive(cluster->founding, node, payload);
+}
+
+/* ---- the groups ---- */
+
+static enum status open_group(struct cluster *cluster, uint32_t number, const uint64_t *voters, size_t voter_count,
+                              char ret_message[static CLUSTER_MESSAGE_BYTES])
+{
     struct shard_options options = {
         .group = number,
         .member = cluster->options.node,
-        .voters = place->voters,
-        .voter_count = place->voter_count,
+        .voters = voters,
+        .voter_count = voter_count,
         .directory = cluster->worker_directory,
         .snapshot_log_bytes = cluster->options.snapshot_log_bytes,
+        .lease_reads = cluster->options.lease_reads,
     };
     struct lane *lane = lane_of(cluster, number);
     return shard_open(cluster->store, &options, &lane_sink, lane, &lane->local, ret_message, CLUSTER_MESSAGE_BYTES);
 }
 
-static enum status make_members(struct cluster *cluster)
+static enum status open_meta_group(struct cluster *cluster, char ret_message[static CLUSTER_MESSAGE_BYTES])
+{
+    uint64_t ids[PLACEMENT_MAXIMUM_NODES];
+    uint64_t voters[PLACEMENT_MAXIMUM_REPLICAS];
+    size_t count = placement_meta_voters(ids, members_placeable(cluster->members, ids), voters);
+    for (size_t i = 0; i < count; i++) {
+        if (voters[i] == cluster->options.node) {
+            return open_group(cluster, 0, voters, count, ret_message);
+        }
+    }
+    return STATUS_OK;
+}
+
+/* Takes part: the meta group, and the shards in which this node votes. */
+static enum status open_groups(struct cluster *cluster, char ret_message[static CLUSTER_MESSAGE_BYTES])
+{
+    enum status status = cluster_alone(cluster) ? STATUS_OK : open_meta_group(cluster, ret_message);
+    for (uint32_t shard = 1; shard <= cluster->shard_count && status == STATUS_OK; shard++) {
+        const struct placement_shard *place = &cluster->members->placement.shards[shard - 1];
+        if (placement_votes(place, cluster->options.node)) {
+            status = open_group(cluster, shard, place->voters, place->voter_count, ret_message);
+        }
+    }
+    cluster->opened = status == STATUS_OK;
+    return status;
+}
+
+/* ---- beginning and end ---- */
+
+static enum status make_members(struct cluster *cluster, char ret_message[static CLUSTER_MESSAGE_BYTES])
 {
     const struct cluster_options *options = &cluster->options;
+    const struct founding_record *record = founding_record(cluster->founding);
+    const struct member *nodes = options->founder_count == 1 ? options->founders : record->nodes;
     cluster->members = members_create();
-    cluster->up[0] = true;
-    return members_make(cluster->members, &options->incarnation, options->shards, options->replicas, options->founders,
-                        options->founder_count);
+    enum status status = members_make(cluster->members, &record->cluster, record->shards, record->replicas, nodes,
+                                      options->founder_count);
+    if (status != STATUS_OK) {
+        (void)snprintf(ret_message, CLUSTER_MESSAGE_BYTES, "the cluster's nodes: %s", status_text(status));
+    }
+    return status;
+}
+
+static enum status open_peers(struct cluster *cluster, char ret_message[static CLUSTER_MESSAGE_BYTES])
+{
+    const struct founding_record *record = founding_record(cluster->founding);
+    for (uint32_t i = 0; i < record->count; i++) {
+        if (record->nodes[i].id != cluster->options.node) {
+            cluster->peers[cluster->peer_count++].node = record->nodes[i].id;
+        }
+    }
+    enum status status = peers_open(cluster, &record->cluster, ret_message);
+    if (status == STATUS_OK) {
+        status = expect_peers(cluster);
+        if (status != STATUS_OK) {
+            (void)snprintf(ret_message, CLUSTER_MESSAGE_BYTES,
+                           "an address in --peers is none that can be connected to; numeric addresses are needed");
+        }
+    }
+    return status;
 }
 
 static enum status open_all(struct cluster *cluster, char ret_message[static CLUSTER_MESSAGE_BYTES])
 {
-    struct store_options options = {cluster->worker_directory, cluster->options.log_segment_bytes,
-                                    cluster->options.incarnation};
+    const struct cluster_options *options = &cluster->options;
+    struct founding_options founding = {
+        .directory = cluster->directory,
+        .node = options->node,
+        .incarnation = options->incarnation,
+        .founders = options->founders,
+        .founder_count = options->founder_count,
+        .shards = options->shards,
+        .replicas = options->replicas,
+    };
+    struct store_options store = {
+        .directory = cluster->worker_directory,
+        .log_segment_bytes = options->log_segment_bytes,
+        .incarnation = options->incarnation,
+    };
     enum status status =
-        store_open(cluster->env, &options, &store_events, cluster, &cluster->store, ret_message, CLUSTER_MESSAGE_BYTES);
-    if (status != STATUS_OK) {
-        return status;
+        store_open(cluster->env, &store, &store_events, cluster, &cluster->store, ret_message, CLUSTER_MESSAGE_BYTES);
+    if (status == STATUS_OK) {
+        status = founding_create(cluster->env, &founding, &founding_events, cluster, &cluster->founding, ret_message);
     }
-    status = make_members(cluster);
-    if (status != STATUS_OK) {
-        (void)snprintf(ret_message, CLUSTER_MESSAGE_BYTES, "the cluster's nodes: %s", status_text(status));
-        return status;
+    if (status == STATUS_OK) {
+        status = make_members(cluster, ret_message);
     }
-    for (uint32_t shard = 1; shard <= cluster->shard_count && status == STATUS_OK; shard++) {
-        status = open_shard(cluster, shard, ret_message);
+    if (status == STATUS_OK && options->founder_count > 1) {
+        status = open_peers(cluster, ret_message);
+    }
+    if (status == STATUS_OK && founding_state(cluster->founding) == FOUNDING_FOUNDED) {
+        status = open_groups(cluster, ret_message);
     }
     return status;
 }
@@ -85,8 +221,11 @@ enum status cluster_create(struct env *env, const struct cluster_options *option
     cluster->shard_count = options->shards;
     cluster->lanes = calloc(options->shards + 1, sizeof(*cluster->lanes));
     ASSERT(cluster->directory != NULL && cluster->worker_directory != NULL && cluster->lanes != NULL);
+    list_init(&cluster->busy);
+    list_init(&cluster->remotes);
+    command_arguments_init(&cluster->arguments);
     for (uint32_t shard = 0; shard <= options->shards; shard++) {
-        cluster->lanes[shard] = (struct lane){.cluster = cluster, .shard = shard};
+        lane_init(lane_of(cluster, shard), cluster, shard);
     }
     enum status status = open_all(cluster, ret_message);
     if (status != STATUS_OK) {
@@ -102,33 +241,100 @@ void cluster_destroy(struct cluster *cluster)
     if (cluster == NULL) {
         return;
     }
+    peers_close(cluster);
     for (uint32_t shard = 0; shard <= cluster->shard_count; shard++) {
         shard_close(cluster->lanes[shard].local);
+        lane_deinit(&cluster->lanes[shard]);
     }
     store_close(cluster->store);
+    remotes_destroy(cluster);
+    founding_destroy(cluster->founding);
     members_destroy(cluster->members);
+    command_arguments_deinit(&cluster->arguments);
     free(cluster->lanes);
     free(cluster->directory);
     free(cluster->worker_directory);
     free(cluster);
 }
 
-bool cluster_turn(struct cluster *cluster) { return store_turn(cluster->store); }
+/* ---- the turn ---- */
+
+/* What was founded since the last turn. */
+static void found(struct cluster *cluster)
+{
+    enum founding_state state = founding_state(cluster->founding);
+    if (state != cluster->expected && expect_peers(cluster) != STATUS_OK) {
+        return;
+    }
+    if (state == FOUNDING_FOUNDED && !cluster->opened) {
+        char message[CLUSTER_MESSAGE_BYTES] = "";
+        enum status status = open_groups(cluster, message);
+        if (status != STATUS_OK) {
+            cluster_fail(cluster, status, message);
+        }
+    }
+}
+
+bool cluster_turn(struct cluster *cluster)
+{
+    if (!cluster_alone(cluster)) {
+        found(cluster);
+    }
+    LIST_FOR_EACH_SAFE (at, after, &cluster->busy) {
+        lane_turn(CONTAINER_OF(at, struct lane, node));
+    }
+    if (cluster_alone(cluster)) {
+        return store_turn(cluster->store);
+    }
+    bool more = store_turn(cluster->store);
+    remotes_turn(cluster);
+    peers_turn(cluster);
+    return more;
+}
 
 void cluster_look_after(struct cluster *cluster, int64_t before_ns)
 {
-    (void)cluster;
-    (void)before_ns;
+    LIST_FOR_EACH_SAFE (at, after, &cluster->busy) {
+        lane_look_after(CONTAINER_OF(at, struct lane, node), before_ns);
+    }
+}
+
+/* The voter that is connected and has most of the log; 0: none. */
+static uint64_t best_heir(struct cluster *cluster, const struct shard *shard)
+{
+    struct shard_peer_status peers[PLACEMENT_MAXIMUM_REPLICAS];
+    size_t count = shard_peers(shard, peers, PLACEMENT_MAXIMUM_REPLICAS);
+    uint64_t heir = 0;
+    uint64_t match = 0;
+    for (size_t i = 0; i < count && i < PLACEMENT_MAXIMUM_REPLICAS; i++) {
+        const struct peer *peer = peer_find(cluster, peers[i].id);
+        if (peer != NULL && peer->generation != 0 && peers[i].match >= match) {
+            heir = peers[i].id;
+            match = peers[i].match;
+        }
+    }
+    return heir;
+}
+
+void cluster_retire(struct cluster *cluster)
+{
+    for (uint32_t shard = 0; shard <= cluster->shard_count; shard++) {
+        struct lane *lane = lane_of(cluster, shard);
+        uint64_t heir = lane_leads(lane) ? best_heir(cluster, lane->local) : 0;
+        if (heir != 0 && shard_transfer(lane->local, heir) != STATUS_OK) {
+            env_log(cluster->env, ENV_LOG_INFO, "shard %" PRIu32 " cannot be handed over now", shard);
+        }
+    }
 }
 
 bool cluster_idle(const struct cluster *cluster)
 {
     for (uint32_t shard = 1; shard <= cluster->shard_count; shard++) {
-        if (!shard_idle(lane_of(cluster, shard)->local)) {
+        if (!lane_idle(lane_of(cluster, shard))) {
             return false;
         }
     }
-    return true;
+    return list_empty(&cluster->remotes);
 }
 
 /* ---- looking ---- */
@@ -137,21 +343,31 @@ uint32_t cluster_shards(const struct cluster *cluster) { return cluster->shard_c
 
 bool cluster_look(struct cluster *cluster, struct cluster_view *ret_view)
 {
+    for (uint32_t i = 0; i < cluster->members->count; i++) {
+        const struct peer *peer = peer_find(cluster, cluster->members->nodes[i].id);
+        cluster->up[i] = peer == NULL || peer->generation != 0;
+    }
+    struct transport_statistics transport;
+    cluster_transport_statistics(cluster, &transport);
     *ret_view = (struct cluster_view){
         .members = cluster->members,
         .self = cluster->options.node,
         .leaders = cluster->leaders,
         .up = cluster->up,
+        .messages_sent = transport.frames_sent,
+        .messages_received = transport.frames_received,
     };
-    return true;
+    return cluster->opened;
 }
 
 void cluster_replica(const struct cluster *cluster, uint32_t shard, struct cluster_replica *ret_replica)
 {
     const struct lane *lane = lane_of(cluster, shard);
-    *ret_replica = (struct cluster_replica){
-        .here = lane->local != NULL, .leading = lane->leading, .leader = lane->leader, .term = lane->term};
+    *ret_replica = (struct cluster_replica){.leader = lane->leader, .term = lane->term};
     if (lane->local != NULL) {
+        ret_replica->here = true;
+        ret_replica->leading = lane_leads(lane);
+        shard_leader(lane->local, &ret_replica->leader, &ret_replica->term);
         shard_stats(lane->local, &ret_replica->stats);
     }
 }
@@ -245,6 +461,13 @@ uint32_t cluster_acknowledging(const struct cluster *cluster, uint32_t shard)
 
 void cluster_transport_statistics(const struct cluster *cluster, struct transport_statistics *ret_statistics)
 {
-    (void)cluster;
     *ret_statistics = (struct transport_statistics){0};
+    if (cluster->transport != NULL) {
+        transport_statistics(cluster->transport, ret_statistics);
+    }
+}
+
+void cluster_counters(const struct cluster *cluster, struct cluster_counters *ret_counters)
+{
+    *ret_counters = cluster->counters;
 }

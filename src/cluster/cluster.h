@@ -62,6 +62,8 @@ bool cluster_turn(struct cluster *cluster);
 /* Ten times a second: what has waited for a leader since before `before_ns` (of the monotonic clock) fails with
  * NO_LEADER. */
 void cluster_look_after(struct cluster *cluster, int64_t before_ns);
+/* The node is going to stop: hands over what it leads, so that the others need no election. */
+void cluster_retire(struct cluster *cluster);
 /* Nothing waits. */
 bool cluster_idle(const struct cluster *cluster);
 
@@ -110,5 +112,16 @@ uint64_t cluster_count_in_slot(const struct cluster *cluster, uint16_t slot);
 MUST_USE enum status cluster_snapshot(struct cluster *cluster);
 /* How many voters other than the leader are sure to have what was acknowledged. */
 uint32_t cluster_acknowledging(const struct cluster *cluster, uint32_t shard);
+
+/* Since the process started. */
+struct cluster_counters {
+    uint64_t forwarded_parcels, forwarded_requests; /* sent to other nodes */
+    uint64_t received_parcels;                      /* from other nodes */
+    uint64_t returned;                              /* requests that a shard here had taken, and gave back */
+    uint64_t leaderless;                            /* requests that failed with NO_LEADER */
+    uint64_t doubted_parcels, questions;            /* whose leader was lost, and what was asked about them */
+    uint64_t doubts_executed, doubts_absent;        /* the answers */
+};
+void cluster_counters(const struct cluster *cluster, struct cluster_counters *ret_counters);
 /* All zero in a cluster of one. */
 void cluster_transport_statistics(const struct cluster *cluster, struct transport_statistics *ret_statistics);

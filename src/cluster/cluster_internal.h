@@ -1,15 +1,54 @@
-/* The inside of struct cluster; for cluster*.c and lane*.c only. */
+/* The inside of struct cluster; for the files of the façade only: cluster.c, lane*.c, remote.c, peers.c. */
 #pragma once
 
 #include "cluster/cluster.h"
+#include "cluster/forward_frame.h"
+#include "cluster/founding.h"
+#include "cluster/parcel.h"
 
-/* The way to one shard. */
+enum {
+    CLUSTER_COMMAND_BYTES = 32 << 20, /* of one command in a shard of several voters: a larger one would hold up the
+                                       * heartbeats behind it */
+    LANE_PENDING_BYTES = 256 << 20,   /* of requests that wait or are under way, in one lane */
+    LANE_PARCELS = 64,                /* under way at a time */
+};
+
+/* The way to one shard.
+ *
+ *   straight to the shard here ◀── nothing waits, we lead
+ *   waiting ──sent to the leader──▶ sent ──answered──▶ gone
+ *      ▲                             └──the leader is lost──▶ doubtful ──not executed──┐
+ *      └───────────────────────────────────────────────────────────────────────────────┘ */
 struct lane {
+    struct list node; /* in cluster.busy, while anything waits or is under way */
     struct cluster *cluster;
     uint32_t shard;      /* 0: the meta group */
     struct shard *local; /* NULL: this node does not vote in it */
-    uint64_t leader, term;
-    bool leading; /* this node leads, and takes requests */
+    uint64_t leader;     /* takes requests in this term; 0: not known */
+    uint64_t term;       /* the highest in which somebody was said to lead */
+
+    struct list waiting;  /* struct parcel */
+    struct list sent;     /* in order of sequence */
+    struct list doubtful; /* in order of sequence; their leader is lost */
+    bool disordered;      /* requests came back: what waits must be put in order */
+    size_t pending_bytes;
+    uint64_t next_sequence, next_parcel;
+    uint32_t sent_count;
+
+    /* the question what became of the doubtful ones */
+    struct requester asker;
+    uint64_t asked;       /* how many of them it is about; 0: no question is under way */
+    uint64_t question;    /* its tag */
+    struct buffer answer; /* being written */
+    struct resp_writer answer_writer;
+};
+
+/* Another node. */
+struct peer {
+    uint64_t node;
+    uint64_t generation; /* of its connection; 0: down */
+    struct buffer raft;  /* messages for the next frame */
+    bool lossy;          /* some did not find room */
 };
 
 struct cluster {
@@ -22,15 +61,81 @@ struct cluster {
     struct members *members;
     uint32_t shard_count;
     struct lane *lanes; /* shard_count + 1 */
+    struct list busy;   /* struct lane */
     uint64_t leaders[SLOT_MAXIMUM_SHARDS];
-    bool up[PLACEMENT_MAXIMUM_NODES];
-    int64_t told_refused_ns; /* when the log was told of the last refused write; 0: never */
+    bool up[PLACEMENT_MAXIMUM_NODES]; /* by place in members */
+    struct command_arguments arguments;
+    int64_t told_refused_ns, told_frame_ns; /* when the log was told of the last such thing; 0: never */
     bool failed;
+
+    struct founding *founding;
+    enum founding_state expected; /* the state for which the peers' incarnations were told to the transport */
+    bool opened;                  /* the groups are */
+    struct transport *transport;  /* NULL in a cluster of one */
+    struct peer peers[PLACEMENT_MAXIMUM_NODES];
+    size_t peer_count;
+    struct list remotes; /* struct remote: parcels of other nodes being executed here */
+    struct cluster_counters counters;
 };
 
 /* The node must stop. */
 void cluster_fail(struct cluster *cluster, enum status status, const char *what);
+static inline bool cluster_alone(const struct cluster *cluster) { return cluster->transport == NULL; }
+
+/* ---- cluster.c: what the peers tell ---- */
+void cluster_peer_up(struct cluster *cluster, uint64_t node, const struct id128 *incarnation);
+void cluster_peer_down(struct cluster *cluster, uint64_t node);
+void cluster_peer_refused(struct cluster *cluster, uint64_t node, enum transport_reason reason, bool by_peer);
+MUST_USE enum status cluster_founding_frame(struct cluster *cluster, uint64_t node, struct slice payload);
 
 /* ---- lane.c ---- */
 extern const struct shard_sink lane_sink; /* its owner is the lane */
 static inline struct lane *lane_of(const struct cluster *cluster, uint32_t shard) { return &cluster->lanes[shard]; }
+void lane_init(struct lane *lane, struct cluster *cluster, uint32_t shard);
+void lane_deinit(struct lane *lane);
+/* Brings on its way what can be. */
+void lane_turn(struct lane *lane);
+/* The node takes requests for the shard in this term. */
+void lane_led_by(struct lane *lane, uint64_t node, uint64_t term);
+/* Requests that waited since before then fail. */
+void lane_look_after(struct lane *lane, int64_t before_ns);
+bool lane_idle(const struct lane *lane);
+/* This node leads in the newest term that it knows, and takes requests. */
+bool lane_leads(const struct lane *lane);
+/* The requests of a parcel that are not settled wait again; the parcel is gone. */
+void lane_take_back(struct lane *lane, struct parcel *parcel);
+void lane_forget_parcel(struct lane *lane, struct parcel *parcel);
+void lane_mark_busy(struct lane *lane);
+
+/* ---- lane_send.c ---- */
+void lane_send(struct lane *lane);
+MUST_USE enum status lane_send_parcel(struct lane *lane, struct parcel *parcel);
+MUST_USE enum status lane_receive_answers(struct cluster *cluster, struct slice payload);
+
+/* ---- lane_doubt.c ---- */
+void lane_doubt_init(struct lane *lane);
+/* What was sent to others than this node in this term is in doubt; generation 0: whatever the connection. */
+void lane_doubt_other_terms(struct lane *lane);
+void lane_doubt_connection(struct lane *lane, uint64_t node, uint64_t generation);
+/* Asks what became of the doubtful parcels, if somebody can be asked. */
+void lane_ask(struct lane *lane);
+
+/* ---- remote.c ---- */
+MUST_USE enum status remote_receive(struct cluster *cluster, uint64_t node, uint64_t generation, struct slice payload);
+/* Sends what is answered. */
+void remotes_turn(struct cluster *cluster);
+/* Nobody waits at the other end any more. */
+void remotes_lost(struct cluster *cluster, uint64_t node, uint64_t generation);
+void remotes_destroy(struct cluster *cluster);
+
+/* ---- peers.c ---- */
+MUST_USE enum status peers_open(struct cluster *cluster, const struct id128 *cluster_id,
+                                char ret_message[static CLUSTER_MESSAGE_BYTES]);
+void peers_close(struct cluster *cluster);
+/* NULL: not a peer. */
+struct peer *peer_find(struct cluster *cluster, uint64_t node);
+void peers_send_raft(struct cluster *cluster, uint32_t group, uint64_t to, struct slice message);
+/* Sends what has gathered. */
+void peers_turn(struct cluster *cluster);
+/* This node takes requests for the shard from now on. */
+void peers_announce(struct cluster *cluster, const struct lane *lane);

@@ -2,6 +2,8 @@
 
 #include "base/assert.h"
 
+#include <stdlib.h>
+
 enum { TELL_AGAIN_S = 10 };
 
 /* ---- what a shard here answers ---- */
@@ -44,15 +46,57 @@ static void sink_refused(void *owner, void *origin, uint64_t tag, enum status st
     requester->events->failed(requester, tag, status == STATUS_FULL ? STATUS_IO : status);
 }
 
+static void hold(struct lane *lane, const struct command *command, bool logged, struct requester *requester,
+                 uint64_t tag);
+
+static bool is_write(const struct command *command) { return (command->spec->flags & COMMAND_READONLY) == 0; }
+
+static void sink_returned(void *owner, void *origin, uint64_t tag, const struct command *command)
+{
+    struct lane *lane = owner;
+    struct requester *requester = origin;
+    if (requester->events->returned != NULL) {
+        requester->events->returned(requester, tag);
+        return;
+    }
+    lane->cluster->counters.returned++;
+    lane->disordered = true;
+    hold(lane, command, is_write(command), requester, tag);
+}
+
+static void sink_uncertain(void *owner, void *origin, uint64_t tag)
+{
+    (void)owner;
+    struct requester *requester = origin;
+    requester->events->failed(requester, tag, STATUS_UNCERTAIN);
+}
+
+static void sink_repeated(void *owner, void *origin, uint64_t tag)
+{
+    (void)owner;
+    struct requester *requester = origin;
+    requester->events->failed(requester, tag, STATUS_EXECUTED);
+}
+
+static void sink_send(void *owner, uint32_t group, uint64_t to, struct slice message)
+{
+    peers_send_raft(((struct lane *)owner)->cluster, group, to, message);
+}
+
 static void sink_led(void *owner, uint32_t group, bool leading, uint64_t leader, uint64_t term)
 {
     (void)group;
     struct lane *lane = owner;
-    lane->leading = leading;
-    lane->leader = leader;
-    lane->term = term;
-    if (lane->shard != 0) {
-        lane->cluster->leaders[lane->shard - 1] = leader;
+    struct cluster *cluster = lane->cluster;
+    uint64_t self = cluster->options.node;
+    if (leading) {
+        lane_led_by(lane, self, term);
+        peers_announce(cluster, lane);
+    } else if (lane->leader == self) {
+        lane->leader = 0;
+    }
+    if (lane->shard != 0 && (lane->leader == 0 || leading)) {
+        cluster->leaders[lane->shard - 1] = leader;
     }
 }
 
@@ -60,30 +104,322 @@ const struct shard_sink lane_sink = {
     .begin = sink_begin,
     .end = sink_end,
     .refused = sink_refused,
+    .returned = sink_returned,
+    .uncertain = sink_uncertain,
+    .repeated = sink_repeated,
+    .send = sink_send,
     .led = sink_led,
 };
 
+/* ---- life ---- */
+
+void lane_init(struct lane *lane, struct cluster *cluster, uint32_t shard)
+{
+    *lane = (struct lane){.cluster = cluster, .shard = shard, .next_sequence = 1, .next_parcel = 1};
+    list_init(&lane->node);
+    list_init(&lane->waiting);
+    list_init(&lane->sent);
+    list_init(&lane->doubtful);
+    lane_doubt_init(lane);
+}
+
+static void destroy_parcels(struct list *parcels)
+{
+    while (!list_empty(parcels)) {
+        parcel_destroy(CONTAINER_OF(parcels->next, struct parcel, node));
+    }
+}
+
+void lane_deinit(struct lane *lane)
+{
+    list_remove(&lane->node);
+    destroy_parcels(&lane->waiting);
+    destroy_parcels(&lane->sent);
+    destroy_parcels(&lane->doubtful);
+    buffer_deinit(&lane->answer);
+}
+
+void lane_mark_busy(struct lane *lane)
+{
+    if (list_empty(&lane->node)) {
+        list_append(&lane->cluster->busy, &lane->node);
+        env_wake(lane->cluster->env);
+    }
+}
+
+bool lane_idle(const struct lane *lane)
+{
+    return list_empty(&lane->waiting) && list_empty(&lane->sent) && list_empty(&lane->doubtful) &&
+           (lane->local == NULL || shard_idle(lane->local));
+}
+
+bool lane_leads(const struct lane *lane)
+{
+    return lane->local != NULL && lane->leader == lane->cluster->options.node && shard_leading(lane->local);
+}
+
+void lane_led_by(struct lane *lane, uint64_t node, uint64_t term)
+{
+    if (term < lane->term || (term == lane->term && lane->leader != 0)) {
+        return;
+    }
+    lane->leader = node;
+    lane->term = term;
+    if (lane->shard != 0) {
+        lane->cluster->leaders[lane->shard - 1] = node;
+    }
+    lane_doubt_other_terms(lane);
+}
+
+/* ---- waiting ---- */
+
+static struct parcel *parcel_for(struct lane *lane, size_t bytes)
+{
+    if (!list_empty(&lane->waiting)) {
+        struct parcel *last = CONTAINER_OF(lane->waiting.prev, struct parcel, node);
+        if (parcel_takes(last, bytes)) {
+            return last;
+        }
+    }
+    struct parcel *parcel = parcel_create();
+    list_append(&lane->waiting, &parcel->node);
+    return parcel;
+}
+
+static size_t command_bytes(const struct command *command)
+{
+    size_t bytes = 16;
+    for (uint32_t i = 0; i < command->argc; i++) {
+        bytes += command->argv[i].size + 5;
+    }
+    return bytes;
+}
+
+static void hold(struct lane *lane, const struct command *command, bool logged, struct requester *requester,
+                 uint64_t tag)
+{
+    struct parcel *parcel = parcel_for(lane, command_bytes(command));
+    parcel_add(parcel, command, logged, requester, tag, env_monotonic_ns(lane->cluster->env));
+    lane->pending_bytes += parcel_request_bytes(parcel, parcel->count - 1);
+    lane_mark_busy(lane);
+}
+
+void lane_forget_parcel(struct lane *lane, struct parcel *parcel)
+{
+    lane->pending_bytes -= parcel->bytes.size;
+    parcel_destroy(parcel);
+}
+
+void lane_take_back(struct lane *lane, struct parcel *parcel)
+{
+    list_remove(&parcel->node);
+    for (uint32_t place = 0; place < parcel->count && !parcel->question; place++) {
+        if (parcel->requests[place].settled) {
+            continue;
+        }
+        size_t bytes = parcel_request_bytes(parcel, place);
+        parcel_move(parcel, place, parcel_for(lane, bytes));
+        lane->pending_bytes += bytes;
+        lane->disordered = true;
+    }
+    lane_forget_parcel(lane, parcel);
+    lane_mark_busy(lane);
+}
+
+/* Where a waiting request is. */
+struct place {
+    struct parcel *parcel;
+    uint32_t number;
+    size_t order; /* as they stand */
+};
+
+static int compare_places(const void *a, const void *b)
+{
+    const struct place *x = a;
+    const struct place *y = b;
+    const struct parcel_request *one = &x->parcel->requests[x->number];
+    const struct parcel_request *other = &y->parcel->requests[y->number];
+    if (one->requester->id != other->requester->id) {
+        return one->requester->id < other->requester->id ? -1 : 1;
+    }
+    if (one->tag != other->tag) {
+        return one->tag < other->tag ? -1 : 1;
+    }
+    return (x->order > y->order) - (x->order < y->order);
+}
+
+/* Requests of one requester in the order of their tags; what others asked for at the same time may stand anywhere. */
+static void put_in_order(struct lane *lane)
+{
+    struct list before;
+    list_init(&before);
+    size_t count = 0;
+    while (!list_empty(&lane->waiting)) {
+        struct parcel *parcel = CONTAINER_OF(lane->waiting.next, struct parcel, node);
+        list_remove(&parcel->node);
+        list_append(&before, &parcel->node);
+        count += parcel->count;
+    }
+    struct place *places = malloc((count + 1) * sizeof(*places));
+    ASSERT(places != NULL);
+    size_t at = 0;
+    LIST_FOR_EACH (node, &before) {
+        struct parcel *parcel = CONTAINER_OF(node, struct parcel, node);
+        for (uint32_t number = 0; number < parcel->count; number++) {
+            if (!parcel->requests[number].settled) {
+                places[at] = (struct place){parcel, number, at};
+                at++;
+            }
+        }
+    }
+    qsort(places, at, sizeof(*places), compare_places);
+    for (size_t i = 0; i < at; i++) {
+        size_t bytes = parcel_request_bytes(places[i].parcel, places[i].number);
+        parcel_move(places[i].parcel, places[i].number, parcel_for(lane, bytes));
+        lane->pending_bytes += bytes;
+    }
+    free(places);
+    while (!list_empty(&before)) {
+        lane_forget_parcel(lane, CONTAINER_OF(before.next, struct parcel, node));
+    }
+    lane->disordered = false;
+}
+
+static void fail_request(struct parcel *parcel, uint32_t place, enum status status)
+{
+    struct parcel_request *request = &parcel->requests[place];
+    parcel_settle(parcel, place);
+    request->requester->events->failed(request->requester, request->tag, status);
+}
+
+void lane_look_after(struct lane *lane, int64_t before_ns)
+{
+    LIST_FOR_EACH_SAFE (at, after, &lane->waiting) {
+        struct parcel *parcel = CONTAINER_OF(at, struct parcel, node);
+        for (uint32_t place = 0; place < parcel->count; place++) {
+            if (!parcel->requests[place].settled && parcel->requests[place].since_ns < before_ns) {
+                lane->cluster->counters.leaderless++;
+                fail_request(parcel, place, STATUS_NO_LEADER);
+            }
+        }
+        if (parcel->settled == parcel->count) {
+            lane_forget_parcel(lane, parcel);
+        } else if (parcel->settled != 0) {
+            lane->disordered = true; /* and without gaps */
+        }
+    }
+}
+
+/* ---- on their way ---- */
+
+/* We lead: what waited goes to the shard here. */
+static void deliver_here(struct lane *lane)
+{
+    while (!list_empty(&lane->waiting)) {
+        struct parcel *parcel = CONTAINER_OF(lane->waiting.next, struct parcel, node);
+        for (uint32_t place = 0; place < parcel->count; place++) {
+            struct parcel_request request = parcel->requests[place];
+            if (request.settled) {
+                continue;
+            }
+            struct command command;
+            bool logged = parcel_command(parcel, place, &lane->cluster->arguments, &command);
+            enum status status = logged ? shard_submit_logged(lane->local, &command, request.requester, request.tag)
+                                        : shard_submit(lane->local, &command, request.requester, request.tag);
+            if (status == STATUS_NOT_LEADER) {
+                lane->disordered = parcel->settled != 0 || lane->disordered;
+                return;
+            }
+            if (status == STATUS_OK) {
+                parcel_settle(parcel, place);
+            } else {
+                fail_request(parcel, place, status);
+            }
+        }
+        lane_forget_parcel(lane, parcel);
+    }
+}
+
+/* What this node took itself is decided, or will be before what comes now. A shard here that leads in an older term
+ * than another's does not know yet. */
+static bool settled_here(const struct lane *lane)
+{
+    return lane->local == NULL || (!shard_orphaned(lane->local) && (lane_leads(lane) || !shard_leading(lane->local)));
+}
+
+void lane_turn(struct lane *lane)
+{
+    if (!list_empty(&lane->doubtful)) {
+        lane_ask(lane);
+    } else if (!list_empty(&lane->waiting) && settled_here(lane)) {
+        if (lane->disordered) {
+            put_in_order(lane);
+        }
+        if (lane_leads(lane)) {
+            if (list_empty(&lane->sent)) {
+                deliver_here(lane);
+            }
+        } else {
+            lane_send(lane);
+        }
+    }
+    if (list_empty(&lane->waiting) && list_empty(&lane->sent) && list_empty(&lane->doubtful)) {
+        list_remove(&lane->node);
+    }
+}
+
 /* ---- requests ---- */
+
+/* Nothing stands before a new request. */
+static bool straight(const struct lane *lane)
+{
+    return list_empty(&lane->node) && lane_leads(lane) && !shard_orphaned(lane->local);
+}
 
 enum status cluster_submit(struct cluster *cluster, uint32_t shard, const struct command *command, enum cluster_way way,
                            struct requester *requester, uint64_t tag)
 {
     struct lane *lane = lane_of(cluster, shard);
-    return way == CLUSTER_LOGGED ? shard_submit_logged(lane->local, command, requester, tag)
-                                 : shard_submit(lane->local, command, requester, tag);
+    if (cluster->failed) {
+        return STATUS_CLOSED;
+    }
+    size_t bytes = 0;
+    if (!cluster_alone(cluster)) {
+        bytes = command_bytes(command);
+        if (bytes > CLUSTER_COMMAND_BYTES) {
+            return STATUS_TOO_LARGE;
+        }
+    }
+    bool logged = way == CLUSTER_LOGGED || is_write(command);
+    if (straight(lane)) {
+        enum status status = logged ? shard_submit_logged(lane->local, command, requester, tag)
+                                    : shard_submit(lane->local, command, requester, tag);
+        if (status != STATUS_NOT_LEADER) {
+            return status;
+        }
+    }
+    if (lane->pending_bytes + bytes > LANE_PENDING_BYTES) {
+        return STATUS_FULL;
+    }
+    hold(lane, command, logged, requester, tag);
+    return STATUS_OK;
 }
 
 bool cluster_read(struct cluster *cluster, uint32_t shard, const struct command *command, struct resp_writer *reply,
                   enum cluster_way *ret_way)
 {
     struct lane *lane = lane_of(cluster, shard);
-    *ret_way = CLUSTER_LOGGED; /* it met a key about to expire */
+    if (!straight(lane) || !shard_may_read(lane->local)) {
+        *ret_way = CLUSTER_PLAIN;
+        return false;
+    }
+    *ret_way = CLUSTER_LOGGED; /* it meets a key about to expire */
     return shard_read(lane->local, command, reply);
 }
 
 bool cluster_read_here(struct cluster *cluster, uint32_t shard, const struct command *command,
                        struct resp_writer *reply)
 {
-    enum cluster_way way;
-    return cluster_read(cluster, shard, command, reply, &way);
+    struct lane *lane = lane_of(cluster, shard);
+    return lane->local != NULL && shard_read_applied(lane->local, command, reply);
 }

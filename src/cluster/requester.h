@@ -18,8 +18,11 @@ struct requester_events {
     /* UNCERTAIN: it may have been executed; EXECUTED: it was, and its reply is lost. Everything else: it definitely was
      * not (NO_LEADER: nobody could take it in time; NOSPACE, FULL, …: refused). */
     void (*failed)(struct requester *requester, uint64_t tag, enum status status);
+    /* It definitely was not executed, and another node may lead now. NULL: the cluster takes it there. */
+    void (*returned)(struct requester *requester, uint64_t tag);
 };
 
 struct requester {
     const struct requester_events *events;
+    uint64_t id; /* 0, or another one for each whose requests must keep their order */
 };

@@ -231,10 +231,10 @@ struct connection *connection_create(struct server *server, struct env_stream *s
 {
     struct connection *connection = calloc(1, sizeof(*connection));
     ASSERT(connection != NULL);
-    connection->requester.events = &connection_requester;
     connection->server = server;
     connection->stream = stream;
     connection->id = ++server->next_client_id;
+    connection->requester = (struct requester){&connection_requester, connection->id};
     connection->protocol = RESP2;
     connection->authenticated = server->config.requirepass[0] == '\0';
     connection->created_ns = server_now_ns(server);

@@ -434,6 +434,7 @@ void server_shutdown(struct server *server)
         connection_update_reading(
             CONTAINER_OF(at, struct connection, node)); /* what was received is answered, no more */
     }
+    cluster_retire(server->cluster);
     env_log(server->env, ENV_LOG_INFO, "stopping: answering %zu clients first", server->connection_count);
     env_wake(server->env);
 }

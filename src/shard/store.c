@@ -122,6 +122,9 @@ bool store_turn(struct store *store)
         requests += shard_begin_turn(CONTAINER_OF(at, struct shard, node), sealing);
     }
     if (sealing && !store->failed) {
+        if (store->events.before_sync != NULL) {
+            store->events.before_sync(store->owner);
+        }
         log_flush(store->log, sync_for(store, requests));
     }
     bool more = false;

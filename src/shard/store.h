@@ -20,6 +20,8 @@ struct store_options {
 struct store_events {
     /* The log failed, or an entry could not be applied: the node must stop. Called once. */
     void (*failed)(void *owner, enum status status, const char *what);
+    /* The turn's messages are with the sinks, and a sync may follow, which others need not wait for. May be NULL. */
+    void (*before_sync)(void *owner);
 };
 
 /* Opens and recovers the log; the shards come with shard_open. */

@@ -1,0 +1,64 @@
+/* What nodes say to each other about requests, as payloads of frames (transport.h). Pure.
+ *
+ *   NODE_RAFT, NODE_RAFT_BULK   messages of consensus, one behind the other: group u32 · size u32 · message
+ *   NODE_LEADS                  the sender leads, and takes requests: shard u32 · term u64, one behind the other
+ *   NODE_FOUNDING               founding.h
+ *   NODE_FORWARD                a parcel of requests for the leader of a shard:
+ *                               shard u32 · count u32 · logged u32 · parcel u64 · term u64 · start u64 · sequence u64 ·
+ *                               settled_below u64 · then for each request: flags u8 (bit 0: it is logged), the command
+ * as command_encode makes it NODE_ANSWERS                what became of some of them: shard u32 · parcel u64 · then for
+ * each: place in the parcel u32 · outcome u8 · status i8 · size u32 · reply
+ *
+ * Integers are little-endian. start, sequence and settled_below are those of machine/origin.h; sequence is 0 when
+ * nothing in the parcel is logged. */
+#pragma once
+
+#include "base/buffer.h"
+#include "base/status.h"
+#include "cluster/transport.h"
+
+enum node_frame {
+    NODE_RAFT = TRANSPORT_FIRST_TYPE,
+    NODE_RAFT_BULK,
+    NODE_LEADS,
+    NODE_FOUNDING,
+    NODE_FORWARD,
+    NODE_ANSWERS,
+};
+
+enum {
+    FORWARD_HEAD_BYTES = 52,
+    FORWARD_REQUESTS = 4096, /* in one parcel */
+    ANSWERS_HEAD_BYTES = 12,
+    ANSWER_HEAD_BYTES = 10,
+};
+
+struct forward_head {
+    uint32_t shard, count, logged;
+    uint64_t parcel, term, start, sequence, settled_below;
+};
+
+void forward_head_put(uint8_t at[static FORWARD_HEAD_BYTES], const struct forward_head *head);
+/* STATUS_CORRUPT when it makes no sense by itself. */
+MUST_USE enum status forward_head_take(struct slice *from, struct forward_head *ret_head);
+
+enum forward_outcome {
+    FORWARD_REPLIED,   /* executed; the reply follows */
+    FORWARD_REFUSED,   /* definitely not executed, and not to be sent again: the status says why */
+    FORWARD_RETURNED,  /* definitely not executed; another node may take it */
+    FORWARD_UNCERTAIN, /* nobody will know */
+    FORWARD_EXECUTED,  /* executed, by an earlier sending; the reply is lost */
+    FORWARD_OUTCOMES,
+};
+
+struct answer_head {
+    uint32_t place, size;
+    enum forward_outcome outcome;
+    enum status status;
+};
+
+void answers_head_put(uint8_t at[static ANSWERS_HEAD_BYTES], uint32_t shard, uint64_t parcel);
+MUST_USE enum status answers_head_take(struct slice *from, uint32_t *ret_shard, uint64_t *ret_parcel);
+void answer_head_put(uint8_t at[static ANSWER_HEAD_BYTES], const struct answer_head *head);
+/* Takes head and reply from the front. */
+MUST_USE enum status answer_take(struct slice *from, struct answer_head *ret_head, struct slice *ret_reply);

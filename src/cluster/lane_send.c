@@ -1,0 +1,148 @@
+/* Parcels on their way to the leader, and what it answers. */
+#include "cluster/cluster_internal.h"
+
+#include "base/assert.h"
+#include "base/varint.h"
+
+/* Below it everything is settled: the leader's machine may forget it. */
+static uint64_t settled_below(const struct lane *lane)
+{
+    uint64_t below = lane->next_sequence;
+    const struct list *lists[] = {&lane->sent, &lane->doubtful};
+    for (size_t i = 0; i < 2; i++) {
+        LIST_FOR_EACH (at, lists[i]) {
+            uint64_t sequence = CONTAINER_OF(at, struct parcel, node)->sequence;
+            if (sequence != 0 && sequence < below) {
+                below = sequence;
+            }
+        }
+    }
+    return below;
+}
+
+enum status lane_send_parcel(struct lane *lane, struct parcel *parcel)
+{
+    struct cluster *cluster = lane->cluster;
+    struct peer *peer = peer_find(cluster, lane->leader);
+    if (peer == NULL || peer->generation == 0) {
+        return STATUS_CLOSED;
+    }
+    struct forward_head head = {
+        .shard = lane->shard,
+        .count = parcel->count,
+        .logged = parcel->logged,
+        .parcel = lane->next_parcel,
+        .term = lane->term,
+        .start = cluster->options.start,
+        .sequence = parcel->logged != 0 ? lane->next_sequence : 0,
+        .settled_below = parcel->logged != 0 ? settled_below(lane) : 0,
+    };
+    uint8_t bytes[FORWARD_HEAD_BYTES];
+    forward_head_put(bytes, &head);
+    struct slice parts[2] = {slice_of(bytes, sizeof(bytes)), buffer_slice(&parcel->bytes)};
+    enum status status =
+        transport_send(cluster->transport, peer->node, peer->generation, TRANSPORT_URGENT, NODE_FORWARD, parts, 2);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    parcel->number = lane->next_parcel++;
+    parcel->sequence = head.sequence;
+    lane->next_sequence += head.sequence != 0 ? 1 : 0;
+    parcel->leader = peer->node;
+    parcel->generation = peer->generation;
+    parcel->term = lane->term;
+    list_remove(&parcel->node);
+    list_append(&lane->sent, &parcel->node);
+    lane->sent_count++;
+    cluster->counters.forwarded_parcels++;
+    cluster->counters.forwarded_requests += parcel->count;
+    return STATUS_OK;
+}
+
+void lane_send(struct lane *lane)
+{
+    while (!list_empty(&lane->waiting) && lane->leader != 0 && lane->sent_count < LANE_PARCELS) {
+        struct parcel *parcel = CONTAINER_OF(lane->waiting.next, struct parcel, node);
+        ASSERT(parcel->settled == 0); /* it was put in order */
+        if (lane_send_parcel(lane, parcel) != STATUS_OK) {
+            break;
+        }
+    }
+}
+
+/* ---- answers ---- */
+
+static struct parcel *find_sent(struct lane *lane, uint64_t number)
+{
+    LIST_FOR_EACH (at, &lane->sent) {
+        struct parcel *parcel = CONTAINER_OF(at, struct parcel, node);
+        if (parcel->number == number) {
+            return parcel;
+        }
+    }
+    return NULL;
+}
+
+static void deliver(const struct parcel_request *request, struct slice reply)
+{
+    struct requester *requester = request->requester;
+    struct resp_writer *writer = requester->events->begin(requester, request->tag);
+    if (writer != NULL) {
+        resp_raw(writer, reply);
+    }
+    requester->events->end(requester, request->tag, NULL);
+}
+
+/* FORWARD_RETURNED stays unsettled, until all of the parcel is known. */
+static void take_answer(struct parcel *parcel, const struct answer_head *head, struct slice reply)
+{
+    struct parcel_request request = parcel->requests[head->place];
+    if (head->outcome == FORWARD_RETURNED) {
+        return;
+    }
+    parcel_settle(parcel, head->place);
+    struct requester *requester = request.requester;
+    switch (head->outcome) {
+    case FORWARD_REPLIED: deliver(&request, reply); break;
+    case FORWARD_REFUSED: requester->events->failed(requester, request.tag, head->status); break;
+    case FORWARD_EXECUTED: requester->events->failed(requester, request.tag, STATUS_EXECUTED); break;
+    default: requester->events->failed(requester, request.tag, STATUS_UNCERTAIN); break;
+    }
+}
+
+enum status lane_receive_answers(struct cluster *cluster, struct slice payload)
+{
+    uint32_t shard = 0;
+    uint64_t number = 0;
+    enum status status = answers_head_take(&payload, &shard, &number);
+    if (status != STATUS_OK || shard > cluster->shard_count) {
+        return STATUS_CORRUPT;
+    }
+    struct lane *lane = lane_of(cluster, shard);
+    struct parcel *parcel = find_sent(lane, number);
+    if (parcel == NULL) {
+        return STATUS_OK; /* of one that is in doubt; a later leader has the word */
+    }
+    uint32_t returned = 0;
+    while (payload.size != 0) {
+        struct answer_head head;
+        struct slice reply;
+        status = answer_take(&payload, &head, &reply);
+        if (status != STATUS_OK || head.place >= parcel->count || parcel->requests[head.place].settled) {
+            return STATUS_CORRUPT;
+        }
+        returned += head.outcome == FORWARD_RETURNED ? 1 : 0;
+        take_answer(parcel, &head, reply);
+    }
+    parcel->returned += returned;
+    if (parcel->settled + parcel->returned < parcel->count) {
+        return STATUS_OK; /* the rest follows */
+    }
+    lane->sent_count--;
+    if (parcel->returned != 0 && lane->leader == parcel->leader && lane->term == parcel->term) {
+        lane->leader = 0; /* it leads no longer, or not in that term */
+    }
+    lane->asked = parcel->question ? 0 : lane->asked;
+    lane_take_back(lane, parcel);
+    return STATUS_OK;
+}

@@ -1,0 +1,270 @@
+/* The other nodes: what arrives from them, and what goes to them. */
+#include "cluster/cluster_internal.h"
+
+#include "base/assert.h"
+#include "base/varint.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum {
+    RAFT_HEAD_BYTES = 8, /* group, size */
+    LEADS_BYTES = 12,    /* shard, term */
+    TELL_AGAIN_S = 10,
+};
+
+struct peer *peer_find(struct cluster *cluster, uint64_t node)
+{
+    for (size_t i = 0; i < cluster->peer_count; i++) {
+        if (cluster->peers[i].node == node) {
+            return &cluster->peers[i];
+        }
+    }
+    return NULL;
+}
+
+/* Messages to this peer may be lost. */
+static void tell_lost(struct cluster *cluster, uint64_t node)
+{
+    for (uint32_t shard = 0; shard <= cluster->shard_count; shard++) {
+        struct lane *lane = lane_of(cluster, shard);
+        if (lane->local != NULL) {
+            shard_peer_lost(lane->local, node);
+        }
+    }
+}
+
+/* ---- out ---- */
+
+void peers_send_raft(struct cluster *cluster, uint32_t group, uint64_t to, struct slice message)
+{
+    struct peer *peer = peer_find(cluster, to);
+    if (peer == NULL || peer->generation == 0) {
+        return;
+    }
+    uint8_t head[RAFT_HEAD_BYTES];
+    put_u32(head, group);
+    put_u32(head + 4, (uint32_t)message.size);
+    if (message.data[0] != RAFT_SNAPSHOT) {
+        buffer_append(&peer->raft, head, sizeof(head));
+        buffer_append_slice(&peer->raft, message);
+        env_wake(cluster->env);
+        return;
+    }
+    struct slice parts[2] = {slice_of(head, sizeof(head)), message};
+    if (transport_send(cluster->transport, to, peer->generation, TRANSPORT_BULK, NODE_RAFT_BULK, parts, 2) !=
+        STATUS_OK) {
+        peer->lossy = true;
+    }
+    env_wake(cluster->env);
+}
+
+void peers_turn(struct cluster *cluster)
+{
+    for (size_t i = 0; i < cluster->peer_count; i++) {
+        struct peer *peer = &cluster->peers[i];
+        if (peer->raft.size != 0) {
+            struct slice part = buffer_slice(&peer->raft);
+            enum status status =
+                transport_send(cluster->transport, peer->node, peer->generation, TRANSPORT_URGENT, NODE_RAFT, &part, 1);
+            peer->lossy = peer->lossy || status != STATUS_OK;
+            buffer_clear(&peer->raft);
+            buffer_shrink(&peer->raft, 1 << 20);
+        }
+        if (peer->lossy) {
+            peer->lossy = false;
+            tell_lost(cluster, peer->node);
+        }
+    }
+    transport_turn(cluster->transport);
+}
+
+static void announce_to(struct cluster *cluster, const struct peer *peer, struct slice leads)
+{
+    if (peer->generation != 0 && leads.size != 0 &&
+        transport_send(cluster->transport, peer->node, peer->generation, TRANSPORT_URGENT, NODE_LEADS, &leads, 1) !=
+            STATUS_OK) {
+        env_log(cluster->env, ENV_LOG_WARNING,
+                "node %" PRIu64 " could not be told what this node leads: too much waits to be sent to it", peer->node);
+    }
+}
+
+static void put_leads(struct buffer *out, const struct lane *lane)
+{
+    uint8_t *at = buffer_reserve(out, LEADS_BYTES);
+    put_u32(at, lane->shard);
+    put_u64(at + 4, lane->term);
+    out->size += LEADS_BYTES;
+}
+
+void peers_announce(struct cluster *cluster, const struct lane *lane)
+{
+    struct buffer leads;
+    buffer_init(&leads);
+    put_leads(&leads, lane);
+    for (size_t i = 0; i < cluster->peer_count; i++) {
+        announce_to(cluster, &cluster->peers[i], buffer_slice(&leads));
+    }
+    buffer_deinit(&leads);
+}
+
+/* ---- in ---- */
+
+static void up(void *owner, uint64_t node, uint64_t generation, const struct id128 *incarnation)
+{
+    struct cluster *cluster = owner;
+    struct peer *peer = peer_find(cluster, node);
+    ASSERT(peer != NULL);
+    peer->generation = generation;
+    env_log(cluster->env, ENV_LOG_INFO, "connected with node %" PRIu64, node);
+    struct buffer leads;
+    buffer_init(&leads);
+    for (uint32_t shard = 0; shard <= cluster->shard_count; shard++) {
+        if (lane_leads(lane_of(cluster, shard))) {
+            put_leads(&leads, lane_of(cluster, shard));
+        }
+    }
+    announce_to(cluster, peer, buffer_slice(&leads));
+    buffer_deinit(&leads);
+    cluster_peer_up(cluster, node, incarnation);
+    env_wake(cluster->env);
+}
+
+static void down(void *owner, uint64_t node, uint64_t generation)
+{
+    struct cluster *cluster = owner;
+    struct peer *peer = peer_find(cluster, node);
+    ASSERT(peer != NULL);
+    peer->generation = 0;
+    buffer_clear(&peer->raft);
+    env_log(cluster->env, ENV_LOG_INFO, "the connection with node %" PRIu64 " is lost", node);
+    tell_lost(cluster, node);
+    for (uint32_t shard = 0; shard <= cluster->shard_count; shard++) {
+        lane_doubt_connection(lane_of(cluster, shard), node, generation);
+    }
+    remotes_lost(cluster, node, generation);
+    cluster_peer_down(cluster, node);
+    env_wake(cluster->env);
+}
+
+/* One message of consensus; it says itself whom it is from, and must not lie. */
+static enum status take_message(struct cluster *cluster, uint64_t node, uint32_t group, struct slice message)
+{
+    struct slice rest = slice_of(message.data + 1, message.size - 1);
+    uint64_t from = 0;
+    if (group > cluster->shard_count || !varint_take(&rest, &from) || from != node) {
+        return STATUS_CORRUPT;
+    }
+    struct lane *lane = lane_of(cluster, group);
+    return lane->local == NULL ? STATUS_OK : shard_receive(lane->local, message); /* not open yet: as good as lost */
+}
+
+static enum status take_messages(struct cluster *cluster, uint64_t node, struct slice payload)
+{
+    while (payload.size != 0) {
+        if (payload.size < RAFT_HEAD_BYTES) {
+            return STATUS_CORRUPT;
+        }
+        uint32_t group = get_u32(payload.data);
+        uint32_t size = get_u32(payload.data + 4);
+        payload = slice_of(payload.data + RAFT_HEAD_BYTES, payload.size - RAFT_HEAD_BYTES);
+        if (size == 0 || size > payload.size) {
+            return STATUS_CORRUPT;
+        }
+        enum status status = take_message(cluster, node, group, slice_of(payload.data, size));
+        if (status != STATUS_OK) {
+            return status;
+        }
+        payload = slice_of(payload.data + size, payload.size - size);
+    }
+    return STATUS_OK;
+}
+
+static enum status take_leads(struct cluster *cluster, uint64_t node, struct slice payload)
+{
+    if (payload.size % LEADS_BYTES != 0) {
+        return STATUS_CORRUPT;
+    }
+    for (size_t at = 0; at < payload.size; at += LEADS_BYTES) {
+        uint32_t shard = get_u32(payload.data + at);
+        uint64_t term = get_u64(payload.data + at + 4);
+        if (shard > cluster->shard_count || term == 0) {
+            return STATUS_CORRUPT;
+        }
+        lane_led_by(lane_of(cluster, shard), node, term);
+    }
+    return STATUS_OK;
+}
+
+static void frame(void *owner, uint64_t node, uint64_t generation, uint8_t type, struct slice payload)
+{
+    struct cluster *cluster = owner;
+    enum status status = STATUS_VERSION;
+    switch (type) {
+    case NODE_RAFT:
+    case NODE_RAFT_BULK: status = take_messages(cluster, node, payload); break;
+    case NODE_LEADS: status = take_leads(cluster, node, payload); break;
+    case NODE_FOUNDING: status = cluster_founding_frame(cluster, node, payload); break;
+    case NODE_FORWARD: status = remote_receive(cluster, node, generation, payload); break;
+    case NODE_ANSWERS: status = lane_receive_answers(cluster, payload); break;
+    default: break;
+    }
+    env_wake(cluster->env);
+    int64_t now_ns = env_monotonic_ns(cluster->env);
+    bool tell = cluster->told_frame_ns == 0 || now_ns - cluster->told_frame_ns >= (int64_t)TELL_AGAIN_S * 1000000000;
+    if (status != STATUS_OK && status != STATUS_CLOSED && tell) {
+        cluster->told_frame_ns = now_ns;
+        env_log(cluster->env, ENV_LOG_WARNING,
+                "node %" PRIu64 " sent a frame of type %u that makes no sense here (%s); do both nodes run the same "
+                "version of cohort?",
+                node, (unsigned)type, status_text(status));
+    }
+}
+
+static void refused(void *owner, uint64_t node, enum transport_reason reason, bool by_peer)
+{
+    cluster_peer_refused(owner, node, reason, by_peer);
+}
+
+static const struct transport_events events = {.up = up, .down = down, .frame = frame, .refused = refused};
+
+/* ---- beginning and end ---- */
+
+static const char *listen_advice(enum status status)
+{
+    switch (status) {
+    case STATUS_BUSY: return "in use; another program has this port, stop it or give another --peer-listen";
+    case STATUS_NOTFOUND: return "no such host; correct --peer-listen";
+    case STATUS_INVALID: return "this machine does not have this address; correct --peer-listen";
+    case STATUS_DENIED: return "permission denied; ports below 1024 are for root, give another --peer-listen";
+    default: return status_text(status);
+    }
+}
+
+enum status peers_open(struct cluster *cluster, const struct id128 *cluster_id,
+                       char ret_message[static CLUSTER_MESSAGE_BYTES])
+{
+    struct transport_options options;
+    transport_options_init(&options);
+    options.node = cluster->options.node;
+    options.incarnation = cluster->options.incarnation;
+    options.cluster = *cluster_id;
+    options.host = cluster->options.peer_host;
+    options.port = cluster->options.peer_port;
+    options.events = &events;
+    options.owner = cluster;
+    enum status status = transport_create(cluster->env, &options, &cluster->transport);
+    if (status != STATUS_OK) {
+        (void)snprintf(ret_message, CLUSTER_MESSAGE_BYTES, "cannot listen for other nodes on %s:%d: %s",
+                       cluster->options.peer_host, cluster->options.peer_port, listen_advice(status));
+    }
+    return status;
+}
+
+void peers_close(struct cluster *cluster)
+{
+    transport_destroy(cluster->transport);
+    for (size_t i = 0; i < cluster->peer_count; i++) {
+        buffer_deinit(&cluster->peers[i].raft);
+    }
+}
