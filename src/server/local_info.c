@@ -86,10 +86,30 @@ static void section_stats(struct server *server, struct buffer *out)
         figures->clients_cut_idle, figures->clients_cut_memory, stats.entries, stats.commands);
 }
 
+/* Every node takes writes, so to clients each is a master; the others that it reaches are its replicas. */
 static void section_replication(struct server *server, struct buffer *out)
 {
-    (void)server;
-    buffer_append_string(out, "role:master\r\nconnected_slaves:0\r\n");
+    struct cluster_view view;
+    uint32_t others_up = 0;
+    if (cluster_look(server->cluster, &view)) {
+        for (uint32_t i = 0; i < view.members->count; i++) {
+            others_up += view.up[i] && view.members->nodes[i].id != view.self;
+        }
+    }
+    uint32_t voting = 0;
+    uint32_t leading = 0;
+    uint32_t leaderless = 0;
+    for (uint32_t shard = 1; shard <= server->shards; shard++) {
+        struct cluster_replica replica;
+        cluster_replica(server->cluster, shard, &replica);
+        voting += replica.here;
+        leading += replica.leading;
+        leaderless += replica.leader == 0;
+    }
+    buffer_append_format(out,
+                         "role:master\r\nconnected_slaves:%" PRIu32 "\r\nshards:%" PRIu32 "\r\nshards_voting:%" PRIu32
+                         "\r\nshards_leading:%" PRIu32 "\r\nshards_without_leader:%" PRIu32 "\r\n",
+                         others_up, server->shards, voting, leading, leaderless);
 }
 
 static void section_cpu(struct server *server, struct buffer *out)

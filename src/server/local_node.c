@@ -13,7 +13,19 @@ void local_time(struct local_call *call)
     resp_bulk_integer(call->reply, wall_us % 1000000);
 }
 
-/* One voter: its own disk has it already when earlier commands are answered, and there are no replicas to count. */
+/* How many nodes besides its leader are sure to have any write that was acknowledged: a majority has it, so there is
+ * nothing to wait for. Shards whose voters are fewer give the number. */
+static uint32_t sure_replicas(const struct server *server)
+{
+    uint32_t least = UINT32_MAX;
+    for (uint32_t shard = 1; shard <= server->shards; shard++) {
+        uint32_t count = cluster_acknowledging(server->cluster, shard);
+        least = count < least ? count : least;
+    }
+    return least;
+}
+
+/* Held back until the client's earlier commands are answered (local_needs_quiet). */
 void local_wait(struct local_call *call)
 {
     int64_t replicas = 0;
@@ -25,7 +37,7 @@ void local_wait(struct local_call *call)
     } else if (wait_ms < 0) {
         resp_error(call->reply, "ERR timeout is negative");
     } else {
-        resp_integer(call->reply, 0);
+        resp_integer(call->reply, sure_replicas(call->server));
     }
 }
 
