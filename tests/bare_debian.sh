@@ -64,13 +64,14 @@ echo 'stranger ALL=(ALL) NOPASSWD: ALL' >"$work/sudo/etc/sudoers.d/stranger"
 cat >"$work/sudo/run.sh" <<'END'
 set -m # a process group of its own, as at a terminal
 cd /home/cohort
-./dev run --port 16379 &
+./dev run --port 16379 >/tmp/run.txt &
 running=$!
 for try in $(seq 600); do
     sleep 1
     kill -0 $running 2>/dev/null || exit 1
-    if exec 3<>/dev/tcp/127.0.0.1/16379; then break; fi 2>/dev/null
+    grep -q 'stop it:' /tmp/run.txt && break
 done
+exec 3<>/dev/tcp/127.0.0.1/16379
 printf 'PING\r\nSET greeting hello\r\nGET greeting\r\nQUIT\r\n' >&3
 timeout 10 cat <&3 | tr -d '\r' | tr '\n' ' ' | tee /tmp/replies
 echo

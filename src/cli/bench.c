@@ -252,7 +252,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
                                     .seed = 1};
     const struct cli_option table[] = {
         {"url", CLI_TEXT, &options.url, "URL", "where to send it (default " CLIENT_URL_DEFAULT ")"},
-        {"mode", CLI_TEXT, &options.mode, "MODE", "set, get or mixed (default set)"},
+        {"mode", CLI_TEXT, &options.mode, "MODE", "set, get, mixed; what is sent (default set)"},
         {"ratio", CLI_TEXT, &options.ratio, "SETS:GETS", "of --mode mixed (default 1:9)"},
         {"clients", CLI_NUMBER, &options.clients, "N", "connections (default 50)", 1, CLIENTS_MAXIMUM},
         {"pipeline", CLI_NUMBER, &options.pipeline, "N", "requests that a client sends at once (default 1)", 1,

@@ -64,7 +64,7 @@ static void list_options(struct serve_options *options, const struct config *con
         {"replicas", CLI_NUMBER, &cluster->replicas, "N", "nodes that keep each shard (default 3)", 1,
          PLACEMENT_MAXIMUM_REPLICAS},
         {"reads", CLI_TEXT, &cluster->reads, "HOW",
-         "majority: ask it; lease: trust clocks' rates, faster (default majority)", 0, 0},
+         "majority, lease; lease trusts clocks' rates, faster (default majority)", 0, 0},
         {"config", CLI_TEXT, &options->config, "FILE", "`name = value` lines of the settings; options win over it", 0,
          0},
     };
