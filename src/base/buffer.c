@@ -1,6 +1,7 @@
 #include "base/buffer.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,8 +22,7 @@ void buffer_grow(struct buffer *buffer, size_t extra)
     size_t capacity = buffer->capacity * 2;
     capacity = capacity < wanted ? wanted : capacity;
     capacity = capacity < BUFFER_MINIMUM_BYTES ? BUFFER_MINIMUM_BYTES : capacity;
-    uint8_t *data = realloc(buffer->data, capacity);
-    ASSERT(data != NULL);
+    uint8_t *data = memory_resize(buffer->data, capacity);
     buffer->data = data;
     buffer->capacity = capacity;
 }

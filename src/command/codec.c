@@ -2,6 +2,7 @@
 #include "command/command.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 #include "base/number.h"
 #include "base/varint.h"
 #include "command/command_table.h"
@@ -28,8 +29,7 @@ void command_arguments_reserve(struct command_arguments *arguments, size_t count
     while (capacity < count) {
         capacity *= 2;
     }
-    struct slice *items = realloc(arguments->items, capacity * sizeof(*items));
-    ASSERT(items != NULL);
+    struct slice *items = memory_resize(arguments->items, capacity * sizeof(*items));
     arguments->items = items;
     arguments->capacity = capacity;
 }

@@ -1,6 +1,7 @@
 #include "env/timer_heap.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 
@@ -69,8 +70,7 @@ void timer_heap_start(struct timer_heap *heap, struct env_timer *timer, int64_t 
     }
     if (heap->count == heap->capacity) {
         heap->capacity = heap->capacity == 0 ? TIMER_HEAP_FIRST_CAPACITY : heap->capacity * 2;
-        heap->items = realloc(heap->items, heap->capacity * sizeof(*heap->items));
-        ASSERT(heap->items != NULL);
+        heap->items = memory_resize(heap->items, heap->capacity * sizeof(*heap->items));
     }
     timer->armed = true;
     heap->count++;

@@ -1,5 +1,6 @@
 /* The loop: turns, timers, work, signals, foreign descriptors, clocks. */
 #include "base/assert.h"
+#include "base/memory.h"
 #include "env_uv/internal.h"
 
 #include <errno.h>
@@ -117,8 +118,8 @@ static void work_done(uv_work_t *request, int status)
 
 static void work_submit(struct env *env, struct env_work *work)
 {
-    uv_work_t *request = malloc(sizeof(*request));
-    ASSERT(request != NULL && work->implementation == NULL);
+    uv_work_t *request = memory_allocate(sizeof(*request));
+    ASSERT(work->implementation == NULL);
     request->data = work;
     work->implementation = request;
     env_uv_of(env)->working++;

@@ -2,6 +2,7 @@
 #include "log/log_internal.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 
@@ -13,8 +14,7 @@ enum status log_open(struct env *env, const struct log_options *options, const s
     ASSERT(options->segment_bytes == 0 || (options->segment_bytes >= LOG_MINIMUM_SEGMENT_BYTES &&
                                            options->segment_bytes <= LOG_MAXIMUM_SEGMENT_BYTES));
     ASSERT(!id128_is_zero(&options->incarnation));
-    struct log *log = calloc(1, sizeof(*log));
-    ASSERT(log != NULL);
+    struct log *log = memory_allocate_zeroed(1, sizeof(*log));
     ASSERT(strlen(options->directory) < sizeof(log->directory));
     memcpy(log->directory, options->directory, strlen(options->directory) + 1);
     log->env = env;

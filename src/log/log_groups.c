@@ -4,6 +4,7 @@
 #include "log/log_internal.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 
@@ -37,11 +38,9 @@ struct log_group *log_group_get(struct log *log, uint32_t id)
     ASSERT(log->group_count < LOG_MAXIMUM_GROUPS);
     if (log->group_count == log->group_capacity) {
         log->group_capacity = log->group_capacity == 0 ? 8 : log->group_capacity * 2;
-        log->groups = realloc(log->groups, log->group_capacity * sizeof(struct log_group *));
-        ASSERT(log->groups != NULL);
+        log->groups = memory_resize(log->groups, log->group_capacity * sizeof(struct log_group *));
     }
-    struct log_group *group = calloc(1, sizeof(*group));
-    ASSERT(group != NULL);
+    struct log_group *group = memory_allocate_zeroed(1, sizeof(*group));
     group->id = id;
     group->first = 1;
     size_t at = lower_bound(log, id);
@@ -95,8 +94,7 @@ static void make_room(struct log_group *group)
         return;
     }
     group->capacity = group->capacity == 0 ? 16 : group->capacity * 2;
-    group->positions = realloc(group->positions, group->capacity * sizeof(group->positions[0]));
-    ASSERT(group->positions != NULL);
+    group->positions = memory_resize(group->positions, group->capacity * sizeof(group->positions[0]));
 }
 
 /* Gives memory back after most of it was trimmed. */
@@ -108,8 +106,7 @@ static void shrink(struct log_group *group)
     memmove(group->positions, group->positions + group->start, group->count * sizeof(group->positions[0]));
     group->start = 0;
     group->capacity /= 4;
-    group->positions = realloc(group->positions, group->capacity * sizeof(group->positions[0]));
-    ASSERT(group->positions != NULL);
+    group->positions = memory_resize(group->positions, group->capacity * sizeof(group->positions[0]));
 }
 
 void log_group_cut(struct log *log, struct log_group *group, uint64_t index, uint64_t ticket)

@@ -12,6 +12,7 @@
 #include "log/log_internal.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 #include "log/storage_advice.h"
 
 #include <inttypes.h>
@@ -68,8 +69,7 @@ static void add_name(void *owner, const char *name)
     if (log_format_parse_name(name, &number)) {
         if (recovery->count == recovery->capacity) {
             recovery->capacity = recovery->capacity == 0 ? 16 : recovery->capacity * 2;
-            recovery->numbers = realloc(recovery->numbers, recovery->capacity * sizeof(recovery->numbers[0]));
-            ASSERT(recovery->numbers != NULL);
+            recovery->numbers = memory_resize(recovery->numbers, recovery->capacity * sizeof(recovery->numbers[0]));
         }
         recovery->numbers[recovery->count++] = number;
     }

@@ -7,6 +7,7 @@
 #include "log/log_internal.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -30,8 +31,7 @@ struct log_segment *log_segment_push(struct log *log, const struct log_segment_h
     ASSERT(header->number <= UINT32_MAX);
     if (log->segment_count == log->segment_capacity) {
         log->segment_capacity = log->segment_capacity == 0 ? 8 : log->segment_capacity * 2;
-        log->segments = realloc(log->segments, log->segment_capacity * sizeof(log->segments[0]));
-        ASSERT(log->segments != NULL);
+        log->segments = memory_resize(log->segments, log->segment_capacity * sizeof(log->segments[0]));
     }
     struct log_segment *segment = &log->segments[log->segment_count++];
     *segment = (struct log_segment){

@@ -14,6 +14,7 @@
 #include "log/log_internal.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,11 +63,9 @@ void log_fail(struct log *log, enum status status, const char *operation, uint64
 
 static struct log_arena *add_arena(struct log *log, size_t size)
 {
-    struct log_arena *arena = calloc(1, sizeof(*arena));
-    ASSERT(arena != NULL);
+    struct log_arena *arena = memory_allocate_zeroed(1, sizeof(*arena));
     arena->capacity = size > LOG_ARENA_BYTES ? size : LOG_ARENA_BYTES;
-    arena->data = malloc(arena->capacity);
-    ASSERT(arena->data != NULL);
+    arena->data = memory_allocate(arena->capacity);
     arena->segment = appending(log)->number;
     arena->offset = appending(log)->end;
     list_append(&log->arenas, &arena->in_log);

@@ -10,6 +10,7 @@
 
 #include "base/assert.h"
 #include "base/list.h"
+#include "base/memory.h"
 #include "log/snapshot.h"
 #include "log/storage_advice.h"
 
@@ -164,14 +165,12 @@ enum status snapshot_writer_create(struct env *env, const char *directory, const
                                    struct snapshot_writer **ret_writer)
 {
     ASSERT(meta->extra.size <= SNAPSHOT_EXTRA_BYTES);
-    struct snapshot_writer *writer = calloc(1, sizeof(*writer));
-    ASSERT(writer != NULL);
+    struct snapshot_writer *writer = memory_allocate_zeroed(1, sizeof(*writer));
     writer->env = env;
     writer->events = events;
     writer->owner = owner;
     writer->work = (struct env_work){.run = run, .done = done};
-    writer->directory = strdup(directory);
-    ASSERT(writer->directory != NULL);
+    writer->directory = memory_copy_text(directory);
     snapshot_format_path(directory, meta->group, meta->index, "", writer->path);
     snapshot_format_path(directory, meta->group, meta->index, ".tmp", writer->temporary);
     snapshot_format_put_header(&writer->header, meta, &writer->trailer.crc);

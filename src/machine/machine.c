@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "base/memory.h"
 #include "base/varint.h"
 #include "machine/dispatch.h"
 #include "machine/origin.h"
@@ -28,8 +29,7 @@ struct machine {
 
 struct machine *machine_create(const struct machine_options *options)
 {
-    struct machine *machine = calloc(1, sizeof(*machine));
-    ASSERT(machine != NULL);
+    struct machine *machine = memory_allocate_zeroed(1, sizeof(*machine));
     machine->keyspace = keyspace_create(options->hash_seed);
     prng_seed(&machine->prng, options->hash_seed);
     command_arguments_init(&machine->queued);

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "base/memory.h"
 #include "base/varint.h"
 
 #include <stdlib.h>
@@ -51,8 +52,7 @@ static struct origin_window *add(struct origins *origins)
     ASSERT(origins->count < MACHINE_ORIGIN_NODES);
     if (origins->count == origins->capacity) {
         origins->capacity = origins->capacity == 0 ? 8 : origins->capacity * 2;
-        origins->windows = realloc(origins->windows, origins->capacity * sizeof(*origins->windows));
-        ASSERT(origins->windows != NULL);
+        origins->windows = memory_resize(origins->windows, origins->capacity * sizeof(*origins->windows));
     }
     return &origins->windows[origins->count++];
 }

@@ -1,6 +1,8 @@
 /* The start and the end of a member: from what its disk says to one that takes part. */
 #include "raft/raft_internal.h"
 
+#include "base/memory.h"
+
 #include <stdlib.h>
 
 static bool options_valid(const struct raft_options *o)
@@ -30,10 +32,7 @@ enum status raft_create(const struct raft_options *options, const struct raft_bo
     if (!boot_valid(boot)) {
         return STATUS_CORRUPT;
     }
-    struct raft *raft = calloc(1, sizeof *raft);
-    if (raft == NULL) {
-        return STATUS_NOMEM;
-    }
+    struct raft *raft = memory_allocate_zeroed(1, sizeof *raft);
     raft->options = *options;
     prng_seed(&raft->prng, options->seed);
     raft->role = RAFT_FOLLOWER;

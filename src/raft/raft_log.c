@@ -1,6 +1,7 @@
 #include "raft/raft_log.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 
@@ -89,8 +90,7 @@ void raft_log_append(struct raft_log *log, uint64_t term)
     }
     if (log->run_count == log->run_capacity) {
         size_t capacity = log->run_capacity == 0 ? RUNS_AT_FIRST : log->run_capacity * 2;
-        struct raft_term_run *runs = realloc(log->runs, capacity * sizeof *runs);
-        ASSERT(runs != NULL);
+        struct raft_term_run *runs = memory_resize(log->runs, capacity * sizeof *runs);
         log->runs = runs;
         log->run_capacity = capacity;
     }

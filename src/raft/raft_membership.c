@@ -18,6 +18,8 @@
  */
 #include "raft/raft_internal.h"
 
+#include "base/memory.h"
+
 #include <stdlib.h>
 
 const struct raft_configuration *raft_configuration_now(const struct raft *raft)
@@ -65,8 +67,7 @@ static void add_peer(struct raft *raft, uint64_t id)
     }
     if (raft->peer_count == raft->peer_capacity) {
         size_t capacity = raft->peer_capacity == 0 ? 4 : raft->peer_capacity * 2;
-        struct raft_peer *peers = realloc(raft->peers, capacity * sizeof *peers);
-        ASSERT(peers != NULL);
+        struct raft_peer *peers = memory_resize(raft->peers, capacity * sizeof *peers);
         raft->peers = peers;
         raft->peer_capacity = capacity;
     }

@@ -9,6 +9,8 @@
  * Order within a ready: hard state first, so that no entry of a term is durable without the term. */
 #include "raft/raft_internal.h"
 
+#include "base/memory.h"
+
 #include <stdlib.h>
 
 void raft_hard_state_changed(struct raft *raft) { raft->hard_state_dirty = true; }
@@ -27,8 +29,7 @@ void raft_log_add(struct raft *raft, const struct raft_entry *entry)
     ASSERT(entry->term <= raft->term && entry->term > 0);
     if (raft->unstored_count == raft->unstored_capacity) {
         size_t capacity = raft->unstored_capacity == 0 ? 16 : raft->unstored_capacity * 2;
-        struct raft_entry *entries = realloc(raft->unstored, capacity * sizeof *entries);
-        ASSERT(entries != NULL);
+        struct raft_entry *entries = memory_resize(raft->unstored, capacity * sizeof *entries);
         raft->unstored = entries;
         raft->unstored_capacity = capacity;
     }

@@ -1,6 +1,7 @@
 #include "wire/resp_request.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 #include "base/number.h"
 #include "wire/resp_inline.h"
 
@@ -38,8 +39,7 @@ void resp_request_trim(struct resp_request_parser *parser)
 __attribute__((noinline)) static void grow_arguments(struct resp_request_parser *parser)
 {
     uint32_t capacity = parser->capacity == 0 ? FIRST_ARGUMENTS : parser->capacity * 2;
-    void *arguments = realloc(parser->arguments, (size_t)capacity * sizeof(*parser->arguments));
-    ASSERT(arguments != NULL);
+    void *arguments = memory_resize(parser->arguments, (size_t)capacity * sizeof(*parser->arguments));
     parser->arguments = arguments;
     parser->capacity = capacity;
 }

@@ -200,6 +200,24 @@ def test_clients_leave_descriptors_for_the_log(tmp_path):
     end(process)
 
 
+@pytest.mark.skipif(b"__asan_init" in servers.COHORT.read_bytes(), reason="the sanitizer takes all addresses there are")
+def test_no_more_memory_ends_the_node_with_one_line(tmp_path):
+    process, port, _ = start_limited(tmp_path / "data", resource.RLIMIT_AS, 400 << 20)
+    written = 0
+    with resp.Connection(port) as connection, pytest.raises(OSError):
+        while written < 400:
+            assert connection.call("SET", f"key{written}", b"x" * (1 << 20)) == "OK"
+            written += 1
+    said = process.stderr.read()
+    assert process.wait(30) == OSERR
+    assert re.fullmatch(r"cohort: out of memory: \d+ bytes were refused; give this process more memory, .*\n", said)
+    process, port, _ = start_limited(tmp_path / "data", resource.RLIMIT_AS, 4 << 30)
+    with resp.Connection(port) as connection:
+        assert written > 20 and connection.call("STRLEN", f"key{written - 1}") == 1 << 20
+        assert connection.call("DBSIZE") in (written, written + 1)
+    end(process)
+
+
 def test_a_limit_of_file_sizes_refuses_writes(tmp_path):
     process, port, _ = start_limited(tmp_path / "data", resource.RLIMIT_FSIZE, 1 << 20)
     with resp.Connection(port) as connection:

@@ -1,6 +1,7 @@
 #include "machine/keys/due_heap.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 #include "machine/keys/entry.h"
 
 #include <stdlib.h>
@@ -33,9 +34,7 @@ void due_heap_init(struct due_heap *heap) { *heap = (struct due_heap){0}; }
 
 static struct due_item *chunk_create(size_t items)
 {
-    struct due_item *chunk = aligned_alloc(64, items * sizeof(struct due_item));
-    ASSERT(chunk != NULL);
-    return chunk;
+    return memory_allocate_aligned(64, items * sizeof(struct due_item));
 }
 
 static void heap_reserve(struct due_heap *heap, uint32_t index)
@@ -43,8 +42,7 @@ static void heap_reserve(struct due_heap *heap, uint32_t index)
     uint32_t chunk = index / CHUNK_ITEMS;
     if (chunk >= heap->chunks_capacity) {
         heap->chunks_capacity = heap->chunks_capacity == 0 ? 1 : heap->chunks_capacity * 2;
-        heap->chunks = realloc(heap->chunks, heap->chunks_capacity * sizeof(heap->chunks[0]));
-        ASSERT(heap->chunks != NULL);
+        heap->chunks = memory_resize(heap->chunks, heap->chunks_capacity * sizeof(heap->chunks[0]));
     }
     if (chunk == 0 && index >= heap->first_capacity) {
         uint32_t capacity = heap->first_capacity == 0 ? FIRST_ITEMS : heap->first_capacity * 2;

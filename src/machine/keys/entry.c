@@ -1,5 +1,6 @@
 #include "machine/keys/entry.h"
 
+#include "base/memory.h"
 #include "machine/keys/keyspace_internal.h"
 #include "machine/keys/snapshot.h"
 
@@ -19,8 +20,7 @@ struct entry *entry_create(struct slice key, size_t value_size)
 {
     ASSERT(key.size <= ENTRY_STRING_MAXIMUM && value_size <= ENTRY_INLINE_MAXIMUM);
     size_t capacity = entry_capacity(key.size, value_size);
-    struct entry *entry = malloc(sizeof(struct entry) + key.size + capacity);
-    ASSERT(entry != NULL);
+    struct entry *entry = memory_allocate(sizeof(struct entry) + key.size + capacity);
     *entry = (struct entry){.key_size = (uint32_t)key.size, .capacity = (uint16_t)capacity, .kind = VALUE_EMBSTR};
     if (key.size > 0) {
         memcpy(entry->bytes, key.data, key.size);

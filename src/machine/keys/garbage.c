@@ -1,5 +1,7 @@
 #include "machine/keys/garbage.h"
 
+#include "base/memory.h"
+
 #include <stdlib.h>
 
 enum {
@@ -55,8 +57,7 @@ static void memory_work(struct garbage **line, struct garbage *garbage, size_t b
         return;
     }
     size_t size = garbage->size - bytes;
-    struct garbage *rest = realloc(garbage, size);
-    ASSERT(rest != NULL);
+    struct garbage *rest = memory_resize(garbage, size);
     garbage_memory(line, rest, size);
 }
 

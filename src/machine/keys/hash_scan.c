@@ -3,7 +3,7 @@
  * HRANDFIELD with a positive count gives different fields. When it asks for a good part of the hash, one walk picks
  * each field with the probability that makes all choices equally likely (Knuth, TAOCP 2, 3.4.2, algorithm S); when it
  * asks for few of many, fields are drawn one by one and those drawn before are passed over. */
-#include "base/assert.h"
+#include "base/memory.h"
 #include "command/machine_handlers.h"
 #include "machine/keys/scan_options.h"
 
@@ -144,8 +144,7 @@ static void give_few(struct pick *pick)
     while (capacity < pick->needed * 2) {
         capacity *= 2;
     }
-    struct drawn_set set = {calloc(capacity, sizeof(void *)), capacity - 1};
-    ASSERT(set.places != NULL);
+    struct drawn_set set = {memory_allocate_zeroed(capacity, sizeof(void *)), capacity - 1};
     for (size_t tries = 100 + pick->needed * 8; tries > 0 && pick->needed > 0; tries--) {
         struct slice field;
         struct slice value;

@@ -1,4 +1,5 @@
 /* Hash values of entries: packed while small, a table of fields past that. */
+#include "base/memory.h"
 #include "machine/keys/keyspace_internal.h"
 #include "machine/keys/snapshot.h"
 
@@ -6,8 +7,7 @@
 
 struct hash *hash_create(uint64_t seed)
 {
-    struct hash *hash = calloc(1, sizeof(*hash));
-    ASSERT(hash != NULL);
+    struct hash *hash = memory_allocate_zeroed(1, sizeof(*hash));
     table_init(&hash->table, seed, offsetof(struct field, bytes));
     return hash;
 }
@@ -26,8 +26,7 @@ static size_t field_allocation(size_t name_size, size_t value_size)
 static struct field *field_create(struct slice name, size_t value_size, uint32_t epoch)
 {
     ASSERT(name.size <= ENTRY_STRING_MAXIMUM && value_size <= ENTRY_STRING_MAXIMUM);
-    struct field *field = malloc(field_allocation(name.size, value_size));
-    ASSERT(field != NULL);
+    struct field *field = memory_allocate(field_allocation(name.size, value_size));
     *field = (struct field){.key_size = (uint32_t)name.size, .epoch = epoch};
     if (name.size > 0) {
         memcpy(field->bytes, name.data, name.size);

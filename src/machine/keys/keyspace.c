@@ -1,5 +1,6 @@
 #include "machine/keys/keyspace.h"
 
+#include "base/memory.h"
 #include "base/prng.h"
 #include "machine/keys/keyspace_internal.h"
 #include "machine/keys/snapshot.h"
@@ -10,8 +11,7 @@ enum { RANDOM_TRIES = 64, RANDOM_WALK_BUCKETS = 64 };
 
 struct keyspace *keyspace_create(uint64_t hash_seed)
 {
-    struct keyspace *keyspace = calloc(1, sizeof(*keyspace));
-    ASSERT(keyspace != NULL);
+    struct keyspace *keyspace = memory_allocate_zeroed(1, sizeof(*keyspace));
     table_init(&keyspace->table, hash_seed, offsetof(struct entry, bytes));
     return keyspace;
 }
@@ -19,8 +19,7 @@ struct keyspace *keyspace_create(uint64_t hash_seed)
 /* Hands all keys to the garbage line or to the snapshot that still needs them. */
 static void keys_detach(struct keyspace *keyspace)
 {
-    struct detached_keys *keys = malloc(sizeof(*keys));
-    ASSERT(keys != NULL);
+    struct detached_keys *keys = memory_allocate(sizeof(*keys));
     *keys = (struct detached_keys){
         .table = keyspace->table, .heaps[0] = keyspace->heaps[0], .heaps[1] = keyspace->heaps[1]};
     table_init(&keyspace->table, keys->table.seed, keys->table.key_offset);
@@ -109,8 +108,7 @@ uint64_t keyspace_version(const struct keyspace *keyspace, const struct keyspace
 void keyspace_leave_trace(struct keyspace *keyspace, uint64_t hash, uint64_t position)
 {
     if (keyspace->traces == NULL) {
-        keyspace->traces = calloc(KEYSPACE_TRACES, sizeof(keyspace->traces[0]));
-        ASSERT(keyspace->traces != NULL);
+        keyspace->traces = memory_allocate_zeroed(KEYSPACE_TRACES, sizeof(keyspace->traces[0]));
     }
     uint64_t *trace = &keyspace->traces[hash % KEYSPACE_TRACES];
     if (position > *trace) {

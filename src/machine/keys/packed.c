@@ -2,13 +2,14 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 
 struct packed *packed_create(size_t capacity)
 {
-    struct packed *packed = malloc(sizeof(struct packed) + capacity);
-    ASSERT(packed != NULL && capacity <= UINT32_MAX);
+    struct packed *packed = memory_allocate(sizeof(struct packed) + capacity);
+    ASSERT(capacity <= UINT32_MAX);
     *packed = (struct packed){.capacity = (uint32_t)capacity};
     return packed;
 }
@@ -100,8 +101,8 @@ static void bytes_resize(struct packed **packed, size_t at, size_t size, size_t 
     size_t total = now->size - size + wanted;
     if (total > now->capacity) {
         size_t capacity = total + total / 2;
-        now = realloc(now, sizeof(struct packed) + capacity);
-        ASSERT(now != NULL && capacity <= UINT32_MAX);
+        now = memory_resize(now, sizeof(struct packed) + capacity);
+        ASSERT(capacity <= UINT32_MAX);
         now->capacity = (uint32_t)capacity;
         *packed = now;
     }

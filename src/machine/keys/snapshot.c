@@ -1,5 +1,6 @@
 #include "machine/keys/snapshot.h"
 
+#include "base/memory.h"
 #include "base/varint.h"
 
 #include <stdlib.h>
@@ -45,8 +46,7 @@ static void put_head(struct buffer *out, enum record_kind kind, const struct ent
 
 static struct walk *walk_create(struct snapshot *snapshot, const struct entry *entry, uint64_t left)
 {
-    struct walk *walk = malloc(sizeof(*walk) + entry->key_size);
-    ASSERT(walk != NULL);
+    struct walk *walk = memory_allocate(sizeof(*walk) + entry->key_size);
     *walk = (struct walk){.left = left, .key_size = entry->key_size};
     if (entry->key_size > 0) {
         memcpy(walk->key, entry->bytes, entry->key_size);
@@ -236,8 +236,7 @@ bool snapshot_take_keys(struct keyspace *keyspace, struct detached_keys *keys)
 void keyspace_snapshot_begin(struct keyspace *keyspace)
 {
     ASSERT(keyspace->snapshot == NULL && keyspace->incomplete == 0);
-    struct snapshot *snapshot = calloc(1, sizeof(*snapshot));
-    ASSERT(snapshot != NULL);
+    struct snapshot *snapshot = memory_allocate_zeroed(1, sizeof(*snapshot));
     snapshot->position = keyspace->last_position;
     snapshot->table = &keyspace->table;
     snapshot->keys = keyspace->table.count;
@@ -245,8 +244,7 @@ void keyspace_snapshot_begin(struct keyspace *keyspace)
     list_init(&snapshot->walks);
     if (keyspace->traces != NULL) {
         size_t size = KEYSPACE_TRACES * sizeof(keyspace->traces[0]);
-        snapshot->traces = malloc(size);
-        ASSERT(snapshot->traces != NULL);
+        snapshot->traces = memory_allocate(size);
         memcpy(snapshot->traces, keyspace->traces, size);
     }
     keyspace->epoch++;

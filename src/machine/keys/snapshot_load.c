@@ -1,5 +1,6 @@
 /* Records back into a keyspace. Whatever the bytes are, the keyspace stays sound: what no snapshot step made is
  * refused, and what was taken before stays. */
+#include "base/memory.h"
 #include "base/varint.h"
 #include "machine/keys/snapshot.h"
 
@@ -165,8 +166,7 @@ static void large_append(struct keyspace *keyspace, struct entry *entry, struct 
     if (size > large->capacity) {
         size_t total = (size_t)entry->value_size + large->missing;
         size_t capacity = 2 * size < total ? 2 * size : total;
-        large = realloc(large, sizeof(*large) + capacity);
-        ASSERT(large != NULL);
+        large = memory_resize(large, sizeof(*large) + capacity);
         large->capacity = (uint32_t)capacity;
         entry_set_pointer(entry, VALUE_LARGE, large);
     }

@@ -1,4 +1,5 @@
 /* String values of entries. */
+#include "base/memory.h"
 #include "base/number.h"
 #include "machine/keys/keyspace_internal.h"
 #include "machine/keys/snapshot.h"
@@ -7,8 +8,8 @@
 
 struct large *large_create(size_t capacity)
 {
-    struct large *large = malloc(sizeof(struct large) + capacity);
-    ASSERT(large != NULL && capacity <= UINT32_MAX);
+    struct large *large = memory_allocate(sizeof(struct large) + capacity);
+    ASSERT(capacity <= UINT32_MAX);
     *large = (struct large){.capacity = (uint32_t)capacity};
     return large;
 }
@@ -116,8 +117,7 @@ static struct entry *large_grow(struct keyspace *keyspace, struct entry *entry, 
         capacity = ENTRY_STRING_MAXIMUM;
     }
     if (large != NULL) {
-        large = realloc(large, sizeof(struct large) + capacity);
-        ASSERT(large != NULL);
+        large = memory_resize(large, sizeof(struct large) + capacity);
         large->capacity = (uint32_t)capacity;
     } else {
         large = large_create(capacity);

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "base/memory.h"
 #include "base/prng.h"
 
 #include <stdlib.h>
@@ -123,8 +124,7 @@ static void place_next(struct place *at, bool extend)
         return;
     }
     if (at->bucket->next == NULL && extend) {
-        at->bucket->next = calloc(1, sizeof(struct table_bucket));
-        ASSERT(at->bucket->next != NULL);
+        at->bucket->next = memory_allocate_zeroed(1, sizeof(struct table_bucket));
     }
     *at = (struct place){at->bucket->next, 0};
 }
@@ -189,13 +189,11 @@ static void segments_prepare(struct table *table, uint64_t index)
     size_t bucket_size = sizeof(struct table_bucket);
     if (segment >= table->segments_capacity) {
         table->segments_capacity = table->segments_capacity == 0 ? 1 : table->segments_capacity * 2;
-        table->segments = realloc(table->segments, table->segments_capacity * sizeof(table->segments[0]));
-        ASSERT(table->segments != NULL);
+        table->segments = memory_resize(table->segments, table->segments_capacity * sizeof(table->segments[0]));
     }
     if (segment == 0 && index >= table->first_capacity) {
         size_t capacity = table->first_capacity == 0 ? FIRST_BUCKETS : table->first_capacity * 2U;
-        struct table_bucket *first = aligned_alloc(bucket_size, capacity * bucket_size);
-        ASSERT(first != NULL);
+        struct table_bucket *first = memory_allocate_aligned(bucket_size, capacity * bucket_size);
         if (index > 0) {
             memcpy(first, table->segments[0], table->first_capacity * bucket_size);
             free(table->segments[0]);
@@ -203,8 +201,7 @@ static void segments_prepare(struct table *table, uint64_t index)
         table->segments[0] = first;
         table->first_capacity = (uint16_t)capacity;
     } else if (segment > 0 && index % TABLE_SEGMENT_BUCKETS == 0) {
-        table->segments[segment] = aligned_alloc(bucket_size, TABLE_SEGMENT_BUCKETS * bucket_size);
-        ASSERT(table->segments[segment] != NULL);
+        table->segments[segment] = memory_allocate_aligned(bucket_size, TABLE_SEGMENT_BUCKETS * bucket_size);
     }
     *bucket_at(table, index) = (struct table_bucket){0};
 }
