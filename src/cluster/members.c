@@ -103,12 +103,12 @@ bool members_address_taken(const struct members *members, uint64_t id, const str
 static bool node_valid(const struct members *members, uint32_t at)
 {
     const struct member *node = &members->nodes[at];
-    bool seen = !id128_is_zero(&node->incarnation);
+    bool seen = node->format != 0;
     return node->id > (at == 0 ? 0 : members->nodes[at - 1].id) && node->id <= members->last_id &&
            node->id <= MEMBERS_MAXIMUM_ID && node->state >= MEMBER_JOINING && node->state <= MEMBER_LEAVING &&
            member_address_valid(&node->client) && member_address_valid(&node->peer) &&
            !members_address_taken(members, node->id, &node->client, &node->peer) &&
-           (seen ? node->format >= members->format : node->format == 0);
+           (!seen || (node->format >= members->format && !id128_is_zero(&node->incarnation)));
 }
 
 bool members_place_sound(const struct placement_shard *place)
@@ -186,7 +186,8 @@ enum status members_make(struct members *members, const struct id128 *cluster, u
     *made = (struct members){.cluster = *cluster, .epoch = 1, .format = MEMBERS_FORMAT, .replicas = replicas};
     made->count = (uint32_t)node_count;
     for (size_t i = 0; i < node_count; i++) {
-        made->nodes[i] = (struct member){.id = nodes[i].id, .state = MEMBER_ACTIVE};
+        made->nodes[i] =
+            (struct member){.id = nodes[i].id, .incarnation = nodes[i].incarnation, .state = MEMBER_ACTIVE};
         made->nodes[i].client = nodes[i].client;
         made->nodes[i].peer = nodes[i].peer;
     }

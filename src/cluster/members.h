@@ -3,8 +3,8 @@
  * Invariants
  * 1. Before the bootstrap there is nothing; the bootstrap happens once and fixes cluster id and number of shards.
  * 2. Nodes are sorted by id. An id is used once: an added node gets one larger than any before it.
- * 3. A node's incarnation is bound when it is seen first, and never changes: whoever comes with another one has lost
- *    the disk on which it voted, and is refused.
+ * 3. A node's incarnation is bound by the founding, or when it is seen first, and never changes: whoever comes with
+ *    another one has lost the disk on which it voted, and is refused.
  * 4. No two nodes have the same client address, nor the same peer address.
  * 5. Each shard has between 1 and `replicas` voters, all of them nodes, none of them joining; its leader is one of
  *    them.
@@ -45,7 +45,7 @@ struct member_address {
 
 struct member {
     uint64_t id;                  /* 1 … MEMBERS_MAXIMUM_ID */
-    struct id128 incarnation;     /* none until the node was seen */
+    struct id128 incarnation;     /* none until it is bound */
     struct member_address client; /* where clients find it */
     struct member_address peer;   /* where nodes find it */
     uint32_t format;              /* the newest that its binary knows; 0 until the node was seen */
@@ -78,8 +78,8 @@ size_t members_placeable(const struct members *members, uint64_t ret_ids[static 
 
 /* ---- the first state ---- */
 
-/* Makes what a bootstrap proposes: `nodes` (ids and addresses are taken) sorted, all ACTIVE, shards placed on them.
- * STATUS_INVALID when that breaks an invariant (two nodes with one id or address, too many, …). */
+/* Makes what a bootstrap proposes: `nodes` (ids, incarnations and addresses are taken) sorted, all ACTIVE, shards
+ * placed on them. STATUS_INVALID when that breaks an invariant (two nodes with one id or address, too many, …). */
 MUST_USE enum status members_make(struct members *members, const struct id128 *cluster, uint32_t shard_count,
                                   uint32_t replicas, const struct member *nodes, size_t node_count);
 

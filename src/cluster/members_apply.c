@@ -52,7 +52,7 @@ static enum members_verdict judge_promote(const struct member *node)
     if (node->state != MEMBER_JOINING) {
         return node->state == MEMBER_ACTIVE ? MEMBERS_UNCHANGED : MEMBERS_WRONG_STATE;
     }
-    return id128_is_zero(&node->incarnation) ? MEMBERS_NOT_SEEN : MEMBERS_CHANGED;
+    return node->format == 0 ? MEMBERS_NOT_SEEN : MEMBERS_CHANGED;
 }
 
 static enum members_verdict judge_remove(const struct members *members, const struct member *node)
