@@ -30,7 +30,9 @@ static void test_head_round_trip(void **state)
     (void)state;
     struct forward_head head;
     assert_int_equal(take_head(&sound, &head), STATUS_OK);
-    assert_memory_equal(&head, &sound, sizeof(head));
+    assert_true(head.shard == sound.shard && head.count == sound.count && head.logged == sound.logged &&
+                head.parcel == sound.parcel && head.term == sound.term && head.start == sound.start &&
+                head.sequence == sound.sequence && head.settled_below == sound.settled_below);
     uint8_t bytes[FORWARD_HEAD_BYTES];
     forward_head_put(bytes, &sound);
     for (size_t size = 0; size < FORWARD_HEAD_BYTES; size++) {
