@@ -6,6 +6,11 @@
 
 #include <stdio.h>
 
+enum {
+    LARGE_BYTES = 1200 * 1000, /* raft_options.append_bytes of a shard is 1 MiB */
+    READ_DRAW = 8,
+};
+
 struct operation *world_operation(struct world *world, uint64_t number)
 {
     ASSERT(number < world_operation_count(world));
@@ -44,7 +49,14 @@ uint64_t client_ask(struct replica *replica, enum operation_kind kind, size_t su
     (void)snprintf(key, sizeof(key), "t%llu",
                    (unsigned long long)(kind == OPERATION_SET_EXPIRING ? number : (uint64_t)subject));
     enum status status = STATUS_OK;
-    if (kind == OPERATION_APPEND) {
+    if (kind == OPERATION_SET_LARGE) {
+        struct buffer large = {0};
+        memset(buffer_reserve(&large, LARGE_BYTES), 'x', LARGE_BYTES);
+        large.size = LARGE_BYTES;
+        const struct slice argv[] = {SLICE_LITERAL("SET"), SLICE_LITERAL("large"), buffer_slice(&large)};
+        status = submit(replica, argv, 3, number);
+        buffer_deinit(&large);
+    } else if (kind == OPERATION_APPEND) {
         (void)snprintf(text, sizeof(text), "%0*llu", WORD_BYTES, (unsigned long long)number);
         const struct slice argv[] = {SLICE_LITERAL("APPEND"), SLICE_LITERAL("k"), slice_of(text, WORD_BYTES)};
         status = submit(replica, argv, 3, number);
@@ -90,7 +102,7 @@ void client_fire(struct env_timer *timer)
     int group = (int)world_draw(world, SIM_DRAW_CLIENT, (uint64_t)world->profile.groups);
     struct replica *replica = world_leader(world, group, SIM_DRAW_CLIENT);
     if (replica != NULL) {
-        uint64_t what = world_draw(world, SIM_DRAW_CLIENT, 20);
+        uint64_t what = group_plan_lets_write(replica) ? world_draw(world, SIM_DRAW_CLIENT, 20) : READ_DRAW;
         size_t key = what >= 17 ? expiring_key(world, group) : SIZE_MAX;
         enum operation_kind kind = what < 8          ? OPERATION_APPEND
                                    : what < 15       ? OPERATION_READ
@@ -195,6 +207,7 @@ void client_answered(struct member *member, uint64_t number, struct slice reply)
         ASSERT(reply.size > 3 && reply.data[0] == ':' &&
                number_parse_int64(slice_of(reply.data + 1, reply.size - 3), &size));
         operation->position = (size_t)size;
+        world->plan.acknowledged = true;
         check_length(world, number, (size_t)size);
         break;
     }
@@ -203,6 +216,7 @@ void client_answered(struct member *member, uint64_t number, struct slice reply)
         world->result->reads++;
         check_text(world, number, text);
         break;
+    case OPERATION_SET_LARGE:
     case OPERATION_SET_EXPIRING: ASSERT(reply.data[0] == '+'); break;
     case OPERATION_READ_EXPIRING: check_expiring(world, operation, bulk_of(reply, &text)); break;
     }

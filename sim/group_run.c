@@ -26,7 +26,7 @@ static void world_init(struct world *world, uint64_t seed, const struct sim_prof
 {
     world->sim = sim_create(seed);
     world->profile = *profile;
-    world->faults_left = profile->classes == 0 ? 0 : profile->faults;
+    world->faults_left = profile->classes == 0 ? 0 : profile->faults; /* each plan is one, too */
     world->delay_ns = 2 * MS;
     world->repeat_one_in = profile->classes & SIM_FAULT_NETWORK ? 10 : 0;
     world->snapshot_log_bytes = 500 + world_draw(world, SIM_DRAW_CLIENT, 8000);
@@ -51,7 +51,13 @@ static void world_init(struct world *world, uint64_t seed, const struct sim_prof
     env_timer_init(&world->fault, fault_fire);
     int64_t first_ns = (int64_t)world_draw(world, SIM_DRAW_CRASH, 1500) * MS; /* often before the first leader */
     world->hasty_faults = world_draw(world, SIM_DRAW_CRASH, 3) == 0 ? 12 : 0;
-    timer_heap_start(&world->events, &world->fault, first_ns);
+    if (profile->classes & ((1U << SIM_FAULT_CLASSES) - 1)) {
+        timer_heap_start(&world->events, &world->fault, first_ns);
+    }
+    env_timer_init(&world->plan_timer, group_plan_fire);
+    if (profile->classes >> SIM_FAULT_CLASSES) {
+        timer_heap_start(&world->events, &world->plan_timer, first_ns);
+    }
     if (profile->classes & SIM_FAULT_NETWORK && world_draw(world, SIM_DRAW_NETWORK, 2) == 0) {
         world->delay_ns = (int64_t)(1 + world_draw(world, SIM_DRAW_NETWORK, 200)) * MS; /* long elections */
     }

@@ -149,7 +149,7 @@ static void launch(struct world *world, int from, int to, uint32_t group, struct
     int64_t now_ns = sim_now_ns(world->sim);
     size_t drawn = diagram_sent(world->diagram, now_ns, from, to, group, bytes.data[0]);
     world->result->messages++;
-    if (lost) {
+    if (lost || world->way_closed[from][to]) {
         return;
     }
     struct flight *flight = calloc(1, sizeof(*flight));
@@ -158,6 +158,9 @@ static void launch(struct world *world, int from, int to, uint32_t group, struct
     buffer_append_slice(&flight->bytes, bytes);
     env_timer_init(&flight->timer, arrive);
     int64_t delay_ns = 1 + (int64_t)world_draw(world, SIM_DRAW_NETWORK, (uint64_t)world->delay_ns);
+    if (world->way_delay_ns[from][to] != 0) {
+        delay_ns += (int64_t)world_draw(world, SIM_DRAW_NETWORK, (uint64_t)world->way_delay_ns[from][to]);
+    }
     if (world->slow_one_in != 0 && world_draw(world, SIM_DRAW_NETWORK, world->slow_one_in) == 0) {
         delay_ns += (int64_t)world_draw(world, SIM_DRAW_NETWORK, SLOW_MAXIMUM_MS) * MS;
     }
@@ -176,6 +179,7 @@ static void sink_send(void *owner, uint32_t group, uint64_t to, struct slice mes
     if (world->repeat_one_in != 0 && world_draw(world, SIM_DRAW_NETWORK, world->repeat_one_in) == 0) {
         launch(world, member->number, (int)to - 1, group, message, false);
     }
+    group_plan_sent(owner, message.data[0]);
 }
 
 static void sink_led(void *owner, uint32_t group, bool leading, uint64_t leader, uint64_t term)
@@ -319,6 +323,12 @@ static enum status open_member(struct member *member, char *message, size_t capa
     return status;
 }
 
+void member_restart_after(struct member *member, int64_t delay_ms)
+{
+    struct world *world = member->world;
+    timer_heap_start(&world->events, &member->restart, sim_now_ns(world->sim) + delay_ms * MS);
+}
+
 void member_start(struct member *member)
 {
     struct world *world = member->world;
@@ -340,7 +350,7 @@ void member_start(struct member *member)
     }
     sim_node_crash(world->sim, member->number, down ? SIM_CRASH_POWER : SIM_CRASH_KILL);
     close_member(member);
-    timer_heap_start(&world->events, &member->restart, sim_now_ns(world->sim) + 100 * MS);
+    member_restart_after(member, 100);
 }
 
 void member_stop(struct member *member, enum sim_crash how)
@@ -360,8 +370,8 @@ void member_stop(struct member *member, enum sim_crash how)
     member->crashed = true; /* nothing that closing says is heard */
     close_member(member);
     client_forget(world, member->number);
-    int64_t wait_ns = (int64_t)world_draw(world, SIM_DRAW_CRASH, 1500) * MS;
-    timer_heap_start(&world->events, &member->restart, sim_now_ns(world->sim) + wait_ns);
+    member->doomed = false;
+    member_restart_after(member, (int64_t)world_draw(world, SIM_DRAW_CRASH, 1500));
 }
 
 struct replica *world_leader(struct world *world, int group, enum sim_draw stream)
@@ -435,6 +445,9 @@ static void bury(struct world *world)
             member_stop(member, SIM_CRASH_POWER);
         } else if (member->failed && member->store != NULL) {
             member_stop(member, SIM_CRASH_KILL);
+        } else if (member->doomed && member->store != NULL) {
+            member_stop(member, SIM_CRASH_POWER);
+            member_restart_after(member, (int64_t)world_draw(world, SIM_DRAW_CRASH, 30));
         }
     }
 }
@@ -449,5 +462,6 @@ void world_run_for(struct world *world, int64_t duration_ns)
         bury(world);
         (void)timer_heap_fire(&world->events, now_ns);
         world_look(world);
+        group_plan_step(world);
     }
 }

@@ -12,7 +12,13 @@
 
 enum { WORD_BYTES = 6, FINAL_OPERATIONS = 20 };
 
-enum operation_kind { OPERATION_APPEND, OPERATION_READ, OPERATION_SET_EXPIRING, OPERATION_READ_EXPIRING };
+enum operation_kind {
+    OPERATION_APPEND,
+    OPERATION_READ,
+    OPERATION_SET_EXPIRING,
+    OPERATION_READ_EXPIRING,
+    OPERATION_SET_LARGE, /* larger than a message of consensus aims to be */
+};
 enum operation_state { OPERATION_OPEN, OPERATION_ACKNOWLEDGED, OPERATION_RETURNED, OPERATION_UNCERTAIN };
 
 /* A request; its number is its tag, and an append's is its word. */
@@ -54,6 +60,7 @@ struct member {
     struct replica replicas[SIM_GROUPS];
     bool failed;  /* its store */
     bool crashed; /* by a crash point; to be closed */
+    bool doomed;  /* it loses power after this step, for a moment */
     struct env_timer restart;
     struct flight *inbox; /* arrived, for its next turn; in order */
     struct flight **inbox_end;
@@ -76,6 +83,16 @@ struct client {
     struct world *world;
 };
 
+struct group_plan {
+    int kind; /* a class of the profile; 0: none runs */
+    int stage, group;
+    int first, second; /* members: who led when it began, who led next (−1: nobody yet) */
+    int64_t until_ns;
+    int64_t cut_at_ns[SIM_MEMBERS];
+    uint64_t applied;
+    bool acknowledged; /* since it began */
+};
+
 struct world {
     struct sim *sim;
     struct sim_profile profile;
@@ -87,7 +104,8 @@ struct world {
     struct group_state groups[SIM_GROUPS];
     struct client clients[SIM_CLIENTS];
     struct buffer operations; /* of struct operation */
-    struct env_timer fault;
+    struct env_timer fault, plan_timer;
+    struct group_plan plan;
     int faults_left;
     int hasty_faults; /* so many follow each other quickly */
     bool healed, clients_stopped;
@@ -96,6 +114,8 @@ struct world {
     bool cut[SIM_MEMBERS][SIM_MEMBERS];
     uint32_t lose_one_in, repeat_one_in, slow_one_in;
     int64_t delay_ns;
+    int64_t way_delay_ns[SIM_MEMBERS][SIM_MEMBERS]; /* up to so much more */
+    bool way_closed[SIM_MEMBERS][SIM_MEMBERS];      /* as a cut, but what is on its way arrives */
 };
 
 /* ---- group_world.c ---- */
@@ -111,6 +131,7 @@ void world_look(struct world *world);
 void member_start(struct member *member);
 /* Ends the process, or what a crash point left of it. */
 void member_stop(struct member *member, enum sim_crash how);
+void member_restart_after(struct member *member, int64_t delay_ms);
 /* True when nothing that it says is heard any more. */
 bool member_mute(const struct member *member);
 /* One that believes to lead; drawn when there are several; NULL. */
@@ -128,6 +149,14 @@ void client_settled(struct world *world, uint64_t number, enum operation_state s
 void client_forget(struct world *world, int member);
 /* The final text against every operation. */
 void client_check_final(struct world *world, int group);
+
+/* ---- group_plans.c ---- */
+void group_plan_fire(struct env_timer *timer);
+/* After each step of the world. */
+void group_plan_step(struct world *world);
+/* False: to this one only reads are sent, so that none waits behind a write that must wait. */
+bool group_plan_lets_write(const struct replica *replica);
+void group_plan_sent(struct replica *replica, int kind);
 
 /* ---- group_faults.c ---- */
 void fault_fire(struct env_timer *timer);

@@ -13,7 +13,7 @@ static const struct {
     {"network", SIM_FAULT_NETWORK}, {"disk", SIM_FAULT_DISK},
     {"crash", SIM_FAULT_CRASH},     {"timing", SIM_FAULT_TIMING},
     {"split", SIM_FAULT_SPLIT},     {"blackout", SIM_FAULT_BLACKOUT},
-    {"votes", SIM_FAULT_VOTES},     {"lag", SIM_FAULT_LAG},
+    {"votes", SIM_FAULT_VOTES},     {"comeback", SIM_FAULT_COMEBACK},
     {"all", SIM_FAULT_ALL},         {"none", 0},
 };
 

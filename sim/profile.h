@@ -21,11 +21,11 @@ enum sim_fault_class {
     SIM_FAULT_CRASH = 1 << 2,   /* kill, power loss of one or all, crash points between disk operations */
     SIM_FAULT_TIMING = 1 << 3,  /* pauses, clocks that run fast or slow, wall clocks that jump */
     SIM_FAULT_CLASSES = 4,
-    /* Whole plans, each against something that must hold: */
+    /* Plans: several faults in an order that a known kind of bug would not survive (group_plans.c, node_plans.c). */
     SIM_FAULT_SPLIT = 1 << 4,    /* a leader hears late answers while others elect another; clients at both */
     SIM_FAULT_BLACKOUT = 1 << 5, /* power goes right after an acknowledgement, and a bare majority comes back first */
     SIM_FAULT_VOTES = 1 << 6,    /* who has just voted loses power, and is back while others still stand */
-    SIM_FAULT_LAG = 1 << 7,      /* a member is far behind, and leaders go while it catches up */
+    SIM_FAULT_COMEBACK = 1 << 7, /* a leader comes back with what it could not commit, and goes again */
     SIM_FAULT_ALL = (1 << 8) - 1,
 };
 
