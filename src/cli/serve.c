@@ -13,7 +13,13 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-enum { SERVE_MAXIMUM_OPTIONS = 64, SERVE_OWN_OPTIONS = 9, HELP_BYTES = 128, DESCRIPTORS_KEPT = 48 };
+enum {
+    SERVE_MAXIMUM_OPTIONS = 64,
+    SERVE_OWN_OPTIONS = 9,
+    HELP_BYTES = 128,
+    DESCRIPTORS_KEPT = 46,
+    SHARDS_IN_SNAPSHOTS = 16
+};
 
 struct serve {
     struct env *env;
@@ -165,8 +171,16 @@ static void join_freed_memory_at_once(void)
 #endif
 }
 
-/* As many descriptors as the system lets us have. Clients must leave some for log, snapshots and metrics, or writes
- * would be refused for want of a file. */
+/* What clients must leave: for log, metrics and the loop, a snapshot written and one received of each shard (of so many
+ * at one time), and connections to and from each node, old ones among them. Or writes would be refused for want of a
+ * file. */
+static int64_t kept_descriptors(const struct server_options *options)
+{
+    int64_t shards = options->shards < SHARDS_IN_SNAPSHOTS ? options->shards : SHARDS_IN_SNAPSHOTS;
+    return DESCRIPTORS_KEPT + 2 * shards + 4 * (int64_t)options->founder_count;
+}
+
+/* As many descriptors as the system lets us have. */
 static int arrange_descriptors(struct serve *serve)
 {
     struct rlimit limit;
@@ -178,11 +192,12 @@ static int arrange_descriptors(struct serve *serve)
     if (asked < limit.rlim_max && setrlimit(RLIMIT_NOFILE, &limit) != 0) {
         limit.rlim_cur = asked;
     }
-    if (limit.rlim_cur <= DESCRIPTORS_KEPT) {
-        return cli_error(&cli_serve, EX_OSERR, "the limit of open files (ulimit -n) is %llu; at least %d are needed",
-                         (unsigned long long)limit.rlim_cur, DESCRIPTORS_KEPT + 1);
+    int64_t kept = kept_descriptors(&serve->options);
+    if (limit.rlim_cur <= (rlim_t)kept) {
+        return cli_error(&cli_serve, EX_OSERR, "the limit of open files (ulimit -n) is %llu; at least %lld are needed",
+                         (unsigned long long)limit.rlim_cur, (long long)kept + 1);
     }
-    int64_t clients = limit.rlim_cur > INT32_MAX ? INT32_MAX : (int64_t)limit.rlim_cur - DESCRIPTORS_KEPT;
+    int64_t clients = limit.rlim_cur > INT32_MAX ? INT32_MAX : (int64_t)limit.rlim_cur - kept;
     serve->options.maxclients = clients;
     if (serve->config.maxclients > clients) {
         env_log(serve->env, ENV_LOG_WARNING,

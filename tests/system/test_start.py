@@ -151,6 +151,11 @@ def limit(which, value):
 def test_too_few_descriptors(tmp_path):
     status, line = refused(tmp_path / "data", preexec_fn=limit(resource.RLIMIT_NOFILE, 30))
     assert status == OSERR and "the limit of open files (ulimit -n) is 30; at least 49 are needed" in line
+    # Other nodes, and eight shards.
+    peers = ",".join(f"{n}=127.0.0.1:{n}" for n in (1, 2, 3))
+    few = limit(resource.RLIMIT_NOFILE, 50)
+    status, line = refused(tmp_path / "data", "--peers", peers, "--id", 1, "--listen", "127.0.0.1:1", preexec_fn=few)
+    assert status == OSERR and "at least 75 are needed" in line
 
 
 def start_limited(data, which, value, *arguments):
