@@ -182,6 +182,7 @@ void shard_stats(const struct shard *shard, struct shard_stats *ret_stats)
     ret_stats->last_index = shard->last_index;
     ret_stats->pending_bytes = shard->pending_bytes;
     ret_stats->snapshot_running = shard->snapshot != NULL;
+    ret_stats->installing = install_runs(shard);
 }
 
 #ifdef COHORT_MUTATIONS
@@ -207,6 +208,7 @@ enum status shard_open(struct store *store, const struct shard_options *options,
     list_init(&shard->sealed);
     list_init(&shard->orphans);
     list_init(&shard->spare);
+    list_init(&shard->departures);
     command_arguments_init(&shard->arguments);
     shard_time_init(shard);
     if (shard->options.snapshot_log_bytes == 0) {
@@ -247,7 +249,8 @@ void shard_close(struct shard *shard)
     list_remove(&shard->node);
     snapshot_leave(shard);
     shard_time_stop(shard);
-    shard_transfer_deinit(shard);
+    shard_transfer_leave(shard);
+    install_leave(shard);
     machine_destroy(shard->machine);
     raft_destroy(shard->raft);
     buffer_deinit(&shard->storing);

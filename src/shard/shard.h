@@ -162,6 +162,7 @@ struct shard_stats {
     uint64_t repeated;          /* forwarded batches skipped, since then */
     uint64_t pending_bytes;
     bool snapshot_running;
+    bool installing;           /* a snapshot from another member is being loaded */
     uint64_t installed;        /* snapshots taken from other members */
     uint64_t replaced;         /* entries that took the place of others, after a conflict */
     uint64_t orphans_executed; /* entries of a lost leadership that were committed after all */

@@ -81,6 +81,7 @@ static enum status lead_alone(struct shard *shard)
 /* What a crash left of a snapshot in the making, and older ones: else they would take space until the next is done. */
 static void remove_leftovers(struct shard *shard)
 {
+    install_remove_leftovers(shard);
     enum status status =
         snapshot_remove_older(shard->env, shard->options.directory, shard->options.group, shard->snapshot_index);
     if (status != STATUS_OK) {

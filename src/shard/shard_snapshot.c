@@ -46,7 +46,7 @@ static void removal_done(struct env_work *work)
     free(removal);
 }
 
-static void remove_older(struct shard *shard)
+static void remove_older(struct shard *shard, uint64_t index)
 {
     struct removal *removal = malloc(sizeof(*removal));
     ASSERT(removal != NULL);
@@ -56,7 +56,7 @@ static void remove_older(struct shard *shard)
         .shard = shard,
         .directory = strdup(shard->options.directory),
         .group = shard->options.group,
-        .index = shard->snapshot_index,
+        .index = index,
     };
     ASSERT(removal->directory != NULL && shard->removal == NULL);
     shard->removal = removal;
@@ -88,8 +88,13 @@ void shard_snapshot_announce(struct shard *shard)
         return;
     }
     env_random(shard->env, &ident.id, sizeof(ident.id));
+    uint64_t before = shard->offered.index;
+    shard->offered = ident;
     raft_snapshot_available(shard->raft, &ident);
-    raft_compact(shard->raft, shard->snapshot_index);
+    /* A member that is only slow, or is being sent the snapshot before, goes on from the log: else it would be sent one
+     * snapshot after the other. But not more of the log is kept than from that one on. */
+    uint64_t wish = raft_compact_wish(shard->raft);
+    raft_compact(shard->raft, wish > before ? wish : before);
 }
 
 static void note_outcome(struct shard *shard, enum status status)
@@ -135,8 +140,10 @@ static void snapshot_finished(void *owner, enum status status, const char *what)
     if (shard->store->failed) {
         return;
     }
+    /* The one before stays while another member is sent it: else quick snapshots would let none of them arrive. */
+    struct raft_snapshot_ident before = shard->offered;
     shard_snapshot_announce(shard);
-    remove_older(shard);
+    remove_older(shard, raft_snapshot_in_use(shard->raft, &before) ? before.index : shard->snapshot_index);
 }
 
 static const struct snapshot_writer_events writer_events = {snapshot_ready, snapshot_finished};

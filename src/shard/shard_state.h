@@ -90,8 +90,9 @@ struct shard {
     int64_t last_time_entry_ms;
 
     struct snapshot_writer *snapshot;
-    struct removal *removal; /* of older snapshots, running; NULL: none */
-    bool snapshot_asked;     /* for when the entry is applied */
+    struct raft_snapshot_ident offered; /* the newest that consensus knows of */
+    struct removal *removal;            /* of older snapshots, running; NULL: none */
+    bool snapshot_asked;                /* for when the entry is applied */
     struct buffer snapshot_block;
     bool snapshot_ready;    /* the writer takes a block */
     bool snapshot_given;    /* the machine has no more records */
@@ -102,8 +103,9 @@ struct shard {
     uint64_t logged_since_snapshot_bytes;
     uint64_t logged_before_snapshot_bytes; /* given back when it fails */
 
-    /* snapshots that travel: shard_transfer.c */
-    struct env_file *incoming;  /* being received */
+    /* what travels: shard_transfer.c, shard_install.c */
+    struct arrival *arrival;    /* a snapshot being received; NULL: none was yet */
+    struct list departures;     /* chunks being read for other members */
     struct buffer message;      /* being encoded */
     struct raft_entry *entries; /* of a message */
 
@@ -189,8 +191,17 @@ void shard_lose_sight(struct shard *shard, uint64_t index);
 
 /* ---- shard_transfer.c ---- */
 void shard_send_messages(struct shard *shard);
+/* Gives up what is on its way: the shard closes. */
+void shard_transfer_leave(struct shard *shard);
+
+/* ---- shard_install.c ---- */
+/* Writes it, and makes the last one's whole the state; consensus hears of it later. */
 void shard_take_chunk(struct shard *shard, const struct raft_ready *ready);
-void shard_transfer_deinit(struct shard *shard);
+/* The last chunk has come, the state has not. */
+bool install_runs(const struct shard *shard);
+void install_leave(struct shard *shard);
+/* What a crash left of a snapshot that was being received. */
+void install_remove_leftovers(struct shard *shard);
 
 /* ---- shard_open.c ---- */
 MUST_USE enum status shard_recover(struct shard *shard, char *ret_message, size_t message_capacity);

@@ -289,6 +289,7 @@ static uint64_t faulty_life(uint64_t seed, int counts[5], struct sums *sums)
     struct world *world = world_create(seed, seed % 2 == 0);
     sim_timing(world->group.sim)->slow_sync_one_in = 50;
     sim_timing(world->group.sim)->slow_sync_ns = 100 * MS;
+    sim_timing(world->group.sim)->work_maximum_ns = seed % 3 == 0 ? 150 * MS : MS; /* snapshots load for a while */
     for (int i = 0; i < 30; i++) {
         group_run_for(&world->group, (int64_t)group_draw(&world->group, 400) * MS, true);
         group_fault(&world->group);

@@ -387,6 +387,7 @@ static void live(uint64_t seed, struct sums *sums, char ret_failure[static 160])
     group_start(&world->group, seed);
     sim_timing(world->group.sim)->slow_sync_one_in = 50;
     sim_timing(world->group.sim)->slow_sync_ns = 100 * MS;
+    sim_timing(world->group.sim)->work_maximum_ns = seed % 3 == 0 ? 150 * MS : MS;
     for (int i = 0; i < 30 && world->failure[0] == '\0'; i++) {
         group_run_for(&world->group, (int64_t)group_draw(&world->group, 400) * MS, true);
         group_fault(&world->group);
