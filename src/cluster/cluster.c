@@ -124,10 +124,56 @@ static enum status open_meta_group(struct cluster *cluster, char ret_message[sta
     return STATUS_OK;
 }
 
+/* ---- the members, kept in the meta group ---- */
+
+static enum status meta_submit(void *owner, const struct command *command, struct requester *requester, uint64_t tag)
+{
+    return cluster_submit(owner, 0, command, CLUSTER_PLAIN, requester, tag);
+}
+
+static bool meta_read_here(void *owner, const struct command *command, struct resp_writer *reply)
+{
+    return cluster_read_here(owner, 0, command, reply);
+}
+
+static void meta_changed(void *owner, const struct members *members)
+{
+    struct cluster *cluster = owner;
+    *cluster->members = *members;
+}
+
+static void meta_refused(void *owner, enum status status, const char *line) { cluster_fail(owner, status, line); }
+
+static const struct meta_events meta_events = {meta_submit, meta_read_here, meta_changed, meta_refused};
+
+static void open_meta(struct cluster *cluster)
+{
+    struct meta_options options = {
+        .node = cluster->options.node,
+        .incarnation = cluster->options.incarnation,
+        .record = founding_record(cluster->founding),
+    };
+    cluster->meta = meta_create(cluster->env, &options, &meta_events, cluster);
+}
+
+static void turn_meta(struct cluster *cluster)
+{
+    const struct shard *local = lane_of(cluster, 0)->local;
+    if (local != NULL && shard_applied_index(local) != cluster->meta_applied) {
+        cluster->meta_applied = shard_applied_index(local);
+        meta_applied(cluster->meta);
+    }
+    meta_turn(cluster->meta);
+}
+
 /* Takes part: the meta group, and the shards in which this node votes. */
 static enum status open_groups(struct cluster *cluster, char ret_message[static CLUSTER_MESSAGE_BYTES])
 {
-    enum status status = cluster_alone(cluster) ? STATUS_OK : open_meta_group(cluster, ret_message);
+    enum status status = STATUS_OK;
+    if (!cluster_alone(cluster)) {
+        open_meta(cluster);
+        status = open_meta_group(cluster, ret_message);
+    }
     for (uint32_t shard = 1; shard <= cluster->shard_count && status == STATUS_OK; shard++) {
         const struct placement_shard *place = &cluster->members->placement.shards[shard - 1];
         if (placement_votes(place, cluster->options.node)) {
@@ -242,6 +288,7 @@ void cluster_destroy(struct cluster *cluster)
         return;
     }
     peers_close(cluster);
+    meta_destroy(cluster->meta);
     for (uint32_t shard = 0; shard <= cluster->shard_count; shard++) {
         shard_close(cluster->lanes[shard].local);
         lane_deinit(&cluster->lanes[shard]);
@@ -287,6 +334,9 @@ bool cluster_turn(struct cluster *cluster)
         return store_turn(cluster->store);
     }
     bool more = store_turn(cluster->store);
+    if (cluster->meta != NULL && !cluster->failed) {
+        turn_meta(cluster);
+    }
     remotes_turn(cluster);
     peers_turn(cluster);
     return more;

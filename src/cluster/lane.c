@@ -89,6 +89,9 @@ static void sink_led(void *owner, uint32_t group, bool leading, uint64_t leader,
     struct lane *lane = owner;
     struct cluster *cluster = lane->cluster;
     uint64_t self = cluster->options.node;
+    if (lane->shard == 0 && cluster->meta != NULL) {
+        meta_leading(cluster->meta, leading);
+    }
     if (leading) {
         lane_led_by(lane, self, term);
         peers_announce(cluster, lane);

@@ -116,7 +116,6 @@ static void up(void *owner, uint64_t node, uint64_t generation, const struct id1
     struct peer *peer = peer_find(cluster, node);
     ASSERT(peer != NULL);
     peer->generation = generation;
-    env_log(cluster->env, ENV_LOG_INFO, "connected with node %" PRIu64, node);
     struct buffer leads;
     buffer_init(&leads);
     for (uint32_t shard = 0; shard <= cluster->shard_count; shard++) {
@@ -137,7 +136,6 @@ static void down(void *owner, uint64_t node, uint64_t generation)
     ASSERT(peer != NULL);
     peer->generation = 0;
     buffer_clear(&peer->raft);
-    env_log(cluster->env, ENV_LOG_INFO, "the connection with node %" PRIu64 " is lost", node);
     tell_lost(cluster, node);
     for (uint32_t shard = 0; shard <= cluster->shard_count; shard++) {
         lane_doubt_connection(lane_of(cluster, shard), node, generation);

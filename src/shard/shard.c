@@ -164,6 +164,8 @@ uint64_t shard_count_in_slot(const struct shard *shard, uint16_t slot)
     return shard->machine == NULL ? 0 : machine_count_in_slot(shard->machine, slot);
 }
 
+uint64_t shard_applied_index(const struct shard *shard) { return shard->applied_index; }
+
 uint64_t shard_digest(const struct shard *shard) { return shard->machine == NULL ? 0 : machine_digest(shard->machine); }
 
 void shard_stats(const struct shard *shard, struct shard_stats *ret_stats)

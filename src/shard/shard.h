@@ -144,6 +144,8 @@ struct shard_peer_status {
 /* The other members, at a leader; elsewhere none. Returns how many there are, also when `capacity` is less. */
 size_t shard_peers(const struct shard *shard, struct shard_peer_status *ret_peers, size_t capacity);
 
+/* The last entry that is applied. */
+uint64_t shard_applied_index(const struct shard *shard);
 /* True when nothing waits: no open batch, nothing on the way to the disk. */
 bool shard_idle(const struct shard *shard);
 
