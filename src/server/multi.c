@@ -352,13 +352,37 @@ static void execute_exec(struct connection *connection, const struct command *ex
     watch_forget(connection);
 }
 
+/* Takes the head of an EXEC's reply: true when so many replies follow, whole and nothing else. They may come from
+ * another node. */
+static bool take_exec_head(struct slice *from, uint64_t count)
+{
+    struct resp_reply_limits limits = RESP_REPLY_DEFAULT_LIMITS;
+    struct resp_reader reader;
+    struct resp_token token;
+    resp_reader_init(&reader);
+    if (resp_reader_next(&reader, &limits, from->data, from->size, &token) != RESP_REPLY_READY ||
+        token.type != RESP_ARRAY || token.count != count) {
+        return false;
+    }
+    *from = slice_of(from->data + reader.consumed, from->size - reader.consumed);
+    size_t at = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        enum resp_type root = RESP_NULL;
+        resp_reader_init(&reader);
+        if (resp_reader_skip(&reader, &limits, from->data + at, from->size - at, &root) != RESP_REPLY_READY) {
+            return false;
+        }
+        at += reader.consumed;
+    }
+    return at == from->size;
+}
+
 static size_t first_reply_size(struct slice replies)
 {
     struct resp_reply_limits limits = RESP_REPLY_DEFAULT_LIMITS;
     struct resp_reader reader;
     resp_reader_init(&reader);
     enum resp_type root = RESP_NULL;
-    /* Our own machine wrote them: whole and well-formed. */
     ASSERT(resp_reader_skip(&reader, &limits, replies.data, replies.size, &root) == RESP_REPLY_READY);
     return reader.consumed;
 }
@@ -398,11 +422,13 @@ void exec_plan_finish(struct connection *connection, struct slot *slot)
         }
         return;
     }
-    const uint8_t *line_end = memchr(rest.data, '\n', rest.size);
-    ASSERT(line_end != NULL);
-    size_t head = (size_t)(line_end - rest.data) + 1;
-    rest = slice_of(rest.data + head, rest.size - head);
     struct resp_writer writer = resp_writer_to(&slot->stash, slot->protocol);
+    if (!take_exec_head(&rest, plan->total - plan->place_count)) {
+        resp_error(&writer, "UNCERTAIN the transaction was executed, but its replies came back unreadable");
+        buffer_deinit(&machine);
+        exec_plan_destroy(plan);
+        return;
+    }
     resp_array(&writer, plan->total);
     struct slice commands = buffer_slice(&plan->commands);
     struct command_arguments arguments;

@@ -128,10 +128,13 @@ bool route_out_of_memory(struct connection *connection, const struct command_spe
     if ((spec->flags & COMMAND_DENYOOM) == 0 || server->config.maxmemory_bytes == 0) {
         return false;
     }
-    struct shard_stats stats;
-    cluster_stats(server->cluster, &stats);
-    return BARE_NODE_BYTES + stats.machine.memory_bytes + stats.pending_bytes >
-           (uint64_t)server->config.maxmemory_bytes;
+    if (!server->memory_fresh) {
+        struct shard_stats stats;
+        cluster_stats(server->cluster, &stats);
+        server->memory_bytes = stats.machine.memory_bytes + stats.pending_bytes;
+        server->memory_fresh = true;
+    }
+    return BARE_NODE_BYTES + server->memory_bytes > (uint64_t)server->config.maxmemory_bytes;
 }
 
 static const char out_of_memory_text[] = "OOM command not allowed when used memory > 'maxmemory'.";
@@ -144,7 +147,8 @@ const char *route_refusal(enum status status)
     case STATUS_NOSPACE:
         return "MISCONF the disk is full; the command was not executed, free space on the disk of the data folder";
     case STATUS_TOO_LARGE:
-        return "ERR the command is larger than one log entry may be (1 GB); the command was not executed, send less";
+        return "ERR the command is larger than one may be (1 GB, or 32 MB with several nodes); the command was not "
+               "executed, send less";
     case STATUS_CLOSED: return "CLUSTERDOWN this node is stopping; the command was not executed, ask another node";
     case STATUS_NOT_LEADER:
         return "CLUSTERDOWN the node that leads this shard has just changed; the command was not executed, try again";

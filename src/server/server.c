@@ -207,6 +207,7 @@ static void turn(void *owner)
         env_wake(server->env);
     }
     server->clock_fresh = false;
+    server->memory_fresh = false;
 }
 
 /* ---- ten times a second ---- */

@@ -86,6 +86,8 @@ struct server {
     int64_t now_ns;  /* at the start of this turn's first event */
     int64_t mark_ns; /* end of the last measured command */
     bool clock_fresh;
+    bool memory_fresh;     /* memory_bytes is of this turn */
+    uint64_t memory_bytes; /* of the data here, with what waits to become data */
     int64_t pause_until_ns;
     bool pause_all; /* CLIENT PAUSE ALL, else WRITE */
     int64_t shutdown_deadline_ns;

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Sends the same random commands to redis-server and to cohort, and compares every reply byte for byte.
 
-    tests/system/differential.py [--count 200000] [--seed N] [--rival redis|cohort] [--keep-going N]
+    tests/system/differential.py [--count 200000] [--seed N] [--rival redis|cohort] [--shards N] [--keep-going N]
 
 Commands come from commands/*.json (differential_generator.py). Only what may differ is normalised before it is compared:
 times within a tolerance, ids, the order of unordered replies, what is random by its nature (docs/differences.md).
@@ -291,9 +291,9 @@ class Result:
         self.unrepeated = []  # differences that a second run did not show
 
 
-def compare(both, count, seed, keep_going=1, out=sys.stdout, progress=False):
+def compare(both, count, seed, keep_going=1, out=sys.stdout, progress=False, shards=1):
     """Runs `count` commands; stops after `keep_going` different differences."""
-    random_steps = generator.Generator(seed)
+    random_steps = generator.Generator(seed, shards)
     result, seen = Result(), set()
     while result.commands < count and len(result.differences) < keep_going:
         random_steps.in_multi = [False] * generator.CONNECTIONS
@@ -324,18 +324,20 @@ def main():
     parser.add_argument("--count", type=int, default=200_000, help="how many commands")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="the same seed gives the same commands")
     parser.add_argument("--rival", choices=("cohort", "redis"), default="cohort", help="redis: check the tester itself")
+    parser.add_argument("--shards", type=int, default=1, metavar="N", help="of cohort; each command keeps to one of them")
     parser.add_argument("--keep-going", type=int, default=1, metavar="N", help="stop after N differences")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         both = [servers.Server("redis", pathlib.Path(folder) / "redis", REDIS_OPTIONS)]
         both.append(servers.Server(options.rival, pathlib.Path(folder) / "rival",
-                                   REDIS_OPTIONS if options.rival == "redis" else COHORT_OPTIONS))
+                                   REDIS_OPTIONS if options.rival == "redis" else cohort_options(options.shards)))
         try:
             for server in both:
                 server.start()
             prepare(both)
             began = time.monotonic()
-            result = compare(both, options.count, options.seed, options.keep_going, progress=True)
+            result = compare(both, options.count, options.seed, options.keep_going, progress=True,
+                             shards=options.shards)
         finally:
             for server in both:
                 if server.alive():
@@ -350,7 +352,10 @@ def main():
 
 # One database as ours; nothing in the slow log.
 REDIS_OPTIONS = ["--databases", "1"]
-COHORT_OPTIONS = []
+
+
+def cohort_options(shards):
+    return ["--shards", str(shards)]
 
 
 def prepare(both):

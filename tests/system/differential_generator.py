@@ -4,6 +4,7 @@ Everything that is implemented comes from there: a new command is tested from th
 follow the argument tree, and then, sometimes, are broken on purpose. What is known beforehand to differ between two
 servers (docs/differences.md) is not asked here, or is asked in a form in which it cannot differ."""
 
+import binascii
 import dataclasses
 import json
 import pathlib
@@ -156,6 +157,7 @@ class Command:
         self.words = [word.encode() for word in words]
         self.arguments = [a for a in item.get("arguments", []) if not ours(a.get("since"))]
         self.arity = item["arity"]
+        self.keys = item.get("keys", [])
         self.group = group
         self.weight = {"string": 6, "hash": 6, "generic": 5, "transactions": 0.3, "connection": 1, "server": 1}[group]
         if "FLUSH" in self.name:
@@ -180,12 +182,21 @@ def load_commands():
     return found
 
 
-class Generator:
-    """Endless steps from one seed. Connections with an odd number speak RESP3 from the start."""
+def shard_of(key, shards):
+    """As src/cluster/slot.h and Redis's hash slots have it; the keys here have no hash tags."""
+    slot = binascii.crc_hqx(key, 0) & 16383
+    return ((slot + 1) * shards - 1) // 16384
 
-    def __init__(self, seed):
+
+class Generator:
+    """Endless steps from one seed. Connections with an odd number speak RESP3 from the start. With several shards each
+    command keeps to the keys of one, and there are no transactions: the rest is test_shards.py's."""
+
+    def __init__(self, seed, shards=1):
         self.rng = random.Random(seed)
-        self.commands = load_commands()
+        self.shards = shards
+        self.commands = [command for command in load_commands() if shards == 1 or command.group != "transactions"]
+        self.by_words = {tuple(command.words): command for command in self.commands}
         self.weights = [command.weight for command in self.commands]
         self.in_multi = [False] * CONNECTIONS
 
@@ -323,7 +334,25 @@ class Generator:
 
     # ---- steps ----
 
+    def in_one_shard(self, argv):
+        """All keys in the shard of the first."""
+        upper = tuple(word.upper() for word in argv[:2])
+        command = self.by_words.get(upper[:1]) or self.by_words.get(upper)
+        places = []
+        for keys in command.keys if command else []:
+            last = keys["first"] + keys["last"] if keys["last"] >= 0 else len(argv) + keys["last"]
+            places += range(keys["first"], min(last + 1, len(argv)), keys["step"])
+        argv = list(argv)
+        for at in places[1:]:
+            shard = shard_of(argv[places[0]], self.shards)
+            if shard_of(argv[at], self.shards) != shard:
+                near = [key for key in KEYS if shard_of(key, self.shards) == shard]
+                argv[at] = self.rng.choice(near or argv[places[0]:places[0] + 1])
+        return argv
+
     def step(self, connection, argv, **more):
+        if self.shards > 1:
+            argv = self.in_one_shard(argv)
         if self.rng.random() < 0.03:
             inline = encode_inline(argv, self.rng)
             if inline is not None:
@@ -447,7 +476,7 @@ class Generator:
         if self.in_multi[connection] or chance < 0.9:
             return [self.plain(connection) for _ in range(rng.choice([1, 1, 2, 5, 20]))]
         if chance < 0.965:
-            return self.transaction(connection)
+            return self.transaction(connection) if self.shards == 1 else self.expiry(connection)
         for limit, make in ((0.967, self.closing), (0.969, self.silent), (0.972, self.out_of_memory),
                             (0.975, self.configuration), (0.985, self.get_keys), (0.9955, self.scan),
                             (0.9965, self.expiry)):  # fmt: skip

@@ -17,9 +17,9 @@ COMMANDS = 20_000  # the long run is tests/system/differential.py --count 200000
 def redis_and(new_server):
     """A fresh redis-server and a fresh server of the given kind."""
 
-    def make(kind):
+    def make(kind, shards=1):
         both = [new_server("redis", *differential.REDIS_OPTIONS)]
-        options = differential.REDIS_OPTIONS if kind == "redis" else differential.COHORT_OPTIONS
+        options = differential.REDIS_OPTIONS if kind == "redis" else differential.cohort_options(shards)
         both.append(new_server(kind, *options))
         differential.prepare(both)
         return both
@@ -27,11 +27,11 @@ def redis_and(new_server):
     return make
 
 
-@pytest.mark.parametrize("kind", ["redis", "cohort"])
-def test_random_commands_get_the_same_replies(redis_and, kind):
+@pytest.mark.parametrize("kind, shards", [("redis", 1), ("cohort", 1), ("cohort", 8)])
+def test_random_commands_get_the_same_replies(redis_and, kind, shards):
     """redis against redis: what is normalised is enough; cohort: no difference beyond docs/differences.md."""
     out = io.StringIO()
-    result = differential.compare(redis_and(kind), COMMANDS, seed=20, keep_going=5, out=out)
+    result = differential.compare(redis_and(kind, shards), COMMANDS, seed=20, keep_going=5, out=out, shards=shards)
     assert not result.differences, out.getvalue()
     assert result.commands >= COMMANDS
     assert len(result.unrepeated) <= COMMANDS // 5000, [d.step.shown() for d in result.unrepeated]

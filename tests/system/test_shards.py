@@ -278,4 +278,7 @@ def test_redis_py_cluster(sharded):
         client.mset_nonatomic({f"key:{n}": n for n in range(100)})
         assert client.mget_nonatomic(*[f"key:{n}" for n in range(100)]) == [b"%d" % n for n in range(100)]
         assert client.dbsize() == 100 and len(client.keys()) == 100 and len(list(client.scan_iter())) == 100
+        one = {"target_nodes": RedisCluster.RANDOM}  # what docs/differences.md says of several nodes
+        assert client.dbsize(**one) == len(client.keys(**one)) == len(list(client.scan_iter(**one))) == 100
+        assert client.randomkey(**one).startswith(b"key:") and client.flushdb(**one)
         assert client.flushall() and client.dbsize() == 0
