@@ -1,5 +1,6 @@
 /* cohort bench: makes load and measures. */
 #include "base/assert.h"
+#include "base/memory.h"
 #include "cli/bench_load.h"
 #include "cli/bench_report.h"
 #include "cli/cli.h"
@@ -114,8 +115,7 @@ static void run_workers(const struct bench_plan *plan, struct bench_worker *work
 /* Connects, makes the load, adds up. Returns CLI_CONTINUE, or an exit code after an error that it has reported. */
 static int make_load(const struct bench_plan *plan, const char *what, struct bench_counts *ret_counts)
 {
-    struct bench_worker *workers = calloc(plan->threads, sizeof(*workers));
-    ASSERT(workers != NULL);
+    struct bench_worker *workers = memory_allocate_zeroed(plan->threads, sizeof(*workers));
     pthread_barrier_t barrier;
     ASSERT(pthread_barrier_init(&barrier, NULL, plan->threads) == 0);
     int code = CLI_CONTINUE;
@@ -208,8 +208,7 @@ static int prepare(const struct bench_plan *plan)
     fill.sets = 1;
     fill.gets = 0;
     fill.in_order = true;
-    struct bench_counts *counts = calloc(1, sizeof(*counts));
-    ASSERT(counts != NULL);
+    struct bench_counts *counts = memory_allocate_zeroed(1, sizeof(*counts));
     int code = make_load(&fill, "prepare", counts);
     if (code == CLI_CONTINUE && counts->errors > 0) {
         code = cli_error(&cli_bench, EX_UNAVAILABLE, "could not write the keys: %" PRIu64 " errors: %s", counts->errors,
@@ -221,8 +220,7 @@ static int prepare(const struct bench_plan *plan)
 
 static int measure(const struct bench_plan *plan, const struct bench_options *options)
 {
-    struct bench_counts *counts = calloc(1, sizeof(*counts));
-    ASSERT(counts != NULL);
+    struct bench_counts *counts = memory_allocate_zeroed(1, sizeof(*counts));
     double cpu_before = cpu_seconds();
     int code = make_load(plan, options->mode, counts);
     if (code == CLI_CONTINUE) {

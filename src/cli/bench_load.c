@@ -1,6 +1,7 @@
 #include "cli/bench_load.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 #include "base/printable.h"
 #include "wire/resp_command.h"
 
@@ -76,8 +77,7 @@ void bench_counts_merge(struct bench_counts *into, const struct bench_counts *fr
 static void make_templates(struct bench_worker *worker)
 {
     size_t value_bytes = worker->plan->value_bytes;
-    uint8_t *value = malloc(value_bytes + 1);
-    ASSERT(value != NULL);
+    uint8_t *value = memory_allocate(value_bytes + 1);
     for (size_t i = 0; i < value_bytes; i++) {
         value[i] = (uint8_t)('a' + prng_below(&worker->prng, 26));
     }
@@ -329,12 +329,12 @@ enum status bench_worker_init(struct bench_worker *worker, const struct bench_pl
     worker->next_key = index;
     prng_seed(&worker->prng, plan->seed + index);
     make_templates(worker);
-    worker->counts = calloc(1, sizeof(*worker->counts));
-    worker->clients = calloc(worker->client_count, sizeof(*worker->clients));
+    worker->counts = memory_allocate_zeroed(1, sizeof(*worker->counts));
+    worker->clients = memory_allocate_zeroed(worker->client_count, sizeof(*worker->clients));
     worker->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (worker->counts == NULL || worker->clients == NULL || worker->epoll < 0) {
+    if (worker->epoll < 0) {
         worker->client_count = 0;
-        return STATUS_NOMEM;
+        return STATUS_FULL;
     }
     for (uint32_t i = 0; i < worker->client_count; i++) {
         client_connection_init(&worker->clients[i].connection);
@@ -344,10 +344,7 @@ enum status bench_worker_init(struct bench_worker *worker, const struct bench_pl
         struct bench_client *client = &worker->clients[i];
         client->endpoint = &plan->url->endpoints[(index + i * plan->threads) % plan->url->endpoint_count];
         client->state = CLIENT_READY;
-        client->operations = malloc(plan->pipeline);
-        if (client->operations == NULL) {
-            return STATUS_NOMEM;
-        }
+        client->operations = memory_allocate(plan->pipeline);
         enum status status = client_connection_open(&client->connection, client->endpoint, deadline_ns);
         if (status != STATUS_OK) {
             return status;

@@ -1,7 +1,7 @@
 /* cohort check HISTORY: is what clients saw linearizable? */
 #include "sim/check/check.h"
 
-#include "base/assert.h"
+#include "base/memory.h"
 #include "cli/cli.h"
 #include "sim/check/history_reader.h"
 #include "sim/check/history_writer.h"
@@ -29,8 +29,7 @@ static int read_history(const struct cli_command *command, const char *path, str
     if (fd < 0) {
         return cli_error(command, EX_NOINPUT, "cannot open %s: %s", path, strerror(errno));
     }
-    uint8_t *bytes = malloc(READ_BYTES);
-    ASSERT(bytes != NULL);
+    uint8_t *bytes = memory_allocate(READ_BYTES);
     struct history_reader reader;
     history_reader_init(&reader, history);
     enum status status = STATUS_OK;

@@ -14,6 +14,7 @@ void metrics_http_stop(struct metrics_http *metrics) { (void)metrics; }
 #else
 
 #include "base/assert.h"
+#include "base/memory.h"
 #include "cli/host_port.h"
 #include "env_uv/env_uv.h"
 
@@ -151,8 +152,7 @@ enum status metrics_http_start(struct env *env, const char *address, void (*rend
     if (!host_port_parse(slice_from_string(address), &at) || !address_of(&at, &where)) {
         return STATUS_INVALID;
     }
-    struct metrics_http *metrics = calloc(1, sizeof(*metrics));
-    ASSERT(metrics != NULL);
+    struct metrics_http *metrics = memory_allocate_zeroed(1, sizeof(*metrics));
     *metrics = (struct metrics_http){.env = env, .render = render, .owner = owner};
     unsigned int flags = MHD_USE_EPOLL | (where.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0);
     errno = 0;

@@ -1,6 +1,6 @@
 #include "cli/reply_json.h"
 
-#include "base/assert.h"
+#include "base/memory.h"
 #include "base/printable.h"
 #include "wire/resp_reply.h"
 
@@ -29,8 +29,7 @@ static json_t *text_json(struct slice text)
     json_t *json = json_stringn((const char *)text.data, text.size);
     if (json == NULL) { /* not UTF-8 */
         size_t capacity = 4 * text.size + 1;
-        char *shown = malloc(capacity);
-        ASSERT(shown != NULL);
+        char *shown = memory_allocate(capacity);
         (void)printable_copy(text, shown, capacity);
         json = json_string(shown);
         free(shown);

@@ -1,5 +1,5 @@
 /* cohort status: asks every node of a cluster, and shows what they say together. */
-#include "base/assert.h"
+#include "base/memory.h"
 #include "cli/status_table.h"
 
 #include <inttypes.h>
@@ -175,8 +175,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
     if (code != CLI_CONTINUE) {
         return code;
     }
-    struct view *view = malloc(sizeof(*view));
-    ASSERT(view != NULL);
+    struct view *view = memory_allocate(sizeof(*view));
     bool answered = view_ask(&url, timeout_ms > 0 ? timeout_ms : url.timeout_ms, view);
     if (json) {
         print_json(view);
