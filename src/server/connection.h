@@ -169,8 +169,10 @@ void slot_failed(struct connection *connection, uint64_t tag, enum status status
 void slot_finish(struct connection *connection, uint64_t number);
 /* Takes back the slot just opened: the shard refused. */
 void slot_withdraw(struct connection *connection);
-/* Answers -UNCERTAIN to all slots older than the limit, or to all. Returns how many. */
-size_t slots_give_up(struct connection *connection, bool all, uint32_t before_ms, const char *text);
+/* Answers an error to all slots older than the limit, or to all: reads, which can be sent again, have another. Returns
+ * how many. */
+size_t slots_give_up(struct connection *connection, bool all, uint32_t before_ms, const char *text,
+                     const char *text_of_reads);
 static inline bool connection_pending(const struct connection *connection)
 {
     return connection->slot_head != connection->slot_tail;

@@ -189,7 +189,7 @@ void gather_reply(const struct gather *gather, struct resp_writer *reply)
         resp_error(reply, partly
                               ? "UNCERTAIN not every shard has said that it executed the command; send it again when "
                                 "all of them answer"
-                              : route_refusal(gather->failure));
+                              : route_refusal(gather->failure, route_reads(gather->spec)));
         return;
     }
     if (gather->error.size != 0) {

@@ -201,11 +201,18 @@ void slot_finish(struct connection *connection, uint64_t number)
     }
 }
 
+static bool slot_reads(const struct slot *slot)
+{
+    return slot->command != 0 && route_reads(command_by_id(slot->command));
+}
+
 /* A command, or one part of it, was executed; `id` is what the client asked for, 0 when it does not wait any more. */
 static void measure(struct connection *connection, const struct command *command, uint16_t id, bool last)
 {
     struct server *server = connection->server;
-    if (command != NULL && last && (id == 0 || id == command->spec->id)) {
+    /* Of what nobody waits for any more, questions of our own and parts are no command. */
+    bool part = command == NULL || command->spec->internal || (server->shards > 1 && gather_takes(command->spec));
+    if (id == 0 ? !part : last && command != NULL && id == command->spec->id) {
         route_measure(connection, command);
         return;
     }
@@ -244,7 +251,7 @@ void slot_failed(struct connection *connection, uint64_t tag, enum status status
         return;
     }
     if (slot->kind != SLOT_GATHER) {
-        resp_error(reply, route_refusal(status));
+        resp_error(reply, route_refusal(status, slot_reads(slot)));
     } else if (!gather_failed(slot->gather, status)) {
         return;
     }
@@ -252,7 +259,8 @@ void slot_failed(struct connection *connection, uint64_t tag, enum status status
     slot_finish(connection, number);
 }
 
-size_t slots_give_up(struct connection *connection, bool all, uint32_t before_ms, const char *text)
+size_t slots_give_up(struct connection *connection, bool all, uint32_t before_ms, const char *text,
+                     const char *text_of_reads)
 {
     size_t given_up = 0;
     while (connection_pending(connection)) {
@@ -263,8 +271,9 @@ size_t slots_give_up(struct connection *connection, bool all, uint32_t before_ms
             }
             struct resp_writer writer =
                 resp_writer_to(slot->silent ? NULL : connection_output(connection), slot->protocol);
-            resp_error(&writer, text);
-            figures_error(connection->server, slice_from_string(text));
+            const char *why = slot_reads(slot) ? text_of_reads : text;
+            resp_error(&writer, why);
+            figures_error(connection->server, slice_from_string(why));
             given_up++;
         } else if (slot->stash.size != 0) {
             buffer_append_slice(connection_output(connection), buffer_slice(&slot->stash));

@@ -139,8 +139,11 @@ bool route_out_of_memory(struct connection *connection, const struct command_spe
 
 static const char out_of_memory_text[] = "OOM command not allowed when used memory > 'maxmemory'.";
 
-const char *route_refusal(enum status status)
+const char *route_refusal(enum status status, bool reads)
 {
+    if (reads && (status == STATUS_UNCERTAIN || status == STATUS_EXECUTED)) {
+        return "CLUSTERDOWN the node that executes this command was lost; it changes nothing, send it again";
+    }
     switch (status) {
     case STATUS_FULL:
         return "BUSY too many writes wait for the disk; the command was not executed, try again in a moment";
@@ -166,7 +169,7 @@ const char *route_refusal(enum status status)
 
 void route_refuse(struct connection *connection, enum status status)
 {
-    answer_error(connection, route_refusal(status));
+    answer_error(connection, route_refusal(status, false)); /* it was not taken */
 }
 
 /* ---- which shard ---- */

@@ -21,8 +21,13 @@ bool route_read(const struct connection *connection, uint32_t shard, const struc
                 struct resp_writer *reply, enum cluster_way *ret_way);
 /* Answers that the shard did not take a command, and that it was not executed. */
 void route_refuse(struct connection *connection, enum status status);
-/* The error for that. */
-const char *route_refusal(enum status status);
+/* The error for that; `reads` when the command changes nothing: whatever became of it, it can be sent again. */
+const char *route_refusal(enum status status, bool reads);
+/* True for commands that change nothing. */
+static inline bool route_reads(const struct command_spec *spec)
+{
+    return (spec->flags & COMMAND_READONLY) != 0 || spec->id == COMMAND_WATCH;
+}
 /* The errors for what one shard cannot do. */
 enum route_crossing {
     ROUTE_CROSSING_KEYS,  /* of a command */

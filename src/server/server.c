@@ -14,8 +14,12 @@ enum { MS_NS = 1000000, TELL_AGAIN_S = 10 };
 
 static const char node_down_text[] =
     "UNCERTAIN this node stopped before it knew; the command may have been executed, look before you send it again";
+static const char node_down_read_text[] =
+    "CLUSTERDOWN this node stopped before it had the answer; the command changes nothing, ask another node";
 static const char time_limit_text[] =
     "UNCERTAIN the command-timeout passed; the command may yet be executed, look before you send it again";
+static const char time_limit_read_text[] =
+    "CLUSTERDOWN the command-timeout passed without an answer; the command changes nothing, send it again";
 
 int64_t server_now_ns(struct server *server)
 {
@@ -72,7 +76,7 @@ static void cluster_failed(void *owner, enum status status, const char *what)
     struct server *server = owner;
     env_log(server->env, ENV_LOG_ERROR, "this node stops: %s", what);
     LIST_FOR_EACH (at, &server->connections) {
-        (void)slots_give_up(CONTAINER_OF(at, struct connection, node), true, 0, node_down_text);
+        (void)slots_give_up(CONTAINER_OF(at, struct connection, node), true, 0, node_down_text, node_down_read_text);
     }
     server_stop(server, status);
 }
@@ -172,7 +176,7 @@ static void drain(struct server *server)
     size_t unsent = 0;
     LIST_FOR_EACH (at, &server->connections) {
         struct connection *connection = CONTAINER_OF(at, struct connection, node);
-        (void)slots_give_up(connection, true, 0, node_down_text);
+        (void)slots_give_up(connection, true, 0, node_down_text, node_down_read_text);
         if (connection->parked) {
             connection->parked = false;
             route_refuse(connection, STATUS_CLOSED);
@@ -215,7 +219,7 @@ static void turn(void *owner)
 static void look_after(struct server *server, struct connection *connection, uint32_t before_ms)
 {
     int64_t now_ns = server_now_ns(server);
-    size_t given_up = slots_give_up(connection, false, before_ms, time_limit_text);
+    size_t given_up = slots_give_up(connection, false, before_ms, time_limit_text, time_limit_read_text);
     if (given_up != 0) {
         env_log(server->env, ENV_LOG_WARNING, "%zu commands of client %s passed the command-timeout", given_up,
                 connection->peer);

@@ -223,7 +223,7 @@ static void look_submit(struct connection *connection, const struct command *com
         return;
     }
     slot_withdraw(connection);
-    answer(connection, route_refusal(status));
+    answer(connection, route_refusal(status, true));
 }
 
 void watch_execute(struct connection *connection, const struct command *command, uint32_t shard)

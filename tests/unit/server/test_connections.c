@@ -204,7 +204,7 @@ static void test_a_stuck_disk(void **state)
     assert_in_range(sim_now_ns(fixture->sim) - began_ns, SECOND, SECOND + 250 * MS);
     const char *text = fixture_received(writer);
     assert_memory_equal(text, "-UNCERTAIN the command-timeout passed", 37);
-    assert_non_null(strstr(text, "\n-UNCERTAIN "));
+    assert_non_null(strstr(text, "\n-CLUSTERDOWN the command-timeout passed"));
     fixture_expect(writer, "PING\r\n", "+PONG\n");
     sim_run_for(fixture->sim, 60 * SECOND);
     fixture_slow_disk(fixture, MS);

@@ -58,9 +58,10 @@ static void test_refusals(void **state)
         {STATUS_EXECUTED, "UNCERTAIN ", true},
     };
     for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
-        const char *text = route_refusal(refusals[i].status);
+        const char *text = route_refusal(refusals[i].status, false);
         assert_memory_equal(text, refusals[i].code, strlen(refusals[i].code));
         assert_int_equal(strstr(text, "not executed") == NULL, refusals[i].executed);
+        assert_memory_not_equal(route_refusal(refusals[i].status, true), "UNCERTAIN", 9);
     }
 }
 
@@ -253,6 +254,11 @@ static void test_a_stuck_disk(void **state)
     const char *text = fixture_received(client);
     assert_memory_equal(text, "-UNCERTAIN ", 11);
     assert_non_null(strstr(text, "-EXECABORT Transaction discarded because a WATCH before it failed"));
+    int uncertain = 0;
+    for (const char *at = text; (at = strstr(at, "-UNCERTAIN ")) != NULL; at++) {
+        uncertain++;
+    }
+    assert_int_equal(uncertain, 3); /* INCR, FLUSHALL, INCR: the WATCH changes nothing */
     sim_run_for(fixture->sim, 30 * SECOND);
     (void)fixture_received(client);
     fixture_slow_disk(fixture, MS);
