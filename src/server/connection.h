@@ -34,7 +34,7 @@ enum slot_state { SLOT_WAITING, SLOT_DONE };
 /* Who makes the client's reply of what the shards answer. */
 enum slot_kind {
     SLOT_PLAIN,  /* nobody: it is the reply */
-    SLOT_EXEC,   /* multi.h: weaves in the replies of commands about the node */
+    SLOT_EXEC,   /* exec_plan.h: weaves in the replies of commands about the node */
     SLOT_WATCH,  /* watch.h: keeps the versions */
     SLOT_GATHER, /* gather.h: makes one of the replies of all shards */
 };

@@ -1,8 +1,8 @@
 /* Slots: replies in the order of requests, whoever is ready first. */
 #include "base/assert.h"
+#include "server/exec_plan.h"
 #include "server/figures.h"
 #include "server/gather.h"
-#include "server/multi.h"
 #include "server/route.h"
 #include "server/server_state.h"
 #include "server/watch.h"
