@@ -66,6 +66,7 @@ struct raft_options {
      * same at all members: they also keep their promise not to vote across a restart. */
     bool lease_reads;
     uint32_t clock_drift_ppm;
+    bool eager; /* it should lead: its first election comes early. A hint, and harmless where one leads already */
     uint8_t entry_version; /* of the entries made here: no-op, configuration */
 };
 

@@ -118,6 +118,9 @@ enum status raft_start(struct raft *raft, uint64_t now_ms)
     raft->started = true;
     raft->now_ms = now_ms;
     raft_election_reset_timer(raft);
+    if (raft->options.eager) {
+        raft->election_deadline_ms = now_ms + raft->options.election_timeout_ms / 4;
+    }
     if (is_lone_voter(raft)) {
         raft->election_deadline_ms = now_ms;
     } else if (raft->options.lease_reads) {

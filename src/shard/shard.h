@@ -62,6 +62,7 @@ struct shard_options {
     /* Reads at a leader without asking a majority: trusts that no member's monotonic clock is off by more than
      * SHARD_CLOCK_DRIFT_PPM. The same at all members (raft.h). */
     bool lease_reads;
+    bool eager; /* this member should lead (raft.h) */
 };
 
 enum {

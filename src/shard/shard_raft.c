@@ -72,6 +72,7 @@ enum status shard_raft_open(struct shard *shard)
     struct raft_options options = standard_options;
     options.id = shard->options.member;
     options.lease_reads = shard->options.lease_reads;
+    options.eager = shard->options.eager;
     env_random(shard->env, &options.seed, sizeof(options.seed));
     struct log_hard_state state = log_hard_state(shard->log, shard->options.group);
     struct raft_boot boot = {

@@ -393,6 +393,33 @@ static void test_options_out_of_range(void **state)
 }
 
 /* A disk slower than the election timeout: a new term would only give it more to write. */
+static void test_who_should_lead_asks_first(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 100; seed++) {
+        uint64_t deadlines_ms[2];
+        for (int eager = 0; eager < 2; eager++) {
+            struct raft_boot boot;
+            make_boot(3, &boot);
+            struct raft_options options = make_options(1);
+            options.seed = seed;
+            options.eager = eager != 0;
+            struct raft *raft;
+            assert_int_equal(raft_create(&options, &boot, &raft), STATUS_OK);
+            assert_int_equal(raft_start(raft, 1000), STATUS_OK);
+            deadlines_ms[eager] = raft_deadline(raft);
+            raft_tick(raft, deadlines_ms[eager]);
+            struct raft_status status;
+            raft_status(raft, &status);
+            assert_int_equal(status.term, 0); /* it only asks: a pre-vote changes nothing */
+            assert_true(raft_deadline(raft) >= deadlines_ms[eager] + options.election_timeout_ms); /* then as all do */
+            raft_destroy(raft);
+        }
+        assert_in_range(deadlines_ms[0], 1100, 1200);
+        assert_int_equal(deadlines_ms[1], 1025);
+    }
+}
+
 static void test_a_slow_disk_does_not_raise_terms(void **state)
 {
     struct raft *raft = start(1);
@@ -425,6 +452,7 @@ int main(void)
         cmocka_unit_test(test_disks_that_cannot_be_ours),
         cmocka_unit_test(test_an_empty_member_only_listens),
         cmocka_unit_test(test_options_out_of_range),
+        cmocka_unit_test(test_who_should_lead_asks_first),
         cmocka_unit_test(test_a_slow_disk_does_not_raise_terms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
