@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { BALANCE_EVERY_MS = 300 };
+
 void cluster_fail(struct cluster *cluster, enum status status, const char *what)
 {
     if (!cluster->failed) {
@@ -155,6 +157,7 @@ static void open_meta(struct cluster *cluster)
         .record = founding_record(cluster->founding),
     };
     cluster->meta = meta_create(cluster->env, &options, &meta_events, cluster);
+    cluster->balance = leader_balance_create(cluster->options.node, cluster->shard_count);
 }
 
 static void turn_meta(struct cluster *cluster)
@@ -290,6 +293,7 @@ void cluster_destroy(struct cluster *cluster)
     }
     peers_close(cluster);
     meta_destroy(cluster->meta);
+    leader_balance_destroy(cluster->balance);
     for (uint32_t shard = 0; shard <= cluster->shard_count; shard++) {
         shard_close(cluster->lanes[shard].local);
         lane_deinit(&cluster->lanes[shard]);
@@ -343,8 +347,55 @@ bool cluster_turn(struct cluster *cluster)
     return more;
 }
 
+/* ---- who should lead ---- */
+
+static struct leader_balance_view balance_view(struct cluster *cluster, uint32_t shard)
+{
+    const struct lane *lane = lane_of(cluster, shard);
+    const struct placement_shard *place = &cluster->members->placement.shards[shard - 1];
+    struct leader_balance_view view = {.leading = lane_leads(lane), .preferred = place->leader};
+    if (!view.leading || view.preferred == cluster->options.node) {
+        return view;
+    }
+    struct shard_peer_status peers[PLACEMENT_MAXIMUM_REPLICAS];
+    size_t count = shard_peers(lane->local, peers, PLACEMENT_MAXIMUM_REPLICAS);
+    for (size_t i = 0; i < count && i < PLACEMENT_MAXIMUM_REPLICAS; i++) {
+        const struct peer *peer = peer_find(cluster, peers[i].id);
+        if (peers[i].id == view.preferred && peer != NULL && peer->generation != 0) {
+            view.up = peers[i].state == RAFT_PEER_REPLICATE;
+            view.match = peers[i].match;
+        }
+    }
+    struct shard_stats stats;
+    shard_stats(lane->local, &stats);
+    view.last = stats.last_index;
+    return view;
+}
+
+static void balance_leaders(struct cluster *cluster)
+{
+    int64_t now_ns = env_monotonic_ns(cluster->env);
+    if (cluster->balance == NULL || now_ns - cluster->balanced_ns < (int64_t)BALANCE_EVERY_MS * 1000000) {
+        return;
+    }
+    cluster->balanced_ns = now_ns;
+    for (uint32_t shard = 1; shard <= cluster->shard_count; shard++) {
+        struct leader_balance_view view = balance_view(cluster, shard);
+        leader_balance_see(cluster->balance, now_ns, shard, &view);
+    }
+    uint32_t shard = 0;
+    uint64_t node = 0;
+    if (leader_balance_choose(cluster->balance, now_ns, &shard, &node) &&
+        shard_transfer(lane_of(cluster, shard)->local, node) == STATUS_OK) {
+        cluster->counters.transfers++;
+        env_log(cluster->env, ENV_LOG_INFO, "shard %" PRIu32 " goes back to node %" PRIu64 ", which should lead it",
+                shard, node);
+    }
+}
+
 void cluster_look_after(struct cluster *cluster, int64_t before_ns)
 {
+    balance_leaders(cluster);
     LIST_FOR_EACH_SAFE (at, after, &cluster->busy) {
         lane_look_after(CONTAINER_OF(at, struct lane, node), before_ns);
     }

@@ -120,6 +120,7 @@ struct cluster_counters {
     uint64_t returned;                              /* requests that a shard here had taken, and gave back */
     uint64_t leaderless;                            /* requests that failed with NO_LEADER */
     uint64_t doubted_parcels, questions;            /* whose leader was lost, and what was asked about them */
+    uint64_t transfers;                             /* of leadership, to who should have it */
     uint64_t doubts_executed, doubts_absent;        /* the answers */
 };
 void cluster_counters(const struct cluster *cluster, struct cluster_counters *ret_counters);

@@ -4,6 +4,7 @@
 #include "cluster/cluster.h"
 #include "cluster/forward_frame.h"
 #include "cluster/founding.h"
+#include "cluster/leader_balance.h"
 #include "cluster/meta.h"
 #include "cluster/parcel.h"
 
@@ -70,11 +71,13 @@ struct cluster {
     bool failed;
 
     struct founding *founding;
-    enum founding_state expected; /* the state for which the peers' incarnations were told to the transport */
-    bool opened;                  /* the groups are */
-    struct meta *meta;            /* NULL in a cluster of one, and until it is founded */
-    uint64_t meta_applied;        /* of group 0, when meta was last told */
-    struct transport *transport;  /* NULL in a cluster of one */
+    enum founding_state expected;   /* the state for which the peers' incarnations were told to the transport */
+    bool opened;                    /* the groups are */
+    struct meta *meta;              /* NULL in a cluster of one, and until it is founded */
+    uint64_t meta_applied;          /* of group 0, when meta was last told */
+    struct leader_balance *balance; /* as meta */
+    int64_t balanced_ns;            /* when it last looked */
+    struct transport *transport;    /* NULL in a cluster of one */
     struct peer peers[PLACEMENT_MAXIMUM_NODES];
     size_t peer_count;
     struct list remotes; /* struct remote: parcels of other nodes being executed here */
