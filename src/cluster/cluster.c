@@ -81,7 +81,28 @@ void cluster_peer_up(struct cluster *cluster, uint64_t node, const struct id128 
     founding_peer_up(cluster->founding, node, incarnation);
 }
 
-void cluster_peer_down(struct cluster *cluster, uint64_t node) { founding_peer_down(cluster->founding, node); }
+/* Until the cluster is founded, a node may come back with another data folder (founding.h). */
+static void forget_incarnation(struct cluster *cluster, uint64_t node)
+{
+    const struct founding_record *record = founding_record(cluster->founding);
+    for (uint32_t i = 0; i < record->count; i++) {
+        const struct member *member = &record->nodes[i];
+        if (member->id == node) {
+            transport_remove_peer(cluster->transport, node);
+            enum status status =
+                transport_set_peer(cluster->transport, node, member->peer.host, member->peer.port, NULL);
+            ASSERT(status == STATUS_OK); /* it was a peer */
+        }
+    }
+}
+
+void cluster_peer_down(struct cluster *cluster, uint64_t node)
+{
+    founding_peer_down(cluster->founding, node);
+    if (founding_state(cluster->founding) != FOUNDING_FOUNDED) {
+        forget_incarnation(cluster, node);
+    }
+}
 
 void cluster_peer_refused(struct cluster *cluster, uint64_t node, enum transport_reason reason, bool by_peer)
 {
