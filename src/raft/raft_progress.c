@@ -101,8 +101,8 @@ void raft_peer_acked(struct raft *raft, struct raft_peer *peer, uint64_t index)
         peer->match = index;
     }
     switch (peer->state) {
-    case RAFT_PEER_PROBE:
-        if (peer->match + 1 >= peer->next && (!peer->probe_sent || peer->match >= peer->probe_last)) {
+    case RAFT_PEER_PROBE: /* only what it says now tells that the logs agree: it may have restarted since */
+        if (index + 1 >= peer->next && (!peer->probe_sent || index >= peer->probe_last)) {
             enter(peer, RAFT_PEER_REPLICATE, peer->match + 1);
         }
         break;
