@@ -214,13 +214,15 @@ static void world_deinit(struct world *world)
 }
 
 void group_run(uint64_t seed, const struct sim_profile *profile, const struct sim_mutation *mutation,
-               struct diagram *diagram, struct sim_result *ret_result)
+               const struct sim_record *record, struct sim_result *ret_result)
 {
     *ret_result = (struct sim_result){0};
     struct world *world = calloc(1, sizeof(*world));
     ASSERT(world != NULL);
     world->result = ret_result;
-    world->diagram = diagram;
+    if (record != NULL) {
+        world->record = *record;
+    }
     if (mutation != NULL) {
         world->mutation = *mutation;
     }

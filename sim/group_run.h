@@ -18,6 +18,6 @@
 
 #include "run.h"
 
-/* mutation and diagram may be NULL. */
+/* mutation and record may be NULL. */
 void group_run(uint64_t seed, const struct sim_profile *profile, const struct sim_mutation *mutation,
-               struct diagram *diagram, struct sim_result *ret_result);
+               const struct sim_record *record, struct sim_result *ret_result);

@@ -27,7 +27,7 @@ void world_fail(struct world *world, const char *format, ...)
     (void)vsnprintf(world->result->failure, sizeof(world->result->failure), format, arguments);
     va_end(arguments);
     world->result->failed = true;
-    diagram_mark(world->diagram, sim_now_ns(world->sim), -1, 0, DIAGRAM_FAILURE, world->result->failure);
+    diagram_mark(world->record.diagram, sim_now_ns(world->sim), -1, 0, DIAGRAM_FAILURE, world->result->failure);
 }
 
 void world_note(struct world *world, int member, enum diagram_mark mark, const char *format, ...)
@@ -37,7 +37,10 @@ void world_note(struct world *world, int member, enum diagram_mark mark, const c
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    diagram_mark(world->diagram, sim_now_ns(world->sim), member, 0, mark, text);
+    diagram_mark(world->record.diagram, sim_now_ns(world->sim), member, 0, mark, text);
+    if (world->record.line != NULL) {
+        world->record.line(world->record.owner, sim_now_ns(world->sim), member, text);
+    }
 }
 
 void world_reach(struct world *world, enum sim_mark mark, uint64_t times) { world->result->marks[mark] += times; }
@@ -136,7 +139,7 @@ static struct flight *inbox_take(struct member *member)
 static void receive(struct member *member, const struct flight *flight)
 {
     struct world *world = member->world;
-    diagram_arrived(world->diagram, flight->drawn, sim_now_ns(world->sim));
+    diagram_arrived(world->record.diagram, flight->drawn, sim_now_ns(world->sim));
     enum status status = shard_receive(member->replicas[flight->group - 1].shard, buffer_slice(&flight->bytes));
     if (status != STATUS_OK && !member->failed && !member_mute(member)) {
         world_fail(world, "member %d refuses a message of member %d in group %u: %s", flight->to + 1, flight->from + 1,
@@ -147,7 +150,7 @@ static void receive(struct member *member, const struct flight *flight)
 static void launch(struct world *world, int from, int to, uint32_t group, struct slice bytes, bool lost)
 {
     int64_t now_ns = sim_now_ns(world->sim);
-    size_t drawn = diagram_sent(world->diagram, now_ns, from, to, group, bytes.data[0]);
+    size_t drawn = diagram_sent(world->record.diagram, now_ns, from, to, group, bytes.data[0]);
     world->result->messages++;
     if (lost || world->way_closed[from][to]) {
         return;
@@ -195,7 +198,7 @@ static void sink_led(void *owner, uint32_t group, bool leading, uint64_t leader,
     char text[48];
     (void)snprintf(text, sizeof(text), leading ? "leads group %u, term %llu" : "leads group %u no more", group,
                    (unsigned long long)term);
-    diagram_mark(world->diagram, sim_now_ns(world->sim), member->number, group,
+    diagram_mark(world->record.diagram, sim_now_ns(world->sim), member->number, group,
                  leading ? DIAGRAM_LEADS : DIAGRAM_FOLLOWS, text);
     if (!leading) {
         return;
@@ -401,7 +404,8 @@ static void look_at(struct world *world, struct replica *replica)
     char text[48];
     (void)snprintf(text, sizeof(text), "group %u applied %llu", replica->group,
                    (unsigned long long)stats.applied_index);
-    diagram_mark(world->diagram, sim_now_ns(world->sim), replica->member->number, replica->group, DIAGRAM_COMMIT, text);
+    diagram_mark(world->record.diagram, sim_now_ns(world->sim), replica->member->number, replica->group, DIAGRAM_COMMIT,
+                 text);
     if (stats.machine.keys == 0) {
         return; /* perhaps no machine yet */
     }

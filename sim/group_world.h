@@ -97,7 +97,7 @@ struct world {
     struct sim *sim;
     struct sim_profile profile;
     struct sim_mutation mutation;
-    struct diagram *diagram;
+    struct sim_record record;
     struct sim_result *result;
     struct timer_heap events; /* messages, clients, faults, restarts */
     struct member members[SIM_MEMBERS];

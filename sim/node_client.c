@@ -366,6 +366,13 @@ static void ask_something(struct node_client *client)
         ask_next(client);
         return;
     }
+    if (node_plan_only_reads(client) && !client->weak) {
+        char key[NODE_KEY_BYTES];
+        shard = world->plan.shard;
+        key_of(client, shard, 'a', world->shards[shard].generation, key);
+        ask_get(client, key);
+        return;
+    }
     if (client->weak) {
         for (uint64_t i = draw(client, 3); i < 3; i++) {
             ask_weakly(client, shard);

@@ -101,13 +101,36 @@ static void network_fault(struct node_world *world)
 
 /* ---- disk ---- */
 
+/* At most one in a run, and only a node that has voted: what it had acknowledged, a majority of the others has. */
+static void wipe(struct node *node)
+{
+    struct node_world *world = node->world;
+    for (int i = 0; i < world->profile.members; i++) {
+        if (world->nodes[i].wiped) {
+            return;
+        }
+    }
+    struct node_sight sight = {0};
+    if (node_alive(node)) {
+        node_look(node, 0, &sight);
+    }
+    if (world->profile.members == 1 || sight.term == 0 || draw(world, 3) != 0) {
+        return;
+    }
+    node_note(world, node->number, DIAGRAM_FAULT, "its disk is replaced by an empty one");
+    node_stop(node, SIM_CRASH_POWER);
+    sim_node_replace_disk(world->sim, node->number);
+    node->wiped = true;
+}
+
 static void disk_fault(struct node_world *world)
 {
     int one = some_node(world);
     struct sim_disk *disk = sim_node_disk(world->sim, one);
     struct sim_timing *timing = sim_timing(world->sim);
     uint64_t skip = draw(world, 30);
-    switch (draw(world, 5)) {
+    switch (draw(world, 6)) {
+    case 5: wipe(&world->nodes[one]); break;
     case 0:
         timing->slow_sync_one_in = timing->slow_sync_one_in != 0 ? 0 : 10;
         timing->slow_sync_ns = (int64_t)(20 + draw(world, 300)) * MS;
@@ -198,9 +221,25 @@ void node_fault_fire(struct env_timer *timer)
     timer_heap_start(&world->events, &world->fault, sim_now_ns(world->sim) + (int64_t)draw(world, pause_ms) * MS);
 }
 
+/* A majority of every shard is enough: sometimes one node does not come back. */
+static void lose_one(struct node_world *world)
+{
+    struct node *node = &world->nodes[some_node(world)];
+    bool enough = world->profile.members > 1 && draw(world, 3) == 0;
+    for (int i = 0; i < world->profile.members; i++) {
+        enough = enough && !world->nodes[i].wiped;
+    }
+    if (enough) {
+        node->left_out = true;
+        node_stop(node, SIM_CRASH_POWER);
+        node_reach(world, NODE_MARK_MINORITY_LOST, 1);
+    }
+}
+
 void node_faults_heal(struct node_world *world)
 {
     world->healed = true;
+    lose_one(world);
     heal_network(world);
     sim_timing(world->sim)->slow_sync_one_in = 0;
     for (int i = 0; i < world->profile.members; i++) {

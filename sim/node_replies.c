@@ -64,6 +64,7 @@ static void complete(struct node_client *client, uint32_t number, const struct h
 {
     struct node_world *world = client->world;
     world->result->acknowledged++;
+    world->plan.acknowledged = world->plan.acknowledged || world->history.operations[number].kind == HISTORY_APPEND;
     if (history_complete(&world->history, number, result, (uint64_t)sim_now_ns(world->sim)) != STATUS_OK) {
         unexpected(client, "what does not fit the command");
     }

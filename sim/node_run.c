@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/key_slot.h"
+#include "check/history_writer.h"
 #include "cluster/slot.h"
 
 #include <stdio.h>
@@ -21,6 +22,13 @@ static void node_crashed(void *owner, int node)
 {
     struct node_world *world = owner;
     world->nodes[node].crashed = true; /* buried after the step */
+}
+
+static void log_line(void *owner, int node, int64_t at_ns, enum env_log_level level, const char *text)
+{
+    struct node_world *world = owner;
+    (void)level;
+    world->record.line(world->record.owner, at_ns, node, text);
 }
 
 static void restart_fire(struct env_timer *timer)
@@ -84,14 +92,24 @@ static void world_init(struct node_world *world, uint64_t seed, const struct sim
     timer_heap_init(&world->events);
     history_init(&world->history);
     sim_on_crash(world->sim, node_crashed, world);
+    sim_on_log(world->sim, world->record.line == NULL ? NULL : log_line, world);
     make_founders(world);
     find_tags(world);
     start_machines(world);
     env_timer_init(&world->fault, node_fault_fire);
     int64_t first_ns = (int64_t)node_draw(world, SIM_DRAW_CRASH, 2500) * MS; /* often before the first leader */
     world->hasty_faults = node_draw(world, SIM_DRAW_CRASH, 3) == 0 ? 12 : 0;
-    timer_heap_start(&world->events, &world->fault, first_ns);
+    if ((profile->classes & ((1U << SIM_FAULT_CLASSES) - 1)) || profile->classes == 0) {
+        timer_heap_start(&world->events, &world->fault, first_ns);
+    }
+    env_timer_init(&world->plan_timer, node_plan_fire);
+    if (profile->classes >> SIM_FAULT_CLASSES) {
+        timer_heap_start(&world->events, &world->plan_timer, first_ns);
+    }
 }
+
+/* Those that lost their disk, or stay down, do not. */
+static bool belongs(const struct node *node) { return !node->left_out && !node->wiped; }
 
 /* Everything is applied everywhere; then states are equal. */
 static bool shard_agrees(struct node_world *world, int shard)
@@ -105,7 +123,7 @@ static bool shard_agrees(struct node_world *world, int shard)
     for (int i = 0; i < world->profile.members; i++) {
         struct node *node = &world->nodes[i];
         struct node_sight sight;
-        if (node->left_out) {
+        if (!belongs(node)) {
             continue;
         }
         if (!node_alive(node)) {
@@ -124,7 +142,7 @@ static void check_agreement(struct node_world *world, int shard)
     uint64_t digest = 0;
     for (int i = 0; i < world->profile.members; i++) {
         struct node *node = &world->nodes[i];
-        uint64_t one = node->left_out ? 0 : node_digest(node, shard);
+        uint64_t one = belongs(node) ? node_digest(node, shard) : 0;
         if (one != 0 && digest != 0 && one != digest) {
             node_fail(world, "shard %d: in the end node %d has another state than others", shard, i + 1);
         }
@@ -132,20 +150,37 @@ static void check_agreement(struct node_world *world, int shard)
     }
 }
 
+static void fail_to_converge(struct node_world *world, int shard)
+{
+    char text[200] = "";
+    size_t size = 0;
+    for (int i = 0; i < world->profile.members && size < sizeof(text) - 60; i++) {
+        const struct node *node = &world->nodes[i];
+        struct node_sight sight = {0};
+        if (!node_alive(node)) {
+            size += (size_t)snprintf(text + size, sizeof(text) - size, "; %d down", i + 1);
+            continue;
+        }
+        node_look(node, shard, &sight);
+        size += (size_t)snprintf(text + size, sizeof(text) - size, "; %d: term %llu, applied %llu of %llu%s", i + 1,
+                                 (unsigned long long)sight.term, (unsigned long long)sight.applied,
+                                 (unsigned long long)sight.last, sight.leading ? ", leads" : "");
+    }
+    node_fail(world, "shard %d: no agreement %d s after everything healed%s", shard, CONVERGE_MS / 1000, text);
+}
+
 /* All shards agree, or the run has failed. */
 static void converge(struct node_world *world)
 {
     int64_t limit_ns = sim_now_ns(world->sim) + CONVERGE_MS * MS;
-    for (int shard = 1; shard <= world->profile.groups && !world->result->failed;) {
+    for (int shard = world->profile.members == 1; shard <= world->profile.groups && !world->result->failed;) {
         if (shard_agrees(world, shard)) {
             check_agreement(world, shard++);
         } else if (sim_now_ns(world->sim) > limit_ns) {
-            node_fail(world, "shard %d: %s %d s after everything healed", shard,
-                      node_leader(world, shard, SIM_DRAW_TIMING) == NULL ? "no leader" : "nodes differ",
-                      CONVERGE_MS / 1000);
+            fail_to_converge(world, shard);
         } else {
             node_world_run_for(world, SAFETY_STEP_MS * MS);
-            shard = 1;
+            shard = world->profile.members == 1;
         }
     }
 }
@@ -175,7 +210,7 @@ static void finish_clients(struct node_world *world)
 {
     int node = 0;
     for (int i = 0; i < world->profile.clients; i++, node++) {
-        while (world->nodes[node % world->profile.members].left_out) {
+        while (!belongs(&world->nodes[node % world->profile.members])) {
             node++;
         }
         node_client_finish(&world->clients[i], node % world->profile.members);
@@ -185,6 +220,20 @@ static void finish_clients(struct node_world *world)
         node_world_run_for(world, SAFETY_STEP_MS * MS);
         if (sim_now_ns(world->sim) > limit_ns) {
             node_fail(world, "%d s after everything healed clients are not served", FINAL_MS / 1000);
+        }
+    }
+}
+
+/* Who lost its disk must stop by itself, and not serve. */
+static void check_refusals(struct node_world *world)
+{
+    int64_t limit_ns = sim_now_ns(world->sim) + CONVERGE_MS * MS;
+    for (int i = 0; i < world->profile.members; i++) {
+        while (world->nodes[i].wiped && !world->nodes[i].left_out && !world->result->failed) {
+            node_world_run_for(world, SAFETY_STEP_MS * MS);
+            if (sim_now_ns(world->sim) > limit_ns) {
+                node_fail(world, "node %d has lost its disk and does not stop", i + 1);
+            }
         }
     }
 }
@@ -210,6 +259,7 @@ static void world_live(struct node_world *world)
         finish_clients(world);
     }
     converge(world);
+    check_refusals(world);
     if (!world->result->failed) {
         node_check_history(world);
     }
@@ -227,6 +277,7 @@ static void world_deinit(struct node_world *world)
         timer_heap_stop(&world->events, &world->nodes[i].restart);
     }
     timer_heap_stop(&world->events, &world->fault);
+    timer_heap_stop(&world->events, &world->plan_timer);
     for (int shard = 0; shard <= SIM_GROUPS; shard++) {
         buffer_deinit(&world->shards[shard].leaders);
         buffer_deinit(&world->shards[shard].digests);
@@ -254,18 +305,26 @@ static uint64_t history_hash(const struct history *history)
 }
 
 void node_run(uint64_t seed, const struct sim_profile *profile, const struct sim_mutation *mutation,
-              struct diagram *diagram, struct sim_result *ret_result)
+              const struct sim_record *record, struct sim_result *ret_result)
 {
     *ret_result = (struct sim_result){0};
     struct node_world *world = calloc(1, sizeof(*world));
     ASSERT(world != NULL);
     world->result = ret_result;
-    world->diagram = diagram;
+    if (record != NULL) {
+        world->record = *record;
+    }
     if (mutation != NULL) {
         world->mutation = *mutation;
     }
     world_init(world, seed, profile);
     world_live(world);
+    if (world->record.history != NULL) {
+        history_write_header(NULL, world->record.history);
+        for (uint32_t i = 0; i < world->history.count; i++) {
+            history_write_operation(&world->history, i, world->record.history);
+        }
+    }
     ret_result->virtual_ns = sim_now_ns(world->sim);
     ret_result->trace = sim_trace_hash(world->sim) ^ history_hash(&world->history);
     world_deinit(world);

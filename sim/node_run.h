@@ -22,6 +22,6 @@
 
 #include "run.h"
 
-/* mutation and diagram may be NULL. */
+/* mutation and record may be NULL. */
 void node_run(uint64_t seed, const struct sim_profile *profile, const struct sim_mutation *mutation,
-              struct diagram *diagram, struct sim_result *ret_result);
+              const struct sim_record *record, struct sim_result *ret_result);

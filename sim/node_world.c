@@ -27,7 +27,7 @@ void node_fail(struct node_world *world, const char *format, ...)
     (void)vsnprintf(world->result->failure, sizeof(world->result->failure), format, arguments);
     va_end(arguments);
     world->result->failed = true;
-    diagram_mark(world->diagram, sim_now_ns(world->sim), -1, 0, DIAGRAM_FAILURE, world->result->failure);
+    diagram_mark(world->record.diagram, sim_now_ns(world->sim), -1, 0, DIAGRAM_FAILURE, world->result->failure);
 }
 
 void node_note(struct node_world *world, int node, enum diagram_mark mark, const char *format, ...)
@@ -37,7 +37,10 @@ void node_note(struct node_world *world, int node, enum diagram_mark mark, const
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    diagram_mark(world->diagram, sim_now_ns(world->sim), node, 0, mark, text);
+    diagram_mark(world->record.diagram, sim_now_ns(world->sim), node, 0, mark, text);
+    if (world->record.line != NULL) {
+        world->record.line(world->record.owner, sim_now_ns(world->sim), node, text);
+    }
 }
 
 void node_reach(struct node_world *world, enum sim_mark mark, uint64_t times) { world->result->marks[mark] += times; }
@@ -88,7 +91,7 @@ static enum status create(struct node *node, struct env *env, char message[stati
     return server_create(env, &options, &config, &events, node, &node->server, message);
 }
 
-static void restart_after(struct node *node, int64_t delay_ms)
+void node_restart_after(struct node *node, int64_t delay_ms)
 {
     struct node_world *world = node->world;
     timer_heap_start(&world->events, &node->restart, sim_now_ns(world->sim) + delay_ms * MS);
@@ -96,7 +99,7 @@ static void restart_after(struct node *node, int64_t delay_ms)
 
 static void take_first_look(struct node *node)
 {
-    for (int shard = 1; shard <= node->world->profile.groups; shard++) {
+    for (int shard = 0; shard <= node->world->profile.groups; shard++) {
         struct cluster_replica replica;
         cluster_replica(server_cluster(node->server), (uint32_t)shard, &replica);
         node_reach(node->world, NODE_MARK_SNAPSHOT_RESTART, replica.stats.snapshot_index != 0);
@@ -124,16 +127,27 @@ void node_start(struct node *node)
     }
     node->server = NULL;
     sim_node_crash(world->sim, node->number, down ? SIM_CRASH_POWER : SIM_CRASH_KILL);
-    restart_after(node, RESTART_AGAIN_MS);
+    node_restart_after(node, RESTART_AGAIN_MS);
 }
 
-/* What its shards have counted. */
+/* What it has counted. */
 static void take_account(struct node *node)
 {
     struct node_world *world = node->world;
-    for (int shard = 1; shard <= world->profile.groups; shard++) {
+    struct cluster_counters counters;
+    cluster_counters(server_cluster(node->server), &counters);
+    node_reach(world, NODE_MARK_FORWARDED, counters.forwarded_parcels);
+    node_reach(world, NODE_MARK_RETURNED, counters.returned);
+    node_reach(world, NODE_MARK_LEADERLESS, counters.leaderless);
+    node_reach(world, NODE_MARK_DOUBT_EXECUTED, counters.doubts_executed);
+    node_reach(world, NODE_MARK_DOUBT_ABSENT, counters.doubts_absent);
+    for (int shard = 0; shard <= world->profile.groups; shard++) {
         struct cluster_replica replica;
         cluster_replica(server_cluster(node->server), (uint32_t)shard, &replica);
+        node_reach(world, NODE_MARK_SNAPSHOT_INSTALLED, replica.stats.installed);
+        node_reach(world, NODE_MARK_TRUNCATION, replica.stats.replaced);
+        node_reach(world, NODE_MARK_ORPHAN_EXECUTED, replica.stats.orphans_executed);
+        node_reach(world, NODE_MARK_ORPHAN_RETURNED, replica.stats.orphans_returned);
         node->terms[shard] = 0;
         node->applied[shard] = 0;
         node->leading[shard] = false;
@@ -158,7 +172,7 @@ void node_stop(struct node *node, enum sim_crash how)
     take_account(node);
     server_destroy(node->server);
     node->server = NULL;
-    restart_after(node, (int64_t)node_draw(world, SIM_DRAW_CRASH, RESTART_MAXIMUM_MS));
+    node_restart_after(node, (int64_t)node_draw(world, SIM_DRAW_CRASH, RESTART_MAXIMUM_MS));
 }
 
 /* ---- looking ---- */
@@ -228,7 +242,7 @@ static void check_leadership(struct node *node, int shard, const struct node_sig
         char text[48];
         (void)snprintf(text, sizeof(text), sight->leading ? "leads shard %d, term %llu" : "leads shard %d no more",
                        shard, (unsigned long long)sight->term);
-        diagram_mark(world->diagram, sim_now_ns(world->sim), node->number, (uint32_t)shard,
+        diagram_mark(world->record.diagram, sim_now_ns(world->sim), node->number, (uint32_t)shard,
                      sight->leading ? DIAGRAM_LEADS : DIAGRAM_FOLLOWS, text);
     }
     node->terms[shard] = sight->term;
@@ -267,7 +281,7 @@ static void look_at(struct node *node, int shard)
     node->applied[shard] = sight.applied;
     char text[48];
     (void)snprintf(text, sizeof(text), "shard %d applied %llu", shard, (unsigned long long)sight.applied);
-    diagram_mark(world->diagram, sim_now_ns(world->sim), node->number, (uint32_t)shard, DIAGRAM_COMMIT, text);
+    diagram_mark(world->record.diagram, sim_now_ns(world->sim), node->number, (uint32_t)shard, DIAGRAM_COMMIT, text);
     if (sight.keys != 0 && sight.applied % DIGEST_EVERY == 0) {
         check_digest(node, shard, &sight);
     }
@@ -275,10 +289,15 @@ static void look_at(struct node *node, int shard)
 
 static void look(struct node_world *world)
 {
-    for (int i = 0; i < world->profile.members; i++) {
-        for (int shard = 1; shard <= world->profile.groups && node_alive(&world->nodes[i]); shard++) {
-            look_at(&world->nodes[i], shard);
+    for (int shard = 0; shard <= world->profile.groups; shard++) {
+        int leaders = 0;
+        for (int i = 0; i < world->profile.members; i++) {
+            if (node_alive(&world->nodes[i])) {
+                look_at(&world->nodes[i], shard);
+                leaders += world->nodes[i].leading[shard];
+            }
         }
+        node_reach(world, NODE_MARK_TWO_LEADERS, leaders > 1);
     }
 }
 
@@ -295,10 +314,13 @@ static void bury(struct node_world *world)
             node_reach(world, NODE_MARK_CRASH_POINT, 1);
             node_stop(node, SIM_CRASH_POWER);
         } else if (node->stopped) {
-            node_reach(world, NODE_MARK_FAILED, 1);
-            if (node->stop_status != STATUS_IO && node->stop_status != STATUS_NOSPACE) {
+            bool disk = node->stop_status == STATUS_IO || node->stop_status == STATUS_NOSPACE;
+            bool refused = node->stop_status == STATUS_INVALID && node->wiped;
+            node_reach(world, disk ? NODE_MARK_FAILED : NODE_MARK_WIPED_REFUSED, 1);
+            if (!disk && !refused) {
                 node_fail(world, "node %d stops: %s", i + 1, status_text(node->stop_status));
             }
+            node->left_out = refused;
             node_stop(node, SIM_CRASH_KILL);
         }
     }
@@ -314,5 +336,6 @@ void node_world_run_for(struct node_world *world, int64_t duration_ns)
         bury(world);
         (void)timer_heap_fire(&world->events, now_ns);
         look(world);
+        node_plan_step(world);
     }
 }

@@ -32,7 +32,8 @@ struct node {
     enum status stop_status;
     bool crashed; /* by a crash point; to be closed */
     struct env_timer restart;
-    bool left_out; /* it stays down in the end */
+    bool wiped;    /* its disk was replaced by an empty one */
+    bool left_out; /* it stays down */
     uint64_t applied[SIM_GROUPS + 1], terms[SIM_GROUPS + 1];
     bool leading[SIM_GROUPS + 1];
 };
@@ -125,11 +126,19 @@ struct node_expiring {
     bool acknowledged;
 };
 
+struct node_plan {
+    int kind;         /* a class of the profile; 0: none runs */
+    int shard, first; /* and the node that led it when the plan began */
+    int64_t until_ns;
+    int64_t cut_at_ns[SIM_MEMBERS], late_ns[SIM_MEMBERS];
+    bool acknowledged; /* something that was appended, since it began */
+};
+
 struct node_world {
     struct sim *sim;
     struct sim_profile profile;
     struct sim_mutation mutation;
-    struct diagram *diagram;
+    struct sim_record record;
     struct sim_result *result;
     struct timer_heap events; /* faults, restarts */
     struct node nodes[SIM_MEMBERS];
@@ -140,7 +149,8 @@ struct node_world {
     struct buffer weak_reads, weak_texts; /* of struct node_weak_read */
     struct buffer expiring;               /* of struct node_expiring */
     uint64_t words;                       /* each value is used once */
-    struct env_timer fault, plan;
+    struct env_timer fault, plan_timer;
+    struct node_plan plan;
     int faults_left;
     int hasty_faults; /* so many follow each other quickly */
     bool healed, clients_stopped;
@@ -159,6 +169,7 @@ void node_world_run_for(struct node_world *world, int64_t duration_ns);
 void node_start(struct node *node);
 /* Ends the process, or what a crash point left of it. */
 void node_stop(struct node *node, enum sim_crash how);
+void node_restart_after(struct node *node, int64_t delay_ms);
 /* It is up, and what it says is heard. */
 bool node_alive(const struct node *node);
 
@@ -190,5 +201,11 @@ void node_check_history(struct node_world *world);
 
 /* ---- node_faults.c ---- */
 void node_fault_fire(struct env_timer *timer);
-void node_plan_fire(struct env_timer *timer);
 void node_faults_heal(struct node_world *world);
+
+/* ---- node_plans.c ---- */
+void node_plan_fire(struct env_timer *timer);
+/* After each step of the world. */
+void node_plan_step(struct node_world *world);
+/* This client is to write nothing, so that none of its reads waits behind a write that must wait. */
+bool node_plan_only_reads(const struct node_client *client);

@@ -101,6 +101,9 @@ enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_prof
     if (profile.level == SIM_LEVEL_GROUPS && profile.members < 3) {
         return STATUS_INVALID;
     }
+    if (profile.level == SIM_LEVEL_NODES) {
+        profile.classes &= ~(uint32_t)(SIM_FAULT_VOTES | SIM_FAULT_COMEBACK);
+    }
     profile.replicas = profile.replicas < profile.members ? profile.replicas : profile.members;
     *ret_profile = profile;
     return STATUS_OK;

@@ -23,6 +23,18 @@ const char *sim_mark_name(enum sim_mark mark)
         [GROUP_MARK_EXPIRED] = "key expired",
         [GROUP_MARK_ALL_DOWN] = "power lost at all members",
         [GROUP_MARK_TWO_LEADERS] = "two members believe to lead",
+        [NODE_MARK_SNAPSHOT_INSTALLED] = "snapshot installed",
+        [NODE_MARK_TRUNCATION] = "truncation after conflict",
+        [NODE_MARK_ORPHAN_RETURNED] = "orphan returned",
+        [NODE_MARK_ORPHAN_EXECUTED] = "orphan executed",
+        [NODE_MARK_FORWARDED] = "batch forwarded",
+        [NODE_MARK_RETURNED] = "request returned, to be sent elsewhere",
+        [NODE_MARK_LEADERLESS] = "request refused for want of a leader",
+        [NODE_MARK_DOUBT_EXECUTED] = "lost leader's batch found executed",
+        [NODE_MARK_DOUBT_ABSENT] = "lost leader's batch found absent",
+        [NODE_MARK_TWO_LEADERS] = "two nodes believe to lead",
+        [NODE_MARK_WIPED_REFUSED] = "node with an emptied disk refused",
+        [NODE_MARK_MINORITY_LOST] = "all well without one node",
         [NODE_MARK_SNAPSHOT_RESTART] = "restart from snapshot",
         [NODE_MARK_CRASH_POINT] = "power lost between two disk operations",
         [NODE_MARK_FAILED] = "disk error stops a node",
@@ -39,10 +51,10 @@ const char *sim_mark_name(enum sim_mark mark)
 }
 
 void sim_run(uint64_t seed, const struct sim_profile *profile, const struct sim_mutation *mutation,
-             struct diagram *diagram, struct sim_result *ret_result)
+             const struct sim_record *record, struct sim_result *ret_result)
 {
 #ifdef COHORT_MUTATIONS
     shard_mutate(mutation == NULL ? 0 : mutation->raft, mutation == NULL ? 0 : mutation->shard);
 #endif
-    (profile->level == SIM_LEVEL_NODES ? node_run : group_run)(seed, profile, mutation, diagram, ret_result);
+    (profile->level == SIM_LEVEL_NODES ? node_run : group_run)(seed, profile, mutation, record, ret_result);
 }

@@ -4,6 +4,8 @@
 #include "diagram.h"
 #include "profile.h"
 
+#include "base/buffer.h"
+
 #include <stdbool.h>
 
 /* What a long run must have reached at least once. */
@@ -24,17 +26,29 @@ enum sim_mark {
     GROUP_MARK_TWO_LEADERS,      /* two members believed to lead a group at once */
     GROUP_MARKS,
 
-    NODE_MARK_SNAPSHOT_RESTART = GROUP_MARKS, /* a node started from a snapshot */
-    NODE_MARK_CRASH_POINT,                    /* power went between two operations of the disk */
-    NODE_MARK_FAILED,                         /* a disk error stopped a node */
-    NODE_MARK_ALL_DOWN,                       /* all nodes were without power at once */
-    NODE_MARK_DISK_FULL,                      /* a client was refused for want of space */
-    NODE_MARK_UNCERTAIN,                      /* a client was told that nobody knows */
-    NODE_MARK_TIMED_OUT,                      /* a client waited no longer */
-    NODE_MARK_CUT_OFF,                        /* a connection ended with requests open */
-    NODE_MARK_EXPIRED,                        /* a key was seen to be gone after its time */
-    NODE_MARK_EXEC_ABORTED,                   /* a watched key had changed */
-    NODE_MARK_VERSION_CHANGED,                /* a compare-and-set met another version */
+    NODE_MARK_SNAPSHOT_INSTALLED = GROUP_MARKS,
+    NODE_MARK_SNAPSHOT_RESTART, /* a node started from a snapshot */
+    NODE_MARK_TRUNCATION,       /* entries were replaced after a conflict */
+    NODE_MARK_ORPHAN_RETURNED,  /* a request of a lost leadership was found not executed */
+    NODE_MARK_ORPHAN_EXECUTED,  /* … and executed after all */
+    NODE_MARK_FORWARDED,        /* a batch of requests went to another node */
+    NODE_MARK_RETURNED,         /* a shard gave back what it had taken, to be sent elsewhere */
+    NODE_MARK_LEADERLESS,       /* nobody led for so long that requests were refused */
+    NODE_MARK_DOUBT_EXECUTED,   /* a forwarded batch of a lost leader was found executed */
+    NODE_MARK_DOUBT_ABSENT,     /* … and not executed, so it was sent again */
+    NODE_MARK_TWO_LEADERS,      /* two nodes believed to lead a shard at once */
+    NODE_MARK_WIPED_REFUSED,    /* a node with an emptied disk was refused as the voter it was */
+    NODE_MARK_MINORITY_LOST,    /* all converged with one node missing */
+    NODE_MARK_CRASH_POINT,      /* power went between two operations of the disk */
+    NODE_MARK_FAILED,           /* a disk error stopped a node */
+    NODE_MARK_ALL_DOWN,         /* all nodes were without power at once */
+    NODE_MARK_DISK_FULL,        /* a client was refused for want of space */
+    NODE_MARK_UNCERTAIN,        /* a client was told that nobody knows */
+    NODE_MARK_TIMED_OUT,        /* a client waited no longer */
+    NODE_MARK_CUT_OFF,          /* a connection ended with requests open */
+    NODE_MARK_EXPIRED,          /* a key was seen to be gone after its time */
+    NODE_MARK_EXEC_ABORTED,     /* a watched key had changed */
+    NODE_MARK_VERSION_CHANGED,  /* a compare-and-set met another version */
     SIM_MARKS,
 };
 const char *sim_mark_name(enum sim_mark mark);
@@ -61,6 +75,15 @@ struct sim_result {
     uint64_t undecided; /* histories too hard to judge */
 };
 
-/* mutation and diagram may be NULL. A broken assertion aborts: see hunt.h. */
+/* Where a run leaves more of itself than the result; each part may be NULL. It changes nothing. */
+struct sim_record {
+    struct diagram *diagram;
+    struct buffer *history; /* of nodes: what clients asked and were told, as docs/history.md describes it */
+    /* What happens, and what the nodes say in their logs; node −1: all. */
+    void (*line)(void *owner, int64_t at_ns, int node, const char *text);
+    void *owner;
+};
+
+/* mutation and record may be NULL. A broken assertion aborts: see hunt.h. */
 void sim_run(uint64_t seed, const struct sim_profile *profile, const struct sim_mutation *mutation,
-             struct diagram *diagram, struct sim_result *ret_result);
+             const struct sim_record *record, struct sim_result *ret_result);

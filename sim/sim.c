@@ -162,10 +162,23 @@ struct sim_disk *sim_node_disk(struct sim *sim, int node)
 {
     struct sim_host *host = host_of(sim, node);
     if (host->disk == NULL) {
-        uint64_t seed[] = {sim->seed, (uint64_t)node};
+        uint64_t seed[] = {sim->seed, (uint64_t)node + (uint64_t)host->disks * SIM_NODES};
         host->disk = sim_disk_create(hash_bytes(SIM_DRAW_DISK, seed, sizeof(seed)));
     }
     return host->disk;
+}
+
+void sim_node_replace_disk(struct sim *sim, int node)
+{
+    ASSERT(sim_node_env(sim, node) == NULL);
+    struct sim_host *host = host_of(sim, node);
+    if (host->env != NULL) {
+        sim_env_destroy(host->env); /* what it has open is of the old one */
+        host->env = NULL;
+    }
+    sim_disk_destroy(host->disk);
+    host->disk = NULL;
+    host->disks++;
 }
 
 const char *sim_node_address(struct sim *sim, int node) { return host_of(sim, node)->address; }

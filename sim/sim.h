@@ -54,6 +54,8 @@ struct env *sim_node_start(struct sim *sim, int node);
 struct env *sim_node_env(struct sim *sim, int node);
 /* Outlives crashes. */
 struct sim_disk *sim_node_disk(struct sim *sim, int node);
+/* Another, empty one takes its place. No process runs there. */
+void sim_node_replace_disk(struct sim *sim, int node);
 /* "10.0.0.1" …; static for the life of the sim. */
 const char *sim_node_address(struct sim *sim, int node);
 

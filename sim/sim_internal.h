@@ -20,6 +20,7 @@ struct sim_host {
     int number;
     char address[SIM_ADDRESS_BYTES];
     struct sim_disk *disk;
+    uint32_t disks;      /* that were replaced */
     struct sim_env *env; /* the process; a dead one until the next start; NULL before the first */
     bool powered;
     int next_port;

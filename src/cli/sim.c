@@ -10,7 +10,8 @@ enum { DEFAULT_COUNT = 400, LONG_RUN_SEEDS = 200, PICTURE_MS = 2500, NS_PER_MS =
 
 struct settings {
     int64_t seed, count, hours, from_ms, for_ms;
-    const char *profile, *html;
+    const char *profile, *html, *history;
+    bool log;
 };
 
 static int64_t now_ns(void)
@@ -62,38 +63,65 @@ static bool print_marks(const struct sim_hunt_result *result, const bool wanted[
     return reached_all;
 }
 
-/* The run once more, with a recorder, in this process: a broken assertion would lose the picture, so then the picture
- * ends where the guarded run says it failed. */
-static int draw(const struct cli_command *command, const struct settings *settings, uint64_t seed,
-                const struct sim_profile *profile, const struct sim_result *result)
+static void print_line(void *owner, int64_t at_ns, int node, const char *text)
+{
+    (void)owner;
+    printf("%10.6f  ", (double)at_ns / 1e9);
+    printf(node < 0 ? "all     " : "node %-2d ", node + 1);
+    printf("%s\n", text);
+}
+
+static bool is_recorded(const struct settings *settings)
+{
+    return settings->html != NULL || settings->history != NULL || settings->log;
+}
+
+static int write_file(const struct cli_command *command, const char *path, const struct buffer *content)
+{
+    FILE *file = fopen(path, "we");
+    bool written = file != NULL && fwrite(content->data, 1, content->size, file) == content->size;
+    written = file != NULL && fclose(file) == 0 && written;
+    if (!written) {
+        return cli_error(command, EX_CANTCREAT, "cannot write %s", path);
+    }
+    printf("%s is written\n", path);
+    return EX_OK;
+}
+
+/* The run once more, with a recorder, in this process: a broken assertion would lose what is recorded, so then the
+ * picture ends where the guarded run says it failed. */
+static int record(const struct cli_command *command, const struct settings *settings, uint64_t seed,
+                  const struct sim_profile *profile, const struct sim_result *result)
 {
     int64_t from_ms = settings->from_ms;
     if (from_ms < 0) {
         from_ms = result->failed ? result->virtual_ns / NS_PER_MS - settings->for_ms * 9 / 10 : 0;
         from_ms = from_ms < 0 ? 0 : from_ms;
     }
-    struct diagram *diagram = diagram_create(profile->members, profile->groups, from_ms * NS_PER_MS,
-                                             (from_ms + settings->for_ms) * NS_PER_MS);
+    struct buffer html = {0};
+    struct buffer history = {0};
+    struct sim_record recorder = {
+        .diagram = diagram_create(profile->members, profile->groups, from_ms * NS_PER_MS,
+                                  (from_ms + settings->for_ms) * NS_PER_MS),
+        .history = &history,
+        .line = settings->log ? print_line : NULL,
+    };
     struct sim_result again;
-    sim_run(seed, profile, NULL, diagram, &again);
+    sim_run(seed, profile, NULL, &recorder, &again);
     char text[SIM_PROFILE_TEXT_BYTES];
     char title[SIM_PROFILE_TEXT_BYTES + 300];
     sim_profile_text(profile, text);
     (void)snprintf(title, sizeof(title), "cohort sim --seed %llu --profile %s: %s", (unsigned long long)seed, text,
                    again.failed ? again.failure : "no failure");
-    struct buffer html;
-    buffer_init(&html);
-    diagram_write(diagram, title, &html);
-    diagram_destroy(diagram);
-    FILE *file = fopen(settings->html, "we");
-    bool written = file != NULL && fwrite(html.data, 1, html.size, file) == html.size;
-    written = file != NULL && fclose(file) == 0 && written;
-    buffer_deinit(&html);
-    if (!written) {
-        return cli_error(command, EX_CANTCREAT, "cannot write %s", settings->html);
+    diagram_write(recorder.diagram, title, &html);
+    diagram_destroy(recorder.diagram);
+    int code = settings->html == NULL ? EX_OK : write_file(command, settings->html, &html);
+    if (code == EX_OK && settings->history != NULL) {
+        code = write_file(command, settings->history, &history);
     }
-    printf("the picture is in %s\n", settings->html);
-    return EX_OK;
+    buffer_deinit(&html);
+    buffer_deinit(&history);
+    return code;
 }
 
 static int report_failure(const struct cli_command *command, const struct settings *settings,
@@ -111,11 +139,11 @@ static int report_failure(const struct cli_command *command, const struct settin
     sim_profile_text(&profile, text);
     (void)fprintf(stderr, "  smaller (after %d runs): %s\n  replay:  cohort sim --seed %llu --profile %s\n", runs,
                   smaller.failure, (unsigned long long)result->seed, text);
-    if (settings->html != NULL) {
+    if (is_recorded(settings)) {
         sim_run_guarded(result->seed, &profile, NULL, &smaller);
         if (smaller.virtual_ns == 0) {
-            (void)cli_error(command, EX_SOFTWARE, "no picture: the run aborts");
-        } else if (draw(command, settings, result->seed, &profile, &smaller) != EX_OK) {
+            (void)cli_error(command, EX_SOFTWARE, "nothing is recorded: the run aborts");
+        } else if (record(command, settings, result->seed, &profile, &smaller) != EX_OK) {
             return EX_CANTCREAT;
         }
     }
@@ -140,6 +168,8 @@ static int run(const struct cli_command *command, int argc, char **argv)
         {"profile", CLI_TEXT, &settings.profile, "TEXT",
          "network,disk,crash,timing,all,none; members=, groups=, clients=, faults=", 0, 0},
         {"html", CLI_TEXT, &settings.html, "FILE", "draw the run, or the one that failed", 0, 0},
+        {"history", CLI_TEXT, &settings.history, "FILE", "write what its clients saw, for cohort check", 0, 0},
+        {"log", CLI_FLAG, &settings.log, NULL, "print what happens in it, and the logs of its nodes", 0, 0},
         {"from", CLI_DURATION, &settings.from_ms, "DURATION", "where the picture begins (default: the failure, or 0s)",
          0, 0},
         {"for", CLI_DURATION, &settings.for_ms, "DURATION", "how much of the run it shows (default: 2500ms)", 1,
@@ -177,9 +207,9 @@ static int run(const struct cli_command *command, int argc, char **argv)
         (void)fflush(stdout);
         return report_failure(command, &settings, &result);
     }
-    if (settings.html != NULL) {
+    if (is_recorded(&settings)) {
         ASSERT(sim_profile_draw(result.seed, settings.profile, &profile) == STATUS_OK);
-        code = draw(command, &settings, result.seed, &profile, &result.last);
+        code = record(command, &settings, result.seed, &profile, &result.last);
         if (code != EX_OK) {
             return code;
         }

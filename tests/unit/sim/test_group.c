@@ -51,8 +51,9 @@ static void test_a_picture_changes_nothing(void **state)
     struct sim_result one, other;
     assert_int_equal(sim_profile_draw(5, "groups,all", &profile), STATUS_OK);
     struct diagram *diagram = diagram_create(profile.members, profile.groups, 0, INT64_MAX);
+    struct sim_record record = {.diagram = diagram};
     struct buffer html = {0};
-    sim_run(5, &profile, NULL, diagram, &one);
+    sim_run(5, &profile, NULL, &record, &one);
     diagram_write(diagram, "five <5>", &html);
     sim_run(5, &profile, NULL, NULL, &other);
     assert_true(one.trace == other.trace);

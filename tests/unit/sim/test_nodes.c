@@ -13,7 +13,7 @@ static void test_seeds(void **state)
 {
     (void)state;
     const char *count = getenv("COHORT_SIM_SEEDS");
-    struct sim_hunt hunt = {.first_seed = 1, .step = 1, .profile_changes = "nodes,members=1"};
+    struct sim_hunt hunt = {.first_seed = 1, .step = 1, .profile_changes = "nodes"};
     hunt.count = count == NULL ? 200 : strtoull(count, NULL, 10);
     struct sim_hunt_result result;
     assert_int_equal(sim_hunt_run(&hunt, &result), STATUS_OK);
@@ -35,7 +35,7 @@ static void test_same_seed_same_trace(void **state)
     for (uint64_t seed = 1; seed <= 10; seed++) {
         struct sim_profile profile;
         struct sim_result one, other;
-        assert_int_equal(sim_profile_draw(seed, "nodes,all,members=1", &profile), STATUS_OK);
+        assert_int_equal(sim_profile_draw(seed, "nodes,all", &profile), STATUS_OK);
         sim_run(seed, &profile, NULL, NULL, &one);
         sim_run(seed, &profile, NULL, NULL, &other);
         assert_true(one.trace == other.trace);
@@ -49,10 +49,11 @@ static void test_a_picture_changes_nothing(void **state)
     (void)state;
     struct sim_profile profile;
     struct sim_result one, other;
-    assert_int_equal(sim_profile_draw(5, "nodes,all,members=1", &profile), STATUS_OK);
+    assert_int_equal(sim_profile_draw(5, "nodes,all", &profile), STATUS_OK);
     struct diagram *diagram = diagram_create(profile.members, profile.groups, 0, INT64_MAX);
+    struct sim_record record = {.diagram = diagram};
     struct buffer html = {0};
-    sim_run(5, &profile, NULL, diagram, &one);
+    sim_run(5, &profile, NULL, &record, &one);
     diagram_write(diagram, "five", &html);
     sim_run(5, &profile, NULL, NULL, &other);
     assert_true(one.trace == other.trace);
