@@ -143,7 +143,7 @@ static void disk_fault(struct node_world *world)
         node_note(world, one, DIAGRAM_FAULT, "disk error soon");
         break;
     case 2:
-        sim_disk_set_quota(disk, sim_disk_used(disk) + draw(world, 200000));
+        sim_disk_set_quota(disk, sim_disk_used(disk) + draw(world, 40000));
         node_note(world, one, DIAGRAM_FAULT, "disk nearly full");
         break;
     default:
