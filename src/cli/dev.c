@@ -23,7 +23,6 @@
 #include <unistd.h>
 
 enum {
-    SERVE_TAKES_PEERS = 0, /* whether `cohort serve` has --peers, --shards and --replicas */
     DEV_NODES = 9,
     DEV_REPLICAS = 3,
     DEV_REST = 32,       /* options for serve behind "--" */
@@ -65,16 +64,13 @@ static int64_t now_ms(void)
 
 static int take_options(struct dev *dev, int argc, char **argv)
 {
-    dev->node_count = SERVE_TAKES_PEERS ? 3 : 1;
-    dev->shards = SERVE_TAKES_PEERS ? 4 : 1;
+    dev->node_count = 3;
+    dev->shards = 4;
     dev->port = 6379;
     dev->data = "cohort-data";
     const struct cli_option options[] = {
-        {"nodes", CLI_NUMBER, &dev->node_count, "N",
-         SERVE_TAKES_PEERS ? "how many (default 3)" : "how many (default 1)", 1, DEV_NODES},
-        {"shards", CLI_NUMBER, &dev->shards, "N",
-         SERVE_TAKES_PEERS ? "of a cluster that is made (default 4)" : "of a cluster that is made (default 1)", 1,
-         1024},
+        {"nodes", CLI_NUMBER, &dev->node_count, "N", "how many (default 3)", 1, DEV_NODES},
+        {"shards", CLI_NUMBER, &dev->shards, "N", "of a cluster that is made (default 4)", 1, SLOT_MAXIMUM_SHARDS},
         {"port", CLI_NUMBER, &dev->port, "N", "of the first node; the others count up (default 6379)", 1, 65535},
         {"data", CLI_TEXT, &dev->data, "DIR", "folder of all nodes' data, made when missing (default cohort-data)", 0,
          0},
@@ -84,10 +80,6 @@ static int take_options(struct dev *dev, int argc, char **argv)
     int code = cli_parse(&cli_dev, options, argc, argv, &dev->arguments);
     if (code != CLI_CONTINUE) {
         return code;
-    }
-    if (!SERVE_TAKES_PEERS && (dev->node_count > 1 || dev->shards > 1)) {
-        return cli_error(&cli_dev, EX_USAGE,
-                         "more than one node or shard comes with a later version; leave --nodes and --shards at 1");
     }
     if (dev->arguments.rest_count > DEV_REST) {
         return cli_error(&cli_dev, EX_USAGE, "at most %d words may follow --", DEV_REST);
@@ -398,10 +390,14 @@ const struct cli_command cli_dev = {
                "What they print is passed on, with the node's number in front. Ctrl-C stops all of\n"
                "them cleanly; a second one does not wait.\n"
                "\n"
+               "The data folder keeps the cluster that was made in it: its number of nodes and shards.\n"
+               "Nodes use their ports + 10000 among themselves.\n"
+               "\n"
                "Exit status: 0 after a clean stop, 64 wrong usage, 69 a port or the data folder in use,\n"
-               "73 the data folder cannot be made; when the nodes end by themselves, theirs.",
+               "or no cluster within 2 minutes, 73 the data folder cannot be made; when the nodes end\n"
+               "by themselves, theirs.",
     .examples = "  cohort dev\n"
-                "  cohort dev --port 7000 --data ./data --restart\n"
+                "  cohort dev --nodes 5 --shards 16 --port 7000 --data ./data --restart\n"
                 "  cohort dev -- --maxmemory 100mb --loglevel debug\n",
     .run = run,
 };
