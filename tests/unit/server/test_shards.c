@@ -266,17 +266,17 @@ static void test_a_stuck_disk(void **state)
     fixture_destroy(fixture);
 }
 
-static void test_shutdown_answers_gathers(void **state)
+static void test_shutdown_answers_what_waits(void **state)
 {
     struct fixture *fixture = fixture_create_shards(8, SHARDS, NULL);
     struct fixture_client *client = fixture_connect(fixture, 0);
     fixture_expect(client, "SET a 1\r\n", "+OK\n");
     fixture_slow_disk(fixture, 500 * MS);
-    fixture_send(client, "INCR b\r\nFLUSHALL\r\nDBSIZE\r\nWATCH a\r\nKEYS *\r\n");
+    fixture_send(client, "INCR b\r\nFLUSHALL\r\nDBSIZE\r\nWATCH a\r\nMULTI\r\nINCR a\r\nEXEC\r\nKEYS *\r\n");
     sim_run_for(fixture->sim, 50 * MS);
     server_shutdown(fixture->server);
-    fixture_wait_lines(client, 5);
-    assert_string_equal(fixture_received(client), ":1\n+OK\n:0\n+OK\n*0\n");
+    fixture_wait_lines(client, 10);
+    assert_string_equal(fixture_received(client), ":1\n+OK\n:0\n+OK\n+OK\n+QUEUED\n*1\n:1\n*1\n$1\na\n");
     sim_run_for(fixture->sim, SECOND);
     assert_true(fixture->stopped);
     assert_int_equal(fixture->stop_status, STATUS_OK);
@@ -312,7 +312,7 @@ int main(void)
         cmocka_unit_test(test_watch_in_a_pipeline),
         cmocka_unit_test(test_large_and_lost_gathers),
         cmocka_unit_test(test_a_stuck_disk),
-        cmocka_unit_test(test_shutdown_answers_gathers),
+        cmocka_unit_test(test_shutdown_answers_what_waits),
         cmocka_unit_test(test_the_end_amid_gathers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
