@@ -1,6 +1,8 @@
 /* INFO and the Prometheus text: the same figures, two ways. */
 #include "server/local.h"
 
+#include "cluster/transport.h"
+
 #include <inttypes.h>
 #include <malloc.h>
 #include <sys/resource.h>
@@ -218,6 +220,22 @@ static void metric(struct buffer *out, const char *name, const char *kind, const
                          name, value);
 }
 
+/* What goes on at the port between nodes. */
+static void peer_metrics(struct server *server, struct buffer *out)
+{
+    struct transport_statistics stats;
+    cluster_transport_statistics(server->cluster, &stats);
+    metric(out, "peers_connected", "gauge", "Other nodes that are connected.", (double)stats.connected);
+    metric(out, "peer_received_bytes_total", "counter", "Received from other nodes.", (double)stats.bytes_received);
+    metric(out, "peer_sent_bytes_total", "counter", "Sent to other nodes.", (double)stats.bytes_sent);
+    buffer_append_string(out, "# HELP cohort_peer_refusals_total Connections that this node refused at that port.\n"
+                              "# TYPE cohort_peer_refusals_total counter\n");
+    for (int reason = TRANSPORT_ACCEPTABLE + 1; reason < TRANSPORT_REASONS; reason++) {
+        buffer_append_format(out, "cohort_peer_refusals_total{reason=\"%s\"} %" PRIu64 "\n",
+                             transport_reason_name((enum transport_reason)reason), stats.refused[reason]);
+    }
+}
+
 void server_metrics(struct server *server, struct buffer *out)
 {
     struct shard_stats stats;
@@ -239,6 +257,7 @@ void server_metrics(struct server *server, struct buffer *out)
     metric(out, "uncertain_total", "counter", "Commands answered -UNCERTAIN.", (double)figures->uncertain);
     metric(out, "network_read_bytes_total", "counter", "Read from clients.", (double)figures->bytes_read);
     metric(out, "network_written_bytes_total", "counter", "Written to clients.", (double)figures->bytes_written);
+    peer_metrics(server, out);
     metric(out, "keys", "gauge", "Keys.", (double)stats.machine.keys);
     metric(out, "keys_with_expiry", "gauge", "Keys with a time to live.", (double)stats.machine.keys_with_expiry);
     metric(out, "data_bytes", "gauge", "Keys, values and their structures.", (double)stats.machine.memory_bytes);
