@@ -9,6 +9,7 @@ import pathlib
 import signal
 import time
 
+import relay
 import servers
 
 SLOTS = 16384
@@ -27,6 +28,8 @@ class Node(servers.Server):
     def __init__(self, cluster, number, port, network=None):
         super().__init__("cohort", cluster.folder / f"node{number}", cluster.arguments, port)
         self.cluster, self.number, self.network = cluster, number, network
+        self.peer_port = self.port + PEER_OFFSET
+        self.relay = None  # in front of the peer port (relay.py)
         self.paused = False
         if network is not None:
             self.host = network.address
@@ -35,11 +38,16 @@ class Node(servers.Server):
     def address(self):
         return f"{self.host}:{self.port}"
 
+    def peer(self):
+        """As --peers has it."""
+        return f"{self.number}={self.address}{f'@{self.relay.port}' if self.relay else ''}"
+
     def command_line(self):
-        peers = ",".join(f"{node.number}={node.address}" for node in self.cluster.nodes)
+        peers = ",".join(node.peer() for node in self.cluster.nodes)
+        listen = ["--peer-listen", f"{self.host}:{self.peer_port}"] if self.relay else []
         return [str(servers.COHORT), "serve", "--id", str(self.number), "--data", str(self.data),
                 "--listen", self.address, "--peers", peers, "--shards", str(self.cluster.shards),
-                "--replicas", str(self.cluster.replicas), *self.arguments]  # fmt: skip
+                "--replicas", str(self.cluster.replicas), *listen, *self.arguments]  # fmt: skip
 
     def start(self):
         """Starts it and waits until it serves everything."""
@@ -76,16 +84,19 @@ class Node(servers.Server):
 
 
 class Cluster:
-    """`nodes` by number from 1. It lives in `folder`; with `networks` (networks.py), each node in one of them."""
+    """`nodes` by number from 1. It lives in `folder`; with `networks` (networks.py), each node in one of them; with
+    `relays`, nodes reach each other through one in front of each (relay.py)."""
 
-    def __init__(self, folder, nodes=3, shards=4, replicas=3, arguments=(), networks=None):
+    kind = "cluster"
+
+    def __init__(self, folder, nodes=3, shards=4, replicas=3, arguments=(), networks=None, relays=False):
         self.folder = pathlib.Path(folder)
         self.shards, self.replicas, self.arguments = shards, replicas, ["--enable-debug-command", "yes", *arguments]
         self.nodes = []
         for number in range(1, nodes + 1):
             self.nodes.append(Node(self, number, servers.free_port(PEER_OFFSET), networks[number] if networks else None))
-
-    kind = "cluster"
+            if relays:
+                self.nodes[-1].relay = relay.Relay(self.nodes[-1].peer_port)
 
     def __enter__(self):
         return self.start()
@@ -115,21 +126,25 @@ class Cluster:
 
     def kill(self):
         """kill -9, all within a moment."""
-        for node in self.nodes:
-            if node.alive():
-                node.process.kill()
-        for node in self.nodes:
-            node.kill()
+        self.end(signal.SIGKILL)
 
     def stop(self):
         """Cleanly, all at once; exit statuses."""
-        for node in self.nodes:
+        return self.end(signal.SIGTERM)
+
+    def end(self, with_signal):
+        running = [node for node in self.nodes if node.process is not None]
+        for node in running:
+            node.paused = False
             if node.alive():
-                node.process.send_signal(signal.SIGTERM)
-        return [node.stop() for node in self.nodes]
+                node.process.send_signal(with_signal)
+        return [node.ended() for node in running]
 
     def close(self):
         self.kill()
+        for node in self.nodes:
+            if node.relay:
+                node.relay.close()
 
     def alive(self):
         """Those that can answer."""

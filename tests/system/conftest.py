@@ -57,16 +57,59 @@ def shared_servers(tmp_path_factory):
         assert status == 0, f"{server.kind} ended with {status}:\n{server.log()}"
 
 
+CLUSTERS = {
+    "three": {"nodes": 3, "shards": 4},
+    "one shard": {"nodes": 3, "shards": 1},
+    "five": {"nodes": 5, "shards": 16},
+}
+
+
+@pytest.fixture(scope="session")
+def shared_clusters(tmp_path_factory):
+    """Clusters by name, as shared_servers. Tests leave them whole."""
+    running = {}
+
+    def get(name):
+        if name not in running:
+            running[name] = cluster.Cluster(tmp_path_factory.mktemp("cluster"), **CLUSTERS[name]).start()
+        return running[name]
+
+    yield get
+    for one in running.values():
+        statuses = one.stop()
+        for node in one:
+            complain_of_sanitizers(node)
+        assert set(statuses) == {0}, f"{statuses}\n{one.log()}"
+
+
 def emptied(server):
     redis.Redis("127.0.0.1", server.port).flushall()
     return server
 
 
-@pytest.fixture(params=["redis", "cohort"])
-def server(request, shared_servers):
-    """Each test that asks for it runs twice, on redis-server and on cohort: the first run proves the test, the second
-    the server. The keyspace is empty at the start."""
-    return emptied(shared_servers(request.param))
+@pytest.fixture(params=["redis", "cohort", "leader", "follower"])
+def server(request, shared_servers, shared_clusters):
+    """Each test that asks for it runs on redis-server and on cohort: the first run proves the test, the others the
+    server, alone and as the leader or a follower of a shard with three voters. The keyspace is empty at the start."""
+    if request.param in ("redis", "cohort"):
+        return emptied(shared_servers(request.param))
+    leader = shared_clusters("one shard").leader_of(1)
+    return emptied(leader if request.param == "leader" else shared_clusters("one shard")[leader.number % 3 + 1])
+
+
+@pytest.fixture(params=["three", "five"])
+def any_cluster(request, shared_clusters):
+    """Three nodes with four shards, and five with sixteen; empty."""
+    made = shared_clusters(request.param)
+    emptied(made[1])
+    return made
+
+
+@pytest.fixture
+def three(shared_clusters):
+    made = shared_clusters("three")
+    emptied(made[1])
+    return made
 
 
 @pytest.fixture

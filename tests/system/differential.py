@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Sends the same random commands to redis-server and to cohort, and compares every reply byte for byte.
 
-    tests/system/differential.py [--count 200000] [--seed N] [--rival redis|cohort] [--shards N] [--keep-going N]
+    tests/system/differential.py [--count 200000] [--seed N] [--rival redis|cohort|leader|follower] [--shards N]
+                                 [--keep-going N]
 
 Commands come from commands/*.json (differential_generator.py). Only what may differ is normalised before it is compared:
 times within a tolerance, ids, the order of unordered replies, what is random by its nature (docs/differences.md).
@@ -11,6 +12,7 @@ episode is run again; what does not repeat was a matter of timing and is only co
 fewest steps that still differ, and printed."""
 
 import argparse
+import contextlib
 import pathlib
 import socket
 import sys
@@ -18,6 +20,7 @@ import tempfile
 import time
 import zlib
 
+import cluster
 import differential_generator as generator
 import servers
 from differential_replies import end_of, pairs, parse, same
@@ -323,25 +326,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=200_000, help="how many commands")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="the same seed gives the same commands")
-    parser.add_argument("--rival", choices=("cohort", "redis"), default="cohort", help="redis: check the tester itself")
+    parser.add_argument("--rival", choices=KINDS, default="cohort",
+                        help="redis: check the tester itself; leader, follower: of a shard with three voters")
     parser.add_argument("--shards", type=int, default=1, metavar="N", help="of cohort; each command keeps to one of them")
     parser.add_argument("--keep-going", type=int, default=1, metavar="N", help="stop after N differences")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        both = [servers.Server("redis", pathlib.Path(folder) / "redis", REDIS_OPTIONS)]
-        both.append(servers.Server(options.rival, pathlib.Path(folder) / "rival",
-                                   REDIS_OPTIONS if options.rival == "redis" else cohort_options(options.shards)))
-        try:
-            for server in both:
-                server.start()
-            prepare(both)
-            began = time.monotonic()
-            result = compare(both, options.count, options.seed, options.keep_going, progress=True,
-                             shards=options.shards)
-        finally:
-            for server in both:
-                if server.alive():
-                    server.kill()
+    with tempfile.TemporaryDirectory() as folder, rivals(options.rival, pathlib.Path(folder), options.shards) as both:
+        began = time.monotonic()
+        result = compare(both, options.count, options.seed, options.keep_going, progress=True, shards=options.shards)
     seconds = time.monotonic() - began
     print(f"\nseed {options.seed}: {result.commands} commands in {seconds:.0f} s, {len(result.differences)} differences, "
           f"{len(result.unrepeated)} that did not repeat")
@@ -350,15 +342,31 @@ def main():
     return 1 if result.differences else 0
 
 
-# One database as ours; nothing in the slow log.
-REDIS_OPTIONS = ["--databases", "1"]
+KINDS = ("redis", "cohort", "leader", "follower")
 
 
-def cohort_options(shards):
-    return ["--shards", str(shards)]
+@contextlib.contextmanager
+def rivals(kind, folder, shards=1):
+    """A redis-server with one database, as ours, and one of KINDS."""
+    one_database = ["--databases", "1"]
+    with contextlib.ExitStack() as stack:
+        both = [servers.Server("redis", folder / "redis", one_database)]
+        stack.callback(both[0].kill)
+        both[0].start()
+        if kind in ("leader", "follower"):
+            three = stack.enter_context(cluster.Cluster(folder / "rival", shards=shards))
+            both.append(three.leader_of(1) if kind == "leader" else three.followers_of(1)[0])
+        else:
+            options = one_database if kind == "redis" else ["--shards", str(shards)]
+            both.append(servers.Server(kind, folder / "rival", options))
+            stack.callback(both[1].kill)
+            both[1].start()
+        prepare(both)
+        yield both
 
 
 def prepare(both):
+    """Nothing in the slow log."""
     for server in both:
         connection = Connection(server.port)
         connection.send(generator.encode([b"CONFIG", b"SET", b"slowlog-log-slower-than", b"-1"]))

@@ -141,6 +141,10 @@ class Server:
             return None
         if self.process.poll() is None:
             self.process.send_signal(with_signal)
+        return self.ended()
+
+    def ended(self):
+        """Waits for the end of a process that was told to; its exit status."""
         try:
             status = self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:

@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 
+import pytest
 import resp
 
 WRITERS = 4
@@ -52,11 +53,26 @@ def check(port, acknowledged, sent):
         assert set(keys) <= set(sent)
 
 
-def test_kill_9_in_a_loop_under_load(new_server):
-    server = new_server("cohort", "--log-segment-size", "256kb", "--snapshot-log-size", "1mb")
+@pytest.fixture(params=["one", "three"])
+def nodes(request, new_server, new_cluster):
+    """nodes(arguments): a node, or a cluster of three; either has kill() and start(), and these are its nodes."""
+
+    def make(*arguments):
+        if request.param == "three":
+            cluster = new_cluster(arguments=arguments)
+            return cluster, cluster.nodes
+        server = new_server("cohort", *arguments)
+        return server, [server]
+
+    return make
+
+
+def test_kill_9_in_a_loop_under_load(nodes):
+    server, all_nodes = nodes("--log-segment-size", "256kb", "--snapshot-log-size", "1mb")
+    ports = [node.port for node in all_nodes]
     acknowledged, sent = {}, {}
     for round_number in range(ROUNDS):
-        writers = [Writer(n, server.port, round_number * WRITERS + n) for n in range(WRITERS)]
+        writers = [Writer(n, ports[n % len(ports)], round_number * WRITERS + n) for n in range(WRITERS)]
         for writer in writers:
             writer.sent = {key: count for key, count in sent.items() if key.startswith(b"w%d:" % writer.number)}
             writer.start()
@@ -68,7 +84,7 @@ def test_kill_9_in_a_loop_under_load(new_server):
             sent.update(writer.sent)
             acknowledged.update(writer.acknowledged)
         server.start()
-        check(server.port, acknowledged, sent)
+        check(ports[round_number % len(ports)], acknowledged, sent)
     assert sum(acknowledged.values()) > 1000
 
 
@@ -87,15 +103,15 @@ def test_sigterm_answers_what_was_received(new_server):
         assert connection.call("GET", "a") == b"1"
 
 
-def test_time_to_live_is_neither_reset_nor_lost_by_a_restart(new_server):
-    server = new_server("cohort")
-    with resp.Connection(server.port) as connection:
+def test_time_to_live_is_neither_reset_nor_lost_by_a_restart(nodes):
+    server, (first, *_) = nodes()
+    with first.connect() as connection:
         assert connection.call("SET", "short", "1", "PX", 2500) == "OK"
         assert connection.call("SET", "long", "1", "EX", 1000) == "OK"
     time.sleep(1.2)
     server.kill()
     server.start()
-    with resp.Connection(server.port) as connection:
+    with first.connect() as connection:
         left = connection.call("PTTL", "short")
         assert 0 < left <= 2500
         assert connection.call("PTTL", "long") <= 1_000_000

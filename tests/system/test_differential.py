@@ -1,5 +1,6 @@
 """The differential tester (differential.py): what it says about cohort, and that it can be believed."""
 
+import contextlib
 import io
 import re
 import socket
@@ -14,20 +15,16 @@ COMMANDS = 20_000  # the long run is tests/system/differential.py --count 200000
 
 
 @pytest.fixture
-def redis_and(new_server):
-    """A fresh redis-server and a fresh server of the given kind."""
-
-    def make(kind, shards=1):
-        both = [new_server("redis", *differential.REDIS_OPTIONS)]
-        options = differential.REDIS_OPTIONS if kind == "redis" else differential.cohort_options(shards)
-        both.append(new_server(kind, *options))
-        differential.prepare(both)
-        return both
-
-    return make
+def redis_and(tmp_path):
+    """A fresh redis-server and a fresh rival of the given kind."""
+    with contextlib.ExitStack() as stack:
+        yield lambda kind, shards=1: stack.enter_context(differential.rivals(kind, tmp_path, shards))
 
 
-@pytest.mark.parametrize("kind, shards", [("redis", 1), ("cohort", 1), ("cohort", 8)])
+CASES = [("redis", 1), ("cohort", 1), ("cohort", 8), ("leader", 1), ("follower", 1), ("follower", 8)]
+
+
+@pytest.mark.parametrize("kind, shards", CASES)
 def test_random_commands_get_the_same_replies(redis_and, kind, shards):
     """redis against redis: what is normalised is enough; cohort: no difference beyond docs/differences.md."""
     out = io.StringIO()

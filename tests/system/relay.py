@@ -1,0 +1,72 @@
+"""A relay for TCP connections that behaves badly on request: the network between nodes, where no tool of the system can be
+asked for it.
+
+    relay = Relay(target_port)           # listens at relay.port
+    relay.delay_s = 0.05                 # every piece of bytes waits for so long
+    relay.held = True                    # nothing passes, and nobody is told; False: all of it passes
+    relay.reset()                        # all connections break; some of what was under way has arrived, some not
+    relay.close()"""
+
+import contextlib
+import socket
+import struct
+import threading
+import time
+
+PIECE_BYTES = 16 << 10
+
+
+class Relay:
+    def __init__(self, target_port):
+        self.target_port = target_port
+        self.delay_s, self.held = 0.0, False
+        self.lock = threading.Lock()
+        self.open = set()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                one = self.listener.accept()[0]
+                try:
+                    other = socket.create_connection(("127.0.0.1", self.target_port), 10)
+                except OSError:
+                    one.close()
+                    continue
+                with self.lock:
+                    self.open |= {one, other}
+                for source, target in ((one, other), (other, one)):
+                    source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    source.settimeout(None)
+                    threading.Thread(target=self.pump, args=(source, target), daemon=True).start()
+
+    def pump(self, source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(PIECE_BYTES):
+                time.sleep(self.delay_s)
+                while self.held:
+                    time.sleep(0.01)
+                target.sendall(data)
+        self.end({source, target})
+
+    def end(self, sockets):
+        with self.lock:
+            sockets &= self.open
+            self.open -= sockets
+        for one in sockets:
+            with contextlib.suppress(OSError):
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                one.shutdown(socket.SHUT_RD)  # wakes who reads from it
+            one.close()
+
+    def reset(self):
+        self.end(set(self.open))
+
+    def close(self):
+        self.held = False
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.reset()
