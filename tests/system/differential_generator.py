@@ -476,7 +476,7 @@ class Generator:
         if self.in_multi[connection] or chance < 0.9:
             return [self.plain(connection) for _ in range(rng.choice([1, 1, 2, 5, 20]))]
         if chance < 0.965:
-            return self.transaction(connection) if self.shards == 1 else self.expiry(connection)
+            return self.transaction(connection) if self.shards == 1 else [self.plain(connection)]
         for limit, make in ((0.967, self.closing), (0.969, self.silent), (0.972, self.out_of_memory),
                             (0.975, self.configuration), (0.985, self.get_keys), (0.9955, self.scan),
                             (0.9965, self.expiry)):  # fmt: skip
