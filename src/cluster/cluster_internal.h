@@ -29,17 +29,18 @@ struct lane {
     uint64_t leader;     /* takes requests in this term; 0: not known */
     uint64_t term;       /* the highest in which somebody was said to lead */
 
-    struct list waiting;  /* struct parcel */
-    struct list sent;     /* in order of sequence */
-    struct list doubtful; /* in order of sequence; their leader is lost */
-    bool disordered;      /* requests came back: what waits must be put in order */
+    struct list waiting;    /* struct parcel */
+    struct list sent;       /* in order of sequence */
+    struct list doubtful;   /* in order of sequence; their leader is lost */
+    bool disordered;        /* requests came back: what waits must be put in order */
+    struct buffer executed; /* since the last time: what was executed though its answer is lost (lane_order.c) */
     size_t pending_bytes;
     uint64_t next_sequence, next_parcel;
     uint32_t sent_count;
 
     /* the question what became of the doubtful ones */
     struct requester asker;
-    uint64_t asked;       /* how many of them it is about; 0: no question is under way */
+    uint64_t asked;       /* it is about so many of them, the first; 0: no question is under way */
     uint64_t question;    /* its tag */
     struct buffer answer; /* being written */
     struct resp_writer answer_writer;
@@ -112,6 +113,13 @@ bool lane_leads(const struct lane *lane);
 void lane_take_back(struct lane *lane, struct parcel *parcel);
 void lane_forget_parcel(struct lane *lane, struct parcel *parcel);
 void lane_mark_busy(struct lane *lane);
+/* The request waits (again), behind the others. */
+void lane_move(struct lane *lane, struct parcel *from, uint32_t place);
+
+/* ---- lane_order.c ---- */
+void lane_put_in_order(struct lane *lane);
+/* What its requester asked for before, and was not executed, is not sent any more. */
+void lane_note_executed(struct lane *lane, const struct parcel_request *request);
 
 /* ---- lane_send.c ---- */
 void lane_send(struct lane *lane);
@@ -120,7 +128,7 @@ MUST_USE enum status lane_receive_answers(struct cluster *cluster, struct slice 
 
 /* ---- lane_doubt.c ---- */
 void lane_doubt_init(struct lane *lane);
-/* What was sent to others than this node in this term is in doubt; generation 0: whatever the connection. */
+/* What was sent is in doubt: in other terms than the newest; by this connection. */
 void lane_doubt_other_terms(struct lane *lane);
 void lane_doubt_connection(struct lane *lane, uint64_t node, uint64_t generation);
 /* Asks what became of the doubtful parcels, if somebody can be asked. */

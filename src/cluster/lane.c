@@ -94,7 +94,9 @@ static void sink_led(void *owner, uint32_t group, bool leading, uint64_t leader,
     }
     if (leading) {
         lane_led_by(lane, self, term);
-        peers_announce(cluster, lane);
+        if (lane->leader == self) { /* nobody has said yet that it leads in a later term */
+            peers_announce(cluster, lane);
+        }
     } else if (lane->leader == self) {
         lane->leader = 0;
     }
@@ -140,6 +142,7 @@ void lane_deinit(struct lane *lane)
     destroy_parcels(&lane->sent);
     destroy_parcels(&lane->doubtful);
     buffer_deinit(&lane->answer);
+    buffer_deinit(&lane->executed);
 }
 
 void lane_mark_busy(struct lane *lane)
@@ -202,14 +205,23 @@ static void hold(struct lane *lane, const struct command *command, bool logged, 
                  uint64_t tag)
 {
     struct parcel *parcel = parcel_for(lane, command_bytes(command));
+    lane->pending_bytes -= parcel_cost_bytes(parcel);
     parcel_add(parcel, command, logged, requester, tag, env_monotonic_ns(lane->cluster->env));
-    lane->pending_bytes += parcel_request_bytes(parcel, parcel->count - 1);
+    lane->pending_bytes += parcel_cost_bytes(parcel);
     lane_mark_busy(lane);
+}
+
+void lane_move(struct lane *lane, struct parcel *from, uint32_t place)
+{
+    struct parcel *to = parcel_for(lane, parcel_request_bytes(from, place));
+    lane->pending_bytes -= parcel_cost_bytes(to);
+    parcel_move(from, place, to);
+    lane->pending_bytes += parcel_cost_bytes(to);
 }
 
 void lane_forget_parcel(struct lane *lane, struct parcel *parcel)
 {
-    lane->pending_bytes -= parcel->bytes.size;
+    lane->pending_bytes -= parcel_cost_bytes(parcel);
     parcel_destroy(parcel);
 }
 
@@ -217,82 +229,13 @@ void lane_take_back(struct lane *lane, struct parcel *parcel)
 {
     list_remove(&parcel->node);
     for (uint32_t place = 0; place < parcel->count && !parcel->question; place++) {
-        if (parcel->requests[place].settled) {
-            continue;
+        if (!parcel->requests[place].settled) {
+            lane_move(lane, parcel, place);
+            lane->disordered = true;
         }
-        size_t bytes = parcel_request_bytes(parcel, place);
-        parcel_move(parcel, place, parcel_for(lane, bytes));
-        lane->pending_bytes += bytes;
-        lane->disordered = true;
     }
     lane_forget_parcel(lane, parcel);
     lane_mark_busy(lane);
-}
-
-/* Where a waiting request is. */
-struct place {
-    struct parcel *parcel;
-    uint32_t number;
-    size_t order; /* as they stand */
-};
-
-static int compare_places(const void *a, const void *b)
-{
-    const struct place *x = a;
-    const struct place *y = b;
-    const struct parcel_request *one = &x->parcel->requests[x->number];
-    const struct parcel_request *other = &y->parcel->requests[y->number];
-    if (one->requester->id != other->requester->id) {
-        return one->requester->id < other->requester->id ? -1 : 1;
-    }
-    if (one->tag != other->tag) {
-        return one->tag < other->tag ? -1 : 1;
-    }
-    return (x->order > y->order) - (x->order < y->order);
-}
-
-/* Requests of one requester in the order of their tags; what others asked for at the same time may stand anywhere. */
-static void put_in_order(struct lane *lane)
-{
-    struct list before;
-    list_init(&before);
-    size_t count = 0;
-    while (!list_empty(&lane->waiting)) {
-        struct parcel *parcel = CONTAINER_OF(lane->waiting.next, struct parcel, node);
-        list_remove(&parcel->node);
-        list_append(&before, &parcel->node);
-        count += parcel->count;
-    }
-    struct place *places = malloc((count + 1) * sizeof(*places));
-    ASSERT(places != NULL);
-    size_t at = 0;
-    LIST_FOR_EACH (node, &before) {
-        struct parcel *parcel = CONTAINER_OF(node, struct parcel, node);
-        for (uint32_t number = 0; number < parcel->count; number++) {
-            if (!parcel->requests[number].settled) {
-                places[at] = (struct place){parcel, number, at};
-                at++;
-            }
-        }
-    }
-    qsort(places, at, sizeof(*places), compare_places);
-    for (size_t i = 0; i < at; i++) {
-        size_t bytes = parcel_request_bytes(places[i].parcel, places[i].number);
-        parcel_move(places[i].parcel, places[i].number, parcel_for(lane, bytes));
-        lane->pending_bytes += bytes;
-    }
-    free(places);
-    while (!list_empty(&before)) {
-        lane_forget_parcel(lane, CONTAINER_OF(before.next, struct parcel, node));
-    }
-    lane->disordered = false;
-}
-
-static void fail_request(struct parcel *parcel, uint32_t place, enum status status)
-{
-    struct parcel_request *request = &parcel->requests[place];
-    parcel_settle(parcel, place);
-    request->requester->events->failed(request->requester, request->tag, status);
 }
 
 void lane_look_after(struct lane *lane, int64_t before_ns)
@@ -302,7 +245,7 @@ void lane_look_after(struct lane *lane, int64_t before_ns)
         for (uint32_t place = 0; place < parcel->count; place++) {
             if (!parcel->requests[place].settled && parcel->requests[place].since_ns < before_ns) {
                 lane->cluster->counters.leaderless++;
-                fail_request(parcel, place, STATUS_NO_LEADER);
+                parcel_fail(parcel, place, STATUS_NO_LEADER);
             }
         }
         if (parcel->settled == parcel->count) {
@@ -336,7 +279,7 @@ static void deliver_here(struct lane *lane)
             if (status == STATUS_OK) {
                 parcel_settle(parcel, place);
             } else {
-                fail_request(parcel, place, status);
+                parcel_fail(parcel, place, status);
             }
         }
         lane_forget_parcel(lane, parcel);
@@ -356,7 +299,7 @@ void lane_turn(struct lane *lane)
         lane_ask(lane);
     } else if (!list_empty(&lane->waiting) && settled_here(lane)) {
         if (lane->disordered) {
-            put_in_order(lane);
+            lane_put_in_order(lane);
         }
         if (lane_leads(lane)) {
             if (list_empty(&lane->sent)) {
@@ -368,6 +311,7 @@ void lane_turn(struct lane *lane)
     }
     if (list_empty(&lane->waiting) && list_empty(&lane->sent) && list_empty(&lane->doubtful)) {
         list_remove(&lane->node);
+        buffer_deinit(&lane->executed);
     }
 }
 
@@ -388,7 +332,7 @@ enum status cluster_submit(struct cluster *cluster, uint32_t shard, const struct
     }
     size_t bytes = 0;
     if (!cluster_alone(cluster)) {
-        bytes = command_bytes(command);
+        bytes = command_bytes(command) + sizeof(struct parcel_request);
         if (bytes > CLUSTER_COMMAND_BYTES) {
             return STATUS_TOO_LARGE;
         }

@@ -18,12 +18,10 @@ static void doubt(struct lane *lane, struct parcel *parcel)
     if (parcel->question) {
         lane->asked = 0;
         lane_take_back(lane, parcel);
-    } else if (parcel->logged == 0) {
-        lane_take_back(lane, parcel); /* reads may be read again */
     } else {
         list_remove(&parcel->node);
         list_append(&lane->doubtful, &parcel->node);
-        lane->cluster->counters.doubted_parcels++;
+        lane->cluster->counters.doubted_parcels += parcel->logged != 0 ? 1 : 0;
     }
     lane_mark_busy(lane);
 }
@@ -65,52 +63,77 @@ static struct resp_writer *asker_begin(struct requester *requester, uint64_t tag
 static void settle_logged(struct lane *lane, struct parcel *parcel, enum status status)
 {
     for (uint32_t place = 0; place < parcel->count; place++) {
-        struct parcel_request request = parcel->requests[place];
-        struct command command;
-        if (!request.settled && parcel_command(parcel, place, &lane->cluster->arguments, &command)) {
-            parcel_settle(parcel, place);
-            request.requester->events->failed(request.requester, request.tag, status);
+        if (!parcel->requests[place].settled && parcel_logged(parcel, place)) {
+            lane_note_executed(lane, &parcel->requests[place]);
+            parcel_fail(parcel, place, status);
         }
     }
 }
 
-/* Takes ":N\r\n" from the front. */
-static int64_t take_integer(struct slice *from)
+/* Takes a number between its type and CR LF from the front; false when there is none. */
+static bool take_number(struct slice *from, uint8_t type, int64_t *ret_number)
 {
-    const uint8_t *end = memchr(from->data, '\n', from->size);
-    ASSERT(end != NULL && from->data[0] == ':');
-    size_t size = (size_t)(end - from->data) + 1;
-    int64_t value = 0;
-    ASSERT(number_parse_int64(slice_of(from->data + 1, size - 3), &value));
+    const uint8_t *end = from->size == 0 ? NULL : memchr(from->data, '\n', from->size);
+    size_t size = end == NULL ? 0 : (size_t)(end - from->data) + 1;
+    if (size < 3 || from->data[0] != type || !number_parse_int64(slice_of(from->data + 1, size - 3), ret_number)) {
+        return false;
+    }
     *from = slice_of(from->data + size, from->size - size);
-    return value;
+    return true;
+}
+
+/* What became of each parcel that was asked about; false when that is no answer to the question. */
+static bool take_outcomes(const struct lane *lane, uint64_t asked, int64_t *ret_outcomes)
+{
+    struct slice rest = buffer_slice(&lane->answer);
+    int64_t count = 0;
+    uint64_t taken = 0;
+    bool good = take_number(&rest, '*', &count);
+    LIST_FOR_EACH (at, &lane->doubtful) {
+        const struct parcel *parcel = CONTAINER_OF(at, struct parcel, node);
+        if (taken == asked || !good) {
+            break;
+        }
+        ret_outcomes[taken] = 0;
+        good = parcel->sequence == 0 || take_number(&rest, ':', &ret_outcomes[taken]);
+        count -= parcel->sequence != 0 ? 1 : 0;
+        taken++;
+    }
+    ASSERT(taken == asked || !good);
+    return good && count == 0 && rest.size == 0;
+}
+
+static void settle_doubts(struct lane *lane, uint64_t asked, const int64_t *outcomes)
+{
+    for (uint64_t i = 0; i < asked; i++) {
+        struct parcel *parcel = CONTAINER_OF(lane->doubtful.next, struct parcel, node);
+        if (outcomes[i] != 0) {
+            lane->cluster->counters.doubts_executed++;
+            settle_logged(lane, parcel, outcomes[i] > 0 ? STATUS_EXECUTED : STATUS_UNCERTAIN);
+        } else {
+            lane->cluster->counters.doubts_absent += parcel->sequence != 0 ? 1 : 0;
+        }
+        lane_take_back(lane, parcel);
+    }
 }
 
 static void asker_end(struct requester *requester, uint64_t tag, const struct command *command)
 {
     struct lane *lane = lane_asking(requester);
-    struct slice rest = buffer_slice(&lane->answer);
-    uint64_t asked = lane->asked;
+    uint64_t asked = tag == lane->question ? lane->asked : 0;
     (void)command;
+    if (asked == 0) {
+        return;
+    }
     lane->asked = 0;
     lane_mark_busy(lane);
-    if (asked == 0 || tag != lane->question || rest.size == 0 || rest.data[0] != '*') {
-        return; /* an error: it is asked again */
-    }
-    const uint8_t *end = memchr(rest.data, '\n', rest.size);
-    rest = slice_of(end + 1, rest.size - (size_t)(end + 1 - rest.data));
-    while (asked-- != 0) {
-        struct parcel *parcel = CONTAINER_OF(lane->doubtful.next, struct parcel, node);
-        ASSERT(!list_empty(&lane->doubtful));
-        int64_t outcome = take_integer(&rest);
-        if (outcome == 0) {
-            lane->cluster->counters.doubts_absent++;
-        } else {
-            lane->cluster->counters.doubts_executed++;
-            settle_logged(lane, parcel, outcome > 0 ? STATUS_EXECUTED : STATUS_UNCERTAIN);
-        }
-        lane_take_back(lane, parcel);
-    }
+    int64_t *outcomes = calloc(asked, sizeof(*outcomes));
+    ASSERT(outcomes != NULL);
+    if (take_outcomes(lane, asked, outcomes)) {
+        settle_doubts(lane, asked, outcomes);
+    } /* else it is asked again */
+    free(outcomes);
+    buffer_deinit(&lane->answer);
 }
 
 static void asker_failed(struct requester *requester, uint64_t tag, enum status status)
@@ -136,58 +159,89 @@ void lane_doubt_init(struct lane *lane) { lane->asker.events = &asker_events; }
 
 enum { NUMBER_BYTES = 24, QUESTION_WORDS = 3 };
 
-static uint32_t write_question(struct lane *lane, char (*texts)[NUMBER_BYTES], struct slice *argv)
+struct question {
+    struct slice *argv;
+    char (*texts)[NUMBER_BYTES];
+    uint32_t argc;
+};
+
+static void add_number(struct question *question, uint64_t number)
 {
-    uint32_t argc = 0;
-    argv[argc++] = SLICE_LITERAL("COHORT.OUTCOME");
-    argv[argc] = slice_of(texts[0], number_format_uint64(texts[0], lane->cluster->options.node));
-    argc++;
-    argv[argc] = slice_of(texts[1], number_format_uint64(texts[1], lane->cluster->options.start));
-    argc++;
+    char *text = question->texts[question->argc];
+    question->argv[question->argc++] = slice_of(text, number_format_uint64(text, number));
+}
+
+/* About all that is doubtful, `parcels` of them; reads alone are not asked about. */
+static void question_init(struct question *question, const struct lane *lane, uint64_t parcels)
+{
+    *question = (struct question){
+        .argv = calloc(QUESTION_WORDS + parcels, sizeof(*question->argv)),
+        .texts = calloc(QUESTION_WORDS + parcels, sizeof(*question->texts)),
+    };
+    ASSERT(question->argv != NULL && question->texts != NULL);
+    question->argv[question->argc++] = SLICE_LITERAL("COHORT.OUTCOME");
+    add_number(question, lane->cluster->options.node);
+    add_number(question, lane->cluster->options.start);
     LIST_FOR_EACH (at, &lane->doubtful) {
         const struct parcel *parcel = CONTAINER_OF(at, struct parcel, node);
-        char *text = texts[argc - 1];
-        argv[argc] = slice_of(text, number_format_uint64(text, parcel->sequence));
-        argc++;
+        if (parcel->sequence != 0) {
+            add_number(question, parcel->sequence);
+        }
     }
-    return argc;
+}
+
+static void question_deinit(struct question *question)
+{
+    free(question->texts);
+    free(question->argv);
+}
+
+static enum status put_question(struct lane *lane, const struct question *question)
+{
+    struct command command = {.spec = command_by_id(COMMAND_COHORT_OUTCOME),
+                              .argv = question->argv,
+                              .argc = question->argc,
+                              .protocol = RESP2};
+    if (lane_leads(lane)) {
+        return shard_submit(lane->local, &command, &lane->asker, lane->question);
+    }
+    struct parcel *parcel = parcel_create();
+    parcel_add(parcel, &command, false, &lane->asker, lane->question, env_monotonic_ns(lane->cluster->env));
+    parcel->question = true;
+    lane->pending_bytes += parcel_cost_bytes(parcel);
+    enum status status = lane_send_parcel(lane, parcel);
+    if (status != STATUS_OK) {
+        lane_forget_parcel(lane, parcel);
+    }
+    return status;
 }
 
 void lane_ask(struct lane *lane)
 {
-    bool here = lane_leads(lane);
-    if (lane->asked != 0 || lane->leader == 0 || (!here && lane->leader == lane->cluster->options.node)) {
+    uint64_t parcels = 0;
+    bool logged = false;
+    LIST_FOR_EACH (at, &lane->doubtful) {
+        parcels++;
+        logged = logged || CONTAINER_OF(at, struct parcel, node)->sequence != 0;
+    }
+    if (!logged) {
+        while (!list_empty(&lane->doubtful)) { /* reads alone: they may be read again */
+            lane_take_back(lane, CONTAINER_OF(lane->doubtful.next, struct parcel, node));
+        }
         return;
     }
-    uint32_t doubtful = 0;
-    LIST_FOR_EACH (at, &lane->doubtful) {
-        doubtful++;
+    bool nobody = lane->leader == 0 || (lane->leader == lane->cluster->options.node && !lane_leads(lane));
+    if (nobody || lane->asked != 0) {
+        return;
     }
-    char(*texts)[NUMBER_BYTES] = calloc(doubtful + QUESTION_WORDS, NUMBER_BYTES);
-    struct slice *argv = calloc(doubtful + QUESTION_WORDS, sizeof(*argv));
-    ASSERT(texts != NULL && argv != NULL);
-    struct command command = {.spec = command_by_id(COMMAND_COHORT_OUTCOME), .argv = argv, .protocol = RESP2};
-    command.argc = write_question(lane, texts, argv);
+    struct question question;
+    question_init(&question, lane, parcels);
     lane->question++;
-    lane->asked = doubtful;
-    enum status status = STATUS_OK;
-    if (here) {
-        status = shard_submit(lane->local, &command, &lane->asker, lane->question);
-    } else {
-        struct parcel *parcel = parcel_create();
-        parcel_add(parcel, &command, false, &lane->asker, lane->question, env_monotonic_ns(lane->cluster->env));
-        parcel->question = true;
-        lane->pending_bytes += parcel->bytes.size;
-        status = lane_send_parcel(lane, parcel);
-        if (status != STATUS_OK) {
-            lane_forget_parcel(lane, parcel);
-        }
-    }
-    if (status != STATUS_OK) {
-        lane->asked = 0;
-    } else {
+    lane->asked = parcels;
+    if (put_question(lane, &question) == STATUS_OK) {
         lane->cluster->counters.questions++;
+    } else {
+        lane->asked = 0; /* the next turn tries again */
     }
-    free(texts);
-    free(argv);
+    question_deinit(&question);
 }

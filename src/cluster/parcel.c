@@ -18,6 +18,7 @@ void parcel_destroy(struct parcel *parcel)
 {
     list_remove(&parcel->node);
     buffer_deinit(&parcel->bytes);
+    buffer_deinit(&parcel->answers);
     free(parcel->requests);
     free(parcel);
 }
@@ -41,7 +42,8 @@ static struct parcel_request *next_request(struct parcel *parcel)
 void parcel_add(struct parcel *parcel, const struct command *command, bool logged, struct requester *requester,
                 uint64_t tag, int64_t since_ns)
 {
-    *next_request(parcel) = (struct parcel_request){requester, tag, since_ns, parcel->bytes.size, false};
+    *next_request(parcel) =
+        (struct parcel_request){.requester = requester, .tag = tag, .since_ns = since_ns, .at = parcel->bytes.size};
     parcel->logged += logged ? 1 : 0;
     buffer_append_byte(&parcel->bytes, logged ? PARCEL_LOGGED : 0);
     command_encode(&parcel->bytes, command);
@@ -58,10 +60,16 @@ void parcel_move(struct parcel *from, uint32_t place, struct parcel *to)
     struct parcel_request request = from->requests[place];
     const uint8_t *bytes = from->bytes.data + request.at;
     request.at = to->bytes.size;
+    request.returned = false;
     buffer_append(&to->bytes, bytes, parcel_request_bytes(from, place));
     to->logged += (bytes[0] & PARCEL_LOGGED) != 0 ? 1 : 0;
     *next_request(to) = request;
     parcel_settle(from, place);
+}
+
+bool parcel_logged(const struct parcel *parcel, uint32_t place)
+{
+    return (parcel->bytes.data[parcel->requests[place].at] & PARCEL_LOGGED) != 0;
 }
 
 bool parcel_command(const struct parcel *parcel, uint32_t place, struct command_arguments *arguments,
@@ -70,7 +78,7 @@ bool parcel_command(const struct parcel *parcel, uint32_t place, struct command_
     size_t at = parcel->requests[place].at;
     struct slice from = slice_of(parcel->bytes.data + at + 1, parcel->bytes.size - at - 1);
     ASSERT(command_decode(&from, arguments, ret_command) == STATUS_OK);
-    return (parcel->bytes.data[at] & PARCEL_LOGGED) != 0;
+    return parcel_logged(parcel, place);
 }
 
 void parcel_settle(struct parcel *parcel, uint32_t place)
@@ -80,7 +88,14 @@ void parcel_settle(struct parcel *parcel, uint32_t place)
     parcel->settled++;
 }
 
-size_t parcel_memory_bytes(const struct parcel *parcel)
+void parcel_fail(struct parcel *parcel, uint32_t place, enum status status)
 {
-    return sizeof(*parcel) + parcel->bytes.capacity + parcel->capacity * sizeof(*parcel->requests);
+    struct parcel_request request = parcel->requests[place];
+    parcel_settle(parcel, place);
+    request.requester->events->failed(request.requester, request.tag, status);
+}
+
+size_t parcel_cost_bytes(const struct parcel *parcel)
+{
+    return parcel->bytes.size + parcel->count * sizeof(*parcel->requests);
 }

@@ -14,6 +14,7 @@ struct parcel_request {
     int64_t since_ns; /* when it was given to us */
     size_t at;        /* of its flags in `bytes`; its command follows */
     bool settled;     /* its requester has heard, or it has gone elsewhere */
+    bool returned;    /* by the leader: not executed there */
 };
 
 struct parcel {
@@ -21,14 +22,14 @@ struct parcel {
     struct buffer bytes; /* for each request: flags u8, the encoded command */
     struct parcel_request *requests;
     uint32_t count, capacity;
-    uint32_t logged;   /* of all requests */
-    uint32_t settled;  /* … */
-    uint32_t returned; /* by the leader: not executed there */
-    bool question;     /* it asks what became of others, and is not sent again itself */
+    uint32_t logged; /* of all requests */
+    uint32_t settled, returned;
+    bool question; /* it asks what became of others, and is not sent again itself */
 
     /* when sent */
     uint64_t number, sequence; /* sequence 0: nothing in it is logged */
     uint64_t leader, generation, term;
+    struct buffer answers; /* what came of an answer that is not complete */
 };
 
 struct parcel *parcel_create(void);
@@ -42,9 +43,12 @@ void parcel_add(struct parcel *parcel, const struct command *command, bool logge
 void parcel_move(struct parcel *from, uint32_t place, struct parcel *to);
 /* How many bytes the request has in it. */
 size_t parcel_request_bytes(const struct parcel *parcel, uint32_t place);
+bool parcel_logged(const struct parcel *parcel, uint32_t place);
 /* Its command, decoded; true when it is logged. */
 bool parcel_command(const struct parcel *parcel, uint32_t place, struct command_arguments *arguments,
                     struct command *ret_command);
 void parcel_settle(struct parcel *parcel, uint32_t place);
-/* What it takes of memory, roughly. */
-size_t parcel_memory_bytes(const struct parcel *parcel);
+/* Settles it, and tells its requester. */
+void parcel_fail(struct parcel *parcel, uint32_t place, enum status status);
+/* What its requests take of memory. */
+size_t parcel_cost_bytes(const struct parcel *parcel);

@@ -1,9 +1,13 @@
 /* What becomes of requests when leadership goes.
  *
- * Not handed to consensus yet, and reads: definitely not executed, returned at once. In an entry: orphans, which wait
- * until their entry is committed, or another in its place, or before it one of a later term: then they were executed,
- * or never will be. (That the entry is gone from this member's log proves nothing: another member may still have it and
- * bring it back.) Only a snapshot that skips the place leaves it unknown. */
+ * Not handed to consensus yet, and reads behind the last entry: definitely not executed, returned at once. In an entry:
+ * orphans, which wait until their entry is committed, or another in its place, or before it one of a later term: then
+ * they were executed, or never will be. (That the entry is gone from this member's log proves nothing: another member
+ * may still have it and bring it back.) Only a snapshot that skips the place leaves it unknown.
+ *
+ * Reads alone that stand before an entry share its fate: read again later, they would see what came behind them. (If it
+ * is committed they may be read just before it: it was handed to consensus after they arrived, so nothing behind it was
+ * acknowledged before.) */
 #include "shard/shard_state.h"
 
 #include "base/assert.h"
@@ -33,17 +37,30 @@ void batch_return(struct shard *shard, struct batch *batch)
     batch_give_back(shard, batch);
 }
 
+static struct batch *batch_at(struct list *node) { return CONTAINER_OF(node, struct batch, node); }
+
+/* What is sealed, up to the last entry, becomes orphans; reads behind it are returned. */
+static void orphan_sealed(struct shard *shard)
+{
+    struct list *last = shard->sealed.prev;
+    while (last != &shard->sealed && batch_at(last)->index == 0) {
+        last = last->prev;
+    }
+    bool behind = last == &shard->sealed;
+    LIST_FOR_EACH_SAFE (at, after, &shard->sealed) {
+        list_remove(at);
+        if (behind) {
+            batch_return(shard, batch_at(at));
+        } else {
+            list_append(&shard->orphans, at);
+        }
+        behind = behind || at == last;
+    }
+}
+
 void shard_return_waiting(struct shard *shard)
 {
-    LIST_FOR_EACH_SAFE (at, after, &shard->sealed) {
-        struct batch *batch = CONTAINER_OF(at, struct batch, node);
-        list_remove(&batch->node);
-        if (batch->index == 0) {
-            batch_return(shard, batch);
-        } else {
-            list_append(&shard->orphans, &batch->node);
-        }
-    }
+    orphan_sealed(shard);
     while (!list_empty(&shard->waiting)) {
         shard->stats.waiting_returned++;
         batch_return(shard, CONTAINER_OF(shard->waiting.next, struct batch, node));
@@ -56,6 +73,21 @@ void shard_return_waiting(struct shard *shard)
     }
 }
 
+/* Reads alone that stand before an orphan's entry, all others before it being settled. */
+static void settle_reads_before(struct shard *shard, const struct batch *entry, bool committed)
+{
+    while (batch_at(shard->orphans.next) != entry) {
+        struct batch *reads = batch_at(shard->orphans.next);
+        ASSERT(reads->index == 0);
+        if (committed) {
+            batch_apply(shard, reads);
+            batch_give_back(shard, reads);
+        } else {
+            batch_return(shard, reads);
+        }
+    }
+}
+
 struct batch *shard_settle_orphans(struct shard *shard, uint64_t index)
 {
     if (list_empty(&shard->orphans)) {
@@ -65,11 +97,17 @@ struct batch *shard_settle_orphans(struct shard *shard, uint64_t index)
     uint64_t term = 0;
     ASSERT(raft_term_at(shard->raft, index, &term) == STATUS_OK);
     LIST_FOR_EACH_SAFE (at, after, &shard->orphans) {
-        struct batch *batch = CONTAINER_OF(at, struct batch, node);
+        struct batch *batch = batch_at(at);
+        if (batch->index == 0) {
+            continue; /* with the entry behind it */
+        }
         if (batch->index == index && batch->term == term) {
+            settle_reads_before(shard, batch, true);
             survivor = batch;
             shard->stats.orphans_executed++;
         } else if (batch->index <= index || batch->term < term) { /* terms never fall along a log */
+            ASSERT(survivor == NULL);                             /* orphans are of one term */
+            settle_reads_before(shard, batch, false);
             shard->stats.orphans_returned++;
             batch_return(shard, batch);
         }
@@ -77,22 +115,31 @@ struct batch *shard_settle_orphans(struct shard *shard, uint64_t index)
     return survivor;
 }
 
+static void leave_uncertain(struct shard *shard, struct batch *batch)
+{
+    ASSERT(batch->request_count == 0 || shard->sink.uncertain != NULL);
+    for (size_t i = 0; i < batch->request_count; i++) {
+        if (batch->requests[i].kind != REQUEST_ORIGIN) {
+            shard->sink.uncertain(shard->owner, batch->requests[i].origin, batch->requests[i].tag);
+        }
+    }
+    shard->pending_bytes -= batch_pending_bytes(batch);
+    batch_give_back(shard, batch);
+}
+
 void shard_lose_sight(struct shard *shard, uint64_t index)
 {
     ASSERT(list_empty(&shard->sealed)); /* a leader is sent no snapshot */
-    LIST_FOR_EACH_SAFE (at, after, &shard->orphans) {
-        struct batch *batch = CONTAINER_OF(at, struct batch, node);
-        if (batch->index > index) {
-            continue;
+    struct list *last = &shard->orphans;
+    LIST_FOR_EACH (at, &shard->orphans) {
+        last = batch_at(at)->index != 0 && batch_at(at)->index <= index ? at : last;
+    }
+    while (last != &shard->orphans && !list_empty(&shard->orphans)) {
+        struct list *first = shard->orphans.next;
+        leave_uncertain(shard, batch_at(first));
+        if (first == last) {
+            break;
         }
-        ASSERT(batch->request_count == 0 || shard->sink.uncertain != NULL);
-        for (size_t i = 0; i < batch->request_count; i++) {
-            if (batch->requests[i].kind != REQUEST_ORIGIN) {
-                shard->sink.uncertain(shard->owner, batch->requests[i].origin, batch->requests[i].tag);
-            }
-        }
-        shard->pending_bytes -= batch_pending_bytes(batch);
-        batch_give_back(shard, batch);
     }
 }
 

@@ -275,6 +275,7 @@ static void begin_to_lead(struct shard *shard)
         }
         return;
     }
+    ASSERT(list_empty(&shard->orphans)); /* an entry of this term is applied */
     shard->leading = true;
     shard_time_lead(shard);
     if (shard->sink.led != NULL) {

@@ -58,7 +58,8 @@ struct shard {
     size_t announced_bytes; /* … of so many bytes at most */
     struct list waiting;    /* in order: closed, and not in the log yet */
     struct list sealed;     /* in order: waiting for their entry to be committed */
-    struct list orphans;    /* of earlier terms of ours: waiting to learn what became of their entry */
+    struct list orphans;    /* of an earlier term of ours: waiting to learn what became of their entry; the reads alone
+                             * among them, of the entry behind them */
     struct list spare;      /* empty batches to use again */
     size_t pending_bytes;
     struct command_arguments arguments; /* of the command being applied */
