@@ -69,7 +69,7 @@ void connection_mark_resume(struct connection *connection)
 static bool may_take(const struct connection *connection)
 {
     return !connection->closed && !connection->parked && !connection->close_after_replies &&
-           connection->slot_tail - connection->slot_head < CONNECTION_PENDING &&
+           connection->slot_tail - connection->slot_head < CONNECTION_PENDING && connection->owed < CONNECTION_OWED &&
            connection_unsent_bytes(connection) < CONNECTION_OUTPUT_HIGH;
 }
 

@@ -4,9 +4,9 @@
  * 1. Replies leave in the order of the requests. A request that cannot be answered at once gets a *slot*; what is
  * answered behind it waits in its own slot's stash.
  * 2. One write per turn: replies gather in `out` and leave in the turn hook, or before when there are many.
- * 3. Memory is bounded: past CONNECTION_PENDING slots or CONNECTION_OUTPUT_HIGH bytes of unsent replies the client's
- *    requests are not read until it has read its replies; what was read already can still add up to the limits of the
- *    configuration, beyond which the client is closed.
+ * 3. Memory is bounded: past CONNECTION_PENDING slots, CONNECTION_OWED requests at shards, or CONNECTION_OUTPUT_HIGH
+ *    bytes of unsent replies the client's requests are not read until that is less; what was read already can still add
+ * up to the limits of the configuration, beyond which the client is closed.
  * 4. A parked request holds back all later ones of this client.
  * 5. A closed connection's memory stays until the shards have answered all its requests; those answers are dropped.
  */
@@ -25,6 +25,7 @@ struct server;
 
 enum {
     CONNECTION_PENDING = 16384,
+    CONNECTION_OWED = 4 * CONNECTION_PENDING, /* requests at shards: a gather makes many, and some were given up */
     CONNECTION_OUTPUT_HIGH = 1 << 20,
     CONNECTION_NAME_BYTES = 64, /* of an address */
 };

@@ -225,12 +225,19 @@ static void measure(struct connection *connection, const struct command *command
     figures_part(server, id, spent_ns, last);
 }
 
+static void take_owed(struct connection *connection)
+{
+    if (--connection->owed == CONNECTION_OWED - 1) {
+        connection_mark_resume(connection);
+    }
+}
+
 void slot_end(struct connection *connection, uint64_t tag, const struct command *command)
 {
     uint64_t number = tag / SLOT_MAXIMUM_SHARDS;
     struct slot *slot = slot_waiting(connection, number);
     uint16_t id = slot == NULL ? 0 : slot->command;
-    connection->owed--;
+    take_owed(connection);
     bool last = slot == NULL || slot->kind != SLOT_GATHER ||
                 gather_take(connection, slot->gather, (uint32_t)(tag % SLOT_MAXIMUM_SHARDS) + 1);
     if (slot != NULL && last) {
@@ -246,7 +253,7 @@ void slot_failed(struct connection *connection, uint64_t tag, enum status status
     uint64_t number = tag / SLOT_MAXIMUM_SHARDS;
     struct slot *slot = slot_waiting(connection, number);
     struct resp_writer *reply = slot_begin(connection, tag);
-    connection->owed--;
+    take_owed(connection);
     if (slot == NULL) {
         return;
     }

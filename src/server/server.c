@@ -264,12 +264,13 @@ static void cron(struct env_timer *timer)
     int64_t age_ms = (now_ns - server->began_ns) / MS_NS;
     int64_t limit_ms = server->config.command_timeout_ms;
     uint32_t before_ms = (uint32_t)(age_ms - limit_ms);
+    /* Definite answers first: what has found no leader until shortly before its time limit. */
+    int64_t margin_ms = limit_ms / 2 < 2 * SERVER_CRON_MS ? limit_ms / 2 : 2 * SERVER_CRON_MS;
+    cluster_look_after(server->cluster, now_ns - (limit_ms - margin_ms) * MS_NS);
     LIST_FOR_EACH_SAFE (at, after, &server->connections) {
         look_after(server, CONTAINER_OF(at, struct connection, node), before_ms);
     }
     cut_largest(server);
-    cluster_look_after(server->cluster,
-                       now_ns - (limit_ms - 2 * SERVER_CRON_MS) * MS_NS); /* before -UNCERTAIN is due */
     if (server->pause_until_ns != 0 && now_ns >= server->pause_until_ns) {
         server->pause_until_ns = 0;
     }

@@ -266,6 +266,28 @@ static void test_a_stuck_disk(void **state)
     fixture_destroy(fixture);
 }
 
+/* However many gathers a client sends, what they ask of the shards is bounded, and all are answered. */
+static void test_a_flood_of_gathers(void **state)
+{
+    struct fixture *fixture = fixture_create_shards(10, 256, NULL);
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    fixture_slow_disk(fixture, 20 * MS);
+    fixture_expect(client, "INCR a\r\n", ":1\n");
+    fixture_slow_disk(fixture, SECOND);
+    fixture_send(client, "INCR a\r\n");
+    fixture_send_many(client, 3000, "DBSIZE\r\n");
+    fixture_send(client, "FLUSHALL\r\nINCR a\r\n");
+    sim_run_for(fixture->sim, 500 * MS);
+    struct shard_stats stats = {0};
+    server_shard_stats(fixture->server, &stats);
+    assert_in_range(stats.pending_bytes, 1, 8 << 20); /* 3000 × 256 requests are more */
+    fixture_wait_lines(client, 3003);
+    const char *text = fixture_received(client);
+    assert_memory_equal(text, ":2\n:1\n:1\n", 9);
+    assert_string_equal(text + strlen(text) - 10, ":1\n+OK\n:1\n");
+    fixture_destroy(fixture);
+}
+
 static void test_shutdown_answers_what_waits(void **state)
 {
     struct fixture *fixture = fixture_create_shards(8, SHARDS, NULL);
@@ -312,6 +334,7 @@ int main(void)
         cmocka_unit_test(test_watch_in_a_pipeline),
         cmocka_unit_test(test_large_and_lost_gathers),
         cmocka_unit_test(test_a_stuck_disk),
+        cmocka_unit_test(test_a_flood_of_gathers),
         cmocka_unit_test(test_shutdown_answers_what_waits),
         cmocka_unit_test(test_the_end_amid_gathers),
     };
