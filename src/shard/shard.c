@@ -212,6 +212,7 @@ enum status shard_open(struct store *store, const struct shard_options *options,
     list_init(&shard->spare);
     list_init(&shard->departures);
     command_arguments_init(&shard->arguments);
+    command_arguments_init(&shard->ahead_arguments);
     shard_time_init(shard);
     if (shard->options.snapshot_log_bytes == 0) {
         shard->options.snapshot_log_bytes = SHARD_SNAPSHOT_LOG_BYTES;
@@ -264,5 +265,6 @@ void shard_close(struct shard *shard)
     batches_destroy(&shard->spare);
     buffer_deinit(&shard->snapshot_block);
     command_arguments_deinit(&shard->arguments);
+    command_arguments_deinit(&shard->ahead_arguments);
     free(shard);
 }

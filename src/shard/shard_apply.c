@@ -120,12 +120,39 @@ void batch_apply(struct shard *shard, struct batch *batch)
     }
 }
 
+/* Runs ahead of replay and asks for the memory that the commands will need, as prefetch_after does for our own. */
+struct lookahead {
+    struct slice rest;
+    uint32_t left, seen;
+    uint64_t hashes[2 * AHEAD]; /* of the last commands seen */
+};
+
+static void look_ahead(struct shard *shard, struct lookahead *ahead, uint32_t number)
+{
+    while (ahead->left != 0 && ahead->seen <= number + 2 * AHEAD - 1) {
+        struct command command;
+        if (command_decode_logged(&ahead->rest, &shard->ahead_arguments, &command) != STATUS_OK) {
+            ahead->left = 0; /* replay will come to it */
+            return;
+        }
+        uint64_t hash = command.spec->place == COMMAND_AT_LOG ? 0 : machine_key_hash(shard->machine, &command);
+        machine_prefetch_bucket(shard->machine, hash);
+        ahead->hashes[ahead->seen++ % (2 * AHEAD)] = hash;
+        ahead->left--;
+    }
+    if (number + AHEAD < ahead->seen) {
+        machine_prefetch_entry(shard->machine, ahead->hashes[(number + AHEAD) % (2 * AHEAD)]);
+    }
+}
+
 static enum status replay_commands(struct shard *shard, struct slice body, const struct entry_header *header,
                                    struct machine_context *context)
 {
+    struct lookahead ahead = {.rest = body, .left = header->commands};
     uint32_t forwarded = 0; /* so many of the commands that come next stand behind a marker, … */
     uint32_t skipped = 0;   /* … and so many are skipped */
     for (uint32_t i = 0; i < header->commands; i++) {
+        look_ahead(shard, &ahead, i);
         struct command command;
         enum status status = command_decode_logged(&body, &shard->arguments, &command);
         if (status != STATUS_OK) {

@@ -63,6 +63,7 @@ struct shard {
     struct list spare;      /* empty batches to use again */
     size_t pending_bytes;
     struct command_arguments arguments; /* of the command being applied */
+    struct command_arguments ahead_arguments;
 
     bool applying; /* the machine is between two entries' states */
 
