@@ -156,7 +156,7 @@ enum status peers_parse(struct slice text, struct peers *ret_peers, char ret_mes
 {
     ret_peers->count = 0;
     for (;;) {
-        struct member node;
+        struct member node = {0};
         const uint8_t *comma = find(text, ',');
         struct slice peer = comma == NULL ? text : before(text, comma);
         enum status status = parse_peer(peer, &node, ret_message);

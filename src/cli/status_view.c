@@ -81,8 +81,7 @@ static bool take_entry(const json_t *entry, struct view_node *ret_node)
     return true;
 }
 
-/* Makes the list of nodes from the answer of one of them, which keeps it. An answer without itself in the list is that
- * of a node which stands alone. */
+/* Makes the list of nodes from the answer of one of them, which keeps it. */
 static void take_nodes(struct view *view, struct view_node *asked)
 {
     const json_t *entries = json_object_get(asked->answer, "nodes");
@@ -108,6 +107,23 @@ static void take_nodes(struct view *view, struct view_node *asked)
     view->cluster = text_of(view->first->answer, "cluster");
 }
 
+static void count_shards(struct view *view)
+{
+    for (size_t i = 0; i < view->node_count; i++) {
+        size_t count = json_array_size(json_object_get(view->nodes[i].answer, "shards"));
+        count = count < SLOT_MAXIMUM_SHARDS ? count : SLOT_MAXIMUM_SHARDS;
+        view->shard_count = count > view->shard_count ? (uint32_t)count : view->shard_count;
+        view->has_meta = view->has_meta || json_is_object(json_object_get(view->nodes[i].answer, "meta"));
+    }
+}
+
+void view_of(struct view_node *asked, struct view *ret_view)
+{
+    *ret_view = (struct view){0};
+    take_nodes(ret_view, asked);
+    count_shards(ret_view);
+}
+
 static void ask_others(struct view *view)
 {
     pthread_t threads[PLACEMENT_MAXIMUM_NODES];
@@ -130,16 +146,6 @@ static void ask_others(struct view *view)
     }
 }
 
-static void count_shards(struct view *view)
-{
-    for (size_t i = 0; i < view->node_count; i++) {
-        size_t count = json_array_size(json_object_get(view->nodes[i].answer, "shards"));
-        count = count < SLOT_MAXIMUM_SHARDS ? count : SLOT_MAXIMUM_SHARDS;
-        view->shard_count = count > view->shard_count ? (uint32_t)count : view->shard_count;
-        view->has_meta = view->has_meta || json_is_object(json_object_get(view->nodes[i].answer, "meta"));
-    }
-}
-
 bool view_ask(const struct client_url *url, int64_t timeout_ms, struct view *ret_view)
 {
     _Static_assert((int)CLIENT_ENDPOINTS_MAXIMUM <= (int)PLACEMENT_MAXIMUM_NODES, "each may become a node");
@@ -152,7 +158,7 @@ bool view_ask(const struct client_url *url, int64_t timeout_ms, struct view *ret
         (void)ask_node(node);
         if (node->answer != NULL) {
             struct view_node asked = *node;
-            take_nodes(ret_view, &asked);
+            view_of(&asked, ret_view);
             ask_others(ret_view);
             count_shards(ret_view);
             return true;

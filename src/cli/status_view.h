@@ -60,6 +60,9 @@ struct view {
  * endpoints with their problems as nodes. Must be closed in either case. */
 bool view_ask(const struct client_url *url, int64_t timeout_ms, struct view *ret_view);
 void view_close(struct view *view);
+/* The view of a node that answered and was asked by its address, before the others are asked; takes over the answer. A
+ * node that is not in its own list stands alone. */
+void view_of(struct view_node *asked, struct view *ret_view);
 
 void view_shard(const struct view *view, uint32_t number, struct view_shard *ret_shard);
 void view_replica(const struct view *view, const struct view_shard *shard, const struct view_node *node,

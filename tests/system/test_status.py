@@ -9,6 +9,7 @@ import struct
 import subprocess
 import termios
 import threading
+import time
 
 import pytest
 import redis
@@ -173,6 +174,41 @@ def test_a_password(new_server):
 def test_another_server(redis_server):
     done = cohort("status", at(redis_server))
     assert done.returncode == UNAVAILABLE and "refuses COHORT.STATUS: ERR unknown command" in done.stderr
+
+
+# ---- a real cluster ----
+
+
+def status_of(node, *arguments):
+    done = cohort("status", "--json", *arguments, f"127.0.0.1:{node.port}")
+    return done.returncode, json.loads(done.stdout)
+
+
+def wait_for(code, node, *arguments):
+    deadline = time.monotonic() + 60
+    while (found := status_of(node, *arguments))[0] != code:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+    return found[1]
+
+
+def test_a_node_that_hangs_and_comes_back(new_cluster):
+    three = new_cluster(nodes=3, shards=2)
+    wait_for(0, three[2])
+    hung = three.leader_of(1)
+    asked = next(node for node in three if node is not hung)
+    hung.pause()
+    status = wait_for(DEGRADED, asked, "--timeout", "300ms")  # 69 until the others have elected leaders
+    assert [node["up"] for node in status["nodes"]] == [node is not hung for node in three]
+    for shard in status["shards"]:
+        roles = {one["node"]: one["role"] for one in shard["replicas"]}
+        assert roles[hung.number] == "unknown" and shard["leader"] != hung.number
+        assert sorted(roles.values()) == ["follower", "leader", "unknown"]
+    hung.resume()
+    three.wait_for_leaders()
+    status = wait_for(0, hung)
+    assert status["cluster"] and status["meta"]["leader"] in (1, 2, 3)
+    assert sum(shard["keys"] for shard in status["shards"]) == 0
 
 
 # ---- clusters, made up ----
