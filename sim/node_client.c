@@ -366,7 +366,7 @@ static void ask_something(struct node_client *client)
         ask_next(client);
         return;
     }
-    if (node_plan_only_reads(client) && !client->weak) {
+    if (node_plan_wish(client) == NODE_PLAN_READS && !client->weak) {
         char key[NODE_KEY_BYTES];
         shard = world->plan.shard;
         key_of(client, shard, 'a', world->shards[shard].generation, key);
@@ -555,6 +555,10 @@ static void fire(struct env_timer *timer)
     if (client->stream == NULL) {
         int node = client->final_shard > 0 ? client->final_node : (int)draw(client, (uint64_t)world->profile.members);
         connect_to(client, node, client->final_shard == 0 && draw(client, 6) == 0);
+        return;
+    }
+    if (node_plan_wish(client) == NODE_PLAN_NOTHING) {
+        rest(client, 5 * MS);
         return;
     }
     if (client->final_shard > 0) {

@@ -27,10 +27,12 @@ static void split_begin(struct node_world *world)
 {
     struct node_plan *plan = &world->plan;
     int64_t now_ns = sim_now_ns(world->sim);
+    int side = (int)draw(world, 2);
     plan->until_ns = now_ns + SPLIT_MS * MS;
     for (int i = 0; i < world->profile.members; i++) {
-        plan->cut_at_ns[i] = now_ns + (int64_t)draw(world, 150) * MS;
-        plan->late_ns[i] = now_ns + (int64_t)(200 + draw(world, 300)) * MS;
+        bool in_time = i % 2 == side; /* before the leader gives up; or just not too late, with an answer to more */
+        plan->cut_at_ns[i] = now_ns + (int64_t)draw(world, in_time ? 60 : 150) * MS;
+        plan->late_ns[i] = now_ns + (int64_t)(in_time ? 380 + draw(world, 110) : 500 + draw(world, 350)) * MS;
         if (i != plan->first) {
             sim_network_clog(world->sim, i, plan->first, plan->late_ns[i]);
         }
@@ -56,10 +58,21 @@ static void split_step(struct node_world *world)
     }
 }
 
-bool node_plan_only_reads(const struct node_client *client)
+enum node_plan_wish node_plan_wish(struct node_client *client)
 {
-    const struct node_plan *plan = &client->world->plan;
-    return plan->kind == SIM_FAULT_SPLIT && client->node == plan->first;
+    struct node_world *world = client->world;
+    const struct node_plan *plan = &world->plan;
+    if (plan->kind != SIM_FAULT_SPLIT) {
+        return NODE_PLAN_ANYTHING;
+    }
+    bool again = false; /* another leads */
+    for (int i = 0; i < world->profile.members; i++) {
+        again = again || (i != plan->first && world->nodes[i].leading[plan->shard]);
+    }
+    if (client->node == plan->first) { /* some ask early, and wait for answers that come late */
+        return again || client->number % 2 == 0 ? NODE_PLAN_READS : NODE_PLAN_NOTHING;
+    }
+    return again ? NODE_PLAN_ANYTHING : NODE_PLAN_NOTHING;
 }
 
 /* ---- blackout ---- */

@@ -207,5 +207,7 @@ void node_faults_heal(struct node_world *world);
 void node_plan_fire(struct env_timer *timer);
 /* After each step of the world. */
 void node_plan_step(struct node_world *world);
-/* This client is to write nothing, so that none of its reads waits behind a write that must wait. */
-bool node_plan_only_reads(const struct node_client *client);
+/* So that no read waits behind a write that must wait, who is with an old leader only reads, and the others do nothing
+ * until there is a new one. */
+enum node_plan_wish { NODE_PLAN_ANYTHING, NODE_PLAN_READS, NODE_PLAN_NOTHING };
+enum node_plan_wish node_plan_wish(struct node_client *client);

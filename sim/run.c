@@ -3,6 +3,7 @@
 #include "group_run.h"
 #include "node_run.h"
 #ifdef COHORT_MUTATIONS
+#include "cluster/cluster_mutation.h"
 #include "shard/shard_mutation.h"
 #endif
 
@@ -54,7 +55,10 @@ void sim_run(uint64_t seed, const struct sim_profile *profile, const struct sim_
              const struct sim_record *record, struct sim_result *ret_result)
 {
 #ifdef COHORT_MUTATIONS
-    shard_mutate(mutation == NULL ? 0 : mutation->raft, mutation == NULL ? 0 : mutation->shard);
+    static const struct sim_mutation none;
+    const struct sim_mutation *mutated = mutation == NULL ? &none : mutation;
+    shard_mutate((enum raft_mutation)mutated->raft, (enum shard_mutation)mutated->shard);
+    cluster_mutate((enum cluster_mutation)mutated->cluster);
 #endif
     (profile->level == SIM_LEVEL_NODES ? node_run : group_run)(seed, profile, mutation, record, ret_result);
 }

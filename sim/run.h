@@ -57,11 +57,11 @@ static inline enum sim_level sim_mark_level(enum sim_mark mark)
     return mark < GROUP_MARKS ? SIM_LEVEL_GROUPS : SIM_LEVEL_NODES;
 }
 
-/* Known bugs, to prove that they would be seen. Those of consensus and of the shard need libraries built with
+/* Known bugs, to prove that they would be seen. Those of raft, shard and cluster need libraries built with
  * COHORT_MUTATIONS. */
 struct sim_mutation {
-    bool no_sync;    /* syncs of the disk do nothing */
-    int raft, shard; /* enum raft_mutation, enum shard_mutation */
+    bool no_sync;             /* syncs of the disk do nothing */
+    int raft, shard, cluster; /* enum raft_mutation, enum shard_mutation, enum cluster_mutation */
 };
 
 struct sim_result {

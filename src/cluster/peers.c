@@ -1,5 +1,6 @@
 /* The other nodes: what arrives from them, and what goes to them. */
 #include "cluster/cluster_internal.h"
+#include "cluster/cluster_mutation.h"
 
 #include "base/assert.h"
 #include "base/varint.h"
@@ -33,6 +34,12 @@ static void tell_lost(struct cluster *cluster, uint64_t node)
         }
     }
 }
+
+#ifdef COHORT_MUTATIONS
+enum cluster_mutation cluster_mutation_of_all;
+
+void cluster_mutate(enum cluster_mutation mutation) { cluster_mutation_of_all = mutation; }
+#endif
 
 /* ---- out ---- */
 
@@ -203,7 +210,12 @@ static void frame(void *owner, uint64_t node, uint64_t generation, uint8_t type,
     case NODE_RAFT_BULK: status = take_messages(cluster, node, payload); break;
     case NODE_LEADS: status = take_leads(cluster, node, payload); break;
     case NODE_FOUNDING: status = cluster_founding_frame(cluster, node, payload); break;
-    case NODE_FORWARD: status = remote_receive(cluster, node, generation, payload); break;
+    case NODE_FORWARD:
+        status = remote_receive(cluster, node, generation, payload);
+        if (CLUSTER_MUTATED(PARCEL_TWICE)) {
+            status = remote_receive(cluster, node, 0, payload);
+        }
+        break;
     case NODE_ANSWERS: status = lane_receive_answers(cluster, payload); break;
     default: break;
     }

@@ -1,0 +1,18 @@
+/* Known bugs, switched on by tests to prove that they would be seen. Without COHORT_MUTATIONS (every build but the
+ * tests' own copy of this room) none of this exists. */
+#pragma once
+
+enum cluster_mutation {
+    CLUSTER_MUTATION_NONE,
+    CLUSTER_MUTATION_PARCEL_TWICE, /* a parcel that arrives is taken twice; the machine must execute it once */
+    CLUSTER_MUTATION_COUNT,
+};
+
+#ifdef COHORT_MUTATIONS
+/* From now on, at every node. */
+void cluster_mutate(enum cluster_mutation mutation);
+extern enum cluster_mutation cluster_mutation_of_all;
+#define CLUSTER_MUTATED(name) (cluster_mutation_of_all == CLUSTER_MUTATION_##name)
+#else
+#define CLUSTER_MUTATED(name) false
+#endif
