@@ -91,6 +91,8 @@ enum log_sync { LOG_SYNC_INLINE, LOG_SYNC_BACKGROUND, LOG_SYNC_WHOLE };
  * Whole is for an owner that cannot wait, as at its start: inline, and segments are made inline too, so that all is
  * durable when it returns, or the log has failed. Only when nothing runs in the background. */
 void log_flush(struct log *log, enum log_sync sync);
+/* Appended, and not given to the file yet. */
+size_t log_unwritten_bytes(const struct log *log);
 /* Whether an entry with a payload of this size, appended next, goes to space that the log has on the disk already, so
  * that a full disk cannot fail it. OK: it does. AGAIN: a segment is being made for it; ask again in a later turn of the
  * env. NOSPACE (or another status that may pass): none could be made; it is tried again once a second at most, when

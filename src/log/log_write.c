@@ -289,6 +289,19 @@ static void finish_job(struct log *log, int64_t started_ns)
     }
 }
 
+size_t log_unwritten_bytes(const struct log *log)
+{
+    size_t bytes = 0;
+    for (const struct list *node = log->arenas.prev; node != &log->arenas; node = node->prev) {
+        const struct log_arena *arena = CONTAINER_OF(node, struct log_arena, in_log);
+        if (arena->written == arena->used) {
+            break; /* and so are all before it */
+        }
+        bytes += arena->used - arena->written;
+    }
+    return bytes;
+}
+
 static void flush(struct log *log, enum log_sync sync)
 {
     log->flushing = true;

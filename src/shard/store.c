@@ -9,10 +9,10 @@
 
 enum { NS_PER_MS = 1000000 };
 
-/* A turn with at most this many requests is synced inline: one caller waits, and a hop to another thread and back
- * costs more than it hides (docs/performance.md). Only while the disk is quick: on a slow one the hop costs nothing to
- * speak of, and readers, timeouts and all other clients must not wait for it. */
-enum { STORE_INLINE_REQUESTS = 16, STORE_INLINE_SYNC_MS = 4 };
+/* A turn with at most this many requests and bytes is synced inline: one caller waits, and a hop to another thread and
+ * back costs more than it hides (docs/performance.md). Only while the disk is quick: on a slow one the hop costs
+ * nothing to speak of, and readers, timeouts and all other clients must not wait for it. */
+enum { STORE_INLINE_REQUESTS = 16, STORE_INLINE_BYTES = 32 << 10, STORE_INLINE_SYNC_MS = 4 };
 
 void store_fail(struct store *store, enum status status, const char *what)
 {
@@ -107,7 +107,8 @@ static enum log_sync sync_for(const struct store *store, size_t requests)
     struct log_stats stats;
     log_stats(store->log, &stats);
     bool quick = stats.last_sync_ns <= (int64_t)STORE_INLINE_SYNC_MS * NS_PER_MS;
-    return quick && requests <= STORE_INLINE_REQUESTS ? LOG_SYNC_INLINE : LOG_SYNC_BACKGROUND;
+    bool small = requests <= STORE_INLINE_REQUESTS && log_unwritten_bytes(store->log) <= STORE_INLINE_BYTES;
+    return quick && small ? LOG_SYNC_INLINE : LOG_SYNC_BACKGROUND;
 }
 
 bool store_turn(struct store *store)
