@@ -365,7 +365,10 @@ bool cluster_turn(struct cluster *cluster)
     }
     remotes_turn(cluster);
     peers_turn(cluster);
-    return more;
+    LIST_FOR_EACH (at, &cluster->busy) {
+        more = more || lane_released(CONTAINER_OF(at, struct lane, node));
+    }
+    return more && !cluster->failed;
 }
 
 /* ---- who should lead ---- */

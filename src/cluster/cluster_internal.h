@@ -13,6 +13,7 @@ enum {
                                        * heartbeats behind it */
     LANE_PENDING_BYTES = 256 << 20,   /* of requests that wait or are under way, in one lane */
     LANE_PARCELS = 64,                /* under way at a time */
+    REMOTE_OWED_BYTES = 64 << 20,     /* of answers that a peer has not taken: then it gets no more replies */
 };
 
 /* The way to one shard.
@@ -32,6 +33,7 @@ struct lane {
     struct list waiting;    /* struct parcel */
     struct list sent;       /* in order of sequence */
     struct list doubtful;   /* in order of sequence; their leader is lost */
+    bool held_up;           /* in the last turn, by what the shard here has not settled */
     bool disordered;        /* requests came back: what waits must be put in order */
     struct buffer executed; /* since the last time: what was executed though its answer is lost (lane_order.c) */
     size_t pending_bytes;
@@ -52,6 +54,9 @@ struct peer {
     uint64_t generation; /* of its connection; 0: down */
     struct buffer raft;  /* messages for the next frame */
     bool lossy;          /* some did not find room */
+    bool untold;         /* what this node leads did not */
+    uint64_t parcels;    /* of its, by this connection, that are being executed or answered here (remote.c), … */
+    size_t owed_bytes;   /* … and their answers that it has not taken */
 };
 
 struct cluster {
@@ -107,6 +112,8 @@ void lane_led_by(struct lane *lane, uint64_t node, uint64_t term);
 /* Requests that waited since before then fail. */
 void lane_look_after(struct lane *lane, int64_t before_ns);
 bool lane_idle(const struct lane *lane);
+/* It had to wait for the shard here, and need not any more. */
+bool lane_released(const struct lane *lane);
 /* This node leads in the newest term that it knows, and takes requests. */
 bool lane_leads(const struct lane *lane);
 /* The requests of a parcel that are not settled wait again; the parcel is gone. */
@@ -117,6 +124,8 @@ void lane_mark_busy(struct lane *lane);
 void lane_move(struct lane *lane, struct parcel *from, uint32_t place);
 
 /* ---- lane_order.c ---- */
+/* Closes the gaps that settled requests have left in a waiting parcel; one without requests is gone. */
+void lane_close_gaps(struct lane *lane, struct parcel *parcel);
 void lane_put_in_order(struct lane *lane);
 /* What its requester asked for before, and was not executed, is not sent any more. */
 void lane_note_executed(struct lane *lane, const struct parcel_request *request);
@@ -124,7 +133,7 @@ void lane_note_executed(struct lane *lane, const struct parcel_request *request)
 /* ---- lane_send.c ---- */
 void lane_send(struct lane *lane);
 MUST_USE enum status lane_send_parcel(struct lane *lane, struct parcel *parcel);
-MUST_USE enum status lane_receive_answers(struct cluster *cluster, struct slice payload);
+MUST_USE enum status lane_receive_answers(struct cluster *cluster, const struct peer *peer, struct slice payload);
 
 /* ---- lane_doubt.c ---- */
 void lane_doubt_init(struct lane *lane);
@@ -135,11 +144,13 @@ void lane_doubt_connection(struct lane *lane, uint64_t node, uint64_t generation
 void lane_ask(struct lane *lane);
 
 /* ---- remote.c ---- */
-MUST_USE enum status remote_receive(struct cluster *cluster, uint64_t node, uint64_t generation, struct slice payload);
+/* generation 0: nobody waits for the answers. */
+MUST_USE enum status remote_receive(struct cluster *cluster, struct peer *peer, uint64_t generation,
+                                    struct slice payload);
 /* Sends what is answered. */
 void remotes_turn(struct cluster *cluster);
 /* Nobody waits at the other end any more. */
-void remotes_lost(struct cluster *cluster, uint64_t node, uint64_t generation);
+void remotes_lost(struct cluster *cluster, const struct peer *peer, uint64_t generation);
 void remotes_destroy(struct cluster *cluster);
 
 /* ---- peers.c ---- */

@@ -69,7 +69,7 @@ void answer_head_put(uint8_t at[static ANSWER_HEAD_BYTES], const struct answer_h
 enum status answer_take(struct slice *from, struct answer_head *ret_head, struct slice *ret_reply)
 {
     if (from->size < ANSWER_HEAD_BYTES) {
-        return STATUS_CORRUPT;
+        return STATUS_AGAIN;
     }
     struct answer_head head = {
         .place = get_u32(from->data),
@@ -78,10 +78,13 @@ enum status answer_take(struct slice *from, struct answer_head *ret_head, struct
         .size = get_u32(from->data + 6),
     };
     struct slice rest = skip(*from, ANSWER_HEAD_BYTES);
-    if (from->data[4] >= FORWARD_OUTCOMES || head.size > rest.size ||
-        (head.outcome == FORWARD_REPLIED) == (head.size == 0) ||
+    if (from->data[4] >= FORWARD_OUTCOMES || head.size > FORWARD_REPLY_BYTES || head.place >= FORWARD_REQUESTS ||
+        (head.outcome == FORWARD_REPLIED) == (head.size == 0) || head.status > STATUS_OK ||
         (head.outcome == FORWARD_REFUSED) != (head.status != STATUS_OK)) {
         return STATUS_CORRUPT;
+    }
+    if (head.size > rest.size) {
+        return STATUS_AGAIN;
     }
     *ret_head = head;
     *ret_reply = slice_of(rest.data, head.size);

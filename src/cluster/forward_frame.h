@@ -5,9 +5,10 @@
  *   NODE_FOUNDING               founding.h
  *   NODE_FORWARD                a parcel of requests for the leader of a shard:
  *                               shard u32 · count u32 · logged u32 · parcel u64 · term u64 · start u64 · sequence u64 ·
- *                               settled_below u64 · then for each request: flags u8 (bit 0: it is logged), the command
- * as command_encode makes it NODE_ANSWERS                what became of some of them: shard u32 · parcel u64 · then for
- * each: place in the parcel u32 · outcome u8 · status i8 · size u32 · reply
+ *                               settled_below u64 · then for each request: flags u8 (bit 0: it is logged; else it is
+ *                               read-only), the command as command_encode makes it
+ *   NODE_ANSWERS                a piece of what became of them: shard u32 · parcel u64 · the next bytes of: for each
+ *                               request, in any order: place u32 · outcome u8 · status i8 · size u32 · reply
  *
  * Integers are little-endian. start, sequence and settled_below are those of machine/origin.h; sequence is 0 when
  * nothing in the parcel is logged. */
@@ -31,6 +32,8 @@ enum {
     FORWARD_REQUESTS = 4096, /* in one parcel */
     ANSWERS_HEAD_BYTES = 12,
     ANSWER_HEAD_BYTES = 10,
+    ANSWERS_PIECE_BYTES = 1 << 20, /* of answers in one frame, so that heartbeats come between */
+    FORWARD_REPLY_BYTES = INT32_MAX,
 };
 
 struct forward_head {
@@ -60,5 +63,5 @@ struct answer_head {
 void answers_head_put(uint8_t at[static ANSWERS_HEAD_BYTES], uint32_t shard, uint64_t parcel);
 MUST_USE enum status answers_head_take(struct slice *from, uint32_t *ret_shard, uint64_t *ret_parcel);
 void answer_head_put(uint8_t at[static ANSWER_HEAD_BYTES], const struct answer_head *head);
-/* Takes head and reply from the front. */
+/* Takes head and reply from the front. AGAIN: not all of it is there. */
 MUST_USE enum status answer_take(struct slice *from, struct answer_head *ret_head, struct slice *ret_reply);

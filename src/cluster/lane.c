@@ -175,6 +175,7 @@ void lane_led_by(struct lane *lane, uint64_t node, uint64_t term)
         lane->cluster->leaders[lane->shard - 1] = node;
     }
     lane_doubt_other_terms(lane);
+    env_wake(lane->cluster->env);
 }
 
 /* ---- waiting ---- */
@@ -248,11 +249,7 @@ void lane_look_after(struct lane *lane, int64_t before_ns)
                 parcel_fail(parcel, place, STATUS_NO_LEADER);
             }
         }
-        if (parcel->settled == parcel->count) {
-            lane_forget_parcel(lane, parcel);
-        } else if (parcel->settled != 0) {
-            lane->disordered = true; /* and without gaps */
-        }
+        lane_close_gaps(lane, parcel);
     }
 }
 
@@ -273,7 +270,7 @@ static void deliver_here(struct lane *lane)
             enum status status = logged ? shard_submit_logged(lane->local, &command, request.requester, request.tag)
                                         : shard_submit(lane->local, &command, request.requester, request.tag);
             if (status == STATUS_NOT_LEADER) {
-                lane->disordered = parcel->settled != 0 || lane->disordered;
+                lane_close_gaps(lane, parcel);
                 return;
             }
             if (status == STATUS_OK) {
@@ -293,11 +290,16 @@ static bool settled_here(const struct lane *lane)
     return lane->local == NULL || (!shard_orphaned(lane->local) && (lane_leads(lane) || !shard_leading(lane->local)));
 }
 
+bool lane_released(const struct lane *lane) { return lane->held_up && settled_here(lane); }
+
 void lane_turn(struct lane *lane)
 {
+    lane->held_up = false;
     if (!list_empty(&lane->doubtful)) {
         lane_ask(lane);
-    } else if (!list_empty(&lane->waiting) && settled_here(lane)) {
+    } else if (!list_empty(&lane->waiting) && !settled_here(lane)) {
+        lane->held_up = true;
+    } else if (!list_empty(&lane->waiting)) {
         if (lane->disordered) {
             lane_put_in_order(lane);
         }

@@ -126,7 +126,7 @@ static void asker_end(struct requester *requester, uint64_t tag, const struct co
         return;
     }
     lane->asked = 0;
-    lane_mark_busy(lane);
+    env_wake(lane->cluster->env);
     int64_t *outcomes = calloc(asked, sizeof(*outcomes));
     ASSERT(outcomes != NULL);
     if (take_outcomes(lane, asked, outcomes)) {
@@ -142,7 +142,7 @@ static void asker_failed(struct requester *requester, uint64_t tag, enum status 
     (void)status;
     if (tag == lane->question) {
         lane->asked = 0;
-        lane_mark_busy(lane);
+        env_wake(lane->cluster->env);
     }
 }
 

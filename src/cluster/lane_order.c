@@ -103,6 +103,24 @@ static void fail_overtaken(const struct place *places, size_t count)
     }
 }
 
+void lane_close_gaps(struct lane *lane, struct parcel *parcel)
+{
+    if (parcel->settled == 0) {
+        return;
+    }
+    if (parcel->settled != parcel->count) {
+        struct parcel *rest = parcel_create();
+        list_append(&parcel->node, &rest->node); /* before it */
+        for (uint32_t place = 0; place < parcel->count; place++) {
+            if (!parcel->requests[place].settled) {
+                parcel_move(parcel, place, rest);
+            }
+        }
+        lane->pending_bytes += parcel_cost_bytes(rest);
+    }
+    lane_forget_parcel(lane, parcel);
+}
+
 void lane_put_in_order(struct lane *lane)
 {
     struct list before;

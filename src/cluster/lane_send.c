@@ -2,7 +2,6 @@
 #include "cluster/cluster_internal.h"
 
 #include "base/assert.h"
-#include "base/varint.h"
 
 /* Below it everything is settled: the leader's machine may forget it. */
 static uint64_t settled_below(const struct lane *lane)
@@ -59,9 +58,15 @@ enum status lane_send_parcel(struct lane *lane, struct parcel *parcel)
     return STATUS_OK;
 }
 
+/* The leader's machine remembers only so many sequences from the oldest that is not settled. */
+static bool window_open(const struct lane *lane)
+{
+    return lane->next_sequence - settled_below(lane) < MACHINE_ORIGIN_WINDOW;
+}
+
 void lane_send(struct lane *lane)
 {
-    while (!list_empty(&lane->waiting) && lane->leader != 0 && lane->sent_count < LANE_PARCELS) {
+    while (!list_empty(&lane->waiting) && lane->leader != 0 && lane->sent_count < LANE_PARCELS && window_open(lane)) {
         struct parcel *parcel = CONTAINER_OF(lane->waiting.next, struct parcel, node);
         ASSERT(parcel->settled == 0); /* it was put in order */
         if (lane_send_parcel(lane, parcel) != STATUS_OK) {
@@ -93,24 +98,62 @@ static void deliver(const struct parcel_request *request, struct slice reply)
     requester->events->end(requester, request->tag, NULL);
 }
 
-/* FORWARD_RETURNED stays unsettled, until all of the parcel is known. */
-static void take_answer(struct parcel *parcel, const struct answer_head *head, struct slice reply)
+/* A request that was returned stays unsettled, until all of the parcel is known. */
+static enum status take_answer(struct parcel *parcel, const struct answer_head *head, struct slice reply)
 {
+    if (head->place >= parcel->count) {
+        return STATUS_CORRUPT;
+    }
     struct parcel_request request = parcel->requests[head->place];
-    if (head->outcome == FORWARD_RETURNED) {
-        return;
+    if (request.settled || request.returned) {
+        return STATUS_CORRUPT;
     }
-    parcel_settle(parcel, head->place);
-    struct requester *requester = request.requester;
     switch (head->outcome) {
-    case FORWARD_REPLIED: deliver(&request, reply); break;
-    case FORWARD_REFUSED: requester->events->failed(requester, request.tag, head->status); break;
-    case FORWARD_EXECUTED: requester->events->failed(requester, request.tag, STATUS_EXECUTED); break;
-    default: requester->events->failed(requester, request.tag, STATUS_UNCERTAIN); break;
+    case FORWARD_REPLIED:
+        parcel_settle(parcel, head->place);
+        deliver(&request, reply);
+        break;
+    case FORWARD_RETURNED:
+        parcel->requests[head->place].returned = true;
+        parcel->returned++;
+        break;
+    case FORWARD_REFUSED: parcel_fail(parcel, head->place, head->status); break;
+    case FORWARD_EXECUTED: parcel_fail(parcel, head->place, STATUS_EXECUTED); break;
+    default: parcel_fail(parcel, head->place, STATUS_UNCERTAIN); break;
     }
+    return STATUS_OK;
 }
 
-enum status lane_receive_answers(struct cluster *cluster, struct slice payload)
+/* Takes the answers that are complete, and keeps the rest for the next frame. */
+static enum status take_answers(struct parcel *parcel, struct slice piece)
+{
+    bool kept = parcel->answers.size != 0;
+    struct slice rest = piece;
+    if (kept) {
+        buffer_append_slice(&parcel->answers, piece);
+        rest = buffer_slice(&parcel->answers);
+    }
+    enum status status = STATUS_OK;
+    while (status == STATUS_OK && rest.size != 0) {
+        struct answer_head head;
+        struct slice reply;
+        status = answer_take(&rest, &head, &reply);
+        if (status == STATUS_OK) {
+            status = take_answer(parcel, &head, reply);
+        }
+    }
+    if (status != STATUS_OK && status != STATUS_AGAIN) {
+        return status;
+    }
+    if (kept) {
+        buffer_consume(&parcel->answers, parcel->answers.size - rest.size);
+    } else {
+        buffer_append_slice(&parcel->answers, rest);
+    }
+    return STATUS_OK;
+}
+
+enum status lane_receive_answers(struct cluster *cluster, const struct peer *peer, struct slice payload)
 {
     uint32_t shard = 0;
     uint64_t number = 0;
@@ -120,21 +163,14 @@ enum status lane_receive_answers(struct cluster *cluster, struct slice payload)
     }
     struct lane *lane = lane_of(cluster, shard);
     struct parcel *parcel = find_sent(lane, number);
-    if (parcel == NULL) {
+    if (parcel == NULL || parcel->leader != peer->node || parcel->generation != peer->generation) {
         return STATUS_OK; /* of one that is in doubt; a later leader has the word */
     }
-    uint32_t returned = 0;
-    while (payload.size != 0) {
-        struct answer_head head;
-        struct slice reply;
-        status = answer_take(&payload, &head, &reply);
-        if (status != STATUS_OK || head.place >= parcel->count || parcel->requests[head.place].settled) {
-            return STATUS_CORRUPT;
-        }
-        returned += head.outcome == FORWARD_RETURNED ? 1 : 0;
-        take_answer(parcel, &head, reply);
+    status = take_answers(parcel, payload);
+    if (status != STATUS_OK) {
+        lane_doubt_connection(lane, peer->node, peer->generation);
+        return status;
     }
-    parcel->returned += returned;
     if (parcel->settled + parcel->returned < parcel->count) {
         return STATUS_OK; /* the rest follows */
     }

@@ -9,8 +9,9 @@
 #include <stdio.h>
 
 enum {
-    RAFT_HEAD_BYTES = 8, /* group, size */
-    LEADS_BYTES = 12,    /* shard, term */
+    RAFT_HEAD_BYTES = 8,         /* group, size */
+    RAFT_BUNDLE_BYTES = 1 << 20, /* of messages in one frame, unless one is larger */
+    LEADS_BYTES = 12,            /* shard, term */
     TELL_AGAIN_S = 10,
 };
 
@@ -43,6 +44,19 @@ void cluster_mutate(enum cluster_mutation mutation) { cluster_mutation_of_all = 
 
 /* ---- out ---- */
 
+static void send_bundle(struct cluster *cluster, struct peer *peer)
+{
+    if (peer->raft.size == 0) {
+        return;
+    }
+    struct slice part = buffer_slice(&peer->raft);
+    enum status status =
+        transport_send(cluster->transport, peer->node, peer->generation, TRANSPORT_URGENT, NODE_RAFT, &part, 1);
+    peer->lossy = peer->lossy || status != STATUS_OK;
+    buffer_clear(&peer->raft);
+    buffer_shrink(&peer->raft, RAFT_BUNDLE_BYTES);
+}
+
 void peers_send_raft(struct cluster *cluster, uint32_t group, uint64_t to, struct slice message)
 {
     struct peer *peer = peer_find(cluster, to);
@@ -53,6 +67,9 @@ void peers_send_raft(struct cluster *cluster, uint32_t group, uint64_t to, struc
     put_u32(head, group);
     put_u32(head + 4, (uint32_t)message.size);
     if (message.data[0] != RAFT_SNAPSHOT) {
+        if (peer->raft.size + sizeof(head) + message.size > RAFT_BUNDLE_BYTES) {
+            send_bundle(cluster, peer);
+        }
         buffer_append(&peer->raft, head, sizeof(head));
         buffer_append_slice(&peer->raft, message);
         env_wake(cluster->env);
@@ -66,42 +83,22 @@ void peers_send_raft(struct cluster *cluster, uint32_t group, uint64_t to, struc
     env_wake(cluster->env);
 }
 
-void peers_turn(struct cluster *cluster)
-{
-    for (size_t i = 0; i < cluster->peer_count; i++) {
-        struct peer *peer = &cluster->peers[i];
-        if (peer->raft.size != 0) {
-            struct slice part = buffer_slice(&peer->raft);
-            enum status status =
-                transport_send(cluster->transport, peer->node, peer->generation, TRANSPORT_URGENT, NODE_RAFT, &part, 1);
-            peer->lossy = peer->lossy || status != STATUS_OK;
-            buffer_clear(&peer->raft);
-            buffer_shrink(&peer->raft, 1 << 20);
-        }
-        if (peer->lossy) {
-            peer->lossy = false;
-            tell_lost(cluster, peer->node);
-        }
-    }
-    transport_turn(cluster->transport);
-}
-
-static void announce_to(struct cluster *cluster, const struct peer *peer, struct slice leads)
-{
-    if (peer->generation != 0 && leads.size != 0 &&
-        transport_send(cluster->transport, peer->node, peer->generation, TRANSPORT_URGENT, NODE_LEADS, &leads, 1) !=
-            STATUS_OK) {
-        env_log(cluster->env, ENV_LOG_WARNING,
-                "node %" PRIu64 " could not be told what this node leads: too much waits to be sent to it", peer->node);
-    }
-}
-
 static void put_leads(struct buffer *out, const struct lane *lane)
 {
     uint8_t *at = buffer_reserve(out, LEADS_BYTES);
     put_u32(at, lane->shard);
     put_u64(at + 4, lane->term);
     out->size += LEADS_BYTES;
+}
+
+/* When its queue is full, it is told again later: it may know of no leader without. */
+static void announce_to(struct cluster *cluster, struct peer *peer, struct slice leads)
+{
+    if (peer->generation != 0 && leads.size != 0 &&
+        transport_send(cluster->transport, peer->node, peer->generation, TRANSPORT_URGENT, NODE_LEADS, &leads, 1) ==
+            STATUS_FULL) {
+        peer->untold = true;
+    }
 }
 
 void peers_announce(struct cluster *cluster, const struct lane *lane)
@@ -115,6 +112,36 @@ void peers_announce(struct cluster *cluster, const struct lane *lane)
     buffer_deinit(&leads);
 }
 
+static void announce_all(struct cluster *cluster, struct peer *peer)
+{
+    struct buffer leads;
+    buffer_init(&leads);
+    for (uint32_t shard = 0; shard <= cluster->shard_count; shard++) {
+        if (lane_leads(lane_of(cluster, shard))) {
+            put_leads(&leads, lane_of(cluster, shard));
+        }
+    }
+    peer->untold = false;
+    announce_to(cluster, peer, buffer_slice(&leads));
+    buffer_deinit(&leads);
+}
+
+void peers_turn(struct cluster *cluster)
+{
+    for (size_t i = 0; i < cluster->peer_count; i++) {
+        struct peer *peer = &cluster->peers[i];
+        send_bundle(cluster, peer);
+        if (peer->untold) {
+            announce_all(cluster, peer);
+        }
+        if (peer->lossy) {
+            peer->lossy = false;
+            tell_lost(cluster, peer->node);
+        }
+    }
+    transport_turn(cluster->transport);
+}
+
 /* ---- in ---- */
 
 static void up(void *owner, uint64_t node, uint64_t generation, const struct id128 *incarnation)
@@ -123,15 +150,7 @@ static void up(void *owner, uint64_t node, uint64_t generation, const struct id1
     struct peer *peer = peer_find(cluster, node);
     ASSERT(peer != NULL);
     peer->generation = generation;
-    struct buffer leads;
-    buffer_init(&leads);
-    for (uint32_t shard = 0; shard <= cluster->shard_count; shard++) {
-        if (lane_leads(lane_of(cluster, shard))) {
-            put_leads(&leads, lane_of(cluster, shard));
-        }
-    }
-    announce_to(cluster, peer, buffer_slice(&leads));
-    buffer_deinit(&leads);
+    announce_all(cluster, peer);
     cluster_peer_up(cluster, node, incarnation);
     env_wake(cluster->env);
 }
@@ -142,12 +161,13 @@ static void down(void *owner, uint64_t node, uint64_t generation)
     struct peer *peer = peer_find(cluster, node);
     ASSERT(peer != NULL);
     peer->generation = 0;
+    peer->untold = false;
     buffer_clear(&peer->raft);
     tell_lost(cluster, node);
     for (uint32_t shard = 0; shard <= cluster->shard_count; shard++) {
         lane_doubt_connection(lane_of(cluster, shard), node, generation);
     }
-    remotes_lost(cluster, node, generation);
+    remotes_lost(cluster, peer, generation);
     cluster_peer_down(cluster, node);
     env_wake(cluster->env);
 }
@@ -193,7 +213,7 @@ static enum status take_leads(struct cluster *cluster, uint64_t node, struct sli
     for (size_t at = 0; at < payload.size; at += LEADS_BYTES) {
         uint32_t shard = get_u32(payload.data + at);
         uint64_t term = get_u64(payload.data + at + 4);
-        if (shard > cluster->shard_count || term == 0) {
+        if (shard > cluster->shard_count || term == 0 || term > INT64_MAX) {
             return STATUS_CORRUPT;
         }
         lane_led_by(lane_of(cluster, shard), node, term);
@@ -204,6 +224,8 @@ static enum status take_leads(struct cluster *cluster, uint64_t node, struct sli
 static void frame(void *owner, uint64_t node, uint64_t generation, uint8_t type, struct slice payload)
 {
     struct cluster *cluster = owner;
+    struct peer *peer = peer_find(cluster, node);
+    ASSERT(peer != NULL && peer->generation == generation);
     enum status status = STATUS_VERSION;
     switch (type) {
     case NODE_RAFT:
@@ -211,12 +233,12 @@ static void frame(void *owner, uint64_t node, uint64_t generation, uint8_t type,
     case NODE_LEADS: status = take_leads(cluster, node, payload); break;
     case NODE_FOUNDING: status = cluster_founding_frame(cluster, node, payload); break;
     case NODE_FORWARD:
-        status = remote_receive(cluster, node, generation, payload);
+        status = remote_receive(cluster, peer, generation, payload);
         if (CLUSTER_MUTATED(PARCEL_TWICE)) {
-            status = remote_receive(cluster, node, 0, payload);
+            status = remote_receive(cluster, peer, 0, payload);
         }
         break;
-    case NODE_ANSWERS: status = lane_receive_answers(cluster, payload); break;
+    case NODE_ANSWERS: status = lane_receive_answers(cluster, peer, payload); break;
     default: break;
     }
     env_wake(cluster->env);

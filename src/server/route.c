@@ -161,6 +161,9 @@ const char *route_refusal(enum status status, bool reads)
     case STATUS_UNCERTAIN:
         return "UNCERTAIN the node that executes this command was lost; it may have been executed, look before you "
                "send it again";
+    case STATUS_VERSION:
+        return "ERR the node that leads this shard runs an older version, which does not know this command; the "
+               "command was not executed, bring all nodes to one version";
     case STATUS_EXECUTED: return "UNCERTAIN the command was executed, but its reply was lost with the node that had it";
     default: /* no file for more of the log: descriptors, memory, permissions */
         return "MISCONF the log cannot grow; the command was not executed, the node's own log says why";
