@@ -1,5 +1,8 @@
 """Fixtures: real servers, one of each kind per worker process, and private ones for tests that stop or break theirs."""
 
+import os
+import subprocess
+
 import cluster
 import pytest
 import redis
@@ -157,6 +160,20 @@ def new_cluster(tmp_path):
         one.close()
         for node in one:
             complain_of_sanitizers(node)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of 12 MB; `mount -o remount,size=…` makes it larger."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "cohort-test", folder], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("tmpfs cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
 
 
 @pytest.fixture

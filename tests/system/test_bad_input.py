@@ -244,19 +244,6 @@ def test_passwords(new_server):
     assert raw(server.port, oversize) == b"-ERR Protocol error: unauthenticated bulk length\r\n"
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "cohort-test", folder], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip("tmpfs cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
-
-
 @pytest.mark.parametrize("size", [300, 20_000, 700_000, 3_000_000])
 def test_a_full_disk_refuses_writes_and_loses_nothing(new_server, small_disk, size):
     server = new_server("cohort", "--log-segment-size", "1mb", folder=small_disk / "node")

@@ -4,6 +4,8 @@ end of the run, and judged by nobody, for that would judge the machine."""
 
 import os
 import random
+import subprocess
+import threading
 import time
 
 import cluster
@@ -241,6 +243,153 @@ def test_five_nodes_lose_two_leaders_in_turn(new_cluster, tmp_path, figure):
             load.wait_for(300)
     judge(load, five, tmp_path)
     figure("writes of all shards that a killed node led (5 nodes, 16 shards)", seconds(times))
+
+
+def test_nodes_restarted_in_turn_under_load(new_cluster, tmp_path, figure):
+    """SIGTERM hands leadership over first, so that clients of the others hardly notice."""
+    three = new_cluster()
+    with load_on(three, seed=17) as load:
+        load.wait_for(300)
+        for node in [*three] * ROUNDS:
+            assert node.stop() == 0
+            load.wait_for(200)
+            node.start()
+            load.wait_for(200)
+    counts = judge(load, three, tmp_path)
+    figure("nodes restarted in turn: operations done, refused, unknown", [counts[name] for name in ("ok", "failed", "unknown")])
+
+
+def test_a_node_that_missed_much_gets_a_snapshot(new_cluster, tmp_path):
+    """What it lacks is no longer in the logs of the others."""
+    three = new_cluster(arguments=["--log-segment-size", "256kb", "--snapshot-log-size", "1mb"])
+    with load_on(three, seed=18) as load:
+        load.wait_for(300)
+        three[2].kill()
+        with three[1].connect() as connection:
+            for n in range(60):
+                commands = [["SET", f"large{n % 7}.{k}", f"{n}" * 500] for k in range(100)]
+                assert set(connection.calls(commands)) == {"OK"}
+        three[2].start()
+        load.wait_for(500)
+    judge(load, three, tmp_path)
+    with three[2].connect() as connection:
+        assert int(dict(line.split(":", 1) for line in connection.call("INFO").decode().splitlines() if ":" in line)
+                   ["snapshot_last_index"]) > 0  # fmt: skip
+
+
+@pytest.mark.parametrize("whose", ["leader", "follower"])
+def test_a_full_disk_of_one_node(new_cluster, small_disk, tmp_path, whose):
+    """The others have space, so writes go on (after a leader has made way, or refused them); when there is space again,
+    the node has everything."""
+    three = new_cluster(start=False, shards=1, arguments=["--log-segment-size", "1mb"])
+    for node in three:
+        node.folder.rmdir()
+        (small_disk if node is three[1] else tmp_path / f"disk{node.number}").mkdir(exist_ok=True)
+        node.folder.symlink_to(small_disk if node is three[1] else tmp_path / f"disk{node.number}")
+    three.start()
+    deadline = time.monotonic() + RESUME_SECONDS
+    while (three.leader_of(1) is three[1]) != (whose == "leader"):
+        assert time.monotonic() < deadline
+        leader = three.leader_of(1)
+        leader.stop()
+        leader.start()
+    written, refused = 0, set()
+    with three[2].connect() as connection:
+        while written < 300:
+            assert time.monotonic() < deadline, refused
+            reply = connection.call("SET", f"key{written}", os.urandom(100_000))
+            if reply == "OK":
+                written += 1
+            else:
+                refused.add(reply)
+                time.sleep(0.05)
+        assert {word.split(" ")[0] for word in refused} <= {"MISCONF", "CLUSTERDOWN", "UNCERTAIN"}, refused
+        assert connection.call("DBSIZE") == 300
+    subprocess.run(["mount", "-o", "remount,size=200m", small_disk], check=True)
+    three.wait_until_equal()
+
+
+class Banker(threading.Thread):
+    """Moves money between the accounts of a shard and notes each move in the same transaction."""
+
+    def __init__(self, node, number, accounts, journal):
+        super().__init__(daemon=True)
+        self.node, self.number, self.accounts, self.journal = node, number, accounts, journal
+        self.random = random.Random(number)
+        self.stop = threading.Event()
+        self.done, self.unknown, self.wrong = [], [], []
+
+    def run(self):
+        move = 0
+        while not self.stop.is_set():
+            try:
+                with self.node.connect(3) as connection:
+                    while not self.stop.is_set():
+                        move += 1
+                        self.move(connection, f"{self.number}.{move},")
+            except OSError:
+                time.sleep(0.05)
+
+    def move(self, connection, name):
+        one, other = self.random.sample(self.accounts, 2)
+        balances = connection.call("MGET", *self.accounts)
+        if not isinstance(balances, resp.Error) and sum(map(int, balances)) != 0:
+            self.wrong.append(balances)
+        watched = self.random.random() < 0.5
+        if watched and connection.calls([["WATCH", one], ["GET", one]])[0] != "OK":
+            return
+        self.unknown.append(name)
+        words = [["MULTI"], ["DECRBY", one, 5], ["APPEND", self.journal, name], ["INCRBY", other, 5], ["EXEC"]]
+        reply = connection.calls(words)[-1]
+        if not isinstance(reply, resp.Error) or reply.split(" ")[0] not in history.INDEFINITE:
+            self.unknown.remove(name)
+        if isinstance(reply, list):
+            self.done.append(name)
+        elif isinstance(reply, resp.Error):
+            time.sleep(0.02)
+
+
+@pytest.mark.parametrize("fault", ["kill", "pause", "reset"])
+def test_transactions_are_whole_whatever_happens(new_cluster, fault):
+    """MULTI … EXEC, half of them with WATCH, through all nodes: the sum is always 0, and each move counts once."""
+    three = new_cluster(relays=fault == "reset")
+    accounts = [three.key_of(1, f"account{n}.") for n in range(4)]
+    journal = three.key_of(1, "journal")
+    with three[1].connect() as connection:
+        assert connection.call("MSET", *(word for account in accounts for word in (account, 0))) == "OK"
+    bankers = [Banker(three[n % 3 + 1], n, accounts, journal) for n in range(6)]
+    for banker in bankers:
+        banker.start()
+    for _ in range(2 * ROUNDS):
+        time.sleep(0.5)
+        leader = three.leader_of(1)
+        if fault == "reset":
+            for _ in range(10):
+                leader.relay.reset()
+                time.sleep(0.1)
+        elif fault == "kill":
+            leader.kill()
+            time.sleep(1)
+            leader.start()
+        else:
+            leader.pause()
+            time.sleep(2)
+            leader.resume()
+    time.sleep(0.5)
+    for banker in bankers:
+        banker.stop.set()
+    for banker in bankers:
+        banker.join(60)
+        assert not banker.is_alive() and not banker.wrong, banker.wrong[:1]
+    three.wait_for_leaders()
+    for node in three:
+        with node.connect() as connection:
+            assert sum(map(int, connection.call("MGET", *accounts))) == 0
+            moves = connection.call("GET", journal).decode().split(",")[:-1]
+        assert len(moves) == len(set(moves)), "a transaction was executed twice"
+        done = {name[:-1] for banker in bankers for name in banker.done}
+        unknown = {name[:-1] for banker in bankers for name in banker.unknown}
+        assert done <= set(moves) <= done | unknown and len(done) > 50
 
 
 @pytest.mark.skipif("COHORT_CLUSTER_SECONDS" not in os.environ, reason="for ./dev soak and ./dev check --long")

@@ -6,6 +6,7 @@ import random
 import shutil
 import socket
 import struct
+import subprocess
 import time
 
 import cluster
@@ -265,3 +266,52 @@ def test_two_emptied_nodes_do_not_make_a_new_cluster(new_cluster):
         if node.alive():
             reply = three.attempt(node, "SET", "key", "other")
             assert reply != "OK"
+
+
+# ---- beginnings ----
+
+
+def test_founding_waits_for_all_and_says_for_whom(new_cluster):
+    three = new_cluster(start=False, arguments=["--command-timeout", "1000"])
+    for node in (three[1], three[3]):
+        node.launch()
+        node.wait(node.answers, "did not answer")
+    three[1].wait(lambda: f"waiting for node 2 at 127.0.0.1:{three[2].peer_port}" in three[1].log(), "did not say whom")
+    for words in (["GET", "key"], ["SET", "key", "value"], ["DBSIZE"]):
+        reply = three.attempt(three[1], *words)
+        assert isinstance(reply, resp.Error) and reply.startswith("CLUSTERDOWN "), (words, reply)
+    three.start()
+    still_whole(three)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nodes_killed_while_they_found_a_cluster(new_cluster, seed):
+    """At any moment of their first second; started again, they are one cluster."""
+    chance = random.Random(seed)
+    three = new_cluster(start=False)
+    for _ in range(4):
+        for node in chance.sample(three.nodes, 3):
+            if not node.alive():
+                node.launch()
+            time.sleep(chance.uniform(0, 0.04))
+        time.sleep(chance.uniform(0, 0.15))
+        for node in chance.sample(three.nodes, chance.randrange(1, 4)):
+            node.kill()
+    three.start()
+    still_whole(three)
+
+
+@pytest.mark.parametrize("changed", [("--shards", "5"), ("--replicas", "1"), "peers"], ids=["shards", "replicas", "peers"])
+def test_a_founded_node_is_not_started_as_something_else(new_cluster, changed):
+    three = new_cluster(shards=2)
+    assert three[2].stop() == 0
+    if changed == "peers":
+        other = f"127.0.0.1:{servers.free_port()}"
+        command = [word.replace(three[3].address, other) for word in three[2].command_line()]
+    else:
+        command = [*three[2].command_line(), *changed]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, preexec_fn=servers.end_with_parent)
+    assert done.returncode == 78, done.stderr
+    assert "cohort serve: " in done.stderr, done.stderr
+    three[2].start()
+    still_whole(three)
