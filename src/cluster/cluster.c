@@ -9,7 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BALANCE_EVERY_MS = 300 };
+enum {
+    BALANCE_EVERY_MS = 300,
+    MAKE_WAY_MS = 2000, /* so long after it refused a write for want of space, this node wants others to lead */
+};
 
 void cluster_fail(struct cluster *cluster, enum status status, const char *what)
 {
@@ -373,11 +376,38 @@ bool cluster_turn(struct cluster *cluster)
 
 /* ---- who should lead ---- */
 
+/* The voter that is connected and has most of the log; 0: none. */
+static uint64_t best_heir(struct cluster *cluster, const struct shard *shard)
+{
+    struct shard_peer_status peers[PLACEMENT_MAXIMUM_REPLICAS];
+    size_t count = shard_peers(shard, peers, PLACEMENT_MAXIMUM_REPLICAS);
+    uint64_t heir = 0;
+    uint64_t match = 0;
+    for (size_t i = 0; i < count && i < PLACEMENT_MAXIMUM_REPLICAS; i++) {
+        const struct peer *peer = peer_find(cluster, peers[i].id);
+        if (peer != NULL && peer->generation != 0 && peers[i].match >= match) {
+            heir = peers[i].id;
+            match = peers[i].match;
+        }
+    }
+    return heir;
+}
+
+/* The leader that the placement prefers; while this node has no space for writes, anybody else. */
+static uint64_t preferred_leader(struct cluster *cluster, uint32_t shard)
+{
+    int64_t ago_ns = env_monotonic_ns(cluster->env) - cluster->refused_ns;
+    if (cluster->refused_ns != 0 && ago_ns < (int64_t)MAKE_WAY_MS * 1000000) {
+        return best_heir(cluster, lane_of(cluster, shard)->local);
+    }
+    return cluster->members->placement.shards[shard - 1].leader;
+}
+
 static struct leader_balance_view balance_view(struct cluster *cluster, uint32_t shard)
 {
     const struct lane *lane = lane_of(cluster, shard);
-    const struct placement_shard *place = &cluster->members->placement.shards[shard - 1];
-    struct leader_balance_view view = {.leading = lane_leads(lane), .preferred = place->leader};
+    struct leader_balance_view view = {.leading = lane_leads(lane)};
+    view.preferred = view.leading ? preferred_leader(cluster, shard) : 0;
     if (!view.leading || view.preferred == cluster->options.node) {
         return view;
     }
@@ -412,8 +442,8 @@ static void balance_leaders(struct cluster *cluster)
     if (leader_balance_choose(cluster->balance, now_ns, &shard, &node) &&
         shard_transfer(lane_of(cluster, shard)->local, node) == STATUS_OK) {
         cluster->counters.transfers++;
-        env_log(cluster->env, ENV_LOG_INFO, "shard %" PRIu32 " goes back to node %" PRIu64 ", which should lead it",
-                shard, node);
+        env_log(cluster->env, ENV_LOG_INFO, "shard %" PRIu32 " goes to node %" PRIu64 ", which should lead it", shard,
+                node);
     }
 }
 
@@ -423,23 +453,6 @@ void cluster_look_after(struct cluster *cluster, int64_t before_ns)
     LIST_FOR_EACH_SAFE (at, after, &cluster->busy) {
         lane_look_after(CONTAINER_OF(at, struct lane, node), before_ns);
     }
-}
-
-/* The voter that is connected and has most of the log; 0: none. */
-static uint64_t best_heir(struct cluster *cluster, const struct shard *shard)
-{
-    struct shard_peer_status peers[PLACEMENT_MAXIMUM_REPLICAS];
-    size_t count = shard_peers(shard, peers, PLACEMENT_MAXIMUM_REPLICAS);
-    uint64_t heir = 0;
-    uint64_t match = 0;
-    for (size_t i = 0; i < count && i < PLACEMENT_MAXIMUM_REPLICAS; i++) {
-        const struct peer *peer = peer_find(cluster, peers[i].id);
-        if (peer != NULL && peer->generation != 0 && peers[i].match >= match) {
-            heir = peers[i].id;
-            match = peers[i].match;
-        }
-    }
-    return heir;
 }
 
 void cluster_retire(struct cluster *cluster)

@@ -36,6 +36,7 @@ static void sink_refused(void *owner, void *origin, uint64_t tag, enum status st
 {
     struct cluster *cluster = ((struct lane *)owner)->cluster;
     int64_t now_ns = env_monotonic_ns(cluster->env);
+    cluster->refused_ns = now_ns;
     if (cluster->told_refused_ns == 0 || now_ns - cluster->told_refused_ns >= (int64_t)TELL_AGAIN_S * 1000000000) {
         cluster->told_refused_ns = now_ns;
         env_log(cluster->env, ENV_LOG_WARNING, "writes are refused: no further file for the log in %s: %s",

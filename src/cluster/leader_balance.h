@@ -1,11 +1,12 @@
-/* Who should lead: which shard this node hands to the voter that the placement wants as its leader, and when. Pure.
+/* Who should lead: which shard this node hands to the voter that the caller prefers as its leader, and when. Pure.
  *
  * Leadership goes where it can when nodes come and go; this brings it back, so that no node keeps the work of all. A
  * transfer costs the requests of its shard a pause, so it is done only when it is likely to work, one at a time, and
  * ever more rarely where it did not work or did not last.
  *
  * Invariants
- * 1. Only a shard that this node leads is handed over, and only to the leader that the placement prefers.
+ * 1. Only a shard that this node leads is handed over, and only to the one that should: the leader that the placement
+ *    prefers, or any other voter while this node has no space for writes.
  * 2. That one was up and caught up in every look of the last LEADER_BALANCE_STEADY_MS. Caught up: it has durably what
  *    the log had at the look before, so a log that grows all the time hinders nothing.
  * 3. Between two transfers of this node pass LEADER_BALANCE_PAUSE_MS at least: longer than a transfer lasts.
