@@ -37,6 +37,12 @@ def test_a_write_through_one_node_is_read_through_each(any_cluster):
             assert {reader.call("GET", key) for reader in clients} == {b"%d %d" % (shard, writer)}
 
 
+def test_all_leaders_take_writes(any_cluster):
+    """Each node leads something, so all ways are taken: executed here, and forwarded there."""
+    leaders = {any_cluster.leader_of(shard).number for shard in range(1, any_cluster.shards + 1)}
+    assert len(leaders) > 1
+
+
 @pytest.mark.parametrize("through", ["leader", "follower"])
 def test_a_pipeline_keeps_its_order(three, through):
     """A read between two writes of its shard sees the first and not the second."""
@@ -319,20 +325,25 @@ def test_slots_shards_and_nodes_agree(any_cluster):
             assert {dict(node)[b"health"] for node in fields[b"nodes"]} == {b"online"}
 
 
-def test_placement_is_even(any_cluster):
-    """How many shards a node votes in differs by at most one."""
+def test_placement_and_leaders_are_even(any_cluster):
+    """Voters differ by at most one between nodes; and soon so do leaders."""
     with any_cluster[1].connect() as client:
         voters = collections.Counter(node[1] for _, _, *nodes in slots(client) for node in nodes)
     assert sum(voters.values()) == any_cluster.shards * any_cluster.replicas
     assert len(voters) == len(any_cluster.nodes) and max(voters.values()) - min(voters.values()) <= 1
+
+    def even():
+        leaders = collections.Counter(any_cluster.leaders(any_cluster[1]).values())
+        return len(leaders) == len(any_cluster.nodes) and max(leaders.values()) - min(leaders.values()) <= 1
+
+    until(even, "leaders are even")
 
 
 def test_cluster_info_of_a_whole_cluster(any_cluster):
     for client in connections(any_cluster):
         info = dict(line.split(":") for line in client.call("CLUSTER", "INFO").decode().splitlines())
         assert info["cluster_state"] == "ok" and info["cluster_slots_ok"] == "16384"
-        assert info["cluster_known_nodes"] == str(len(any_cluster.nodes))
-        assert 1 <= int(info["cluster_size"]) <= len(any_cluster.nodes)  # those that lead something
+        assert info["cluster_known_nodes"] == info["cluster_size"] == str(len(any_cluster.nodes))
         assert int(info["cluster_stats_messages_sent"]) > 0
 
 
