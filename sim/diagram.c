@@ -11,12 +11,13 @@
 enum {
     TEXT_BYTES = 64,
     COLUMN = 250,
+    CLIENT_COLUMN = 70,
     LEFT = 150,
     TOP = 60,
     PIXELS_PER_SECOND = 1600,
     SPREAD = 9,    /* between the lines of the groups at one member */
     LINE_GAP = 12, /* between two texts */
-    KINDS = 12,
+    KINDS = 14,
     SIM_DIAGRAM_COLUMNS = 65,
 };
 
@@ -36,7 +37,7 @@ struct mark {
 };
 
 struct diagram {
-    int members, groups;
+    int members, clients, groups;
     int64_t from_ns, to_ns;
     struct buffer messages, marks; /* of struct message, struct mark */
 };
@@ -44,10 +45,11 @@ struct diagram {
 static const struct {
     const char *name, *color, *width;
 } kinds[KINDS] = {
-    {"message", "#888", "1"},         {"pre-vote", "#c77700", "1.4"},       {"pre-vote reply", "#e0b060", "1"},
-    {"vote", "#c00", "1.8"},          {"vote reply", "#e77", "1.4"},        {"append", "#1565c0", "1.4"},
-    {"append reply", "#7fb2e5", "1"}, {"heartbeat", "#ccc", "0.8"},         {"heartbeat reply", "#e2e2e2", "0.8"},
-    {"snapshot", "#7b1fa2", "2"},     {"snapshot reply", "#c39bd3", "1.2"}, {"timeout now", "#000", "1.8"},
+    {"message", "#888", "1"},          {"pre-vote", "#c77700", "1.4"},       {"pre-vote reply", "#e0b060", "1"},
+    {"vote", "#c00", "1.8"},           {"vote reply", "#e77", "1.4"},        {"append", "#1565c0", "1.4"},
+    {"append reply", "#7fb2e5", "1"},  {"heartbeat", "#ccc", "0.8"},         {"heartbeat reply", "#e2e2e2", "0.8"},
+    {"snapshot", "#7b1fa2", "2"},      {"snapshot reply", "#c39bd3", "1.2"}, {"timeout now", "#000", "1.8"},
+    {"between nodes", "#1565c0", "1"}, {"of a client", "#c9a227", "0.8"},
 };
 
 static const char *const mark_colors[] = {
@@ -56,11 +58,12 @@ static const char *const mark_colors[] = {
     [DIAGRAM_FAULT] = "#c77700", [DIAGRAM_FAILURE] = "#fff",
 };
 
-struct diagram *diagram_create(int members, int groups, int64_t from_ns, int64_t to_ns)
+struct diagram *diagram_create(int members, int clients, int groups, int64_t from_ns, int64_t to_ns)
 {
     struct diagram *diagram = calloc(1, sizeof(*diagram));
     ASSERT(diagram != NULL);
-    *diagram = (struct diagram){.members = members, .groups = groups, .from_ns = from_ns, .to_ns = to_ns};
+    *diagram =
+        (struct diagram){.members = members, .clients = clients, .groups = groups, .from_ns = from_ns, .to_ns = to_ns};
     return diagram;
 }
 
@@ -122,8 +125,16 @@ static double y_of(const struct diagram *diagram, int64_t at_ns)
 
 static double x_of(const struct diagram *diagram, int member, uint32_t group)
 {
+    if (member >= diagram->members) {
+        return LEFT + (double)diagram->members * COLUMN + (double)(member - diagram->members) * CLIENT_COLUMN;
+    }
     double shift = group == 0 ? 0 : ((double)group - (diagram->groups + 1) / 2.0) * SPREAD;
     return LEFT + (double)member * COLUMN + shift;
+}
+
+static int width_of(const struct diagram *diagram)
+{
+    return LEFT + diagram->members * COLUMN + diagram->clients * CLIENT_COLUMN;
 }
 
 static struct mark mark_at(const struct diagram *diagram, size_t i)
@@ -233,7 +244,7 @@ static void draw_marks(const struct diagram *diagram, struct buffer *html)
             put(html,
                 "<line x1='0' x2='%d' y1='%.1f' y2='%.1f' stroke='%s' stroke-width='.6' stroke-dasharray='6 4'/>"
                 "<text x='4' y='%.1f' class='t' fill='%s'>%s</text>\n",
-                LEFT + diagram->members * COLUMN, y, y, mark.mark == DIAGRAM_FAILURE ? "#c00" : color, text_y + 10,
+                width_of(diagram), y, y, mark.mark == DIAGRAM_FAILURE ? "#c00" : color, text_y + 10,
                 mark.mark == DIAGRAM_FAILURE ? "#c00" : color, text);
             continue;
         }
@@ -262,7 +273,7 @@ static void draw_head(const struct diagram *diagram, const char *title, struct b
     }
     put(html, "<p>Time goes down. A line is a group's member; thick and green while it leads. Blue dots: entries "
               "committed there. Dashed arrows never arrive.\n");
-    int width = LEFT + diagram->members * COLUMN;
+    int width = width_of(diagram);
     put(html,
         "<svg xmlns='http://www.w3.org/2000/svg' width='%d' height='%.0f' viewBox='0 0 %d %.0f'>"
         "<rect width='100%%' height='100%%' fill='#fff'/><defs>\n",
@@ -294,7 +305,7 @@ void diagram_write(const struct diagram *diagram, const char *title, struct buff
             put(html,
                 "<text class='g' x='4' y='%.1f'>%.2f s</text><line x1='60' x2='%d' y1='%.1f' y2='%.1f' "
                 "stroke='#f2f2f2'/>\n",
-                y_of(diagram, at_ns) - 3, (double)at_ns / 1e9, LEFT + diagram->members * COLUMN, y_of(diagram, at_ns),
+                y_of(diagram, at_ns) - 3, (double)at_ns / 1e9, width_of(diagram), y_of(diagram, at_ns),
                 y_of(diagram, at_ns));
         }
     }
@@ -308,6 +319,10 @@ void diagram_write(const struct diagram *diagram, const char *title, struct buff
             }
             draw_life(diagram, html, member, group, end_ns);
         }
+    }
+    for (int client = 0; client < diagram->clients; client++) {
+        put(html, "<text class='g' x='%.1f' y='24' text-anchor='middle'>client %d</text>\n",
+            x_of(diagram, diagram->members + client, 0), client + 1);
     }
     for (size_t at = 0; at < diagram->messages.size; at += sizeof(message)) {
         memcpy(&message, diagram->messages.data + at, sizeof(message));

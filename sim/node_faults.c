@@ -221,11 +221,12 @@ void node_fault_fire(struct env_timer *timer)
     timer_heap_start(&world->events, &world->fault, sim_now_ns(world->sim) + (int64_t)draw(world, pause_ms) * MS);
 }
 
-/* A majority of every shard is enough: sometimes one node does not come back. */
+/* A majority of every shard is enough, once the cluster is founded: sometimes one node does not come back. */
 static void lose_one(struct node_world *world)
 {
     struct node *node = &world->nodes[some_node(world)];
-    bool enough = world->profile.members > 1 && draw(world, 3) == 0;
+    bool founded = world->shards[0].leaders.size > 0;
+    bool enough = founded && world->profile.members > 1 && draw(world, 3) == 0;
     for (int i = 0; i < world->profile.members; i++) {
         enough = enough && !world->nodes[i].wiped;
     }

@@ -24,6 +24,26 @@ static void node_crashed(void *owner, int node)
     world->nodes[node].crashed = true; /* buried after the step */
 }
 
+static int column_of(const struct node_world *world, int machine)
+{
+    return machine < NODE_CLIENT_MACHINE ? machine : world->profile.members + machine - NODE_CLIENT_MACHINE;
+}
+
+static size_t draw_sent(void *owner, int64_t at_ns, int from, int to, size_t size)
+{
+    struct node_world *world = owner;
+    bool between = from < NODE_CLIENT_MACHINE && to < NODE_CLIENT_MACHINE;
+    (void)size;
+    return diagram_sent(world->record.diagram, at_ns, column_of(world, from), column_of(world, to), 0,
+                        between ? DIAGRAM_BETWEEN_NODES : DIAGRAM_OF_CLIENT);
+}
+
+static void draw_arrived(void *owner, size_t sent)
+{
+    struct node_world *world = owner;
+    diagram_arrived(world->record.diagram, sent, sim_now_ns(world->sim));
+}
+
 static void log_line(void *owner, int node, int64_t at_ns, enum env_log_level level, const char *text)
 {
     struct node_world *world = owner;
@@ -92,6 +112,10 @@ static void world_init(struct node_world *world, uint64_t seed, const struct sim
     timer_heap_init(&world->events);
     history_init(&world->history);
     sim_on_crash(world->sim, node_crashed, world);
+    if (world->record.diagram != NULL) {
+        static const struct sim_network_watcher watcher = {draw_sent, draw_arrived};
+        sim_network_watch(world->sim, &watcher, world);
+    }
     sim_on_log(world->sim, world->record.line == NULL ? NULL : log_line, world);
     make_founders(world);
     find_tags(world);

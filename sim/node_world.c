@@ -226,6 +226,23 @@ static void check_leader(struct node *node, int shard, uint64_t term)
     leaders->data[term] = (uint8_t)(node->number + 1);
 }
 
+static void note_leadership(struct node *node, int shard, const struct node_sight *sight)
+{
+    struct node_world *world = node->world;
+    char text[48];
+    (void)snprintf(text, sizeof(text), sight->leading ? "leads shard %d, term %llu" : "leads shard %d no more", shard,
+                   (unsigned long long)sight->term);
+    if (shard == 0) { /* the meta group has no line of its own */
+        node_note(world, node->number, DIAGRAM_SNAPSHOT, "%s", text);
+        return;
+    }
+    diagram_mark(world->record.diagram, sim_now_ns(world->sim), node->number, (uint32_t)shard,
+                 sight->leading ? DIAGRAM_LEADS : DIAGRAM_FOLLOWS, text);
+    if (world->record.line != NULL) {
+        world->record.line(world->record.owner, sim_now_ns(world->sim), node->number, text);
+    }
+}
+
 static void check_leadership(struct node *node, int shard, const struct node_sight *sight)
 {
     struct node_world *world = node->world;
@@ -239,11 +256,7 @@ static void check_leadership(struct node *node, int shard, const struct node_sig
         check_leader(node, shard, sight->term);
     }
     if (sight->leading != node->leading[shard]) {
-        char text[48];
-        (void)snprintf(text, sizeof(text), sight->leading ? "leads shard %d, term %llu" : "leads shard %d no more",
-                       shard, (unsigned long long)sight->term);
-        diagram_mark(world->record.diagram, sim_now_ns(world->sim), node->number, (uint32_t)shard,
-                     sight->leading ? DIAGRAM_LEADS : DIAGRAM_FOLLOWS, text);
+        note_leadership(node, shard, sight);
     }
     node->terms[shard] = sight->term;
     node->leading[shard] = sight->leading;

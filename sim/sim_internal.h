@@ -46,6 +46,8 @@ struct sim {
     bool blocked[SIM_NODES][SIM_NODES]; /* [from][to] */
     int64_t clogged_until_ns[SIM_NODES][SIM_NODES];
     struct list connections;
+    struct sim_network_watcher watcher; /* zero: nobody looks */
+    void *watcher_owner;
     void (*crashed)(void *owner, int node);
     void *crashed_owner;
     void (*log)(void *owner, int node, int64_t at_ns, enum env_log_level level, const char *text);
@@ -128,6 +130,7 @@ struct sim_segment {
     size_t size; /* DATA: bytes at the front of the way's; ROOM: bytes read */
     int64_t at_ns;
     int64_t first_attempt_ns; /* INT64_MAX before it */
+    size_t watched;           /* DATA: what the watcher gave */
 };
 
 struct sim_way {

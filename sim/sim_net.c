@@ -14,6 +14,12 @@ void sim_network_clog(struct sim *sim, int from, int to, int64_t until_ns)
     sim->clogged_until_ns[from][to] = until_ns;
 }
 
+void sim_network_watch(struct sim *sim, const struct sim_network_watcher *watcher, void *owner)
+{
+    sim->watcher = *watcher;
+    sim->watcher_owner = owner;
+}
+
 /* ---- ways ---- */
 
 /* Takes away all but the first `keep` segments. */
@@ -70,7 +76,8 @@ static void way_push(struct sim_way *way, enum sim_segment_kind kind, size_t siz
         way->last->size += size;
         return;
     }
-    int64_t at_ns = sender == NULL ? sim->now_ns : sim_env_now_ns(sender->env);
+    int64_t sent_ns = sender == NULL ? sim->now_ns : sim_env_now_ns(sender->env);
+    int64_t at_ns = sent_ns;
     at_ns = at_ns > sim->clogged_until_ns[from][to] ? at_ns : sim->clogged_until_ns[from][to];
     at_ns += from == to ? sim_between(sim, SIM_DRAW_NETWORK, 1, network->local_delay_maximum_ns)
                         : sim_between(sim, SIM_DRAW_NETWORK, network->delay_minimum_ns, network->delay_maximum_ns);
@@ -83,6 +90,9 @@ static void way_push(struct sim_way *way, enum sim_segment_kind kind, size_t siz
     struct sim_segment *segment = malloc(sizeof(*segment));
     ASSERT(segment != NULL);
     *segment = (struct sim_segment){.kind = kind, .size = size, .at_ns = at_ns, .first_attempt_ns = INT64_MAX};
+    if (kind == SIM_DATA && sim->watcher.sent != NULL) {
+        segment->watched = sim->watcher.sent(sim->watcher_owner, sent_ns, from, to, size);
+    }
     if (way->last == NULL) {
         way->first = segment;
         timer_heap_start(&sim->arrivals, &way->due, at_ns);
@@ -273,6 +283,9 @@ static void way_due(struct env_timer *timer)
     sim_trace(sim, to, SIM_EVENT_ARRIVAL, (uint64_t)from << 32 | segment->kind, segment->size);
     enum sim_segment_kind kind = segment->kind;
     size_t size = segment->size;
+    if (kind == SIM_DATA && sim->watcher.arrived != NULL) {
+        sim->watcher.arrived(sim->watcher_owner, segment->watched);
+    }
     way->resend_ns = sim->network.resend_ns;
     way->first = segment->next;
     free(segment);

@@ -28,6 +28,13 @@ struct sim_network {
 /* May be changed at any time. */
 struct sim_network *sim_network(struct sim *sim);
 
+/* Looks at what travels, and changes nothing: data that is sent (returns what arrived takes), and its arrival. */
+struct sim_network_watcher {
+    size_t (*sent)(void *owner, int64_t at_ns, int from, int to, size_t size);
+    void (*arrived)(void *owner, size_t sent);
+};
+void sim_network_watch(struct sim *sim, const struct sim_network_watcher *watcher, void *owner);
+
 /* Nothing passes from one node to the other, in this direction (a partition is two of these per pair). */
 void sim_network_block(struct sim *sim, int from, int to, bool blocked);
 /* Nothing is blocked any more, in any direction. */

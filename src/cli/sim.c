@@ -101,8 +101,8 @@ static int record(const struct cli_command *command, const struct settings *sett
     struct buffer html = {0};
     struct buffer history = {0};
     struct sim_record recorder = {
-        .diagram = diagram_create(profile->members, profile->groups, from_ms * NS_PER_MS,
-                                  (from_ms + settings->for_ms) * NS_PER_MS),
+        .diagram = diagram_create(profile->members, profile->level == SIM_LEVEL_NODES ? profile->clients : 0,
+                                  profile->groups, from_ms * NS_PER_MS, (from_ms + settings->for_ms) * NS_PER_MS),
         .history = &history,
         .line = settings->log ? print_line : NULL,
     };

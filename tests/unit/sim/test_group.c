@@ -50,7 +50,7 @@ static void test_a_picture_changes_nothing(void **state)
     struct sim_profile profile;
     struct sim_result one, other;
     assert_int_equal(sim_profile_draw(5, "groups,all", &profile), STATUS_OK);
-    struct diagram *diagram = diagram_create(profile.members, profile.groups, 0, INT64_MAX);
+    struct diagram *diagram = diagram_create(profile.members, 0, profile.groups, 0, INT64_MAX);
     struct sim_record record = {.diagram = diagram};
     struct buffer html = {0};
     sim_run(5, &profile, NULL, &record, &one);

@@ -50,7 +50,7 @@ static void test_a_picture_changes_nothing(void **state)
     struct sim_profile profile;
     struct sim_result one, other;
     assert_int_equal(sim_profile_draw(5, "nodes,all", &profile), STATUS_OK);
-    struct diagram *diagram = diagram_create(profile.members, profile.groups, 0, INT64_MAX);
+    struct diagram *diagram = diagram_create(profile.members, profile.clients, profile.groups, 0, INT64_MAX);
     struct sim_record record = {.diagram = diagram};
     struct buffer html = {0};
     sim_run(5, &profile, NULL, &record, &one);
@@ -58,6 +58,7 @@ static void test_a_picture_changes_nothing(void **state)
     sim_run(5, &profile, NULL, NULL, &other);
     assert_true(one.trace == other.trace);
     assert_non_null(memmem(html.data, html.size, "leads shard 1", 13));
+    assert_non_null(memmem(html.data, html.size, "between nodes, group 0, 1 to 2", 30));
     buffer_deinit(&html);
     diagram_destroy(diagram);
 }
