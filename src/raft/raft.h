@@ -191,9 +191,9 @@ struct raft_ready {
     uint64_t term;
     uint64_t leader; /* 0: unknown */
     bool reads_confirmed;
-    uint64_t read_round; /* reads with this round or an earlier one … */
-    uint64_t read_index; /* … see the right state once this is applied */
-    bool leader_time_heard;
+    uint64_t read_round;    /* reads with this round or an earlier one … */
+    uint64_t read_index;    /* … see the right state once this is applied */
+    bool leader_time_heard; /* from the leader of this term */
     struct raft_time leader_time;
     bool snapshot_wanted; /* make a snapshot, announce it, and compact */
 

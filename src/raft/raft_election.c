@@ -40,6 +40,7 @@ void raft_become_follower(struct raft *raft, uint64_t term, uint64_t leader)
     if (term > raft->term) {
         raft->term = term;
         raft->vote = 0;
+        raft->leader_time_heard = false;
         raft_hard_state_changed(raft);
         raft_outbox_clear(raft);
     }
@@ -156,6 +157,7 @@ static void stand(struct raft *raft, bool transfer)
     start_round(raft, RAFT_CANDIDATE);
     raft->term++;
     raft->vote = raft->options.id;
+    raft->leader_time_heard = false;
     raft_hard_state_changed(raft);
     raft_outbox_clear(raft);
     raft->own_vote = RAFT_MUTATED(raft, SEND_BEFORE_STORED);

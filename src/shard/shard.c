@@ -34,7 +34,7 @@ static enum status propose(struct shard *shard, struct batch *batch)
         return STATUS_AGAIN;
     }
     batch->term = shard->term;
-    shard_time_entry_made(shard, &batch->header);
+    shard_time_entry_made(shard, &batch->header, shard->term);
     return STATUS_OK;
 }
 

@@ -209,7 +209,7 @@ static enum status replay_payload(struct shard *shard, const struct raft_entry *
     default: status = STATUS_VERSION; break;
     }
     if (status == STATUS_OK) {
-        shard_time_entry_made(shard, &header);
+        shard_time_entry_made(shard, &header, entry->term);
         shard->applied_time_ms = header.time_ms;
         shard->applied_wall_ms = header.wall_ms;
     }

@@ -195,8 +195,9 @@ static void take_over(struct shard *shard, struct arrival *arrival)
     shard->snapshot_term = meta->term;
     shard->stats.snapshot_index = meta->index;
     shard->stats.installed++;
-    shard->time_ms = meta->time_ms > shard->time_ms ? meta->time_ms : shard->time_ms;
-    shard->wall_ms = meta->wall_ms > shard->wall_ms ? meta->wall_ms : shard->wall_ms;
+    shard->time_ms = meta->time_ms;
+    shard->wall_ms = meta->wall_ms;
+    shard->time_term = meta->term;
     shard->applied_time_ms = meta->time_ms;
     shard->applied_wall_ms = meta->wall_ms;
     shard->logged_since_snapshot_bytes = 0;

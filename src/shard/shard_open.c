@@ -59,6 +59,7 @@ static enum status load_snapshot(struct shard *shard, char *ret_message, size_t 
     shard->snapshot_term = meta.term;
     shard->stats.snapshot_index = meta.index;
     shard->time_ms = meta.time_ms;
+    shard->time_term = meta.term;
     shard->wall_ms = meta.wall_ms;
     return STATUS_OK;
 }

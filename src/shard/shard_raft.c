@@ -312,7 +312,7 @@ static void act_on(struct shard *shard, const struct raft_ready *ready)
         shard->read_index = ready->read_index;
     }
     if (ready->leader_time_heard) {
-        shard_time_heard(shard, &ready->leader_time);
+        shard_time_heard(shard, &ready->leader_time, ready->term);
     }
     if (ready->has_chunk) {
         shard_take_chunk(shard, ready);

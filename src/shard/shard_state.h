@@ -86,6 +86,7 @@ struct shard {
     int64_t time_base_ms, time_base_ns;
     struct raft_time heard; /* the leader's time, when last heard */
     int64_t heard_ns;
+    uint64_t heard_term, time_term; /* in which that leader led; of the entry that says time_ms */
     struct env_timer expire_timer;
     int64_t expire_at_ns; /* when it fires, while armed */
     bool time_entry_due;
@@ -132,12 +133,14 @@ size_t batch_pending_bytes(const struct batch *batch);
 void shard_time_start(struct shard *shard, int64_t time_ms, int64_t wall_ms);
 /* The shard's time and wall clock now: never less than any entry's. */
 void shard_time_now(const struct shard *shard, int64_t *ret_time_ms, int64_t *ret_wall_ms);
-void shard_time_entry_made(struct shard *shard, const struct entry_header *header);
+void shard_time_entry_made(struct shard *shard, const struct entry_header *header, uint64_t term);
 void shard_time_schedule(struct shard *shard);
 void shard_time_stop(struct shard *shard);
 /* A heartbeat told the leader's time. */
-void shard_time_heard(struct shard *shard, const struct raft_time *time);
-/* This member begins to lead: its time goes on from the last entry or heartbeat, whichever is later. */
+void shard_time_heard(struct shard *shard, const struct raft_time *time, uint64_t term);
+/* This member begins to lead: its time goes on from the last entry or heartbeat, whichever is later; but not from a
+ * heartbeat of a term before the entry's: since then somebody led who had not heard it, whose time was behind, and who
+ * gave times to live by that. */
 void shard_time_lead(struct shard *shard);
 void shard_time_init(struct shard *shard);
 

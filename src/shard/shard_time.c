@@ -36,15 +36,17 @@ void shard_time_now(const struct shard *shard, int64_t *ret_time_ms, int64_t *re
     *ret_wall_ms = wall_ms < shard->wall_ms ? shard->wall_ms : wall_ms;
 }
 
-void shard_time_entry_made(struct shard *shard, const struct entry_header *header)
+void shard_time_entry_made(struct shard *shard, const struct entry_header *header, uint64_t term)
 {
+    shard->time_term = term;
     shard->time_ms = header->time_ms;
     shard->wall_ms = header->wall_ms;
     shard->last_time_entry_ms = header->time_ms;
 }
 
-void shard_time_heard(struct shard *shard, const struct raft_time *time)
+void shard_time_heard(struct shard *shard, const struct raft_time *time, uint64_t term)
 {
+    shard->heard_term = term;
     shard->heard = *time;
     shard->heard_ns = env_monotonic_ns(shard->env);
 }
@@ -53,7 +55,7 @@ void shard_time_lead(struct shard *shard)
 {
     int64_t now_ns = env_monotonic_ns(shard->env);
     int64_t time_ms = shard->time_ms;
-    if (shard->heard.time_ms != 0) {
+    if (shard->heard.time_ms != 0 && shard->heard_term >= shard->time_term) {
         int64_t heard_ms = shard->heard.time_ms + (now_ns - shard->heard_ns) / NS_PER_MS;
         time_ms = heard_ms > time_ms ? heard_ms : time_ms;
     }
