@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "base/varint.h"
+#include "env/listen_advice.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -262,17 +263,6 @@ static const struct transport_events events = {.up = up, .down = down, .frame = 
 
 /* ---- beginning and end ---- */
 
-static const char *listen_advice(enum status status)
-{
-    switch (status) {
-    case STATUS_BUSY: return "in use; another program has this port, stop it or give another --peer-listen";
-    case STATUS_NOTFOUND: return "no such host; correct --peer-listen";
-    case STATUS_INVALID: return "this machine does not have this address; correct --peer-listen";
-    case STATUS_DENIED: return "permission denied; ports below 1024 are for root, give another --peer-listen";
-    default: return status_text(status);
-    }
-}
-
 enum status peers_open(struct cluster *cluster, const struct id128 *cluster_id,
                        char ret_message[static CLUSTER_MESSAGE_BYTES])
 {
@@ -287,8 +277,10 @@ enum status peers_open(struct cluster *cluster, const struct id128 *cluster_id,
     options.owner = cluster;
     enum status status = transport_create(cluster->env, &options, &cluster->transport);
     if (status != STATUS_OK) {
+        char advice[LISTEN_ADVICE_BYTES];
+        listen_advice(status, "--peer-listen", advice);
         (void)snprintf(ret_message, CLUSTER_MESSAGE_BYTES, "cannot listen for other nodes on %s:%d: %s",
-                       cluster->options.peer_host, cluster->options.peer_port, listen_advice(status));
+                       cluster->options.peer_host, cluster->options.peer_port, advice);
     }
     return status;
 }

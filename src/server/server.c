@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include "base/assert.h"
+#include "env/listen_advice.h"
 #include "env/whole_file.h"
 #include "server/data_folder.h"
 #include "server/figures.h"
@@ -290,17 +291,6 @@ static void make_run_id(struct server *server)
     }
 }
 
-static const char *listen_advice(enum status status)
-{
-    switch (status) {
-    case STATUS_BUSY: return "in use; another program has this port, stop it or give another --listen";
-    case STATUS_NOTFOUND: return "no such host; correct --listen";
-    case STATUS_INVALID: return "this machine does not have this address; correct --listen";
-    case STATUS_DENIED: return "permission denied; ports below 1024 are for root, give another --listen";
-    default: return status_text(status);
-    }
-}
-
 /* Where clients find it: an address to listen on may be a wildcard. */
 static const char *client_host(const char *listen_host)
 {
@@ -363,8 +353,10 @@ static enum status open_all(struct server *server, char ret_message[static SERVE
     status = env_listen(server->env, server->options.host, server->options.port, &listener_events, server,
                         &server->listener);
     if (status != STATUS_OK) {
+        char advice[LISTEN_ADVICE_BYTES];
+        listen_advice(status, "--listen", advice);
         (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot listen on %s:%d: %s", server->options.host,
-                       server->options.port, listen_advice(status));
+                       server->options.port, advice);
         return status;
     }
     status = open_cluster(server, ret_message);

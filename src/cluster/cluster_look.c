@@ -1,0 +1,136 @@
+/* What can be seen of the cluster from one of its nodes. */
+#include "cluster/cluster_internal.h"
+#include "cluster/transport.h"
+
+uint32_t cluster_shards(const struct cluster *cluster) { return cluster->shard_count; }
+
+bool cluster_look(struct cluster *cluster, struct cluster_view *ret_view)
+{
+    for (uint32_t i = 0; i < cluster->members->count; i++) {
+        const struct peer *peer = peer_find(cluster, cluster->members->nodes[i].id);
+        cluster->up[i] = peer == NULL || peer->generation != 0;
+    }
+    struct transport_statistics transport;
+    cluster_transport_statistics(cluster, &transport);
+    *ret_view = (struct cluster_view){
+        .members = cluster->members,
+        .self = cluster->options.node,
+        .leaders = cluster->leaders,
+        .up = cluster->up,
+        .messages_sent = transport.frames_sent,
+        .messages_received = transport.frames_received,
+    };
+    return cluster->opened;
+}
+
+void cluster_replica(const struct cluster *cluster, uint32_t shard, struct cluster_replica *ret_replica)
+{
+    const struct lane *lane = lane_of(cluster, shard);
+    *ret_replica = (struct cluster_replica){.leader = lane->leader, .term = lane->term};
+    if (lane->local != NULL) {
+        ret_replica->here = true;
+        ret_replica->leading = lane_leads(lane);
+        shard_leader(lane->local, &ret_replica->leader, &ret_replica->term);
+        shard_stats(lane->local, &ret_replica->stats);
+    }
+}
+
+static void add(struct shard_stats *sum, const struct shard_stats *one)
+{
+    sum->machine.keys += one->machine.keys;
+    sum->machine.keys_with_expiry += one->machine.keys_with_expiry;
+    sum->machine.memory_bytes += one->machine.memory_bytes;
+    sum->machine.expired += one->machine.expired;
+    sum->machine.hits += one->machine.hits;
+    sum->machine.misses += one->machine.misses;
+    sum->applied_index += one->applied_index;
+    sum->committed_index += one->committed_index;
+    sum->last_index += one->last_index;
+    sum->entries += one->entries;
+    sum->commands += one->commands;
+    sum->pending_bytes += one->pending_bytes;
+    sum->snapshot_running = sum->snapshot_running || one->snapshot_running;
+    sum->installed += one->installed;
+    sum->replaced += one->replaced;
+    sum->orphans_executed += one->orphans_executed;
+    sum->orphans_returned += one->orphans_returned;
+    sum->waiting_returned += one->waiting_returned;
+    sum->geneses += one->geneses;
+    sum->snapshots += one->snapshots;
+    sum->replayed_entries += one->replayed_entries;
+    sum->open_ms += one->open_ms;
+    sum->snapshot_bytes += one->snapshot_bytes;
+    if (one->snapshot_wall_ms >= sum->snapshot_wall_ms) {
+        sum->snapshot_wall_ms = one->snapshot_wall_ms;
+        sum->snapshot_index = one->snapshot_index;
+        sum->snapshot_duration_ms = one->snapshot_duration_ms;
+    }
+    sum->snapshot_status = sum->snapshot_status == STATUS_OK ? one->snapshot_status : sum->snapshot_status;
+    sum->log = one->log; /* they share it */
+}
+
+void cluster_stats(const struct cluster *cluster, struct shard_stats *ret_stats)
+{
+    *ret_stats = (struct shard_stats){0};
+    for (uint32_t shard = 1; shard <= cluster->shard_count; shard++) {
+        const struct lane *lane = lane_of(cluster, shard);
+        if (lane->local != NULL) {
+            struct shard_stats stats;
+            shard_stats(lane->local, &stats);
+            add(ret_stats, &stats);
+        }
+    }
+}
+
+uint64_t cluster_digest(const struct cluster *cluster)
+{
+    uint64_t digest = 0;
+    for (uint32_t shard = 1; shard <= cluster->shard_count; shard++) {
+        const struct lane *lane = lane_of(cluster, shard);
+        if (lane->local != NULL) {
+            digest = digest * 31 + shard_digest(lane->local);
+        }
+    }
+    return digest;
+}
+
+uint64_t cluster_shard_digest(const struct cluster *cluster, uint32_t shard)
+{
+    const struct lane *lane = lane_of(cluster, shard);
+    return lane->local == NULL ? 0 : shard_digest(lane->local);
+}
+
+uint64_t cluster_count_in_slot(const struct cluster *cluster, uint16_t slot)
+{
+    const struct lane *lane = lane_of(cluster, slot_shard(slot, cluster->shard_count));
+    return lane->local == NULL ? 0 : shard_count_in_slot(lane->local, slot);
+}
+
+enum status cluster_snapshot(struct cluster *cluster)
+{
+    enum status status = STATUS_OK;
+    for (uint32_t shard = 1; shard <= cluster->shard_count; shard++) {
+        const struct lane *lane = lane_of(cluster, shard);
+        enum status one = lane->local == NULL ? STATUS_OK : shard_snapshot(lane->local);
+        status = status == STATUS_OK ? one : status;
+    }
+    return status;
+}
+
+uint32_t cluster_acknowledging(const struct cluster *cluster, uint32_t shard)
+{
+    return cluster->members->placement.shards[shard - 1].voter_count / 2;
+}
+
+void cluster_transport_statistics(const struct cluster *cluster, struct transport_statistics *ret_statistics)
+{
+    *ret_statistics = (struct transport_statistics){0};
+    if (cluster->transport != NULL) {
+        transport_statistics(cluster->transport, ret_statistics);
+    }
+}
+
+void cluster_counters(const struct cluster *cluster, struct cluster_counters *ret_counters)
+{
+    *ret_counters = cluster->counters;
+}
