@@ -170,7 +170,7 @@ def test_two_clusters_do_not_speak(new_cluster):
     three = new_cluster(shards=1)
     with three[1].connect() as connection:
         assert connection.call("SET", "key", "mine") == "OK"
-    other = new_cluster(shards=1, start=False)
+    other = new_cluster(shards=1, start=False, arguments=["--command-timeout", "1000"])
     three[3].stop()
     lost = other[3]
     lost.port = three[3].port  # where the cluster expects its node 3
@@ -247,7 +247,7 @@ def test_a_node_whose_disk_was_emptied_is_refused_and_told_what_to_do(new_cluste
 
 def test_two_emptied_nodes_do_not_make_a_new_cluster(new_cluster):
     """The one that remembers cannot be outvoted by two that know nothing: that would lose what was acknowledged."""
-    three = new_cluster(shards=1)
+    three = new_cluster(shards=1, arguments=["--command-timeout", "1000"])
     with three[1].connect() as connection:
         assert connection.call("SET", "key", "value") == "OK"
     three.kill()

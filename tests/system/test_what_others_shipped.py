@@ -132,13 +132,13 @@ def test_etcd_an_old_leader_revokes_leases(new_cluster):
     key = three.key_of(1)
     leader = three.leader_of(1)
     with leader.connect() as connection:
-        assert connection.call("SET", key, "x", "PX", 6000) == "OK"
+        assert connection.call("SET", key, "x", "PX", 3000) == "OK"
     leader.pause()
     other = others_than(leader, three)[0]
     assert wait_through(other, "PEXPIRE", key, 600_000) == 1
-    time.sleep(6)
+    time.sleep(3.5)
     leader.resume()
-    until = time.monotonic() + 2
+    until = time.monotonic() + 1.5
     while time.monotonic() < until:
         for node in three:
             assert wait_through(node, "GET", key) == b"x"
