@@ -122,7 +122,7 @@ void raft_stored(struct raft *raft, uint64_t number);
 void raft_applied(struct raft *raft, uint64_t index);
 /* Messages to the peer `id` may have been lost (its connection broke): send again rather than wait. */
 void raft_peer_lost(struct raft *raft, uint64_t id);
-/* What heartbeats carry from now on. */
+/* What heartbeats carry from now on, until this member is elected anew: zeros then. */
 void raft_set_time(struct raft *raft, struct raft_time time);
 
 /* ---- reads ---- */

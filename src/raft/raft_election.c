@@ -99,6 +99,7 @@ static void become_leader(struct raft *raft)
     raft->role = RAFT_LEADER;
     raft->leader = raft->options.id;
     raft->lease_broken = false;
+    raft->time = (struct raft_time){0}; /* what the host said as an earlier leader is void */
     raft->term_start = raft->log.last + 1;
     for (size_t i = 0; i < raft->peer_count; i++) {
         raft_peer_reset(raft, &raft->peers[i]);

@@ -46,6 +46,9 @@ void shard_time_entry_made(struct shard *shard, const struct entry_header *heade
 
 void shard_time_heard(struct shard *shard, const struct raft_time *time, uint64_t term)
 {
+    if (time->time_ms == 0) {
+        return; /* elected, and not leading yet */
+    }
     shard->heard_term = term;
     shard->heard = *time;
     shard->heard_ns = env_monotonic_ns(shard->env);

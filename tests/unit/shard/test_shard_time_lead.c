@@ -24,6 +24,7 @@ struct played {
     struct buffer sent; /* what ours said and nobody answered yet: size u32, message; … */
     bool answering;
     uint64_t acknowledged; /* by member 1, of our entries */
+    int64_t told_ms;       /* the latest time in a heartbeat of ours */
 };
 
 static void shard_send(void *owner, uint32_t group, uint64_t to, struct slice message)
@@ -117,6 +118,9 @@ static void run_for(struct played *played, int64_t duration_ns)
             memcpy(&size, played->sent.data, sizeof(size));
             struct slice bytes = slice_of(played->sent.data + sizeof(size), size);
             assert_int_equal(raft_message_decode(bytes, entries, &asked), STATUS_OK);
+            if (asked.type == RAFT_HEARTBEAT && asked.heartbeat.time.time_ms > played->told_ms) {
+                played->told_ms = asked.heartbeat.time.time_ms;
+            }
             bool answered = answer_of(&asked, &played->acknowledged, &answer);
             buffer_consume(&played->sent, sizeof(size) + size);
             if (answered) {
@@ -156,12 +160,11 @@ static void play_end(struct played *played)
     free(played);
 }
 
-static void append(struct played *played, uint64_t from, uint64_t prev_index, uint64_t prev_term, uint8_t kind,
-                   int64_t time_ms)
+static void append_in(struct played *played, uint64_t from, uint64_t term, uint64_t prev_index, uint64_t prev_term,
+                      uint8_t kind, int64_t time_ms, int64_t wall_ms)
 {
     uint8_t payload[ENTRY_HEADER_BYTES + 8] = {0};
-    entry_header_put(payload, &(struct entry_header){.time_ms = time_ms, .wall_ms = time_ms});
-    uint64_t term = from == 1 ? 1 : 2;
+    entry_header_put(payload, &(struct entry_header){.time_ms = time_ms, .wall_ms = wall_ms});
     struct raft_entry entries[2] = {
         {.index = prev_index + 1, .term = term, .kind = RAFT_ENTRY_NOOP, .version = ENTRY_VERSION},
         {.index = prev_index + 2, .term = term, .kind = kind, .version = ENTRY_VERSION}};
@@ -174,6 +177,13 @@ static void append(struct played *played, uint64_t from, uint64_t prev_index, ui
     message.append.commit = prev_index + 2;
     say(played, &message);
     run_for(played, 20 * MS);
+}
+
+/* Member 1 leads in term 1, 3 in term 2. */
+static void append(struct played *played, uint64_t from, uint64_t prev_index, uint64_t prev_term, uint8_t kind,
+                   int64_t time_ms)
+{
+    append_in(played, from, from == 1 ? 1 : 2, prev_index, prev_term, kind, time_ms, time_ms);
 }
 
 static void beat(struct played *played, uint64_t from, uint64_t commit, int64_t time_ms)
@@ -228,11 +238,38 @@ static void test_time_heard_from_an_earlier_leader_is_void(void **state)
     play_end(played);
 }
 
+/* What it told as a leader before means nothing when it is elected again: another led in between. */
+static void test_a_leader_elected_again_tells_no_old_time(void **state)
+{
+    (void)state;
+    struct played *played = play();
+    append(played, 1, 0, 0, ENTRY_GENESIS, 10);
+    (void)time_led(played);
+    run_for(played, 5000 * MS);
+    assert_true(played->told_ms > 5000);
+    struct shard_stats stats;
+    uint64_t leader = 0;
+    uint64_t term = 0;
+    shard_stats(played->shard, &stats);
+    shard_leader(played->shard, &leader, &term);
+    append_in(played, 3, term + 1, stats.last_index, term, ENTRY_TIME, stats.machine.time_ms + 10,
+              stats.machine.wall_ms + 10);
+    assert_false(shard_leading(played->shard));
+    played->told_ms = 0;
+    for (int i = 0; i < 2000 && !shard_leading(played->shard); i++) {
+        run_for(played, MS);
+    }
+    assert_true(shard_leading(played->shard));
+    assert_in_range(played->told_ms, 0, stats.machine.time_ms + 1500);
+    play_end(played);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_time_goes_on_from_the_last_heartbeat),
         cmocka_unit_test(test_time_heard_from_an_earlier_leader_is_void),
+        cmocka_unit_test(test_a_leader_elected_again_tells_no_old_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
