@@ -13,6 +13,7 @@ enum {
                                        * heartbeats behind it */
     LANE_PENDING_BYTES = 256 << 20,   /* of requests that wait or are under way, in one lane */
     LANE_PARCELS = 64,                /* under way at a time */
+    PEER_QUEUED_BYTES = 16 << 20,     /* to a peer, before parcels and answers wait: consensus must find room */
     REMOTE_OWED_BYTES = 64 << 20,     /* of answers that a peer has not taken: then it gets no more replies */
 };
 
@@ -160,6 +161,10 @@ MUST_USE enum status peers_open(struct cluster *cluster, const struct id128 *clu
 void peers_close(struct cluster *cluster);
 /* NULL: not a peer. */
 struct peer *peer_find(struct cluster *cluster, uint64_t node);
+/* As transport_send, urgent and by the connection of this generation, for what can wait: FULL when consensus could find
+ * no room behind it. */
+MUST_USE enum status peers_send_request(struct cluster *cluster, const struct peer *peer, uint64_t generation,
+                                        enum node_frame type, const struct slice parts[static 2]);
 void peers_send_raft(struct cluster *cluster, uint32_t group, uint64_t to, struct slice message);
 /* Sends what has gathered. */
 void peers_turn(struct cluster *cluster);

@@ -321,10 +321,7 @@ void lane_turn(struct lane *lane)
 /* ---- requests ---- */
 
 /* Nothing stands before a new request. */
-static bool straight(const struct lane *lane)
-{
-    return list_empty(&lane->node) && lane_leads(lane) && !shard_orphaned(lane->local);
-}
+static bool straight(const struct lane *lane) { return list_empty(&lane->node) && lane_leads(lane); }
 
 enum status cluster_submit(struct cluster *cluster, uint32_t shard, const struct command *command, enum cluster_way way,
                            struct requester *requester, uint64_t tag)

@@ -39,8 +39,7 @@ enum status lane_send_parcel(struct lane *lane, struct parcel *parcel)
     uint8_t bytes[FORWARD_HEAD_BYTES];
     forward_head_put(bytes, &head);
     struct slice parts[2] = {slice_of(bytes, sizeof(bytes)), buffer_slice(&parcel->bytes)};
-    enum status status =
-        transport_send(cluster->transport, peer->node, peer->generation, TRANSPORT_URGENT, NODE_FORWARD, parts, 2);
+    enum status status = peers_send_request(cluster, peer, peer->generation, NODE_FORWARD, parts);
     if (status != STATUS_OK) {
         return status;
     }

@@ -58,6 +58,16 @@ static void send_bundle(struct cluster *cluster, struct peer *peer)
     buffer_shrink(&peer->raft, RAFT_BUNDLE_BYTES);
 }
 
+enum status peers_send_request(struct cluster *cluster, const struct peer *peer, uint64_t generation,
+                               enum node_frame type, const struct slice parts[static 2])
+{
+    size_t room_bytes = transport_room(cluster->transport, peer->node, TRANSPORT_URGENT);
+    if (peer->generation == generation && room_bytes + PEER_QUEUED_BYTES < FRAME_MAXIMUM_BYTES) {
+        return STATUS_FULL;
+    }
+    return transport_send(cluster->transport, peer->node, generation, TRANSPORT_URGENT, (uint8_t)type, parts, 2);
+}
+
 void peers_send_raft(struct cluster *cluster, uint32_t group, uint64_t to, struct slice message)
 {
     struct peer *peer = peer_find(cluster, to);

@@ -231,8 +231,7 @@ static bool send_answers(struct remote *remote)
         size_t rest = remote->answers.size - remote->sent;
         size_t size = rest < ANSWERS_PIECE_BYTES ? rest : ANSWERS_PIECE_BYTES;
         struct slice parts[2] = {slice_of(head, sizeof(head)), slice_of(remote->answers.data + remote->sent, size)};
-        enum status status = transport_send(remote->cluster->transport, remote->peer->node, remote->generation,
-                                            TRANSPORT_URGENT, NODE_ANSWERS, parts, 2);
+        enum status status = peers_send_request(remote->cluster, remote->peer, remote->generation, NODE_ANSWERS, parts);
         if (status != STATUS_OK) {
             return status != STATUS_FULL; /* lost, and will be told so */
         }

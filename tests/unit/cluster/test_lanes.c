@@ -474,6 +474,99 @@ static void too_large_commands_are_refused(void **state)
     world_end(&scene.world);
 }
 
+static void consensus_finds_room_behind_requests(void **state)
+{
+    (void)state;
+    static struct scene scene;
+    enum { LARGE = 1 << 20, COUNT = 40 };
+    scene_begin(&scene, 27);
+    uint8_t *bytes = calloc(1, LARGE);
+    assert_non_null(bytes);
+    struct slice set[] = {SLICE_LITERAL("set"), SLICE_LITERAL("large"), slice_of(bytes, LARGE)};
+    sim_network_clog(scene.world.sim, (int)scene.away - 1, (int)scene.leader - 1,
+                     sim_now_ns(scene.world.sim) + 200 * WORLD_MS);
+    for (int i = 0; i < COUNT; i++) {
+        (void)world_command(scene.client, 1, set, 3);
+    }
+    world_run_ms(&scene.world, 100);
+    struct transport_peer_statistics peer;
+    assert_int_equal(
+        transport_peer_statistics(world_node(&scene.world, scene.away)->cluster->transport, scene.leader, &peer),
+        STATUS_OK);
+    assert_true(peer.queued_bytes[TRANSPORT_URGENT] > PEER_QUEUED_BYTES - 2 * LARGE);
+    assert_true(peer.queued_bytes[TRANSPORT_URGENT] < PEER_QUEUED_BYTES + 2 * LARGE);
+    world_wait(scene.client);
+    world_expect(scene.client, 0, COUNT - 1, STATUS_OK);
+    free(bytes);
+    world_end(&scene.world);
+}
+
+static bool found_absent(void *argument)
+{
+    struct scene *scene = argument;
+    return world_counters(&scene->world, scene->away).doubts_absent == 1;
+}
+
+static bool leads_again(void *argument)
+{
+    struct scene *scene = argument;
+    return lane_leads(world_lane(&scene->world, scene->leader, 1));
+}
+
+static void a_parcel_for_an_earlier_term_is_not_taken(void **state)
+{
+    (void)state;
+    static struct scene scene;
+    scene_begin(&scene, 28);
+    struct world_node *node = world_node(&scene.world, scene.away);
+    struct lane *lane = away_lane(&scene);
+    sim_network_block(scene.world.sim, (int)scene.away - 1, (int)scene.leader - 1, true);
+    append_many(scene.client, 1);
+    world_run_ms(&scene.world, 5);
+    assert_int_equal(shard_transfer(world_lane(&scene.world, scene.leader, 1)->local, scene.second), STATUS_OK);
+    world_run_until(&scene.world, second_leads, &scene);
+    lane->sent_count += LANE_PARCELS; /* it is not sent again at once */
+    world_run_until(&scene.world, found_absent, &scene);
+    cluster_look_after(node->cluster, env_monotonic_ns(node->env) + WORLD_MS);
+    world_expect(scene.client, 0, 0, STATUS_NO_LEADER);
+    lane->sent_count -= LANE_PARCELS;
+    assert_int_equal(shard_transfer(world_lane(&scene.world, scene.second, 1)->local, scene.leader), STATUS_OK);
+    world_run_until(&scene.world, leads_again, &scene);
+    /* the old leader leads again, and only now gets what was sent to it first */
+    uint64_t received = world_counters(&scene.world, scene.leader).received_parcels;
+    sim_network_heal(scene.world.sim);
+    world_run_ms(&scene.world, 2000);
+    assert_true(world_counters(&scene.world, scene.leader).received_parcels > received);
+    world_end(&scene.world);
+}
+
+static void reads_between_orphans_keep_their_place(void **state)
+{
+    (void)state;
+    static struct scene scene;
+    scene_begin(&scene, 29);
+    struct world_client *here = world_client(&scene.world, scene.leader);
+    sim_network_block(scene.world.sim, (int)scene.second - 1, (int)scene.leader - 1, true);
+    sim_network_block(scene.world.sim, (int)scene.third - 1, (int)scene.leader - 1, true);
+    append_many(here, 1);
+    world_run_ms(&scene.world, 10);
+    (void)world_read(here, 1); /* a batch by itself */
+    world_run_ms(&scene.world, 10);
+    append_many(here, 1);
+    world_run_ms(&scene.world, 10);
+    (void)world_read(here, 1);
+    assert_int_equal(here->heard, 0);
+    world_run_ms(&scene.world, 2000);
+    sim_network_heal(scene.world.sim);
+    world_wait(here);
+    world_expect(here, 0, 3, STATUS_OK);
+    assert_int_equal(here->requests[1].seen, 1);
+    assert_int_equal(here->requests[3].seen, 2);
+    struct shard_stats stats = leader_stats(&scene);
+    assert_true(stats.orphans_executed >= 2);
+    world_end(&scene.world);
+}
+
 static void several_nodes_forward_at_once(void **state)
 {
     (void)state;
@@ -763,6 +856,9 @@ int main(void)
         cmocka_unit_test(only_so_many_parcels_are_under_way),
         cmocka_unit_test(the_window_of_sequences_is_kept),
         cmocka_unit_test(too_large_commands_are_refused),
+        cmocka_unit_test(consensus_finds_room_behind_requests),
+        cmocka_unit_test(a_parcel_for_an_earlier_term_is_not_taken),
+        cmocka_unit_test(reads_between_orphans_keep_their_place),
         cmocka_unit_test(several_nodes_forward_at_once),
         cmocka_unit_test(what_a_dead_process_sent_comes_too_late),
         cmocka_unit_test(a_leader_that_retires_loses_nothing),
