@@ -165,8 +165,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
          0, 0},
         {"count", CLI_NUMBER, &settings.count, "N", "so many seeds (default: 400; with --seed 1)", 1, 0},
         {"hours", CLI_NUMBER, &settings.hours, "H", "run seeds for so many hours", 1, 1000},
-        {"profile", CLI_TEXT, &settings.profile, "TEXT",
-         "network,disk,crash,timing,all,none; members=, groups=, clients=, faults=", 0, 0},
+        {"profile", CLI_TEXT, &settings.profile, "TEXT", "what kind of worlds: words separated by commas", 0, 0},
         {"html", CLI_TEXT, &settings.html, "FILE", "draw the run, or the one that failed", 0, 0},
         {"history", CLI_TEXT, &settings.history, "FILE", "write what its clients saw, for cohort check", 0, 0},
         {"log", CLI_FLAG, &settings.log, NULL, "print what happens in it, and the logs of its nodes", 0, 0},
@@ -220,13 +219,18 @@ static int run(const struct cli_command *command, int argc, char **argv)
 const struct cli_command cli_sim = {
     .name = "sim",
     .arguments = "",
-    .summary = "run replicated groups under faults in the simulator",
-    .details = "Each seed is a small world on virtual time: members that crash, disks that fail, a network that\n"
-               "loses, clients that check every answer. The same seed is the same world, event by event.\n"
-               "A failure prints the seed, makes the world smaller while it still fails, and says how to replay it.",
+    .summary = "run clusters under faults in the simulator",
+    .details = "Each seed is a small world on virtual time: nodes (or groups of members alone) that crash,\n"
+               "disks that fail, a network that loses, clients whose every answer is checked. The same seed\n"
+               "is the same world, event by event. A failure prints the seed, makes the world smaller while\n"
+               "it still fails, and says how to replay it.\n"
+               "\n"
+               "A profile names a level (nodes, groups), classes of faults (network, disk, crash, timing, split,\n"
+               "blackout, votes, comeback, all, none) and sizes (members= groups= replicas= clients= faults=).\n"
+               "What it does not name is drawn from the seed.",
     .examples = "  cohort sim\n"
                 "  cohort sim --hours 1\n"
-                "  cohort sim --seed 7 --html seven.html\n"
-                "  cohort sim --count 1000 --profile network,crash,members=5\n",
+                "  cohort sim --seed 7 --html seven.html --log\n"
+                "  cohort sim --count 1000 --profile nodes,network,crash,members=5\n",
     .run = run,
 };
