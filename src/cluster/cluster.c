@@ -12,6 +12,7 @@
 enum {
     BALANCE_EVERY_MS = 300,
     MAKE_WAY_MS = 2000, /* so long after it refused a write for want of space, this node wants others to lead */
+    CALM_MS = 100,      /* for answers on their way: the end of a connection may overtake them */
 };
 
 void cluster_fail(struct cluster *cluster, enum status status, const char *what)
@@ -455,23 +456,56 @@ void cluster_look_after(struct cluster *cluster, int64_t before_ns)
     }
 }
 
-void cluster_retire(struct cluster *cluster)
+/* Hands over what can be; true when nothing is left that could. */
+static bool hand_over(struct cluster *cluster)
 {
+    bool done = true;
     for (uint32_t shard = 0; shard <= cluster->shard_count; shard++) {
         struct lane *lane = lane_of(cluster, shard);
         uint64_t heir = lane_leads(lane) ? best_heir(cluster, lane->local) : 0;
-        if (heir != 0 && shard_transfer(lane->local, heir) != STATUS_OK) {
-            env_log(cluster->env, ENV_LOG_INFO, "shard %" PRIu32 " cannot be handed over now", shard);
+        if (heir != 0) {
+            done = false;
+            if (shard_transfer(lane->local, heir) == STATUS_OK) {
+                env_wake(cluster->env);
+            }
         }
     }
+    return done;
 }
 
-bool cluster_idle(const struct cluster *cluster)
+void cluster_retire(struct cluster *cluster)
+{
+    cluster->retiring = true;
+    (void)hand_over(cluster);
+}
+
+static bool nothing_waits(const struct cluster *cluster)
 {
     for (uint32_t shard = 1; shard <= cluster->shard_count; shard++) {
         if (!lane_idle(lane_of(cluster, shard))) {
             return false;
         }
     }
+    for (size_t i = 0; i < cluster->peer_count; i++) {
+        struct transport_peer_statistics peer;
+        if (transport_peer_statistics(cluster->transport, cluster->peers[i].node, &peer) == STATUS_OK &&
+            peer.queued_bytes[TRANSPORT_URGENT] != 0) {
+            return false;
+        }
+    }
     return list_empty(&cluster->remotes);
+}
+
+bool cluster_idle(struct cluster *cluster)
+{
+    if (!nothing_waits(cluster) || (cluster->retiring && !hand_over(cluster))) {
+        cluster->calm_ns = 0;
+        return false;
+    }
+    if (cluster_alone(cluster)) {
+        return true;
+    }
+    int64_t now_ns = env_monotonic_ns(cluster->env);
+    cluster->calm_ns = cluster->calm_ns == 0 ? now_ns : cluster->calm_ns;
+    return now_ns - cluster->calm_ns >= (int64_t)CALM_MS * 1000000;
 }
