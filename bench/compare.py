@@ -18,26 +18,18 @@ usage: bench/compare.py [--quick] [--write] [--folder DIR]"""
 
 import argparse
 import csv
-import datetime
 import json
-import os
 import pathlib
-import platform
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "system"))
+import common
+from common import ROOT, note, run, servers  # before resp, which it makes known
 
-import resp  # noqa: E402
-import servers  # noqa: E402
-
-DOCUMENT = ROOT / "docs" / "performance.md"
-BEGIN, END = "<!-- made by bench/compare.py --write -->", "<!-- end of what bench/compare.py makes -->"
+import resp
 
 KEYS = 1_000_000
 KEY_BYTES, VALUE_BYTES = 16, 64
@@ -46,19 +38,7 @@ ARGUMENTS = {
     "redis": ["--appendonly", "yes", "--appendfsync", "always"],
     "cohort": ["--enable-debug-command", "yes"],
 }
-LOAD_BEFORE = os.getloadavg()[0]
 LOADS = [(clients, pipeline) for pipeline in (1, 32) for clients in (1, 64, 512)]
-
-
-def note(text):
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
-def run(words, timeout=600):
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=timeout)
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(map(str, words))}\nended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return done.stdout
 
 
 # ---- the servers ----
@@ -182,21 +162,13 @@ def start_up_ms(server):
 # ---- the report ----
 
 
-def machine():
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
-    redis = run([servers.redis_server_program(pathlib.Path(tempfile.gettempdir())), "--version"]).split()[2].strip("v=")
-    return (
-        f"{datetime.date.today()}, {model}, {os.cpu_count()} cores, Linux {platform.release()}, redis-server {redis}, "
-        f"cohort {run([servers.COHORT, '--version']).split()[1]}; load average at the start {LOAD_BEFORE:.1f}"
-    )
-
-
 def ratio(ours, theirs):
     return f"{ours / theirs:.2f}" if theirs > 0 else "–"
 
 
 def report(rows, memory, starts, quiet, busy):
-    lines = [f"Measured {machine()}.", "", "| | redis-server | cohort | cohort / redis |", "|---|---:|---:|---:|"]
+    redis = common.redis_version(pathlib.Path(tempfile.gettempdir()))
+    lines = [f"Measured {common.machine()}; redis-server {redis}.", "", "| | redis-server | cohort | cohort / redis |", "|---|---:|---:|---:|"]
     for (test, clients, pipeline), row in rows.items():
         lines.append(
             f"| {test.upper().replace('BY COHORT BENCH', 'by cohort bench')} per second, {clients} client{'s' if clients > 1 else ''}, pipeline {pipeline} "
@@ -217,12 +189,6 @@ def report(rows, memory, starts, quiet, busy):
     return "\n".join(lines)
 
 
-def write_document(table):
-    text = DOCUMENT.read_text()
-    before, rest = text.split(BEGIN)
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one short round of each: for a look, not for a claim")
@@ -230,8 +196,9 @@ def main():
     parser.add_argument("--folder", default=ROOT / "build", help="where both keep their data (default: build/)")
     options = parser.parse_args()
     rounds, seconds = (1, 0.5) if options.quick else (7, 1)
-    if LOAD_BEFORE > 1 and not options.quick:
-        note(f"the machine is busy (load average {LOAD_BEFORE:.1f}): these numbers will be about that, too")
+    common.end_on_signals()
+    if not options.quick:
+        common.tell_when_busy()
     work = pathlib.Path(tempfile.mkdtemp(prefix="bench.", dir=options.folder))
     pair = [servers.Server(kind, work / kind, ARGUMENTS[kind]) for kind in KINDS]
     try:
@@ -254,7 +221,7 @@ def main():
         shutil.rmtree(work, ignore_errors=True)
     print(table)
     if options.write:
-        write_document(table)
+        common.write_document(table, "compare.py")
 
 
 if __name__ == "__main__":
