@@ -53,20 +53,20 @@ static void section_persistence(struct server *server, struct buffer *out)
 {
     struct shard_stats stats;
     cluster_stats(server->cluster, &stats);
-    buffer_append_format(out,
-                         "loading:0\r\naof_enabled:1\r\nlog_last_index:%" PRIu64 "\r\nlog_applied_index:%" PRIu64
-                         "\r\nlog_segments:%" PRIu64 "\r\nlog_bytes_on_disk:%" PRIu64 "\r\nlog_live_bytes:%" PRIu64
-                         "\r\nlog_syncs:%" PRIu64 "\r\nlog_bytes_written:%" PRIu64 "\r\nlog_last_sync_usec:%" PRId64
-                         "\r\nlog_longest_sync_usec:%" PRId64 "\r\nsnapshot_in_progress:%d\r\nsnapshots:%" PRIu64
-                         "\r\nsnapshot_last_index:%" PRIu64 "\r\nsnapshot_last_bytes:%" PRIu64
-                         "\r\nsnapshot_last_time:%" PRId64 "\r\nsnapshot_last_duration_ms:%" PRId64
-                         "\r\nsnapshot_last_status:%s\r\nload_entries:%" PRIu64 "\r\nload_duration_ms:%" PRId64 "\r\n",
-                         stats.last_index, stats.applied_index, stats.log.segments, stats.log.bytes_on_disk,
-                         stats.log.live_bytes, stats.log.syncs, stats.log.bytes_written, stats.log.last_sync_ns / 1000,
-                         stats.log.maximum_sync_ns / 1000, stats.snapshot_running ? 1 : 0, stats.snapshots,
-                         stats.snapshot_index, stats.snapshot_bytes, stats.snapshot_wall_ms / 1000,
-                         stats.snapshot_duration_ms, status_text(stats.snapshot_status), stats.replayed_entries,
-                         stats.open_ms);
+    buffer_append_format(
+        out,
+        "loading:0\r\naof_enabled:1\r\nlog_last_index:%" PRIu64 "\r\nlog_applied_index:%" PRIu64
+        "\r\nlog_segments:%" PRIu64 "\r\nlog_bytes_on_disk:%" PRIu64 "\r\nlog_live_bytes:%" PRIu64
+        "\r\nlog_syncs:%" PRIu64 "\r\nlog_bytes_written:%" PRIu64 "\r\nlog_last_sync_usec:%" PRId64
+        "\r\nlog_longest_sync_usec:%" PRId64 "\r\nsnapshot_in_progress:%d\r\nsnapshots:%" PRIu64
+        "\r\nsnapshots_installed:%" PRIu64 "\r\nsnapshot_last_index:%" PRIu64 "\r\nsnapshot_last_bytes:%" PRIu64
+        "\r\nsnapshot_last_time:%" PRId64 "\r\nsnapshot_last_duration_ms:%" PRId64
+        "\r\nsnapshot_last_status:%s\r\nload_entries:%" PRIu64 "\r\nload_duration_ms:%" PRId64 "\r\n",
+        stats.last_index, stats.applied_index, stats.log.segments, stats.log.bytes_on_disk, stats.log.live_bytes,
+        stats.log.syncs, stats.log.bytes_written, stats.log.last_sync_ns / 1000, stats.log.maximum_sync_ns / 1000,
+        stats.snapshot_running ? 1 : 0, stats.snapshots, stats.installed, stats.snapshot_index, stats.snapshot_bytes,
+        stats.snapshot_wall_ms / 1000, stats.snapshot_duration_ms, status_text(stats.snapshot_status),
+        stats.replayed_entries, stats.open_ms);
 }
 
 static void section_stats(struct server *server, struct buffer *out)
@@ -269,6 +269,7 @@ void server_metrics(struct server *server, struct buffer *out)
     metric(out, "log_bytes", "gauge", "Log on disk.", (double)stats.log.bytes_on_disk);
     metric(out, "log_applied_index", "gauge", "Last entry applied.", (double)stats.applied_index);
     metric(out, "snapshots_total", "counter", "Snapshots finished.", (double)stats.snapshots);
+    metric(out, "snapshots_installed_total", "counter", "Snapshots taken from other nodes.", (double)stats.installed);
     metric(out, "snapshot_index", "gauge", "Entry of the newest snapshot.", (double)stats.snapshot_index);
     metric(out, "snapshot_bytes", "gauge", "Size of the newest snapshot.", (double)stats.snapshot_bytes);
     buffer_append_string(out, "# HELP cohort_command_calls_total Calls by command.\n"
