@@ -60,7 +60,7 @@ void cluster_destroy(struct cluster *cluster);
 /* Once per turn. True when there is more to do without waiting for an event. */
 bool cluster_turn(struct cluster *cluster);
 /* Ten times a second: what has waited for a leader since before `before_ns` (of the monotonic clock) fails with
- * NO_LEADER. */
+ * NO_LEADER; so do reads whose leader is lost. */
 void cluster_look_after(struct cluster *cluster, int64_t before_ns);
 /* The node is going to stop: hands over what it leads, so that the others need no election. */
 void cluster_retire(struct cluster *cluster);

@@ -98,6 +98,10 @@ struct cluster {
 void cluster_fail(struct cluster *cluster, enum status status, const char *what);
 static inline bool cluster_alone(const struct cluster *cluster) { return cluster->transport == NULL; }
 
+/* ---- cluster_lead.c ---- */
+/* Hands over what others should lead, now and then. */
+void cluster_balance_leaders(struct cluster *cluster);
+
 /* ---- cluster.c: what the peers tell ---- */
 void cluster_peer_up(struct cluster *cluster, uint64_t node, const struct id128 *incarnation);
 void cluster_peer_down(struct cluster *cluster, uint64_t node);

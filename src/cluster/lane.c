@@ -240,16 +240,25 @@ void lane_take_back(struct lane *lane, struct parcel *parcel)
     lane_mark_busy(lane);
 }
 
+static void fail_old(struct lane *lane, struct parcel *parcel, int64_t before_ns, bool reads_only)
+{
+    for (uint32_t place = 0; place < parcel->count; place++) {
+        const struct parcel_request *request = &parcel->requests[place];
+        if (!request->settled && request->since_ns < before_ns && !(reads_only && parcel_logged(parcel, place))) {
+            lane->cluster->counters.leaderless++;
+            parcel_fail(parcel, place, STATUS_NO_LEADER);
+        }
+    }
+}
+
 void lane_look_after(struct lane *lane, int64_t before_ns)
 {
+    LIST_FOR_EACH (at, &lane->doubtful) { /* of reads alone it is sure that they did nothing */
+        fail_old(lane, CONTAINER_OF(at, struct parcel, node), before_ns, true);
+    }
     LIST_FOR_EACH_SAFE (at, after, &lane->waiting) {
         struct parcel *parcel = CONTAINER_OF(at, struct parcel, node);
-        for (uint32_t place = 0; place < parcel->count; place++) {
-            if (!parcel->requests[place].settled && parcel->requests[place].since_ns < before_ns) {
-                lane->cluster->counters.leaderless++;
-                parcel_fail(parcel, place, STATUS_NO_LEADER);
-            }
-        }
+        fail_old(lane, parcel, before_ns, false);
         lane_close_gaps(lane, parcel);
     }
 }

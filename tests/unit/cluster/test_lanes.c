@@ -230,6 +230,34 @@ static void make_stale(struct scene *scene)
     assert_true(lane_leads(lane)); /* so it believes */
 }
 
+static void reads_in_doubt_fail_for_sure(void **state)
+{
+    (void)state;
+    static struct scene scene;
+    scene_begin(&scene, 30);
+    hush(&scene, true);
+    (void)world_read(scene.client, 1);
+    append_many(scene.client, 1);
+    (void)world_read(scene.client, 1);
+    world_run_ms(&scene.world, 20);
+    world_kill(&scene.world, scene.leader, SIM_CRASH_POWER);
+    world_kill(&scene.world, scene.second, SIM_CRASH_POWER);
+    while (list_empty(&away_lane(&scene)->doubtful)) {
+        world_run_ms(&scene.world, 100);
+    }
+    struct world_node *node = world_node(&scene.world, scene.away);
+    cluster_look_after(node->cluster, env_monotonic_ns(node->env) + WORLD_MS);
+    world_expect(scene.client, 0, 0, STATUS_NO_LEADER);
+    world_expect(scene.client, 2, 2, STATUS_NO_LEADER);
+    assert_int_equal(scene.client->heard, 2); /* of the write nobody knows yet */
+    hush(&scene, false);
+    world_start(&scene.world, scene.leader);
+    world_start(&scene.world, scene.second);
+    world_wait(scene.client);
+    world_expect(scene.client, 1, 1, STATUS_EXECUTED);
+    world_end(&scene.world);
+}
+
 static void a_stale_leader_keeps_the_order(void **state)
 {
     (void)state;
@@ -845,6 +873,7 @@ int main(void)
         cmocka_unit_test(resets_while_the_leader_stays),
         cmocka_unit_test(leadership_goes_away_and_comes_back_with_requests_pending),
         cmocka_unit_test(nobody_leads_and_the_refused_are_never_executed),
+        cmocka_unit_test(reads_in_doubt_fail_for_sure),
         cmocka_unit_test(a_stale_leader_keeps_the_order),
         cmocka_unit_test(nobody_announces_himself_for_the_term_of_another),
         cmocka_unit_test(who_was_not_told_of_the_leader_is_told_later),
