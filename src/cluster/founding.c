@@ -1,6 +1,6 @@
 #include "cluster/founding_internal.h"
 
-#include "base/assert.h"
+#include "base/memory.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -307,14 +307,12 @@ enum status founding_create(struct env *env, const struct founding_options *opti
                             const struct founding_events *events, void *owner, struct founding **ret_founding,
                             char ret_message[static FOUNDING_MESSAGE_BYTES])
 {
-    struct founding *founding = calloc(1, sizeof(*founding));
-    ASSERT(founding != NULL);
+    struct founding *founding = memory_allocate_zeroed(1, sizeof(*founding));
     founding->env = env;
     founding->events = *events;
     founding->owner = owner;
     founding->incarnation = options->incarnation;
-    founding->directory = strdup(options->directory);
-    ASSERT(founding->directory != NULL);
+    founding->directory = memory_copy_text(options->directory);
     env_timer_init(&founding->tell, founding_tell);
     enum status status = begin(founding, options, ret_message);
     if (status != STATUS_OK) {

@@ -5,7 +5,7 @@
  * first is not sent again: its effects would come behind those of later requests, and its reads would see these. */
 #include "cluster/cluster_internal.h"
 
-#include "base/assert.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 
@@ -132,8 +132,7 @@ void lane_put_in_order(struct lane *lane)
         list_append(&before, &parcel->node);
         count += parcel->count;
     }
-    struct place *places = malloc((count + 1) * sizeof(*places));
-    ASSERT(places != NULL);
+    struct place *places = memory_allocate((count + 1) * sizeof(*places));
     count = list_places(&before, places);
     qsort(places, count, sizeof(*places), compare_places);
     mark_overtaken(lane, places, count);

@@ -1,6 +1,7 @@
 #include "cluster/leader_balance.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 
@@ -27,12 +28,10 @@ struct leader_balance {
 
 struct leader_balance *leader_balance_create(uint64_t node, uint32_t shard_count)
 {
-    struct leader_balance *balance = calloc(1, sizeof(*balance));
-    ASSERT(balance != NULL);
+    struct leader_balance *balance = memory_allocate_zeroed(1, sizeof(*balance));
     balance->node = node;
     balance->shard_count = shard_count;
-    balance->shards = calloc(shard_count, sizeof(*balance->shards));
-    ASSERT(balance->shards != NULL);
+    balance->shards = memory_allocate_zeroed(shard_count, sizeof(*balance->shards));
     return balance;
 }
 

@@ -1,15 +1,14 @@
 #include "cluster/members.h"
 
-#include "base/assert.h"
 #include "base/hash.h"
+#include "base/memory.h"
 #include "cluster/members_internal.h"
 
 #include <stdlib.h>
 
 struct members *members_create(void)
 {
-    struct members *members = calloc(1, sizeof(*members));
-    ASSERT(members != NULL);
+    struct members *members = memory_allocate_zeroed(1, sizeof(*members));
     return members;
 }
 

@@ -1,6 +1,7 @@
 #include "cluster/meta.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 #include "base/number.h"
 #include "wire/resp_reply.h"
 
@@ -341,8 +342,7 @@ struct meta *meta_create(struct env *env, const struct meta_options *options, co
                          void *owner)
 {
     const struct founding_record *record = options->record;
-    struct meta *meta = calloc(1, sizeof(*meta));
-    ASSERT(meta != NULL);
+    struct meta *meta = memory_allocate_zeroed(1, sizeof(*meta));
     meta->requester.events = &requester_events;
     meta->env = env;
     meta->events = *events;

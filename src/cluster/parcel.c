@@ -1,6 +1,7 @@
 #include "cluster/parcel.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 
@@ -8,8 +9,7 @@ enum { PARCEL_LOGGED = 1 };
 
 struct parcel *parcel_create(void)
 {
-    struct parcel *parcel = calloc(1, sizeof(*parcel));
-    ASSERT(parcel != NULL);
+    struct parcel *parcel = memory_allocate_zeroed(1, sizeof(*parcel));
     list_init(&parcel->node);
     return parcel;
 }
@@ -33,8 +33,7 @@ static struct parcel_request *next_request(struct parcel *parcel)
 {
     if (parcel->count == parcel->capacity) {
         parcel->capacity = parcel->capacity == 0 ? 16 : parcel->capacity * 2;
-        parcel->requests = realloc(parcel->requests, parcel->capacity * sizeof(*parcel->requests));
-        ASSERT(parcel->requests != NULL);
+        parcel->requests = memory_resize(parcel->requests, parcel->capacity * sizeof(*parcel->requests));
     }
     return &parcel->requests[parcel->count++];
 }

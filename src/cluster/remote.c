@@ -2,6 +2,7 @@
 #include "cluster/cluster_internal.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 
@@ -170,9 +171,8 @@ static void submit(struct lane *lane, struct remote *remote, struct slice payloa
 static struct remote *remote_create(struct cluster *cluster, struct peer *peer, uint64_t generation,
                                     const struct forward_head *head)
 {
-    struct remote *remote = calloc(1, sizeof(*remote));
-    uint8_t *protocols = malloc(head->count);
-    ASSERT(remote != NULL && protocols != NULL);
+    struct remote *remote = memory_allocate(sizeof(*remote));
+    uint8_t *protocols = memory_allocate(head->count);
     *remote = (struct remote){
         .requester = {&remote_events, 0},
         .cluster = cluster,

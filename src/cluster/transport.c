@@ -1,6 +1,7 @@
 #include "cluster/transport.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 #include "cluster/transport_internal.h"
 
 #include <stdlib.h>
@@ -52,8 +53,7 @@ enum status transport_create(struct env *env, const struct transport_options *op
     if (!options_valid(options)) {
         return STATUS_INVALID;
     }
-    struct transport *transport = calloc(1, sizeof(*transport));
-    ASSERT(transport != NULL);
+    struct transport *transport = memory_allocate_zeroed(1, sizeof(*transport));
     transport->env = env;
     transport->options = *options;
     list_init(&transport->connections);
@@ -67,8 +67,7 @@ enum status transport_create(struct env *env, const struct transport_options *op
         free(transport);
         return status;
     }
-    transport->read_buffer = malloc(TRANSPORT_READ_BYTES);
-    ASSERT(transport->read_buffer != NULL);
+    transport->read_buffer = memory_allocate(TRANSPORT_READ_BYTES);
     uint64_t seed;
     env_random(env, &seed, sizeof(seed));
     prng_seed(&transport->prng, seed);

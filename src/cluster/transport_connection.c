@@ -1,4 +1,5 @@
 #include "base/assert.h"
+#include "base/memory.h"
 #include "base/varint.h"
 #include "cluster/transport_internal.h"
 
@@ -304,8 +305,7 @@ void transport_connection_unknown(struct transport_connection *connection, bool 
 struct transport_connection *transport_connection_create(struct transport *transport, struct env_stream *stream,
                                                          struct transport_peer *peer)
 {
-    struct transport_connection *connection = calloc(1, sizeof(*connection));
-    ASSERT(connection != NULL);
+    struct transport_connection *connection = memory_allocate_zeroed(1, sizeof(*connection));
     connection->transport = transport;
     connection->peer = peer;
     connection->stream = stream;

@@ -1,5 +1,6 @@
 /* Peers: who is allowed, where they are, and when to dial them. */
 #include "base/assert.h"
+#include "base/memory.h"
 #include "cluster/transport_internal.h"
 
 #include <stdlib.h>
@@ -80,8 +81,7 @@ static void dial_anew(struct transport_peer *peer)
 
 static struct transport_peer *peer_add(struct transport *transport, uint64_t node)
 {
-    struct transport_peer *peer = calloc(1, sizeof(*peer));
-    ASSERT(peer != NULL);
+    struct transport_peer *peer = memory_allocate_zeroed(1, sizeof(*peer));
     peer->transport = transport;
     peer->node = node;
     env_timer_init(&peer->dial_timer, dial_due);

@@ -1,7 +1,7 @@
 #include "server/config.h"
 
-#include "base/assert.h"
 #include "base/glob.h"
+#include "base/memory.h"
 #include "base/number.h"
 #include "base/units.h"
 #include "env/env.h"
@@ -97,13 +97,11 @@ static char **string_at(const struct config *config, const struct setting *setti
 void config_init(struct config *config)
 {
     *config = (struct config){0};
-    config->path = strdup("");
-    ASSERT(config->path != NULL);
+    config->path = memory_copy_text("");
     for (size_t i = 0; i < SETTING_COUNT; i++) {
         const struct setting *setting = &settings[i];
         if (setting->kind == SETTING_STRING) {
-            *string_at(config, setting) = strdup(setting->text);
-            ASSERT(*string_at(config, setting) != NULL);
+            *string_at(config, setting) = memory_copy_text(setting->text);
         } else if (setting->kind != SETTING_FIXED) {
             *number_at(config, setting) = setting->standard;
         }
@@ -124,12 +122,10 @@ void config_deinit(struct config *config)
 void config_copy(struct config *config, const struct config *from)
 {
     *config = *from;
-    config->path = strdup(from->path);
-    ASSERT(config->path != NULL);
+    config->path = memory_copy_text(from->path);
     for (size_t i = 0; i < SETTING_COUNT; i++) {
         if (settings[i].kind == SETTING_STRING) {
-            *string_at(config, &settings[i]) = strdup(*string_at(from, &settings[i]));
-            ASSERT(*string_at(config, &settings[i]) != NULL);
+            *string_at(config, &settings[i]) = memory_copy_text(*string_at(from, &settings[i]));
         }
     }
 }
@@ -230,8 +226,7 @@ enum config_result config_set(struct config *config, struct slice name, struct s
                        TEXT_BYTES - 1);
         return CONFIG_INVALID;
     }
-    char *copy = strndup((const char *)value.data, value.size);
-    ASSERT(copy != NULL);
+    char *copy = memory_make_text(value.data, value.size);
     free(*string_at(config, setting));
     *string_at(config, setting) = copy;
     return CONFIG_SET;
@@ -336,8 +331,7 @@ enum status config_parse(struct config *config, struct slice text, const char *p
                        LINE_BYTES);
         return STATUS_INVALID;
     }
-    char *copy = strndup(text.size == 0 ? "" : (const char *)text.data, text.size);
-    ASSERT(copy != NULL);
+    char *copy = memory_make_text(text.data, text.size);
     char why[CONFIG_MESSAGE_BYTES] = "not a `name = value` line";
     struct file_reading reading = {config, why};
     int line = ini_parse_string(copy, take_line, &reading);
@@ -346,8 +340,7 @@ enum status config_parse(struct config *config, struct slice text, const char *p
         (void)snprintf(ret_message, CONFIG_MESSAGE_BYTES, "%.60s, line %d: %.180s", path, line, why);
         return STATUS_INVALID;
     }
-    char *kept = strdup(path);
-    ASSERT(kept != NULL);
+    char *kept = memory_copy_text(path);
     free(config->path);
     config->path = kept;
     return STATUS_OK;

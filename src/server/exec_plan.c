@@ -1,6 +1,7 @@
 #include "server/exec_plan.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 #include "base/varint.h"
 #include "server/route.h"
 #include "server/server_state.h"
@@ -53,11 +54,9 @@ void exec_plan_add(struct exec_plan **plan, uint32_t place, uint32_t total, stru
 {
     struct exec_plan *to = *plan;
     if (to == NULL) {
-        to = calloc(1, sizeof(*to));
-        ASSERT(to != NULL);
+        to = memory_allocate_zeroed(1, sizeof(*to));
         to->total = total;
-        to->places = malloc(total * sizeof(*to->places));
-        ASSERT(to->places != NULL);
+        to->places = memory_allocate(total * sizeof(*to->places));
         *plan = to;
     }
     to->places[to->place_count++] = place;

@@ -1,6 +1,7 @@
 #include "server/gather.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 #include "base/number.h"
 #include "server/route.h"
 #include "server/server_state.h"
@@ -263,8 +264,7 @@ static void ask_random(const struct asking *asking, const struct command *comman
     const struct slice name = SLICE_LITERAL("DBSIZE");
     const struct command size = {command_by_id(COMMAND_DBSIZE), &name, 1, command->protocol};
     uint32_t shards = asking->connection->server->shards;
-    asking->gather->sizes = calloc(shards, sizeof(*asking->gather->sizes));
-    ASSERT(asking->gather->sizes != NULL);
+    asking->gather->sizes = memory_allocate_zeroed(shards, sizeof(*asking->gather->sizes));
     for (uint32_t shard = 1; shard <= shards; shard++) {
         bool at_once = ask(asking, shard, &size, asking->at_once);
         (void)ask(asking, shard, command, at_once);
@@ -311,8 +311,7 @@ void gather_start(struct connection *connection, const struct command *command)
     }
     bool reads = (command->spec->flags & COMMAND_READONLY) != 0;
     bool quiet = !connection_pending(connection);
-    struct gather *gather = calloc(1, sizeof(*gather));
-    ASSERT(gather != NULL);
+    struct gather *gather = memory_allocate_zeroed(1, sizeof(*gather));
     gather->spec = command->spec;
     gather->kind = kind_of(command->spec);
     gather->waiting = 1;

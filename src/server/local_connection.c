@@ -4,6 +4,8 @@
 #include "server/route.h"
 #include "server/watch.h"
 
+#include "base/memory.h"
+
 #include <stdlib.h>
 
 bool local_password_ok(const struct server *server, struct slice password)
@@ -123,7 +125,7 @@ static bool name_ok(struct slice name)
 static void set_name(struct connection *connection, struct slice name)
 {
     free(connection->name);
-    connection->name = name.size == 0 ? NULL : strndup((const char *)name.data, name.size);
+    connection->name = name.size == 0 ? NULL : memory_make_text(name.data, name.size);
 }
 
 void local_client_setname(struct local_call *call)

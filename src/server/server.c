@@ -1,6 +1,6 @@
 #include "server/server.h"
 
-#include "base/assert.h"
+#include "base/memory.h"
 #include "env/listen_advice.h"
 #include "env/whole_file.h"
 #include "server/data_folder.h"
@@ -370,18 +370,16 @@ enum status server_create(struct env *env, const struct server_options *options,
                           const struct server_events *events, void *owner, struct server **ret_server,
                           char ret_message[static SERVER_MESSAGE_BYTES])
 {
-    struct server *server = calloc(1, sizeof(*server));
-    ASSERT(server != NULL);
+    struct server *server = memory_allocate_zeroed(1, sizeof(*server));
     server->env = env;
     server->options = *options;
     server->config = *config;
     *config = (struct config){0};
     server->events = *events;
     server->owner = owner;
-    server->directory = strdup(options->directory);
+    server->directory = memory_copy_text(options->directory);
     server->worker_directory = data_folder_path(options->directory, "worker-0");
-    server->read_buffer = malloc(SERVER_READ_BYTES);
-    ASSERT(server->directory != NULL && server->read_buffer != NULL);
+    server->read_buffer = memory_allocate(SERVER_READ_BYTES);
     make_run_id(server);
     list_init(&server->connections);
     list_init(&server->dirty);

@@ -1,6 +1,6 @@
 #include "server/slowlog.h"
 
-#include "base/assert.h"
+#include "base/memory.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,14 +57,12 @@ void slowlog_add(struct slowlog *slowlog, const struct command *command, int64_t
     if (limit == 0) {
         return;
     }
-    struct slow_command *slow = calloc(1, sizeof(*slow));
-    ASSERT(slow != NULL);
+    struct slow_command *slow = memory_allocate_zeroed(1, sizeof(*slow));
     slow->id = slowlog->next_id++;
     slow->wall_s = wall_s;
     slow->duration_us = duration_us;
-    slow->peer = strdup(peer);
-    slow->name = strdup(name);
-    ASSERT(slow->peer != NULL && slow->name != NULL);
+    slow->peer = memory_copy_text(peer);
+    slow->name = memory_copy_text(name);
     bool cut = command->argc > SLOWLOG_ARGUMENTS;
     slow->argument_count = cut ? SLOWLOG_ARGUMENTS : command->argc;
     for (uint32_t i = 0; i < slow->argument_count; i++) {

@@ -1,6 +1,7 @@
 #include "server/watch.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 #include "base/number.h"
 #include "server/route.h"
 #include "server/server_state.h"
@@ -72,8 +73,7 @@ static void add(struct watches *watches, struct slice key, uint64_t version)
 {
     if (watches->count == watches->capacity) {
         size_t capacity = watches->capacity == 0 ? 4 : watches->capacity * 2;
-        struct watch *grown = realloc(watches->items, capacity * sizeof(*grown));
-        ASSERT(grown != NULL);
+        struct watch *grown = memory_resize(watches->items, capacity * sizeof(*grown));
         watches->items = grown;
         watches->capacity = capacity;
     }
@@ -102,13 +102,11 @@ static bool fits(struct connection *connection, const struct command *command)
 static struct watch_look *look_create(struct connection *connection, const struct command *command)
 {
     uint32_t count = command->argc - 1;
-    struct watch_look *look = malloc(sizeof(*look) + count * sizeof(look->keys[0]));
-    ASSERT(look != NULL);
+    struct watch_look *look = memory_allocate(sizeof(*look) + count * sizeof(look->keys[0]));
     look->count = count;
     for (uint32_t i = 0; i < count; i++) {
         struct slice key = command->argv[i + 1];
-        uint8_t *copy = malloc(key.size + 1);
-        ASSERT(copy != NULL);
+        uint8_t *copy = memory_allocate(key.size + 1);
         memcpy(copy, key.data, key.size);
         look->keys[i] = slice_of(copy, key.size);
         connection->watches.bytes += key.size;

@@ -1,6 +1,7 @@
 #include "shard/shard.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 #include "shard/shard_state.h"
 
 #include <stdio.h>
@@ -201,8 +202,7 @@ void shard_mutate(enum raft_mutation raft_mutation, enum shard_mutation mutation
 enum status shard_open(struct store *store, const struct shard_options *options, const struct shard_sink *sink,
                        void *owner, struct shard **ret_shard, char *ret_message, size_t message_capacity)
 {
-    struct shard *shard = calloc(1, sizeof(*shard));
-    ASSERT(shard != NULL);
+    struct shard *shard = memory_allocate_zeroed(1, sizeof(*shard));
     *shard = (struct shard){
         .store = store, .env = store->env, .options = *options, .sink = *sink, .owner = owner, .log = store->log};
     list_append(&store->shards, &shard->node);

@@ -2,6 +2,7 @@
 #include "shard/shard_state.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 
@@ -23,8 +24,7 @@ struct batch *batch_take(struct shard *shard)
         batch_begin(batch);
         return batch;
     }
-    struct batch *batch = calloc(1, sizeof(*batch));
-    ASSERT(batch != NULL);
+    struct batch *batch = memory_allocate_zeroed(1, sizeof(*batch));
     list_init(&batch->node);
     batch_begin(batch);
     return batch;
@@ -103,8 +103,7 @@ static struct request *add_request(struct batch *batch)
 {
     if (batch->request_count == batch->request_capacity) {
         size_t capacity = batch->request_capacity == 0 ? 64 : batch->request_capacity * 2;
-        struct request *requests = realloc(batch->requests, capacity * sizeof(*requests));
-        ASSERT(requests != NULL);
+        struct request *requests = memory_resize(batch->requests, capacity * sizeof(*requests));
         batch->requests = requests;
         batch->request_capacity = capacity;
     }

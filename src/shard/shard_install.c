@@ -11,6 +11,7 @@
 #include "shard/shard_state.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 #include "log/snapshot_format.h"
 
 #include <inttypes.h>
@@ -161,8 +162,7 @@ static void discard_machine(struct env *env, struct machine *machine)
     if (machine == NULL) {
         return;
     }
-    struct discard *discard = malloc(sizeof(*discard));
-    ASSERT(discard != NULL);
+    struct discard *discard = memory_allocate(sizeof(*discard));
     *discard = (struct discard){.work = {.run = discard_run, .done = discard_done}, .machine = machine};
     env_work_submit(env, &discard->work);
 }
@@ -238,13 +238,11 @@ static void arrival_done(struct env_work *work)
 static struct arrival *arrival_of(struct shard *shard)
 {
     if (shard->arrival == NULL) {
-        struct arrival *arrival = calloc(1, sizeof(*arrival));
-        ASSERT(arrival != NULL);
+        struct arrival *arrival = memory_allocate_zeroed(1, sizeof(*arrival));
         arrival->work = (struct env_work){.run = arrival_run, .done = arrival_done};
         arrival->env = shard->env;
         arrival->shard = shard;
-        arrival->directory = strdup(shard->options.directory);
-        ASSERT(arrival->directory != NULL);
+        arrival->directory = memory_copy_text(shard->options.directory);
         arrival->group = shard->options.group;
         arrival->incarnation = shard->store->incarnation;
         shard->arrival = arrival;

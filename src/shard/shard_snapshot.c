@@ -7,6 +7,7 @@
 #include "shard/shard_state.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 #include "log/snapshot_format.h"
 
 #include <stdlib.h>
@@ -48,17 +49,16 @@ static void removal_done(struct env_work *work)
 
 static void remove_older(struct shard *shard, uint64_t index)
 {
-    struct removal *removal = malloc(sizeof(*removal));
-    ASSERT(removal != NULL);
+    struct removal *removal = memory_allocate(sizeof(*removal));
     *removal = (struct removal){
         .work = {.run = removal_run, .done = removal_done},
         .env = shard->env,
         .shard = shard,
-        .directory = strdup(shard->options.directory),
+        .directory = memory_copy_text(shard->options.directory),
         .group = shard->options.group,
         .index = index,
     };
-    ASSERT(removal->directory != NULL && shard->removal == NULL);
+    ASSERT(shard->removal == NULL);
     shard->removal = removal;
     env_work_submit(shard->env, &removal->work);
 }

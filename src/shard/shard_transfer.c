@@ -4,6 +4,7 @@
 #include "shard/shard_state.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 #include "log/snapshot_format.h"
 #include "raft/raft_codec.h"
 
@@ -12,8 +13,7 @@
 static struct raft_entry *entries_of(struct shard *shard)
 {
     if (shard->entries == NULL) {
-        shard->entries = calloc(RAFT_MAXIMUM_APPEND_ENTRIES, sizeof(*shard->entries));
-        ASSERT(shard->entries != NULL);
+        shard->entries = memory_allocate_zeroed(RAFT_MAXIMUM_APPEND_ENTRIES, sizeof(*shard->entries));
     }
     return shard->entries;
 }
@@ -116,8 +116,7 @@ static void begin_departure(struct shard *shard, const struct raft_message *mess
             return; /* one is on its way: this one is as lost, and is asked for again */
         }
     }
-    struct departure *departure = calloc(1, sizeof(*departure));
-    ASSERT(departure != NULL);
+    struct departure *departure = memory_allocate_zeroed(1, sizeof(*departure));
     departure->work = (struct env_work){.run = departure_run, .done = departure_done};
     departure->env = shard->env;
     departure->shard = shard;

@@ -1,6 +1,7 @@
 #include "shard/store.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 #include "shard/shard_state.h"
 #include "shard/store_internal.h"
 
@@ -53,8 +54,7 @@ static void timer_fire(struct env_timer *timer)
 enum status store_open(struct env *env, const struct store_options *options, const struct store_events *events,
                        void *owner, struct store **ret_store, char *ret_message, size_t message_capacity)
 {
-    struct store *store = calloc(1, sizeof(*store));
-    ASSERT(store != NULL);
+    struct store *store = memory_allocate_zeroed(1, sizeof(*store));
     *store = (struct store){.env = env, .events = *events, .owner = owner, .incarnation = options->incarnation};
     list_init(&store->shards);
     env_timer_init(&store->timer, timer_fire);
