@@ -75,7 +75,7 @@ static enum status dispatch(struct raft *raft, const struct raft_message *messag
     case RAFT_VOTE_REPLY: raft_step_vote_reply(raft, message); return STATUS_OK;
     case RAFT_APPEND: return raft_step_append(raft, message);
     case RAFT_APPEND_REPLY: return raft_step_append_reply(raft, message);
-    case RAFT_HEARTBEAT: raft_step_heartbeat(raft, message); return STATUS_OK;
+    case RAFT_HEARTBEAT: return raft_step_heartbeat(raft, message);
     case RAFT_HEARTBEAT_REPLY: return raft_step_heartbeat_reply(raft, message);
     case RAFT_SNAPSHOT: return raft_step_snapshot(raft, message);
     case RAFT_SNAPSHOT_REPLY: raft_step_snapshot_reply(raft, message); return STATUS_OK;
@@ -268,6 +268,7 @@ void raft_status(const struct raft *raft, struct raft_status *ret_status)
         .commit = raft->commit,
         .applied = raft->applied,
         .term_committed = raft_term_committed(raft),
+        .lost = raft->lost,
         .removed = !member && now->voter_count > 0 && raft->history[raft->history_count - 1].index <= raft->commit,
         .transfer_to = raft->transfer_to,
         .configuration_index = raft->history[raft->history_count - 1].index,

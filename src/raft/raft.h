@@ -107,7 +107,8 @@ void raft_tick(struct raft *raft, uint64_t now_ms);
 uint64_t raft_deadline(const struct raft *raft);
 
 /* A message from a member. STATUS_INVALID: malformed, or not for us. STATUS_CORRUPT: it contradicts what is committed
- * or a term's one leader, so some member is broken; refused, nothing changed, and worth a line in the log. */
+ * or a term's one leader, or what this member acknowledged (raft_status.lost), so some member is broken; refused,
+ * nothing changed, and worth a line in the log. */
 MUST_USE enum status raft_step(struct raft *raft, const struct raft_message *message);
 
 /* Appends at the leader. kind, version and payload of each are given; index and term are filled in. STATUS_NOT_LEADER;
@@ -228,6 +229,10 @@ struct raft_status {
     uint64_t floor, last, last_term, durable, commit, applied;
     bool term_committed; /* a leader that has committed an entry of its term */
     bool removed;        /* the newest configuration, committed, is without this member */
+    /* Not 0: the leader was told that this member has entries up to here, durably, but its log ends before: the disk
+     * has lost them, or is an older copy of itself. The host must stop the member: to vote or to acknowledge with such
+     * a log may lose what is committed. */
+    uint64_t lost;
     uint64_t transfer_to;
     uint64_t configuration_index;
     struct raft_configuration configuration; /* the newest in the log */

@@ -142,6 +142,7 @@ struct raft {
     /* Follower. */
     uint64_t matched; /* our log equals the leader's of this term up to here */
     bool ack_due;
+    uint64_t lost; /* see raft_status */
 
     /* Reads. */
     uint64_t read_next; /* the round that arriving reads join */
@@ -235,7 +236,7 @@ void raft_step_vote_reply(struct raft *raft, const struct raft_message *message)
 bool raft_contradicts(const struct raft *raft, uint64_t index, uint64_t term);
 MUST_USE enum status raft_step_append(struct raft *raft, const struct raft_message *message);
 MUST_USE enum status raft_step_append_reply(struct raft *raft, const struct raft_message *message);
-void raft_step_heartbeat(struct raft *raft, const struct raft_message *message);
+MUST_USE enum status raft_step_heartbeat(struct raft *raft, const struct raft_message *message);
 MUST_USE enum status raft_step_heartbeat_reply(struct raft *raft, const struct raft_message *message);
 /* The follower's acknowledgement, when one is due: of all that matched, or of what became durable of it. */
 void raft_acknowledge(struct raft *raft, bool durable_moved);

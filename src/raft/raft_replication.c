@@ -8,6 +8,10 @@
  * 3. `matched` is how far our log is known to equal the log of *this term's* leader. commit follows the leader's, but
  *    not beyond matched; acknowledged is what matched and is durable.
  * 4. While a snapshot is being installed, appends are not taken and commit stands still.
+ * 5. A heartbeat's commit is never above what this member acknowledged to that leader, and nothing that it acknowledged
+ *    leaves its log within the term (1), or but for a snapshot that reaches further. So a commit beyond the end of the
+ *    log, in whatever order heartbeats come, says that the log has lost what was acknowledged. The leader never sends
+ *    it again, so silence here would be for ever.
  */
 #include "raft/raft_internal.h"
 
@@ -151,8 +155,12 @@ enum status raft_step_append(struct raft *raft, const struct raft_message *messa
     return STATUS_OK;
 }
 
-void raft_step_heartbeat(struct raft *raft, const struct raft_message *message)
+enum status raft_step_heartbeat(struct raft *raft, const struct raft_message *message)
 {
+    if (message->heartbeat.commit > raft->log.last) { /* rule 5 */
+        raft->lost = message->heartbeat.commit;
+        return STATUS_CORRUPT;
+    }
     raft->leader_time = message->heartbeat.time;
     raft->leader_time_heard = true;
     if (raft->receive != RAFT_RECEIVE_INSTALLING) {
@@ -165,6 +173,7 @@ void raft_step_heartbeat(struct raft *raft, const struct raft_message *message)
         reply->heartbeat_reply.matched = raft->matched;
         reply->heartbeat_reply.durable = acknowledgeable(raft);
     }
+    return STATUS_OK;
 }
 
 /* ---- the leader's side ---- */

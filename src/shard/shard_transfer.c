@@ -8,6 +8,7 @@
 #include "log/snapshot_format.h"
 #include "raft/raft_codec.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static struct raft_entry *entries_of(struct shard *shard)
@@ -161,6 +162,25 @@ void shard_send_messages(struct shard *shard)
 
 /* ---- in ---- */
 
+/* True when the log lacks what it had: no crash explains that (raft_status.lost). */
+static bool stop_if_lost(struct shard *shard)
+{
+    struct raft_status now;
+    raft_status(shard->raft, &now);
+    if (now.lost == 0) {
+        return false;
+    }
+    char text[512];
+    (void)snprintf(text, sizeof(text),
+                   "the log of group %u in %.200s ends at entry %llu, but this node has acknowledged entry %llu: the "
+                   "data folder is an older copy of itself, or its disk lost what was synced; bring back the folder as "
+                   "the node left it last, or let the others serve without it",
+                   shard->options.group, shard->options.directory, (unsigned long long)now.last,
+                   (unsigned long long)now.lost);
+    store_fail(shard->store, STATUS_CORRUPT, text);
+    return true;
+}
+
 enum status shard_receive(struct shard *shard, struct slice bytes)
 {
     if (shard->store->failed) {
@@ -170,6 +190,9 @@ enum status shard_receive(struct shard *shard, struct slice bytes)
     enum status status = raft_message_decode(bytes, entries_of(shard), &message);
     if (status == STATUS_OK) {
         status = raft_step(shard->raft, &message);
+    }
+    if (status == STATUS_CORRUPT && stop_if_lost(shard)) {
+        return STATUS_CLOSED;
     }
     shard_pump(shard); /* what arrived is borrowed until then */
     env_wake(shard->env);

@@ -130,6 +130,54 @@ static void test_conflict_with_a_committed_entry_is_refused(void **state)
     raft_destroy(raft);
 }
 
+static enum status heartbeat(struct raft *raft, uint64_t term, uint64_t sequence, uint64_t commit)
+{
+    struct raft_message message = {.type = RAFT_HEARTBEAT,
+                                   .from = 2,
+                                   .to = 1,
+                                   .term = term,
+                                   .heartbeat = {.sequence = sequence, .commit = commit}};
+    enum status status = raft_step(raft, &message);
+    turn(raft, NULL);
+    return status;
+}
+
+/* A folder from a backup: the leader that it comes back to counts on more than it has. */
+static void test_a_log_that_lost_what_it_acknowledged(void **state)
+{
+    (void)state;
+    struct raft *raft = start(3);
+    assert_int_equal(append(raft, 1, 0, 0, 2, 3, (uint64_t[]){1, 1, 1}), STATUS_OK);
+    assert_int_equal(heartbeat(raft, 1, 2, 3), STATUS_OK);
+    assert_int_equal(heartbeat(raft, 1, 1, 2), STATUS_OK); /* an older one, later */
+    assert_int_equal(status_of(raft).lost, 0);
+    assert_int_equal(heartbeat(raft, 1, 3, 4), STATUS_CORRUPT);
+    assert_int_equal(status_of(raft).lost, 4);
+    assert_int_equal(status_of(raft).last, 3);
+    raft_destroy(raft);
+
+    raft = start(3); /* nothing is left */
+    assert_int_equal(heartbeat(raft, 1, 1, 0), STATUS_OK);
+    assert_int_equal(heartbeat(raft, 1, 2, 1), STATUS_CORRUPT);
+    assert_int_equal(status_of(raft).lost, 1);
+    raft_destroy(raft);
+}
+
+/* A later leader's log is shorter: what was replaced counts no more. */
+static void test_a_shorter_log_of_a_later_leader_is_no_loss(void **state)
+{
+    (void)state;
+    struct raft *raft = start(3);
+    assert_int_equal(append(raft, 1, 0, 0, 1, 4, (uint64_t[]){1, 1, 1, 1}), STATUS_OK);
+    assert_int_equal(heartbeat(raft, 2, 1, 0), STATUS_OK);
+    assert_int_equal(append(raft, 2, 1, 1, 1, 1, (uint64_t[]){2}), STATUS_OK);
+    assert_int_equal(status_of(raft).last, 2);
+    assert_int_equal(heartbeat(raft, 2, 2, 2), STATUS_OK);
+    assert_int_equal(heartbeat(raft, 1, 9, 4), STATUS_OK); /* of the leader before */
+    assert_int_equal(status_of(raft).lost, 0);
+    raft_destroy(raft);
+}
+
 static void test_two_leaders_in_a_term_are_refused(void **state)
 {
     struct raft *raft = start(3);
@@ -441,6 +489,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_conflict_with_a_committed_entry_is_refused),
+        cmocka_unit_test(test_a_log_that_lost_what_it_acknowledged),
+        cmocka_unit_test(test_a_shorter_log_of_a_later_leader_is_no_loss),
         cmocka_unit_test(test_two_leaders_in_a_term_are_refused),
         cmocka_unit_test(test_messages_that_are_not_for_us),
         cmocka_unit_test(test_forged_answers),

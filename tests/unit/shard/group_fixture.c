@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -66,9 +67,9 @@ static void sink_led(void *owner, uint32_t group, bool leading, uint64_t leader,
 static void store_failed(void *owner, enum status status, const char *what)
 {
     (void)status;
-    (void)what;
     struct group_member *member = owner;
     member->failed = true;
+    (void)snprintf(member->failure, sizeof(member->failure), "%s", what);
 }
 
 static const struct store_events store_events = {store_failed};
@@ -171,7 +172,8 @@ static void deliver_due(struct group *group)
         }
         group->flights[i] = group->flights[--group->flight_count];
         if (member->store != NULL && !member->failed && !group->cut[flying.from][flying.to]) {
-            assert_int_equal(shard_receive(member->shard, buffer_slice(&flying.bytes)), STATUS_OK);
+            enum status status = shard_receive(member->shard, buffer_slice(&flying.bytes));
+            assert_int_equal(status, member->failed ? STATUS_CLOSED : STATUS_OK);
         }
         buffer_deinit(&flying.bytes);
     }

@@ -18,6 +18,7 @@ struct group_member {
     struct store *store; /* NULL while it is down */
     struct shard *shard;
     bool failed;
+    char failure[512];       /* when failed: what the store said */
     int64_t paused_until_ns; /* what is sent to it arrives when it goes on; asked by a client it answers at once: as if
                               * it had just woken up */
     struct buffer reply;     /* of group_begin */

@@ -261,12 +261,39 @@ static void test_quick_snapshots(void **state)
     check_all_well(&world);
 }
 
+/* A follower comes back with less than it acknowledged, to the leader that counted on it: an empty disk under the old
+ * id is the oldest of all copies. */
+static void test_a_log_that_lost_what_it_acknowledged(void **state)
+{
+    (void)state;
+    static struct world world;
+    struct group *group = &world.group;
+    world = (struct world){.group = {.sink = sink, .client = write_something}};
+    group_start(group, 11);
+    group_run_for(group, 3000 * MS, true);
+    struct group_member *leader = group_leader(group);
+    assert_non_null(leader);
+    struct group_member *member = &group->members[(leader->number + 1) % GROUP_MEMBERS];
+    group_member_stop(member, SIM_CRASH_KILL);
+    sim_node_replace_disk(group->sim, member->number);
+    group_member_start(member);
+    group_run_for(group, 1000 * MS, true);
+    assert_ptr_equal(group_leader(group), leader);
+    assert_true(member->failed);
+    assert_non_null(strstr(member->failure, "ends at entry 0, but this node has acknowledged entry"));
+    group_member_stop(member, SIM_CRASH_KILL);
+    uint64_t written = world.written;
+    group_run_for(group, 1000 * MS, true); /* the others go on */
+    assert_true(world.written > written);
+    group_end(group);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_service_goes_on),   cmocka_unit_test(test_a_leader_is_elected_meanwhile),
         cmocka_unit_test(test_a_crash_meanwhile), cmocka_unit_test(test_a_failed_install),
-        cmocka_unit_test(test_quick_snapshots),
+        cmocka_unit_test(test_quick_snapshots),   cmocka_unit_test(test_a_log_that_lost_what_it_acknowledged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
