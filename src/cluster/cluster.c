@@ -1,6 +1,7 @@
 #include "cluster/cluster.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 #include "cluster/cluster_internal.h"
 #include "cluster/transport.h"
 
@@ -279,17 +280,15 @@ static enum status open_all(struct cluster *cluster, char ret_message[static CLU
 enum status cluster_create(struct env *env, const struct cluster_options *options, const struct cluster_events *events,
                            void *owner, struct cluster **ret_cluster, char ret_message[static CLUSTER_MESSAGE_BYTES])
 {
-    struct cluster *cluster = calloc(1, sizeof(*cluster));
-    ASSERT(cluster != NULL);
+    struct cluster *cluster = memory_allocate_zeroed(1, sizeof(*cluster));
     cluster->env = env;
     cluster->options = *options;
     cluster->events = *events;
     cluster->owner = owner;
-    cluster->directory = strdup(options->directory);
-    cluster->worker_directory = strdup(options->worker_directory);
+    cluster->directory = memory_copy_text(options->directory);
+    cluster->worker_directory = memory_copy_text(options->worker_directory);
     cluster->shard_count = options->shards;
-    cluster->lanes = calloc(options->shards + 1, sizeof(*cluster->lanes));
-    ASSERT(cluster->directory != NULL && cluster->worker_directory != NULL && cluster->lanes != NULL);
+    cluster->lanes = memory_allocate_zeroed(options->shards + 1, sizeof(*cluster->lanes));
     list_init(&cluster->busy);
     list_init(&cluster->remotes);
     command_arguments_init(&cluster->arguments);

@@ -7,6 +7,7 @@
 #include "cluster/cluster_internal.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 #include "base/number.h"
 #include "wire/resp_reply.h"
 
@@ -127,8 +128,7 @@ static void asker_end(struct requester *requester, uint64_t tag, const struct co
     }
     lane->asked = 0;
     env_wake(lane->cluster->env);
-    int64_t *outcomes = calloc(asked, sizeof(*outcomes));
-    ASSERT(outcomes != NULL);
+    int64_t *outcomes = memory_allocate_zeroed(asked, sizeof(*outcomes));
     if (take_outcomes(lane, asked, outcomes)) {
         settle_doubts(lane, asked, outcomes);
     } /* else it is asked again */
@@ -175,10 +175,9 @@ static void add_number(struct question *question, uint64_t number)
 static void question_init(struct question *question, const struct lane *lane, uint64_t parcels)
 {
     *question = (struct question){
-        .argv = calloc(QUESTION_WORDS + parcels, sizeof(*question->argv)),
-        .texts = calloc(QUESTION_WORDS + parcels, sizeof(*question->texts)),
+        .argv = memory_allocate_zeroed(QUESTION_WORDS + parcels, sizeof(*question->argv)),
+        .texts = memory_allocate_zeroed(QUESTION_WORDS + parcels, sizeof(*question->texts)),
     };
-    ASSERT(question->argv != NULL && question->texts != NULL);
     question->argv[question->argc++] = SLICE_LITERAL("COHORT.OUTCOME");
     add_number(question, lane->cluster->options.node);
     add_number(question, lane->cluster->options.start);

@@ -1,6 +1,6 @@
 #include "server/connection.h"
 
-#include "base/assert.h"
+#include "base/memory.h"
 #include "server/route.h"
 #include "server/server_state.h"
 
@@ -229,8 +229,7 @@ static const struct env_stream_events connection_events = {connection_readable, 
 
 struct connection *connection_create(struct server *server, struct env_stream *stream)
 {
-    struct connection *connection = calloc(1, sizeof(*connection));
-    ASSERT(connection != NULL);
+    struct connection *connection = memory_allocate_zeroed(1, sizeof(*connection));
     connection->server = server;
     connection->stream = stream;
     connection->id = ++server->next_client_id;

@@ -1,5 +1,6 @@
 /* Slots: replies in the order of requests, whoever is ready first. */
 #include "base/assert.h"
+#include "base/memory.h"
 #include "server/exec_plan.h"
 #include "server/figures.h"
 #include "server/gather.h"
@@ -18,8 +19,7 @@ struct slot *slot_at(struct connection *connection, uint64_t number)
 static void slots_grow(struct connection *connection)
 {
     uint32_t capacity = connection->slot_capacity == 0 ? 8 : connection->slot_capacity * 2;
-    struct slot *slots = malloc(capacity * sizeof(*slots));
-    ASSERT(slots != NULL);
+    struct slot *slots = memory_allocate(capacity * sizeof(*slots));
     for (uint64_t number = connection->slot_head; number != connection->slot_tail; number++) {
         slots[number & (capacity - 1)] = *slot_at(connection, number);
     }
