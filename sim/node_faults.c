@@ -159,7 +159,8 @@ static void disk_fault(struct node_world *world)
 static void crash_fault(struct node_world *world)
 {
     struct node *node = &world->nodes[some_node(world)];
-    switch (draw(world, 6)) {
+    switch (draw(world, 7)) {
+    case 6: node_shut_down(node); break;
     case 0:
     case 1: node_stop(node, SIM_CRASH_POWER); break;
     case 2: node_stop(node, SIM_CRASH_KILL); break;
@@ -189,10 +190,12 @@ static void timing_fault(struct node_world *world)
         sim_node_pause(world->sim, one, sim_now_ns(world->sim) + size * MS);
         node_note(world, one, DIAGRAM_FAULT, "paused for %d ms", (int)size);
         break;
-    case 2: /* one in a hundred at most */
-        sim_node_set_clock_rate(world->sim, one, (int32_t)around_zero * 6);
-        node_note(world, one, DIAGRAM_FAULT, "clock off by %d ppm", (int)around_zero * 6);
+    case 2: { /* one in a hundred at most; what lease reads assume is one in a thousand */
+        int ppm = world->lease_reads ? (int)around_zero / 2 : (int)around_zero * 6;
+        sim_node_set_clock_rate(world->sim, one, ppm);
+        node_note(world, one, DIAGRAM_FAULT, "clock off by %d ppm", ppm);
         break;
+    }
     default:
         sim_node_set_wall_offset(world->sim, one, around_zero * 3600);
         node_note(world, one, DIAGRAM_FAULT, "wall clock off by %d s", (int)around_zero * 36 / 10);

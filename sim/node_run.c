@@ -108,6 +108,7 @@ static void world_init(struct node_world *world, uint64_t seed, const struct sim
     world->sim = sim_create(seed);
     world->profile = *profile;
     world->faults_left = profile->faults;
+    world->lease_reads = node_draw(world, SIM_DRAW_CLIENT, 4) == 0;
     world->snapshot_log_bytes = 1000 + (int64_t)node_draw(world, SIM_DRAW_CLIENT, 40000);
     timer_heap_init(&world->events);
     history_init(&world->history);
@@ -150,7 +151,7 @@ static bool shard_agrees(struct node_world *world, int shard)
         if (!belongs(node)) {
             continue;
         }
-        if (!node_alive(node)) {
+        if (!node_alive(node) || node->leaving) {
             return false;
         }
         node_look(node, shard, &sight);

@@ -81,7 +81,8 @@ static enum status create(struct node *node, struct env *env, char message[stati
                                      .port = NODE_PORT,
                                      .version = "simulated",
                                      .shards = (uint32_t)world->profile.groups,
-                                     .replicas = (uint32_t)world->profile.replicas};
+                                     .replicas = (uint32_t)world->profile.replicas,
+                                     .lease_reads = world->lease_reads};
     if (world->profile.members > 1) {
         options.founders = world->founders;
         options.founder_count = (size_t)world->profile.members;
@@ -112,6 +113,7 @@ void node_start(struct node *node)
     struct sim_disk *disk = sim_node_disk(world->sim, node->number);
     char message[SERVER_MESSAGE_BYTES] = "";
     struct env *env = sim_node_start(world->sim, node->number);
+    node->leaving = false;
     node->stopped = false;
     node->crashed = false;
     sim_disk_set_lying(disk, world->mutation.no_sync);
@@ -173,6 +175,15 @@ void node_stop(struct node *node, enum sim_crash how)
     server_destroy(node->server);
     node->server = NULL;
     node_restart_after(node, (int64_t)node_draw(world, SIM_DRAW_CRASH, RESTART_MAXIMUM_MS));
+}
+
+void node_shut_down(struct node *node)
+{
+    if (node_alive(node)) {
+        node_note(node->world, node->number, DIAGRAM_FAULT, "asked to stop");
+        server_shutdown(node->server);
+        node->leaving = true;
+    }
 }
 
 /* ---- looking ---- */
@@ -327,10 +338,11 @@ static void bury(struct node_world *world)
             node_reach(world, NODE_MARK_CRASH_POINT, 1);
             node_stop(node, SIM_CRASH_POWER);
         } else if (node->stopped) {
+            bool asked = node->stop_status == STATUS_OK && node->leaving;
             bool disk = node->stop_status == STATUS_IO || node->stop_status == STATUS_NOSPACE;
             bool refused = node->stop_status == STATUS_INVALID && node->wiped;
-            node_reach(world, disk ? NODE_MARK_FAILED : NODE_MARK_WIPED_REFUSED, 1);
-            if (!disk && !refused) {
+            node_reach(world, asked ? NODE_MARK_SHUT_DOWN : disk ? NODE_MARK_FAILED : NODE_MARK_WIPED_REFUSED, 1);
+            if (!asked && !disk && !refused) {
                 node_fail(world, "node %d stops: %s", i + 1, status_text(node->stop_status));
             }
             node->left_out = refused;

@@ -28,6 +28,7 @@ struct node {
     struct node_world *world;
     int number;            /* of the machine; the server's id is one more */
     struct server *server; /* NULL while it is down */
+    bool leaving;          /* it was asked to stop, and has not yet */
     bool stopped;          /* it says so itself; to be closed */
     enum status stop_status;
     bool crashed; /* by a crash point; to be closed */
@@ -154,6 +155,7 @@ struct node_world {
     int faults_left;
     int hasty_faults; /* so many follow each other quickly */
     bool healed, clients_stopped;
+    bool lease_reads;
     int64_t snapshot_log_bytes;
 };
 
@@ -169,6 +171,8 @@ void node_world_run_for(struct node_world *world, int64_t duration_ns);
 void node_start(struct node *node);
 /* Ends the process, or what a crash point left of it. */
 void node_stop(struct node *node, enum sim_crash how);
+/* Asks it to stop, as SIGTERM does. */
+void node_shut_down(struct node *node);
 void node_restart_after(struct node *node, int64_t delay_ms);
 /* It is up, and what it says is heard. */
 bool node_alive(const struct node *node);

@@ -82,6 +82,8 @@ static void draw_all(struct prng *prng, struct sim_profile *profile)
         profile->classes |= prng_chance(prng, 1, 8) ? 1U << i : 0;
     }
     profile->replicas = prng_chance(prng, 3, 4) ? 3 : SIM_MEMBERS;
+    bool many = prng_chance(prng, 1, 10);
+    profile->groups = many && profile->level == SIM_LEVEL_NODES ? SIM_GROUPS : profile->groups;
 }
 
 enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_profile *ret_profile)

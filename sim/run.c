@@ -38,6 +38,7 @@ const char *sim_mark_name(enum sim_mark mark)
         [NODE_MARK_MINORITY_LOST] = "all well without one node",
         [NODE_MARK_SNAPSHOT_RESTART] = "restart from snapshot",
         [NODE_MARK_CRASH_POINT] = "power lost between two disk operations",
+        [NODE_MARK_SHUT_DOWN] = "node asked to stop, and stopped",
         [NODE_MARK_FAILED] = "disk error stops a node",
         [NODE_MARK_ALL_DOWN] = "power lost at all nodes",
         [NODE_MARK_DISK_FULL] = "client refused by a full disk",

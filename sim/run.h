@@ -40,6 +40,7 @@ enum sim_mark {
     NODE_MARK_WIPED_REFUSED,    /* a node with an emptied disk was refused as the voter it was */
     NODE_MARK_MINORITY_LOST,    /* all converged with one node missing */
     NODE_MARK_CRASH_POINT,      /* power went between two operations of the disk */
+    NODE_MARK_SHUT_DOWN,        /* a node was asked to stop, and did */
     NODE_MARK_FAILED,           /* a disk error stopped a node */
     NODE_MARK_ALL_DOWN,         /* all nodes were without power at once */
     NODE_MARK_DISK_FULL,        /* a client was refused for want of space */
