@@ -276,8 +276,9 @@ static void world_live(struct node_world *world)
     while (!world->result->failed && !clients_quiet(world) && sim_now_ns(world->sim) < limit_ns) {
         node_world_run_for(world, SAFETY_STEP_MS * MS);
     }
+    converge(world);
     if (!world->result->failed) {
-        node_world_run_for(world, EXPIRE_MS * MS);
+        node_world_run_for(world, EXPIRE_MS * MS); /* the shards' time stood still while nobody led them */
     }
     converge(world);
     if (!world->result->failed) {
