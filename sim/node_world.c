@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "cluster/cluster.h"
+#include "cluster/transport.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -136,6 +137,9 @@ void node_start(struct node *node)
 static void take_account(struct node *node)
 {
     struct node_world *world = node->world;
+    struct transport_statistics transport;
+    cluster_transport_statistics(server_cluster(node->server), &transport);
+    world->result->messages += transport.frames_sent;
     struct cluster_counters counters;
     cluster_counters(server_cluster(node->server), &counters);
     node_reach(world, NODE_MARK_FORWARDED, counters.forwarded_parcels);

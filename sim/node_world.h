@@ -188,7 +188,14 @@ uint64_t node_digest(const struct node *node, int shard);
 /* One that believes to lead; drawn when there are several; NULL. */
 struct node *node_leader(struct node_world *world, int shard, enum sim_draw stream);
 
-/* ---- node_client.c: connections and requests ---- */
+/* ---- node_asks.c: into client->out and client->pending ---- */
+/* A command that does nothing by itself: OK or QUEUED is expected. */
+void node_ask_prepare(struct node_client *client, const char *text);
+void node_ask_something(struct node_client *client);
+/* Reads of everything in one generation of a shard's keys, and some writes: a node that is well serves them all. */
+void node_ask_finally(struct node_client *client);
+
+/* ---- node_client.c: connections ---- */
 void node_client_start(struct node_client *client);
 void node_client_deinit(struct node_client *client);
 /* Every shard is asked once more by this client, through this node; done when final_shard is past the last. */
