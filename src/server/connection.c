@@ -68,8 +68,10 @@ void connection_mark_resume(struct connection *connection)
 /* Invariant 3: whether more requests may be taken from this client. */
 static bool may_take(const struct connection *connection)
 {
+    uint64_t pending = connection->slot_tail - connection->slot_head;
     return !connection->closed && !connection->parked && !connection->close_after_replies &&
-           connection->slot_tail - connection->slot_head < CONNECTION_PENDING && connection->owed < CONNECTION_OWED &&
+           pending < CONNECTION_PENDING && connection->owed < CONNECTION_OWED &&
+           pending * connection->reply_bytes < CONNECTION_EXPECTED_BYTES &&
            connection_unsent_bytes(connection) < CONNECTION_OUTPUT_HIGH;
 }
 
@@ -235,6 +237,7 @@ struct connection *connection_create(struct server *server, struct env_stream *s
     connection->id = ++server->next_client_id;
     connection->requester = (struct requester){&connection_requester, connection->id};
     connection->protocol = RESP2;
+    connection->reply_bytes = CONNECTION_REPLY_BYTES;
     connection->authenticated = server->config.requirepass[0] == '\0';
     connection->created_ns = server_now_ns(server);
     connection->active_ns = connection->created_ns;

@@ -27,7 +27,9 @@ enum {
     CONNECTION_PENDING = 16384,
     CONNECTION_OWED = 4 * CONNECTION_PENDING, /* requests at shards: a gather makes many, and some were given up */
     CONNECTION_OUTPUT_HIGH = 1 << 20,
-    CONNECTION_NAME_BYTES = 64, /* of an address */
+    CONNECTION_EXPECTED_BYTES = 4 << 20, /* of replies to the requests under way, were they as large as the last ones */
+    CONNECTION_REPLY_BYTES = 256 << 10,  /* a reply's size, before any is known */
+    CONNECTION_NAME_BYTES = 64,          /* of an address */
 };
 
 enum slot_state { SLOT_WAITING, SLOT_DONE };
@@ -100,6 +102,7 @@ struct connection {
     uint64_t plan_end;  /* the slot after that of the last EXEC which holds commands about the node; 0: none yet */
     uint64_t owed;      /* replies that shards still owe, also of slots given up */
     struct resp_writer writer;
+    size_t reply_bytes; /* about the size of the last replies from shards */
     size_t reply_start; /* where the reply being written begins in its buffer */
 
     /* the request that waits (invariant 4) */

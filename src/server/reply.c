@@ -10,6 +10,8 @@
 
 #include <stdlib.h>
 
+enum { REPLY_AVERAGE = 8 };
+
 struct slot *slot_at(struct connection *connection, uint64_t number)
 {
     ASSERT(number >= connection->slot_head && number < connection->slot_tail);
@@ -172,6 +174,12 @@ static void slots_drain(struct connection *connection)
     }
 }
 
+/* A moving average: the last eight replies or so. */
+static void note_size(struct connection *connection, size_t bytes)
+{
+    connection->reply_bytes += bytes / REPLY_AVERAGE - connection->reply_bytes / REPLY_AVERAGE;
+}
+
 void slot_finish(struct connection *connection, uint64_t number)
 {
     struct slot *slot = slot_at(connection, number);
@@ -187,7 +195,9 @@ void slot_finish(struct connection *connection, uint64_t number)
         break;
     }
     slot->kind = SLOT_PLAIN;
-    note_error(connection, head && slot->stash.size == 0 ? &connection->out : &slot->stash);
+    bool direct = head && slot->stash.size == 0;
+    note_error(connection, direct ? &connection->out : &slot->stash);
+    note_size(connection, direct ? connection->out.size - connection->reply_start : slot->stash.size);
     slot_done(connection, slot);
     if (head) {
         slots_drain(connection);

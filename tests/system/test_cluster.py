@@ -3,6 +3,7 @@ a node stays there. Faults are in test_cluster_faults.py, strangers in test_clus
 
 import collections
 import itertools
+import socket
 import threading
 import time
 
@@ -365,3 +366,30 @@ def test_monitor_and_client_are_a_nodes_own(three):
         lines = [watcher.read() for _ in range(2)]
         assert "SETNAME" in lines[0] and '"shown"' in lines[1]
         assert b"name=here" in here.call("CLIENT", "LIST") and b"name=there" not in here.call("CLIENT", "LIST")
+
+
+# ---- limits ----
+
+
+def test_who_asks_for_large_values_and_does_not_read_holds_up_nobody(three):
+    """Each asks for 2 GB; the node makes no more of that than a few replies for each."""
+    leader = three.leader_of(1)
+    large = three.key_of(1, "large")
+    client = leader.connect()
+    assert client.call("SET", large, b"x" * 5_000_000) == "OK"
+    before = peak_bytes(client)
+    sockets = [socket.create_connection(("127.0.0.1", leader.port), timeout=SECONDS) for _ in range(4)]
+    try:
+        for asking in sockets:
+            asking.sendall(f"GET {large}\r\n".encode() * 400)
+        for node in three:
+            assert node.connect().call("PING") == "PONG"
+        assert client.call("SET", large, "1") == "OK"
+        assert peak_bytes(client) - before < 800_000_000
+    finally:
+        for asking in sockets:
+            asking.close()
+
+
+def peak_bytes(client):
+    return int(client.call("INFO", "memory").decode().split("used_memory_peak_rss:")[1].split()[0])

@@ -143,6 +143,11 @@ static void test_stashed_replies_are_bounded(void **state)
     struct fixture_client *client = fixture_connect(fixture, 0);
     struct fixture_client *other = fixture_connect(fixture, 1);
     fixture_expect(other, "PING\r\n", "+PONG\n");
+    for (int i = 0; i < 10; i++) { /* its replies are known to be small */
+        fixture_send_many(client, 10, "INCR n\r\n");
+        fixture_wait_lines(client, 10);
+        (void)fixture_received(client);
+    }
     fixture_slow_disk(fixture, 2 * SECOND);
     fixture_send_many(client, 30, "INCR n\r\n");
     fixture_send_many(client, 10000, "COMMAND DOCS\r\n");
