@@ -22,8 +22,6 @@ DEFINITE = {"CLUSTERDOWN", "BUSY", "READONLY", "LOADING", "OOM", "MISCONF", "ERR
 # It may have been.
 INDEFINITE = {"UNCERTAIN"}
 
-WRITES = {"set", "setnx", "getset", "getdel", "del", "append", "incr", "hset", "hsetnx", "hdel", "hincrby"}
-
 RETRY_SECONDS = 0.02
 LIST_APPENDS = 200  # operations of one client, after which it goes on to another list: reads of long ones are slow
 
@@ -57,13 +55,16 @@ def result(kind, reply):
 
 class Client(threading.Thread):
     """Does one thing after another until told to stop, and comes back when the connection is lost, as somebody else:
-    a process that does not know what became of its last operation never does another."""
+    a process that does not know what became of its last operation never does another. Some stay with their server, so
+    that each has clients all the time; others try the next."""
 
     def __init__(self, load, number):
         super().__init__(daemon=True)
         self.load = load
         self.random = random.Random(f"{load.seed}.{number}")
-        self.servers = itertools.islice(itertools.cycle(load.servers), number % len(load.servers), None)
+        first = number % len(load.servers)
+        stays = number // len(load.servers) % 2 == 0
+        self.servers = itertools.islice(itertools.cycle(load.servers), first, None, len(load.servers) if stays else 1)
         self.depth = load.pipeline if number % 2 else 1
         self.process = number
         self.done = 0
@@ -202,16 +203,6 @@ class Load:
         while self.begun() < target:
             assert time.monotonic() < deadline, "no progress"
             time.sleep(0.02)
-
-    def first_write(self, since_ns, keys):
-        """When the first write of a key (`keys` says which count) was acknowledged that began after a moment, or None;
-        of the same clock."""
-        ends = [
-            operation["end"]
-            for operation in self.all()
-            if operation["start"] > since_ns and "end" in operation and operation["op"] in WRITES and keys(operation["key"])
-        ]
-        return min(ends, default=None)
 
     def read_everything(self, servers, seconds=60):
         """Reads each key through each server, after all else: what was acknowledged must be there."""
