@@ -12,7 +12,10 @@ enum {
     CLUSTER_COMMAND_BYTES = 32 << 20, /* of one command in a shard of several voters: a larger one would hold up the
                                        * heartbeats behind it */
     LANE_PENDING_BYTES = 256 << 20,   /* of requests that wait or are under way, in one lane */
-    LANE_PARCELS = 64,                /* under way at a time */
+    LANE_PARCELS = 64,                /* under way at a time, … */
+    LANE_SENT_BYTES = 512 << 10,      /* … and none is added to so much: heartbeats take the same way, and what the
+                                       * leader cannot do yet waits here, where it counts as late */
+    LANE_LATE_BYTES = 1 << 20,        /* in a lane with less, nothing is late */
     PEER_QUEUED_BYTES = 16 << 20,     /* to a peer, before parcels and answers wait: consensus must find room */
     REMOTE_OWED_BYTES = 64 << 20,     /* of answers that a peer has not taken: then it gets no more replies */
 };
@@ -40,6 +43,7 @@ struct lane {
     size_t pending_bytes;
     uint64_t next_sequence, next_parcel;
     uint32_t sent_count;
+    size_t sent_bytes; /* of their commands */
 
     /* the question what became of the doubtful ones */
     struct requester asker;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 enum { TELL_AGAIN_S = 10 };
+#define NS_PER_MS INT64_C(1000000)
 
 /* ---- what a shard here answers ---- */
 
@@ -332,6 +333,17 @@ void lane_turn(struct lane *lane)
 /* Nothing stands before a new request. */
 static bool straight(const struct lane *lane) { return list_empty(&lane->node) && lane_leads(lane); }
 
+/* Much waits, and the oldest of it has waited for long though somebody leads: a new request would, too. */
+static bool late(const struct lane *lane)
+{
+    if (lane->pending_bytes < LANE_LATE_BYTES || lane->leader == 0 || !list_empty(&lane->doubtful)) {
+        return false;
+    }
+    const struct list *oldest = list_empty(&lane->sent) ? &lane->waiting : &lane->sent;
+    const struct parcel *parcel = CONTAINER_OF(oldest->next, struct parcel, node);
+    return env_monotonic_ns(lane->cluster->env) - parcel->requests[0].since_ns > SHARD_LATE_MS * NS_PER_MS;
+}
+
 enum status cluster_submit(struct cluster *cluster, uint32_t shard, const struct command *command, enum cluster_way way,
                            struct requester *requester, uint64_t tag)
 {
@@ -354,7 +366,7 @@ enum status cluster_submit(struct cluster *cluster, uint32_t shard, const struct
             return status;
         }
     }
-    if (lane->pending_bytes + bytes > LANE_PENDING_BYTES) {
+    if (lane->pending_bytes + bytes > LANE_PENDING_BYTES || late(lane)) {
         return STATUS_FULL;
     }
     hold(lane, command, logged, requester, tag);

@@ -16,6 +16,7 @@
 static void doubt(struct lane *lane, struct parcel *parcel)
 {
     lane->sent_count--;
+    lane->sent_bytes -= parcel->bytes.size;
     if (parcel->question) {
         lane->asked = 0;
         lane_take_back(lane, parcel);

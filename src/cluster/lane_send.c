@@ -52,6 +52,7 @@ enum status lane_send_parcel(struct lane *lane, struct parcel *parcel)
     list_remove(&parcel->node);
     list_append(&lane->sent, &parcel->node);
     lane->sent_count++;
+    lane->sent_bytes += parcel->bytes.size;
     cluster->counters.forwarded_parcels++;
     cluster->counters.forwarded_requests += parcel->count;
     return STATUS_OK;
@@ -60,12 +61,13 @@ enum status lane_send_parcel(struct lane *lane, struct parcel *parcel)
 /* The leader's machine remembers only so many sequences from the oldest that is not settled. */
 static bool window_open(const struct lane *lane)
 {
-    return lane->next_sequence - settled_below(lane) < MACHINE_ORIGIN_WINDOW;
+    return lane->sent_count < LANE_PARCELS && lane->sent_bytes < LANE_SENT_BYTES &&
+           lane->next_sequence - settled_below(lane) < MACHINE_ORIGIN_WINDOW;
 }
 
 void lane_send(struct lane *lane)
 {
-    while (!list_empty(&lane->waiting) && lane->leader != 0 && lane->sent_count < LANE_PARCELS && window_open(lane)) {
+    while (!list_empty(&lane->waiting) && lane->leader != 0 && window_open(lane)) {
         struct parcel *parcel = CONTAINER_OF(lane->waiting.next, struct parcel, node);
         ASSERT(parcel->settled == 0); /* it was put in order */
         if (lane_send_parcel(lane, parcel) != STATUS_OK) {
@@ -174,6 +176,7 @@ enum status lane_receive_answers(struct cluster *cluster, const struct peer *pee
         return STATUS_OK; /* the rest follows */
     }
     lane->sent_count--;
+    lane->sent_bytes -= parcel->bytes.size;
     if (parcel->returned != 0 && lane->leader == parcel->leader && lane->term == parcel->term) {
         lane->leader = 0; /* it leads no longer, or not in that term */
     }

@@ -108,17 +108,26 @@ static struct resp_request_limits limits_of(const struct connection *connection)
     return limits;
 }
 
+/* How many commands the client may give before the others get their turn. */
+static uint32_t share_of_turn(const struct server *server)
+{
+    return server->taken < SERVER_COMMANDS_PER_TURN ? server->share : SERVER_SHARE_MINIMUM;
+}
+
 /* Takes whole requests from the region; returns how many bytes it is done with. */
 static size_t take_requests(struct connection *connection, uint8_t *data, size_t size)
 {
     struct resp_request_limits limits = limits_of(connection);
+    struct server *server = connection->server;
+    uint32_t share = share_of_turn(server);
+    uint32_t requests = 0;
     size_t at = 0;
-    size_t requests = 0;
     while (at < size && may_take(connection)) {
-        if (requests++ == SERVER_COMMANDS_PER_TURN) {
+        if (requests == share) {
             connection_mark_resume(connection);
             break;
         }
+        requests++;
         enum resp_request_result result = resp_request_parse(&connection->parser, &limits, data + at, size - at);
         if (result == RESP_REQUEST_READY) {
             route_request(connection, connection->parser.argv, connection->parser.argc);
@@ -132,6 +141,8 @@ static size_t take_requests(struct connection *connection, uint8_t *data, size_t
             break;
         }
     }
+    server->takers++;
+    server->taken += requests;
     return connection->close_after_replies || connection->closed ? size : at;
 }
 
@@ -183,8 +194,10 @@ static enum status read_more(struct connection *connection, size_t *ret_size)
 static enum status read_shared(struct connection *connection, size_t *ret_size)
 {
     struct server *server = connection->server;
-    enum status status =
-        env_stream_read(server->env, connection->stream, server->read_buffer, SERVER_READ_BYTES, ret_size);
+    size_t room = (size_t)share_of_turn(server) * SERVER_BYTES_PER_COMMAND;
+    room = room < SERVER_READ_LEAST_BYTES ? SERVER_READ_LEAST_BYTES : room;
+    room = room < SERVER_READ_BYTES ? room : SERVER_READ_BYTES;
+    enum status status = env_stream_read(server->env, connection->stream, server->read_buffer, room, ret_size);
     if (status != STATUS_OK) {
         return status;
     }
@@ -200,6 +213,9 @@ static void connection_readable(void *owner)
     struct connection *connection = owner;
     struct server *server = connection->server;
     connection->active_ns = server_now_ns(server);
+    if (!list_empty(&connection->resume_node)) {
+        return; /* what was read before comes first, in the turn */
+    }
     size_t size = 0;
     enum status status =
         connection->in.size == connection->in_start ? read_shared(connection, &size) : read_more(connection, &size);

@@ -7,6 +7,7 @@
  * 3. Memory is bounded: past CONNECTION_PENDING slots, CONNECTION_OWED requests at shards, or CONNECTION_OUTPUT_HIGH
  *    bytes of unsent replies the client's requests are not read until that is less; what was read already can still add
  * up to the limits of the configuration, beyond which the client is closed.
+ *    A turn takes about SERVER_COMMANDS_PER_TURN requests: each client has its share of them.
  * 4. A parked request holds back all later ones of this client.
  * 5. A closed connection's memory stays until the shards have answered all its requests; those answers are dropped.
  */

@@ -190,6 +190,16 @@ static void drain(struct server *server)
     }
 }
 
+/* The next turn's shares, as if it had the same clients. */
+static void share_turn(struct server *server)
+{
+    uint32_t share = SERVER_COMMANDS_PER_TURN / (server->takers == 0 ? 1 : server->takers);
+    share = share < SERVER_SHARE_MINIMUM ? SERVER_SHARE_MINIMUM : share;
+    server->share = share < SERVER_SHARE_MAXIMUM ? share : SERVER_SHARE_MAXIMUM;
+    server->takers = 0;
+    server->taken = 0;
+}
+
 static void turn(void *owner)
 {
     struct server *server = owner;
@@ -213,6 +223,7 @@ static void turn(void *owner)
     }
     server->clock_fresh = false;
     server->memory_fresh = false;
+    share_turn(server);
 }
 
 /* ---- ten times a second ---- */
@@ -379,6 +390,7 @@ enum status server_create(struct env *env, const struct server_options *options,
     server->owner = owner;
     server->directory = memory_copy_text(options->directory);
     server->worker_directory = data_folder_path(options->directory, "worker-0");
+    server->share = SERVER_SHARE_MAXIMUM;
     server->read_buffer = memory_allocate(SERVER_READ_BYTES);
     make_run_id(server);
     list_init(&server->connections);

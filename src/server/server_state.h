@@ -14,11 +14,15 @@ enum server_phase { SERVER_SERVING, SERVER_DRAINING, SERVER_STOPPED };
 
 enum {
     SERVER_PEER_PORT_DISTANCE = 10000,
-    SERVER_READ_BYTES = 256 << 10, /* read from one client in one turn */
-    SERVER_SPARE_BUFFERS = 64,     /* output buffers kept for the next client that needs one */
+    SERVER_READ_BYTES = 256 << 10, /* read from one client in one turn, at most, … */
+    SERVER_READ_LEAST_BYTES = 16 << 10,
+    SERVER_BYTES_PER_COMMAND = 256, /* … and for each command of its share */
+    SERVER_SPARE_BUFFERS = 64,      /* output buffers kept for the next client that needs one */
     SERVER_SPARE_BUFFER_BYTES = 64 << 10,
     SERVER_CRON_MS = 100,
-    SERVER_COMMANDS_PER_TURN = 8192, /* of one client, before the others get their turn */
+    SERVER_COMMANDS_PER_TURN = 16384, /* of all clients, about: between two turns nobody hears this node's heartbeat */
+    SERVER_SHARE_MAXIMUM = 8192,      /* of one client */
+    SERVER_SHARE_MINIMUM = 16,
 };
 
 struct command_figures {
@@ -77,7 +81,9 @@ struct server {
     size_t monitors;
     size_t client_bytes; /* held in all clients' buffers */
 
-    uint8_t *read_buffer; /* SERVER_READ_BYTES, shared: a request that is whole in it is never copied */
+    uint32_t takers, taken; /* clients that gave commands in this turn, and how many commands */
+    uint32_t share;         /* of one client in this turn, after how many they were in the last one */
+    uint8_t *read_buffer;   /* SERVER_READ_BYTES, shared: a request that is whole in it is never copied */
     struct buffer spare_buffers[SERVER_SPARE_BUFFERS];
     size_t spare_count;
     struct command_arguments arguments; /* scratch */

@@ -39,11 +39,26 @@ static enum status propose(struct shard *shard, struct batch *batch)
     return STATUS_OK;
 }
 
+/* Whether as much is on its way as may be. */
+static bool sealed_enough(const struct shard *shard)
+{
+    size_t bytes = 0;
+    LIST_FOR_EACH (at, &shard->sealed) {
+        bytes += batch_pending_bytes(CONTAINER_OF(at, struct batch, node));
+    }
+    return bytes >= SHARD_SEALED_BYTES;
+}
+
 /* Takes the batches that wait to the log, as far as it has space. Returns how many requests that were. */
 static size_t seal_waiting(struct shard *shard)
 {
     size_t requests = 0;
+    shard->held_back = false;
     while (!list_empty(&shard->waiting) && shard->leading && !shard->store->failed) {
+        if (sealed_enough(shard)) {
+            shard->held_back = true;
+            break;
+        }
         struct batch *batch = CONTAINER_OF(shard->waiting.next, struct batch, node);
         bool logs = batch->logged_count != 0 || batch->kind == ENTRY_TIME;
         enum status status = logs ? propose(shard, batch) : ask_for_round(shard, batch);
@@ -100,8 +115,11 @@ size_t shard_begin_turn(struct shard *shard, bool sealing)
 /* Whether a turn now would bring something to the log. */
 static bool may_log(const struct shard *shard)
 {
-    return shard->leading && !log_syncing(shard->log) && list_empty(&shard->waiting) &&
-           (shard->open->request_count != 0 || shard->time_entry_due);
+    if (!shard->leading || log_syncing(shard->log)) {
+        return false;
+    }
+    return list_empty(&shard->waiting) ? shard->open->request_count != 0 || shard->time_entry_due
+                                       : shard->held_back && !sealed_enough(shard);
 }
 
 bool shard_end_turn(struct shard *shard)

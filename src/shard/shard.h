@@ -10,7 +10,8 @@
  * 2. Requests take effect in the order of shard_submit. A read submitted between writes is evaluated at its place, from
  *    the applied state, and leaves nothing in the log.
  * 3. Times in entries never go back (cluster time: it never runs fast, and a restart resumes where the log ends).
- * 4. Memory is bounded: shard_submit refuses (STATUS_FULL) past options.pending_bytes of requests not applied yet.
+ * 4. Memory is bounded, and so is waiting: shard_submit refuses (STATUS_FULL) past options.pending_bytes of requests
+ * not applied yet, and when SHARD_LATE_BYTES are not and the oldest has waited for more than SHARD_LATE_MS.
  * 5. After the log has failed nothing is accepted any more, and what waits stays unanswered: its outcome is unknown.
  * 6. A full disk stops nothing: writes for which there is no space are refused before they reach the log.
  *
@@ -67,8 +68,12 @@ struct shard_options {
 
 enum {
     SHARD_PENDING_BYTES = 1 << 30,
+    SHARD_LATE_MS = 500, /* far below any command-timeout: a definite refusal instead of an uncertain end */
+    SHARD_LATE_BYTES = 1 << 20,
+    SHARD_SEALED_BYTES = 512 << 10, /* no batch is added to so much on its way through consensus: bounds what one turn
+                                     * may have to apply */
     SHARD_BATCH_COMMANDS = 60000,
-    SHARD_BATCH_BYTES = 1 << 20, /* of commands in one entry, unless one is larger */
+    SHARD_BATCH_BYTES = 256 << 10, /* of commands in one entry, unless one is larger */
     SHARD_SNAPSHOT_LOG_BYTES = 64 << 20,
     SHARD_SNAPSHOT_STEP_BYTES = 32 << 10,  /* of snapshot made in one turn */
     SHARD_SNAPSHOT_BEHIND_BYTES = 1 << 30, /* a snapshot that is so far behind the writes is given up */

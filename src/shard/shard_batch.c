@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 enum { BATCH_KEEP_BYTES = 1 << 20, BATCH_KEEP_REQUESTS = 4096 };
+#define NS_PER_MS INT64_C(1000000)
 
 static void batch_begin(struct batch *batch)
 {
@@ -99,8 +100,36 @@ static enum status check_open(const struct shard *shard)
     return shard->leading ? STATUS_OK : STATUS_NOT_LEADER;
 }
 
-static struct request *add_request(struct batch *batch)
+/* The oldest batch that is not applied; NULL: none. */
+static const struct batch *oldest_batch(const struct shard *shard)
 {
+    const struct list *lists[] = {&shard->sealed, &shard->waiting};
+    for (size_t i = 0; i < 2; i++) {
+        if (!list_empty(lists[i])) {
+            return CONTAINER_OF(lists[i]->next, struct batch, node);
+        }
+    }
+    return shard->open->request_count != 0 ? shard->open : NULL;
+}
+
+/* Whether there is room for so much more in what waits, and so much time. */
+static bool may_wait(const struct shard *shard, size_t bytes)
+{
+    if (shard->pending_bytes + bytes > shard->options.pending_bytes) {
+        return false;
+    }
+    if (shard->pending_bytes < SHARD_LATE_BYTES) {
+        return true;
+    }
+    const struct batch *oldest = oldest_batch(shard);
+    return oldest == NULL || env_monotonic_ns(shard->env) - oldest->since_ns <= SHARD_LATE_MS * NS_PER_MS;
+}
+
+static struct request *add_request(struct shard *shard, struct batch *batch)
+{
+    if (batch->request_count == 0) {
+        batch->since_ns = env_monotonic_ns(shard->env);
+    }
     if (batch->request_count == batch->request_capacity) {
         size_t capacity = batch->request_capacity == 0 ? 64 : batch->request_capacity * 2;
         struct request *requests = memory_resize(batch->requests, capacity * sizeof(*requests));
@@ -120,7 +149,7 @@ static enum status make_room(struct shard *shard, const struct command *command,
     if (size > LOG_MAXIMUM_ENTRY_BYTES - ENTRY_HEADER_BYTES) {
         return STATUS_TOO_LARGE;
     }
-    if (shard->pending_bytes + size + sizeof(struct request) > shard->options.pending_bytes) {
+    if (!may_wait(shard, size + sizeof(struct request))) {
         return STATUS_FULL;
     }
     const struct batch *batch = shard->open;
@@ -147,7 +176,7 @@ enum status batch_add(struct shard *shard, const struct command *command, enum r
     command_encode(into, command);
     shard->pending_bytes += into->size - before + sizeof(struct request);
     batch->logged_count += kind == REQUEST_LOGGED ? 1 : 0;
-    *add_request(batch) = (struct request){origin, tag, kind, machine_key_hash(shard->machine, command)};
+    *add_request(shard, batch) = (struct request){origin, tag, kind, machine_key_hash(shard->machine, command)};
     if (shard->announced != 0 && kind == REQUEST_LOGGED) {
         ASSERT(into->size - before <= shard->announced_bytes);
         shard->announced_bytes -= into->size - before;
@@ -175,8 +204,7 @@ enum status shard_forwarded(struct shard *shard, const struct shard_origin *orig
         return STATUS_TOO_LARGE;
     }
     size_t whole = ENTRY_ORIGIN_BYTES + bytes;
-    if (shard->pending_bytes + whole + (1 + (size_t)logged_count) * sizeof(struct request) >
-        shard->options.pending_bytes) {
+    if (!may_wait(shard, whole + (1 + (size_t)logged_count) * sizeof(struct request))) {
         return STATUS_FULL;
     }
     struct batch *batch = shard->open;
@@ -189,7 +217,7 @@ enum status shard_forwarded(struct shard *shard, const struct shard_origin *orig
     entry_origin_put(&batch->logged, &from, logged_count);
     shard->pending_bytes += batch->logged.size - before + sizeof(struct request);
     batch->logged_count++;
-    *add_request(batch) = (struct request){.kind = REQUEST_ORIGIN};
+    *add_request(shard, batch) = (struct request){.kind = REQUEST_ORIGIN};
     shard->announced = logged_count;
     shard->announced_bytes = bytes;
     return STATUS_OK;

@@ -34,6 +34,7 @@ struct batch {
     enum entry_kind kind;
     struct entry_header header; /* when sealed */
     uint64_t index, term;       /* of its entry; 0: nothing to log */
+    int64_t since_ns;           /* when its first request came */
     uint64_t round;             /* of reads alone: the confirmation they wait for; 0: none */
 };
 
@@ -57,6 +58,7 @@ struct shard {
     uint32_t announced;     /* so many forwarded requests to be logged must still come into it, … */
     size_t announced_bytes; /* … of so many bytes at most */
     struct list waiting;    /* in order: closed, and not in the log yet */
+    bool held_back;         /* some of them by what is sealed already, in the last turn */
     struct list sealed;     /* in order: waiting for their entry to be committed */
     struct list orphans;    /* of an earlier term of ours: waiting to learn what became of their entry; the reads alone
                              * among them, of the entry behind them */

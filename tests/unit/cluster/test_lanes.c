@@ -426,6 +426,59 @@ static void full_queues_refuse(void **state)
     world_end(&scene.world);
 }
 
+/* Much waits for a leader that is there, and for long. While there is none, or little waits, nothing is late. */
+static void late_queues_refuse(void **state)
+{
+    (void)state;
+    static struct scene scene;
+    scene_begin(&scene, 14);
+    struct lane *lane = away_lane(&scene);
+    hush(&scene, true);
+    append_many(scene.client, 1);
+    world_run_ms(&scene.world, SHARD_LATE_MS + 100);
+    assert_int_equal(lane->sent_count, 1);
+    append_many(scene.client, 1); /* little waits */
+    lane->pending_bytes += LANE_LATE_BYTES;
+    append_many(scene.client, 1);
+    (void)world_read(scene.client, 1);
+    world_expect(scene.client, 2, 3, STATUS_FULL);
+    uint64_t leader = lane->leader;
+    lane->leader = 0;
+    append_many(scene.client, 1);
+    lane->leader = leader;
+    lane->pending_bytes -= LANE_LATE_BYTES;
+    hush(&scene, false);
+    world_wait(scene.client);
+    world_expect(scene.client, 0, 1, STATUS_OK);
+    world_expect(scene.client, 4, 4, STATUS_OK);
+    assert_int_equal(lane->sent_bytes, 0);
+    world_end(&scene.world);
+}
+
+static void only_so_many_bytes_are_under_way(void **state)
+{
+    (void)state;
+    static struct scene scene;
+    scene_begin(&scene, 17);
+    enum { COUNT = 30, LARGE = 100000 };
+    uint8_t *bytes = malloc(LARGE);
+    assert_non_null(bytes);
+    memset(bytes, 'x', LARGE);
+    struct slice set[] = {SLICE_LITERAL("set"), SLICE_LITERAL("large"), slice_of(bytes, LARGE)};
+    hush(&scene, true);
+    for (int i = 0; i < COUNT; i++) {
+        (void)world_command(scene.client, 1, set, 3);
+    }
+    world_run_ms(&scene.world, 50);
+    assert_in_range(away_lane(&scene)->sent_bytes, LANE_SENT_BYTES, LANE_SENT_BYTES + PARCEL_BYTES);
+    hush(&scene, false);
+    world_wait(scene.client);
+    world_expect(scene.client, 0, COUNT - 1, STATUS_OK);
+    assert_int_equal(away_lane(&scene)->sent_bytes, 0);
+    free(bytes);
+    world_end(&scene.world);
+}
+
 static void full_disks_refuse(void **state)
 {
     (void)state;
@@ -513,10 +566,15 @@ static void consensus_finds_room_behind_requests(void **state)
     struct slice set[] = {SLICE_LITERAL("set"), SLICE_LITERAL("large"), slice_of(bytes, LARGE)};
     sim_network_clog(scene.world.sim, (int)scene.away - 1, (int)scene.leader - 1,
                      sim_now_ns(scene.world.sim) + 200 * WORLD_MS);
+    struct lane *lane = away_lane(&scene);
+    size_t sent_bytes = 0;
     for (int i = 0; i < COUNT; i++) {
         (void)world_command(scene.client, 1, set, 3);
+        world_run_ms(&scene.world, 2);
+        sent_bytes += lane->sent_bytes; /* as if each were of another shard */
+        lane->sent_bytes = 0;
     }
-    world_run_ms(&scene.world, 100);
+    lane->sent_bytes = sent_bytes;
     struct transport_peer_statistics peer;
     assert_int_equal(
         transport_peer_statistics(world_node(&scene.world, scene.away)->cluster->transport, scene.leader, &peer),
@@ -881,6 +939,8 @@ int main(void)
         cmocka_unit_test(answers_come_in_pieces),
         cmocka_unit_test(a_peer_that_takes_no_answers_gets_no_more),
         cmocka_unit_test(full_queues_refuse),
+        cmocka_unit_test(late_queues_refuse),
+        cmocka_unit_test(only_so_many_bytes_are_under_way),
         cmocka_unit_test(full_disks_refuse),
         cmocka_unit_test(only_so_many_parcels_are_under_way),
         cmocka_unit_test(the_window_of_sequences_is_kept),

@@ -2,6 +2,7 @@
 #include "server_fixture.h"
 
 #include "base/prng.h"
+#include "server/server_state.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -187,6 +188,28 @@ static void test_command_timeout_after_49_days(void **state)
         assert_int_equal(uncertain, slow);
         fixture_destroy(fixture);
     }
+}
+
+/* However much has come, a turn takes a part of it, from each client: what must happen every few milliseconds can. */
+static void test_turns_are_short_and_fair(void **state)
+{
+    enum { CLIENTS = 16, EACH = 30000 };
+    struct fixture *fixture = fixture_create(54, NULL);
+    for (int i = 0; i < CLIENTS; i++) {
+        fixture_send_many(fixture_connect(fixture, i), EACH, "PING\r\n");
+    }
+    const uint64_t *calls = &fixture->server->figures.by_command[COMMAND_PING].calls;
+    uint64_t most = 0;
+    for (uint64_t before = 0; *calls < (uint64_t)CLIENTS * EACH; before = *calls) {
+        assert_true(sim_step(fixture->sim));
+        most = *calls - before > most ? *calls - before : most;
+    }
+    assert_in_range(most, SERVER_COMMANDS_PER_TURN / 2,
+                    SERVER_COMMANDS_PER_TURN + SERVER_SHARE_MAXIMUM + CLIENTS * SERVER_SHARE_MINIMUM);
+    for (int i = 0; i < CLIENTS; i++) {
+        fixture_wait_lines(&fixture->clients[i], EACH);
+    }
+    fixture_destroy(fixture);
 }
 
 /* What a disk that has become slow owes to one client nobody else waits for, and that client waits no longer than
@@ -401,6 +424,7 @@ int main(void)
         cmocka_unit_test(test_many_large_replies),
         cmocka_unit_test(test_stashed_replies_are_bounded),
         cmocka_unit_test(test_command_timeout_after_49_days),
+        cmocka_unit_test(test_turns_are_short_and_fair),
         cmocka_unit_test(test_a_stuck_disk),
         cmocka_unit_test(test_shutdown_under_load),
         cmocka_unit_test(test_shutdown_of_paused_clients),

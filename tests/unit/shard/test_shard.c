@@ -128,17 +128,17 @@ static void test_group_commit(void **state)
     fixture_destroy(fixture);
 }
 
-/* An entry has its limits; more requests make more entries, in order, and one sync still does. */
+/* An entry has its limits; more requests make more entries, in order. */
 static void test_large_turns(void **state)
 {
     struct fixture *fixture = open_new(6);
     fixture->segment_bytes = 0;
     uint64_t entries = fixture_stats(fixture).entries;
     for (int i = 0; i < SHARD_BATCH_COMMANDS + 10; i++) {
-        (void)fixture_submit(fixture, "INCR n");
+        (void)fixture_submit(fixture, i % 3 == 0 ? "INCR n" : "EXISTS n");
     }
-    (void)fixture_submit(fixture, "SET a ~700000");
-    (void)fixture_submit(fixture, "SET b ~700000");
+    (void)fixture_submit(fixture, "SET a ~170000");
+    (void)fixture_submit(fixture, "SET b ~170000");
     (void)fixture_submit(fixture, "SET c ~3000000");
     (void)fixture_submit(fixture, "APPEND c x");
     (void)fixture_submit(fixture, "STRLEN c");
@@ -146,7 +146,7 @@ static void test_large_turns(void **state)
     assert_int_equal(fixture_stats(fixture).entries, entries + 5);
     assert_in_order(fixture, 1);
     assert_string_equal(fixture_reply(fixture, fixture->tags), ":3000001");
-    assert_string_equal(fixture_read(fixture, "GET n"), "$5 60010");
+    assert_string_equal(fixture_read(fixture, "GET n"), "$5 20004");
     fixture_destroy(fixture);
 }
 
@@ -182,6 +182,53 @@ static void test_refusals(void **state)
 
 /* 6: the writes of a batch for which there is no space are refused, its reads are not, and small ones still go; with
  * space again all is as before. */
+/* 4: what would wait for too long is refused; a little may always wait. */
+static void test_late_requests(void **state)
+{
+    struct fixture *fixture = open_new(71);
+    sim_timing(fixture->sim)->sync_minimum_ns = 2 * SECOND;
+    sim_timing(fixture->sim)->sync_maximum_ns = 2 * SECOND;
+    (void)fixture_submit(fixture, "SET a ~900000");
+    sim_run_for(fixture->sim, (SHARD_LATE_MS + 100) * MS);
+    (void)fixture_submit(fixture, "SET b ~200000"); /* now it is much … */
+    uint64_t tag = 0;
+    assert_int_equal(fixture_try(fixture, "SET c 1", &tag), STATUS_FULL); /* … and late */
+    assert_int_equal(fixture_try(fixture, "GET c", &tag), STATUS_FULL);
+    assert_int_equal(shard_forwarded(fixture->shard, &(struct shard_origin){3, 1, 1, 1}, 1, 10), STATUS_FULL);
+    fixture_settle(fixture);
+    (void)fixture_submit(fixture, "SET a ~900000");
+    (void)fixture_submit(fixture, "SET b ~200000");
+    sim_run_for(fixture->sim, (SHARD_LATE_MS - 100) * MS);
+    (void)fixture_submit(fixture, "SET c 1"); /* much, and not late */
+    fixture_settle(fixture);
+    assert_string_equal(fixture_read(fixture, "GET c"), "$1 1");
+    assert_int_equal(fixture_stats(fixture).pending_bytes, 0);
+    fixture_destroy(fixture);
+}
+
+/* One turn takes so much to the log, and the rest follows by itself. */
+static void test_little_is_sealed_at_once(void **state)
+{
+    struct fixture *fixture = open_new(72);
+    sim_timing(fixture->sim)->sync_minimum_ns = 100 * MS;
+    sim_timing(fixture->sim)->sync_maximum_ns = 100 * MS;
+    enum { COUNT = 30 };
+    for (int i = 0; i < COUNT; i++) {
+        (void)fixture_submit(fixture, "APPEND a ~100000");
+    }
+    uint64_t replies = 0;
+    while (fixture->reply_count < COUNT) {
+        assert_true(sim_step(fixture->sim));
+        assert_in_range(fixture->reply_count - replies, 0, SHARD_SEALED_BYTES / 100000 + SHARD_BATCH_BYTES / 100000);
+        replies = fixture->reply_count;
+    }
+    assert_in_order(fixture, 1);
+    char wanted[32];
+    (void)snprintf(wanted, sizeof(wanted), ":%d", COUNT * 100000);
+    assert_string_equal(fixture_reply(fixture, COUNT), wanted);
+    fixture_destroy(fixture);
+}
+
 static void test_a_full_disk(void **state)
 {
     for (uint64_t seed = 10; seed < 20; seed++) {
@@ -315,6 +362,8 @@ int main(void)
         cmocka_unit_test(test_group_commit),
         cmocka_unit_test(test_large_turns),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_late_requests),
+        cmocka_unit_test(test_little_is_sealed_at_once),
         cmocka_unit_test(test_a_full_disk),
         cmocka_unit_test(test_a_large_entry_waits_for_its_segment),
         cmocka_unit_test(test_a_failed_log),
