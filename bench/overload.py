@@ -1,0 +1,119 @@
+#!/usr/bin/python3
+"""Three nodes that are asked for twice what they can do.
+
+First clients that wait for their answers find the peak; then an open loop (bench/open_loop.c: it asks at its rate, whatever
+becomes of the answers) asks for twice as much through all nodes. Once a second: accepted and refused requests, the
+latency of both (from the moment at which a request was due), the nodes' memory, the terms of all shards. In the end five
+questions, each with its answer; the exit code is 1 when one is no.
+
+usage: bench/overload.py [--quick] [--seconds N] [--times X] [--connections N] [--shards N] [--write] [--folder DIR]"""
+
+import argparse
+import json
+import pathlib
+import shutil
+import statistics
+import sys
+import tempfile
+
+import common
+import nodes
+from nodes import cluster
+
+SHARE_OF_PEAK = 0.8  # what throughput must hold
+MEMORY_GROWTH = 1.25  # of the last third over the one before it, and MEMORY_SLACK_BYTES
+LATENCY_GROWTH = 1.5  # so too, and LATENCY_SLACK_US
+MEMORY_SLACK_BYTES, LATENCY_SLACK_US = 32 << 20, 500_000
+MEGABYTE = 1 << 20
+
+
+def peak_of(three, options):
+    load = nodes.Load(connections=options.connections, window=options.window, seconds=options.peak_seconds)
+    load.run(three)  # warms up
+    return statistics.median(load.run(three)["per_second"] for _ in range(3))
+
+
+def overload(three, options, rate):
+    """One dictionary for each second, with the nodes' memory and terms."""
+    load = nodes.Load(connections=options.connections, rate=rate, seconds=options.seconds)
+    process = load.start(three)
+    seconds, whole = [], None
+    for line in process.stdout:
+        told = json.loads(line)
+        if "seconds" in told:
+            whole = told
+            continue
+        told["memory"] = [nodes.resident_bytes(node) for node in three]
+        seconds.append(told)
+        if len(seconds) % 10 == 0:
+            common.note(f"second {len(seconds)}: {told['ok']:,} accepted, {told['busy']:,} refused, "
+                        f"p99 {told['accepted_us']['p99'] / 1000:,.0f} ms, {max(told['memory']) / MEGABYTE:,.0f} MB")  # fmt: skip
+    if process.wait() != 0 or whole is None:
+        raise SystemExit("open_loop failed")
+    return seconds, whole
+
+
+def thirds(seconds, what):
+    """The median of the middle third and of the last one."""
+    values = [what(second) for second in seconds]
+    third = max(1, len(values) // 3)
+    return statistics.median(values[third : 2 * third] or values), statistics.median(values[-third:])
+
+
+def judge(seconds, whole, peak, before, after):
+    accepted = whole["ok"] / whole["seconds"]
+    memory = thirds(seconds, lambda second: max(second["memory"]))
+    latency = thirds([second for second in seconds if second["ok"]], lambda second: second["accepted_us"]["p99"])
+    most = max(max(second["memory"]) for second in seconds) / MEGABYTE
+    return [
+        ("throughput holds", accepted >= SHARE_OF_PEAK * peak,
+         f"{accepted:,.0f} accepted per second, {accepted / peak:.0%} of the peak of {peak:,.0f}"),
+        ("the rest is refused", whole["busy"] > 0,
+         f"{whole['busy'] / whole['seconds']:,.0f} -BUSY per second, after {whole['refused_us']['p50'] / 1000:,.0f} ms "
+         f"(median); {whole['held'] / whole['seconds']:,.0f} per second found no room in their connection; "
+         f"{whole['other']} other errors"),
+        ("latency is bounded", latency[1] <= LATENCY_GROWTH * latency[0] + LATENCY_SLACK_US,
+         f"of what was accepted: median {whole['accepted_us']['p50'] / 1000:,.0f} ms, p99 {whole['accepted_us']['p99'] / 1000:,.0f}, "
+         f"longest {whole['accepted_us']['p100'] / 1000:,.0f}; p99 in the middle third {latency[0] / 1000:,.0f}, in the last {latency[1] / 1000:,.0f}"),
+        ("memory is bounded", memory[1] <= MEMORY_GROWTH * memory[0] + MEMORY_SLACK_BYTES,
+         f"at most {most:,.0f} MB in a node; middle third {memory[0] / MEGABYTE:,.0f}, last {memory[1] / MEGABYTE:,.0f}"),
+        ("nobody is elected", before == after, f"terms of the shards {before} before, {after} after"),
+    ]  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="twenty seconds: for a look, not for a claim")
+    parser.add_argument("--seconds", type=int, help="of overload (default 300)")
+    parser.add_argument("--times", type=float, default=2, help="the peak that is asked for (default 2)")
+    parser.add_argument("--connections", type=int, default=256)
+    parser.add_argument("--window", type=int, default=16, help="requests under way in each, for the peak (default 16)")
+    parser.add_argument("--shards", type=int, default=4)
+    parser.add_argument("--write", action="store_true", help="put the answers into docs/performance.md")
+    parser.add_argument("--folder", default=common.ROOT / "build", help="where the nodes keep their data (default: build/)")
+    options = parser.parse_args()
+    options.seconds = options.seconds or (20 if options.quick else 300)
+    options.peak_seconds = 2 if options.quick else 10
+    common.end_on_signals()
+    common.tell_when_busy()
+    work = pathlib.Path(tempfile.mkdtemp(prefix="overload.", dir=options.folder))
+    try:
+        with cluster.Cluster(work, nodes=3, shards=options.shards) as three:
+            peak = peak_of(three, options)
+            common.note(f"peak {peak:,.0f} per second; asking for {options.times:g} times as much, {options.seconds} s long")
+            before = nodes.terms(three[1])
+            seconds, whole = overload(three, options, int(options.times * peak))
+            answers = judge(seconds, whole, peak, before, nodes.terms(three[1]))
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    lines = [f"Measured {common.machine()}: SET of 64 bytes, {options.connections} connections to three nodes with "
+             f"{options.shards} shards, {options.times:g} times the peak, {options.seconds} s.", "", "| | | |", "|---|---|---|"]  # fmt: skip
+    lines += [f"| {question} | {'yes' if yes else '**no**'} | {told} |" for question, yes, told in answers]
+    print("\n".join(lines))
+    if options.write:
+        common.write_document("\n".join(lines), "overload.py")
+    return 0 if all(yes for _, yes, _ in answers) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
