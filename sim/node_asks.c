@@ -10,6 +10,7 @@ enum {
     PIPELINE = 6,
     GENERATION_WORDS = 120,
     LONG_VALUE_BYTES = 3000,
+    HUGE_VALUE_BYTES = 40000, /* more than half a segment of the log */
     WORD_BYTES = 8,
     FINAL_EXPIRING = 8,
 };
@@ -24,7 +25,7 @@ static uint64_t draw(struct node_client *client, uint64_t bound)
 /* Arguments as one text, separated by single spaces; none is empty or has a space. */
 __attribute__((format(printf, 2, 3))) static void request(struct node_client *client, const char *format, ...)
 {
-    char text[2 * LONG_VALUE_BYTES + 128];
+    char text[2 * HUGE_VALUE_BYTES + 128];
     va_list arguments;
     va_start(arguments, format);
     int size = vsnprintf(text, sizeof(text), format, arguments);
@@ -53,12 +54,13 @@ static struct node_pending *expect(struct node_client *client, enum node_ask ask
 }
 
 /* A text that nobody used before; of one length, unless it is a long one. */
-static void new_value(struct node_client *client, bool may_be_long, char ret_value[LONG_VALUE_BYTES])
+static void new_value(struct node_client *client, bool may_be_long, char ret_value[HUGE_VALUE_BYTES])
 {
     size_t size =
-        (size_t)snprintf(ret_value, LONG_VALUE_BYTES, "%0*llu", WORD_BYTES, (unsigned long long)++client->world->words);
+        (size_t)snprintf(ret_value, HUGE_VALUE_BYTES, "%0*llu", WORD_BYTES, (unsigned long long)++client->world->words);
     if (may_be_long && draw(client, 16) == 0) {
-        size_t extra = (size_t)draw(client, LONG_VALUE_BYTES - WORD_BYTES - 1);
+        size_t most = draw(client, 20) == 0 ? HUGE_VALUE_BYTES : LONG_VALUE_BYTES;
+        size_t extra = (size_t)draw(client, most - WORD_BYTES - 1);
         memset(ret_value + size, '.', extra);
         ret_value[size + extra] = '\0';
     }
@@ -94,7 +96,7 @@ static void ask_get(struct node_client *client, const char *key)
 
 static void ask_register(struct node_client *client, const char *key)
 {
-    char value[LONG_VALUE_BYTES];
+    char value[HUGE_VALUE_BYTES];
     new_value(client, true, value);
     uint64_t what = draw(client, 20);
     if (what < 8) {
@@ -122,7 +124,7 @@ static void ask_register(struct node_client *client, const char *key)
 
 static void ask_hash(struct node_client *client, const char *key)
 {
-    char value[LONG_VALUE_BYTES];
+    char value[HUGE_VALUE_BYTES];
     new_value(client, true, value);
     uint64_t what = draw(client, 12);
     const char *field = draw(client, 2) == 0 ? "f0" : "f1";
@@ -159,7 +161,7 @@ static void count_word(struct node_client *client, int shard)
 
 static void ask_append(struct node_client *client, const char *key)
 {
-    char value[LONG_VALUE_BYTES];
+    char value[HUGE_VALUE_BYTES];
     new_value(client, false, value);
     request(client, "APPEND %s %s", key, value);
     note_call(client, expect(client, NODE_ASK_OPERATION), HISTORY_APPEND, key, "", value, "", 0);
@@ -212,7 +214,7 @@ void node_ask_prepare(struct node_client *client, const char *text)
 static void ask_pair(struct node_client *client, int shard, uint32_t generation, bool read)
 {
     char keys[2][NODE_KEY_BYTES];
-    char value[LONG_VALUE_BYTES];
+    char value[HUGE_VALUE_BYTES];
     new_value(client, false, value);
     node_ask_prepare(client, "MULTI");
     for (int i = 0; i < 2; i++) {
@@ -255,7 +257,7 @@ static void ask_look(struct node_client *client, int shard)
 /* The second half: changes the key if it still is as it was seen. */
 static void ask_next(struct node_client *client)
 {
-    char value[LONG_VALUE_BYTES];
+    char value[HUGE_VALUE_BYTES];
     const char *key = client->next_key;
     new_value(client, true, value);
     buffer_append_byte(&client->seen, '\0');
@@ -278,6 +280,34 @@ static void ask_next(struct node_client *client)
     note_call(client, expect(client, ask), client->seen_there ? HISTORY_IFEQ : HISTORY_SETNX, key, "", value,
               client->seen_there ? seen : "", 0);
     client->seen.size--;
+}
+
+/* In shards of their own: refused as a whole, nothing of it is executed. */
+static void ask_crossing(struct node_client *client, int shard)
+{
+    int groups = client->world->profile.groups;
+    char keys[2][NODE_KEY_BYTES];
+    char value[HUGE_VALUE_BYTES];
+    new_value(client, false, value);
+    node_ask_prepare(client, "MULTI");
+    for (int i = 0; i < 2; i++) {
+        int at = (shard - 1 + i) % groups + 1;
+        key_of(client, at, 'a', client->world->shards[at].generation, keys[i]);
+        request(client, "APPEND %s %s", keys[i], value);
+        (void)expect(client, NODE_ASK_PREPARE);
+    }
+    request(client, "EXEC");
+    struct node_pending *pending = expect(client, NODE_ASK_CROSSING);
+    for (int i = 0; i < 2; i++) {
+        note_call(client, pending, HISTORY_APPEND, keys[i], "", value, "", 0);
+    }
+}
+
+/* Of all shards: a sum of looks at different times. */
+static void ask_all(struct node_client *client)
+{
+    request(client, "DBSIZE");
+    (void)expect(client, NODE_ASK_ALL);
 }
 
 /* ---- weak reads and keys that expire ---- */
@@ -370,7 +400,14 @@ void node_ask_something(struct node_client *client)
         }
         return;
     }
-    switch (draw(client, 10)) {
+    switch (draw(client, 11)) {
+    case 10:
+        if (world->profile.groups > 1 && draw(client, 2) == 0) {
+            ask_crossing(client, shard);
+        } else {
+            ask_all(client);
+        }
+        break;
     case 0: ask_pair(client, shard, world->shards[shard].generation, false); break;
     case 1: ask_pair(client, shard, world->shards[shard].generation, true); break;
     case 2: ask_look(client, shard); break;

@@ -38,7 +38,7 @@ static void unexpected(struct node_client *client, const char *what)
 /* True when nobody knows whether it was done; false: it definitely was not. */
 static bool is_uncertain(struct node_client *client)
 {
-    static const char *const refusals[] = {"CLUSTERDOWN ", "BUSY ", "MISCONF ", "EXECABORT "};
+    static const char *const refusals[] = {"CLUSTERDOWN ", "BUSY ", "MISCONF ", "EXECABORT ", "CROSSSLOT "};
     struct node_world *world = client->world;
     struct slice text = client->reply.text;
     if (client->final_shard > 0) {
@@ -238,6 +238,12 @@ static void take_value(struct node_client *client, const struct node_pending *pe
         break;
     case NODE_ASK_EXEC: take_exec(client, pending); break;
     case NODE_ASK_EXEC_WATCHED: take_watched(client, pending); break;
+    case NODE_ASK_CROSSING: unexpected(client, "an EXEC over two shards"); break;
+    case NODE_ASK_ALL:
+        if (reply->type != RESP_INTEGER) {
+            unexpected(client, "no number");
+        }
+        break;
     case NODE_ASK_WEAK: take_weak(client, pending); break;
     case NODE_ASK_SET_EXPIRING: {
         struct node_expiring *key = node_expiring(client->world, pending->subject);

@@ -108,6 +108,7 @@ static void world_init(struct node_world *world, uint64_t seed, const struct sim
     world->sim = sim_create(seed);
     world->profile = *profile;
     world->faults_left = profile->faults;
+    world->command_timeout_ms = 1000 + (int64_t)node_draw(world, SIM_DRAW_CLIENT, 9000);
     world->lease_reads = node_draw(world, SIM_DRAW_CLIENT, 4) == 0;
     world->snapshot_log_bytes = 1000 + (int64_t)node_draw(world, SIM_DRAW_CLIENT, 40000);
     timer_heap_init(&world->events);

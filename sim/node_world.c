@@ -76,6 +76,7 @@ static enum status create(struct node *node, struct env *env, char message[stati
     config.log_segment_bytes = SEGMENT_BYTES;
     config.snapshot_log_bytes = world->snapshot_log_bytes;
     config.protected_mode = 0;
+    config.command_timeout_ms = world->command_timeout_ms;
     struct server_options options = {.node_id = (uint64_t)node->number + 1,
                                      .directory = "/data",
                                      .host = sim_node_address(world->sim, node->number),

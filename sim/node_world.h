@@ -72,6 +72,8 @@ enum node_ask {
     NODE_ASK_SET_VERSION, /* COHORT.SETV */
     NODE_ASK_EXEC,        /* of as many operations of the history */
     NODE_ASK_EXEC_WATCHED,
+    NODE_ASK_CROSSING, /* an EXEC over two shards */
+    NODE_ASK_ALL,      /* a number that all shards have a part in */
     NODE_ASK_WEAK,
     NODE_ASK_SET_EXPIRING,
     NODE_ASK_READ_EXPIRING,
@@ -156,6 +158,7 @@ struct node_world {
     int hasty_faults; /* so many follow each other quickly */
     bool healed, clients_stopped;
     bool lease_reads;
+    int64_t command_timeout_ms;
     int64_t snapshot_log_bytes;
 };
 
