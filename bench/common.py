@@ -4,10 +4,13 @@ import datetime
 import os
 import pathlib
 import platform
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "system"))
@@ -15,6 +18,7 @@ sys.path.insert(0, str(ROOT / "tests" / "system"))
 import servers  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "performance.md"
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOAD_BEFORE = os.getloadavg()[0]
 
 
@@ -28,21 +32,53 @@ class Failed(RuntimeError):
 
 def run(words, timeout=600):
     """What it prints. It ends when we do."""
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=timeout,
-                          preexec_fn=servers.end_with_parent)  # fmt: skip
+    try:
+        done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=timeout,
+                              preexec_fn=servers.end_with_parent)  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{' '.join(map(str, words))}\ndid not end in {timeout} s") from None
     if done.returncode != 0:
         raise Failed(f"{' '.join(map(str, words))}\nended with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done.stdout
 
 
-def end_on_signals():
-    """Ctrl-C, SIGTERM and SIGHUP: what was started is stopped, its folder removed."""
+def supervised(folder, body):
+    """Exits with what body(work) returns (None: 0); it runs in a child, in a new folder that is removed at the end. On Ctrl-C,
+    SIGTERM or SIGHUP, the child is killed, and what it started ends with it (PR_SET_PDEATHSIG). A handler that raises in the
+    child would not do: Python drops what is raised in one of its own hooks, as around a fork."""
+    work = pathlib.Path(tempfile.mkdtemp(prefix="bench.", dir=folder))
+    child = os.fork()
+    if child == 0:
+        run_child(body, work)
+    ended_by = []
 
-    def leave(number, _):
-        raise SystemExit(128 + number)
+    def end(number, _):
+        ended_by.append(number)
+        os.kill(child, signal.SIGKILL)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, leave)
+    for number in ENDING_SIGNALS:
+        signal.signal(number, end)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status < 0:
+        time.sleep(0.5)  # what it started is ending, and may still write
+    shutil.rmtree(work, ignore_errors=True)
+    raise SystemExit(128 + ended_by[0] if ended_by else abs(status))
+
+
+def run_child(body, work):
+    code = 1
+    try:
+        servers.end_with_parent()
+        for number in ENDING_SIGNALS:
+            signal.signal(number, lambda *_: None)  # the parent decides; what is started from here has its own handlers
+        code = body(work) or 0
+    except SystemExit as end:
+        print(end, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
 
 
 def tell_when_busy():

@@ -20,7 +20,6 @@ import argparse
 import csv
 import json
 import pathlib
-import shutil
 import statistics
 import subprocess
 import tempfile
@@ -128,7 +127,9 @@ def latencies(server, seconds, snapshots):
     at_rest(server)
     words = [servers.COHORT, "bench", "--url", f"cohort://127.0.0.1:{server.port}", "--json", "--keys", KEYS,
              "--mode", "mixed", "--ratio", "1:9", "--clients", 64, "--duration", f"{seconds}s"]  # fmt: skip
-    load = subprocess.Popen([str(word) for word in words], stdout=subprocess.PIPE, text=True)
+    load = subprocess.Popen(
+        [str(word) for word in words], stdout=subprocess.PIPE, text=True, preexec_fn=servers.end_with_parent
+    )
     count = 0
     if snapshots:
         time.sleep(0.5)
@@ -195,11 +196,13 @@ def main():
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     parser.add_argument("--folder", default=ROOT / "build", help="where both keep their data (default: build/)")
     options = parser.parse_args()
-    rounds, seconds = (1, 0.5) if options.quick else (7, 1)
-    common.end_on_signals()
     if not options.quick:
         common.tell_when_busy()
-    work = pathlib.Path(tempfile.mkdtemp(prefix="bench.", dir=options.folder))
+    common.supervised(options.folder, lambda work: compare(work, options.quick, options.write))
+
+
+def compare(work, quickly, write):
+    rounds, seconds = (1, 0.5) if quickly else (7, 1)
     pair = [servers.Server(kind, work / kind, ARGUMENTS[kind]) for kind in KINDS]
     try:
         memory = {}
@@ -211,16 +214,15 @@ def main():
         quiet, busy, starts = {}, {}, {}
         for server in pair:
             note(f"{server.kind}: latencies, snapshots, start-up")
-            quiet[server.kind] = latencies(server, 3 if options.quick else 10, snapshots=False)
-            busy[server.kind] = latencies(server, 3 if options.quick else 10, snapshots=True)
+            quiet[server.kind] = latencies(server, 3 if quickly else 10, snapshots=False)
+            busy[server.kind] = latencies(server, 3 if quickly else 10, snapshots=True)
             starts[server.kind] = statistics.median(start_up_ms(server) for _ in range(rounds))
-        table = report(rows, memory, starts, quiet, busy)
     finally:
         for server in pair:
             server.kill()
-        shutil.rmtree(work, ignore_errors=True)
+    table = report(rows, memory, starts, quiet, busy)
     print(table)
-    if options.write:
+    if write:
         common.write_document(table, "compare.py")
 
 

@@ -284,26 +284,25 @@ def main():
     wanted = options.only.split(",") if options.only else list(POINTS)
     if unknown := set(wanted) - set(POINTS):
         raise SystemExit(f"--only: no sweep {', '.join(unknown)}; there are {', '.join(POINTS)}")
-    common.end_on_signals()
     common.tell_when_busy()
     nodes.allow_descriptors(DESCRIPTORS)
     folder = options.folder or pathlib.Path(tempfile.mkdtemp(prefix="growth.", dir=common.ROOT / "build"))
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()
     common.note(f"results are in {folder}; with --folder {folder} an ended run goes on")
+    common.supervised(folder, lambda work: grow(options, wanted, folder, work))
+
+
+def grow(options, wanted, folder, work):
     results = Results(folder / "growth.csv")
-    work = pathlib.Path(tempfile.mkdtemp(prefix="data.", dir=folder))
-    try:
-        run = Run(options, results, work)
-        for sweep in wanted:
-            if any(not results.done(sweep, x) for x in run.points[sweep]):
-                getattr(run, sweep)()
-        into = DOCUMENT.parent if options.write else folder
-        for sweep, plots in PLOTS.items():
-            for name, (metrics, title) in plots.items():
-                plot(results, sweep, name, metrics, title, into, work)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    run = Run(options, results, work)
+    for sweep in wanted:
+        if any(not results.done(sweep, x) for x in run.points[sweep]):
+            getattr(run, sweep)()
+    into = DOCUMENT.parent if options.write else folder
+    for sweep, plots in PLOTS.items():
+        for name, (metrics, title) in plots.items():
+            plot(results, sweep, name, metrics, title, into, work)
     print(table(results))
     if options.write:
         before, rest = DOCUMENT.read_text().split(BEGIN)

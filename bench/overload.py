@@ -10,11 +10,7 @@ usage: bench/overload.py [--quick] [--seconds N] [--times X] [--connections N] [
 
 import argparse
 import json
-import pathlib
-import shutil
 import statistics
-import sys
-import tempfile
 
 import common
 import nodes
@@ -94,18 +90,18 @@ def main():
     options = parser.parse_args()
     options.seconds = options.seconds or (20 if options.quick else 300)
     options.peak_seconds = 2 if options.quick else 10
-    common.end_on_signals()
     common.tell_when_busy()
-    work = pathlib.Path(tempfile.mkdtemp(prefix="overload.", dir=options.folder))
-    try:
-        with cluster.Cluster(work, nodes=3, shards=options.shards) as three:
-            peak = peak_of(three, options)
-            common.note(f"peak {peak:,.0f} per second; asking for {options.times:g} times as much, {options.seconds} s long")
-            before = nodes.terms(three[1])
-            seconds, whole = overload(three, options, int(options.times * peak))
-            answers = judge(seconds, whole, peak, before, nodes.terms(three[1]))
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    common.supervised(options.folder, lambda work: compare(work, options))
+
+
+def compare(work, options):
+    """Whether all is well, as an exit code."""
+    with cluster.Cluster(work, nodes=3, shards=options.shards) as three:
+        peak = peak_of(three, options)
+        common.note(f"peak {peak:,.0f} per second; asking for {options.times:g} times as much, {options.seconds} s long")
+        before = nodes.terms(three[1])
+        seconds, whole = overload(three, options, int(options.times * peak))
+        answers = judge(seconds, whole, peak, before, nodes.terms(three[1]))
     lines = [f"Measured {common.machine()}: SET of 64 bytes, {options.connections} connections to three nodes with "
              f"{options.shards} shards, {options.times:g} times the peak, {options.seconds} s.", "", "| | | |", "|---|---|---|"]  # fmt: skip
     lines += [f"| {question} | {'yes' if yes else '**no**'} | {told} |" for question, yes, told in answers]
@@ -116,4 +112,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

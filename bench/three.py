@@ -20,12 +20,10 @@ usage: bench/three.py [--quick] [--write] [--folder DIR]"""
 import argparse
 import dataclasses
 import json
-import pathlib
 import shutil
 import signal
 import statistics
 import subprocess
-import tempfile
 import time
 
 import common
@@ -79,6 +77,10 @@ class Samples:
     def add(self, row, column, value):
         self.values.setdefault((row, column), []).append(value)
 
+    def failed(self, what, problem):
+        note(f"{what}: {problem}")
+        self.failures.append(what)
+
     def rounds(self, row, column):
         return self.values.get((row, column), [])
 
@@ -114,18 +116,19 @@ def make_load(system, operation, place, shape, seconds, samples):
 
 
 def measure(system, operation, place, shape, seconds, samples):
-    """One run; its rate, CPU and latencies become samples."""
-    if operation != "set":
-        system.settle()
+    """One run, made again once if it fails; its rate, CPU and latencies become samples."""
     rest = (operation, place, shape)
-    before = system.cpu_seconds()
-    try:
-        result = make_load(system, operation, place, shape, seconds, samples)
-    except common.Failed as problem:
-        note(f"{system.name}, {name_of(*rest)}: {problem}")
-        samples.failures.append(f"{system.name}, {name_of(*rest)}")
-        result = None
-    cpu = system.cpu_seconds() - before
+    for _ in range(2):
+        try:
+            if operation != "set":
+                system.settle()
+            before = system.cpu_seconds()
+            result = make_load(system, operation, place, shape, seconds, samples)
+            cpu = system.cpu_seconds() - before
+            break
+        except (RuntimeError, OSError) as problem:
+            samples.failed(f"{system.name}, {name_of(*rest)}", problem)
+            result, cpu = None, None
     samples.add(("rate", *rest), system.name, result and result.rate)
     samples.add(("cpu", *rest), system.name, result and cpu / result.served * 1e6)
     samples.add(("client cpu", *rest), system.name, result and result.client_cpu_seconds / result.served * 1e6)
@@ -196,12 +199,14 @@ def system_calls(systems, size, samples):
     for shape in SHAPES:
         for operation in ("set", "get"):
             for system in systems:
-                system.settle()
+                if operation != "set":
+                    system.settle()
                 words = ["perf", "stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "-p", ",".join(map(str, system.pids()))]
                 perf = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=servers.end_with_parent)
                 try:
                     result = make_load(system, operation, "leader", shape, size.seconds, samples)
-                except common.Failed:
+                except (RuntimeError, OSError) as problem:
+                    samples.failed(f"{system.name}, system calls", problem)
                     continue
                 finally:
                     perf.send_signal(signal.SIGINT)
@@ -243,8 +248,11 @@ def loss_of_leader(systems, size, samples):
         if system.fails_over:
             note(f"{system.name}: kill -9 of the leader, {size.kills} times")
             key = system.cluster.key_of(1) if system.kind == "cohort" else "probe"
-            for _ in range(size.kills):
-                samples.add(("outage",), system.name, outage.outage_ms(system, key))
+            try:
+                for _ in range(size.kills):
+                    samples.add(("outage",), system.name, outage.outage_ms(system, key))
+            except (RuntimeError, OSError) as problem:
+                samples.failed(f"{system.name}, loss of the leader", problem)
 
 
 # ---- the report ----
@@ -339,7 +347,7 @@ def report(samples, size, versions):
     if not any(key[0][0] == "calls" for key in samples.values):
         lines.append("System calls were not counted: no perf here that may count them.")
     if samples.failures:
-        lines.append(f"Runs that failed and are left out: {'; '.join(samples.failures)}.")
+        lines.append(f"Runs that failed (each was made again once): {'; '.join(samples.failures)}.")
     return "\n".join([*lines, "", *targets(samples)])
 
 
@@ -372,17 +380,16 @@ def main():
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     parser.add_argument("--folder", default=ROOT / "build", help="where all keep their data (default: build/)")
     options = parser.parse_args()
-    common.end_on_signals()
     if not options.quick:
         common.tell_when_busy()
-    work = pathlib.Path(tempfile.mkdtemp(prefix="bench.", dir=options.folder))
-    try:
+
+    def body(work):
         text = compare(work, QUICK if options.quick else FULL)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    print(text)
-    if options.write:
-        common.write_document(text, "three.py")
+        print(text)
+        if options.write:
+            common.write_document(text, "three.py")
+
+    common.supervised(options.folder, body)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@
 
 enum {
     EVENTS = 256,
-    SESSION_TIMEOUT_MS = 30000,
+    SESSION_TIMEOUT_MS = 10000,
     CONNECT_MS = 30000,
     DRAIN_MS = 30000,
     TICK_MS = 1000,     /* how often a session may think of its pings */
