@@ -64,8 +64,8 @@ bool cluster_turn(struct cluster *cluster);
 void cluster_look_after(struct cluster *cluster, int64_t before_ns);
 /* The node is going to stop: hands over what it leads, so that the others need no election. */
 void cluster_retire(struct cluster *cluster);
-/* Nothing waits, here or for an answer of this node; after cluster_retire: nor leads it anything that another could,
- * and all that has held for a moment. */
+/* Nothing waits, here or for an answer of this node; after cluster_retire: nor leads it anything that another could
+ * (for a second at most), and all that has held for a moment. */
 bool cluster_idle(struct cluster *cluster);
 
 /* ---- requests; shard: 1 … cluster_shards ---- */

@@ -81,8 +81,8 @@ struct cluster {
     int64_t refused_ns;                     /* when a write was refused for want of space, the last time; 0: never */
     int64_t told_refused_ns, told_frame_ns; /* when the log was told of the last such thing; 0: never */
     bool failed;
-    bool retiring;
-    int64_t calm_ns; /* since when nothing waits; 0: something does */
+    int64_t retired_ns; /* when the node was told to stop; 0: it was not */
+    int64_t calm_ns;    /* since when nothing waits; 0: something does */
 
     struct founding *founding;
     enum founding_state expected;   /* the state for which the peers' incarnations were told to the transport */

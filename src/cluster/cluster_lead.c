@@ -6,8 +6,9 @@
 
 enum {
     BALANCE_EVERY_MS = 300,
-    MAKE_WAY_MS = 2000, /* so long after it refused a write for want of space, this node wants others to lead */
-    CALM_MS = 100,      /* for answers on their way: the end of a connection may overtake them */
+    MAKE_WAY_MS = 2000,  /* so long after it refused a write for want of space, this node wants others to lead */
+    HAND_OVER_MS = 1000, /* a node that stops tries for so long: when all stop at once, they hand over in circles */
+    CALM_MS = 100,       /* for answers on their way: the end of a connection may overtake them */
 };
 
 /* The voter that is connected and has most of the log; 0: none. */
@@ -102,8 +103,14 @@ static bool hand_over(struct cluster *cluster)
 
 void cluster_retire(struct cluster *cluster)
 {
-    cluster->retiring = true;
+    cluster->retired_ns = env_monotonic_ns(cluster->env);
     (void)hand_over(cluster);
+}
+
+static bool handing_over(struct cluster *cluster)
+{
+    int64_t limit_ns = cluster->retired_ns + (int64_t)HAND_OVER_MS * 1000000;
+    return cluster->retired_ns != 0 && env_monotonic_ns(cluster->env) < limit_ns && !hand_over(cluster);
 }
 
 static bool nothing_waits(const struct cluster *cluster)
@@ -125,7 +132,7 @@ static bool nothing_waits(const struct cluster *cluster)
 
 bool cluster_idle(struct cluster *cluster)
 {
-    if (!nothing_waits(cluster) || (cluster->retiring && !hand_over(cluster))) {
+    if (!nothing_waits(cluster) || handing_over(cluster)) {
         cluster->calm_ns = 0;
         return false;
     }

@@ -289,6 +289,19 @@ def test_nodes_restarted_in_turn_under_load(new_cluster, tmp_path, figure):
     figure("nodes restarted in turn: operations done, refused, unknown", [counts[name] for name in ("ok", "failed", "unknown")])
 
 
+def test_all_nodes_stopped_at_once(new_cluster):
+    """Each would hand over what it leads, to others that are about to stop: they do not go on with that for ever."""
+    three = new_cluster(arguments=["--shutdown-timeout", "300"])
+    with three[1].connect() as connection:
+        assert connection.call("SET", "key", "value") == "OK"
+    began = time.monotonic()
+    assert three.stop() == [0, 0, 0]
+    assert time.monotonic() - began < RESUME_SECONDS
+    three.start()
+    with three[2].connect() as connection:
+        assert connection.call("GET", "key") == b"value"
+
+
 def test_a_node_that_missed_much_gets_a_snapshot(new_cluster, tmp_path):
     """What it lacks is no longer in the logs of the others."""
     three = new_cluster(arguments=["--log-segment-size", "256kb", "--snapshot-log-size", "1mb"])
