@@ -33,6 +33,7 @@ static void add(struct sim_result *sum, const struct sim_result *one)
     sum->reads += one->reads;
     sum->leaders += one->leaders;
     sum->messages += one->messages;
+    sum->undecided += one->undecided;
     sum->trace ^= one->trace;
 }
 

@@ -32,6 +32,9 @@ static void print_level(enum sim_level level, const struct sim_level_sum *sum)
            (unsigned long long)result->acknowledged, (unsigned long long)result->returned,
            (unsigned long long)result->uncertain, (unsigned long long)result->leaders,
            (unsigned long long)result->messages, (unsigned long long)result->trace);
+    if (result->undecided != 0) {
+        printf("  %llu histories were too hard to judge\n", (unsigned long long)result->undecided);
+    }
 }
 
 /* Draws all that there is, of one level at least. */

@@ -33,6 +33,7 @@ static void test_seeds(void **state)
             assert_true(hunt.count < ENOUGH || times != 0);
         }
     }
+    assert_int_equal(result.levels[SIM_LEVEL_NODES].result.undecided, 0);
     assert_true(result.levels[SIM_LEVEL_GROUPS].result.acknowledged +
                     result.levels[SIM_LEVEL_NODES].result.acknowledged >
                 100 * hunt.count);
