@@ -107,6 +107,11 @@ void cluster_peer_refused(struct cluster *cluster, uint64_t node, enum transport
 {
     if (by_peer && reason == TRANSPORT_INCARNATION) {
         founding_peer_refuses(cluster->founding, node);
+    } else if (by_peer && reason == TRANSPORT_COPY) { /* it stays so: this process will never know what it lacks */
+        char line[CLUSTER_MESSAGE_BYTES];
+        uint64_t self = cluster->options.node;
+        (void)snprintf(line, sizeof(line), "node %" PRIu64 " refuses it: " MEMBERS_COPY_FORMAT, node, self, self, self);
+        cluster_fail(cluster, STATUS_INVALID, line);
     }
 }
 
@@ -163,6 +168,9 @@ static void meta_changed(void *owner, const struct members *members)
 {
     struct cluster *cluster = owner;
     *cluster->members = *members;
+    for (uint32_t i = 0; i < members->count; i++) {
+        transport_set_seen(cluster->transport, members->nodes[i].id, members->nodes[i].start);
+    }
 }
 
 static void meta_refused(void *owner, enum status status, const char *line) { cluster_fail(owner, status, line); }
@@ -174,6 +182,7 @@ static void open_meta(struct cluster *cluster)
     struct meta_options options = {
         .node = cluster->options.node,
         .incarnation = cluster->options.incarnation,
+        .lineage = cluster->options.lineage,
         .record = founding_record(cluster->founding),
     };
     cluster->meta = meta_create(cluster->env, &options, &meta_events, cluster);
@@ -188,6 +197,12 @@ static void turn_meta(struct cluster *cluster)
         meta_applied(cluster->meta);
     }
     meta_turn(cluster->meta);
+    if (!cluster->joined && meta_settled(cluster->meta)) {
+        cluster->joined = true;
+        if (cluster->events.joined != NULL) {
+            cluster->events.joined(cluster->owner);
+        }
+    }
 }
 
 /* Takes part: the meta group, and the shards in which this node votes. */

@@ -17,6 +17,7 @@
 
 #include "base/id128.h"
 #include "cluster/cluster_reply.h"
+#include "cluster/lineage.h"
 #include "cluster/members.h"
 #include "cluster/requester.h"
 #include "env/env.h"
@@ -28,7 +29,7 @@ struct transport_statistics;
 struct cluster_options {
     uint64_t node;            /* this one's id */
     struct id128 incarnation; /* of its data folder */
-    uint64_t start;           /* larger at each start of the node: what it forwards carries it */
+    struct lineage lineage;   /* its start is larger at each start of the node: what it forwards carries it */
     const char *directory;    /* the data folder */
     const char *worker_directory;
     /* The nodes of the cluster's beginning, this one among them: ids and addresses are taken. The same at all. */
@@ -45,6 +46,8 @@ struct cluster_events {
     /* The node must stop: its log failed, or it is not a node of this cluster (any more). Called once; `what` is a line
      * for a person. */
     void (*failed)(void *owner, enum status status, const char *what);
+    /* The members have this start of the node (lineage_join); once, and not in a cluster of one. May be NULL. */
+    void (*joined)(void *owner);
 };
 
 enum { CLUSTER_MESSAGE_BYTES = 1024 };

@@ -94,6 +94,7 @@ struct cluster {
     struct transport *transport;    /* NULL in a cluster of one */
     struct peer peers[PLACEMENT_MAXIMUM_NODES];
     size_t peer_count;
+    bool joined;         /* the owner was told */
     struct list remotes; /* struct remote: parcels of other nodes being executed here */
     struct cluster_counters counters;
 };

@@ -181,7 +181,7 @@ static void question_init(struct question *question, const struct lane *lane, ui
     };
     question->argv[question->argc++] = SLICE_LITERAL("COHORT.OUTCOME");
     add_number(question, lane->cluster->options.node);
-    add_number(question, lane->cluster->options.start);
+    add_number(question, lane->cluster->options.lineage.start);
     LIST_FOR_EACH (at, &lane->doubtful) {
         const struct parcel *parcel = CONTAINER_OF(at, struct parcel, node);
         if (parcel->sequence != 0) {

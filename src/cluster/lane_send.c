@@ -32,7 +32,7 @@ enum status lane_send_parcel(struct lane *lane, struct parcel *parcel)
         .logged = parcel->logged,
         .parcel = lane->next_parcel,
         .term = lane->term,
-        .start = cluster->options.start,
+        .start = cluster->options.lineage.start,
         .sequence = parcel->logged != 0 ? lane->next_sequence : 0,
         .settled_below = parcel->logged != 0 ? settled_below(lane) : 0,
     };

@@ -10,6 +10,8 @@
  *    them.
  * 6. `format` is known to the binary of every node that was seen.
  * 7. Applying depends on state and entry alone, and never on how a placement is computed: entries carry placements.
+ * 8. A node's start never goes back. The node itself sees to it that its data folder knows the start that stands here
+ *    (lineage.h) before it puts its own in that place.
  *
  * A node's way:
  *
@@ -49,6 +51,9 @@ struct member {
     struct member_address client; /* where clients find it */
     struct member_address peer;   /* where nodes find it */
     uint32_t format;              /* the newest that its binary knows; 0 until the node was seen */
+    /* Of its process (lineage.h), so that all know it though they were restarted themselves; 0 until it was seen. Told
+     * a moment after a process begins, so the newest one may not be here yet. */
+    uint64_t start;
     enum member_state state;
 };
 
@@ -87,7 +92,7 @@ MUST_USE enum status members_make(struct members *members, const struct id128 *c
 
 enum members_change_kind {
     MEMBERS_BOOTSTRAP = 1, /* state */
-    MEMBERS_SEEN = 2,      /* node, incarnation, client, peer, format: it is up, and says who and where it is */
+    MEMBERS_SEEN = 2,      /* node, incarnation, client, peer, format, start: it is up, and says who and where it is */
     MEMBERS_ADD = 3,       /* node, client, peer */
     MEMBERS_PROMOTE = 4,   /* node */
     MEMBERS_REMOVE = 5,    /* node */
@@ -102,6 +107,7 @@ struct members_change {
     struct id128 incarnation;
     struct member_address client, peer;
     uint32_t format;
+    uint64_t start;
     uint32_t shard;
     struct placement_shard place;
     struct slice state; /* as members_encode makes it; borrowed */
@@ -115,6 +121,7 @@ enum members_verdict {
     MEMBERS_HAS_CLUSTER,       /* bootstrapped already */
     MEMBERS_UNKNOWN_NODE,      /* not, or no longer, a node of this cluster */
     MEMBERS_OTHER_INCARNATION, /* invariant 3 */
+    MEMBERS_COPY,              /* invariant 8 */
     MEMBERS_ADDRESS_TAKEN,     /* by another node */
     MEMBERS_OLD_BINARY,        /* a node's binary does not know the format */
     MEMBERS_ID_USED,           /* invariant 2 */
@@ -141,9 +148,15 @@ MUST_USE enum status members_apply(struct members *members, const struct members
 void members_explain(const struct members *members, const struct members_change *change, enum members_verdict verdict,
                      char ret_text[static MEMBERS_EXPLAIN_BYTES]);
 
+/* What a node says of itself when its data folder is a copy; thrice its id. */
+#define MEMBERS_COPY_FORMAT                                                                                            \
+    "this data folder is an older copy of node %" PRIu64 "'s, or another process runs on a copy of it; it must not "   \
+    "be started again: it has forgotten what node %" PRIu64 " has promised since. Go on with the folder as node "      \
+    "%" PRIu64 " left it last; the others serve without it"
+
 /* ---- the whole state: snapshots, bootstraps ----
  * version u8 (1) · cluster id (16) · varints: epoch, last id, format, replicas, count of nodes
- * each node: varint id · incarnation (16) · client · peer · varint format · state u8
+ * each node: varint id · incarnation (16) · client · peer · varint format · varint start · state u8
  *   an address: size u8 · host · port u16
  * varint count of shards · each shard: voter count u8 · varint ids · varint leader
  * Equal states have equal bytes. */

@@ -18,6 +18,9 @@ static enum members_verdict judge_seen(const struct members *members, const stru
     if (!id128_is_zero(&node->incarnation) && !id128_equal(&node->incarnation, &change->incarnation)) {
         return MEMBERS_OTHER_INCARNATION;
     }
+    if (change->start < node->start) {
+        return MEMBERS_COPY;
+    }
     if (change->format < members->format) {
         return MEMBERS_OLD_BINARY;
     }
@@ -25,7 +28,7 @@ static enum members_verdict judge_seen(const struct members *members, const stru
         return MEMBERS_ADDRESS_TAKEN;
     }
     bool same = id128_equal(&node->incarnation, &change->incarnation) && node->format == change->format &&
-                members_address_equal(&node->client, &change->client) &&
+                node->start == change->start && members_address_equal(&node->client, &change->client) &&
                 members_address_equal(&node->peer, &change->peer);
     return same ? MEMBERS_UNCHANGED : MEMBERS_CHANGED;
 }
@@ -156,6 +159,7 @@ static void apply_seen(struct member *node, const struct members_change *change)
     node->client = change->client;
     node->peer = change->peer;
     node->format = change->format;
+    node->start = change->start;
 }
 
 static void apply_add(struct members *members, const struct members_change *change)

@@ -1,7 +1,7 @@
 /* Bytes of the state (members.h) and of changes:
  *
  *   version u8 (1) · kind u8 · then by kind
- *   BOOTSTRAP state · SEEN node, incarnation, client, peer, format · ADD node, client, peer
+ *   BOOTSTRAP state · SEEN node, incarnation, client, peer, format, start · ADD node, client, peer
  *   PROMOTE, REMOVE, FORGET node · PLACE shard, place · RAISE format
  *
  * Numbers are varints unless members.h says otherwise. */
@@ -56,6 +56,7 @@ void members_encode(const struct members *members, struct buffer *out)
         put_address(out, &node->client);
         put_address(out, &node->peer);
         put(out, node->format);
+        put(out, node->start);
         buffer_append_byte(out, (uint8_t)node->state);
     }
     put(out, members->placement.shard_count);
@@ -126,7 +127,8 @@ static bool take_node(struct slice *from, struct member *node)
     uint8_t state;
     *node = (struct member){0};
     if (!varint_take(from, &node->id) || !take_id128(from, &node->incarnation) || !take_address(from, &node->client) ||
-        !take_address(from, &node->peer) || !take_u32(from, &node->format) || !take_byte(from, &state)) {
+        !take_address(from, &node->peer) || !take_u32(from, &node->format) || !varint_take(from, &node->start) ||
+        !take_byte(from, &state)) {
         return false;
     }
     node->state = (enum member_state)state;
@@ -218,6 +220,7 @@ void members_change_encode(const struct members_change *change, struct buffer *o
         put_address(out, &change->client);
         put_address(out, &change->peer);
         put(out, change->format);
+        put(out, change->start);
         return;
     case MEMBERS_ADD:
         put(out, change->node);
@@ -246,7 +249,7 @@ static bool take_change(struct slice *from, struct members_change *change)
     case MEMBERS_SEEN:
         return varint_take(from, &change->node) && take_id128(from, &change->incarnation) &&
                take_address(from, &change->client) && take_address(from, &change->peer) &&
-               take_u32(from, &change->format);
+               take_u32(from, &change->format) && varint_take(from, &change->start);
     case MEMBERS_ADD:
         return varint_take(from, &change->node) && take_address(from, &change->client) &&
                take_address(from, &change->peer);

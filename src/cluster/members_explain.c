@@ -39,6 +39,9 @@ void members_explain(const struct members *members, const struct members_change 
     const char *rest = NULL;
     switch (verdict) {
     case MEMBERS_OTHER_INCARNATION: explain_incarnation(members, change, ret_text); return;
+    case MEMBERS_COPY:
+        (void)snprintf(ret_text, MEMBERS_EXPLAIN_BYTES, MEMBERS_COPY_FORMAT, change->node, change->node, change->node);
+        return;
     case MEMBERS_UNKNOWN_NODE: rest = "is not a node of this cluster; add it with `cohort node add`"; break;
     case MEMBERS_ADDRESS_TAKEN: rest = "cannot have an address that another node has; give it its own"; break;
     case MEMBERS_NOT_SEEN: rest = "was never up; start it first"; break;

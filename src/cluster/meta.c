@@ -23,6 +23,7 @@ struct meta {
     void *owner;
     uint64_t node;
     struct id128 incarnation;
+    struct lineage lineage;
     struct id128 cluster;
     uint32_t shard_count;
 
@@ -238,8 +239,11 @@ static const struct requester_events requester_events = {reply_begin, reply_end,
 /* How this node's line in the members should be. */
 static struct members_change own_line(const struct meta *meta)
 {
-    struct members_change change = {
-        .kind = MEMBERS_SEEN, .node = meta->node, .incarnation = meta->incarnation, .format = MEMBERS_FORMAT};
+    struct members_change change = {.kind = MEMBERS_SEEN,
+                                    .node = meta->node,
+                                    .incarnation = meta->incarnation,
+                                    .format = MEMBERS_FORMAT,
+                                    .start = meta->lineage.start};
     const struct member *self = members_find(meta->members, meta->node);
     if (self != NULL) {
         change.client = self->client;
@@ -266,6 +270,10 @@ static bool is_settled(struct meta *meta)
     *meta->spare = *meta->members;
     enum status status = members_apply(meta->spare, &change, &verdict);
     ASSERT(status == STATUS_OK);
+    const struct member *self = members_find(meta->members, meta->node);
+    if (verdict == MEMBERS_CHANGED && !lineage_knows(&meta->lineage, self->start)) {
+        verdict = MEMBERS_COPY;
+    }
     if (verdict != MEMBERS_CHANGED && verdict != MEMBERS_UNCHANGED) {
         char line[MEMBERS_EXPLAIN_BYTES];
         members_explain(meta->members, &change, verdict, line);
@@ -349,6 +357,7 @@ struct meta *meta_create(struct env *env, const struct meta_options *options, co
     meta->owner = owner;
     meta->node = options->node;
     meta->incarnation = options->incarnation;
+    meta->lineage = options->lineage;
     meta->cluster = record->cluster;
     meta->shard_count = record->shards;
     meta->members = members_create();

@@ -9,7 +9,8 @@
  * 2. The founding is written with version 0, so once, whoever leads and however often the write's outcome is unknown.
  * 3. A write changes one version into the next by one change of members.h, which that version allows. So repeating
  *    one whose outcome is unknown is harmless: the second look finds it done, or another version.
- * 4. A node whose incarnation is not the one in the members is refused, with what to do.
+ * 4. A node whose incarnation is not the one in the members is refused, with what to do; and one whose lineage lacks
+ * the start that the members have of it.
  * 5. At most one request is under way; what fails is tried again after a pause that grows and is drawn, so that many
  *    nodes which begin together do not keep each other from it.
  *
@@ -18,6 +19,7 @@
 #pragma once
 
 #include "cluster/founding_record.h"
+#include "cluster/lineage.h"
 #include "cluster/requester.h"
 
 struct meta;
@@ -43,6 +45,7 @@ struct meta_events {
 struct meta_options {
     uint64_t node; /* this one */
     struct id128 incarnation;
+    struct lineage lineage;
     const struct founding_record *record; /* founded, by several nodes; needed by meta_create only */
 };
 

@@ -280,6 +280,7 @@ enum status peers_open(struct cluster *cluster, const struct id128 *cluster_id,
     transport_options_init(&options);
     options.node = cluster->options.node;
     options.incarnation = cluster->options.incarnation;
+    options.lineage = cluster->options.lineage;
     options.cluster = *cluster_id;
     options.host = cluster->options.peer_host;
     options.port = cluster->options.peer_port;

@@ -28,12 +28,13 @@ void transport_options_init(struct transport_options *options)
 
 static bool options_valid(const struct transport_options *options)
 {
-    return options->node != 0 && !id128_is_zero(&options->incarnation) && options->version_lowest != 0 &&
-           options->version_lowest <= options->version_highest && options->frame_bytes != 0 &&
-           options->frame_bytes <= UINT32_MAX && options->queue_bytes[TRANSPORT_URGENT] != 0 &&
-           options->queue_bytes[TRANSPORT_BULK] != 0 && options->unknown_connections != 0 &&
-           options->handshake_ms != 0 && options->ping_ms != 0 && options->dead_ms >= options->ping_ms &&
-           options->backoff_first_ms != 0 && options->backoff_maximum_ms >= options->backoff_first_ms;
+    return options->node != 0 && !id128_is_zero(&options->incarnation) && lineage_valid(&options->lineage) &&
+           options->version_lowest != 0 && options->version_lowest <= options->version_highest &&
+           options->frame_bytes != 0 && options->frame_bytes <= UINT32_MAX &&
+           options->queue_bytes[TRANSPORT_URGENT] != 0 && options->queue_bytes[TRANSPORT_BULK] != 0 &&
+           options->unknown_connections != 0 && options->handshake_ms != 0 && options->ping_ms != 0 &&
+           options->dead_ms >= options->ping_ms && options->backoff_first_ms != 0 &&
+           options->backoff_maximum_ms >= options->backoff_first_ms;
 }
 
 /* What was held back by a caller that now wants frames again. */

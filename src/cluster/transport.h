@@ -6,10 +6,12 @@
  *
  * Invariants
  * 1. Frames pass only between nodes of one cluster that agree on a protocol version, each of which knows the other's
- *    id and incarnation. Everybody else is refused with a reason, counted, and logged once in a while.
+ *    id and incarnation. Everybody else is refused with a reason, counted, and logged once in a while. So is a process
+ *    whose lineage (lineage.h) lacks a start of its node that was seen here: that had a connection that was up, or
+ *    transport_set_seen told of it.
  * 2. Of a pair, the node with the smaller id dials, so there are never two connections by design. When the dialer comes
  *    again while the old connection seems alive, the newer attempt of a process wins, whatever order they arrive in;
- *    of a process and its successor, whichever arrives last, until the living one comes again.
+ *    of a process and its successor, the successor.
  * 3. A connection that is up has a generation, unique and growing within this transport. up, its frames and down come
  *    in this order, and nothing of a generation after its down or after the next up.
  * 4. Frames of one priority arrive in the order in which they were sent, without gaps, until the connection ends; what
@@ -29,6 +31,7 @@
 
 #include "base/buffer.h"
 #include "base/id128.h"
+#include "cluster/lineage.h"
 #include "env/env.h"
 #include "wire/frame.h"
 
@@ -62,6 +65,7 @@ enum transport_reason {
     TRANSPORT_STALE,       /* an attempt older than one that has succeeded */
     TRANSPORT_SLOW,        /* no handshake in time */
     TRANSPORT_CROWDED,     /* too many connections whose peer is not known */
+    TRANSPORT_COPY,        /* the right data folder, but not the one that was seen: a copy (lineage.h) */
     TRANSPORT_REASONS,
 };
 /* A word for metrics ("garbage"); "unknown" for numbers of later versions. Static. */
@@ -85,6 +89,7 @@ struct transport_options {
     /* Required */
     uint64_t node;            /* not 0 */
     struct id128 incarnation; /* not zero */
+    struct lineage lineage;   /* of this process */
     struct id128 cluster;     /* zero: of no cluster yet, and equal to others of none */
     const char *host;         /* to listen at; loopback only, as long as there is no TLS */
     int port;                 /* 0: a free one */
@@ -125,6 +130,9 @@ void transport_turn(struct transport *transport);
  * TRANSPORT_PEERS are there. */
 MUST_USE enum status transport_set_peer(struct transport *transport, uint64_t node, const char *host, int port,
                                         const struct id128 *incarnation);
+/* The peer was seen with this start by others; no matter when it is none, or if a later one was seen. Holds for
+ * connections to come, until the peer is removed or has another incarnation. */
+void transport_set_seen(struct transport *transport, uint64_t node, uint64_t start);
 /* It is no longer allowed, and its connection ends. Harmless when it is none. */
 void transport_remove_peer(struct transport *transport, uint64_t node);
 /* This node belongs to another cluster from now on: all connections end and are made anew. */

@@ -15,6 +15,7 @@ static struct transport_hello own_hello(const struct transport_connection *conne
         .incarnation = transport->options.incarnation,
         .run = transport->run,
         .attempt = transport->attempts,
+        .lineage = transport->options.lineage,
     };
 }
 
@@ -69,12 +70,21 @@ void transport_accept_failed(void *owner, enum status status)
 
 /* ---- rules ---- */
 
-/* An attempt that another one has overtaken (invariant 2 of transport.h). Runs have no order: of two processes, the one
- * that arrives last wins. When that is the dead one, its end follows, or no answer to pings; and the living one, which
- * lost its connection to it, comes again. */
+/* An attempt that another one has overtaken (invariant 2 of transport.h); of two processes, see is_copy. */
 static bool is_stale(const struct transport_peer *peer, const struct transport_hello *hello)
 {
     return hello->run == peer->run && hello->attempt <= peer->attempt;
+}
+
+/* A process that does not descend from the one that was seen. Of two with copies of one data folder the one that came
+ * first stays, also when they began in the same moment. A true successor has its predecessors in its lineage, so it
+ * comes up while we still have the dead one's connection. */
+static bool is_copy(const struct transport_peer *peer, const struct transport_hello *hello)
+{
+    if (hello->lineage.start == peer->seen) {
+        return peer->seen_run != 0 && peer->seen_run != hello->run;
+    }
+    return !lineage_knows(&hello->lineage, peer->seen);
 }
 
 /* Asked when the hello comes, and again when the connection is to come up: much may have changed between. */
@@ -103,6 +113,9 @@ static enum transport_reason judge(const struct transport_connection *connection
     if (!id128_is_zero(&peer->incarnation) && !id128_equal(&peer->incarnation, &hello->incarnation)) {
         return TRANSPORT_INCARNATION;
     }
+    if (is_copy(peer, hello)) {
+        return TRANSPORT_COPY;
+    }
     if (!connection->dialed && hello->from > options->node) {
         return TRANSPORT_DIRECTION;
     }
@@ -124,6 +137,8 @@ static void come_up(struct transport_connection *connection, struct transport_pe
     transport_connection_unknown(connection, false);
     peer->connection = connection;
     peer->incarnation = connection->hello.incarnation;
+    peer->seen = connection->hello.lineage.start;
+    peer->seen_run = connection->hello.run;
     if (!connection->dialed) {
         peer->run = connection->hello.run;
         peer->attempt = connection->hello.attempt;

@@ -19,7 +19,14 @@ void transport_hello_encode(const struct transport_hello *hello, struct buffer *
     put_u64(at + 48, hello->to);
     put_u64(at + 56, hello->run);
     put_u64(at + 64, hello->attempt);
+    put_u64(at + 72, hello->lineage.start);
+    put_u64(at + 80, hello->lineage.joined);
+    put_u64(at + 88, hello->lineage.count);
     out->size += TRANSPORT_HELLO_BYTES;
+    for (uint32_t i = 0; i < hello->lineage.count; i++) {
+        put_u64(buffer_reserve(out, 8), hello->lineage.between[i]);
+        out->size += 8;
+    }
     frame_end(out, begin, TRANSPORT_TYPE_HELLO);
 }
 
@@ -33,6 +40,21 @@ void transport_refusal_encode(const struct transport_refusal *refusal, struct bu
     put_u16(at + 4, refusal->version_highest);
     out->size += TRANSPORT_REFUSAL_BYTES;
     frame_end(out, begin, TRANSPORT_TYPE_REFUSE);
+}
+
+static bool take_lineage(struct slice payload, struct lineage *lineage)
+{
+    uint64_t count = get_u64(payload.data + 88);
+    if (count > LINEAGE_BETWEEN || payload.size < TRANSPORT_HELLO_BYTES + 8 * count) {
+        return false;
+    }
+    lineage->start = get_u64(payload.data + 72);
+    lineage->joined = get_u64(payload.data + 80);
+    lineage->count = (uint32_t)count;
+    for (uint32_t i = 0; i < count; i++) {
+        lineage->between[i] = get_u64(payload.data + TRANSPORT_HELLO_BYTES + 8 * i);
+    }
+    return lineage_valid(lineage);
 }
 
 enum status transport_hello_decode(struct slice payload, struct transport_hello *ret_hello)
@@ -53,7 +75,7 @@ enum status transport_hello_decode(struct slice payload, struct transport_hello 
     memcpy(hello.cluster.bytes, at + 8, sizeof(hello.cluster.bytes));
     memcpy(hello.incarnation.bytes, at + 32, sizeof(hello.incarnation.bytes));
     if (hello.version_lowest == 0 || hello.version_lowest > hello.version_highest || hello.from == 0 ||
-        id128_is_zero(&hello.incarnation)) {
+        id128_is_zero(&hello.incarnation) || !take_lineage(payload, &hello.lineage)) {
         return STATUS_INVALID;
     }
     *ret_hello = hello;

@@ -5,7 +5,8 @@
  *
  *   hello   0 u16 lowest version   2 u16 highest version   4 u8 purpose   5 3 × 0
  *           8 cluster (16)  24 u64 from (node id)  32 incarnation (16)  48 u64 to (node id)
- *          56 u64 run  64 u64 attempt                                   more may follow in later versions
+ *          56 u64 run  64 u64 attempt                                   72 u64 start  80 u64 joined
+ *          88 u64 count  96 count × u64: the lineage (lineage.h)        more may follow in later versions
  *   ready   nothing
  *   refuse  0 u8 reason  1 u8 0  2 u16 lowest version  4 u16 highest version   more may follow
  *   ping    0 u64 any number; comes back as pong
@@ -29,7 +30,7 @@ enum transport_type { /* of frames */
 
 enum {
     TRANSPORT_MAGIC_BYTES = 8,
-    TRANSPORT_HELLO_BYTES = 72,
+    TRANSPORT_HELLO_BYTES = 96, /* without the starts between */
     TRANSPORT_REFUSAL_BYTES = 6,
     TRANSPORT_PING_BYTES = 8,
     TRANSPORT_HANDSHAKE_FRAME_BYTES = 1024, /* limit of payloads before a connection is up */
@@ -43,6 +44,7 @@ struct transport_hello {
     uint64_t from, to; /* node ids */
     struct id128 incarnation;
     uint64_t run, attempt;
+    struct lineage lineage;
 };
 
 struct transport_refusal {
@@ -54,7 +56,7 @@ struct transport_refusal {
 void transport_hello_encode(const struct transport_hello *hello, struct buffer *out);
 void transport_refusal_encode(const struct transport_refusal *refusal, struct buffer *out);
 
-/* STATUS_INVALID: too short, an empty range of versions, or ids that nobody has. */
+/* STATUS_INVALID: too short, an empty range of versions, ids that nobody has, or no lineage. */
 MUST_USE enum status transport_hello_decode(struct slice payload, struct transport_hello *ret_hello);
 MUST_USE enum status transport_refusal_decode(struct slice payload, struct transport_refusal *ret_refusal);
 

@@ -51,6 +51,9 @@ struct transport_peer {
     struct transport *transport;
     int64_t backoff_ns;
     uint64_t run, attempt; /* at an acceptor: of the newest connection that came up */
+    /* The largest start of its process that was seen; 0: none. And the run of that process; 0: others have seen it. Two
+     * processes on copies may begin in the same moment. */
+    uint64_t seen, seen_run;
     struct transport_peer_statistics statistics;
     struct transport_log_times logged;
 };

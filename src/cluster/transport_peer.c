@@ -120,7 +120,10 @@ enum status transport_set_peer(struct transport *transport, uint64_t node, const
     bool another = incarnation != NULL && !id128_equal(&peer->incarnation, incarnation);
     memcpy(peer->host, host, strlen(host) + 1);
     peer->port = port;
-    peer->incarnation = another ? *incarnation : peer->incarnation;
+    if (another) {
+        peer->incarnation = *incarnation;
+        peer->seen = peer->seen_run = 0;
+    }
     bool up = peer->connection != NULL && peer->connection->state == TRANSPORT_UP;
     if (up && !id128_equal(&peer->connection->hello.incarnation, &peer->incarnation)) {
         disconnect(peer);
@@ -131,6 +134,15 @@ enum status transport_set_peer(struct transport *transport, uint64_t node, const
         dial_anew(peer);
     }
     return STATUS_OK;
+}
+
+void transport_set_seen(struct transport *transport, uint64_t node, uint64_t start)
+{
+    struct transport_peer *peer = transport_find(transport, node);
+    if (peer != NULL && start > peer->seen) {
+        peer->seen = start;
+        peer->seen_run = 0;
+    }
 }
 
 void transport_peer_free(struct transport_peer *peer)

@@ -3,14 +3,14 @@
 
 #include <stdio.h>
 
-enum { TEXT_BYTES = 320, NAME_BYTES = 128 };
+enum { TEXT_BYTES = 400, NAME_BYTES = 128 };
 
 static const char *const names[TRANSPORT_REASONS] = {
     [TRANSPORT_ACCEPTABLE] = "unknown",      [TRANSPORT_GARBAGE] = "garbage",   [TRANSPORT_DAMAGED] = "damaged",
     [TRANSPORT_VERSION] = "version",         [TRANSPORT_PURPOSE] = "purpose",   [TRANSPORT_CLUSTER] = "cluster",
     [TRANSPORT_STRANGER] = "stranger",       [TRANSPORT_RECEIVER] = "receiver", [TRANSPORT_DIRECTION] = "direction",
     [TRANSPORT_INCARNATION] = "incarnation", [TRANSPORT_STALE] = "stale",       [TRANSPORT_SLOW] = "slow",
-    [TRANSPORT_CROWDED] = "crowded",
+    [TRANSPORT_CROWDED] = "crowded",         [TRANSPORT_COPY] = "copy",
 };
 
 const char *transport_reason_name(enum transport_reason reason)
@@ -99,13 +99,19 @@ static void explain(const struct transport *transport, const struct transport_co
     case TRANSPORT_DIRECTION: text = "it dialed, though its id is the larger; see that no two nodes share an id"; break;
     case TRANSPORT_INCARNATION:
         (void)snprintf(ret_text, TEXT_BYTES,
-                       "its data folder is not the one that joined as node %llu (disk lost, replaced or copied); bring "
+                       "its data folder is not the one that joined as node %llu (disk lost or replaced); bring "
                        "that folder back, or remove node %llu from the cluster and add it anew",
                        node, node);
         return;
     case TRANSPORT_STALE: text = "a newer connection has taken the place of this one"; break;
     case TRANSPORT_SLOW: text = "it did not say who it is in time"; break;
     case TRANSPORT_CROWDED: text = "too many connections to the node port are unidentified; see who opens them"; break;
+    case TRANSPORT_COPY:
+        (void)snprintf(ret_text, TEXT_BYTES,
+                       "its data folder is an older copy of node %llu's, or another process runs on a copy of it; stop "
+                       "it, and go on with the folder as node %llu left it last",
+                       node, node);
+        return;
     case TRANSPORT_ACCEPTABLE:
     case TRANSPORT_REASONS: break;
     }
@@ -149,6 +155,9 @@ static void explain_theirs(const struct transport *transport, const struct trans
     case TRANSPORT_STALE: text = "a newer connection has taken the place of this one"; break;
     case TRANSPORT_SLOW: text = "the handshake took too long"; break;
     case TRANSPORT_CROWDED: text = "too many unidentified connections to its port"; break;
+    case TRANSPORT_COPY:
+        text = "this data folder is an older copy of this node's, or another process runs on a copy of it";
+        break;
     case TRANSPORT_ACCEPTABLE:
     case TRANSPORT_REASONS:
     default:

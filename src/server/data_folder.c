@@ -82,9 +82,10 @@ static enum status count_start(struct server *server, bool known, char ret_messa
         env_random(server->env, &file->incarnation, sizeof(file->incarnation));
     }
     int64_t wall_ms = env_wall_ms(server->env);
-    file->start++;
-    if (wall_ms > 0 && (uint64_t)wall_ms > file->start) {
-        file->start = (uint64_t)wall_ms;
+    uint64_t start = file->lineage.start + 1;
+    lineage_begin(&file->lineage, wall_ms > 0 && (uint64_t)wall_ms > start ? (uint64_t)wall_ms : start);
+    if (server->options.founder_count < 2) {
+        lineage_join(&file->lineage); /* there are no others to know it */
     }
     id128_format(&file->incarnation, server->incarnation);
     return node_file_write(server->env, server->directory, file, ret_message);
@@ -97,6 +98,15 @@ enum status data_folder_complete(struct server *server, char ret_message[static 
     }
     server->node_file.log_made = true;
     return node_file_write(server->env, server->directory, &server->node_file, ret_message);
+}
+
+void data_folder_joined(struct server *server)
+{
+    char message[SERVER_MESSAGE_BYTES] = "";
+    lineage_join(&server->node_file.lineage);
+    if (node_file_write(server->env, server->directory, &server->node_file, message) != STATUS_OK) {
+        env_log(server->env, ENV_LOG_WARNING, "%s", message); /* the start stays among those in between */
+    }
 }
 
 enum status data_folder_open(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])

@@ -10,5 +10,7 @@ MUST_USE enum status data_folder_open(struct server *server, char ret_message[st
 /* The log's first file is there, durably, and nothing was promised on it yet: notes that it must be there from now on.
  */
 MUST_USE enum status data_folder_complete(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES]);
+/* The members have this start: notes it. */
+void data_folder_joined(struct server *server);
 /* "directory/name", the caller's to free. */
 char *data_folder_path(const char *directory, const char *name);

@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { PATH_BYTES = 4096, NODE_FILE_BYTES = 4096 };
 
@@ -22,8 +23,13 @@ static void render(const struct node_file *file, struct buffer *out)
 {
     char incarnation[ID128_DIGITS + 1];
     id128_format(&file->incarnation, incarnation);
-    buffer_append_format(out, "cohort-node 1\nid = %" PRIu64 "\nincarnation = %s\nstarts = %" PRIu64 "\nlog = %s\n",
-                         file->id, incarnation, file->start, file->log_made ? "made" : "none");
+    buffer_append_format(
+        out, "cohort-node 1\nid = %" PRIu64 "\nincarnation = %s\nstarts = %" PRIu64 "\njoined = %" PRIu64 "\nbetween =",
+        file->id, incarnation, file->lineage.start, file->lineage.joined);
+    for (uint32_t i = 0; i < file->lineage.count; i++) {
+        buffer_append_format(out, " %" PRIu64, file->lineage.between[i]);
+    }
+    buffer_append_format(out, "\nlog = %s\n", file->log_made ? "made" : "none");
 }
 
 enum status node_file_write(struct env *env, const char *directory, const struct node_file *file,
@@ -45,17 +51,35 @@ enum status node_file_write(struct env *env, const char *directory, const struct
     return status;
 }
 
+/* The numbers behind "between ="; returns where they end. */
+static const char *parse_between(const char *at, struct lineage *lineage)
+{
+    while (*at == ' ' && lineage->count < LINEAGE_BETWEEN) {
+        char *end;
+        lineage->between[lineage->count++] = strtoull(at, &end, 10);
+        if (end == at) {
+            break;
+        }
+        at = end;
+    }
+    return at;
+}
+
 /* `text` ends with a NUL that is not part of it. False when this is not what render makes. */
 static bool parse(struct slice text, struct node_file *ret_file)
 {
     struct node_file file = {0};
     char incarnation[ID128_DIGITS + 1] = "";
     char log[8] = "";
-    int fields = sscanf((const char *)text.data,
-                        "cohort-node 1 id = %" SCNu64 " incarnation = %32s starts = %" SCNu64 " log = %7s", &file.id,
-                        incarnation, &file.start, log);
-    if (fields != 4 || !id128_parse(incarnation, &file.incarnation) || id128_is_zero(&file.incarnation) ||
-        file.start == 0 || file.start > INT64_MAX) {
+    const char *begin = (const char *)text.data;
+    int size = 0;
+    int fields = sscanf(begin,
+                        "cohort-node 1 id = %" SCNu64 " incarnation = %32s starts = %" SCNu64 " joined = %" SCNu64
+                        " between =%n",
+                        &file.id, incarnation, &file.lineage.start, &file.lineage.joined, &size);
+    if (fields != 4 || size == 0 || sscanf(parse_between(begin + size, &file.lineage), " log = %7s", log) != 1 ||
+        !id128_parse(incarnation, &file.incarnation) || id128_is_zero(&file.incarnation) ||
+        !lineage_valid(&file.lineage) || file.lineage.start > INT64_MAX) {
         return false;
     }
     file.log_made = strcmp(log, "made") == 0;

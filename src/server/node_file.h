@@ -4,6 +4,8 @@
  *   id = 1
  *   incarnation = 32 hexadecimal digits, random: a node that lost its disk comes back with another one
  *   starts = 1794873600000
+ *   joined = 1794700800000
+ *   between = 1794787200000 1794787300000
  *   log = made
  *
  * Invariants
@@ -12,10 +14,13 @@
  * a log that is missing was lost. Before that it says `log = none`.
  * 3. `starts` is larger at each start, and durable before anything else uses it: the previous plus one, or the wall
  *    clock (in ms) where that is more, so that a folder from a backup does not repeat numbers either. What a node
- *    forwards to others carries it (src/cluster), so they can tell a process from its predecessors. */
+ *    forwards to others carries it (src/cluster), so they can tell a process from its predecessors.
+ * 4. `joined` and `between` say which starts were before it on this folder (cluster/lineage.h), so others can tell the
+ *    folder from its copies. */
 #pragma once
 
 #include "base/id128.h"
+#include "cluster/lineage.h"
 #include "env/env.h"
 
 enum { NODE_FILE_MESSAGE_BYTES = 1024 };
@@ -23,7 +28,7 @@ enum { NODE_FILE_MESSAGE_BYTES = 1024 };
 struct node_file {
     uint64_t id;
     struct id128 incarnation;
-    uint64_t start; /* this one */
+    struct lineage lineage; /* of this start */
     bool log_made;
 };
 

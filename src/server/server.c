@@ -82,7 +82,9 @@ static void cluster_failed(void *owner, enum status status, const char *what)
     server_stop(server, status);
 }
 
-static const struct cluster_events cluster_events = {cluster_failed};
+static void cluster_joined(void *owner) { data_folder_joined(owner); }
+
+static const struct cluster_events cluster_events = {cluster_failed, cluster_joined};
 
 /* ---- accepting ---- */
 
@@ -329,7 +331,7 @@ static enum status open_cluster(struct server *server, char ret_message[static S
     struct cluster_options options = {
         .node = given->node_id,
         .incarnation = server->node_file.incarnation,
-        .start = server->node_file.start,
+        .lineage = server->node_file.lineage,
         .directory = server->directory,
         .worker_directory = server->worker_directory,
         .founders = given->founders,

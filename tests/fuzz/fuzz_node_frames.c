@@ -262,7 +262,7 @@ static void start(struct run *run, const struct member *founders, int i)
     struct cluster_options options = {
         .node = (uint64_t)i + 1,
         .incarnation = {{0xaa, (uint8_t)(i + 1)}},
-        .start = 1,
+        .lineage = {.start = 1},
         .directory = "/data",
         .worker_directory = "/data",
         .founders = founders,

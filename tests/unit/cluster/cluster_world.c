@@ -217,7 +217,7 @@ void world_start(struct world *world, uint64_t id)
     struct cluster_options options = {
         .node = id,
         .incarnation = {{0xaa, (uint8_t)id}},
-        .start = node->start,
+        .lineage = {.start = node->start, .joined = node->start - 1},
         .directory = "/data",
         .worker_directory = "/data/worker",
         .founders = world->founders,

@@ -21,6 +21,7 @@ struct node {
     struct disk_env env;
     struct meta *meta; /* NULL: down */
     struct id128 incarnation;
+    struct lineage lineage;
     struct machine *replica; /* NULL: does not vote in the group */
     int applied;
     uint64_t version; /* as last heard by `changed` */
@@ -75,7 +76,7 @@ static void apply(struct machine *machine, int position, struct slice bytes, str
     command_arguments_deinit(&arguments);
 }
 
-/* Each version is the founding, or the one before with one node more that was seen. */
+/* Each version is the founding, or the one before with one node more that was seen, or seen again. */
 static void check_step(struct world *world, struct slice bytes)
 {
     struct members *now = members_create();
@@ -85,7 +86,9 @@ static void check_step(struct world *world, struct slice bytes)
     for (int i = 0; i < world->count; i++) {
         struct id128 id = incarnation(i);
         assert_true(id128_equal(&now->nodes[i].incarnation, &id));
-        seen += (now->nodes[i].format != 0) - (world->last->nodes[i].format != 0);
+        seen += now->nodes[i].start != world->last->nodes[i].start;
+        assert_true(now->nodes[i].start >= world->last->nodes[i].start);
+        assert_int_equal(now->nodes[i].format != 0, now->nodes[i].start != 0);
     }
     assert_int_equal(seen, world->last->epoch == 0 ? 0 : 1);
     members_destroy(world->last);
@@ -219,7 +222,8 @@ static void node_start(struct world *world, int at)
     node->env.random = random;
     node->version = 0;
     node->refused = false;
-    struct meta_options options = {(uint64_t)at + 1, node->incarnation, &world->record};
+    lineage_begin(&node->lineage, node->lineage.start + 1);
+    struct meta_options options = {(uint64_t)at + 1, node->incarnation, node->lineage, &world->record};
     node->meta = meta_create(&node->env.env, &options, &events, &owners[at]);
     assert_true(members_bootstrapped(meta_members(node->meta)));
 }
@@ -319,8 +323,11 @@ static bool all_settled(const struct world *world)
         if (!meta_settled(node->meta) || members_digest(meta_members(node->meta)) != members_digest(world->last)) {
             return false;
         }
+        if (world->last->nodes[i].start != node->lineage.start) {
+            return false;
+        }
     }
-    return world->last->epoch == 1 + (uint64_t)world->count;
+    return world->last->epoch >= 1 + (uint64_t)world->count;
 }
 
 /* ---- tests ---- */
@@ -456,6 +463,37 @@ static void another_data_folder_is_refused(void **state)
     }
 }
 
+/* A folder as it was before its last start: however often it is started, its own look at the members finds that start.
+ */
+static void an_old_copy_is_refused(void **state)
+{
+    (void)state;
+    for (int at = 2; at <= 3; at++) {
+        struct world *world = world_create(4);
+        struct node *node = &world->nodes[at];
+        struct lineage copy = node->lineage;
+        meta_leading(world->nodes[0].meta, true);
+        settle(world, 3000);
+        node_stop(world, at);
+        node_start(world, at);
+        settle(world, META_REFRESH_MS + 3000);
+        assert_true(all_settled(world));
+        assert_int_equal(world->last->nodes[at].start, 2);
+        for (int i = 0; i < 3; i++) {
+            lineage_begin(&copy, copy.start + 100);
+            node->lineage = copy;
+            node_stop(world, at);
+            node_start(world, at);
+            settle(world, 3000);
+            assert_true(node->refused);
+            assert_int_equal(node->status, STATUS_INVALID);
+            assert_non_null(strstr(node->line, "this data folder is an older copy of node"));
+            assert_int_equal(world->last->nodes[at].start, 2);
+        }
+        world_destroy(world);
+    }
+}
+
 static void put(struct world *world, struct slice bytes)
 {
     const struct slice argv[] = {SLICE_LITERAL("SET"), SLICE_LITERAL("members"), bytes};
@@ -587,6 +625,7 @@ int main(void)
         cmocka_unit_test(a_leader_that_lags_does_not_write_it_twice),
         cmocka_unit_test(what_is_not_taken_is_tried_again),
         cmocka_unit_test(another_data_folder_is_refused),
+        cmocka_unit_test(an_old_copy_is_refused),
         cmocka_unit_test(what_cannot_be_read_is_refused),
         cmocka_unit_test(what_was_written_is_known_at_once),
         cmocka_unit_test(a_node_that_was_removed_is_told),

@@ -18,6 +18,7 @@ static const struct transport_hello sample = {
     .incarnation = {{9, 8, 7, [15] = 6}},
     .run = 11,
     .attempt = 12,
+    .lineage = {.start = 9, .joined = 5, .count = 2, .between = {6, 8}},
 };
 
 static struct frame only_frame(const struct buffer *bytes)
@@ -37,7 +38,7 @@ static void test_hello_bytes(void **state)
     struct frame frame = only_frame(&out);
     const uint8_t *at = frame.payload.data;
     assert_int_equal(frame.type, 1);
-    assert_int_equal(frame.payload.size, 72);
+    assert_int_equal(frame.payload.size, 112);
     assert_int_equal(get_u16(at), 2);
     assert_int_equal(get_u16(at + 2), 5);
     assert_int_equal(get_u32(at + 4), 1);
@@ -47,6 +48,10 @@ static void test_hello_bytes(void **state)
     assert_int_equal(get_u64(at + 48), 0x0102030405060708);
     assert_int_equal(get_u64(at + 56), 11);
     assert_int_equal(get_u64(at + 64), 12);
+    const uint64_t lineage[] = {9, 5, 2, 6, 8};
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(get_u64(at + 72 + 8 * i), lineage[i]);
+    }
     buffer_deinit(&out);
 }
 
@@ -63,7 +68,8 @@ static void test_hello_again(void **state)
     assert_memory_equal(&hello.cluster, &sample.cluster, 16);
     assert_true(hello.version_lowest == 2 && hello.version_highest == 5 && hello.purpose == 1 && hello.from == 7 &&
                 hello.to == sample.to && hello.run == 11 && hello.attempt == 12);
-    for (size_t size = 0; size < TRANSPORT_HELLO_BYTES; size++) {
+    assert_memory_equal(&hello.lineage, &sample.lineage, sizeof(hello.lineage));
+    for (size_t size = 0; size < TRANSPORT_HELLO_BYTES + 16; size++) {
         assert_int_equal(transport_hello_decode(slice_of(payload.data, size), &hello), STATUS_INVALID);
     }
     buffer_deinit(&out);
@@ -90,6 +96,11 @@ static void test_senseless_hellos(void **state)
     refuse_hello(&hello);
     hello = sample;
     hello.incarnation = (struct id128){0};
+    refuse_hello(&hello);
+    hello = sample;
+    hello.lineage.start = 8;
+    refuse_hello(&hello);
+    hello.lineage = (struct lineage){0};
     refuse_hello(&hello);
 }
 
@@ -129,8 +140,8 @@ static void test_reasons(void **state)
 {
     static const char *const expected[] = {"unknown", "garbage",  "damaged",  "version",   "purpose",
                                            "cluster", "stranger", "receiver", "direction", "incarnation",
-                                           "stale",   "slow",     "crowded",  "unknown"};
-    for (int i = 0; i < 14; i++) {
+                                           "stale",   "slow",     "crowded",  "copy",      "unknown"};
+    for (int i = 0; i < 15; i++) {
         assert_string_equal(transport_reason_name((enum transport_reason)i), expected[i]);
     }
 }

@@ -239,7 +239,8 @@ static struct transport_hello hello_of(uint64_t from, uint64_t to)
                                     .to = to,
                                     .incarnation = world_incarnation(from),
                                     .run = 77,
-                                    .attempt = 1};
+                                    .attempt = 1,
+                                    .lineage = {.start = 77}};
 }
 
 static void say_hello(struct raw *raw, const struct transport_hello *hello)
@@ -309,6 +310,7 @@ static struct raw *come_up(int number, uint64_t run, uint64_t attempt)
     struct transport_hello hello = hello_of(1, 2);
     hello.run = run;
     hello.attempt = attempt;
+    hello.lineage = (struct lineage){.start = run, .joined = run - 1};
     say_hello(raw, &hello);
     world_run_ms(&world, 20);
     assert_int_equal(frame_from(raw, 0).type, TRANSPORT_TYPE_HELLO);
@@ -382,18 +384,98 @@ static void test_older_attempt_does_not_replace(void **state)
     assert_int_equal(world_statistics(&world, 2).connected, 1);
 }
 
-/* The last words of a dead process arrive after its successor: they win, but not for good. */
+/* The last words of a dead process arrive after its successor. */
 static void test_dead_process_does_not_keep_out_its_successor(void **state)
 {
     start_acceptor();
-    struct raw *successor = come_up(0, 78, 1);
-    struct raw *dead = come_up(1, 77, 9);
-    assert_true(successor->ended);
+    (void)come_up(0, 77, 8);
+    struct raw *successor = come_up(1, 78, 1);
+    struct raw *dead = dial(2, 2);
+    struct transport_hello hello = hello_of(1, 2);
+    hello.attempt = 9;
+    say_hello(dead, &hello);
+    world_run_ms(&world, 20);
+    assert_refused(dead, 0, TRANSPORT_COPY);
+    assert_false(successor->ended);
     assert_int_equal(world_link(&world, 2, 1)->ups, 2);
-    (void)come_up(2, 78, 2);
-    assert_true(dead->ended);
-    assert_int_equal(world_link(&world, 2, 1)->ups, 3);
     assert_int_equal(world_statistics(&world, 2).connected, 1);
+}
+
+/* ---- copies ---- */
+
+static void start_again(uint64_t id)
+{
+    world_crash(&world, id, SIM_CRASH_KILL);
+    world_restart(&world, id, 2);
+    world_run_ms(&world, 3000);
+}
+
+/* A data folder as it was two starts ago, in the place of itself: refused for good by whoever saw those starts, however
+ * often it is started; the folder itself is welcome. */
+static void old_copy_put_back(uint64_t copied)
+{
+    uint64_t other = 3 - copied;
+    world_start_all(&world, 2);
+    world_run_ms(&world, 300);
+    assert_true(world_connected(&world, 1, 2));
+    struct lineage *lineage = &world_node(&world, copied)->options.lineage;
+    struct lineage copy = *lineage;
+    start_again(copied);
+    start_again(copied);
+    assert_true(world_connected(&world, 1, 2));
+    const struct lineage newest = *lineage;
+    for (int i = 0; i < 3; i++) {
+        lineage_begin(&copy, copy.start + 100); /* times are others */
+        *lineage = copy;
+        start_again(copied);
+        assert_false(world_link(&world, other, copied)->up);
+    }
+    assert_true(world_node(&world, other)->refused[TRANSPORT_COPY] >= 3);
+    assert_true(world_node(&world, copied)->refused_by_peer[TRANSPORT_COPY] > 0);
+    assert_int_equal(world_logged(&world, "its data folder is an older copy of node"), 1);
+    assert_true(world_logged(&world, "refuses this node: this data folder is an older copy") > 0);
+    *lineage = newest;
+    start_again(copied);
+    assert_true(world_connected(&world, 1, 2));
+}
+
+static void test_old_copy_of_a_dialer(void **state) { old_copy_put_back(1); }
+
+static void test_old_copy_of_an_acceptor(void **state) { old_copy_put_back(2); }
+
+/* Two processes on copies: who came first stays, whatever its number; also when both began in the same moment. */
+static void test_two_processes_on_copies(void **state)
+{
+    start_acceptor();
+    struct raw *first = come_up(0, 77, 1);
+    for (uint64_t start = 76; start <= 78; start++) {
+        struct raw *second = dial((int)(start - 75), 2);
+        struct transport_hello hello = hello_of(1, 2);
+        hello.run = 99;
+        hello.lineage = (struct lineage){.start = start, .joined = 75};
+        say_hello(second, &hello);
+        world_run_ms(&world, 20);
+        assert_refused(second, 0, TRANSPORT_COPY);
+    }
+    assert_false(first->ended);
+    assert_int_equal(world_link(&world, 2, 1)->ups, 1);
+}
+
+/* What others have seen counts as well; what they have not need not be known. */
+static void test_seen_by_others(void **state)
+{
+    start_acceptor();
+    transport_set_seen(world_node(&world, 2)->transport, 1, 78);
+    transport_set_seen(world_node(&world, 2)->transport, 1, 70);
+    transport_set_seen(world_node(&world, 2)->transport, 4, 70); /* nobody */
+    struct raw *copy = dial(0, 2);
+    struct transport_hello hello = hello_of(1, 2);
+    say_hello(copy, &hello);
+    world_run_ms(&world, 20);
+    assert_refused(copy, 0, TRANSPORT_COPY);
+    (void)come_up(1, 78, 1);
+    (void)come_up(2, 79, 1);
+    assert_int_equal(world_link(&world, 2, 1)->ups, 2);
 }
 
 /* ---- damage ---- */
@@ -672,6 +754,10 @@ int main(void)
         TEST(test_judged_again_when_ready),
         TEST(test_older_attempt_does_not_replace),
         TEST(test_dead_process_does_not_keep_out_its_successor),
+        TEST(test_old_copy_of_a_dialer),
+        TEST(test_old_copy_of_an_acceptor),
+        TEST(test_two_processes_on_copies),
+        TEST(test_seen_by_others),
         TEST(test_damaged_frame_ends_the_connection),
         TEST(test_frames_out_of_place),
         TEST(test_announced_size_costs_nothing),

@@ -95,10 +95,13 @@ static void run_until(bool (*condition)(void))
 
 static void start(uint64_t id, uint8_t cluster)
 {
+    static uint64_t starts;
     struct transport_options options;
     transport_options_init(&options);
     options.node = id;
     options.incarnation = (struct id128){{(uint8_t)id}};
+    options.lineage = (struct lineage){.start = starts + 1, .joined = starts};
+    starts++;
     options.cluster = (struct id128){{cluster}};
     options.host = "127.0.0.1";
     options.events = &events;

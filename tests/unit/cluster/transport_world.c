@@ -160,6 +160,11 @@ void world_start(struct world *world, uint64_t id)
 {
     struct world_node *node = world_node(world, id);
     memset(node->links, 0, sizeof(node->links));
+    struct lineage *lineage = &node->options.lineage;
+    if (lineage->count == LINEAGE_BETWEEN) {
+        lineage_join(lineage);
+    }
+    lineage_begin(lineage, lineage->start + 1);
     node->env = sim_node_start(world->sim, node->number);
     assert_int_equal(transport_create(node->env, &node->options, &node->transport), STATUS_OK);
     env_set_turn_hook(node->env, hook, node);

@@ -104,7 +104,7 @@ static void each_start_has_a_larger_number(void **state)
         }
         assert_int_equal(start(world), STATUS_OK);
         assert_true(peek(world, &file));
-        assert_true(file.start > before.start);
+        assert_true(file.lineage.start > before.lineage.start);
         assert_true(file.log_made && file.id == 3);
         assert_true(i == 0 || id128_equal(&file.incarnation, &before.incarnation));
         before = file;
@@ -113,7 +113,7 @@ static void each_start_has_a_larger_number(void **state)
     sim_node_set_wall_offset(world->sim, NODE, 5000000000000);
     assert_int_equal(start(world), STATUS_OK);
     assert_true(peek(world, &file));
-    assert_true(file.start >= 5000000000000);
+    assert_true(file.lineage.start >= 5000000000000);
 }
 
 /* Crashes the first start, and then one that finds a folder, at every operation on the disk. */
@@ -143,7 +143,8 @@ static void crash_at_every_operation(void **state, bool first)
         }
         struct node_file after = {0};
         assert_true(peek(world, &after));
-        assert_true(after.log_made && after.start > between.start && between.start >= before.start);
+        assert_true(after.log_made && after.lineage.start > between.lineage.start &&
+                    between.lineage.start >= before.lineage.start);
         assert_true(!known || id128_equal(&between.incarnation, &after.incarnation));
         end(world, SIM_CRASH_KILL);
         if (over) {
@@ -194,7 +195,7 @@ static void a_log_of_another_folder_is_refused(void **state)
     assert_true(peek(world, &file));
     end(world, SIM_CRASH_POWER);
     for (int made = 0; made < 2; made++) { /* also where this node has had no log yet */
-        struct node_file other = {.id = 3, .incarnation = {{0xff}}, .start = 1, .log_made = made != 0};
+        struct node_file other = {.id = 3, .incarnation = {{0xff}}, .lineage = {.start = 1}, .log_made = made != 0};
         struct env *env = sim_node_start(world->sim, NODE);
         assert_int_equal(node_file_write(env, "/data", &other, message), STATUS_OK);
         sim_node_crash(world->sim, NODE, SIM_CRASH_KILL);
@@ -218,22 +219,30 @@ static void what_cannot_be_ours_is_refused(void **state)
         {"cohort-node 1\n", STATUS_CORRUPT},
         {"cohort-node 2\nanything\n", STATUS_VERSION},
         {"cohort-node 1\nid = 3\nincarnation = 0123456789abcdef0123456789abcdef\n", STATUS_CORRUPT},
-        {"cohort-node 1\nid = 3\nincarnation = 0123456789abcdef0123456789abcdef\nstarts = 0\nlog = made\n",
+        {"cohort-node 1\nid = 3\nincarnation = 0123456789abcdef0123456789abcdef\nstarts = 0\njoined = 0\nbetween "
+         "=\nlog = made\n",
          STATUS_CORRUPT},
-        {"cohort-node 1\nid = 3\nincarnation = 0123456789abcdef0123456789abcdef\nstarts = 99999999999999999999\nlog = "
+        {"cohort-node 1\nid = 3\nincarnation = 0123456789abcdef0123456789abcdef\nstarts = 99999999999999999999\njoined "
+         "= 5\nbetween =\nlog = "
          "made\n",
          STATUS_CORRUPT},
-        {"cohort-node 1\nid = 3\nincarnation = 0123456789abcdef0123456789abcdef\nstarts = 7\nlog = maybe\n",
+        {"cohort-node 1\nid = 3\nincarnation = 0123456789abcdef0123456789abcdef\nstarts = 7\njoined = 5\nbetween = "
+         "6\nlog = maybe\n",
          STATUS_CORRUPT},
-        {"cohort-node 1\nid = 3\nincarnation = 0123456789abcdef0123456789abcdef\nstarts = 7\nlog = made\nmore\n",
+        {"cohort-node 1\nid = 3\nincarnation = 0123456789abcdef0123456789abcdef\nstarts = 7\njoined = 5\nbetween = "
+         "6\nlog = made\nmore\n",
          STATUS_CORRUPT},
-        {"cohort-node 1\nid = 3\nincarnation = 0123456789abcdef0123456789abcde\nstarts = 7\nlog = made\n",
+        {"cohort-node 1\nid = 3\nincarnation = 0123456789abcdef0123456789abcde\nstarts = 7\njoined = 5\nbetween = "
+         "6\nlog = made\n",
          STATUS_CORRUPT},
-        {"cohort-node 1\nid = 3\nincarnation = 00000000000000000000000000000000\nstarts = 7\nlog = made\n",
+        {"cohort-node 1\nid = 3\nincarnation = 00000000000000000000000000000000\nstarts = 7\njoined = 5\nbetween = "
+         "6\nlog = made\n",
          STATUS_CORRUPT},
-        {"cohort-node 1\nid = 4\nincarnation = 0123456789abcdef0123456789abcdef\nstarts = 7\nlog = made\n",
+        {"cohort-node 1\nid = 4\nincarnation = 0123456789abcdef0123456789abcdef\nstarts = 7\njoined = 5\nbetween = "
+         "6\nlog = made\n",
          STATUS_INVALID},
-        {"cohort-node 1\nid = 3\nincarnation = 0123456789abcdef0123456789abcdef\nstarts = 7\nlog = made\n",
+        {"cohort-node 1\nid = 3\nincarnation = 0123456789abcdef0123456789abcdef\nstarts = 7\njoined = 5\nbetween = "
+         "6\nlog = made\n",
          STATUS_INVALID}, /* not that of the log */
     };
     struct world *world = *state;
