@@ -82,11 +82,12 @@ static void take_members(struct meta *meta, struct slice bytes, uint64_t version
     bool ours = status == STATUS_OK && id128_equal(&meta->spare->cluster, &meta->cluster) &&
                 meta->spare->placement.shard_count == meta->shard_count;
     if (!ours) {
-        refuse(meta, status == STATUS_VERSION ? STATUS_VERSION : STATUS_CORRUPT,
-               status == STATUS_VERSION
-                   ? "the members of this cluster were written by a newer version of cohort; start that version"
-                   : "what this node knows of the members of its cluster cannot be read, or is of another cluster; "
-                     "restore its data folder from a backup, or remove the node and add it anew under another id");
+        refuse(
+            meta, status == STATUS_VERSION ? STATUS_VERSION : STATUS_CORRUPT,
+            status == STATUS_VERSION
+                ? "the members of this cluster were written by a newer version of cohort; start that version"
+                : "what this node knows of the members of its cluster cannot be read, or is of another cluster; "
+                  "go on with its data folder as it left it last, or remove the node and add it anew under another id");
         return;
     }
     struct members *old = meta->members;
