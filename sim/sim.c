@@ -22,6 +22,8 @@ struct sim *sim_create(uint64_t seed)
         .turn_maximum_ns = 20000,
         .work_minimum_ns = 5000,
         .work_maximum_ns = 50000,
+        .post_minimum_ns = 500,
+        .post_maximum_ns = 20000,
         .sync_minimum_ns = 100000,
         .sync_maximum_ns = 2 * MS,
     };
@@ -44,17 +46,36 @@ struct sim *sim_create(uint64_t seed)
     return sim;
 }
 
+/* The process ends. */
+static void kill_all(struct sim_host *host, bool silently)
+{
+    for (int i = 0; i < host->env_count; i++) {
+        sim_streams_abandon(host->envs[i], silently);
+        sim_env_kill(host->envs[i]);
+    }
+}
+
+/* What is left of it goes. */
+static void destroy_all(struct sim_host *host)
+{
+    for (int i = 0; i < host->env_count; i++) {
+        sim_env_drop_messages(host->envs[i]);
+    }
+    for (int i = 0; i < host->env_count; i++) {
+        sim_env_destroy(host->envs[i]);
+        host->envs[i] = NULL;
+    }
+    host->env_count = 0;
+}
+
 void sim_destroy(struct sim *sim)
 {
     if (sim == NULL) {
         return;
     }
     for (int i = 0; i < SIM_NODES; i++) {
-        if (sim->hosts[i].env != NULL) {
-            sim_streams_abandon(sim->hosts[i].env, true);
-            sim_env_kill(sim->hosts[i].env);
-            sim_env_destroy(sim->hosts[i].env);
-        }
+        kill_all(&sim->hosts[i], true);
+        destroy_all(&sim->hosts[i]);
     }
     LIST_FOR_EACH_SAFE (at, after, &sim->connections) {
         sim_connection_destroy(CONTAINER_OF(at, struct sim_connection, link));
@@ -137,25 +158,33 @@ struct env *sim_node_start(struct sim *sim, int node)
 {
     struct sim_host *host = host_of(sim, node);
     ASSERT(sim_node_env(sim, node) == NULL);
-    if (host->env != NULL) {
-        sim_env_destroy(host->env);
-        host->env = NULL;
-    }
+    destroy_all(host);
     if (!host->powered) {
         host->powered = true;
         host->anchor_ns = sim->now_ns;
         host->anchor_local_ns = sim_between(sim, SIM_DRAW_TIMING, 1000LL * MS, HOST_BASE_SECONDS * 1000LL * MS);
     }
     (void)sim_node_disk(sim, node);
-    host->env = sim_env_create(host);
+    host->envs[host->env_count++] = sim_env_create(host, 0);
     sim_trace(sim, node, SIM_EVENT_START, 0, 0);
-    return &host->env->env;
+    return &host->envs[0]->env;
+}
+
+struct env *sim_node_add_worker(struct sim *sim, int node)
+{
+    struct sim_host *host = host_of(sim, node);
+    ASSERT(sim_node_env(sim, node) != NULL && host->env_count < SIM_WORKERS);
+    int worker = host->env_count++;
+    host->envs[worker] = sim_env_create(host, worker);
+    sim_trace(sim, node, SIM_EVENT_START, (uint64_t)worker, 0);
+    return &host->envs[worker]->env;
 }
 
 struct env *sim_node_env(struct sim *sim, int node)
 {
     struct sim_host *host = host_of(sim, node);
-    return host->env == NULL || host->env->dead ? NULL : &host->env->env;
+    const struct sim_env *first = sim_host_first(host);
+    return first == NULL || first->dead ? NULL : &host->envs[0]->env;
 }
 
 struct sim_disk *sim_node_disk(struct sim *sim, int node)
@@ -172,10 +201,7 @@ void sim_node_replace_disk(struct sim *sim, int node)
 {
     ASSERT(sim_node_env(sim, node) == NULL);
     struct sim_host *host = host_of(sim, node);
-    if (host->env != NULL) {
-        sim_env_destroy(host->env); /* what it has open is of the old one */
-        host->env = NULL;
-    }
+    destroy_all(host); /* what it has open is of the old one */
     sim_disk_destroy(host->disk);
     host->disk = NULL;
     host->disks++;
@@ -192,8 +218,7 @@ void sim_node_crash(struct sim *sim, int node, enum sim_crash how)
     }
     sim_trace(sim, node, SIM_EVENT_CRASH, how, runs);
     if (runs) {
-        sim_streams_abandon(host->env, how == SIM_CRASH_POWER);
-        sim_env_kill(host->env);
+        kill_all(host, how == SIM_CRASH_POWER);
     }
     if (how == SIM_CRASH_POWER) {
         host->powered = false;
@@ -213,10 +238,12 @@ void sim_node_pause(struct sim *sim, int node, int64_t until_ns)
 {
     struct sim_host *host = host_of(sim, node);
     host->paused_until_ns = until_ns;
-    struct sim_env *env = host->env;
-    if (env != NULL && env->turn.armed && env->turn_at_ns < until_ns) {
-        env->turn_at_ns = until_ns;
-        timer_heap_start(&sim->turns, &env->turn, until_ns);
+    for (int i = 0; i < host->env_count; i++) {
+        struct sim_env *env = host->envs[i];
+        if (env->turn.armed && env->turn_at_ns < until_ns) {
+            env->turn_at_ns = until_ns;
+            timer_heap_start(&sim->turns, &env->turn, until_ns);
+        }
     }
 }
 
@@ -227,8 +254,8 @@ void sim_node_set_clock_rate(struct sim *sim, int node, int32_t ppm)
     host->anchor_local_ns = sim_host_local_ns(host, sim->now_ns);
     host->anchor_ns = sim->now_ns;
     host->rate_ppm = ppm;
-    if (sim_node_env(sim, node) != NULL) {
-        sim_env_need_turn(host->env, sim->now_ns); /* at its end the timers are set by the new rate */
+    for (int i = 0; i < host->env_count; i++) {
+        sim_env_need_turn(host->envs[i], sim->now_ns); /* at its end the timers are set by the new rate */
     }
 }
 

@@ -1,15 +1,17 @@
 /* A whole cluster in one process: virtual time, a virtual network, virtual disks, from one seed.
  *
  * A node is a machine with an address ("10.0.0.1" is node 0), a disk and at most one running process; the process gets
- * a `struct env *` and knows no other world. Clients and fault scripts run on nodes of their own.
+ * a `struct env *` for each of its workers and knows no other world. Clients and fault scripts run on nodes of their
+ * own.
  *
  * Invariants
  * 1. The same seed and the same calls give the same events in the same order, and so the same sim_trace_hash.
  * 2. Draws come from independent streams (enum sim_draw), so a new draw in one does not change another.
- * 3. Virtual time moves only in sim_step and sim_run_*. In a turn a node's clock moves by what it did (readings,
- * syncs), and the node has no other turn before that time has passed.
- * 4. What is due for a node when its turn comes forms one turn: timers, then streams, connections and finished work in
- *    drawn order, then the hook.
+ * 3. Virtual time moves only in sim_step and sim_run_*. In a turn a worker's clock moves by what it did (readings,
+ * syncs), and the worker has no other turn before that time has passed; the others of its process have theirs
+ * meanwhile.
+ * 4. What is due for a worker when its turn comes forms one turn: messages, timers, then streams, connections and
+ *    finished work in drawn order, then the hook.
  * 5. A crash takes effect between turns. From a crash point of the disk (sim_disk_crash_after) on, nothing that the
  *    process does is seen by anyone.
  *
@@ -23,7 +25,7 @@
 
 struct sim;
 
-enum { SIM_NODES = 64 };
+enum { SIM_NODES = 64, SIM_WORKERS = 8 };
 
 /* ---- life ---- */
 
@@ -50,7 +52,9 @@ struct prng *sim_prng(struct sim *sim, enum sim_draw draw);
 /* A new process on the node. After a crash it first ends the dead one: work in flight runs (without effect) and its
  * done callbacks follow; timers, streams and listeners left over are freed. Destroy what ran there before this. */
 struct env *sim_node_start(struct sim *sim, int node);
-/* The running process; NULL when there is none. */
+/* Another worker of the process that runs there; it can accept no connections, which come to the first. */
+struct env *sim_node_add_worker(struct sim *sim, int node);
+/* The running process, its first worker; NULL when there is none. */
 struct env *sim_node_env(struct sim *sim, int node);
 /* Outlives crashes. */
 struct sim_disk *sim_node_disk(struct sim *sim, int node);
@@ -80,6 +84,7 @@ void sim_node_set_wall_offset(struct sim *sim, int node, int64_t offset_ms);
 struct sim_timing {
     int64_t turn_minimum_ns, turn_maximum_ns; /* a turn of the loop, besides what it does on the disk */
     int64_t work_minimum_ns, work_maximum_ns; /* from submission until it runs */
+    int64_t post_minimum_ns, post_maximum_ns; /* of a message between workers */
     int64_t sync_minimum_ns, sync_maximum_ns; /* of a file or folder */
     uint32_t slow_sync_one_in;                /* 0: never */
     int64_t slow_sync_ns;                     /* at most this much longer */

@@ -15,6 +15,13 @@ struct sim_work {
     bool ran;
 };
 
+struct sim_message {
+    struct list link;     /* messages of the receiver */
+    struct env_timer due; /* in sim->arrivals */
+    struct sim_env *to;
+    struct env_message *message;
+};
+
 /* ---- clocks ---- */
 
 /* value * numerator / denominator without overflow between; denominator is about a million. */
@@ -120,6 +127,73 @@ static void finish_work(struct sim_env *env)
     }
 }
 
+/* ---- messages ---- */
+
+static void message_due(struct env_timer *timer)
+{
+    struct sim_message *entry = CONTAINER_OF(timer, struct sim_message, due);
+    struct sim_env *to = entry->to;
+    entry->message->next = NULL;
+    *to->arrived_end = entry->message;
+    to->arrived_end = &entry->message->next;
+    list_remove(&entry->link);
+    free(entry);
+    sim_env_need_turn(to, 0);
+}
+
+static void post(struct env *env_any, struct env *to_any, struct env_message *message)
+{
+    struct sim_env *env = sim_env_of(env_any);
+    struct sim_env *to = sim_env_of(to_any);
+    struct sim *sim = env->sim;
+    ASSERT(to->host == env->host);
+    if (env->dead || to->dead) {
+        message->dropped(message);
+        return;
+    }
+    struct sim_message *entry = malloc(sizeof(*entry));
+    ASSERT(entry != NULL);
+    *entry = (struct sim_message){.to = to, .message = message};
+    env_timer_init(&entry->due, message_due);
+    list_append(&to->messages, &entry->link);
+    int64_t at_ns = sim_env_now_ns(env) +
+                    sim_between(sim, SIM_DRAW_TIMING, sim->timing.post_minimum_ns, sim->timing.post_maximum_ns);
+    int64_t *last_ns = &env->posted_ns[to->worker];
+    *last_ns = at_ns > *last_ns ? at_ns : *last_ns + 1; /* in order */
+    timer_heap_start(&sim->arrivals, &entry->due, *last_ns);
+}
+
+static void take_messages(struct sim_env *env)
+{
+    uint64_t count = 0;
+    struct env_message *at = env->arrived;
+    env->arrived = NULL;
+    env->arrived_end = &env->arrived;
+    for (struct env_message *next; at != NULL; at = next, count++) {
+        next = at->next;
+        at->arrived(at);
+    }
+    if (count != 0) {
+        sim_trace(env->sim, env->host->number, SIM_EVENT_MESSAGE, (uint64_t)env->worker, count);
+    }
+}
+
+void sim_env_drop_messages(struct sim_env *env)
+{
+    LIST_FOR_EACH_SAFE (at, after, &env->messages) {
+        struct sim_message *entry = CONTAINER_OF(at, struct sim_message, link);
+        timer_heap_stop(&env->sim->arrivals, &entry->due);
+        list_remove(&entry->link);
+        entry->message->dropped(entry->message);
+        free(entry);
+    }
+    for (struct env_message *at = env->arrived, *next; at != NULL; at = next) {
+        next = at->next;
+        at->dropped(at);
+    }
+    env->arrived = NULL;
+}
+
 /* A crash point of the disk has been reached: now that the process is between turns, it ends. */
 static void crash_when_down(struct sim_env *env)
 {
@@ -145,6 +219,7 @@ static void turn_due(struct env_timer *timer)
     env->turn_number++;
     sim_trace(sim, env->host->number, SIM_EVENT_TURN, env->turn_number, 0);
 
+    take_messages(env);
     size_t fired = timer_heap_fire(&env->timers, sim_host_local_ns(env->host, sim->now_ns));
     sim_trace(sim, env->host->number, SIM_EVENT_TIMERS, fired, 0);
     if (work_first) {
@@ -163,7 +238,7 @@ static void turn_due(struct env_timer *timer)
     env->spent_ns = NULL;
     env->busy_until_ns = sim->now_ns + spent_ns;
     sim_streams_free_closed(env);
-    if (env->waking || !list_empty(&env->finished) || sim_streams_ready(env)) {
+    if (env->waking || env->arrived != NULL || !list_empty(&env->finished) || sim_streams_ready(env)) {
         sim_env_need_turn(env, env->busy_until_ns);
     }
     need_turn_for_timers(env);
@@ -361,6 +436,7 @@ static const struct env_operations operations = {
     .work_submit = work_submit,
     .set_turn_hook = set_turn_hook,
     .wake = wake,
+    .post = post,
     .open = file_open,
     .close = file_close,
     .read = file_read,
@@ -378,6 +454,8 @@ static const struct env_operations operations = {
     .listener_port = sim_listener_port,
     .listener_close = sim_listener_close,
     .connect = sim_connect,
+    .stream_give = sim_stream_give,
+    .stream_take = sim_stream_take,
     .stream_attach = sim_stream_attach,
     .stream_read = sim_stream_read,
     .stream_write = sim_stream_write,
@@ -389,18 +467,21 @@ static const struct env_operations operations = {
     .log = log_line,
 };
 
-struct sim_env *sim_env_create(struct sim_host *host)
+struct sim_env *sim_env_create(struct sim_host *host, int worker)
 {
     struct sim_env *env = calloc(1, sizeof(*env));
     ASSERT(env != NULL);
     env->env.operations = &operations;
     env->sim = host->sim;
     env->host = host;
+    env->worker = worker;
+    env->arrived_end = &env->arrived;
     env->turn_at_ns = INT64_MAX;
     timer_heap_init(&env->timers);
     env_timer_init(&env->turn, turn_due);
     list_init(&env->work);
     list_init(&env->finished);
+    list_init(&env->messages);
     list_init(&env->streams);
     list_init(&env->closed);
     list_init(&env->listeners);
@@ -421,6 +502,9 @@ void sim_env_kill(struct sim_env *env)
     timer_heap_deinit(&env->timers);
     LIST_FOR_EACH (at, &env->work) {
         timer_heap_stop(&env->sim->arrivals, &CONTAINER_OF(at, struct sim_work, link)->due);
+    }
+    LIST_FOR_EACH (at, &env->messages) {
+        timer_heap_stop(&env->sim->arrivals, &CONTAINER_OF(at, struct sim_message, link)->due);
     }
 }
 

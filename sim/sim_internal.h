@@ -20,8 +20,9 @@ struct sim_host {
     int number;
     char address[SIM_ADDRESS_BYTES];
     struct sim_disk *disk;
-    uint32_t disks;      /* that were replaced */
-    struct sim_env *env; /* the process; a dead one until the next start; NULL before the first */
+    uint32_t disks;                    /* that were replaced */
+    struct sim_env *envs[SIM_WORKERS]; /* the process; a dead one until the next start */
+    int env_count;                     /* 0 before the first */
     bool powered;
     int next_port;
     uint32_t starts;
@@ -69,6 +70,7 @@ enum sim_event {
     SIM_EVENT_READ,
     SIM_EVENT_WRITE,
     SIM_EVENT_ARRIVAL,
+    SIM_EVENT_MESSAGE,
 };
 void sim_trace(struct sim *sim, int node, enum sim_event event, uint64_t a, uint64_t b);
 /* Uniform in [minimum, maximum]. */
@@ -82,6 +84,7 @@ struct sim_env {
     struct env env; /* first */
     struct sim *sim;
     struct sim_host *host;
+    int worker;
     bool dead;
     bool in_turn;
     bool waking;
@@ -95,19 +98,26 @@ struct sim_env {
     int64_t *spent_ns;    /* where the cost of what is done now is added up; NULL outside turn and work */
     struct list work;     /* submitted or run, not done */
     struct list finished; /* run; done is called in the next turn */
-    struct list streams;  /* the owner's, attached or not */
-    struct list closed;   /* freed at the end of the turn */
+    struct list messages; /* on their way */
+    struct env_message *arrived, **arrived_end;
+    int64_t posted_ns[SIM_WORKERS]; /* when the last message to each of the process's workers arrives */
+    struct list streams;            /* the owner's, attached or not */
+    struct list closed;             /* freed at the end of the turn */
     struct list listeners;
     struct prng random;
-    uint8_t descriptors[SIM_DESCRIPTORS / 8]; /* bit set: in use */
+    uint8_t descriptors[SIM_DESCRIPTORS / 8]; /* bit set: in use; those of the first worker are the process's */
 };
 
 static inline struct sim_env *sim_env_of(struct env *env) { return (struct sim_env *)env; }
 
-struct sim_env *sim_env_create(struct sim_host *host);
+struct sim_env *sim_env_create(struct sim_host *host, int worker);
+/* The process's; NULL before the first. */
+static inline struct sim_env *sim_host_first(const struct sim_host *host) { return host->envs[0]; }
 /* The process is no more: what is to come never comes. */
 void sim_env_kill(struct sim_env *env);
-/* After sim_env_kill: as the comment at sim_node_start says. */
+/* After sim_env_kill, of all its process's: messages on their way to it are dropped. */
+void sim_env_drop_messages(struct sim_env *env);
+/* After that: as the comment at sim_node_start says. */
 void sim_env_destroy(struct sim_env *env);
 /* Something is ready: a turn as soon as the process is free, not before at_ns. */
 void sim_env_need_turn(struct sim_env *env, int64_t at_ns);
@@ -210,6 +220,8 @@ enum status sim_listen(struct env *env, const char *host, int port, const struct
 int sim_listener_port(struct env *env, struct env_listener *listener);
 void sim_listener_close(struct env *env, struct env_listener *listener);
 enum status sim_connect(struct env *env, const char *host, int port, struct env_stream **ret_stream);
+struct env_stream *sim_stream_give(struct env *env, struct env_stream *stream);
+enum status sim_stream_take(struct env *env, struct env_stream *stream);
 void sim_stream_attach(struct env *env, struct env_stream *stream, const struct env_stream_events *events, void *owner);
 enum status sim_stream_read(struct env *env, struct env_stream *stream, void *data, size_t size, size_t *ret_size);
 enum status sim_stream_write(struct env *env, struct env_stream *stream, const struct iovec *parts, int count,

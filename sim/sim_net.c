@@ -204,7 +204,8 @@ static void data_arrives(struct sim_connection *connection, int to, struct slice
 static void open_arrives(struct sim_connection *connection)
 {
     struct sim_host *host = &connection->sim->hosts[connection->nodes[1]];
-    bool taken = host->env != NULL && !host->env->dead && sim_stream_arrives(host->env, connection);
+    bool taken =
+        host->env_count > 0 && !sim_host_first(host)->dead && sim_stream_arrives(sim_host_first(host), connection);
     sim_connection_send(connection, 1, taken ? SIM_OPENED : SIM_REFUSED, NULL, 0);
 }
 

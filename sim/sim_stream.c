@@ -13,6 +13,7 @@ static const char loopback_address[] = "127.0.0.1";
 
 static int descriptor_take(struct sim_env *env)
 {
+    env = sim_host_first(env->host);
     ASSERT(env->sim->network.descriptors <= SIM_DESCRIPTORS);
     for (int id = FIRST_DESCRIPTOR; id < env->sim->network.descriptors; id++) {
         if ((env->descriptors[id / 8] & 1 << id % 8) == 0) {
@@ -26,6 +27,7 @@ static int descriptor_take(struct sim_env *env)
 static void descriptor_release(struct sim_env *env, int id)
 {
     if (id >= 0) {
+        env = sim_host_first(env->host);
         env->descriptors[id / 8] &= (uint8_t) ~(1 << id % 8);
     }
 }
@@ -218,6 +220,22 @@ static void wants_turn(struct env_stream *stream)
     }
 }
 
+struct env_stream *sim_stream_give(struct env *env, struct env_stream *stream)
+{
+    ASSERT(stream->events == NULL && !stream->closed && stream->env == sim_env_of(env));
+    return stream;
+}
+
+enum status sim_stream_take(struct env *env_any, struct env_stream *stream)
+{
+    struct sim_env *env = sim_env_of(env_any);
+    ASSERT(stream->events == NULL && stream->env->host == env->host);
+    list_remove(&stream->link);
+    stream->env = env;
+    list_append(&env->streams, &stream->link);
+    return STATUS_OK;
+}
+
 void sim_stream_attach(struct env *env, struct env_stream *stream, const struct env_stream_events *events, void *owner)
 {
     stream->events = events;
@@ -324,8 +342,8 @@ int sim_stream_id(struct env *env, struct env_stream *stream) { return stream->i
 
 void sim_stream_close(struct env *env_any, struct env_stream *stream)
 {
-    struct sim_env *env = sim_env_of(env_any);
-    ASSERT(!stream->closed);
+    struct sim_env *env = stream->env; /* that of the giver while it is given */
+    ASSERT(!stream->closed && env->host == sim_env_of(env_any)->host);
     stream->closed = true;
     abandon(stream, sim_env_mute(env));
     descriptor_release(env, stream->id);

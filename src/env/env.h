@@ -2,7 +2,7 @@
  *
  * Everything above this file gets a `struct env *` and reaches the world through
  * it alone. src/env_uv implements it on libuv and POSIX, sim/ on virtual time from
- * one seed. One env belongs to one thread (one worker).
+ * one seed. One env belongs to one thread (one worker); envs of one process share nothing and exchange messages.
  *
  * Invariants
  * 1. Callbacks never run inside the call that started them; they run from the loop.
@@ -12,6 +12,8 @@
  *    turn and before the loop sleeps.
  * 4. File calls with a status block. Those that may be slow (sync, large writes) are
  *    given to env_work_submit by callers that must not stall.
+ * 5. Messages from one env to another arrive in the order of env_post, each once, and before whatever reaches the
+ *    receiver from outside because of what the sender did after it.
  */
 #pragma once
 
@@ -41,6 +43,15 @@ struct env_work {
     /* Runs on the loop afterwards. */
     void (*done)(struct env_work *work);
     void *implementation;
+};
+
+/* ---- messages between the envs of one process; the receiver's memory from env_post on ---- */
+struct env_message {
+    /* Runs on the receiver's loop, which gives the memory back or keeps it. */
+    void (*arrived)(struct env_message *message);
+    /* Instead of it, when the receiver ends before: gives the memory back, and does nothing else. */
+    void (*dropped)(struct env_message *message);
+    struct env_message *next; /* the env's own */
 };
 
 /* ---- streams: readiness, level-triggered ---- */
@@ -79,6 +90,7 @@ struct env_operations {
     void (*work_submit)(struct env *env, struct env_work *work);
     void (*set_turn_hook)(struct env *env, void (*hook)(void *owner), void *owner);
     void (*wake)(struct env *env);
+    void (*post)(struct env *env, struct env *to, struct env_message *message);
 
     enum status (*open)(struct env *env, const char *path, int flags, struct env_file **ret_file);
     void (*close)(struct env *env, struct env_file *file);
@@ -101,6 +113,8 @@ struct env_operations {
     int (*listener_port)(struct env *env, struct env_listener *listener);
     void (*listener_close)(struct env *env, struct env_listener *listener);
     enum status (*connect)(struct env *env, const char *host, int port, struct env_stream **ret_stream);
+    struct env_stream *(*stream_give)(struct env *env, struct env_stream *stream);
+    enum status (*stream_take)(struct env *env, struct env_stream *stream);
     void (*stream_attach)(struct env *env, struct env_stream *stream, const struct env_stream_events *events,
                           void *owner);
     enum status (*stream_read)(struct env *env, struct env_stream *stream, void *data, size_t size, size_t *ret_size);
@@ -158,6 +172,13 @@ static inline void env_set_turn_hook(struct env *env, void (*hook)(void *owner),
 /* Makes sure that the hook runs without waiting for an event: at the end of this turn, or in another one when it has
  * begun already. */
 static inline void env_wake(struct env *env) { env->operations->wake(env); }
+
+/* Sends a message to another env of this process, from this one's thread. The other env must not have been destroyed;
+ * whether it still runs does not matter. */
+static inline void env_post(struct env *env, struct env *to, struct env_message *message)
+{
+    env->operations->post(env, to, message);
+}
 
 /* ---- files: paths are relative to the process's folder or absolute ---- */
 
@@ -246,6 +267,17 @@ static inline MUST_USE enum status env_connect(struct env *env, const char *host
                                                struct env_stream **ret_stream)
 {
     return env->operations->connect(env, host, port, ret_stream);
+}
+/* Another env of this process can have a stream that was accepted and not attached: this one gives it, and names it
+ * from then on only by what is returned, in a message; that one takes it. On failure it is closed. What was given and
+ * is not taken must be closed, by either. */
+static inline MUST_USE struct env_stream *env_stream_give(struct env *env, struct env_stream *stream)
+{
+    return env->operations->stream_give(env, stream);
+}
+static inline MUST_USE enum status env_stream_take(struct env *env, struct env_stream *stream)
+{
+    return env->operations->stream_take(env, stream);
 }
 /* Names the owner and starts reading. */
 static inline void env_stream_attach(struct env *env, struct env_stream *stream, const struct env_stream_events *events,

@@ -4,6 +4,7 @@
 #include "env/timer_heap.h"
 #include "env_uv/env_uv.h"
 
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <uv.h>
 
@@ -13,6 +14,7 @@ struct env_uv {
     uv_prepare_t prepare; /* the turn hook */
     uv_idle_t idle;       /* active: the next poll does not sleep */
     uv_timer_t timer;     /* set for the earliest of `timers` */
+    uv_async_t post;      /* wakes the poll for `posted` */
     struct timer_heap timers;
     int64_t timer_set_ns; /* what `timer` is set for; INT64_MAX when it is not */
     void (*hook)(void *owner);
@@ -29,6 +31,8 @@ struct env_uv {
         void *owner;
     } signals[ENV_UV_SIGNALS];
     int signal_count;
+
+    _Atomic(struct env_message *) posted; /* by other threads; the last one first */
 
     enum env_log_level log_level;
     bool log_json;
@@ -61,6 +65,20 @@ enum status env_uv_list_directory(struct env *env, const char *path, void (*entr
                                   void *owner);
 enum status env_uv_lock_file(struct env *env, const char *path, struct env_file **ret_file);
 
+/* post.c: messages from other envs */
+void post_init(struct env_uv *env);
+/* Gives back what has not arrived. */
+void post_deinit(struct env_uv *env);
+void env_uv_post(struct env *env, struct env *to, struct env_message *message);
+void post_take_all(struct env_uv *env);
+/* Before anything that comes from outside: what was posted before it arrives before it. */
+static inline void post_take(struct env_uv *env)
+{
+    if (atomic_load_explicit(&env->posted, memory_order_relaxed) != NULL) {
+        post_take_all(env);
+    }
+}
+
 /* socket.c: addresses and options */
 union socket_address {
     struct sockaddr any;
@@ -81,6 +99,8 @@ MUST_USE enum status stream_create(struct env_uv *env, int fd, struct env_stream
 /* Tells libuv about changed interest; before the loop sleeps. */
 void streams_apply_interest(struct env_uv *env);
 enum status env_uv_connect(struct env *env, const char *host, int port, struct env_stream **ret_stream);
+struct env_stream *env_uv_stream_give(struct env *env, struct env_stream *stream);
+enum status env_uv_stream_take(struct env *env, struct env_stream *stream);
 void env_uv_stream_attach(struct env *env, struct env_stream *stream, const struct env_stream_events *events,
                           void *owner);
 enum status env_uv_stream_read(struct env *env, struct env_stream *stream, void *data, size_t size, size_t *ret_size);

@@ -76,6 +76,7 @@ static void accept_ready(uv_poll_t *poll, int status, int events)
 {
     struct listener_socket *socket = poll->data;
     struct env_listener *listener = socket->listener;
+    post_take(listener->env);
     for (int i = 0; i < LISTENER_ACCEPTS_PER_TURN && !listener->closed; i++) {
         int fd = accept4(socket->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0 && errno == EAGAIN) {

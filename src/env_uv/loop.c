@@ -204,6 +204,7 @@ static const struct env_operations operations = {
     .work_submit = work_submit,
     .set_turn_hook = set_turn_hook,
     .wake = wake,
+    .post = env_uv_post,
     .open = env_uv_open,
     .close = env_uv_close,
     .read = env_uv_read,
@@ -221,6 +222,8 @@ static const struct env_operations operations = {
     .listener_port = env_uv_listener_port,
     .listener_close = env_uv_listener_close,
     .connect = env_uv_connect,
+    .stream_give = env_uv_stream_give,
+    .stream_take = env_uv_stream_take,
     .stream_attach = env_uv_stream_attach,
     .stream_read = env_uv_stream_read,
     .stream_write = env_uv_stream_write,
@@ -256,6 +259,7 @@ enum status env_uv_create(const struct env_uv_options *options, struct env **ret
     (void)uv_prepare_start(&env->prepare, end_turn);
     (void)uv_idle_init(&env->loop, &env->idle);
     (void)uv_timer_init(&env->loop, &env->timer);
+    post_init(env);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is told by write */
     *ret_env = &env->env;
@@ -272,8 +276,10 @@ void env_uv_destroy(struct env *env_any)
     while (env->working > 0) {
         (void)uv_run(&env->loop, UV_RUN_ONCE);
     }
+    post_deinit(env);
     ASSERT(env->open_objects == 0);
     timer_heap_deinit(&env->timers);
+    uv_close((uv_handle_t *)&env->post, NULL);
     uv_close((uv_handle_t *)&env->prepare, NULL);
     uv_close((uv_handle_t *)&env->idle, NULL);
     uv_close((uv_handle_t *)&env->timer, NULL);

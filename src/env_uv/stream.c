@@ -5,6 +5,7 @@
  * for it (`surplus`): mostly it is wanted again before. Writing is switched off at once, for a socket is nearly always
  * writable and would wake the loop for nothing. */
 #include "base/assert.h"
+#include "base/memory.h"
 #include "env_uv/internal.h"
 
 #include <errno.h>
@@ -15,7 +16,7 @@
 
 struct env_stream {
     uv_poll_t poll;
-    struct env_uv *env;
+    struct env_uv *env; /* NULL: given, and not yet taken */
     const struct env_stream_events *events;
     void *owner;
     struct list changed; /* in env->changed while wanted may differ from applied */
@@ -37,6 +38,10 @@ static void mark_changed(struct env_stream *stream)
 static void stream_ready(uv_poll_t *poll, int status, int events)
 {
     struct env_stream *stream = poll->data;
+    post_take(stream->env);
+    if (stream->closed) {
+        return; /* by a message */
+    }
     if (status < 0) {
         /* A pending socket error: libuv has stopped polling. The owner's next read or write gets the error. */
         events = UV_READABLE | UV_WRITABLE;
@@ -76,22 +81,53 @@ void streams_apply_interest(struct env_uv *env)
     }
 }
 
-enum status stream_create(struct env_uv *env, int fd, struct env_stream **ret_stream)
+static enum status begin_polling(struct env_uv *env, struct env_stream *stream)
 {
-    struct env_stream *stream = calloc(1, sizeof(*stream));
-    int result = stream == NULL ? UV_ENOMEM : uv_poll_init(&env->loop, &stream->poll, fd);
+    int result = uv_poll_init(&env->loop, &stream->poll, stream->fd);
     if (result < 0) {
+        (void)close(stream->fd);
         free(stream);
-        (void)close(fd);
         return env_uv_status(result);
     }
     stream->poll.data = stream;
     stream->env = env;
+    env->open_objects++;
+    return STATUS_OK;
+}
+
+static struct env_stream *stream_new(int fd)
+{
+    struct env_stream *stream = memory_allocate_zeroed(1, sizeof(*stream));
     stream->fd = fd;
     list_init(&stream->changed);
-    env->open_objects++;
-    *ret_stream = stream;
-    return STATUS_OK;
+    return stream;
+}
+
+enum status stream_create(struct env_uv *env, int fd, struct env_stream **ret_stream)
+{
+    struct env_stream *stream = stream_new(fd);
+    enum status status = begin_polling(env, stream);
+    if (status == STATUS_OK) {
+        *ret_stream = stream;
+    }
+    return status;
+}
+
+/* What libuv has of it goes with the old struct, at the end of the turn. */
+struct env_stream *env_uv_stream_give(struct env *env, struct env_stream *stream)
+{
+    ASSERT(stream->events == NULL && !stream->closed);
+    struct env_stream *given = stream_new(stream->fd);
+    stream->closed = true;
+    stream->env->open_objects--;
+    uv_close((uv_handle_t *)&stream->poll, stream_freed);
+    return given;
+}
+
+enum status env_uv_stream_take(struct env *env, struct env_stream *stream)
+{
+    ASSERT(stream->env == NULL);
+    return begin_polling(env_uv_of(env), stream);
 }
 
 enum status env_uv_connect(struct env *env, const char *host, int port, struct env_stream **ret_stream)
@@ -195,6 +231,11 @@ int env_uv_stream_id(struct env *env, struct env_stream *stream) { return stream
 void env_uv_stream_close(struct env *env, struct env_stream *stream)
 {
     ASSERT(!stream->closed);
+    if (stream->env == NULL) {
+        (void)close(stream->fd);
+        free(stream);
+        return;
+    }
     stream->closed = true;
     list_remove(&stream->changed);
     stream->env->open_objects--;

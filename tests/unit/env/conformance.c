@@ -656,6 +656,158 @@ static void test_clocks_go_on(void **state)
     assert_memory_not_equal(one, two, sizeof(one));
 }
 
+/* ---- messages to another env ---- */
+
+enum { MESSAGES = 5000 };
+
+static struct {
+    struct env_message messages[MESSAGES];
+    int arrived, returned;
+    bool in_order;
+} post;
+
+static void post_dropped(struct env_message *message) { fail_msg("dropped though its receiver lives"); }
+
+static void post_returned(struct env_message *message)
+{
+    post.in_order = post.in_order && message == &post.messages[post.returned];
+    if (++post.returned == MESSAGES) {
+        stop();
+    }
+}
+
+/* On the other env. */
+static void post_arrived(struct env_message *message)
+{
+    post.in_order = post.in_order && message == &post.messages[post.arrived];
+    post.arrived++;
+    message->arrived = post_returned;
+    env_post(now_testing->other, env, message);
+}
+
+static void test_messages_arrive_in_order(void **state)
+{
+    begin(state);
+    post.arrived = 0;
+    post.returned = 0;
+    post.in_order = true;
+    for (int i = 0; i < MESSAGES; i++) {
+        post.messages[i] = (struct env_message){.arrived = post_arrived, .dropped = post_dropped};
+        env_post(env, now_testing->other, &post.messages[i]);
+    }
+    assert_int_equal(post.returned, 0); /* nothing arrives inside a call */
+    run();
+    assert_int_equal(post.arrived, MESSAGES);
+    assert_true(post.in_order);
+}
+
+static int dropped_count;
+
+static void count_dropped(struct env_message *message) { dropped_count++; }
+
+static void stop_receiver(struct env_message *message)
+{
+    now_testing->stop_other(now_testing);
+    message->arrived = post_returned;
+    post.returned = MESSAGES - 1;
+    env_post(now_testing->other, env, message);
+}
+
+static void must_not_arrive(struct env_message *message) { fail_msg("arrived at an env that has ended"); }
+
+static void test_what_does_not_arrive_is_dropped(void **state)
+{
+    begin(state);
+    dropped_count = 0;
+    struct env_message last = {.arrived = stop_receiver, .dropped = post_dropped};
+    post.in_order = true;
+    env_post(env, now_testing->other, &last);
+    run();
+    struct env_message late[3];
+    for (int i = 0; i < 3; i++) {
+        late[i] = (struct env_message){.arrived = must_not_arrive, .dropped = count_dropped};
+        env_post(env, now_testing->other, &late[i]);
+    }
+    now_testing->end_other(now_testing);
+    assert_int_equal(dropped_count, 3);
+}
+
+static struct env_listener *giving;
+static struct {
+    struct env_message message;
+    struct env_stream *stream;
+    struct env_listener *listener;
+} gift;
+
+static void gift_readable(void *owner)
+{
+    char bytes[64];
+    size_t size = 0;
+    enum status status = env_stream_read(now_testing->other, gift.stream, bytes, sizeof(bytes), &size);
+    if (status == STATUS_CLOSED) {
+        env_stream_close(now_testing->other, gift.stream);
+        gift.message.arrived = post_returned;
+        env_post(now_testing->other, env, &gift.message);
+        return;
+    }
+    assert_int_equal(status, STATUS_OK);
+    for (size_t sent = 0, taken = 0; sent < size; sent += taken) {
+        struct iovec part = {bytes + sent, size - sent};
+        assert_int_equal(env_stream_write(now_testing->other, gift.stream, &part, 1, &taken), STATUS_OK);
+    }
+}
+
+static void gift_writable(void *owner) { fail_msg("not asked for"); }
+
+static const struct env_stream_events gift_events = {gift_readable, gift_writable};
+
+/* On the other env. */
+static void gift_arrived(struct env_message *message)
+{
+    assert_int_equal(env_stream_take(now_testing->other, gift.stream), STATUS_OK);
+    env_stream_attach(now_testing->other, gift.stream, &gift_events, NULL);
+}
+
+static void accepted_for_other(void *owner, struct env_stream *stream)
+{
+    bool keep = owner == NULL;
+    struct env_stream *given = env_stream_give(env, stream);
+    if (keep) {
+        gift.stream = given;
+        gift.message = (struct env_message){.arrived = gift_arrived, .dropped = post_dropped};
+        env_post(env, now_testing->other, &gift.message);
+    } else {
+        env_stream_close(env, given); /* it may be closed before it is taken */
+    }
+    env_listener_close(env, giving);
+}
+
+static const struct env_listener_events giving_events = {accepted_for_other, accept_failed};
+
+static void test_stream_goes_to_another_env(void **state)
+{
+    begin(state);
+    assert_int_equal(env_listen(env, "127.0.0.1", 0, &giving_events, NULL, &giving), STATUS_OK);
+    struct end client = {.to_send = 40, .stop_at_end = true};
+    connect_end(&client, env_listener_port(env, giving));
+    run();
+    assert_int_equal(client.received, 40);
+    end_close(&client);
+    post.returned = MESSAGES - 1;
+    run(); /* until the other has seen the end */
+}
+
+static void test_given_stream_is_closed(void **state)
+{
+    begin(state);
+    int closes = 1;
+    assert_int_equal(env_listen(env, "127.0.0.1", 0, &giving_events, &closes, &giving), STATUS_OK);
+    struct end client = {.to_send = 0, .stop_at_end = true};
+    connect_end(&client, env_listener_port(env, giving));
+    run();
+    end_close(&client);
+}
+
 int conformance_run(const char *name, CMFixtureFunction setup, CMFixtureFunction teardown)
 {
 #define TEST(function)                                                                                                 \
@@ -680,6 +832,10 @@ int conformance_run(const char *name, CMFixtureFunction setup, CMFixtureFunction
         TEST(test_lock_excludes),
         TEST(test_files_in_work),
         TEST(test_clocks_go_on),
+        TEST(test_messages_arrive_in_order),
+        TEST(test_what_does_not_arrive_is_dropped),
+        TEST(test_stream_goes_to_another_env),
+        TEST(test_given_stream_is_closed),
     };
     return _cmocka_run_group_tests(name, tests, sizeof(tests) / sizeof(tests[0]), NULL, NULL);
 }

@@ -19,15 +19,33 @@ static void run(struct conformance *state)
 
 static void stop(struct conformance *state) { stopped = true; }
 
+static bool other_stopped;
+
+static void stop_other(struct conformance *state) { other_stopped = true; }
+
+static void end_other(struct conformance *state)
+{
+    while (!other_stopped) {
+        assert_true(sim_step(sim));
+    }
+    sim_node_crash(sim, NODE, SIM_CRASH_KILL); /* both: they are one process */
+    state->env = sim_node_start(sim, NODE);
+    state->other = NULL;
+}
+
 static int setup(void **state)
 {
     sim = sim_create(SEED);
+    other_stopped = false;
     conformance = (struct conformance){
         .env = sim_node_start(sim, NODE),
         .directory = "data",
         .run = run,
         .stop = stop,
+        .stop_other = stop_other,
+        .end_other = end_other,
     };
+    conformance.other = sim_node_add_worker(sim, NODE);
     *state = &conformance;
     return env_make_directory(conformance.env, "data");
 }
