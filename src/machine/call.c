@@ -105,6 +105,19 @@ void call_array_end(struct call *call, size_t begin, size_t count)
     call_insert(call, begin, slice_of(head, size));
 }
 
+void call_cursor_end(struct call *call, size_t begin, size_t count, uint64_t cursor)
+{
+    call_array_end(call, begin, count);
+    char digits[NUMBER_INT64_BYTES];
+    struct buffer head;
+    buffer_init(&head);
+    struct resp_writer writer = resp_writer_to(&head, call->reply.protocol);
+    resp_array(&writer, 2);
+    resp_bulk(&writer, slice_of(digits, number_format_uint64(digits, cursor)));
+    call_insert(call, begin, buffer_slice(&head));
+    buffer_deinit(&head);
+}
+
 bool call_reply_fits(struct call *call)
 {
     struct buffer *out = call->reply.out;

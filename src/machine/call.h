@@ -23,12 +23,15 @@ enum { CALL_REPLY_BYTES = 1 << 30 };
 enum { CALL_STRING_BYTES = 512 << 20 };
 
 struct origins;
+struct txns;
 
 struct call {
     struct keyspace *keyspace;
     const struct origins *origins;
+    struct txns *txns;
     struct keyspace_time time;
     uint64_t position; /* becomes the version of what is changed; 0 in reads */
+    uint64_t term;     /* of the entry */
     const struct command_spec *spec;
     const struct slice *argv; /* positions as in Redis's documentation; argv[0] is the name */
     uint32_t argc;
@@ -113,6 +116,8 @@ static inline void call_bulk_entry(struct call *call, const struct entry *entry)
 /* An array whose length is known only at its end: write the elements between the two calls. */
 size_t call_array_begin(struct call *call);
 void call_array_end(struct call *call, size_t begin, size_t count);
+/* The same, as the second of two elements: the first is the cursor. */
+void call_cursor_end(struct call *call, size_t begin, size_t count, uint64_t cursor);
 /* Puts bytes of RESP in front of what was written since call_array_begin. */
 void call_insert(struct call *call, size_t begin, struct slice bytes);
 

@@ -20,26 +20,6 @@ static bool watches_hold(struct call *call, const struct command_exec *exec)
     return true;
 }
 
-/* Runs one queued command as part of the whole. */
-static void run(struct call *whole, const struct command *command)
-{
-    bool reads = (command->spec->flags & COMMAND_READONLY) != 0;
-    struct call call = *whole;
-    call.spec = command->spec;
-    call.argv = command->argv;
-    call.argc = command->argc;
-    call.reply.protocol = command->protocol;
-    call.reply_start = call_array_begin(whole);
-    ASSERT(reads || whole->position != 0); /* machine_read gets only those that read */
-    if (reads && (call.reply.out == NULL || !call_reply_fits(&call))) {
-        return;
-    }
-    dispatch_find(command->spec)(&call);
-    whole->must_log = call.must_log;
-    whole->hits = call.hits;
-    whole->misses = call.misses;
-}
-
 void exec_exec(struct call *call)
 {
     const struct command command = {call->spec, call->argv, call->argc, (uint8_t)call->reply.protocol};
@@ -56,7 +36,7 @@ void exec_exec(struct call *call)
         struct command queued;
         enum status status = command_decode(&from, call->queued, &queued);
         ASSERT(status == STATUS_OK);
-        run(call, &queued);
+        dispatch_within(call, &queued);
     }
 }
 

@@ -1,7 +1,8 @@
 /* The machine: time, dispatch, and what all kinds of state have in common.
  *
  * Its own record in snapshots: 'M' u8 · format version u8 · time_ms i64 · wall_ms i64 · position u64 (little-endian).
- * It comes first; the records of origins (origin.h) and of the keyspace follow. */
+ * It comes first; the records of origins (origin.h), of transactions (txn/txn_snapshot.c) and of the keyspace follow.
+ */
 #include "machine/machine.h"
 
 #include "base/assert.h"
@@ -10,6 +11,7 @@
 #include "base/varint.h"
 #include "machine/dispatch.h"
 #include "machine/origin.h"
+#include "machine/txn/txn.h"
 
 #include <stdlib.h>
 
@@ -18,12 +20,15 @@ enum { RECORD_MACHINE = 'M', RECORD_VERSION = 1, RECORD_BYTES = 2 + 3 * 8 };
 struct machine {
     struct keyspace *keyspace;
     struct origins origins;
+    struct txns txns;
     int64_t time_ms, wall_ms;    /* applied */
     uint64_t position;           /* of the last apply */
     struct buffer snapshot_head; /* records of the running snapshot that were made at its begin */
     /* What follows is no part of the state. */
     struct prng prng;
     struct command_arguments queued;
+    struct command_arguments blocking; /* for commands inside the one that may meet a lock */
+    uint64_t blocked;                  /* met one */
     uint64_t hits, misses;
 };
 
@@ -33,6 +38,8 @@ struct machine *machine_create(const struct machine_options *options)
     machine->keyspace = keyspace_create(options->hash_seed);
     prng_seed(&machine->prng, options->hash_seed);
     command_arguments_init(&machine->queued);
+    command_arguments_init(&machine->blocking);
+    txns_init(&machine->txns, options->hash_seed);
     return machine;
 }
 
@@ -41,6 +48,8 @@ void machine_destroy(struct machine *machine)
     if (machine != NULL) {
         keyspace_destroy(machine->keyspace);
         origins_deinit(&machine->origins);
+        txns_deinit(&machine->txns);
+        command_arguments_deinit(&machine->blocking);
         buffer_deinit(&machine->snapshot_head);
         command_arguments_deinit(&machine->queued);
         free(machine);
@@ -78,6 +87,7 @@ static struct call begin_call(struct machine *machine, const struct command *com
     return (struct call){
         .keyspace = machine->keyspace,
         .origins = &machine->origins,
+        .txns = &machine->txns,
         .time = applied_time(machine),
         .spec = command->spec,
         .argv = command->argv,
@@ -90,6 +100,18 @@ static struct call begin_call(struct machine *machine, const struct command *com
     };
 }
 
+bool machine_blocked(struct machine *machine, const struct command *command)
+{
+    return txns_block(&machine->txns, command, &machine->blocking);
+}
+
+/* The second line of defence: such a command was to be held back before it was logged. */
+static bool meets_lock(struct machine *machine, const struct command *command)
+{
+    bool ordinary = !command->spec->internal && (command->spec->flags & COMMAND_READONLY) == 0;
+    return ordinary && machine_blocked(machine, command);
+}
+
 void machine_apply(struct machine *machine, const struct machine_context *context, const struct command *command,
                    struct resp_writer *reply)
 {
@@ -99,6 +121,12 @@ void machine_apply(struct machine *machine, const struct machine_context *contex
     }
     struct call call = begin_call(machine, command, reply);
     call.position = context->position;
+    call.term = context->term;
+    if (meets_lock(machine, command)) {
+        machine->blocked++;
+        resp_error(&call.reply, "BUSY a transaction holds a key of this command; it was not executed, try again");
+        return;
+    }
     dispatch_find(command->spec)(&call);
     machine->hits += call.hits;
     machine->misses += call.misses;
@@ -174,17 +202,25 @@ uint64_t machine_key_version(const struct machine *machine, struct slice key)
     return keyspace_version(machine->keyspace, &time, key);
 }
 
-bool machine_work(struct machine *machine) { return keyspace_work(machine->keyspace); }
+bool machine_work(struct machine *machine)
+{
+    bool more = machine->txns.overlay != NULL && overlay_work(machine->txns.overlay);
+    return keyspace_work(machine->keyspace) || more;
+}
+
+const struct txns *machine_txns(const struct machine *machine) { return &machine->txns; }
 
 void machine_stats(const struct machine *machine, struct machine_stats *ret_stats)
 {
     *ret_stats = (struct machine_stats){
         .keys = keyspace_count(machine->keyspace),
         .keys_with_expiry = keyspace_count_with_expiry(machine->keyspace),
-        .memory_bytes = keyspace_memory_bytes(machine->keyspace),
+        .memory_bytes = keyspace_memory_bytes(machine->keyspace) + machine->txns.parts.bytes,
         .expired = keyspace_expired(machine->keyspace),
         .hits = machine->hits,
         .misses = machine->misses,
+        .prepared = machine->txns.parts.prepared_count,
+        .blocked = machine->blocked,
         .time_ms = machine->time_ms,
         .wall_ms = machine->wall_ms,
     };
@@ -205,6 +241,7 @@ void machine_snapshot_begin(struct machine *machine)
     put_u64(at + 19, machine->position);
     head->size += 1 + RECORD_BYTES;
     origins_emit(&machine->origins, head);
+    txns_emit(&machine->txns, head);
     keyspace_snapshot_begin(machine->keyspace);
 }
 
@@ -258,6 +295,9 @@ enum status machine_load_record(struct machine *machine, struct slice record)
     if (record.size > 0 && record.data[0] == ORIGIN_RECORD) {
         return origins_load(&machine->origins, record);
     }
+    if (txns_record(record)) {
+        return txns_load(&machine->txns, record);
+    }
     return keyspace_load_record(machine->keyspace, record);
 }
 
@@ -269,6 +309,6 @@ uint64_t machine_count_in_slot(const struct machine *machine, uint16_t slot)
 uint64_t machine_digest(const struct machine *machine)
 {
     uint64_t parts[] = {keyspace_digest(machine->keyspace), origins_digest(&machine->origins),
-                        (uint64_t)machine->time_ms, (uint64_t)machine->wall_ms};
+                        txns_digest(&machine->txns), (uint64_t)machine->time_ms, (uint64_t)machine->wall_ms};
     return hash_bytes(0, parts, sizeof(parts));
 }

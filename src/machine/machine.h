@@ -19,6 +19,7 @@
 #include "wire/resp_writer.h"
 
 struct machine;
+struct txns;
 
 struct machine_options {
     uint64_t hash_seed; /* the same at all replicas of a shard; part of its snapshots */
@@ -28,6 +29,7 @@ struct machine_context {
     uint64_t position; /* of the entry, times 2^16 plus the command's place in it: unique per command */
     int64_t time_ms;   /* the shard's time */
     int64_t wall_ms;   /* wall clock of the entry, Unix milliseconds */
+    uint64_t term;     /* of the entry; for transactions (txn/README.md) */
 };
 
 struct machine *machine_create(const struct machine_options *options);
@@ -89,6 +91,14 @@ void machine_next_due(const struct machine *machine, int64_t *ret_time_ms, int64
  * left (so two looks at an absent key differ when it was there in between; rarely also when a neighbour was). */
 uint64_t machine_key_version(const struct machine *machine, struct slice key);
 
+/* ---- transactions (txn/README.md) ---- */
+
+/* Whether an ordinary command must wait for the outcome of a transaction: it would write a key that is locked, or read
+ * one that is going to be written. One compare when none is prepared. (Reads of all keys are not looked at.) */
+bool machine_blocked(struct machine *machine, const struct command *command);
+/* Home records and prepared parts, for those who finish them. */
+const struct txns *machine_txns(const struct machine *machine);
+
 /* A little housekeeping (moving tables, freeing large values): call once per turn when there is time. True when
  * more is left. */
 bool machine_work(struct machine *machine);
@@ -100,7 +110,9 @@ struct machine_stats {
     uint64_t expired;      /* removed because due, since the process started */
     uint64_t hits;         /* as INFO's keyspace_hits and keyspace_misses */
     uint64_t misses;
-    int64_t time_ms; /* applied time */
+    uint64_t prepared; /* parts of transactions that hold locks */
+    uint64_t blocked;  /* commands that were not executed since they met a lock; nothing should come so far */
+    int64_t time_ms;   /* applied time */
     int64_t wall_ms;
 };
 void machine_stats(const struct machine *machine, struct machine_stats *ret_stats);

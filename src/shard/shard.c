@@ -167,7 +167,7 @@ bool shard_read_applied(struct shard *shard, const struct command *command, stru
     if (shard->machine == NULL) {
         return false;
     }
-    struct machine_context context = {0, shard->applied_time_ms, shard->applied_wall_ms};
+    struct machine_context context = {.time_ms = shard->applied_time_ms, .wall_ms = shard->applied_wall_ms};
     bool read = machine_read(shard->machine, &context, command, reply);
     ASSERT(read); /* nothing is due between the applied time and itself */
     return true;

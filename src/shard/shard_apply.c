@@ -9,10 +9,11 @@ enum { POSITION_BITS = 16 };
 /* How many commands before it a command's entry is asked for from memory; its bucket twice as many before. */
 enum { AHEAD = 8 };
 
-static struct machine_context context_of(const struct shard *shard, uint64_t index, const struct entry_header *header)
+static struct machine_context context_of(const struct shard *shard, uint64_t index, uint64_t term,
+                                         const struct entry_header *header)
 {
     struct machine_context context = {
-        .position = index << POSITION_BITS, .time_ms = header->time_ms, .wall_ms = header->wall_ms};
+        .position = index << POSITION_BITS, .time_ms = header->time_ms, .wall_ms = header->wall_ms, .term = term};
     if (SHARD_MUTATED(shard, EXPIRE_BY_LOCAL_CLOCK)) {
         shard_time_now(shard, &context.time_ms, &context.wall_ms);
     }
@@ -26,7 +27,7 @@ static void apply_read(struct shard *shard, struct slice *reads, const struct re
     struct resp_writer *reply = shard->sink.begin(shard->owner, request->origin, request->tag);
     if (reply != NULL) {
         /* The applied state is this read's present: a key due later than that is still there for it. */
-        struct machine_context context = {0, shard->applied_time_ms, shard->applied_wall_ms};
+        struct machine_context context = {.time_ms = shard->applied_time_ms, .wall_ms = shard->applied_wall_ms};
         ASSERT(machine_read(shard->machine, &context, &command, reply));
     }
     shard->sink.end(shard->owner, request->origin, request->tag, &command);
@@ -76,7 +77,7 @@ void batch_apply(struct shard *shard, struct batch *batch)
 {
     struct slice logged = slice_of(batch->logged.data + ENTRY_HEADER_BYTES, batch->logged.size - ENTRY_HEADER_BYTES);
     struct slice reads = buffer_slice(&batch->reads);
-    struct machine_context context = context_of(shard, batch->index, &batch->header);
+    struct machine_context context = context_of(shard, batch->index, batch->term, &batch->header);
     shard->applying = true;
     if (batch->index != 0) {
         shard->applied_time_ms = batch->header.time_ms;
@@ -201,7 +202,7 @@ static enum status replay_payload(struct shard *shard, const struct raft_entry *
         (shard->machine == NULL) != (entry->kind == ENTRY_GENESIS)) {
         return STATUS_CORRUPT;
     }
-    struct machine_context context = context_of(shard, entry->index, &header);
+    struct machine_context context = context_of(shard, entry->index, entry->term, &header);
     switch (entry->kind) {
     case ENTRY_COMMANDS: status = replay_commands(shard, body, &header, &context); break;
     case ENTRY_TIME: machine_apply_time(shard->machine, &context); break;

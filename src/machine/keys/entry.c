@@ -28,6 +28,25 @@ struct entry *entry_create(struct slice key, size_t value_size)
     return entry;
 }
 
+struct entry *entry_create_string(struct slice key, enum value_kind kind, struct slice value)
+{
+    struct entry *entry;
+    if (value.size > ENTRY_INLINE_MAXIMUM) {
+        struct large *large = large_create(value.size);
+        memcpy(large->bytes, value.data, value.size);
+        entry = entry_create(key, sizeof(large));
+        entry_set_pointer(entry, VALUE_LARGE, large);
+    } else {
+        entry = entry_create(key, value.size);
+        entry->kind = (uint8_t)kind;
+        if (value.size > 0) {
+            memcpy(entry_value(entry), value.data, value.size);
+        }
+    }
+    entry->value_size = (uint32_t)value.size;
+    return entry;
+}
+
 struct entry *entry_reserve(struct keyspace *keyspace, struct entry *entry, size_t value_size)
 {
     if (value_size <= entry->capacity && entry->capacity <= 2 * value_size + 64) {

@@ -123,6 +123,8 @@ enum {
 
 /* Memory for an entry with room for `value_size` bytes of value; kind VALUE_EMBSTR, size 0, in no table. */
 struct entry *entry_create(struct slice key, size_t value_size);
+/* The same with a string in it, of a kind below VALUE_LARGE; VALUE_LARGE when it is long. */
+struct entry *entry_create_string(struct slice key, enum value_kind kind, struct slice value);
 /* Makes room in the value area (dropping room that is far too much); returns where the entry is now. The bytes of the
  * old value stay as far as they fit. */
 struct entry *entry_reserve(struct keyspace *keyspace, struct entry *entry, size_t value_size);

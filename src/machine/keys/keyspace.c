@@ -107,6 +107,9 @@ uint64_t keyspace_version(const struct keyspace *keyspace, const struct keyspace
 
 void keyspace_leave_trace(struct keyspace *keyspace, uint64_t hash, uint64_t position)
 {
+    if (position == 0) {
+        return;
+    }
     if (keyspace->traces == NULL) {
         keyspace->traces = memory_allocate_zeroed(KEYSPACE_TRACES, sizeof(keyspace->traces[0]));
     }
@@ -177,7 +180,7 @@ void keyspace_insert(struct keyspace *keyspace, uint64_t hash, struct entry *ent
 }
 
 /* Puts a new entry in, newer than all that a running snapshot has. */
-static struct entry *insert_new(struct keyspace *keyspace, struct entry *entry)
+struct entry *keyspace_insert_new(struct keyspace *keyspace, struct entry *entry)
 {
     uint64_t hash = entry_hash(keyspace, entry);
     ASSERT(table_find(&keyspace->table, hash, entry_key(entry)) == NULL);
@@ -192,13 +195,13 @@ struct entry *keyspace_add(struct keyspace *keyspace, struct slice key, enum ent
     if (type == ENTRY_HASH) {
         entry_set_pointer(entry, VALUE_PACKED, packed_create(0));
     }
-    return insert_new(keyspace, entry);
+    return keyspace_insert_new(keyspace, entry);
 }
 
 struct entry *keyspace_add_string(struct keyspace *keyspace, struct slice key, struct slice value)
 {
     struct entry *entry = entry_create(key, value.size <= ENTRY_INLINE_MAXIMUM ? value.size : 0);
-    return entry_set_string(keyspace, insert_new(keyspace, entry), value);
+    return entry_set_string(keyspace, keyspace_insert_new(keyspace, entry), value);
 }
 
 void keyspace_changed(struct keyspace *keyspace, struct entry *entry, uint64_t position)
@@ -214,6 +217,26 @@ void keyspace_remove(struct keyspace *keyspace, struct entry *entry, uint64_t po
 {
     keyspace_saw(keyspace, position);
     remove_entry(keyspace, entry, entry_hash(keyspace, entry), position);
+}
+
+void keyspace_drop(struct keyspace *keyspace, struct entry *entry)
+{
+    remove_entry(keyspace, entry, entry_hash(keyspace, entry), 0);
+}
+
+void keyspace_touch_absent(struct keyspace *keyspace, struct slice key, uint64_t position)
+{
+    uint64_t hash = table_hash(&keyspace->table, key);
+    ASSERT(table_find(&keyspace->table, hash, key) == NULL);
+    keyspace_saw(keyspace, position);
+    keyspace_leave_trace(keyspace, hash, position);
+}
+
+void keyspace_forget_trace(struct keyspace *keyspace, struct slice key)
+{
+    if (keyspace->traces != NULL) {
+        keyspace->traces[table_hash(&keyspace->table, key) % KEYSPACE_TRACES] = 0;
+    }
 }
 
 struct trace_call {
@@ -257,7 +280,7 @@ struct entry *keyspace_rename(struct keyspace *keyspace, struct entry *from, str
     entry->kind = from->kind;
     entry->value_size = from->value_size;
     detach(keyspace, from, hash);
-    insert_new(keyspace, entry);
+    keyspace_insert_new(keyspace, entry);
     if (due_kind != DUE_NEVER) {
         keyspace_due_start(keyspace, entry, due_kind, from->due_ms);
     }
@@ -293,7 +316,7 @@ struct entry *keyspace_copy(struct keyspace *keyspace, const struct entry *from,
     } else {
         memcpy(entry_value(entry), entry_value(from), entry_area_size(from));
     }
-    insert_new(keyspace, entry);
+    keyspace_insert_new(keyspace, entry);
     if (from->due_kind != DUE_NEVER) {
         keyspace_due_start(keyspace, entry, from->due_kind, from->due_ms);
     }

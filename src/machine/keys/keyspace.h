@@ -68,6 +68,12 @@ struct entry *keyspace_add_string(struct keyspace *keyspace, struct slice key, s
 void keyspace_changed(struct keyspace *keyspace, struct entry *entry, uint64_t position);
 /* Removes an entry, leaving the trace of its deletion. The value's memory goes back in steps when it is large. */
 void keyspace_remove(struct keyspace *keyspace, struct entry *entry, uint64_t position);
+/* The same without a trace: another value takes its place in this apply. */
+void keyspace_drop(struct keyspace *keyspace, struct entry *entry);
+/* The trace of a key that came and went; it is not there (asserted). */
+void keyspace_touch_absent(struct keyspace *keyspace, struct slice key, uint64_t position);
+/* No trace of this key any more, nor of those that share it: for a keyspace that is used again and again. */
+void keyspace_forget_trace(struct keyspace *keyspace, struct slice key);
 /* Removes everything, at once to see, in steps to free. */
 void keyspace_clear(struct keyspace *keyspace, uint64_t position);
 /* Moves value and expiry of `from` to a key that is not there (asserted) and removes `from`; returns the new entry. */

@@ -51,5 +51,7 @@ static inline void keyspace_saw(struct keyspace *keyspace, uint64_t position)
 
 /* Puts an entry made by entry_create into the table and its charge into memory_bytes. */
 void keyspace_insert(struct keyspace *keyspace, uint64_t hash, struct entry *entry);
+/* Puts a new entry in, newer than all that a running snapshot has; it is not in the table (asserted). */
+struct entry *keyspace_insert_new(struct keyspace *keyspace, struct entry *entry);
 /* Its expiry, without telling the snapshot; charged. */
 void keyspace_due_start(struct keyspace *keyspace, struct entry *entry, enum due_kind kind, int64_t due_ms);

@@ -81,25 +81,6 @@ static struct entry *find(const struct keyspace *keyspace, struct slice key)
 
 /* ---- entry ---- */
 
-static struct entry *make_string(const struct head *head, enum value_kind kind, struct slice value)
-{
-    struct entry *entry;
-    if (value.size > ENTRY_INLINE_MAXIMUM) {
-        struct large *large = large_create(value.size);
-        memcpy(large->bytes, value.data, value.size);
-        entry = entry_create(head->key, sizeof(large));
-        entry_set_pointer(entry, VALUE_LARGE, large);
-    } else {
-        entry = entry_create(head->key, value.size);
-        entry->kind = (uint8_t)kind;
-        if (value.size > 0) {
-            memcpy(entry_value(entry), value.data, value.size);
-        }
-    }
-    entry->value_size = (uint32_t)value.size;
-    return entry;
-}
-
 static enum status load_entry(struct keyspace *keyspace, struct slice from)
 {
     struct head head;
@@ -111,17 +92,17 @@ static enum status load_entry(struct keyspace *keyspace, struct slice from)
     switch (head.encoding) {
     case ENCODING_INT:
         if (from.size == sizeof(int64_t)) {
-            entry = make_string(&head, VALUE_INT, from);
+            entry = entry_create_string(head.key, VALUE_INT, from);
         }
         break;
     case ENCODING_EMBSTR:
         if (from.size <= ENTRY_EMBSTR_MAXIMUM) {
-            entry = make_string(&head, VALUE_EMBSTR, from);
+            entry = entry_create_string(head.key, VALUE_EMBSTR, from);
         }
         break;
     case ENCODING_RAW:
         if (from.size <= SNAPSHOT_WHOLE_MAXIMUM) {
-            entry = make_string(&head, VALUE_RAW, from);
+            entry = entry_create_string(head.key, VALUE_RAW, from);
         }
         break;
     case ENCODING_LISTPACK:

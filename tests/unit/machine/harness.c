@@ -95,11 +95,21 @@ static void split(struct words *words, const char *text)
     }
 }
 
+static const struct command_spec *find_internal(struct slice name)
+{
+    for (uint16_t id = 0; id < COMMAND_MAXIMUM; id++) {
+        const struct command_spec *spec = command_by_id(id);
+        if (spec != NULL && spec->internal && slice_is_word(name, spec->shown)) {
+            return spec;
+        }
+    }
+    return NULL;
+}
+
 static struct command find(const struct harness *harness, const struct words *words)
 {
-    const struct command_spec *spec;
-    enum command_lookup found = command_lookup(words->items, words->count, &spec);
-    ASSERT(found == COMMAND_FOUND);
+    const struct command_spec *spec = find_internal(words->items[0]);
+    ASSERT(spec != NULL || command_lookup(words->items, words->count, &spec) == COMMAND_FOUND);
     return (struct command){spec, words->items, words->count, (uint8_t)harness->protocol};
 }
 
@@ -123,7 +133,7 @@ static const char *told(struct harness *harness)
 static struct machine_context next_context(struct harness *harness)
 {
     harness->position += 3;
-    return (struct machine_context){harness->position, harness->time_ms, harness->wall_ms};
+    return (struct machine_context){harness->position, harness->time_ms, harness->wall_ms, harness->term};
 }
 
 /* Applies or reads the command as it comes out of its form in the log. */
@@ -177,17 +187,10 @@ const char *harness_apply(struct harness *harness, const char *command)
 
 const char *harness_read(struct harness *harness, const char *command) { return perform_text(harness, command, true); }
 
-static const char *perform_exec(struct harness *harness, const char *watches, va_list commands, bool read)
+/* The words of argv, then each command encoded. */
+static const char *perform_nested(struct harness *harness, const struct command_spec *spec, struct slice *argv,
+                                  uint32_t argc, va_list commands, bool read)
 {
-    struct words watched;
-    split(&watched, watches);
-    struct slice argv[WORDS_MAXIMUM] = {SLICE_LITERAL("EXEC")};
-    char digits[NUMBER_INT64_BYTES];
-    argv[1] = slice_of(digits, number_format_uint64(digits, watched.count / 2));
-    uint32_t argc = 2;
-    for (uint32_t i = 0; i < watched.count; i++) {
-        argv[argc++] = watched.items[i];
-    }
     struct buffer encoded[WORDS_MAXIMUM];
     uint32_t count = 0;
     for (const char *text = va_arg(commands, const char *); text != NULL; text = va_arg(commands, const char *)) {
@@ -199,12 +202,56 @@ static const char *perform_exec(struct harness *harness, const char *watches, va
         argv[argc++] = buffer_slice(&encoded[count++]);
         buffer_deinit(&words.bytes);
     }
-    struct command exec = {command_by_id(COMMAND_EXEC), argv, argc, (uint8_t)harness->protocol};
-    const char *reply = perform(harness, &exec, read);
+    struct command whole = {spec, argv, argc, (uint8_t)harness->protocol};
+    const char *reply = perform(harness, &whole, read);
     while (count > 0) {
         buffer_deinit(&encoded[--count]);
     }
+    return reply;
+}
+
+static const char *perform_exec(struct harness *harness, const char *watches, va_list commands, bool read)
+{
+    struct words watched;
+    split(&watched, watches);
+    struct slice argv[WORDS_MAXIMUM] = {SLICE_LITERAL("EXEC")};
+    char digits[NUMBER_INT64_BYTES];
+    argv[1] = slice_of(digits, number_format_uint64(digits, watched.count / 2));
+    uint32_t argc = 2;
+    for (uint32_t i = 0; i < watched.count; i++) {
+        argv[argc++] = watched.items[i];
+    }
+    const char *reply = perform_nested(harness, command_by_id(COMMAND_EXEC), argv, argc, commands, read);
     buffer_deinit(&watched.bytes);
+    return reply;
+}
+
+static const char *perform_head(struct harness *harness, const char *head, va_list commands, bool read)
+{
+    struct words words;
+    split(&words, head);
+    struct slice argv[WORDS_MAXIMUM];
+    memcpy(argv, words.items, words.count * sizeof(argv[0]));
+    const char *reply = perform_nested(harness, find(harness, &words).spec, argv, words.count, commands, read);
+    buffer_deinit(&words.bytes);
+    return reply;
+}
+
+const char *harness_nested(struct harness *harness, const char *head, ...)
+{
+    va_list commands;
+    va_start(commands, head);
+    const char *reply = perform_head(harness, head, commands, false);
+    va_end(commands);
+    return reply;
+}
+
+const char *harness_nested_read(struct harness *harness, const char *head, ...)
+{
+    va_list commands;
+    va_start(commands, head);
+    const char *reply = perform_head(harness, head, commands, true);
+    va_end(commands);
     return reply;
 }
 

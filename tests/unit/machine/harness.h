@@ -1,7 +1,8 @@
 /* A machine that takes commands as text and tells replies as text.
  *
  * Commands: words between spaces; "…" holds spaces, \xHH, \r, \n, \" and \\. Replies: the bytes of RESP with each
- * line end as one space, the last one left out: `:1`, `$1 a`, `*2 $1 a $1 b`, `-ERR syntax error`. */
+ * line end as one space, the last one left out: `:1`, `$1 a`, `*2 $1 a $1 b`, `-ERR syntax error`. Internal commands
+ * are found by their names, too. */
 #pragma once
 
 #include <setjmp.h>
@@ -17,6 +18,7 @@ struct harness {
     struct machine *machine;
     uint64_t position;
     int64_t time_ms, wall_ms; /* of the next command */
+    uint64_t term;
     int protocol;
     bool discard; /* replies of applies, as a replica does; they are then told as "" */
     struct buffer reply;
@@ -43,6 +45,10 @@ const char *harness_read(struct harness *harness, const char *command);
 /* Applies an EXEC. `watches` is "key version key version …"; commands end with a NULL. */
 const char *harness_exec(struct harness *harness, const char *watches, ...);
 const char *harness_exec_read(struct harness *harness, const char *watches, ...);
+
+/* Applies or reads an internal command whose last arguments are commands themselves; they end with a NULL. */
+const char *harness_nested(struct harness *harness, const char *head, ...);
+const char *harness_nested_read(struct harness *harness, const char *head, ...);
 
 uint64_t harness_version(struct harness *harness, const char *key);
 

@@ -1,0 +1,154 @@
+#include "machine/keys/dump.h"
+
+#include "base/varint.h"
+#include "machine/keys/keyspace_internal.h"
+
+static void put_sized(struct buffer *out, struct slice bytes)
+{
+    uint8_t *at = buffer_reserve(out, VARINT_MAXIMUM_BYTES + bytes.size);
+    out->size += (size_t)(varint_put(at, bytes.size) - at);
+    buffer_append_slice(out, bytes);
+}
+
+static bool put_field(void *owner, struct slice name, struct slice value)
+{
+    put_sized(owner, name);
+    put_sized(owner, value);
+    return true;
+}
+
+static void put_i64(struct buffer *out, int64_t value)
+{
+    put_u64(buffer_reserve(out, sizeof(value)), (uint64_t)value);
+    out->size += sizeof(value);
+}
+
+void entry_dump(const struct entry *entry, struct buffer *out)
+{
+    buffer_append_byte(out, (uint8_t)(entry_encoding(entry) | entry->due_kind << 4));
+    if (entry->due_kind != DUE_NEVER) {
+        put_i64(out, entry->due_ms);
+    }
+    if (entry->kind == VALUE_INT) {
+        put_i64(out, entry_number(entry));
+    } else if (entry->kind == VALUE_PACKED) {
+        const struct packed *packed = entry_pointer(entry);
+        buffer_append(out, packed->bytes, packed->size);
+    } else if (entry->kind == VALUE_TABLE) {
+        entry_hash_each(entry, put_field, out);
+    } else {
+        buffer_append_slice(out, entry_string(entry, NULL));
+    }
+}
+
+/* ---- back ---- */
+
+struct dump {
+    enum entry_encoding encoding;
+    enum due_kind due_kind;
+    int64_t due_ms;
+    struct slice value;
+};
+
+static bool take_head(struct slice from, struct dump *ret_dump)
+{
+    if (from.size == 0) {
+        return false;
+    }
+    struct dump dump = {.encoding = from.data[0] & 0xf, .due_kind = from.data[0] >> 4};
+    size_t head = 1;
+    if (dump.encoding > ENCODING_HASHTABLE || dump.due_kind > DUE_WALL) {
+        return false;
+    }
+    if (dump.due_kind != DUE_NEVER) {
+        if (from.size < 1 + sizeof(int64_t)) {
+            return false;
+        }
+        dump.due_ms = (int64_t)get_u64(from.data + 1);
+        head += sizeof(int64_t);
+    }
+    dump.value = slice_of(from.data + head, from.size - head);
+    *ret_dump = dump;
+    return true;
+}
+
+static bool take_sized(struct slice *from, struct slice *ret_bytes)
+{
+    uint64_t size;
+    if (!varint_take(from, &size) || size > from->size || size > ENTRY_STRING_MAXIMUM) {
+        return false;
+    }
+    *ret_bytes = slice_of(from->data, size);
+    *from = slice_of(from->data + size, from->size - size);
+    return true;
+}
+
+static bool fill_hash(struct hash *hash, struct slice fields)
+{
+    while (fields.size > 0) {
+        struct slice name;
+        struct slice value;
+        if (!take_sized(&fields, &name) || !take_sized(&fields, &value) ||
+            table_find(&hash->table, table_hash(&hash->table, name), name) != NULL) {
+            return false;
+        }
+        hash_add(hash, name, value, 0);
+    }
+    return hash->table.count != 0;
+}
+
+static struct entry *make_large_hash(struct keyspace *keyspace, struct slice key, struct slice fields)
+{
+    struct hash *hash = hash_create(keyspace->table.seed);
+    if (!fill_hash(hash, fields)) {
+        garbage_hash(&keyspace->garbage, hash);
+        return NULL;
+    }
+    struct entry *entry = entry_create(key, sizeof(hash));
+    entry_set_pointer(entry, VALUE_TABLE, hash);
+    return entry;
+}
+
+static struct entry *make_small_hash(struct slice key, struct slice value)
+{
+    uint32_t count;
+    if (!packed_valid(value, &count) || count == 0) {
+        return NULL;
+    }
+    struct entry *entry = entry_create(key, sizeof(void *));
+    entry_set_pointer(entry, VALUE_PACKED, packed_create_copy(value, count));
+    return entry;
+}
+
+static struct entry *make_entry(struct keyspace *keyspace, struct slice key, const struct dump *dump)
+{
+    switch (dump->encoding) {
+    case ENCODING_INT:
+        return dump->value.size == sizeof(int64_t) ? entry_create_string(key, VALUE_INT, dump->value) : NULL;
+    case ENCODING_EMBSTR:
+        return dump->value.size <= ENTRY_EMBSTR_MAXIMUM ? entry_create_string(key, VALUE_EMBSTR, dump->value) : NULL;
+    case ENCODING_RAW:
+        return dump->value.size <= ENTRY_STRING_MAXIMUM ? entry_create_string(key, VALUE_RAW, dump->value) : NULL;
+    case ENCODING_LISTPACK: return make_small_hash(key, dump->value);
+    case ENCODING_HASHTABLE: return make_large_hash(keyspace, key, dump->value);
+    }
+    return NULL;
+}
+
+enum status keyspace_restore(struct keyspace *keyspace, struct slice key, struct slice dump, struct entry **ret_entry)
+{
+    struct dump head;
+    if (key.size > ENTRY_STRING_MAXIMUM || !take_head(dump, &head)) {
+        return STATUS_CORRUPT;
+    }
+    struct entry *entry = make_entry(keyspace, key, &head);
+    if (entry == NULL) {
+        return STATUS_CORRUPT;
+    }
+    keyspace_insert_new(keyspace, entry);
+    if (head.due_kind != DUE_NEVER) {
+        keyspace_due_start(keyspace, entry, head.due_kind, head.due_ms);
+    }
+    *ret_entry = entry;
+    return STATUS_OK;
+}

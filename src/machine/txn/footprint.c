@@ -1,0 +1,75 @@
+#include "machine/txn/footprint.h"
+
+#include "machine/txn/prepare.h"
+
+struct visit {
+    const struct command *command;
+    footprint_key *key;
+    void *owner;
+};
+
+static void visit_position(void *owner, uint32_t position)
+{
+    const struct visit *visit = owner;
+    bool writes = (visit->command->spec->flags & COMMAND_WRITE) != 0;
+    visit->key(visit->owner, visit->command->argv[position], writes);
+}
+
+static enum footprint_reach visit_plain(const struct command *command, footprint_key *key, void *owner)
+{
+    const struct command_spec *spec = command->spec;
+    struct visit visit = {command, key, owner};
+    if (spec->first_key != 0) {
+        (void)command_keys(spec, command->argv, command->argc, visit_position, &visit);
+        return FOOTPRINT_KEYS;
+    }
+    if (spec->internal) {
+        return FOOTPRINT_KEYS; /* about what is no key */
+    }
+    return (spec->flags & COMMAND_WRITE) != 0 ? FOOTPRINT_ALL_WRITTEN : FOOTPRINT_ALL_READ;
+}
+
+static enum footprint_reach visit_inner(const struct slice *commands, uint32_t count, struct command_arguments *scratch,
+                                        footprint_key *key, void *owner)
+{
+    enum footprint_reach reach = FOOTPRINT_KEYS;
+    for (uint32_t i = 0; i < count; i++) {
+        struct slice from = commands[i];
+        struct command inner;
+        if (command_decode(&from, scratch, &inner) == STATUS_OK) {
+            enum footprint_reach of_one = visit_plain(&inner, key, owner);
+            reach = of_one > reach ? of_one : reach;
+        }
+    }
+    return reach;
+}
+
+enum footprint_reach footprint_visit(const struct command *command, struct command_arguments *scratch,
+                                     footprint_key *key, void *owner)
+{
+    struct command_exec exec;
+    struct txn_prepare prepare;
+    switch (command->spec->id) {
+    case COMMAND_EXEC:
+        if (!command_exec_parts(command, &exec)) {
+            return FOOTPRINT_KEYS;
+        }
+        for (uint32_t i = 0; i < exec.watch_count; i++) {
+            key(owner, exec.watches[2 * i], false);
+        }
+        return visit_inner(exec.queued, exec.queued_count, scratch, key, owner);
+    case COMMAND_COHORT_TXN_READ: return visit_inner(command->argv + 1, command->argc - 1, scratch, key, owner);
+    case COMMAND_COHORT_TXN_PREPARE:
+        if (!txn_prepare_parse(command, &prepare)) {
+            return FOOTPRINT_KEYS;
+        }
+        for (uint32_t i = 0; i < prepare.check_count; i++) {
+            key(owner, prepare.checks[2 * i], false);
+        }
+        for (uint32_t i = 0; i < prepare.write_count; i++) {
+            key(owner, prepare.writes[2 * i], true);
+        }
+        return visit_inner(prepare.commands, prepare.command_count, scratch, key, owner);
+    default: return visit_plain(command, key, owner);
+    }
+}

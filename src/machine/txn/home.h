@@ -1,0 +1,91 @@
+/* Home records: what was decided about each transaction whose home is this shard. README.md has the states and rules.
+ */
+#pragma once
+
+#include "base/buffer.h"
+#include "base/list.h"
+#include "machine/keys/table.h"
+#include "machine/txn/prepare.h"
+#include "machine/txn/txn_id.h"
+#include "machine/txn/txn_limits.h"
+
+enum home_state {
+    HOME_ABSENT, /* no record */
+    HOME_BEGUN,  /* the id is taken, the participants are not known yet */
+    HOME_OPEN,
+    HOME_COMMIT,
+    HOME_ABORT,
+    HOME_DONE, /* decided, and every participant has acknowledged */
+    HOME_STATES,
+};
+
+struct home_participant {
+    uint32_t shard;
+    bool done;     /* it has acknowledged the outcome */
+    uint64_t vote; /* position of its PREPARE; 0: none is named */
+};
+
+struct home {
+    uint32_t id_size;       /* first: struct table_item */
+    uint8_t state, outcome; /* outcome: HOME_COMMIT or HOME_ABORT, once decided; else HOME_ABSENT */
+    uint8_t protocol;
+    bool made; /* the id is Cohort's */
+    uint64_t epoch;
+    uint64_t id_position;                                /* in the id; 0 in a client's */
+    uint64_t opened, decided, done;                      /* positions of the entries; 0: not yet */
+    int64_t opened_ms, deadline_ms, decided_ms, done_ms; /* of the shard's time */
+    uint32_t participant_count, done_count;
+    struct home_participant *participants;
+    char *reason;     /* why it was aborted; or NULL */
+    struct list node; /* in the list of its state */
+    uint8_t id[];
+};
+
+struct homes {
+    struct table table;
+    struct list open;                 /* BEGUN and OPEN, in order of opening */
+    struct list decided;              /* COMMIT and ABORT, in order of decision */
+    struct list done;                 /* DONE, of Cohort's ids, in order of becoming so */
+    struct list kept;                 /* DONE, of clients' */
+    uint64_t open_count;              /* of open and decided */
+    uint64_t done_count, named_count; /* named: all clients' ids */
+    uint64_t watermark;               /* an id whose position is below, and that has no record, is refused for ever */
+};
+
+void homes_init(struct homes *homes, uint64_t seed);
+void homes_deinit(struct homes *homes);
+
+static inline struct slice home_id(const struct home *home) { return slice_of(home->id, home->id_size); }
+/* What is told of it: a state before the decision, the outcome after. */
+const char *home_told(const struct home *home);
+const char *home_state_name(enum home_state state);
+struct home *homes_find(const struct homes *homes, struct slice id);
+
+enum home_outcome { HOME_OPENED, HOME_EPOCH, HOME_OLD, HOME_EXISTS, HOME_FULL };
+
+struct home_open {
+    struct slice id;
+    uint64_t epoch, term, position; /* of the request; of the entry */
+    enum txn_protocol protocol;
+    int64_t time_ms, timeout_ms;
+    const struct slice *participants;
+    uint32_t participant_count;
+};
+enum home_outcome homes_open(struct homes *homes, const struct home_open *open);
+
+/* The record with this id; one that is absent becomes an abort. NULL: it is OLD, or, with *ret_full, there is no room.
+ */
+struct home *homes_resolve(struct homes *homes, struct slice id, uint64_t position, int64_t time_ms, bool *ret_full);
+
+/* The votes are of exactly its participants: shard, position, …. False: it changes nothing (not open in this epoch, or
+ * other participants). */
+bool home_commit(struct homes *homes, struct home *home, uint64_t epoch, const struct slice *votes, uint32_t vote_count,
+                 uint64_t position, int64_t time_ms);
+/* False when it is decided already. */
+bool home_abort(struct homes *homes, struct home *home, struct slice reason, uint64_t position, int64_t time_ms);
+/* A participant has acknowledged the outcome; nothing before the decision, or of a shard that is none. */
+void home_acknowledge(struct homes *homes, struct home *home, uint32_t shard, uint64_t position, int64_t time_ms);
+
+/* ---- snapshots (txn_snapshot.c) ---- */
+void home_put(const struct home *home, struct buffer *out);
+MUST_USE enum status homes_load(struct homes *homes, struct slice record);

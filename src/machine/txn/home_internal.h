@@ -1,0 +1,10 @@
+/* For home.c and txn_snapshot.c alone. */
+#pragma once
+
+#include "machine/txn/home.h"
+
+/* In no table and no list; the id is one (asserted). */
+struct home *home_create(struct slice id);
+/* Into the table; then home_enter, into the list of its state. */
+void home_insert(struct homes *homes, struct home *home);
+void home_enter(struct homes *homes, struct home *home);

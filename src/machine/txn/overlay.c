@@ -1,0 +1,211 @@
+#include "machine/txn/overlay.h"
+
+#include "base/assert.h"
+#include "base/memory.h"
+#include "machine/dispatch.h"
+#include "machine/keys/dump.h"
+#include "machine/keys/table.h"
+
+#include <stdlib.h>
+
+/* Every change in an overlay gets this version, which no key in a shard ever has. */
+#define OVERLAY_POSITION ((uint64_t)INT64_MAX - 1)
+
+struct loaded {
+    uint32_t key_size; /* first: struct table_item */
+    uint64_t version;
+    uint8_t key[];
+};
+
+struct overlay {
+    struct keyspace *keyspace;
+    struct table index;     /* of struct loaded */
+    struct loaded **loaded; /* in order */
+    size_t count, capacity;
+    int64_t time_ms, wall_ms;
+    struct prng prng;
+    struct command_arguments queued;
+};
+
+struct overlay *overlay_create(uint64_t hash_seed)
+{
+    struct overlay *overlay = memory_allocate_zeroed(1, sizeof(*overlay));
+    overlay->keyspace = keyspace_create(hash_seed);
+    table_init(&overlay->index, hash_seed, offsetof(struct loaded, key));
+    prng_seed(&overlay->prng, hash_seed);
+    command_arguments_init(&overlay->queued);
+    return overlay;
+}
+
+static void release_nothing(void *owner, void *item)
+{
+    (void)owner;
+    (void)item;
+}
+
+void overlay_destroy(struct overlay *overlay)
+{
+    if (overlay == NULL) {
+        return;
+    }
+    overlay_clear(overlay);
+    while (table_release(&overlay->index, 1024, release_nothing, NULL)) {
+    }
+    keyspace_destroy(overlay->keyspace);
+    command_arguments_deinit(&overlay->queued);
+    free(overlay->loaded);
+    free(overlay);
+}
+
+static struct slice key_of(const struct loaded *loaded) { return slice_of(loaded->key, loaded->key_size); }
+
+/* As seen by whoever looks at the times of the overlay: nothing is due in between. */
+static struct keyspace_time time_of(const struct overlay *overlay)
+{
+    return (struct keyspace_time){overlay->time_ms, overlay->wall_ms, overlay->time_ms, overlay->wall_ms};
+}
+
+/* Nothing is due at this time: what is there is found. */
+static const struct keyspace_time before_all = {INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN};
+
+void overlay_clear(struct overlay *overlay)
+{
+    for (size_t i = 0; i < overlay->count; i++) {
+        struct loaded *loaded = overlay->loaded[i];
+        struct entry *entry = keyspace_edit(overlay->keyspace, &before_all, key_of(loaded));
+        if (entry != NULL) {
+            keyspace_drop(overlay->keyspace, entry);
+        }
+        keyspace_forget_trace(overlay->keyspace, key_of(loaded));
+        table_remove(&overlay->index, table_hash(&overlay->index, key_of(loaded)), loaded);
+        free(loaded);
+    }
+    overlay->count = 0;
+    overlay->time_ms = 0;
+    overlay->wall_ms = 0;
+    ASSERT(keyspace_count(overlay->keyspace) == 0); /* invariant 1 was kept */
+}
+
+void overlay_set_time(struct overlay *overlay, int64_t time_ms, int64_t wall_ms)
+{
+    ASSERT(time_ms >= overlay->time_ms && wall_ms >= overlay->wall_ms);
+    overlay->time_ms = time_ms;
+    overlay->wall_ms = wall_ms;
+}
+
+static struct loaded *find(const struct overlay *overlay, struct slice key)
+{
+    return table_find(&overlay->index, table_hash(&overlay->index, key), key);
+}
+
+bool overlay_has(const struct overlay *overlay, struct slice key) { return find(overlay, key) != NULL; }
+
+static void note_loaded(struct overlay *overlay, struct slice key, uint64_t version)
+{
+    struct loaded *loaded = memory_allocate(sizeof(*loaded) + key.size);
+    *loaded = (struct loaded){.key_size = (uint32_t)key.size, .version = version};
+    if (key.size > 0) {
+        memcpy(loaded->key, key.data, key.size);
+    }
+    if (overlay->count == overlay->capacity) {
+        overlay->capacity = overlay->capacity == 0 ? 8 : overlay->capacity * 2;
+        overlay->loaded = memory_resize(overlay->loaded, overlay->capacity * sizeof(struct loaded *));
+    }
+    overlay->loaded[overlay->count++] = loaded;
+    table_insert(&overlay->index, table_hash(&overlay->index, key), loaded);
+}
+
+enum status overlay_load(struct overlay *overlay, struct slice key, uint64_t version, struct slice value)
+{
+    ASSERT(!overlay_has(overlay, key) && version < OVERLAY_POSITION);
+    if (value.size != 0) {
+        struct entry *entry = NULL;
+        enum status status = keyspace_restore(overlay->keyspace, key, value, &entry);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        keyspace_changed(overlay->keyspace, entry, version == 0 ? 1 : version);
+    }
+    note_loaded(overlay, key, version);
+    return STATUS_OK;
+}
+
+enum status overlay_put(struct overlay *overlay, struct slice key, struct slice value)
+{
+    ASSERT(overlay_has(overlay, key));
+    struct keyspace_time time = time_of(overlay);
+    struct entry *former = keyspace_edit(overlay->keyspace, &time, key);
+    if (former != NULL) {
+        keyspace_remove(overlay->keyspace, former, OVERLAY_POSITION);
+    }
+    if (value.size == 0) {
+        if (former == NULL) {
+            keyspace_touch_absent(overlay->keyspace, key, OVERLAY_POSITION);
+        }
+        return STATUS_OK;
+    }
+    struct entry *entry = NULL;
+    enum status status = keyspace_restore(overlay->keyspace, key, value, &entry);
+    if (status == STATUS_OK) {
+        keyspace_changed(overlay->keyspace, entry, OVERLAY_POSITION);
+    }
+    return status;
+}
+
+static const struct entry *look(const struct overlay *overlay, struct slice key)
+{
+    struct keyspace_time time = time_of(overlay);
+    return keyspace_find(overlay->keyspace, &time, key, NULL);
+}
+
+void overlay_dump(const struct overlay *overlay, struct slice key, struct buffer *out)
+{
+    const struct entry *entry = look(overlay, key);
+    if (entry != NULL) {
+        entry_dump(entry, out);
+    }
+}
+
+bool overlay_takes(const struct command *command)
+{
+    const struct command_spec *spec = command->spec;
+    return spec->place == COMMAND_AT_MACHINE && !spec->internal && spec->first_key != 0;
+}
+
+void overlay_run(struct overlay *overlay, const struct command *command, struct resp_writer *reply)
+{
+    ASSERT(overlay_takes(command));
+    size_t start = reply->out == NULL ? 0 : reply->out->size;
+    struct call call = {
+        .keyspace = overlay->keyspace,
+        .time = time_of(overlay),
+        .position = OVERLAY_POSITION,
+        .spec = command->spec,
+        .argv = command->argv,
+        .argc = command->argc,
+        .reply = resp_writer_to(reply->out, command->protocol),
+        .reply_start = start,
+        .reply_base = start,
+        .prng = &overlay->prng,
+        .queued = &overlay->queued,
+    };
+    dispatch_find(command->spec)(&call);
+}
+
+size_t overlay_count(const struct overlay *overlay) { return overlay->count; }
+
+void overlay_at(const struct overlay *overlay, size_t at, struct overlay_key *ret_key)
+{
+    ASSERT(at < overlay->count);
+    struct slice key = key_of(overlay->loaded[at]);
+    struct keyspace_time time = time_of(overlay);
+    const struct entry *entry = look(overlay, key);
+    *ret_key = (struct overlay_key){
+        .key = key,
+        .version = overlay->loaded[at]->version,
+        .changed = keyspace_version(overlay->keyspace, &time, key) == OVERLAY_POSITION,
+        .present = entry != NULL,
+    };
+}
+
+bool overlay_work(struct overlay *overlay) { return keyspace_work(overlay->keyspace); }

@@ -1,0 +1,53 @@
+/* A few keys of one shard copied aside, commands run over them, and what they would write.
+ *
+ * The machine makes one at each PREPARE; a node that runs a transaction for a client makes one for each shard that the
+ * transaction touches, from the answers of COHORT.DUMP, and takes from it the checks and writes of its PREPAREs.
+ *
+ * Invariants
+ * 1. Only keys that were loaded may be touched by commands that are run (the caller's part, asserted nowhere: a key
+ *    that was not loaded looks absent, and its change would be lost).
+ * 2. The overlay's time is that of its shard, as the caller sets it; it never goes back. A key due by it is absent.
+ * 3. Replies are those that the commands would give in the keyspace itself, but COHORT.GETV of a key that was changed
+ * here tells a version that no key has. */
+#pragma once
+
+#include "base/prng.h"
+#include "command/command.h"
+#include "machine/keys/keyspace.h"
+#include "wire/resp_writer.h"
+
+struct overlay;
+
+/* `hash_seed`: any; iteration order of large hashes follows it, so the shard's own gives the shard's order. */
+struct overlay *overlay_create(uint64_t hash_seed);
+void overlay_destroy(struct overlay *overlay);
+/* Empty again; what it has allocated is kept. */
+void overlay_clear(struct overlay *overlay);
+
+void overlay_set_time(struct overlay *overlay, int64_t time_ms, int64_t wall_ms);
+
+/* Brings a key in, once: its version, and its value as entry_dump makes it, or an empty slice when it is not there.
+ * CORRUPT: these bytes are no value; the key is not loaded. */
+MUST_USE enum status overlay_load(struct overlay *overlay, struct slice key, uint64_t version, struct slice value);
+bool overlay_has(const struct overlay *overlay, struct slice key);
+/* Gives the key (loaded before) this value, or none: a change as by a command. */
+MUST_USE enum status overlay_put(struct overlay *overlay, struct slice key, struct slice value);
+/* Appends its value as it is now; nothing when it is absent. */
+void overlay_dump(const struct overlay *overlay, struct slice key, struct buffer *out);
+
+/* True for commands that can be run: at the machine, with keys of their own (not EXEC, KEYS, FLUSHALL …). */
+bool overlay_takes(const struct command *command);
+/* Runs it and writes its reply. */
+void overlay_run(struct overlay *overlay, const struct command *command, struct resp_writer *reply);
+
+struct overlay_key {
+    struct slice key; /* borrowed until the overlay is changed */
+    uint64_t version; /* as loaded */
+    bool changed;     /* a watcher of the key would see it */
+    bool present;     /* now */
+};
+size_t overlay_count(const struct overlay *overlay);
+/* In the order in which they were loaded. */
+void overlay_at(const struct overlay *overlay, size_t at, struct overlay_key *ret_key);
+/* A little of freeing what is large; true when more is left. */
+bool overlay_work(struct overlay *overlay);

@@ -1,0 +1,282 @@
+#include "machine/txn/part.h"
+
+#include "base/assert.h"
+#include "base/memory.h"
+#include "base/varint.h"
+#include "machine/keys/dump.h"
+#include "machine/txn/part_internal.h"
+
+#include <stdlib.h>
+
+/* The moves that there are; every other one is a mistake of ours. Pre-commit and pre-abort do not bind the outcome: it
+ * belongs to the quorum, which may have been others'. */
+static const bool moves[PART_STATES][PART_STATES] = {
+    [PART_NONE] = {[PART_WAIT] = true, [PART_ABORTED] = true},
+    [PART_WAIT] = {[PART_PRECOMMIT] = true, [PART_PREABORT] = true, [PART_COMMITTED] = true, [PART_ABORTED] = true},
+    [PART_PRECOMMIT] = {[PART_COMMITTED] = true, [PART_ABORTED] = true},
+    [PART_PREABORT] = {[PART_COMMITTED] = true, [PART_ABORTED] = true},
+};
+
+const char *part_state_name(enum part_state state)
+{
+    static const char *const names[PART_STATES] = {"NONE", "WAIT", "PRECOMMIT", "PREABORT", "COMMITTED", "ABORTED"};
+    return names[state];
+}
+
+void parts_init(struct parts *parts, uint64_t seed)
+{
+    *parts = (struct parts){0};
+    table_init(&parts->table, seed, offsetof(struct part, id));
+    lock_table_init(&parts->locks, seed);
+    list_init(&parts->prepared);
+    list_init(&parts->finished);
+}
+
+void part_free(struct part *part)
+{
+    buffer_deinit(&part->body);
+    free(part->participants);
+    free(part);
+}
+
+static void release_part(void *owner, void *item)
+{
+    (void)owner;
+    part_free(item);
+}
+
+void parts_deinit(struct parts *parts)
+{
+    while (table_release(&parts->table, 1024, release_part, NULL)) {
+    }
+    lock_table_deinit(&parts->locks);
+    free(parts->epochs);
+}
+
+struct part *parts_find(const struct parts *parts, struct slice id)
+{
+    return table_find(&parts->table, table_hash(&parts->table, id), id);
+}
+
+bool parts_see_epoch(struct parts *parts, uint32_t home, uint64_t epoch)
+{
+    ASSERT(home > 0 && home <= TXN_PARTICIPANTS);
+    if (home > parts->epoch_count) {
+        parts->epochs = memory_resize(parts->epochs, home * sizeof(*parts->epochs));
+        memset(parts->epochs + parts->epoch_count, 0, (home - parts->epoch_count) * sizeof(*parts->epochs));
+        parts->epoch_count = home;
+    }
+    uint64_t *newest = &parts->epochs[home - 1];
+    if (epoch < *newest) {
+        return false;
+    }
+    *newest = epoch;
+    return true;
+}
+
+/* ---- the body: flags u8 · size, key · size, value when it is written and not deleted; sizes are varints ---- */
+
+enum { BODY_EXCLUSIVE = 1, BODY_WRITTEN = 2, BODY_DELETED = 4 };
+
+static void put_sized(struct buffer *out, struct slice bytes)
+{
+    uint8_t *at = buffer_reserve(out, VARINT_MAXIMUM_BYTES + bytes.size);
+    out->size += (size_t)(varint_put(at, bytes.size) - at);
+    buffer_append_slice(out, bytes);
+}
+
+static bool take_sized(struct slice *from, struct slice *ret_bytes)
+{
+    uint64_t size;
+    if (!varint_take(from, &size) || size > from->size) {
+        return false;
+    }
+    *ret_bytes = slice_of(from->data, size);
+    *from = slice_of(from->data + size, from->size - size);
+    return true;
+}
+
+void part_add_key(struct buffer *body, const struct part_key *key)
+{
+    ASSERT(!key->written || key->exclusive);
+    int flags = (key->exclusive ? BODY_EXCLUSIVE : 0) | (key->written ? BODY_WRITTEN : 0) |
+                (key->written && key->deleted ? BODY_DELETED : 0);
+    buffer_append_byte(body, (uint8_t)flags);
+    put_sized(body, key->key);
+    if (flags == (BODY_EXCLUSIVE | BODY_WRITTEN)) {
+        put_sized(body, key->value);
+    }
+}
+
+bool part_next(struct slice *from, struct part_key *ret_key)
+{
+    if (from->size == 0) {
+        return false;
+    }
+    uint8_t flags = from->data[0];
+    struct part_key key = {.exclusive = (flags & BODY_EXCLUSIVE) != 0,
+                           .written = (flags & BODY_WRITTEN) != 0,
+                           .deleted = (flags & BODY_DELETED) != 0};
+    *from = slice_of(from->data + 1, from->size - 1);
+    if (flags > 7 || (key.written && !key.exclusive) || (key.deleted && !key.written) || !take_sized(from, &key.key) ||
+        (key.written && !key.deleted && !take_sized(from, &key.value))) {
+        return false;
+    }
+    *ret_key = key;
+    return true;
+}
+
+/* ---- lists and locks ---- */
+
+static bool is_prepared(const struct part *part)
+{
+    return part->state == PART_WAIT || part->state == PART_PRECOMMIT || part->state == PART_PREABORT;
+}
+
+struct part *part_create(struct slice id)
+{
+    struct part *part = memory_allocate_zeroed(1, sizeof(*part) + id.size);
+    part->id_size = (uint32_t)id.size;
+    memcpy(part->id, id.data, id.size);
+    list_init(&part->node);
+    return part;
+}
+
+void part_enter(struct parts *parts, struct part *part)
+{
+    bool prepared = is_prepared(part);
+    table_insert(&parts->table, table_hash(&parts->table, part_id(part)), part);
+    list_append(prepared ? &parts->prepared : &parts->finished, &part->node);
+    parts->prepared_count += prepared ? 1 : 0;
+    parts->finished_count += prepared ? 0 : 1;
+    parts->bytes += part->body.size;
+    struct slice rest = buffer_slice(&part->body);
+    struct part_key key;
+    while (part_next(&rest, &key)) {
+        lock_table_take(&parts->locks, key.key, key.exclusive, part);
+    }
+    ASSERT(rest.size == 0);
+}
+
+static void set_participants(struct part *part, const struct txn_prepare *prepare)
+{
+    part->participant_count = prepare->participant_count;
+    part->participants = memory_allocate(prepare->participant_count * sizeof(*part->participants));
+    for (uint32_t i = 0; i < prepare->participant_count; i++) {
+        ASSERT(txn_shard_parse(prepare->participants[i], &part->participants[i]));
+    }
+}
+
+struct part *parts_prepare(struct parts *parts, const struct part_prepare *prepare, struct buffer *body)
+{
+    ASSERT(moves[PART_NONE][PART_WAIT] && parts->prepared_count < TXN_PARTS);
+    struct part *part = part_create(prepare->prepare->id);
+    part->state = PART_WAIT;
+    part->protocol = (uint8_t)prepare->prepare->protocol;
+    part->home = prepare->prepare->home;
+    part->epoch = prepare->prepare->epoch;
+    part->vote = prepare->position;
+    part->since_ms = prepare->time_ms;
+    part->key_count = prepare->key_count;
+    set_participants(part, prepare->prepare);
+    part->body = *body;
+    buffer_init(body);
+    part_enter(parts, part);
+    return part;
+}
+
+struct part *parts_refuse(struct parts *parts, struct slice id, uint32_t home, uint64_t epoch, uint64_t position,
+                          int64_t time_ms)
+{
+    ASSERT(moves[PART_NONE][PART_ABORTED]);
+    struct part *part = part_create(id);
+    part->state = PART_ABORTED;
+    part->protocol = TXN_3PC;
+    part->home = home;
+    part->epoch = epoch;
+    part->vote = position;
+    part->since_ms = time_ms;
+    part_enter(parts, part);
+    return part;
+}
+
+bool part_move(struct part *part, enum part_state to, int64_t time_ms)
+{
+    ASSERT(to == PART_PRECOMMIT || to == PART_PREABORT);
+    if (!moves[part->state][to] || part->protocol != TXN_3PC) {
+        return false;
+    }
+    part->state = (uint8_t)to;
+    part->since_ms = time_ms;
+    return true;
+}
+
+/* ---- the outcome ---- */
+
+static void write_key(struct keyspace *keyspace, const struct keyspace_time *time, const struct part_key *key,
+                      uint64_t position)
+{
+    struct entry *former = keyspace_edit(keyspace, time, key->key);
+    if (key->deleted) {
+        if (former != NULL) {
+            keyspace_remove(keyspace, former, position);
+        } else {
+            keyspace_touch_absent(keyspace, key->key, position);
+        }
+        return;
+    }
+    if (former != NULL) {
+        keyspace_drop(keyspace, former);
+    }
+    struct entry *entry = NULL;
+    enum status status = keyspace_restore(keyspace, key->key, key->value, &entry);
+    ASSERT(status == STATUS_OK); /* PREPARE has looked */
+    keyspace_changed(keyspace, entry, position);
+}
+
+/* Out of table, list and locks. */
+static void part_leave(struct parts *parts, struct part *part)
+{
+    struct slice rest = buffer_slice(&part->body);
+    struct part_key key;
+    while (part_next(&rest, &key)) {
+        lock_table_release(&parts->locks, key.key, key.exclusive, part);
+    }
+    bool prepared = is_prepared(part);
+    table_remove(&parts->table, table_hash(&parts->table, part_id(part)), part);
+    list_remove(&part->node);
+    parts->prepared_count -= prepared ? 1 : 0;
+    parts->finished_count -= prepared ? 0 : 1;
+    parts->bytes -= part->body.size;
+}
+
+void part_finish(struct parts *parts, struct part *part, bool commit, struct keyspace *keyspace,
+                 const struct keyspace_time *time, uint64_t position)
+{
+    enum part_state to = commit ? PART_COMMITTED : PART_ABORTED;
+    ASSERT(moves[part->state][to]);
+    struct slice rest = buffer_slice(&part->body);
+    struct part_key key;
+    while (commit && part_next(&rest, &key)) {
+        if (key.written) {
+            write_key(keyspace, time, &key, position);
+        }
+    }
+    part_leave(parts, part);
+    if (part->protocol != TXN_3PC) {
+        part_free(part);
+        return;
+    }
+    buffer_deinit(&part->body);
+    part->key_count = 0;
+    part->state = (uint8_t)to;
+    part->since_ms = time->applied_time_ms;
+    part_enter(parts, part);
+}
+
+void part_forget(struct parts *parts, struct part *part)
+{
+    ASSERT(part->state == PART_COMMITTED || part->state == PART_ABORTED);
+    part_leave(parts, part);
+    part_free(part);
+}

@@ -1,0 +1,88 @@
+#include "machine/txn/prepare.h"
+
+#include "base/number.h"
+#include "machine/txn/txn_id.h"
+#include "machine/txn/txn_limits.h"
+
+/* Walks the arguments: n, then n times `each` of them. */
+struct cursor {
+    const struct slice *argv;
+    uint32_t at, argc;
+};
+
+static bool take_number(struct cursor *cursor, int64_t *ret_value)
+{
+    return cursor->at < cursor->argc && number_parse_int64(cursor->argv[cursor->at++], ret_value) && *ret_value >= 0;
+}
+
+static bool take_list(struct cursor *cursor, uint32_t each, const struct slice **ret_items, uint32_t *ret_count)
+{
+    int64_t count;
+    if (!take_number(cursor, &count) || count > (cursor->argc - cursor->at) / each) {
+        return false;
+    }
+    *ret_items = cursor->argv + cursor->at;
+    *ret_count = (uint32_t)count;
+    cursor->at += (uint32_t)count * each;
+    return true;
+}
+
+bool txn_shard_parse(struct slice text, uint32_t *ret_shard)
+{
+    int64_t number;
+    if (!number_parse_int64(text, &number) || number <= 0 || number > TXN_PARTICIPANTS) {
+        return false;
+    }
+    *ret_shard = (uint32_t)number;
+    return true;
+}
+
+static bool numbers_valid(const struct txn_prepare *prepare)
+{
+    uint32_t shard;
+    int64_t version;
+    for (uint32_t i = 0; i < prepare->participant_count; i++) {
+        if (!txn_shard_parse(prepare->participants[i], &shard)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < prepare->check_count; i++) {
+        if (!number_parse_int64(prepare->checks[2 * i + 1], &version) || version < 0) {
+            return false;
+        }
+    }
+    return prepare->participant_count > 0 && prepare->participant_count <= TXN_PARTICIPANTS;
+}
+
+bool txn_prepare_parse(const struct command *command, struct txn_prepare *ret_prepare)
+{
+    struct txn_prepare prepare = {.id = command->argv[1]};
+    struct cursor cursor = {command->argv, 3, command->argc};
+    struct txn_id id;
+    int64_t epoch;
+    int64_t protocol;
+    if (!txn_id_parse(prepare.id, &id) || !txn_shard_parse(command->argv[2], &prepare.home) ||
+        !take_number(&cursor, &epoch) || !take_number(&cursor, &protocol)) {
+        return false;
+    }
+    prepare.epoch = (uint64_t)epoch;
+    prepare.protocol = protocol == TXN_3PC ? TXN_3PC : TXN_2PC;
+    prepare.wait = slice_is_word(command->argv[cursor.at], "WAIT");
+    if ((protocol != TXN_2PC && protocol != TXN_3PC) ||
+        (!prepare.wait && !slice_is_word(command->argv[cursor.at], "NOW"))) {
+        return false;
+    }
+    cursor.at++;
+    if (!take_list(&cursor, 1, &prepare.participants, &prepare.participant_count) ||
+        !take_list(&cursor, 2, &prepare.checks, &prepare.check_count) ||
+        !take_list(&cursor, 2, &prepare.writes, &prepare.write_count)) {
+        return false;
+    }
+    prepare.commands = command->argv + cursor.at;
+    prepare.command_count = command->argc - cursor.at;
+    if (!numbers_valid(&prepare)) {
+        return false;
+    }
+    *ret_prepare = prepare;
+    return true;
+}

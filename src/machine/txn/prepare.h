@@ -1,0 +1,27 @@
+/* What a COHORT.TXN.PREPARE says, taken apart. */
+#pragma once
+
+#include "command/command.h"
+
+enum txn_protocol { TXN_2PC = 2, TXN_3PC = 3 };
+
+struct txn_prepare {
+    struct slice id;
+    uint32_t home;
+    uint64_t epoch;
+    enum txn_protocol protocol;
+    bool wait;                        /* at the gate, for locks: not a first attempt */
+    const struct slice *participants; /* shards */
+    uint32_t participant_count;
+    const struct slice *checks; /* 2 × check_count: key, version as it was read */
+    uint32_t check_count;
+    const struct slice *writes; /* 2 × write_count: key, value as entry_dump makes it, or empty */
+    uint32_t write_count;
+    const struct slice *commands; /* encoded */
+    uint32_t command_count;
+};
+
+/* False when no node of ours can have said so; values and inner commands are not looked into. */
+bool txn_prepare_parse(const struct command *command, struct txn_prepare *ret_prepare);
+/* A shard's number. */
+bool txn_shard_parse(struct slice text, uint32_t *ret_shard);

@@ -1,0 +1,323 @@
+/* COHORT.TXN.PREPARE: a shard's vote. The commands are executed over an overlay of their keys, at the entry's time, and
+ * what they change is kept back with the locks. */
+#include "base/assert.h"
+#include "base/memory.h"
+#include "command/machine_handlers.h"
+#include "machine/call.h"
+#include "machine/keys/dump.h"
+#include "machine/txn/footprint.h"
+#include "machine/txn/txn.h"
+
+#include <stdlib.h>
+
+struct touched {
+    struct slice key;
+    bool writes;
+};
+
+struct preparing {
+    struct call *call;
+    struct txn_prepare said;
+    struct touched *keys; /* sorted, each once, when they are gathered */
+    size_t key_count, key_capacity;
+    struct buffer body;
+    struct buffer replies;
+    const char *no;     /* why the vote is no */
+    struct slice whose; /* which transaction or key that is about */
+};
+
+/* ---- keys ---- */
+
+static void gather_key(void *owner, struct slice key, bool writes)
+{
+    struct preparing *preparing = owner;
+    if (preparing->key_count == preparing->key_capacity) {
+        preparing->key_capacity = preparing->key_capacity == 0 ? 16 : preparing->key_capacity * 2;
+        preparing->keys = memory_resize(preparing->keys, preparing->key_capacity * sizeof(*preparing->keys));
+    }
+    preparing->keys[preparing->key_count++] = (struct touched){key, writes};
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    const struct touched *left = a;
+    const struct touched *right = b;
+    return slice_compare(left->key, right->key);
+}
+
+static void gather_keys(struct preparing *preparing)
+{
+    struct call *call = preparing->call;
+    const struct command command = {call->spec, call->argv, call->argc, RESP2};
+    (void)footprint_visit(&command, call->queued, gather_key, preparing);
+    if (preparing->key_count == 0) {
+        return;
+    }
+    qsort(preparing->keys, preparing->key_count, sizeof(*preparing->keys), compare_keys);
+    size_t kept = 0;
+    for (size_t i = 1; i < preparing->key_count; i++) {
+        if (slice_equal(preparing->keys[kept].key, preparing->keys[i].key)) {
+            preparing->keys[kept].writes = preparing->keys[kept].writes || preparing->keys[i].writes;
+        } else {
+            preparing->keys[++kept] = preparing->keys[i];
+        }
+    }
+    preparing->key_count = kept + 1;
+}
+
+/* ---- reasons to vote no ---- */
+
+static bool vote_no(struct preparing *preparing, const char *why, struct slice whose)
+{
+    preparing->no = why;
+    preparing->whose = whose;
+    return false;
+}
+
+static bool has_room(struct preparing *preparing)
+{
+    const struct parts *parts = &preparing->call->txns->parts;
+    if (!parts_see_epoch(&preparing->call->txns->parts, preparing->said.home, preparing->said.epoch)) {
+        return vote_no(preparing, "EPOCH", slice_of(NULL, 0));
+    }
+    if (parts->prepared_count >= TXN_PARTS || parts->bytes >= TXN_PARTS_BYTES ||
+        (preparing->said.protocol == TXN_3PC && parts->finished_count + parts->prepared_count >= TXN_FINISHED)) {
+        return vote_no(preparing, "FULL", slice_of(NULL, 0));
+    }
+    return true;
+}
+
+static bool keys_free(struct preparing *preparing)
+{
+    const struct lock_table *locks = &preparing->call->txns->parts.locks;
+    for (size_t i = 0; i < preparing->key_count; i++) {
+        const void *holder = NULL;
+        if (lock_table_blocks(locks, preparing->keys[i].key, preparing->keys[i].writes, &holder)) {
+            const struct part *part = holder;
+            return vote_no(preparing, "LOCKED", part == NULL ? slice_of(NULL, 0) : part_id(part));
+        }
+    }
+    return true;
+}
+
+static bool versions_hold(struct preparing *preparing)
+{
+    const struct call *call = preparing->call;
+    const struct slice *checks = preparing->said.checks;
+    for (uint32_t i = 0; i < preparing->said.check_count; i++) {
+        int64_t seen;
+        if (!number_parse_int64(checks[2 * i + 1], &seen) ||
+            keyspace_version(call->keyspace, &call->time, checks[2 * i]) != (uint64_t)seen) {
+            return vote_no(preparing, "CHANGED", checks[2 * i]);
+        }
+    }
+    return true;
+}
+
+/* ---- what it would write ---- */
+
+/* Every key as it is. */
+static void load_keys(struct preparing *preparing, struct overlay *overlay)
+{
+    struct call *call = preparing->call;
+    struct buffer value;
+    buffer_init(&value);
+    for (size_t i = 0; i < preparing->key_count; i++) {
+        struct slice key = preparing->keys[i].key;
+        const struct entry *entry = call_look(call, key);
+        buffer_clear(&value);
+        if (entry != NULL) {
+            entry_dump(entry, &value);
+        }
+        enum status status =
+            overlay_load(overlay, key, keyspace_version(call->keyspace, &call->time, key), buffer_slice(&value));
+        ASSERT(status == STATUS_OK);
+    }
+    buffer_deinit(&value);
+}
+
+/* Runs one command; the replies of all are bounded as those of an EXEC. */
+static void run_command(struct preparing *preparing, struct overlay *overlay, const struct command *command)
+{
+    bool discards = preparing->call->reply.out == NULL;
+    struct resp_writer writer = {discards ? NULL : &preparing->replies, command->protocol};
+    size_t before = preparing->replies.size;
+    overlay_run(overlay, command, &writer);
+    if (preparing->replies.size > CALL_REPLY_BYTES) {
+        preparing->replies.size = before;
+        resp_error(&writer, "ERR the reply would exceed 1 GiB; ask for less in one command");
+    }
+}
+
+static void run_commands(struct preparing *preparing, struct overlay *overlay)
+{
+    struct call *call = preparing->call;
+    for (uint32_t i = 0; i < preparing->said.command_count; i++) {
+        struct slice from = preparing->said.commands[i];
+        struct command command;
+        enum status status = command_decode(&from, call->queued, &command);
+        ASSERT(status == STATUS_OK); /* commands_valid has looked */
+        run_command(preparing, overlay, &command);
+    }
+}
+
+static void keep_changes(struct preparing *preparing, const struct overlay *overlay)
+{
+    struct buffer value;
+    buffer_init(&value);
+    for (size_t i = 0; i < preparing->key_count; i++) {
+        struct overlay_key now;
+        overlay_at(overlay, i, &now);
+        buffer_clear(&value);
+        if (now.changed) {
+            overlay_dump(overlay, now.key, &value);
+        }
+        part_add_key(&preparing->body, &(struct part_key){.key = preparing->keys[i].key,
+                                                          .exclusive = preparing->keys[i].writes,
+                                                          .written = now.changed,
+                                                          .deleted = !now.present,
+                                                          .value = buffer_slice(&value)});
+    }
+    buffer_deinit(&value);
+}
+
+/* The values that the sender computed. */
+static bool put_values(struct preparing *preparing, struct overlay *overlay)
+{
+    const struct slice *writes = preparing->said.writes;
+    for (uint32_t i = 0; i < preparing->said.write_count; i++) {
+        if (overlay_put(overlay, writes[2 * i], writes[2 * i + 1]) != STATUS_OK) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* False: the values are none. */
+static bool execute(struct preparing *preparing)
+{
+    struct call *call = preparing->call;
+    struct txns *txns = call->txns;
+    if (txns->overlay == NULL) {
+        txns->overlay = overlay_create(txns->hash_seed);
+    }
+    overlay_set_time(txns->overlay, call->time.applied_time_ms, call->time.applied_wall_ms);
+    load_keys(preparing, txns->overlay);
+    bool good = put_values(preparing, txns->overlay);
+    if (good) {
+        run_commands(preparing, txns->overlay);
+        keep_changes(preparing, txns->overlay);
+    }
+    overlay_clear(txns->overlay);
+    return good;
+}
+
+/* ---- the vote ---- */
+
+/* Each is a command with keys, for clients, to its last byte. */
+static bool commands_valid(const struct preparing *preparing)
+{
+    for (uint32_t i = 0; i < preparing->said.command_count; i++) {
+        struct slice from = preparing->said.commands[i];
+        struct command command;
+        if (command_decode(&from, preparing->call->queued, &command) != STATUS_OK || from.size != 0 ||
+            !overlay_takes(&command)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool fits(struct preparing *preparing)
+{
+    size_t held = preparing->call->txns->parts.bytes;
+    if (preparing->body.size > TXN_PART_BYTES) {
+        return vote_no(preparing, "LARGE", slice_of(NULL, 0));
+    }
+    return held + preparing->body.size <= TXN_PARTS_BYTES || vote_no(preparing, "FULL", slice_of(NULL, 0));
+}
+
+static void vote_yes(struct preparing *preparing)
+{
+    struct call *call = preparing->call;
+    struct part_prepare prepare = {&preparing->said, call->position, call->time.applied_time_ms,
+                                   (uint32_t)preparing->key_count};
+    const struct part *part = parts_prepare(&call->txns->parts, &prepare, &preparing->body);
+    resp_array(&call->reply, 3);
+    resp_bulk_string(&call->reply, "YES");
+    resp_integer(&call->reply, (int64_t)part->vote);
+    resp_array(&call->reply, preparing->said.command_count);
+    resp_raw(&call->reply, buffer_slice(&preparing->replies));
+}
+
+/* It was prepared before, in the same epoch: the same vote again, though not the replies. In an older one: that attempt
+ * was never opened, and is no more. */
+static bool known(struct preparing *preparing)
+{
+    struct call *call = preparing->call;
+    struct parts *parts = &call->txns->parts;
+    struct part *part = parts_find(parts, preparing->said.id);
+    if (part == NULL) {
+        return false;
+    }
+    bool finished = part->state == PART_COMMITTED || part->state == PART_ABORTED;
+    if (finished || part->epoch > preparing->said.epoch) {
+        (void)vote_no(preparing, "REFUSED", part_id(part));
+        return true;
+    }
+    if (part->epoch < preparing->said.epoch) {
+        if (part->protocol == TXN_3PC) {
+            (void)vote_no(preparing, "REFUSED", part_id(part));
+            return true;
+        }
+        part_finish(parts, part, false, call->keyspace, &call->time, call->position);
+        return false;
+    }
+    resp_array(&call->reply, 3);
+    resp_bulk_string(&call->reply, "YES");
+    resp_integer(&call->reply, (int64_t)part->vote);
+    resp_array(&call->reply, 0);
+    return true;
+}
+
+static void prepare(struct preparing *preparing)
+{
+    if (known(preparing) || !has_room(preparing)) {
+        return;
+    }
+    gather_keys(preparing);
+    if (preparing->key_count > TXN_PART_KEYS) {
+        (void)vote_no(preparing, "LARGE", slice_of(NULL, 0));
+        return;
+    }
+    if (!keys_free(preparing) || !versions_hold(preparing)) {
+        return;
+    }
+    if (!execute(preparing)) {
+        resp_error(&preparing->call->reply, "ERR malformed value in a transaction");
+        return;
+    }
+    if (fits(preparing)) {
+        vote_yes(preparing);
+    }
+}
+
+void txn_prepare(struct call *call)
+{
+    struct preparing preparing = {.call = call};
+    const struct command command = {call->spec, call->argv, call->argc, RESP2};
+    if (!txn_prepare_parse(&command, &preparing.said) || !commands_valid(&preparing)) {
+        resp_error(&call->reply, "ERR malformed command of a transaction");
+        return;
+    }
+    prepare(&preparing);
+    if (preparing.no != NULL) {
+        resp_array(&call->reply, 3);
+        resp_bulk_string(&call->reply, "NO");
+        resp_bulk_string(&call->reply, preparing.no);
+        resp_bulk(&call->reply, preparing.whose);
+    }
+    buffer_deinit(&preparing.body);
+    buffer_deinit(&preparing.replies);
+    free(preparing.keys);
+}

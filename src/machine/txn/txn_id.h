@@ -1,0 +1,25 @@
+/* Ids of transactions.
+ *
+ * One that Cohort makes says where its home is, and which position of home's log its maker knew: of ids whose position
+ * is before home's watermark none is opened any more, so home need not remember them. As text:
+ *
+ *   ~ home . position . node . start . sequence       lower-case hexadecimal, without leading zeros
+ *
+ * (node, start, sequence) never come twice. An id that a client chooses is any other text; its home is the shard of its
+ * hash slot. */
+#pragma once
+
+#include "base/slice.h"
+
+enum { TXN_ID_BYTES = 128 };
+
+struct txn_id {
+    bool made;     /* by Cohort; else the rest is 0 */
+    uint32_t home; /* shard */
+    uint64_t position, node, start, sequence;
+};
+
+/* Writes the text; returns its size. */
+size_t txn_id_make(char at[static TXN_ID_BYTES], const struct txn_id *id);
+/* False on what can be no id: empty, too long, or one that begins as ours and is not. */
+bool txn_id_parse(struct slice text, struct txn_id *ret_id);

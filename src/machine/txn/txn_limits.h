@@ -1,0 +1,18 @@
+/* How much of transactions one shard keeps. What is past a limit is refused, and nothing is changed. */
+#pragma once
+
+enum {
+    TXN_PARTICIPANTS = 1024,           /* of one transaction; as many as there are shards at most */
+    TXN_OPEN = 4096,                   /* not DONE, at their home */
+    TXN_DONE = 16384,                  /* of Cohort's ids, remembered after they are done */
+    TXN_IDS = 65536,                   /* of clients' ids, remembered … */
+    TXN_ID_KEPT_MS = 24 * 3600 * 1000, /* … for so long after they are done */
+    TXN_TIMEOUT_MS = 24 * 3600 * 1000, /* the longest time until home's deadline */
+    TXN_PARTS = 4096,                  /* prepared in a shard */
+    TXN_PART_KEYS = 65536,             /* locked by one */
+    TXN_PART_BYTES = 32 << 20,         /* of keys and values kept back by one … */
+    TXN_PARTS_BYTES = 128 << 20,       /* … and by all */
+    TXN_FINISHED = 16384,              /* outcomes of three-phase commit that are remembered until FORGET */
+    TXN_REASON_BYTES = 128,            /* why it was aborted */
+    TXN_LIST_COUNT = 1000,             /* records in one reply of LIST and PARTS, roughly */
+};

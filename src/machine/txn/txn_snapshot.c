@@ -1,0 +1,356 @@
+/* Transactions as records of snapshots, and their digest, which is that of the records.
+ *
+ * After the kind and a version (1), u8 each; numbers are varints, texts a size and bytes:
+ *   'H' home    id · state · outcome · protocol · epoch · opened · decided · done · opened_ms · deadline_ms ·
+ * decided_ms · reason · participants, for each: shard · done · vote 'P' part    id · state · protocol · home · epoch ·
+ * vote · since_ms · key count · participants · body, the rest 'W' marks   watermark · epochs The records of a list come
+ * in its order. */
+#include "base/assert.h"
+#include "base/hash.h"
+#include "base/memory.h"
+#include "base/varint.h"
+#include "machine/txn/home_internal.h"
+#include "machine/txn/part_internal.h"
+#include "machine/txn/txn.h"
+
+#include <stdlib.h>
+
+enum { RECORD_VERSION = 1 };
+
+static void put_number(struct buffer *out, uint64_t value)
+{
+    uint8_t *at = buffer_reserve(out, VARINT_MAXIMUM_BYTES);
+    out->size += (size_t)(varint_put(at, value) - at);
+}
+
+static void put_text(struct buffer *out, struct slice text)
+{
+    put_number(out, text.size);
+    buffer_append_slice(out, text);
+}
+
+static void put_head(struct buffer *out, uint8_t kind, struct slice id)
+{
+    buffer_append_byte(out, kind);
+    buffer_append_byte(out, RECORD_VERSION);
+    put_text(out, id);
+}
+
+void home_put(const struct home *home, struct buffer *out)
+{
+    put_head(out, TXN_RECORD_HOME, home_id(home));
+    const uint64_t numbers[] = {home->state,
+                                home->outcome,
+                                home->protocol,
+                                home->epoch,
+                                home->opened,
+                                home->decided,
+                                home->done,
+                                (uint64_t)home->opened_ms,
+                                (uint64_t)home->deadline_ms,
+                                (uint64_t)home->decided_ms,
+                                (uint64_t)home->done_ms};
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        put_number(out, numbers[i]);
+    }
+    put_text(out, home->reason == NULL ? slice_of(NULL, 0) : slice_from_string(home->reason));
+    put_number(out, home->participant_count);
+    for (uint32_t i = 0; i < home->participant_count; i++) {
+        put_number(out, home->participants[i].shard);
+        put_number(out, home->participants[i].done ? 1 : 0);
+        put_number(out, home->participants[i].vote);
+    }
+}
+
+void part_put(const struct part *part, struct buffer *out)
+{
+    put_head(out, TXN_RECORD_PART, part_id(part));
+    const uint64_t numbers[] = {part->state, part->protocol,           part->home,      part->epoch,
+                                part->vote,  (uint64_t)part->since_ms, part->key_count, part->participant_count};
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        put_number(out, numbers[i]);
+    }
+    for (uint32_t i = 0; i < part->participant_count; i++) {
+        put_number(out, part->participants[i]);
+    }
+    buffer_append_slice(out, buffer_slice(&part->body));
+}
+
+static void marks_put(const struct txns *txns, struct buffer *out)
+{
+    buffer_append_byte(out, TXN_RECORD_MARKS);
+    buffer_append_byte(out, RECORD_VERSION);
+    put_number(out, txns->homes.watermark);
+    put_number(out, txns->parts.epoch_count);
+    for (uint32_t i = 0; i < txns->parts.epoch_count; i++) {
+        put_number(out, txns->parts.epochs[i]);
+    }
+}
+
+/* ---- all of them ---- */
+
+struct each {
+    void (*record)(void *owner, struct slice record);
+    void *owner;
+    struct buffer bytes;
+};
+
+static void give(struct each *each)
+{
+    each->record(each->owner, buffer_slice(&each->bytes));
+    buffer_clear(&each->bytes);
+}
+
+static void give_homes(struct each *each, const struct list *homes)
+{
+    LIST_FOR_EACH (at, homes) {
+        home_put(CONTAINER_OF(at, struct home, node), &each->bytes);
+        give(each);
+    }
+}
+
+static void give_parts(struct each *each, const struct list *parts)
+{
+    LIST_FOR_EACH (at, parts) {
+        part_put(CONTAINER_OF(at, struct part, node), &each->bytes);
+        give(each);
+    }
+}
+
+static void each_record(const struct txns *txns, void (*record)(void *owner, struct slice record), void *owner)
+{
+    struct each each = {.record = record, .owner = owner};
+    if (txns->homes.watermark != 0 || txns->parts.epoch_count != 0) {
+        marks_put(txns, &each.bytes);
+        give(&each);
+    }
+    give_homes(&each, &txns->homes.open);
+    give_homes(&each, &txns->homes.decided);
+    give_homes(&each, &txns->homes.done);
+    give_homes(&each, &txns->homes.kept);
+    give_parts(&each, &txns->parts.prepared);
+    give_parts(&each, &txns->parts.finished);
+    buffer_deinit(&each.bytes);
+}
+
+static void emit_record(void *owner, struct slice record) { put_text(owner, record); }
+
+void txns_emit(const struct txns *txns, struct buffer *out) { each_record(txns, emit_record, out); }
+
+static void add_digest(void *owner, struct slice record)
+{
+    *(uint64_t *)owner += hash_bytes(0, record.data, record.size);
+}
+
+uint64_t txns_digest(const struct txns *txns)
+{
+    uint64_t sum = 0;
+    each_record(txns, add_digest, &sum);
+    return sum;
+}
+
+/* ---- back: whatever the bytes are, what was taken before stays sound ---- */
+
+static bool take_number(struct slice *from, uint64_t most, uint64_t *ret_value)
+{
+    return varint_take(from, ret_value) && *ret_value <= most;
+}
+
+static bool take_text(struct slice *from, size_t most, struct slice *ret_text)
+{
+    uint64_t size;
+    if (!varint_take(from, &size) || size > from->size || size > most) {
+        return false;
+    }
+    *ret_text = slice_of(from->data, size);
+    *from = slice_of(from->data + size, from->size - size);
+    return true;
+}
+
+static bool take_numbers(struct slice *from, uint64_t *ret_numbers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!take_number(from, INT64_MAX, &ret_numbers[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool take_participants(struct slice *from, struct home *home)
+{
+    for (uint32_t i = 0; i < home->participant_count; i++) {
+        uint64_t shard;
+        uint64_t done;
+        if (!take_number(from, TXN_PARTICIPANTS, &shard) || shard == 0 || !take_number(from, 1, &done) ||
+            !take_number(from, INT64_MAX, &home->participants[i].vote)) {
+            return false;
+        }
+        home->participants[i].shard = (uint32_t)shard;
+        home->participants[i].done = done != 0;
+        home->done_count += done != 0 ? 1 : 0;
+    }
+    return from->size == 0;
+}
+
+static bool home_sound(const struct home *home)
+{
+    bool decided = home->state >= HOME_COMMIT;
+    bool outcome = home->outcome == HOME_COMMIT || home->outcome == HOME_ABORT;
+    return home->state > HOME_ABSENT && home->state < HOME_STATES && decided == outcome &&
+           (decided || home->outcome == HOME_ABSENT) &&
+           (home->state == HOME_DONE || !decided || home->state == home->outcome) &&
+           (home->state != HOME_DONE || home->done_count == home->participant_count) &&
+           (home->protocol == TXN_2PC || home->protocol == TXN_3PC);
+}
+
+static bool take_home(struct slice from, struct home *home)
+{
+    uint64_t numbers[11];
+    struct slice reason;
+    uint64_t count;
+    if (!take_numbers(&from, numbers, 11) || numbers[0] >= HOME_STATES || numbers[1] >= HOME_STATES ||
+        numbers[2] > TXN_3PC || !take_text(&from, TXN_REASON_BYTES, &reason) ||
+        !take_number(&from, TXN_PARTICIPANTS, &count)) {
+        return false;
+    }
+    home->state = (uint8_t)numbers[0];
+    home->outcome = (uint8_t)numbers[1];
+    home->protocol = (uint8_t)numbers[2];
+    home->epoch = numbers[3];
+    home->opened = numbers[4];
+    home->decided = numbers[5];
+    home->done = numbers[6];
+    home->opened_ms = (int64_t)numbers[7];
+    home->deadline_ms = (int64_t)numbers[8];
+    home->decided_ms = (int64_t)numbers[9];
+    home->done_ms = (int64_t)numbers[10];
+    home->reason = reason.size == 0 ? NULL : memory_make_text(reason.data, reason.size);
+    home->participant_count = (uint32_t)count;
+    home->participants = count == 0 ? NULL : memory_allocate_zeroed(count, sizeof(*home->participants));
+    return take_participants(&from, home) && home_sound(home);
+}
+
+static bool take_id(struct slice *from, struct slice *ret_id)
+{
+    struct txn_id parts;
+    return take_text(from, TXN_ID_BYTES, ret_id) && txn_id_parse(*ret_id, &parts);
+}
+
+enum status homes_load(struct homes *homes, struct slice record)
+{
+    struct slice id;
+    if (!take_id(&record, &id) || homes_find(homes, id) != NULL) {
+        return STATUS_CORRUPT;
+    }
+    struct home *home = home_create(id);
+    if (!take_home(record, home)) {
+        free(home->participants);
+        free(home->reason);
+        free(home);
+        return STATUS_CORRUPT;
+    }
+    home_insert(homes, home);
+    home_enter(homes, home);
+    return STATUS_OK;
+}
+
+/* A body is sound when its keys are free, each comes once, and each value is one. */
+static bool body_sound(struct parts *parts, struct slice body, uint32_t keys, bool prepared, struct overlay *overlay)
+{
+    struct part_key key;
+    bool sound = true;
+    while (sound && part_next(&body, &key)) {
+        sound = prepared && !lock_table_blocks(&parts->locks, key.key, key.exclusive, NULL) &&
+                !overlay_has(overlay, key.key) && keys-- > 0 &&
+                overlay_load(overlay, key.key, 1, key.value) == STATUS_OK &&
+                (!key.written || key.deleted || key.value.size != 0);
+    }
+    overlay_clear(overlay);
+    return sound && body.size == 0 && keys == 0;
+}
+
+static bool take_part(struct parts *parts, struct slice from, struct part *part, struct overlay *overlay)
+{
+    uint64_t numbers[8];
+    if (!take_numbers(&from, numbers, 8) || numbers[0] == PART_NONE || numbers[0] >= PART_STATES ||
+        (numbers[1] != TXN_2PC && numbers[1] != TXN_3PC) || numbers[2] == 0 || numbers[2] > TXN_PARTICIPANTS ||
+        numbers[6] > TXN_PART_KEYS || numbers[7] > TXN_PARTICIPANTS || from.size > TXN_PARTS_BYTES) {
+        return false;
+    }
+    part->state = (uint8_t)numbers[0];
+    part->protocol = (uint8_t)numbers[1];
+    part->home = (uint32_t)numbers[2];
+    part->epoch = numbers[3];
+    part->vote = numbers[4];
+    part->since_ms = (int64_t)numbers[5];
+    part->key_count = (uint32_t)numbers[6];
+    part->participant_count = (uint32_t)numbers[7];
+    part->participants = memory_allocate_zeroed(part->participant_count + 1, sizeof(*part->participants));
+    for (uint32_t i = 0; i < part->participant_count; i++) {
+        uint64_t shard;
+        if (!take_number(&from, TXN_PARTICIPANTS, &shard) || shard == 0) {
+            return false;
+        }
+        part->participants[i] = (uint32_t)shard;
+    }
+    bool prepared = part->state != PART_COMMITTED && part->state != PART_ABORTED;
+    if (part->protocol != TXN_3PC && part->state != PART_WAIT) {
+        return false;
+    }
+    buffer_append_slice(&part->body, from);
+    return body_sound(parts, from, part->key_count, prepared, overlay);
+}
+
+static enum status part_load(struct txns *txns, struct slice record)
+{
+    struct slice id;
+    if (!take_id(&record, &id) || parts_find(&txns->parts, id) != NULL) {
+        return STATUS_CORRUPT;
+    }
+    if (txns->overlay == NULL) {
+        txns->overlay = overlay_create(txns->hash_seed);
+    }
+    struct part *part = part_create(id);
+    if (!take_part(&txns->parts, record, part, txns->overlay)) {
+        part_free(part);
+        return STATUS_CORRUPT;
+    }
+    part_enter(&txns->parts, part);
+    return STATUS_OK;
+}
+
+static enum status marks_load(struct txns *txns, struct slice record)
+{
+    uint64_t count;
+    uint64_t epoch;
+    if (txns->homes.watermark != 0 || txns->parts.epoch_count != 0 ||
+        !take_number(&record, INT64_MAX, &txns->homes.watermark) || !take_number(&record, TXN_PARTICIPANTS, &count)) {
+        return STATUS_CORRUPT;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (!take_number(&record, INT64_MAX, &epoch)) {
+            return STATUS_CORRUPT;
+        }
+        ASSERT(parts_see_epoch(&txns->parts, i + 1, epoch));
+    }
+    return record.size == 0 ? STATUS_OK : STATUS_CORRUPT;
+}
+
+enum status txns_load(struct txns *txns, struct slice record)
+{
+    ASSERT(txns_record(record));
+    if (record.size < 2) {
+        return STATUS_CORRUPT;
+    }
+    uint8_t kind = record.data[0];
+    if (record.data[1] != RECORD_VERSION) {
+        return record.data[1] > RECORD_VERSION ? STATUS_VERSION : STATUS_CORRUPT;
+    }
+    struct slice rest = slice_of(record.data + 2, record.size - 2);
+    switch (kind) {
+    case TXN_RECORD_HOME: return homes_load(&txns->homes, rest);
+    case TXN_RECORD_PART: return part_load(txns, rest);
+    default: return marks_load(txns, rest);
+    }
+}
