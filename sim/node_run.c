@@ -110,6 +110,7 @@ static void world_init(struct node_world *world, uint64_t seed, const struct sim
     world->faults_left = profile->faults;
     world->command_timeout_ms = 1000 + (int64_t)node_draw(world, SIM_DRAW_CLIENT, 9000);
     world->lease_reads = node_draw(world, SIM_DRAW_CLIENT, 4) == 0;
+    world->mixed_reads = seed % 2 != 0;
     world->snapshot_log_bytes = 1000 + (int64_t)node_draw(world, SIM_DRAW_CLIENT, 40000);
     timer_heap_init(&world->events);
     history_init(&world->history);

@@ -84,7 +84,8 @@ static enum status create(struct node *node, struct env *env, char message[stati
                                      .version = "simulated",
                                      .shards = (uint32_t)world->profile.groups,
                                      .replicas = (uint32_t)world->profile.replicas,
-                                     .lease_reads = world->lease_reads};
+                                     .lease_reads =
+                                         world->lease_reads && (!world->mixed_reads || node->number % 2 == 0)};
     if (world->profile.members > 1) {
         options.founders = world->founders;
         options.founder_count = (size_t)world->profile.members;

@@ -157,7 +157,7 @@ struct node_world {
     int faults_left;
     int hasty_faults; /* so many follow each other quickly */
     bool healed, clients_stopped;
-    bool lease_reads;
+    bool lease_reads, mixed_reads; /* some nodes; not all of these */
     int64_t command_timeout_ms;
     int64_t snapshot_log_bytes;
 };

@@ -62,8 +62,8 @@ struct raft_options {
     uint64_t inflight_bytes;      /* and their payload */
     uint32_t snapshot_chunk_bytes;
     uint32_t uncommitted_entries; /* proposals are refused (STATUS_FULL) past this many entries without commit */
-    /* Reads by lease (section 6.4.1) trust that no member's monotonic clock is off by more than this rate. Must be the
-     * same at all members: they also keep their promise not to vote across a restart. */
+    /* Reads by lease (section 6.4.1), of this member when it leads, trust that no member's monotonic clock is off by
+     * more than this rate, which must be the same at all. */
     bool lease_reads;
     uint32_t clock_drift_ppm;
     bool eager; /* it should lead: its first election comes early. A hint, and harmless where one leads already */

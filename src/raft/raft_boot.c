@@ -101,6 +101,19 @@ static bool is_lone_voter(const struct raft *raft)
     return c->voter_count == 1 && c->outgoing_count == 0 && c->voters[0] == raft->options.id;
 }
 
+/* What was promised to a leader before the crash may still bind (rule 3 of raft_election.c): whether it reads by lease
+ * is nothing that a member knows. Before the first term there was nobody to promise to. The early election of whom
+ * should lead comes when the others are free of their promises, too, if all started together. */
+static void keep_promise(struct raft *raft)
+{
+    uint64_t timeout_ms = raft->options.election_timeout_ms;
+    raft->heard_ever = raft->term > 0;
+    raft->heard_ms = raft->now_ms;
+    if (raft->options.eager) {
+        raft->election_deadline_ms = raft->now_ms + timeout_ms / 4 + (raft->heard_ever ? timeout_ms : 0);
+    }
+}
+
 enum status raft_start(struct raft *raft, uint64_t now_ms)
 {
     ASSERT(!raft->started);
@@ -118,13 +131,10 @@ enum status raft_start(struct raft *raft, uint64_t now_ms)
     raft->started = true;
     raft->now_ms = now_ms;
     raft_election_reset_timer(raft);
-    if (raft->options.eager) {
-        raft->election_deadline_ms = now_ms + raft->options.election_timeout_ms / 4;
-    }
     if (is_lone_voter(raft)) {
         raft->election_deadline_ms = now_ms;
-    } else if (raft->options.lease_reads) {
-        raft->heard_pending = true; /* a promise made before the crash may still bind */
+    } else {
+        keep_promise(raft);
     }
     raft_check(raft);
     return STATUS_OK;

@@ -96,7 +96,7 @@ static void make_members(struct run *run, uint64_t seed)
     ASSERT(status == STATUS_OK);
     for (uint64_t id = 1; id <= MEMBERS; id++) {
         struct raft_options options = lab_options(id, seed);
-        options.lease_reads = run->profile.leases;
+        options.lease_reads = run->profile.leases && (seed % 2 == 0 || id % 2 == 0); /* members need not be alike */
         options.append_bytes = run->profile.append_bytes;
         options.inflight_messages = run->profile.inflight;
         lab_add(&run->lab, &options, id <= run->profile.members ? &first : NULL);
