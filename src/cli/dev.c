@@ -74,7 +74,7 @@ static int take_options(struct dev *dev, int argc, char **argv)
         {"port", CLI_NUMBER, &dev->port, "N", "of the first node; the others count up (default 6379)", 1, 65535},
         {"data", CLI_TEXT, &dev->data, "DIR", "folder of all nodes' data, made when missing (default cohort-data)", 0,
          0},
-        {"restart", CLI_FLAG, &dev->restart, NULL, "start a node again when it dies", 0, 0},
+        {"restart", CLI_FLAG, &dev->restart, NULL, "start a node again when it dies, unless that is in vain", 0, 0},
         {0},
     };
     int code = cli_parse(&cli_dev, options, argc, argv, &dev->arguments);
@@ -243,6 +243,33 @@ static void plan_restart(struct dev_child *child)
     child->restart_ms = now_ms() + child->delay_ms;
 }
 
+/* It ended in a way that the same command and the same data will end in again. */
+static bool will_repeat(int status)
+{
+    if (!WIFEXITED(status)) {
+        return false;
+    }
+    switch (WEXITSTATUS(status)) {
+    case EX_USAGE:
+    case EX_DATAERR:
+    case EX_NOPERM:
+    case EX_CONFIG: return true;
+    default: return false;
+    }
+}
+
+static const char *what_next(const struct dev *dev, bool again)
+{
+    if (again) {
+        return "it is started again";
+    }
+    if (count_running(dev) == 0) {
+        return "no node is left";
+    }
+    return dev->restart ? "it would not start again, as it says above; the others go on"
+                        : "the others go on (--restart would start it again)";
+}
+
 static void child_died(struct dev *dev, struct dev_child *child, int status)
 {
     char ended[DEV_ENDED_BYTES];
@@ -261,13 +288,12 @@ static void child_died(struct dev *dev, struct dev_child *child, int status)
         stop_all(dev);
         return;
     }
-    if (dev->restart) {
+    bool again = dev->restart && !will_repeat(status);
+    if (again) {
         plan_restart(child);
     }
     (void)cli_error(&cli_dev, code, "node %d (port %d) died: %s; %s", child->number, child->port, ended,
-                    dev->restart              ? "it is started again"
-                    : count_running(dev) == 0 ? "no node is left"
-                                              : "the others go on (--restart would start it again)");
+                    what_next(dev, again));
     if (count_running(dev) == 0) {
         dev->exit_code = code;
         stop_all(dev);

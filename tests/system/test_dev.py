@@ -166,6 +166,23 @@ def test_restart(start):
     assert dev.end() == 0
 
 
+def test_what_would_not_start_again_is_left_alone(start):
+    dev = start("--restart").up()
+    log = dev.data / "node-2" / "worker-0" / "0000000000000001.log"
+    dev.wait_until(lambda: dev.status()[0] == 0, "all is well")
+    pid = dev.node_pid(2)
+    with open(log, "r+b") as file:  # which is read again by the next start
+        byte = os.pread(file.fileno(), 1, 4096 + 50)[0]
+        os.pwrite(file.fileno(), bytes([byte ^ 1]), 4096 + 50)
+    os.kill(pid, signal.SIGKILL)
+    said = f"cohort dev: node 2 (port {dev.port + 1}) died: exit status 65; it would not start again, as it says above"
+    dev.wait_until(lambda: said in dev.said(), "it is given up")
+    assert re.search(r"^node 2 \| .*0000000000000001.log: damaged at byte ", dev.said(), re.MULTILINE)
+    time.sleep(1)
+    assert dev.said().count("node 2 (port") == 2  # its death, and this
+    assert dev.client(3).set("a", 1) and dev.end() == 0
+
+
 def test_stop_while_a_restart_is_due(start):
     dev = start("--restart").up()
     for _ in range(4):  # the delay grows
