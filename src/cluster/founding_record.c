@@ -262,8 +262,8 @@ static enum status check(const char *path, struct slice text, enum founding_stat
     }
     if (!parse(text, &state, &record, &line)) {
         (void)snprintf(ret_message, FOUNDING_MESSAGE_BYTES,
-                       "%.512s:%u: this is not as cohort wrote it; restore the file from a backup, or copy it from "
-                       "another node of the same cluster, where it is the same",
+                       "%.512s:%u: this is not as cohort wrote it; copy the file from another node of the same "
+                       "cluster, where it is the same",
                        path, line);
         return STATUS_CORRUPT;
     }

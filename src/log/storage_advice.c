@@ -14,13 +14,10 @@ const char *storage_advice(enum status status)
         return "give the user that runs cohort read and write permission for the data folder and its files";
     case STATUS_NOTFOUND: return "the folder is not there; make it or correct the path";
     case STATUS_VERSION: return "a newer cohort wrote it; start that version or a later one";
-    case STATUS_CORRUPT:
-        return "nothing was changed; if other nodes have the data, move this data folder away and let the node join as "
-               "a "
-               "new one, else restore the folder from a backup";
+    case STATUS_CORRUPT: return "nothing was changed"; /* the way out depends on the cluster: server/data_folder.h */
     case STATUS_FULL: return "raise the limit of open files (ulimit -n), then start again";
     case STATUS_NOMEM: return "give this machine or process more memory, then start again";
-    default: return "move away what does not belong into the data folder, or restore the folder from a backup";
+    default: return "move away what does not belong into the data folder";
     }
 }
 

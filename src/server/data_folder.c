@@ -27,6 +27,16 @@ static const char *folder_advice(enum status status)
     }
 }
 
+void data_folder_advise(const struct server *server, char message[static SERVER_MESSAGE_BYTES])
+{
+    size_t size = strlen(message);
+    (void)snprintf(message + size, SERVER_MESSAGE_BYTES - size, "; %s",
+                   server->options.founder_count < 2
+                       ? "restore the folder from a backup, or start with an empty one"
+                       : "the others serve without this node; bring the folder back as the node left it last, but no "
+                         "backup: it has forgotten what the node promised since");
+}
+
 /* Makes the data folder, and its name as durable as what it will hold. */
 static enum status make_folder(struct server *server)
 {
@@ -59,16 +69,11 @@ static enum status match_log(struct server *server, bool known, char ret_message
     } else if (known && server->node_file.log_made && !found) {
         status = STATUS_CORRUPT;
         (void)snprintf(ret_message, SERVER_MESSAGE_BYTES,
-                       "%s: the files of the log are missing, though this node has had some; restore the folder from a "
-                       "backup, or start with an empty data folder",
-                       server->worker_directory);
+                       "%s: the files of the log are missing, though this node has had some", server->worker_directory);
     } else if (!known && found) {
         status = STATUS_CORRUPT;
-        (void)snprintf(
-            ret_message, SERVER_MESSAGE_BYTES,
-            "%.440s/node is missing, though %.440s has a log; restore that file from a backup, or start with "
-            "an empty data folder",
-            server->directory, server->worker_directory);
+        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "%.440s/node is missing, though %.440s has a log",
+                       server->directory, server->worker_directory);
     }
     return status;
 }

@@ -12,5 +12,7 @@ MUST_USE enum status data_folder_open(struct server *server, char ret_message[st
 MUST_USE enum status data_folder_complete(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES]);
 /* The members have this start: notes it. */
 void data_folder_joined(struct server *server);
+/* Adds to the message of a start that met damage what a person can do; which depends on whether there are others. */
+void data_folder_advise(const struct server *server, char message[static SERVER_MESSAGE_BYTES]);
 /* "directory/name", the caller's to free. */
 char *data_folder_path(const char *directory, const char *name);

@@ -104,8 +104,7 @@ static enum status check(const char *path, struct slice text, uint64_t node_id, 
         return STATUS_VERSION;
     }
     if (!parse(text, &file)) {
-        (void)snprintf(ret_message, NODE_FILE_MESSAGE_BYTES,
-                       "%.512s is damaged; restore it from a backup, or start with an empty data folder", path);
+        (void)snprintf(ret_message, NODE_FILE_MESSAGE_BYTES, "%.512s is damaged", path);
         return STATUS_CORRUPT;
     }
     if (file.id != node_id) {

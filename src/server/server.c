@@ -406,6 +406,9 @@ enum status server_create(struct env *env, const struct server_options *options,
     server->began_wall_ms = env_wall_ms(env);
     ret_message[0] = '\0';
     enum status status = open_all(server, ret_message);
+    if (status == STATUS_CORRUPT) {
+        data_folder_advise(server, ret_message);
+    }
     if (status != STATUS_OK) {
         server_destroy(server);
         return status;

@@ -45,8 +45,7 @@ static enum status load_snapshot(struct shard *shard, char *ret_message, size_t 
     if (status == STATUS_OK) {
         status = raft_configuration_decode(buffer_slice(&extra), &shard->configuration);
         if (status != STATUS_OK) {
-            (void)snprintf(ret_message, message_capacity, "%s: the group's members: %s; restore it from a backup", path,
-                           status_text(status));
+            (void)snprintf(ret_message, message_capacity, "%s: the group's members: %s", path, status_text(status));
         }
     }
     buffer_deinit(&extra);
@@ -100,7 +99,7 @@ static enum status check_begin(struct shard *shard, char *ret_message, size_t me
     if (trimmed > shard->applied_index) {
         (void)snprintf(ret_message, message_capacity,
                        "%s: the log begins after entry %llu but the newest snapshot ends at %llu; a snapshot file is "
-                       "missing: restore the folder from a backup",
+                       "missing",
                        shard->options.directory, (unsigned long long)trimmed, (unsigned long long)shard->applied_index);
         return STATUS_CORRUPT;
     }
@@ -125,8 +124,8 @@ enum status shard_recover(struct shard *shard, char *ret_message, size_t message
                   shard->configuration.voters[0] == shard->options.member;
     status = shard_raft_open(shard);
     if (status != STATUS_OK) {
-        (void)snprintf(ret_message, message_capacity, "the log in %s: %s; restore the folder from a backup",
-                       shard->options.directory, status_text(status));
+        (void)snprintf(ret_message, message_capacity, "the log in %s: %s", shard->options.directory,
+                       status_text(status));
         return status;
     }
     if (shard->lone) {

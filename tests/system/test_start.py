@@ -88,7 +88,7 @@ def test_a_log_whose_node_file_is_gone_is_not_a_new_node(new_server):
     node_file = (server.data / "node").read_bytes()
     (server.data / "node").unlink()
     status, line = refused(server.data)
-    assert status == DAMAGED and "node is missing" in line and "restore that file from a backup" in line
+    assert status == DAMAGED and "node is missing" in line and "; restore the folder from a backup" in line
     assert not (server.data / "node").exists()
     (server.data / "node").write_bytes(node_file)
     server.start()
@@ -137,7 +137,30 @@ def test_a_node_file_that_is_no_node_file(new_server):
     assert server.stop() == 0
     (server.data / "node").write_bytes(b"x" * 10000)
     status, line = refused(server.data)
-    assert status == DAMAGED and "is damaged; restore it from a backup" in line
+    assert status == DAMAGED and "is damaged; restore the folder from a backup, or start with an empty one" in line
+
+
+NO_BACKUP = "; the others serve without this node; bring the folder back as the node left it last, but no backup: "
+
+
+@pytest.mark.parametrize("damaged, at", [("node", 0), ("cluster", 100), ("log", 4096 + 50)])
+def test_a_backup_is_no_way_out_for_one_of_several(new_cluster, damaged, at):
+    three = new_cluster(shards=2)
+    node = three[2]
+    assert node.stop() == 0
+    file = node.data / "worker-0" / "0000000000000001.log" if damaged == "log" else node.data / damaged
+    content = bytearray(file.read_bytes())
+    content[at] ^= 1
+    file.write_bytes(content)
+    done = subprocess.run(node.command_line(), capture_output=True, text=True, timeout=60)
+    said = done.stderr.splitlines()[-1]
+    assert done.returncode == DAMAGED and NO_BACKUP in said, done.stderr
+    assert str(file) in said and ("copy the file from another node" in said) == (damaged == "cluster")
+    assert three.attempt(three[1], "SET", "served", "without it") == "OK"
+    content[at] ^= 1
+    file.write_bytes(content)
+    node.start()
+    three.wait_until_equal()
 
 
 def limit(which, value):

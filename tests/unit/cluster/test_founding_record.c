@@ -238,8 +238,8 @@ static void lines_that_cannot_be(void **state)
         assert_int_equal(read_record(fixture), STATUS_CORRUPT);
         char expected[FOUNDING_MESSAGE_BYTES];
         (void)snprintf(expected, sizeof(expected),
-                       "/d/cluster:%d: this is not as cohort wrote it; restore the file from a backup, or copy it from "
-                       "another node of the same cluster, where it is the same",
+                       "/d/cluster:%d: this is not as cohort wrote it; copy the file from another node of the same "
+                       "cluster, where it is the same",
                        cases[i].line);
         assert_string_equal(fixture->message, expected);
     }

@@ -1,4 +1,5 @@
 /* The data folder over a simulated disk: what is refused, and that no crash of a start is taken for a loss. */
+#include "cluster/members.h"
 #include "server/node_file.h"
 #include "server/server.h"
 #include "sim.h"
@@ -15,6 +16,7 @@ enum { NODE = 0 };
 struct world {
     struct sim *sim;
     struct server *server;
+    bool several; /* nodes in the cluster */
     char message[SERVER_MESSAGE_BYTES];
 };
 
@@ -48,6 +50,7 @@ static int teardown(void **state)
 
 static enum status start(struct world *world)
 {
+    static const struct member founders[2];
     struct env *env = sim_node_start(world->sim, NODE);
     struct config config;
     config_init(&config);
@@ -57,6 +60,10 @@ static enum status start(struct world *world)
                                      .port = 6379,
                                      .version = "test"};
     struct server_events events = {stopped, configured};
+    if (world->several) { /* nothing here comes so far that it looks at them */
+        options.founders = founders;
+        options.founder_count = 2;
+    }
     return server_create(env, &options, &config, &events, world, &world->server, world->message);
 }
 
@@ -179,8 +186,15 @@ static void a_log_without_its_node_file_is_refused(void **state)
     sim_node_crash(world->sim, NODE, SIM_CRASH_KILL);
     assert_int_equal(start(world), STATUS_CORRUPT);
     assert_string_equal(world->message,
-                        "/data/node is missing, though /data/worker-0 has a log; restore that file from a backup, or "
-                        "start with an empty data folder");
+                        "/data/node is missing, though /data/worker-0 has a log; restore the folder from a backup, or "
+                        "start with an empty one");
+    world->several = true; /* then a backup has forgotten what was promised */
+    sim_node_crash(world->sim, NODE, SIM_CRASH_KILL);
+    assert_int_equal(start(world), STATUS_CORRUPT);
+    assert_string_equal(world->message,
+                        "/data/node is missing, though /data/worker-0 has a log; the others serve without this node; "
+                        "bring the folder back as the node left it last, but no backup: it has forgotten what the node "
+                        "promised since");
     struct node_file file = {0};
     assert_false(peek(world, &file)); /* and it is not made by that */
 }
