@@ -11,7 +11,8 @@
  *    the applied state, and leaves nothing in the log.
  * 3. Times in entries never go back (cluster time: it never runs fast, and a restart resumes where the log ends).
  * 4. Memory is bounded, and so is waiting: shard_submit refuses (STATUS_FULL) past options.pending_bytes of requests
- * not applied yet, and when SHARD_LATE_BYTES are not and the oldest has waited for more than SHARD_LATE_MS.
+ * not applied yet, past STORE_PENDING_BYTES of all shards together, and when SHARD_LATE_BYTES are not and the oldest
+ * has waited for more than SHARD_LATE_MS.
  * 5. After the log has failed nothing is accepted any more, and what waits stays unanswered: its outcome is unknown.
  * 6. A full disk stops nothing: writes for which there is no space are refused before they reach the log.
  *
@@ -61,14 +62,15 @@ struct shard_options {
                                   * since; 0: SHARD_SNAPSHOT_LOG_BYTES */
     size_t pending_bytes;        /* invariant 4; 0: SHARD_PENDING_BYTES */
     /* Reads at a leader without asking a majority: trusts that no member's monotonic clock is off by more than
-     * SHARD_CLOCK_DRIFT_PPM. The same at all members (raft.h). */
+     * SHARD_CLOCK_DRIFT_PPM. Other members may do without (raft.h). */
     bool lease_reads;
     bool eager; /* this member should lead (raft.h) */
 };
 
 enum {
-    SHARD_PENDING_BYTES = 1 << 30,
-    SHARD_LATE_MS = 500, /* far below any command-timeout: a definite refusal instead of an uncertain end */
+    SHARD_PENDING_BYTES = 512 << 20, /* of one shard, … */
+    STORE_PENDING_BYTES = 1 << 30,   /* … and of all that share a store */
+    SHARD_LATE_MS = 500,             /* far below any command-timeout: a definite refusal instead of an uncertain end */
     SHARD_LATE_BYTES = 1 << 20,
     SHARD_SEALED_BYTES = 512 << 10, /* no batch is added to so much on its way through consensus: bounds what one turn
                                      * may have to apply */

@@ -112,7 +112,7 @@ void batch_apply(struct shard *shard, struct batch *batch)
         context.position++;
     }
     ASSERT(logged.size == 0 && reads.size == 0);
-    shard->pending_bytes -= batch_pending_bytes(batch);
+    shard_unweigh(shard, batch_pending_bytes(batch));
     shard->applying = false;
     if (batch->index != 0) {
         ASSERT(batch->index == shard->applied_index + 1);

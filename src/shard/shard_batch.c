@@ -64,9 +64,22 @@ size_t batch_pending_bytes(const struct batch *batch)
     return batch->logged.size - ENTRY_HEADER_BYTES + batch->reads.size + batch->request_count * sizeof(struct request);
 }
 
+void shard_weigh(struct shard *shard, size_t bytes)
+{
+    shard->pending_bytes += bytes;
+    shard->store->pending_bytes += bytes;
+}
+
+void shard_unweigh(struct shard *shard, size_t bytes)
+{
+    ASSERT(shard->pending_bytes >= bytes && shard->store->pending_bytes >= bytes);
+    shard->pending_bytes -= bytes;
+    shard->store->pending_bytes -= bytes;
+}
+
 void batch_refuse(struct shard *shard, struct batch *batch, enum status status)
 {
-    shard->pending_bytes -= batch_pending_bytes(batch);
+    shard_unweigh(shard, batch_pending_bytes(batch));
     size_t kept = 0;
     for (size_t i = 0; i < batch->request_count; i++) {
         const struct request *request = &batch->requests[i];
@@ -79,7 +92,7 @@ void batch_refuse(struct shard *shard, struct batch *batch, enum status status)
     batch->request_count = kept;
     batch->logged_count = 0;
     batch_begin(batch);
-    shard->pending_bytes += batch_pending_bytes(batch);
+    shard_weigh(shard, batch_pending_bytes(batch));
 }
 
 static size_t command_size(const struct command *command)
@@ -115,7 +128,8 @@ static const struct batch *oldest_batch(const struct shard *shard)
 /* Whether there is room for so much more in what waits, and so much time. */
 static bool may_wait(const struct shard *shard, size_t bytes)
 {
-    if (shard->pending_bytes + bytes > shard->options.pending_bytes) {
+    if (shard->pending_bytes + bytes > shard->options.pending_bytes ||
+        shard->store->pending_bytes + bytes > STORE_PENDING_BYTES) {
         return false;
     }
     if (shard->pending_bytes < SHARD_LATE_BYTES) {
@@ -174,7 +188,7 @@ enum status batch_add(struct shard *shard, const struct command *command, enum r
     struct buffer *into = kind == REQUEST_LOGGED ? &batch->logged : &batch->reads;
     size_t before = into->size;
     command_encode(into, command);
-    shard->pending_bytes += into->size - before + sizeof(struct request);
+    shard_weigh(shard, into->size - before + sizeof(struct request));
     batch->logged_count += kind == REQUEST_LOGGED ? 1 : 0;
     *add_request(shard, batch) = (struct request){origin, tag, kind, machine_key_hash(shard->machine, command)};
     if (shard->announced != 0 && kind == REQUEST_LOGGED) {
@@ -215,7 +229,7 @@ enum status shard_forwarded(struct shard *shard, const struct shard_origin *orig
     }
     size_t before = batch->logged.size;
     entry_origin_put(&batch->logged, &from, logged_count);
-    shard->pending_bytes += batch->logged.size - before + sizeof(struct request);
+    shard_weigh(shard, batch->logged.size - before + sizeof(struct request));
     batch->logged_count++;
     *add_request(shard, batch) = (struct request){.kind = REQUEST_ORIGIN};
     shard->announced = logged_count;

@@ -27,7 +27,7 @@ static void return_requests(struct shard *shard, struct batch *batch)
             shard->sink.returned(shard->owner, request->origin, request->tag, &command);
         }
     }
-    shard->pending_bytes -= batch_pending_bytes(batch);
+    shard_unweigh(shard, batch_pending_bytes(batch));
 }
 
 void batch_return(struct shard *shard, struct batch *batch)
@@ -123,7 +123,7 @@ static void leave_uncertain(struct shard *shard, struct batch *batch)
             shard->sink.uncertain(shard->owner, batch->requests[i].origin, batch->requests[i].tag);
         }
     }
-    shard->pending_bytes -= batch_pending_bytes(batch);
+    shard_unweigh(shard, batch_pending_bytes(batch));
     batch_give_back(shard, batch);
 }
 

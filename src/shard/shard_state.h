@@ -128,8 +128,11 @@ MUST_USE enum status batch_add(struct shard *shard, const struct command *comman
                                uint64_t tag);
 /* Tells those whose requests were to be logged, and forgets these; its reads stay. */
 void batch_refuse(struct shard *shard, struct batch *batch, enum status status);
-/* What it counts in shard.pending_bytes. */
+/* What it counts in what is pending. */
 size_t batch_pending_bytes(const struct batch *batch);
+/* So much more, or less, is pending: in the shard, and in all of the store. */
+void shard_weigh(struct shard *shard, size_t bytes);
+void shard_unweigh(struct shard *shard, size_t bytes);
 
 /* ---- shard_time.c ---- */
 void shard_time_start(struct shard *shard, int64_t time_ms, int64_t wall_ms);

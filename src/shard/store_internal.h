@@ -11,6 +11,7 @@ struct store {
     struct id128 incarnation; /* of the data folder */
     struct log *log;
     struct list shards;     /* struct shard, in order of opening */
+    size_t pending_bytes;   /* of all of them */
     struct env_timer timer; /* for the earliest deadline of consensus */
     int64_t timer_at_ns;    /* when armed */
     bool failed;

@@ -1,6 +1,8 @@
 /* A shard's invariants but for time and recovery (numbers as in shard.h). */
 #include "shard_fixture.h"
 
+#include "shard/store_internal.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -167,6 +169,10 @@ static void test_refusals(void **state)
     assert_in_range(taken, 80, 99);
     assert_int_equal(fixture_try(fixture, "GET ~1000", &tag), STATUS_FULL);
     fixture_settle(fixture);
+    fixture->store->pending_bytes += STORE_PENDING_BYTES; /* by other shards */
+    assert_int_equal(fixture_try(fixture, "GET a", &tag), STATUS_FULL);
+    fixture->store->pending_bytes -= STORE_PENDING_BYTES;
+    assert_int_equal(fixture->store->pending_bytes, 0);
     assert_int_equal(fixture_stats(fixture).pending_bytes, 0);
     char wanted[32];
     (void)snprintf(wanted, sizeof(wanted), ":%d", (int)taken * 1000);
