@@ -386,6 +386,9 @@ bool cluster_turn(struct cluster *cluster)
 void cluster_look_after(struct cluster *cluster, int64_t before_ns)
 {
     cluster_balance_leaders(cluster);
+    if (cluster->opened && !cluster_alone(cluster)) {
+        leaderless_look(cluster);
+    }
     LIST_FOR_EACH_SAFE (at, after, &cluster->busy) {
         lane_look_after(CONTAINER_OF(at, struct lane, node), before_ns);
     }

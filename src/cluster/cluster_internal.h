@@ -5,13 +5,15 @@
 #include "cluster/forward_frame.h"
 #include "cluster/founding.h"
 #include "cluster/leader_balance.h"
+#include "cluster/leaderless.h"
 #include "cluster/meta.h"
 #include "cluster/parcel.h"
 
 enum {
     CLUSTER_COMMAND_BYTES = 32 << 20, /* of one command in a shard of several voters: a larger one would hold up the
                                        * heartbeats behind it */
-    LANE_PENDING_BYTES = 256 << 20,   /* of requests that wait or are under way, in one lane */
+    LANE_PENDING_BYTES = 128 << 20,   /* of requests that wait or are under way, in one lane, … */
+    NODE_PENDING_BYTES = 256 << 20,   /* … and in all of them: a shard that nobody leads leaves room for the others */
     LANE_PARCELS = 64,                /* under way at a time, … */
     LANE_SENT_BYTES = 512 << 10,      /* … and none is added to so much: heartbeats take the same way, and what the
                                        * leader cannot do yet waits here, where it counts as late */
@@ -73,8 +75,9 @@ struct cluster {
     struct store *store;
     struct members *members;
     uint32_t shard_count;
-    struct lane *lanes; /* shard_count + 1 */
-    struct list busy;   /* struct lane */
+    struct lane *lanes;   /* shard_count + 1 */
+    struct list busy;     /* struct lane */
+    size_t pending_bytes; /* of all lanes */
     uint64_t leaders[SLOT_MAXIMUM_SHARDS];
     bool up[PLACEMENT_MAXIMUM_NODES]; /* by place in members */
     struct command_arguments arguments;
@@ -90,8 +93,9 @@ struct cluster {
     struct meta *meta;              /* NULL in a cluster of one, and until it is founded */
     uint64_t meta_applied;          /* of group 0, when meta was last told */
     struct leader_balance *balance; /* as meta */
-    int64_t balanced_ns;            /* when it last looked */
-    struct transport *transport;    /* NULL in a cluster of one */
+    struct leaderless leaderless;
+    int64_t balanced_ns;         /* when it last looked */
+    struct transport *transport; /* NULL in a cluster of one */
     struct peer peers[PLACEMENT_MAXIMUM_NODES];
     size_t peer_count;
     bool joined;         /* the owner was told */
@@ -133,6 +137,9 @@ bool lane_leads(const struct lane *lane);
 void lane_take_back(struct lane *lane, struct parcel *parcel);
 void lane_forget_parcel(struct lane *lane, struct parcel *parcel);
 void lane_mark_busy(struct lane *lane);
+/* The parcel counts in what is pending; or it does not any more, and may change. */
+void lane_weigh(struct lane *lane, const struct parcel *parcel);
+void lane_unweigh(struct lane *lane, const struct parcel *parcel);
 /* The request waits (again), behind the others. */
 void lane_move(struct lane *lane, struct parcel *from, uint32_t place);
 

@@ -182,6 +182,20 @@ void lane_led_by(struct lane *lane, uint64_t node, uint64_t term)
 
 /* ---- waiting ---- */
 
+void lane_weigh(struct lane *lane, const struct parcel *parcel)
+{
+    lane->pending_bytes += parcel_cost_bytes(parcel);
+    lane->cluster->pending_bytes += parcel_cost_bytes(parcel);
+}
+
+void lane_unweigh(struct lane *lane, const struct parcel *parcel)
+{
+    ASSERT(lane->pending_bytes >= parcel_cost_bytes(parcel));
+    ASSERT(lane->cluster->pending_bytes >= parcel_cost_bytes(parcel));
+    lane->pending_bytes -= parcel_cost_bytes(parcel);
+    lane->cluster->pending_bytes -= parcel_cost_bytes(parcel);
+}
+
 static struct parcel *parcel_for(struct lane *lane, size_t bytes)
 {
     if (!list_empty(&lane->waiting)) {
@@ -208,23 +222,23 @@ static void hold(struct lane *lane, const struct command *command, bool logged, 
                  uint64_t tag)
 {
     struct parcel *parcel = parcel_for(lane, command_bytes(command));
-    lane->pending_bytes -= parcel_cost_bytes(parcel);
+    lane_unweigh(lane, parcel);
     parcel_add(parcel, command, logged, requester, tag, env_monotonic_ns(lane->cluster->env));
-    lane->pending_bytes += parcel_cost_bytes(parcel);
+    lane_weigh(lane, parcel);
     lane_mark_busy(lane);
 }
 
 void lane_move(struct lane *lane, struct parcel *from, uint32_t place)
 {
     struct parcel *to = parcel_for(lane, parcel_request_bytes(from, place));
-    lane->pending_bytes -= parcel_cost_bytes(to);
+    lane_unweigh(lane, to);
     parcel_move(from, place, to);
-    lane->pending_bytes += parcel_cost_bytes(to);
+    lane_weigh(lane, to);
 }
 
 void lane_forget_parcel(struct lane *lane, struct parcel *parcel)
 {
-    lane->pending_bytes -= parcel_cost_bytes(parcel);
+    lane_unweigh(lane, parcel);
     parcel_destroy(parcel);
 }
 
@@ -366,7 +380,8 @@ enum status cluster_submit(struct cluster *cluster, uint32_t shard, const struct
             return status;
         }
     }
-    if (lane->pending_bytes + bytes > LANE_PENDING_BYTES || late(lane)) {
+    if (lane->pending_bytes + bytes > LANE_PENDING_BYTES || cluster->pending_bytes + bytes > NODE_PENDING_BYTES ||
+        late(lane)) {
         return STATUS_FULL;
     }
     hold(lane, command, logged, requester, tag);

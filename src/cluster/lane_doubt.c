@@ -208,7 +208,7 @@ static enum status put_question(struct lane *lane, const struct question *questi
     struct parcel *parcel = parcel_create();
     parcel_add(parcel, &command, false, &lane->asker, lane->question, env_monotonic_ns(lane->cluster->env));
     parcel->question = true;
-    lane->pending_bytes += parcel_cost_bytes(parcel);
+    lane_weigh(lane, parcel);
     enum status status = lane_send_parcel(lane, parcel);
     if (status != STATUS_OK) {
         lane_forget_parcel(lane, parcel);

@@ -116,7 +116,7 @@ void lane_close_gaps(struct lane *lane, struct parcel *parcel)
                 parcel_move(parcel, place, rest);
             }
         }
-        lane->pending_bytes += parcel_cost_bytes(rest);
+        lane_weigh(lane, rest);
     }
     lane_forget_parcel(lane, parcel);
 }

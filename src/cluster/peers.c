@@ -216,6 +216,22 @@ static enum status take_messages(struct cluster *cluster, uint64_t node, struct 
     return STATUS_OK;
 }
 
+static bool votes_in(const struct cluster *cluster, uint32_t shard, uint64_t node)
+{
+    if (shard != 0) {
+        return placement_votes(&cluster->members->placement.shards[shard - 1], node);
+    }
+    uint64_t ids[PLACEMENT_MAXIMUM_NODES];
+    uint64_t voters[PLACEMENT_MAXIMUM_REPLICAS];
+    size_t count = placement_meta_voters(ids, members_placeable(cluster->members, ids), voters);
+    bool votes = false;
+    for (size_t i = 0; i < count; i++) {
+        votes = votes || voters[i] == node;
+    }
+    return votes;
+}
+
+/* Who does not vote in a shard cannot lead it; believing that would send it all requests, until a later term. */
 static enum status take_leads(struct cluster *cluster, uint64_t node, struct slice payload)
 {
     if (payload.size % LEADS_BYTES != 0) {
@@ -224,7 +240,7 @@ static enum status take_leads(struct cluster *cluster, uint64_t node, struct sli
     for (size_t at = 0; at < payload.size; at += LEADS_BYTES) {
         uint32_t shard = get_u32(payload.data + at);
         uint64_t term = get_u64(payload.data + at + 4);
-        if (shard > cluster->shard_count || term == 0 || term > INT64_MAX) {
+        if (shard > cluster->shard_count || term == 0 || term > INT64_MAX || !votes_in(cluster, shard, node)) {
             return STATUS_CORRUPT;
         }
         lane_led_by(lane_of(cluster, shard), node, term);

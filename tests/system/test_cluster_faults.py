@@ -259,6 +259,21 @@ def test_no_majority_no_service_and_an_honest_word(new_cluster, three_networks):
         assert reply == b"after"
 
 
+def test_a_node_without_a_majority_says_so_once(new_cluster):
+    three = new_cluster()
+    alone = three[1]
+    for _ in range(2):
+        before = alone.log(100000).count("no leader for")
+        three[2].kill()
+        three[3].kill()
+        alone.wait(lambda before=before: alone.log(100000).count("no leader for") > before, "did not say so")
+        assert "(shards 1, 2, 3, 4; nodes that are not connected: 2, 3)" in alone.log(), alone.log()
+        time.sleep(1)
+        three.start()
+        alone.wait(lambda: "every shard has a leader again, after " in alone.log(2), "did not say that it is over")
+    assert alone.log(100000).count("no leader for") == 2 == alone.log(100000).count("every shard has a leader again")
+
+
 def test_five_nodes_lose_two_leaders_in_turn(new_cluster, tmp_path, figure):
     five = new_cluster(nodes=5, shards=16, replicas=3)
     times = []

@@ -324,6 +324,37 @@ static bool has_asked(void *argument)
     return away_lane(scene)->asked != 0;
 }
 
+/* `node` tells node `to` that it leads the shard. */
+static void say_leads(struct scene *scene, uint64_t node, uint64_t to, uint32_t shard, uint64_t term)
+{
+    struct cluster *cluster = world_node(&scene->world, node)->cluster;
+    uint8_t leads[12];
+    put_u32(leads, shard);
+    put_u64(leads + 4, term);
+    struct slice payload = slice_of(leads, sizeof(leads));
+    assert_int_equal(transport_send(cluster->transport, to, 0, TRANSPORT_URGENT, NODE_LEADS, &payload, 1), STATUS_OK);
+    env_wake(cluster->env);
+    world_run_ms(&scene->world, 50);
+}
+
+static void only_a_voter_is_believed_to_lead(void **state)
+{
+    (void)state;
+    static struct scene scene;
+    scene_begin(&scene, 31);
+    uint64_t other = scene.away == 5 ? 4 : 5;
+    while (world_votes(&scene.world, other, 1)) {
+        other--;
+    }
+    assert_true(other != scene.away && !world_votes(&scene.world, scene.away, 1));
+    say_leads(&scene, other, scene.away, 1, scene.term + 100);
+    assert_true(away_lane(&scene)->leader == scene.leader && away_lane(&scene)->term == scene.term);
+    append_many(scene.client, 1);
+    world_wait(scene.client);
+    world_expect(scene.client, 0, 0, STATUS_OK);
+    world_end(&scene.world);
+}
+
 static void a_lost_question_is_asked_again(void **state)
 {
     (void)state;
@@ -411,18 +442,25 @@ static void full_queues_refuse(void **state)
     append_many(scene.client, 1);
     world_expect(scene.client, 0, 0, STATUS_FULL);
     away_lane(&scene)->pending_bytes -= LANE_PENDING_BYTES;
+    struct cluster *cluster = world_node(&scene.world, scene.away)->cluster;
+    cluster->pending_bytes += NODE_PENDING_BYTES; /* by other shards */
+    append_many(scene.client, 1);
+    world_expect(scene.client, 1, 1, STATUS_FULL);
+    cluster->pending_bytes -= NODE_PENDING_BYTES;
     struct shard *shard = world_lane(&scene.world, scene.leader, 1)->local;
     size_t limit_bytes = shard->options.pending_bytes;
     shard->options.pending_bytes = 1;
     append_many(scene.client, 2);
     (void)world_read(scene.client, 1);
     world_wait(scene.client);
-    world_expect(scene.client, 1, 3, STATUS_FULL);
+    world_expect(scene.client, 2, 4, STATUS_FULL);
     shard->options.pending_bytes = limit_bytes;
     append_many(scene.client, 1);
     world_wait(scene.client);
-    world_expect(scene.client, 4, 4, STATUS_OK);
+    world_expect(scene.client, 5, 5, STATUS_OK);
     assert_int_equal(away_lane(&scene)->pending_bytes, 0);
+    world_run_ms(&scene.world, 5000); /* the members are asked for too */
+    assert_int_equal(cluster->pending_bytes, 0);
     world_end(&scene.world);
 }
 
@@ -935,6 +973,7 @@ int main(void)
         cmocka_unit_test(a_stale_leader_keeps_the_order),
         cmocka_unit_test(nobody_announces_himself_for_the_term_of_another),
         cmocka_unit_test(who_was_not_told_of_the_leader_is_told_later),
+        cmocka_unit_test(only_a_voter_is_believed_to_lead),
         cmocka_unit_test(a_lost_question_is_asked_again),
         cmocka_unit_test(answers_come_in_pieces),
         cmocka_unit_test(a_peer_that_takes_no_answers_gets_no_more),
