@@ -70,7 +70,7 @@ class Client(threading.Thread):
         self.done = 0
         self.seen = {}  # by key: a value that was there
         self.operations = []
-        self.connection = None
+        self.connection = self.port = None
         self.problem = None
 
     def run(self):
@@ -87,7 +87,8 @@ class Client(threading.Thread):
 
     def connect(self):
         try:
-            self.connection = next(self.servers).connect(self.load.timeout)
+            server = next(self.servers)
+            self.connection, self.port = server.connect(self.load.timeout), server.port
         except OSError:
             time.sleep(RETRY_SECONDS)
 
@@ -129,7 +130,7 @@ class Client(threading.Thread):
         """Operations in one write; whether all were done."""
         start = time.monotonic_ns()
         for operation in batch:
-            operation.update(outcome="unknown", start=start)
+            operation.update(outcome="unknown", start=start, port=self.port)
         self.operations += batch
         connection.send(b"".join(resp.encode(*words(operation)) for operation in batch))
         for operation in batch:
