@@ -325,6 +325,16 @@ static void check_weak_reads(struct node_world *world)
 
 static void describe_failure(struct node_world *world, const struct check *check)
 {
+    for (uint32_t i = 0; i < check->group_count; i++) {
+        if (check->groups[i].verdict == CHECK_NOT_LINEARIZABLE) {
+            struct buffer text;
+            buffer_init(&text);
+            check_write_group(check, &check->groups[i], &text);
+            node_fail(world, "%.*s", (int)text.size, (const char *)text.data);
+            buffer_deinit(&text);
+            return;
+        }
+    }
     for (uint32_t i = 0; i < check->key_count; i++) {
         const struct check_key *key = &check->keys[i];
         if (key->verdict != CHECK_NOT_LINEARIZABLE) {

@@ -1,6 +1,7 @@
 #include "check/check.h"
 
 #include "base/assert.h"
+#include "check/check_groups.h"
 
 #include <stdlib.h>
 
@@ -49,7 +50,8 @@ static enum status find_keys(struct check *check)
                 return STATUS_INVALID;
             }
             key = &check->keys[check->key_count++];
-            *key = (struct check_key){.key = operation->key, .field = operation->field, .first = i};
+            *key =
+                (struct check_key){.key = operation->key, .field = operation->field, .first = i, .group = CHECK_ALONE};
         }
         key->ok += operation->outcome == HISTORY_OK;
         key->unknown += operation->outcome == HISTORY_UNKNOWN;
@@ -96,9 +98,12 @@ enum status check_run(struct check *ret_check, const struct history *history, si
     if (find_keys(ret_check) != STATUS_OK) {
         return STATUS_INVALID;
     }
+    check_judge_groups(ret_check);
     for (uint32_t i = 0; i < ret_check->key_count; i++) {
         struct check_key *key = &ret_check->keys[i];
-        judge(ret_check, key);
+        if (key->group == CHECK_ALONE) {
+            judge(ret_check, key);
+        }
         if (key->verdict == CHECK_NOT_LINEARIZABLE || ret_check->verdict == CHECK_LINEARIZABLE) {
             ret_check->verdict = key->verdict;
         }
@@ -108,6 +113,7 @@ enum status check_run(struct check *ret_check, const struct history *history, si
 
 void check_deinit(struct check *check)
 {
+    check_groups_deinit(check);
     free(check->order);
     free(check->keys);
     *check = (struct check){0};
@@ -218,7 +224,7 @@ static struct anomaly choose_anomaly(const struct partition *partition, const st
 
 void check_explain(const struct check *check, const struct check_key *key, struct check_explanation *ret_explanation)
 {
-    ASSERT(key->verdict == CHECK_NOT_LINEARIZABLE && key->ok > 0);
+    ASSERT(key->verdict == CHECK_NOT_LINEARIZABLE && key->ok > 0 && key->group == CHECK_ALONE);
     struct partition partition = partition_of(check, key);
     struct check_explanation explanation = {.key = key, .anomalies = allocate(1, sizeof(struct anomalies))};
     uint64_t good;

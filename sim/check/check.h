@@ -1,14 +1,17 @@
 /* The judge: is a history linearizable? Each string key and each hash field is searched on its own, which is enough
- * (Herlihy and Wing, 1990: a history is linearizable when each object's part is).
+ * (Herlihy and Wing, 1990: a history is linearizable when each object's part is). Those that transactions connect are
+ * one object, a group, and judged together: is it strictly serializable (serial.h)?
  *
  * Every key is absent at the beginning. "Linearizable" is said only when an order was found for every key and field. */
 #pragma once
 
 #include "base/buffer.h"
 #include "check/anomaly.h"
+#include "check/serial.h"
 
 enum check_verdict { CHECK_LINEARIZABLE, CHECK_NOT_LINEARIZABLE, CHECK_GAVE_UP };
 
+#define CHECK_ALONE UINT32_MAX
 #define CHECK_MEMORY_DEFAULT ((size_t)1 << 30)
 
 /* A string key or a hash field. */
@@ -22,6 +25,16 @@ struct check_key {
     enum check_verdict verdict;
     uint64_t reached; /* unless linearizable: everything that ended before this time has an order */
     size_t configurations;
+    uint32_t group; /* whose verdict it has, or CHECK_ALONE */
+};
+
+/* Keys and fields that transactions connect. */
+struct check_group {
+    enum check_verdict verdict;
+    uint32_t *keys; /* of the check; the objects of the finding */
+    uint32_t key_count;
+    uint32_t transactions;
+    struct serial_finding finding;
 };
 
 struct check {
@@ -31,6 +44,8 @@ struct check {
     uint32_t *order; /* operations by key and field; within one those that failed come last */
     struct check_key *keys;
     uint32_t key_count;
+    struct check_group *groups;
+    uint32_t group_count;
     uint32_t mixed_key; /* after STATUS_INVALID: used as a string and as a hash */
 };
 
@@ -52,7 +67,7 @@ struct check_explanation {
     struct anomalies *anomalies; /* of the whole key */
 };
 
-/* For a key whose verdict is CHECK_NOT_LINEARIZABLE; searches a few more times. */
+/* For a key alone whose verdict is CHECK_NOT_LINEARIZABLE; searches a few more times. */
 void check_explain(const struct check *check, const struct check_key *key, struct check_explanation *ret_explanation);
 void check_explanation_deinit(struct check_explanation *explanation);
 
@@ -61,5 +76,8 @@ void check_explanation_deinit(struct check_explanation *explanation);
 void check_write_summary(const struct check *check, uint32_t lines, struct buffer *out);
 void check_write_explanation(const struct check *check, const struct check_explanation *explanation,
                              struct buffer *out);
+
+/* Why a group whose verdict is CHECK_NOT_LINEARIZABLE has no order: the circle, or what a read should not have seen. */
+void check_write_group(const struct check *check, const struct check_group *group, struct buffer *out);
 
 const char *check_verdict_name(enum check_verdict verdict);

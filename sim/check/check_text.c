@@ -1,80 +1,19 @@
 /* What a check found, as text for people. */
 #include "base/assert.h"
-#include "check/check.h"
+#include "check/check_words.h"
 
 #include <stdio.h>
 
-enum { SHOWN_PLACED = 12, SHOWN_STUCK = 20, TEXT_BYTES = 24, CELL_BYTES = 192, COLUMNS = 6, KEY_COLUMN = 40 };
+enum { SHOWN_PLACED = 12, SHOWN_STUCK = 20, CELL_BYTES = 192, COLUMNS = 6, KEY_COLUMN = 40 };
 
 /* ---- words ---- */
-
-/* Quoted, printable, cut in the middle when long, as the end of a list tells more than its beginning. */
-static void write_text(struct slice text, struct buffer *out)
-{
-    bool cut = text.size > TEXT_BYTES;
-    buffer_append_byte(out, '"');
-    for (size_t i = 0; i < text.size; i++) {
-        if (cut && i == TEXT_BYTES / 2) {
-            buffer_append_string(out, "…");
-            i = text.size - TEXT_BYTES / 2;
-        }
-        uint8_t byte = text.data[i];
-        if (byte < ' ' || byte > '~') {
-            buffer_append_format(out, "\\x%02x", byte);
-        } else {
-            buffer_append_byte(out, byte);
-        }
-    }
-    buffer_append_byte(out, '"');
-}
-
-static void write_key(const struct check *check, const struct check_key *key, struct buffer *out)
-{
-    write_text(history_text(check->history, key->key), out);
-    if (key->field != TEXTS_NONE) {
-        buffer_append_string(out, " field ");
-        write_text(history_text(check->history, key->field), out);
-    }
-}
-
-static void write_call(const struct history *history, const struct history_operation *operation, struct buffer *out)
-{
-    const struct history_kind_facts *facts = history_kind_facts(operation->kind);
-    buffer_append_string(out, facts->name);
-    if (facts->has_expected) {
-        buffer_append_byte(out, ' ');
-        write_text(history_text(history, operation->expected), out);
-        buffer_append_string(out, " →");
-    }
-    if (facts->has_value) {
-        buffer_append_byte(out, ' ');
-        write_text(history_text(history, operation->value), out);
-    }
-    if (facts->has_by) {
-        buffer_append_format(out, " %lld", (long long)operation->by);
-    }
-}
-
-static void write_result(const struct history *history, const struct history_operation *operation, struct buffer *out)
-{
-    if (operation->outcome == HISTORY_UNKNOWN) {
-        buffer_append_string(out, "?");
-        return;
-    }
-    switch ((enum history_shape)operation->shape) {
-    case HISTORY_RESULT_NONE: buffer_append_string(out, "OK"); break;
-    case HISTORY_RESULT_NULL: buffer_append_string(out, "nil"); break;
-    case HISTORY_RESULT_TEXT: write_text(history_text(history, operation->result_text), out); break;
-    case HISTORY_RESULT_NUMBER: buffer_append_format(out, "%lld", (long long)operation->result_number); break;
-    }
-}
 
 static void write_state(const struct states *states, uint32_t state, struct buffer *out)
 {
     if (state == STATE_ABSENT) {
         buffer_append_string(out, "nil");
     } else {
-        write_text(states_text(states, state), out);
+        words_text(states_text(states, state), out);
     }
 }
 
@@ -92,24 +31,6 @@ static void write_demand(const struct states *states, const struct rule *rule, s
     case RULE_ZERO: buffer_append_string(out, "needs nil or \"0\""); break;
     case RULE_LENGTH: buffer_append_format(out, "needs a length of %lld", (long long)rule->number); break;
     case RULE_NEVER: buffer_append_string(out, "can never be"); break;
-    }
-}
-
-static uint64_t first_start(const struct history *history)
-{
-    uint64_t first = UINT64_MAX;
-    for (uint32_t i = 0; i < history->count; i++) {
-        first = history->operations[i].start < first ? history->operations[i].start : first;
-    }
-    return first;
-}
-
-static void write_time(uint64_t first, uint64_t time, struct buffer *out)
-{
-    if (time == HISTORY_NEVER) {
-        buffer_append_string(out, "-");
-    } else {
-        buffer_append_format(out, "%.3f", (double)(time - first) / 1e6);
     }
 }
 
@@ -155,19 +76,19 @@ static void add_row(struct table *table, uint32_t number, const struct rule *rul
     const struct history_operation *operation = &table->history->operations[number];
     struct buffer *cells = &table->cells;
     size_t start = cells->size;
-    write_time(table->first, operation->start, cells);
+    words_time(table->first, operation->start, cells);
     end_cell(table, start);
     start = cells->size;
-    write_time(table->first, operation->end, cells);
+    words_time(table->first, operation->end, cells);
     end_cell(table, start);
     start = cells->size;
     buffer_append_format(cells, "%u", operation->process);
     end_cell(table, start);
     start = cells->size;
-    write_call(table->history, operation, cells);
+    words_call(table->history, operation, cells);
     end_cell(table, start);
     start = cells->size;
-    write_result(table->history, operation, cells);
+    words_result(table->history, operation, cells);
     end_cell(table, start);
     start = cells->size;
     if (rule == NULL) {
@@ -212,13 +133,13 @@ static void write_operation(const struct table *table, uint32_t number, struct b
 {
     const struct history_operation *operation = &table->history->operations[number];
     buffer_append_format(out, "process %u's ", operation->process);
-    write_call(table->history, operation, out);
+    words_call(table->history, operation, out);
     buffer_append_string(out, " → ");
-    write_result(table->history, operation, out);
+    words_result(table->history, operation, out);
     buffer_append_string(out, " (");
-    write_time(table->first, operation->start, out);
+    words_time(table->first, operation->start, out);
     buffer_append_string(out, " to ");
-    write_time(table->first, operation->end, out);
+    words_time(table->first, operation->end, out);
     buffer_append_string(out, " ms)");
 }
 
@@ -301,10 +222,10 @@ static void write_findings(const struct check_explanation *explanation, struct b
 
 void check_write_explanation(const struct check *check, const struct check_explanation *explanation, struct buffer *out)
 {
-    struct table table = {.history = check->history, .first = first_start(check->history)};
+    struct table table = {.history = check->history, .first = words_first_start(check->history)};
     states_init(&table.states);
     buffer_init(&table.cells);
-    write_key(check, explanation->key, out);
+    words_key(check, explanation->key, out);
     buffer_append_format(out, ": %s\n", anomaly_name(explanation->anomaly.kind));
     write_anomaly(&table, &explanation->anomaly, out);
     write_placed(&table, explanation, out);
@@ -320,7 +241,7 @@ static void write_line(const struct check *check, const struct check_key *key, s
 {
     size_t start = out->size;
     buffer_append_string(out, "  ");
-    write_key(check, key, out);
+    words_key(check, key, out);
     for (size_t width = width_of(out->data + start, out->size - start); width < KEY_COLUMN; width++) {
         buffer_append_byte(out, ' ');
     }

@@ -89,6 +89,7 @@ static enum status add_call(struct history *history, const struct history_call *
         .value = facts->has_value ? texts_add(texts, call->value) : TEXTS_NONE,
         .expected = facts->has_expected ? texts_add(texts, call->expected) : TEXTS_NONE,
         .process = call->process,
+        .transaction = HISTORY_ALONE,
         .kind = (uint8_t)call->kind,
         .outcome = HISTORY_UNKNOWN,
     };
@@ -153,4 +154,125 @@ enum status history_add(struct history *history, const struct history_call *call
         set_result(history, operation, result);
     }
     return STATUS_OK;
+}
+
+/* ---- transactions ---- */
+
+uint32_t history_unit_end(const struct history *history, uint32_t first)
+{
+    ASSERT(first < history->count);
+    uint32_t end = first + 1;
+    if (history->operations[first].transaction != HISTORY_ALONE) {
+        ASSERT(history->operations[first].transaction == first);
+        while (end < history->count && history->operations[end].transaction == first) {
+            end++;
+        }
+    }
+    return end;
+}
+
+static enum status add_transaction(struct history *history, const struct history_call *calls, uint32_t count,
+                                   uint64_t start)
+{
+    if (count == 0) {
+        return STATUS_INVALID;
+    }
+    if (count > HISTORY_TRANSACTION_MAXIMUM || history->count + count > HISTORY_OPERATIONS_MAXIMUM) {
+        return STATUS_FULL;
+    }
+    uint32_t first = history->count;
+    for (uint32_t i = 0; i < count; i++) {
+        enum status status = add_call(history, &calls[i], start);
+        if (status != STATUS_OK) {
+            history->count = first;
+            return status;
+        }
+        history->operations[first + i].process = calls[0].process;
+        history->operations[first + i].transaction = first;
+    }
+    return STATUS_OK;
+}
+
+enum status history_invoke_transaction(struct history *history, const struct history_call *calls, uint32_t count,
+                                       uint64_t time, uint32_t *ret_first)
+{
+    uint32_t first = history->count;
+    enum status status = add_transaction(history, calls, count, tick(history, time));
+    if (status == STATUS_OK) {
+        *ret_first = first;
+    }
+    return status;
+}
+
+enum status history_found(struct history *history, uint32_t at, const struct history_result *result)
+{
+    ASSERT(at < history->count && history->operations[at].outcome == HISTORY_UNKNOWN &&
+           history->operations[at].transaction != HISTORY_ALONE);
+    struct history_operation *operation = &history->operations[at];
+    if (!result_fits(history_kind_facts(operation->kind), result)) {
+        return STATUS_INVALID;
+    }
+    set_result(history, operation, result);
+    return STATUS_OK;
+}
+
+static bool results_fit(const struct history_call *calls, const struct history_result *results, uint32_t count,
+                        bool known)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        bool untold = !known && results[i].shape == HISTORY_RESULT_NONE;
+        if (!untold && !result_fits(history_kind_facts(calls[i].kind), &results[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+enum status history_complete_transaction(struct history *history, uint32_t first, const struct history_result *results,
+                                         uint64_t time)
+{
+    ASSERT(first < history->count && history->operations[first].outcome == HISTORY_UNKNOWN);
+    uint32_t end = history_unit_end(history, first);
+    for (uint32_t i = first; i < end; i++) {
+        if (!result_fits(history_kind_facts(history->operations[i].kind), &results[i - first])) {
+            return STATUS_INVALID;
+        }
+    }
+    uint64_t now = tick(history, time);
+    for (uint32_t i = first; i < end; i++) {
+        history->operations[i].end = now;
+        history->operations[i].outcome = HISTORY_OK;
+        set_result(history, &history->operations[i], &results[i - first]);
+    }
+    return STATUS_OK;
+}
+
+void history_fail_transaction(struct history *history, uint32_t first)
+{
+    for (uint32_t i = first, end = history_unit_end(history, first); i < end; i++) {
+        history_fail(history, i);
+    }
+}
+
+enum status history_add_transaction(struct history *history, const struct history_call *calls, uint32_t count,
+                                    uint64_t start, uint64_t end, enum history_outcome outcome,
+                                    const struct history_result *results)
+{
+    bool ok = outcome == HISTORY_OK;
+    bool told = ok || (outcome == HISTORY_UNKNOWN && results != NULL);
+    if (start > HISTORY_TIME_MAXIMUM || (ok && (end > HISTORY_TIME_MAXIMUM || end < start)) ||
+        (told && !results_fit(calls, results, count, ok))) {
+        return STATUS_INVALID;
+    }
+    uint32_t first = history->count;
+    enum status status = add_transaction(history, calls, count, start);
+    for (uint32_t i = 0; status == STATUS_OK && i < count; i++) {
+        struct history_operation *operation = &history->operations[first + i];
+        operation->outcome = (uint8_t)outcome;
+        operation->end = ok ? end : HISTORY_NEVER;
+        if (ok || (told && results[i].shape != HISTORY_RESULT_NONE)) {
+            set_result(history, operation, &results[i]);
+        }
+    }
+    return status;
 }

@@ -1,9 +1,14 @@
-/* A history: what clients asked of strings and hash fields, when, and what they were told.
+/* A history: what clients asked of strings and hash fields, when, and what they were told, in operations and in
+ * transactions of several.
  *
  * An operation is a call (process, kind, key, arguments, start) and its end:
  *   ok       it took effect once, at some moment between start and end, and gave this result;
  *   failed   it never took effect (a definite refusal);
  *   unknown  nobody knows: it took effect at some moment after start, however late, or never.
+ *
+ * A transaction is several operations that stand behind each other here, with one start, end and outcome: all took
+ * effect at one moment, in their order, or none did. One of unknown outcome may know what some of its operations found
+ * (under WATCH, say): if it took effect at all, it found exactly that.
  *
  * Invariants: start <= end; an operation precedes another when its end is *less* than the other's start, so events at
  * the same time are concurrent. history_invoke and history_complete keep the order in which they are called by moving
@@ -44,9 +49,10 @@ enum history_shape {
     HISTORY_RESULT_NUMBER, /* .number; 1 for done and 0 for not done where Redis says OK and nil */
 };
 
-enum { HISTORY_OPERATIONS_MAXIMUM = 20 * 1000 * 1000 };
+enum { HISTORY_OPERATIONS_MAXIMUM = 20 * 1000 * 1000, HISTORY_TRANSACTION_MAXIMUM = 65536 };
 #define HISTORY_BYTES_MAXIMUM ((size_t)4 << 30)
 #define HISTORY_NEVER UINT64_MAX
+#define HISTORY_ALONE UINT32_MAX
 #define HISTORY_TIME_MAXIMUM ((uint64_t)INT64_MAX)
 
 /* What a kind of operation takes and gives. */
@@ -90,6 +96,7 @@ struct history_operation {
     uint32_t value;
     uint32_t expected;
     uint32_t process;
+    uint32_t transaction; /* the first operation of it, or HISTORY_ALONE */
     uint8_t kind;
     uint8_t outcome;
     uint8_t shape; /* of the result */
@@ -121,6 +128,23 @@ void history_fail(struct history *history, uint32_t at);
  * end is before the start, a time is too large or the kind gives no such result. */
 MUST_USE enum status history_add(struct history *history, const struct history_call *call, uint64_t start, uint64_t end,
                                  enum history_outcome outcome, const struct history_result *result);
+
+/* The same for a transaction of 1 to HISTORY_TRANSACTION_MAXIMUM operations, which stands for its first one. Of the
+ * calls the first one's process counts. While the outcome is unknown, what an operation found may be told alone. */
+MUST_USE enum status history_invoke_transaction(struct history *history, const struct history_call *calls,
+                                                uint32_t count, uint64_t time, uint32_t *ret_first);
+MUST_USE enum status history_found(struct history *history, uint32_t at, const struct history_result *result);
+MUST_USE enum status history_complete_transaction(struct history *history, uint32_t first,
+                                                  const struct history_result *results, uint64_t time);
+void history_fail_transaction(struct history *history, uint32_t first);
+
+/* A whole one; a result of an unknown one may have the shape HISTORY_RESULT_NONE: not known. */
+MUST_USE enum status history_add_transaction(struct history *history, const struct history_call *calls, uint32_t count,
+                                             uint64_t start, uint64_t end, enum history_outcome outcome,
+                                             const struct history_result *results);
+
+/* The operation behind the last one of what the operation belongs to: the next one, when it is alone. */
+uint32_t history_unit_end(const struct history *history, uint32_t first);
 
 /* The text, or an empty one for TEXTS_NONE. */
 static inline struct slice history_text(const struct history *history, uint32_t number)

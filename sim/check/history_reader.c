@@ -1,8 +1,12 @@
 #include "check/history_reader.h"
 
+#include "base/assert.h"
+
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 void history_reader_init(struct history_reader *reader, struct history *history)
 {
@@ -85,15 +89,23 @@ static bool take_outcome(struct history_reader *reader, const json_t *line, enum
     return problem(reader, STATUS_INVALID, "\"outcome\" must be \"ok\", \"failed\" or \"unknown\"");
 }
 
-static bool take_call(struct history_reader *reader, const json_t *line, struct history_call *ret_call)
+static bool take_process(struct history_reader *reader, const json_t *line, uint32_t *ret_process)
+{
+    int64_t process = 0;
+    bool taken = take_number(reader, line, "process", 0, UINT32_MAX, &process);
+    *ret_process = (uint32_t)process;
+    return taken;
+}
+
+/* `inside` a transaction, whose line names the process. */
+static bool take_call(struct history_reader *reader, const json_t *line, bool inside, struct history_call *ret_call)
 {
     struct history_call call = {.by = 1};
     if (!take_kind(reader, line, &call.kind)) {
         return false;
     }
     const struct history_kind_facts *facts = history_kind_facts(call.kind);
-    int64_t process = 0;
-    if (!take_number(reader, line, "process", 0, UINT32_MAX, &process) || !take_text(reader, line, "key", &call.key) ||
+    if ((!inside && !take_process(reader, line, &call.process)) || !take_text(reader, line, "key", &call.key) ||
         (facts->has_field && !take_text(reader, line, "field", &call.field)) ||
         (facts->has_value && !take_text(reader, line, "value", &call.value)) ||
         (facts->has_expected && !take_text(reader, line, "expected", &call.expected)) ||
@@ -101,7 +113,6 @@ static bool take_call(struct history_reader *reader, const json_t *line, struct 
          !take_number(reader, line, "by", INT64_MIN, INT64_MAX, &call.by))) {
         return false;
     }
-    call.process = (uint32_t)process;
     *ret_call = call;
     return true;
 }
@@ -130,24 +141,91 @@ static bool take_result(struct history_reader *reader, const json_t *line, enum 
     return true;
 }
 
+/* What a line says of one operation or of a transaction. */
+struct line_facts {
+    enum history_outcome outcome;
+    int64_t start;
+    int64_t end;
+};
+
+static bool take_facts(struct history_reader *reader, const json_t *line, struct line_facts *ret_facts)
+{
+    *ret_facts = (struct line_facts){.outcome = HISTORY_UNKNOWN};
+    return take_outcome(reader, line, &ret_facts->outcome) &&
+           take_number(reader, line, "start", 0, INT64_MAX, &ret_facts->start) &&
+           (ret_facts->outcome != HISTORY_OK ||
+            take_number(reader, line, "end", ret_facts->start, INT64_MAX, &ret_facts->end));
+}
+
+static bool added(struct history_reader *reader, enum status status)
+{
+    return status == STATUS_OK ||
+           problem(reader, status, "the history is too large (at most %d operations)", HISTORY_OPERATIONS_MAXIMUM);
+}
+
 static bool take_operation(struct history_reader *reader, const json_t *line)
 {
     struct history_call call;
     struct history_result result = {0};
-    enum history_outcome outcome = HISTORY_UNKNOWN;
-    int64_t start = 0;
-    int64_t end = 0;
-    if (!take_call(reader, line, &call) || !take_outcome(reader, line, &outcome) ||
-        !take_number(reader, line, "start", 0, INT64_MAX, &start)) {
+    struct line_facts facts;
+    if (!take_call(reader, line, false, &call) || !take_facts(reader, line, &facts) ||
+        (facts.outcome == HISTORY_OK && !take_result(reader, line, call.kind, &result))) {
         return false;
     }
-    if (outcome == HISTORY_OK &&
-        (!take_number(reader, line, "end", start, INT64_MAX, &end) || !take_result(reader, line, call.kind, &result))) {
+    return added(reader, history_add(reader->history, &call, (uint64_t)facts.start, (uint64_t)facts.end, facts.outcome,
+                                     &result));
+}
+
+/* The operations of a transaction; what one of unknown outcome found may be there. */
+static bool take_operations(struct history_reader *reader, const json_t *array, const struct line_facts *facts,
+                            struct history_call *calls, struct history_result *results)
+{
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        const json_t *item = json_array_get(array, i);
+        if (!json_is_object(item)) {
+            return problem(reader, STATUS_INVALID, "\"ops\" must be objects");
+        }
+        results[i] = (struct history_result){0};
+        bool told = facts->outcome == HISTORY_OK ||
+                    (facts->outcome == HISTORY_UNKNOWN && json_object_get(item, "result") != NULL);
+        if (!take_call(reader, item, true, &calls[i]) ||
+            (told && !take_result(reader, item, calls[i].kind, &results[i]))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool take_transaction(struct history_reader *reader, const json_t *line)
+{
+    const json_t *array = json_object_get(line, "ops");
+    size_t count = json_array_size(array);
+    struct line_facts facts;
+    uint32_t process;
+    if (count == 0 || count > HISTORY_TRANSACTION_MAXIMUM) {
+        return problem(reader, STATUS_INVALID, "\"ops\" must be a list of 1 to %d operations",
+                       HISTORY_TRANSACTION_MAXIMUM);
+    }
+    if (!take_process(reader, line, &process) || !take_facts(reader, line, &facts)) {
         return false;
     }
-    enum status status = history_add(reader->history, &call, (uint64_t)start, (uint64_t)end, outcome, &result);
-    return status == STATUS_OK ||
-           problem(reader, status, "the history is too large (at most %d operations)", HISTORY_OPERATIONS_MAXIMUM);
+    struct history_call *calls = calloc(count, sizeof(*calls));
+    struct history_result *results = calloc(count, sizeof(*results));
+    ASSERT(calls != NULL && results != NULL);
+    bool taken = take_operations(reader, array, &facts, calls, results);
+    calls[0].process = process;
+    taken =
+        taken && added(reader, history_add_transaction(reader->history, calls, (uint32_t)count, (uint64_t)facts.start,
+                                                       (uint64_t)facts.end, facts.outcome, results));
+    free(calls);
+    free(results);
+    return taken;
+}
+
+static bool is_transaction(const json_t *line)
+{
+    const json_t *kind = json_object_get(line, "op");
+    return json_is_string(kind) && strcmp(json_string_value(kind), "txn") == 0;
 }
 
 static bool take_header(struct history_reader *reader, const json_t *line)
@@ -188,7 +266,9 @@ static bool take_line(struct history_reader *reader, struct slice text)
     bool taken = json_is_object(line) || problem(reader, STATUS_INVALID, "not a JSON object");
     if (taken) {
         bool header = !reader->header || json_object_get(line, "history") != NULL;
-        taken = header ? take_header(reader, line) : take_operation(reader, line);
+        taken = header                 ? take_header(reader, line)
+                : is_transaction(line) ? take_transaction(reader, line)
+                                       : take_operation(reader, line);
     }
     json_decref(line);
     return taken;

@@ -64,7 +64,6 @@ void history_write_header(const char *about, struct buffer *out)
 
 static void write_result(const struct history *history, const struct history_operation *operation, struct buffer *out)
 {
-    buffer_append_format(out, ",\"end\":%llu", (unsigned long long)operation->end);
     switch ((enum history_shape)operation->shape) {
     case HISTORY_RESULT_NULL: buffer_append_string(out, ",\"result\":null"); break;
     case HISTORY_RESULT_TEXT: write_field(history, "result", operation->result_text, out); break;
@@ -75,12 +74,10 @@ static void write_result(const struct history *history, const struct history_ope
     }
 }
 
-void history_write_operation(const struct history *history, uint32_t at, struct buffer *out)
+static void write_call(const struct history *history, const struct history_operation *operation, struct buffer *out)
 {
-    ASSERT(at < history->count);
-    const struct history_operation *operation = &history->operations[at];
     const struct history_kind_facts *facts = history_kind_facts(operation->kind);
-    buffer_append_format(out, "{\"process\":%u,\"op\":\"%s\"", operation->process, facts->name);
+    buffer_append_format(out, "\"op\":\"%s\"", facts->name);
     write_field(history, "key", operation->key, out);
     write_field(history, "field", operation->field, out);
     write_field(history, "value", operation->value, out);
@@ -88,9 +85,43 @@ void history_write_operation(const struct history *history, uint32_t at, struct 
     if (facts->has_by) {
         buffer_append_format(out, ",\"by\":%lld", (long long)operation->by);
     }
+}
+
+static void write_outcome(const struct history_operation *operation, struct buffer *out)
+{
     buffer_append_format(out, ",\"outcome\":\"%s\",\"start\":%llu", history_outcome_name(operation->outcome),
                          (unsigned long long)operation->start);
     if (operation->outcome == HISTORY_OK) {
+        buffer_append_format(out, ",\"end\":%llu", (unsigned long long)operation->end);
+    }
+}
+
+static void write_transaction(const struct history *history, uint32_t first, struct buffer *out)
+{
+    buffer_append_string(out, "\"op\":\"txn\",\"ops\":[");
+    for (uint32_t i = first, end = history_unit_end(history, first); i < end; i++) {
+        buffer_append_string(out, i == first ? "{" : ",{");
+        write_call(history, &history->operations[i], out);
+        write_result(history, &history->operations[i], out);
+        buffer_append_byte(out, '}');
+    }
+    buffer_append_byte(out, ']');
+    write_outcome(&history->operations[first], out);
+}
+
+void history_write_operation(const struct history *history, uint32_t at, struct buffer *out)
+{
+    ASSERT(at < history->count);
+    const struct history_operation *operation = &history->operations[at];
+    if (operation->transaction != HISTORY_ALONE && operation->transaction != at) {
+        return;
+    }
+    buffer_append_format(out, "{\"process\":%u,", operation->process);
+    if (operation->transaction == at) {
+        write_transaction(history, at, out);
+    } else {
+        write_call(history, operation, out);
+        write_outcome(operation, out);
         write_result(history, operation, out);
     }
     buffer_append_string(out, "}\n");

@@ -134,7 +134,9 @@ struct rule rule_of(const struct history *history, const struct history_operatio
         [HISTORY_HINCRBY] = incr_rule,
     };
     ASSERT(operation->outcome != HISTORY_FAILED);
-    bool known = operation->outcome == HISTORY_OK;
+    /* What an operation of an open transaction found holds if that took effect; a plain reply tells nothing more. */
+    bool told = operation->transaction != HISTORY_ALONE && operation->shape != HISTORY_RESULT_NONE;
+    bool known = operation->outcome == HISTORY_OK || told;
     const struct operands operands = {
         .history = history,
         .operation = operation,
@@ -144,7 +146,7 @@ struct rule rule_of(const struct history *history, const struct history_operatio
     };
     struct rule rule =
         operation->kind == HISTORY_SET ? write_rule(RULE_ANY, value_of(&operands)) : rules[operation->kind](&operands);
-    rule.optional = !known;
+    rule.optional = operation->outcome != HISTORY_OK;
     return rule;
 }
 

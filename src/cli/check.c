@@ -122,15 +122,40 @@ static json_t *key_json(const struct check *check, const struct check_key *key, 
     return json;
 }
 
+static json_t *group_json(const struct check *check, const struct check_group *group)
+{
+    const struct serial_finding *finding = &group->finding;
+    json_t *json = json_object();
+    json_t *circle = json_array();
+    bool bad = group->verdict == CHECK_NOT_LINEARIZABLE;
+    for (uint32_t i = 0; i < finding->edge_count; i++) {
+        json_t *line = operations_json(check->history, &finding->edges[i].from, 1);
+        (void)json_array_extend(circle, line);
+        json_decref(line);
+    }
+    (void)json_object_set_new(json, "verdict", json_string(check_verdict_name(group->verdict)));
+    (void)json_object_set_new(json, "keys", json_integer(group->key_count));
+    (void)json_object_set_new(json, "transactions", json_integer(group->transactions));
+    (void)json_object_set_new(json, "problem", bad ? json_string(serial_name(finding->kind)) : json_null());
+    (void)json_object_set_new(json, "circle", circle);
+    return json;
+}
+
 static void print_json(const struct check *check)
 {
     json_t *json = json_object();
     json_t *keys = json_array();
     uint32_t explained = 0;
     for (uint32_t i = 0; i < check->key_count; i++) {
-        bool explain = check->keys[i].verdict == CHECK_NOT_LINEARIZABLE && explained++ < EXPLAINED;
+        const struct check_key *key = &check->keys[i];
+        bool explain = key->group == CHECK_ALONE && key->verdict == CHECK_NOT_LINEARIZABLE && explained++ < EXPLAINED;
         (void)json_array_append_new(keys, key_json(check, &check->keys[i], explain));
     }
+    json_t *groups = json_array();
+    for (uint32_t i = 0; i < check->group_count; i++) {
+        (void)json_array_append_new(groups, group_json(check, &check->groups[i]));
+    }
+    (void)json_object_set_new(json, "groups", groups);
     (void)json_object_set_new(json, "verdict", json_string(check_verdict_name(check->verdict)));
     (void)json_object_set_new(json, "operations", json_integer(check->history->count));
     (void)json_object_set_new(json, "keys", keys);
@@ -146,8 +171,15 @@ static void print_text(const struct check *check)
     struct buffer out;
     buffer_init(&out);
     uint32_t explained = 0;
+    for (uint32_t i = 0; i < check->group_count && explained < EXPLAINED; i++) {
+        if (check->groups[i].verdict == CHECK_NOT_LINEARIZABLE) {
+            check_write_group(check, &check->groups[i], &out);
+            buffer_append_byte(&out, '\n');
+            explained++;
+        }
+    }
     for (uint32_t i = 0; i < check->key_count && explained < EXPLAINED; i++) {
-        if (check->keys[i].verdict == CHECK_NOT_LINEARIZABLE) {
+        if (check->keys[i].group == CHECK_ALONE && check->keys[i].verdict == CHECK_NOT_LINEARIZABLE) {
             struct check_explanation explanation;
             check_explain(check, &check->keys[i], &explanation);
             check_write_explanation(check, &explanation, &out);
@@ -216,7 +248,8 @@ const struct cli_command cli_check = {
     .summary = "tell whether what clients saw is linearizable",
     .details = "Reads a history (JSON lines, described in docs/history.md; - is standard input)\n"
                "and looks, for each string key and hash field, for an order of the operations\n"
-               "that explains every reply. The exit code is 0 when there is one, 1 when there\n"
+               "that explains every reply; keys that transactions connect are judged together:\n"
+               "are they strictly serializable? The exit code is 0 when there is one, 1 when there\n"
                "is none, 75 when the search ran out of memory, 65 when the file is malformed.",
     .examples = "  cohort check history.jsonl\n"
                 "  zcat run.jsonl.gz | cohort check --json -",

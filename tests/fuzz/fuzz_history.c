@@ -55,8 +55,13 @@ static void judge(const struct history *history)
     struct buffer text;
     buffer_init(&text);
     if (check_run(&check, history, MEMORY_BYTES) == STATUS_OK) {
+        for (uint32_t i = 0; i < check.group_count; i++) {
+            if (check.groups[i].verdict == CHECK_NOT_LINEARIZABLE) {
+                check_write_group(&check, &check.groups[i], &text);
+            }
+        }
         for (uint32_t i = 0; i < check.key_count; i++) {
-            if (check.keys[i].verdict == CHECK_NOT_LINEARIZABLE) {
+            if (check.keys[i].group == CHECK_ALONE && check.keys[i].verdict == CHECK_NOT_LINEARIZABLE) {
                 struct check_explanation explanation;
                 check_explain(&check, &check.keys[i], &explanation);
                 check_write_explanation(&check, &explanation, &text);
