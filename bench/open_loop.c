@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 enum {
-    HELD_BYTES = 1 << 20,
+    HELD_BYTES = 64 << 10,
     ROOM_BYTES = 64 << 10,
     READ_BYTES = 256 << 10,
     CONNECTIONS_MAXIMUM = 10000,

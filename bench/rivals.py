@@ -6,18 +6,16 @@ however it ends."""
 
 import http.client
 import json
-import os
 import pathlib
 import shutil
 import socket
 import time
 
-from common import ROOT, redis_version, servers  # first: it makes the modules of tests/system known
+from common import ROOT, cpu_seconds, redis_version, servers  # first: it makes the modules of tests/system known
 
 import cluster
 import resp
 
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 JAVA = pathlib.Path("/usr/share/java")
 
 
@@ -68,11 +66,7 @@ class System:
 
     def cpu_seconds(self):
         """Used by all its processes so far, all threads."""
-        ticks = 0
-        for pid in self.pids():
-            fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / TICKS_PER_SECOND
+        return cpu_seconds(self.pids())
 
     def resident_bytes(self):
         """Of one node, on average."""

@@ -17,7 +17,7 @@ enum {
     LANE_PARCELS = 64,                /* under way at a time, … */
     LANE_SENT_BYTES = 512 << 10,      /* … and none is added to so much: heartbeats take the same way, and what the
                                        * leader cannot do yet waits here, where it counts as late */
-    LANE_LATE_BYTES = 1 << 20,        /* in a lane with less, nothing is late */
+    LANE_LATE_BYTES = 4 << 20,        /* in a lane with less, nothing is late */
     PEER_QUEUED_BYTES = 16 << 20,     /* to a peer, before parcels and answers wait: consensus must find room */
     REMOTE_OWED_BYTES = 64 << 20,     /* of answers that a peer has not taken: then it gets no more replies */
 };

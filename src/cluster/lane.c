@@ -374,6 +374,9 @@ enum status cluster_submit(struct cluster *cluster, uint32_t shard, const struct
     }
     bool logged = way == CLUSTER_LOGGED || is_write(command);
     if (straight(lane)) {
+        if (shard_late(lane->local)) {
+            return STATUS_FULL;
+        }
         enum status status = logged ? shard_submit_logged(lane->local, command, requester, tag)
                                     : shard_submit(lane->local, command, requester, tag);
         if (status != STATUS_NOT_LEADER) {

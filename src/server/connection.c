@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-enum { CONNECTION_IOVECS = 1, INPUT_STEP_BYTES = 64 << 10 };
+enum { CONNECTION_IOVECS = 1, INPUT_STEP_BYTES = 64 << 10, SECOND_NS = 1000000000, REQUEST_AVERAGE = 8 };
 
 size_t connection_output_bytes(const struct connection *connection)
 {
@@ -69,8 +69,9 @@ void connection_mark_resume(struct connection *connection)
 static bool may_take(const struct connection *connection)
 {
     uint64_t pending = connection->slot_tail - connection->slot_head;
-    return !connection->closed && !connection->parked && !connection->close_after_replies &&
+    return !connection->closed && !connection->parked && !connection->slowed && !connection->close_after_replies &&
            pending < CONNECTION_PENDING && connection->owed < CONNECTION_OWED &&
+           pending * connection->request_bytes < CONNECTION_REQUESTED_BYTES &&
            pending * connection->reply_bytes < CONNECTION_EXPECTED_BYTES &&
            connection_unsent_bytes(connection) < CONNECTION_OUTPUT_HIGH;
 }
@@ -85,6 +86,32 @@ void connection_update_reading(struct connection *connection)
     if (wanted != connection->reading) {
         connection->reading = wanted;
         env_stream_want_read(connection->server->env, connection->stream, wanted);
+    }
+}
+
+void connection_slow(struct connection *connection)
+{
+    if (connection->slowed || connection->closed) {
+        return;
+    }
+    connection->slowed = true;
+    list_append(&connection->server->slowed, &connection->slowed_node);
+    connection_update_reading(connection);
+}
+
+void connections_hurry(struct server *server)
+{
+    int64_t now_ns = server_now_ns(server);
+    int64_t earned = (now_ns - server->refusals_ns) / (SECOND_NS / SERVER_REFUSALS_PER_SECOND);
+    int64_t most = SERVER_REFUSALS_AT_ONCE - server->refusals;
+    server->refusals += (uint32_t)(earned < most ? earned : most);
+    server->refusals_ns += earned * (SECOND_NS / SERVER_REFUSALS_PER_SECOND);
+    while (server->refusals > 0 && !list_empty(&server->slowed)) {
+        struct connection *connection = CONTAINER_OF(server->slowed.next, struct connection, slowed_node);
+        list_remove(&connection->slowed_node);
+        connection->slowed = false;
+        connection_mark_resume(connection);
+        server->refusals--;
     }
 }
 
@@ -130,6 +157,8 @@ static size_t take_requests(struct connection *connection, uint8_t *data, size_t
         requests++;
         enum resp_request_result result = resp_request_parse(&connection->parser, &limits, data + at, size - at);
         if (result == RESP_REQUEST_READY) {
+            connection->request_bytes += connection->parser.consumed / REQUEST_AVERAGE;
+            connection->request_bytes -= connection->request_bytes / REQUEST_AVERAGE;
             route_request(connection, connection->parser.argv, connection->parser.argc);
             limits.unauthenticated = !connection->authenticated;
         } else if (result == RESP_REQUEST_INVALID) {
@@ -264,6 +293,7 @@ struct connection *connection_create(struct server *server, struct env_stream *s
     env_stream_name(server->env, stream, false, connection->local, sizeof(connection->local));
     list_init(&connection->dirty_node);
     list_init(&connection->resume_node);
+    list_init(&connection->slowed_node);
     list_append(&server->connections, &connection->node);
     server->connection_count++;
     connection_count_bytes(connection);
@@ -288,6 +318,7 @@ void connection_close(struct connection *connection)
     connection->closed = true;
     list_remove(&connection->dirty_node);
     list_remove(&connection->resume_node);
+    list_remove(&connection->slowed_node);
     list_remove(&connection->node);
     list_append(&server->closed, &connection->node);
     server->connection_count--;

@@ -4,12 +4,14 @@
  * 1. Replies leave in the order of the requests. A request that cannot be answered at once gets a *slot*; what is
  * answered behind it waits in its own slot's stash.
  * 2. One write per turn: replies gather in `out` and leave in the turn hook, or before when there are many.
- * 3. Memory is bounded: past CONNECTION_PENDING slots, CONNECTION_OWED requests at shards, or CONNECTION_OUTPUT_HIGH
- *    bytes of unsent replies the client's requests are not read until that is less; what was read already can still add
- * up to the limits of the configuration, beyond which the client is closed.
- *    A turn takes about SERVER_COMMANDS_PER_TURN requests: each client has its share of them.
+ * 3. Memory is bounded: past CONNECTION_PENDING slots or CONNECTION_REQUESTED_BYTES of requests, CONNECTION_OWED
+ *    requests at shards, or CONNECTION_OUTPUT_HIGH bytes of unsent replies the client's requests are not read until
+ * that is less; what was read already can still add up to the limits of the configuration, beyond which the client is
+ * closed. A turn takes about SERVER_COMMANDS_PER_TURN requests: each client has its share of them.
  * 4. A parked request holds back all later ones of this client.
- * 5. A closed connection's memory stays until the shards have answered all its requests; those answers are dropped.
+ * 5. A client that was refused with -BUSY gives nothing more before its turn among all who were: refusing is work, too,
+ * and the time for it must not be taken from what is accepted. Its requests wait in its socket.
+ * 6. A closed connection's memory stays until the shards have answered all its requests; those answers are dropped.
  */
 #pragma once
 
@@ -28,6 +30,8 @@ enum {
     CONNECTION_PENDING = 16384,
     CONNECTION_OWED = 4 * CONNECTION_PENDING, /* requests at shards: a gather makes many, and some were given up */
     CONNECTION_OUTPUT_HIGH = 1 << 20,
+    CONNECTION_REQUESTED_BYTES = 512 << 10, /* of requests under way, were they as large as the last ones: less than
+                                             * SHARD_LATE_BYTES, so that one client is slowed down, not refused */
     CONNECTION_EXPECTED_BYTES = 4 << 20, /* of replies to the requests under way, were they as large as the last ones */
     CONNECTION_REPLY_BYTES = 256 << 10,  /* a reply's size, before any is known */
     CONNECTION_NAME_BYTES = 64,          /* of an address */
@@ -78,7 +82,7 @@ struct watches {
 
 struct connection {
     struct requester requester; /* first: see requester.h */
-    struct list node, dirty_node, resume_node;
+    struct list node, dirty_node, resume_node, slowed_node;
     struct server *server;
     struct env_stream *stream; /* NULL when closed */
     uint64_t id;
@@ -92,6 +96,7 @@ struct connection {
     size_t out_start;
     size_t counted_bytes; /* what server.client_bytes has of this one */
     bool want_write, reading;
+    bool slowed;           /* invariant 5: listed in server.slowed */
     bool finished_reading; /* the client sent its end of stream */
     bool close_after_replies, closed;
 
@@ -103,8 +108,9 @@ struct connection {
     uint64_t plan_end;  /* the slot after that of the last EXEC which holds commands about the node; 0: none yet */
     uint64_t owed;      /* replies that shards still owe, also of slots given up */
     struct resp_writer writer;
-    size_t reply_bytes; /* about the size of the last replies from shards */
-    size_t reply_start; /* where the reply being written begins in its buffer */
+    size_t request_bytes; /* about the size of the last requests */
+    size_t reply_bytes;   /* about the size of the last replies from shards */
+    size_t reply_start;   /* where the reply being written begins in its buffer */
 
     /* the request that waits (invariant 4) */
     bool parked;
@@ -144,6 +150,10 @@ void connection_flush(struct connection *connection);
 void connection_resume(struct connection *connection);
 void connection_mark_dirty(struct connection *connection);
 void connection_mark_resume(struct connection *connection);
+/* It was refused because too much waits. */
+void connection_slow(struct connection *connection);
+/* Those whose turn it is may give requests again. */
+void connections_hurry(struct server *server);
 /* Closes once all replies are sent. */
 void connection_finish(struct connection *connection);
 /* From the same machine, over loopback. */

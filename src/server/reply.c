@@ -274,6 +274,9 @@ void slot_failed(struct connection *connection, uint64_t tag, enum status status
     }
     figures_failed(connection->server, slot->command, status);
     slot_finish(connection, number);
+    if (status == STATUS_FULL) {
+        connection_slow(connection);
+    }
 }
 
 size_t slots_give_up(struct connection *connection, bool all, uint32_t before_ms, const char *text,

@@ -173,6 +173,9 @@ const char *route_refusal(enum status status, bool reads)
 void route_refuse(struct connection *connection, enum status status)
 {
     answer_error(connection, route_refusal(status, false)); /* it was not taken */
+    if (status == STATUS_FULL) {
+        connection_slow(connection);
+    }
 }
 
 /* ---- which shard ---- */

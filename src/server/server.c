@@ -210,6 +210,7 @@ static void turn(void *owner)
         return;
     }
     server->figures.turns++;
+    connections_hurry(server);
     resume_listed(server);
     server->mark_ns = env_monotonic_ns(server->env);
     bool more = cluster_turn(server->cluster);
@@ -398,11 +399,13 @@ enum status server_create(struct env *env, const struct server_options *options,
     list_init(&server->connections);
     list_init(&server->dirty);
     list_init(&server->resume);
+    list_init(&server->slowed);
     list_init(&server->closed);
     command_arguments_init(&server->arguments);
     slowlog_init(&server->slowlog);
     env_timer_init(&server->cron, cron);
     server->began_ns = env_monotonic_ns(env);
+    server->refusals_ns = server->began_ns;
     server->began_wall_ms = env_wall_ms(env);
     ret_message[0] = '\0';
     enum status status = open_all(server, ret_message);

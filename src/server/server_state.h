@@ -23,6 +23,8 @@ enum {
     SERVER_COMMANDS_PER_TURN = 16384, /* of all clients, about: between two turns nobody hears this node's heartbeat */
     SERVER_SHARE_MAXIMUM = 8192,      /* of one client */
     SERVER_SHARE_MINIMUM = 16,
+    SERVER_REFUSALS_PER_SECOND = 8000, /* with -BUSY, of all clients, about: a few hundredths of a core */
+    SERVER_REFUSALS_AT_ONCE = SERVER_REFUSALS_PER_SECOND / 10,
 };
 
 struct command_figures {
@@ -75,6 +77,7 @@ struct server {
     struct list connections; /* all open ones, oldest first */
     struct list dirty;       /* have output for this turn */
     struct list resume;      /* have input to look at without a new readiness */
+    struct list slowed;      /* met -BUSY: the longest waiting first */
     struct list closed;      /* gone, but the shard still owes them replies */
     size_t connection_count;
     uint64_t next_client_id;
@@ -82,6 +85,8 @@ struct server {
     size_t client_bytes; /* held in all clients' buffers */
 
     uint32_t takers, taken; /* clients that gave commands in this turn, and how many commands */
+    uint32_t refusals;      /* so many of the slowed may go on now */
+    int64_t refusals_ns;    /* when that was reckoned */
     uint32_t share;         /* of one client in this turn, after how many they were in the last one */
     uint8_t *read_buffer;   /* SERVER_READ_BYTES, shared: a request that is whole in it is never copied */
     struct buffer spare_buffers[SERVER_SPARE_BUFFERS];

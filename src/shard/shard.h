@@ -10,9 +10,9 @@
  * 2. Requests take effect in the order of shard_submit. A read submitted between writes is evaluated at its place, from
  *    the applied state, and leaves nothing in the log.
  * 3. Times in entries never go back (cluster time: it never runs fast, and a restart resumes where the log ends).
- * 4. Memory is bounded, and so is waiting: shard_submit refuses (STATUS_FULL) past options.pending_bytes of requests
- * not applied yet, past STORE_PENDING_BYTES of all shards together, and when SHARD_LATE_BYTES are not and the oldest
- * has waited for more than SHARD_LATE_MS.
+ * 4. Memory is bounded: shard_submit refuses (STATUS_FULL) past options.pending_bytes of requests not applied yet, and
+ * past STORE_PENDING_BYTES of all shards together. For waiting to be bounded, too, who takes requests from clients
+ * refuses them while shard_late.
  * 5. After the log has failed nothing is accepted any more, and what waits stays unanswered: its outcome is unknown.
  * 6. A full disk stops nothing: writes for which there is no space are refused before they reach the log.
  *
@@ -70,8 +70,8 @@ struct shard_options {
 enum {
     SHARD_PENDING_BYTES = 512 << 20, /* of one shard, … */
     STORE_PENDING_BYTES = 1 << 30,   /* … and of all that share a store */
-    SHARD_LATE_MS = 500,             /* far below any command-timeout: a definite refusal instead of an uncertain end */
-    SHARD_LATE_BYTES = 1 << 20,
+    SHARD_LATE_MS = 250,             /* far below any command-timeout: a definite refusal instead of an uncertain end */
+    SHARD_LATE_BYTES = 4 << 20,
     SHARD_SEALED_BYTES = 512 << 10, /* no batch is added to so much on its way through consensus: bounds what one turn
                                      * may have to apply */
     SHARD_BATCH_COMMANDS = 60000,
@@ -93,6 +93,11 @@ void shard_close(struct shard *shard);
 /* Takes a command for the next batch: a write, or a read that must keep its place among them. The arguments are copied.
  * OK: the sink will hear of it (unless the log fails). FULL, TOO_LARGE, CLOSED: it was definitely not executed. */
 MUST_USE enum status shard_submit(struct shard *shard, const struct command *command, void *origin, uint64_t tag);
+
+/* SHARD_LATE_BYTES of requests are not applied yet, and the oldest has waited for more than SHARD_LATE_MS: a new one
+ * would wait as long. What another node forwarded has waited there, where it was judged; to refuse it here would cost
+ * as much as to execute it. */
+bool shard_late(const struct shard *shard);
 
 /* A batch that another node forwarded. */
 struct shard_origin {

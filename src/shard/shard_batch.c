@@ -125,18 +125,20 @@ static const struct batch *oldest_batch(const struct shard *shard)
     return shard->open->request_count != 0 ? shard->open : NULL;
 }
 
-/* Whether there is room for so much more in what waits, and so much time. */
-static bool may_wait(const struct shard *shard, size_t bytes)
+bool shard_late(const struct shard *shard)
 {
-    if (shard->pending_bytes + bytes > shard->options.pending_bytes ||
-        shard->store->pending_bytes + bytes > STORE_PENDING_BYTES) {
+    if (shard->pending_bytes < SHARD_LATE_BYTES) {
         return false;
     }
-    if (shard->pending_bytes < SHARD_LATE_BYTES) {
-        return true;
-    }
     const struct batch *oldest = oldest_batch(shard);
-    return oldest == NULL || env_monotonic_ns(shard->env) - oldest->since_ns <= SHARD_LATE_MS * NS_PER_MS;
+    return oldest != NULL && env_monotonic_ns(shard->env) - oldest->since_ns > SHARD_LATE_MS * NS_PER_MS;
+}
+
+/* Whether there is room for so much more in what waits. */
+static bool may_wait(const struct shard *shard, size_t bytes)
+{
+    return shard->pending_bytes + bytes <= shard->options.pending_bytes &&
+           shard->store->pending_bytes + bytes <= STORE_PENDING_BYTES;
 }
 
 static struct request *add_request(struct shard *shard, struct batch *batch)

@@ -43,6 +43,40 @@ static void test_silence_and_order(void **state)
     }
 }
 
+/* -BUSY is answered at a bounded rate, whatever comes: the rest waits in its client's socket, and goes on as soon as
+ * there is room again. */
+static void test_refusals_are_few(void **state)
+{
+    enum { HALF_BYTES = 2200000, REQUESTS = 60000 };
+    struct fixture *fixture = fixture_create(33, NULL);
+    struct fixture_client *large = fixture_connect(fixture, 0);
+    struct fixture_client *small = fixture_connect(fixture, 1);
+    char *text = malloc(HALF_BYTES + 64);
+    int head = sprintf(text, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$%d\r\n", HALF_BYTES);
+    memset(text + head, 'x', HALF_BYTES);
+    memcpy(text + head + HALF_BYTES, "\r\n", 3);
+    fixture_slow_disk(fixture, 2 * SECOND);
+    fixture_send(large, text);
+    fixture_send(large, text);
+    sim_run_for(fixture->sim, (SHARD_LATE_MS + 200) * MS);
+    fixture_send_many(small, REQUESTS, "SET b 1\r\n");
+    sim_run_for(fixture->sim, SECOND);
+    const char *replies = fixture_received(small);
+    size_t refused = 0;
+    for (const char *at = replies; (at = strstr(at, "-BUSY ")) != NULL; at++) {
+        refused++;
+    }
+    assert_null(strstr(replies, "+OK"));
+    assert_true(refused > 100 && refused <= SERVER_REFUSALS_PER_SECOND + SERVER_REFUSALS_AT_ONCE);
+    fixture_slow_disk(fixture, 0);
+    sim_run_for(fixture->sim, 20 * SECOND);
+    (void)fixture_received(small);
+    fixture_expect(small, "GET b\r\n", "$1\n1\n");
+    fixture_expect(large, "STRLEN a\r\n", "+OK\n+OK\n:2200000\n");
+    free(text);
+    fixture_destroy(fixture);
+}
+
 /* A silent EXEC that came to nothing is silent too. */
 static void test_a_silent_exec_that_fails(void **state)
 {
@@ -419,6 +453,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_silence_and_order),
         cmocka_unit_test(test_a_silent_exec_that_fails),
+        cmocka_unit_test(test_refusals_are_few),
         cmocka_unit_test(test_watches),
         cmocka_unit_test(test_protocol_inside_a_transaction),
         cmocka_unit_test(test_many_large_replies),
