@@ -387,6 +387,10 @@ void node_ask_something(struct node_client *client)
         ask_next(client);
         return;
     }
+    if (client->watching) {
+        client->watching = false;
+        node_ask_prepare(client, "UNWATCH");
+    }
     if (node_plan_wish(client) == NODE_PLAN_READS && !client->weak) {
         char key[NODE_KEY_BYTES];
         shard = world->plan.shard;

@@ -263,6 +263,7 @@ void node_client_answered(struct node_client *client, const struct node_pending 
     }
     refuse(client, pending, is_uncertain(client));
     if (pending->ask == NODE_ASK_WATCH || pending->ask == NODE_ASK_LOOK || pending->ask == NODE_ASK_VERSION) {
+        client->watching = client->watching || client->next == NODE_ASK_EXEC_WATCHED;
         client->next = NODE_ASK_PREPARE; /* there is no second half */
     }
 }

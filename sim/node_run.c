@@ -90,6 +90,7 @@ static void start_machines(struct node_world *world)
         struct node *node = &world->nodes[i];
         node->world = world;
         node->number = i;
+        node->workers = world->profile.workers;
         env_timer_init(&node->restart, restart_fire);
         if (world->profile.classes & SIM_FAULT_DISK && node_draw(world, SIM_DRAW_CRASH, 2) == 0) {
             sim_disk_set_sector(sim_node_disk(world->sim, i), 4096);
@@ -100,6 +101,14 @@ static void start_machines(struct node_world *world)
         world->clients[i].world = world;
         world->clients[i].number = i;
         node_client_start(&world->clients[i]);
+    }
+}
+
+/* Nodes of one cluster need not have equally many. */
+static void draw_workers(struct node_world *world)
+{
+    if (world->profile.workers > 1 && node_draw(world, SIM_DRAW_CLIENT, 2) == 0) {
+        world->nodes[node_draw(world, SIM_DRAW_CLIENT, (uint64_t)world->profile.members)].workers--;
     }
 }
 
@@ -123,6 +132,7 @@ static void world_init(struct node_world *world, uint64_t seed, const struct sim
     make_founders(world);
     find_tags(world);
     start_machines(world);
+    draw_workers(world);
     env_timer_init(&world->fault, node_fault_fire);
     int64_t first_ns = (int64_t)node_draw(world, SIM_DRAW_CRASH, 2500) * MS; /* often before the first leader */
     world->hasty_faults = node_draw(world, SIM_DRAW_CRASH, 3) == 0 ? 12 : 0;

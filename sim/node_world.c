@@ -61,15 +61,16 @@ static void stopped(void *owner, enum status status)
     node->stop_status = status;
 }
 
-static void configured(void *owner, const struct config *config)
+static void configured(void *owner, struct env *env, const struct config *config)
 {
     (void)owner;
+    (void)env;
     (void)config;
 }
 
 static enum status create(struct node *node, struct env *env, char message[static SERVER_MESSAGE_BYTES])
 {
-    static const struct server_events events = {stopped, configured};
+    static const struct server_events events = {.stopped = stopped, .configured = configured};
     struct node_world *world = node->world;
     struct config config;
     config_init(&config);
@@ -85,7 +86,13 @@ static enum status create(struct node *node, struct env *env, char message[stati
                                      .shards = (uint32_t)world->profile.groups,
                                      .replicas = (uint32_t)world->profile.replicas,
                                      .lease_reads =
-                                         world->lease_reads && (!world->mixed_reads || node->number % 2 == 0)};
+                                         world->lease_reads && (!world->mixed_reads || node->number % 2 == 0),
+                                     .workers = node->envs,
+                                     .worker_count = (uint32_t)node->workers};
+    node->envs[0] = env;
+    for (int i = 1; i < node->workers; i++) {
+        node->envs[i] = sim_node_add_worker(world->sim, node->number);
+    }
     if (world->profile.members > 1) {
         options.founders = world->founders;
         options.founder_count = (size_t)world->profile.members;
@@ -101,12 +108,13 @@ void node_restart_after(struct node *node, int64_t delay_ms)
     timer_heap_start(&world->events, &node->restart, sim_now_ns(world->sim) + delay_ms * MS);
 }
 
-static void take_first_look(struct node *node)
+/* A worker that could not open its log yet has nothing. */
+static void replica_of(const struct node *node, int shard, struct cluster_replica *ret_replica)
 {
-    for (int shard = 0; shard <= node->world->profile.groups; shard++) {
-        struct cluster_replica replica;
-        cluster_replica(server_cluster(node->server), (uint32_t)shard, &replica);
-        node_reach(node->world, NODE_MARK_SNAPSHOT_RESTART, replica.stats.snapshot_index != 0);
+    const struct cluster *cluster = server_cluster_of(node->server, (uint32_t)shard);
+    *ret_replica = (struct cluster_replica){0};
+    if (cluster != NULL) {
+        cluster_replica(cluster, (uint32_t)shard, ret_replica);
     }
 }
 
@@ -123,7 +131,6 @@ void node_start(struct node *node)
     enum status status = create(node, env, message);
     if (status == STATUS_OK) {
         node_note(world, node->number, DIAGRAM_START, "starts");
-        take_first_look(node);
         return;
     }
     bool down = sim_disk_down(disk);
@@ -142,16 +149,22 @@ static void take_account(struct node *node)
     struct transport_statistics transport;
     cluster_transport_statistics(server_cluster(node->server), &transport);
     world->result->messages += transport.frames_sent;
-    struct cluster_counters counters;
-    cluster_counters(server_cluster(node->server), &counters);
-    node_reach(world, NODE_MARK_FORWARDED, counters.forwarded_parcels);
-    node_reach(world, NODE_MARK_RETURNED, counters.returned);
-    node_reach(world, NODE_MARK_LEADERLESS, counters.leaderless);
-    node_reach(world, NODE_MARK_DOUBT_EXECUTED, counters.doubts_executed);
-    node_reach(world, NODE_MARK_DOUBT_ABSENT, counters.doubts_absent);
+    for (int i = 0; i < node->workers; i++) { /* each has a shard of this number, or had */
+        const struct cluster *cluster = server_cluster_of(node->server, (uint32_t)i);
+        if (cluster != NULL) {
+            struct cluster_counters counters;
+            cluster_counters(cluster, &counters);
+            node_reach(world, NODE_MARK_FORWARDED, counters.forwarded_parcels);
+            node_reach(world, NODE_MARK_RETURNED, counters.returned);
+            node_reach(world, NODE_MARK_LEADERLESS, counters.leaderless);
+            node_reach(world, NODE_MARK_DOUBT_EXECUTED, counters.doubts_executed);
+            node_reach(world, NODE_MARK_DOUBT_ABSENT, counters.doubts_absent);
+            node_reach(world, NODE_MARK_ERRAND, counters.errands);
+        }
+    }
     for (int shard = 0; shard <= world->profile.groups; shard++) {
         struct cluster_replica replica;
-        cluster_replica(server_cluster(node->server), (uint32_t)shard, &replica);
+        replica_of(node, shard, &replica);
         node_reach(world, NODE_MARK_SNAPSHOT_INSTALLED, replica.stats.installed);
         node_reach(world, NODE_MARK_TRUNCATION, replica.stats.replaced);
         node_reach(world, NODE_MARK_ORPHAN_EXECUTED, replica.stats.orphans_executed);
@@ -159,6 +172,7 @@ static void take_account(struct node *node)
         node->terms[shard] = 0;
         node->applied[shard] = 0;
         node->leading[shard] = false;
+        node->opened[shard] = false;
     }
 }
 
@@ -197,18 +211,20 @@ void node_shut_down(struct node *node)
 void node_look(const struct node *node, int shard, struct node_sight *ret_sight)
 {
     struct cluster_replica replica;
-    cluster_replica(server_cluster(node->server), (uint32_t)shard, &replica);
+    replica_of(node, shard, &replica);
     *ret_sight = (struct node_sight){.here = replica.here,
                                      .leading = replica.leading,
                                      .term = replica.term,
                                      .applied = replica.stats.applied_index,
                                      .last = replica.stats.last_index,
+                                     .snapshot = replica.stats.snapshot_index,
                                      .keys = replica.stats.machine.keys};
 }
 
 uint64_t node_digest(const struct node *node, int shard)
 {
-    return cluster_shard_digest(server_cluster(node->server), (uint32_t)shard);
+    const struct cluster *cluster = server_cluster_of(node->server, (uint32_t)shard);
+    return cluster == NULL ? 0 : cluster_shard_digest(cluster, (uint32_t)shard);
 }
 
 struct node *node_leader(struct node_world *world, int shard, enum sim_draw stream)
@@ -263,6 +279,9 @@ static void note_leadership(struct node *node, int shard, const struct node_sigh
 static void check_leadership(struct node *node, int shard, const struct node_sight *sight)
 {
     struct node_world *world = node->world;
+    if (!sight->here) {
+        return; /* it knows only what others say, until it has opened the group */
+    }
     if (sight->term < node->terms[shard]) {
         node_fail(world, "shard %d: the term of node %d went back from %llu to %llu", shard, node->number + 1,
                   (unsigned long long)node->terms[shard], (unsigned long long)sight->term);
@@ -305,6 +324,10 @@ static void look_at(struct node *node, int shard)
     struct node_sight sight;
     node_look(node, shard, &sight);
     check_leadership(node, shard, &sight);
+    if (sight.here && !node->opened[shard]) {
+        node->opened[shard] = true;
+        node_reach(world, NODE_MARK_SNAPSHOT_RESTART, sight.snapshot != 0);
+    }
     if (!sight.here || sight.applied == node->applied[shard]) {
         return;
     }

@@ -26,7 +26,9 @@ struct node_world;
 /* A machine for a server. */
 struct node {
     struct node_world *world;
-    int number;            /* of the machine; the server's id is one more */
+    int number;  /* of the machine; the server's id is one more */
+    int workers; /* of its process */
+    struct env *envs[SIM_NODE_WORKERS];
     struct server *server; /* NULL while it is down */
     bool leaving;          /* it was asked to stop, and has not yet */
     bool stopped;          /* it says so itself; to be closed */
@@ -37,6 +39,7 @@ struct node {
     bool left_out; /* it stays down */
     uint64_t applied[SIM_GROUPS + 1], terms[SIM_GROUPS + 1];
     bool leading[SIM_GROUPS + 1];
+    bool opened[SIM_GROUPS + 1]; /* seen to be, since it started */
 };
 
 /* A shard as the world has seen it. */
@@ -104,6 +107,7 @@ struct node_client {
     size_t pending_at, pending_count;
     /* What the second half of a transaction or compare-and-set builds upon. */
     enum node_ask next; /* PREPARE: nothing */
+    bool watching;      /* a WATCH may have been taken that no EXEC follows */
     int next_shard;
     char next_key[NODE_KEY_BYTES];
     struct buffer seen;
@@ -182,7 +186,7 @@ bool node_alive(const struct node *node);
 
 struct node_sight {
     bool here, leading;
-    uint64_t term, applied, last, keys;
+    uint64_t term, applied, last, keys, snapshot;
 };
 /* A shard (from 1) at a node that is alive. */
 void node_look(const struct node *node, int shard, struct node_sight *ret_sight);

@@ -32,7 +32,7 @@ static bool change_size(struct sim_profile *profile, struct slice word)
     } sizes[] = {
         {"members=", &profile->members, 1, SIM_MEMBERS},   {"groups=", &profile->groups, 1, SIM_GROUPS},
         {"replicas=", &profile->replicas, 1, SIM_MEMBERS}, {"clients=", &profile->clients, 1, SIM_CLIENTS},
-        {"faults=", &profile->faults, 0, SIM_FAULTS},
+        {"faults=", &profile->faults, 0, SIM_FAULTS},      {"workers=", &profile->workers, 1, SIM_NODE_WORKERS},
     };
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         size_t size = strlen(sizes[i].name);
@@ -84,6 +84,7 @@ static void draw_all(struct prng *prng, struct sim_profile *profile)
     profile->replicas = prng_chance(prng, 3, 4) ? 3 : SIM_MEMBERS;
     bool many = prng_chance(prng, 1, 10);
     profile->groups = many && profile->level == SIM_LEVEL_NODES ? SIM_GROUPS : profile->groups;
+    profile->workers = prng_chance(prng, 1, 2) ? 1 : 2 + (int)prng_below(prng, SIM_NODE_WORKERS - 1);
 }
 
 enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_profile *ret_profile)
@@ -120,7 +121,8 @@ void sim_profile_text(const struct sim_profile *profile, char ret_text[SIM_PROFI
             size += (size_t)snprintf(classes + size, sizeof(classes) - size, "%s,", class_names[i].name);
         }
     }
-    (void)snprintf(ret_text, SIM_PROFILE_TEXT_BYTES, "%s,%smembers=%d,groups=%d,replicas=%d,clients=%d,faults=%d",
-                   level_names[profile->level], size == 0 ? "none," : classes, profile->members, profile->groups,
-                   profile->replicas, profile->clients, profile->faults);
+    (void)snprintf(ret_text, SIM_PROFILE_TEXT_BYTES,
+                   "%s,%smembers=%d,groups=%d,replicas=%d,clients=%d,faults=%d,workers=%d", level_names[profile->level],
+                   size == 0 ? "none," : classes, profile->members, profile->groups, profile->replicas,
+                   profile->clients, profile->faults, profile->workers);
 }

@@ -29,7 +29,14 @@ enum sim_fault_class {
     SIM_FAULT_ALL = (1 << 8) - 1,
 };
 
-enum { SIM_PROFILE_TEXT_BYTES = 160, SIM_MEMBERS = 5, SIM_GROUPS = 16, SIM_CLIENTS = 16, SIM_FAULTS = 500 };
+enum {
+    SIM_PROFILE_TEXT_BYTES = 176,
+    SIM_MEMBERS = 5,
+    SIM_GROUPS = 16,
+    SIM_CLIENTS = 16,
+    SIM_FAULTS = 500,
+    SIM_NODE_WORKERS = 3
+};
 
 struct sim_profile {
     enum sim_level level;
@@ -39,6 +46,7 @@ struct sim_profile {
     int replicas; /* of nodes: voters of a shard */
     int clients;  /* of groups, each has at most one request at a time */
     int faults;   /* then everything heals */
+    int workers;  /* of nodes: most have so many, one may have one less */
 };
 
 /* Changes are words and sizes separated by commas: "groups,network,crash,members=5,groups=1,clients=4,faults=20".

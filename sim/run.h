@@ -50,6 +50,7 @@ enum sim_mark {
     NODE_MARK_EXPIRED,          /* a key was seen to be gone after its time */
     NODE_MARK_EXEC_ABORTED,     /* a watched key had changed */
     NODE_MARK_VERSION_CHANGED,  /* a compare-and-set met another version */
+    NODE_MARK_ERRAND,           /* a request was executed by another worker than its connection's */
     SIM_MARKS,
 };
 const char *sim_mark_name(enum sim_mark mark);

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "cli/metrics_http.h"
 #include "cli/serve_cluster.h"
+#include "cli/serve_workers.h"
 #include "env/whole_file.h"
 #include "env_uv/env_uv.h"
 #include "server/server.h"
@@ -15,15 +16,17 @@
 
 enum {
     SERVE_MAXIMUM_OPTIONS = 64,
-    SERVE_OWN_OPTIONS = 9,
+    SERVE_OWN_OPTIONS = 10,
     HELP_BYTES = 128,
     DESCRIPTORS_KEPT = 46,
+    DESCRIPTORS_OF_WORKER = 12,
     SHARDS_IN_SNAPSHOTS = 16
 };
 
 struct serve {
     struct env *env;
     struct server *server;
+    struct serve_workers *workers;
     struct metrics_http *metrics;
     struct config config;
     struct server_options options;
@@ -35,6 +38,7 @@ struct serve {
 struct serve_options {
     struct serve_cluster *cluster;
     const char *data, *config;
+    int64_t workers;
     struct cli_option items[SERVE_MAXIMUM_OPTIONS];
     const char *values[SERVE_MAXIMUM_OPTIONS];
     char help[SERVE_MAXIMUM_OPTIONS][HELP_BYTES];
@@ -71,6 +75,8 @@ static void list_options(struct serve_options *options, const struct config *con
          PLACEMENT_MAXIMUM_REPLICAS},
         {"reads", CLI_TEXT, &cluster->reads, "HOW",
          "majority, lease; lease trusts clocks' rates, faster (default majority)", 0, 0},
+        {"workers", CLI_NUMBER, &options->workers, "N",
+         "threads, each with a part of the shards (default 1, or as the folder was made)", 1, SERVER_WORKERS_MAXIMUM},
         {"config", CLI_TEXT, &options->config, "FILE", "`name = value` lines of the settings; options win over it", 0,
          0},
     };
@@ -133,6 +139,9 @@ static int take_options(struct serve *serve, int argc, char **argv)
     }
     serve->options = (struct server_options){.directory = options.data, .version = COHORT_VERSION};
     code = serve_cluster_take(&serve->cluster, serve->config.protected_mode != 0, &serve->options, message);
+    uint32_t recorded =
+        code == CLI_CONTINUE ? server_recorded_workers(serve->env, options.data, serve->options.node_id) : 0;
+    serve->options.worker_count = options.workers != 0 ? (uint32_t)options.workers : recorded != 0 ? recorded : 1;
     return code == CLI_CONTINUE ? code : cli_error(&cli_serve, code, "%s", message);
 }
 
@@ -143,10 +152,25 @@ static void server_stopped(void *owner, enum status status)
     env_uv_stop(serve->env);
 }
 
-static void server_configured(void *owner, const struct config *config)
+static void server_configured(void *owner, struct env *env, const struct config *config)
+{
+    (void)owner;
+    env_uv_set_log_level(env, (enum env_log_level)config->log_level);
+}
+
+static void worker_stopped(void *owner, struct env *env)
+{
+    (void)owner;
+    env_uv_stop(env);
+}
+
+static void server_is_ready(void *owner)
 {
     struct serve *serve = owner;
-    env_uv_set_log_level(serve->env, (enum env_log_level)config->log_level);
+    bool v6 = strchr(serve->options.host, ':') != NULL;
+    env_log(serve->env, ENV_LOG_INFO, "cohort %s, node %llu: ready for clients on %s%s%s:%d, data in %s",
+            COHORT_VERSION, (unsigned long long)serve->options.node_id, v6 ? "[" : "", serve->options.host,
+            v6 ? "]" : "", server_port(serve->server), serve->options.directory);
 }
 
 static void signal_arrived(void *owner, int signum)
@@ -177,7 +201,8 @@ static void join_freed_memory_at_once(void)
 static int64_t kept_descriptors(const struct server_options *options)
 {
     int64_t shards = options->shards < SHARDS_IN_SNAPSHOTS ? options->shards : SHARDS_IN_SNAPSHOTS;
-    return DESCRIPTORS_KEPT + 2 * shards + 4 * (int64_t)options->founder_count;
+    int64_t others = (int64_t)options->worker_count - 1;
+    return DESCRIPTORS_KEPT + 2 * shards + 4 * (int64_t)options->founder_count + DESCRIPTORS_OF_WORKER * others;
 }
 
 /* As many descriptors as the system lets us have. */
@@ -231,12 +256,23 @@ static const char *metrics_advice(enum status status)
     }
 }
 
+static int start_workers(struct serve *serve)
+{
+    enum status status = serve_workers_start(serve->env, serve->options.worker_count, &serve->config, &serve->workers);
+    if (status != STATUS_OK) {
+        return cli_error(&cli_serve, EX_OSERR, "cannot start %u workers: %s", (unsigned)serve->options.worker_count,
+                         status_text(status));
+    }
+    serve->options.workers = serve_workers_envs(serve->workers);
+    return CLI_CONTINUE;
+}
+
 static int start(struct serve *serve)
 {
     char message[SERVER_MESSAGE_BYTES] = "";
     char metrics[HOST_BYTES];
     (void)snprintf(metrics, sizeof(metrics), "%s", serve->config.metrics);
-    struct server_events events = {server_stopped, server_configured};
+    struct server_events events = {server_stopped, server_configured, server_is_ready, worker_stopped};
     enum status status =
         server_create(serve->env, &serve->options, &serve->config, &events, serve, &serve->server, message);
     if (status != STATUS_OK) {
@@ -252,12 +288,6 @@ static int start(struct serve *serve)
         env_uv_on_signal(serve->env, SIGINT, signal_arrived, serve) != STATUS_OK) {
         return cli_error(&cli_serve, EX_OSERR, "cannot catch signals");
     }
-    bool v6 = strchr(serve->options.host, ':') != NULL;
-    const char *open = v6 ? "[" : "";
-    const char *close = v6 ? "]" : "";
-    env_log(serve->env, ENV_LOG_INFO, "cohort %s, node %llu: ready for clients on %s%s%s:%d, data in %s",
-            COHORT_VERSION, (unsigned long long)serve->options.node_id, open, serve->options.host, close,
-            server_port(serve->server), serve->options.directory);
     return EX_OK;
 }
 
@@ -275,6 +305,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
         env_uv_set_log_level(serve.env, (enum env_log_level)serve.config.log_level);
         env_uv_set_log_json(serve.env, serve.config.log_format != 0);
         code = arrange_descriptors(&serve);
+        code = code == CLI_CONTINUE ? start_workers(&serve) : code;
         code = code == CLI_CONTINUE ? start(&serve) : code;
         if (code == EX_OK) {
             env_uv_run(serve.env);
@@ -283,7 +314,9 @@ static int run(const struct cli_command *command, int argc, char **argv)
         }
     }
     metrics_http_stop(serve.metrics);
+    serve_workers_end(serve.workers);
     server_destroy(serve.server);
+    serve_workers_destroy(serve.workers);
     config_deinit(&serve.config);
     env_uv_destroy(serve.env);
     return code;

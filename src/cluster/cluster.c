@@ -31,245 +31,16 @@ static void before_sync(void *owner)
     if (!cluster_alone(cluster)) {
         peers_turn(cluster);
     }
+    workers_post(cluster->workers);
 }
 
 static const struct store_events store_events = {store_failed, before_sync};
 
-/* ---- founding ---- */
-
-static void founding_send(void *owner, uint64_t node, struct slice payload)
-{
-    struct cluster *cluster = owner;
-    struct peer *peer = peer_find(cluster, node);
-    if (peer != NULL && peer->generation != 0 &&
-        transport_send(cluster->transport, node, peer->generation, TRANSPORT_URGENT, NODE_FOUNDING, &payload, 1) !=
-            STATUS_OK) {
-        env_log(cluster->env, ENV_LOG_WARNING, "node %" PRIu64 " could not be told about the founding", node);
-    }
-    env_wake(cluster->env);
-}
-
-static void founding_founded(void *owner, const struct founding_record *record)
-{
-    (void)record;
-    env_wake(((struct cluster *)owner)->env); /* the groups are opened in the turn */
-}
-
-static void founding_refused(void *owner, enum status status, const char *line) { cluster_fail(owner, status, line); }
-
-static const struct founding_events founding_events = {founding_send, founding_founded, founding_refused};
-
-/* Tells the transport which incarnations the peers must have, as far as that is known. */
-static enum status expect_peers(struct cluster *cluster)
-{
-    const struct founding_record *record = founding_record(cluster->founding);
-    enum status status = STATUS_OK;
-    for (uint32_t i = 0; i < record->count && status == STATUS_OK; i++) {
-        const struct member *node = &record->nodes[i];
-        if (node->id != cluster->options.node) {
-            status = transport_set_peer(cluster->transport, node->id, node->peer.host, node->peer.port,
-                                        founding_expected(cluster->founding, node->id));
-        }
-    }
-    cluster->expected = founding_state(cluster->founding);
-    return status;
-}
-
-void cluster_peer_up(struct cluster *cluster, uint64_t node, const struct id128 *incarnation)
-{
-    founding_peer_up(cluster->founding, node, incarnation);
-}
-
-/* Until the cluster is founded, a node may come back with another data folder (founding.h). */
-static void forget_incarnation(struct cluster *cluster, uint64_t node)
-{
-    const struct founding_record *record = founding_record(cluster->founding);
-    for (uint32_t i = 0; i < record->count; i++) {
-        const struct member *member = &record->nodes[i];
-        if (member->id == node) {
-            transport_remove_peer(cluster->transport, node);
-            enum status status =
-                transport_set_peer(cluster->transport, node, member->peer.host, member->peer.port, NULL);
-            ASSERT(status == STATUS_OK); /* it was a peer */
-        }
-    }
-}
-
-void cluster_peer_down(struct cluster *cluster, uint64_t node)
-{
-    founding_peer_down(cluster->founding, node);
-    if (founding_state(cluster->founding) != FOUNDING_FOUNDED) {
-        forget_incarnation(cluster, node);
-    }
-}
-
-void cluster_peer_refused(struct cluster *cluster, uint64_t node, enum transport_reason reason, bool by_peer)
-{
-    if (by_peer && reason == TRANSPORT_INCARNATION) {
-        founding_peer_refuses(cluster->founding, node);
-    } else if (by_peer && reason == TRANSPORT_COPY) { /* it stays so: this process will never know what it lacks */
-        char line[CLUSTER_MESSAGE_BYTES];
-        uint64_t self = cluster->options.node;
-        (void)snprintf(line, sizeof(line), "node %" PRIu64 " refuses it: " MEMBERS_COPY_FORMAT, node, self, self, self);
-        cluster_fail(cluster, STATUS_INVALID, line);
-    }
-}
-
-enum status cluster_founding_frame(struct cluster *cluster, uint64_t node, struct slice payload)
-{
-    return founding_receive(cluster->founding, node, payload);
-}
-
-/* ---- the groups ---- */
-
-static enum status open_group(struct cluster *cluster, uint32_t number, const uint64_t *voters, size_t voter_count,
-                              char ret_message[static CLUSTER_MESSAGE_BYTES])
-{
-    struct shard_options options = {
-        .group = number,
-        .member = cluster->options.node,
-        .voters = voters,
-        .voter_count = voter_count,
-        .directory = cluster->worker_directory,
-        .snapshot_log_bytes = cluster->options.snapshot_log_bytes,
-        .lease_reads = cluster->options.lease_reads,
-        .eager = number != 0 && cluster->members->placement.shards[number - 1].leader == cluster->options.node,
-    };
-    struct lane *lane = lane_of(cluster, number);
-    return shard_open(cluster->store, &options, &lane_sink, lane, &lane->local, ret_message, CLUSTER_MESSAGE_BYTES);
-}
-
-static enum status open_meta_group(struct cluster *cluster, char ret_message[static CLUSTER_MESSAGE_BYTES])
-{
-    uint64_t ids[PLACEMENT_MAXIMUM_NODES];
-    uint64_t voters[PLACEMENT_MAXIMUM_REPLICAS];
-    size_t count = placement_meta_voters(ids, members_placeable(cluster->members, ids), voters);
-    for (size_t i = 0; i < count; i++) {
-        if (voters[i] == cluster->options.node) {
-            return open_group(cluster, 0, voters, count, ret_message);
-        }
-    }
-    return STATUS_OK;
-}
-
-/* ---- the members, kept in the meta group ---- */
-
-static enum status meta_submit(void *owner, const struct command *command, struct requester *requester, uint64_t tag)
-{
-    return cluster_submit(owner, 0, command, CLUSTER_PLAIN, requester, tag);
-}
-
-static bool meta_read_here(void *owner, const struct command *command, struct resp_writer *reply)
-{
-    return cluster_read_here(owner, 0, command, reply);
-}
-
-static void meta_changed(void *owner, const struct members *members)
-{
-    struct cluster *cluster = owner;
-    *cluster->members = *members;
-    for (uint32_t i = 0; i < members->count; i++) {
-        transport_set_seen(cluster->transport, members->nodes[i].id, members->nodes[i].start);
-    }
-}
-
-static void meta_refused(void *owner, enum status status, const char *line) { cluster_fail(owner, status, line); }
-
-static const struct meta_events meta_events = {meta_submit, meta_read_here, meta_changed, meta_refused};
-
-static void open_meta(struct cluster *cluster)
-{
-    struct meta_options options = {
-        .node = cluster->options.node,
-        .incarnation = cluster->options.incarnation,
-        .lineage = cluster->options.lineage,
-        .record = founding_record(cluster->founding),
-    };
-    cluster->meta = meta_create(cluster->env, &options, &meta_events, cluster);
-    cluster->balance = leader_balance_create(cluster->options.node, cluster->shard_count);
-}
-
-static void turn_meta(struct cluster *cluster)
-{
-    const struct shard *local = lane_of(cluster, 0)->local;
-    if (local != NULL && shard_applied_index(local) != cluster->meta_applied) {
-        cluster->meta_applied = shard_applied_index(local);
-        meta_applied(cluster->meta);
-    }
-    meta_turn(cluster->meta);
-    if (!cluster->joined && meta_settled(cluster->meta)) {
-        cluster->joined = true;
-        if (cluster->events.joined != NULL) {
-            cluster->events.joined(cluster->owner);
-        }
-    }
-}
-
-/* Takes part: the meta group, and the shards in which this node votes. */
-static enum status open_groups(struct cluster *cluster, char ret_message[static CLUSTER_MESSAGE_BYTES])
-{
-    enum status status = STATUS_OK;
-    if (!cluster_alone(cluster)) {
-        open_meta(cluster);
-        status = open_meta_group(cluster, ret_message);
-    }
-    for (uint32_t shard = 1; shard <= cluster->shard_count && status == STATUS_OK; shard++) {
-        const struct placement_shard *place = &cluster->members->placement.shards[shard - 1];
-        if (placement_votes(place, cluster->options.node)) {
-            status = open_group(cluster, shard, place->voters, place->voter_count, ret_message);
-        }
-    }
-    cluster->opened = status == STATUS_OK;
-    return status;
-}
-
 /* ---- beginning and end ---- */
-
-static enum status make_members(struct cluster *cluster, char ret_message[static CLUSTER_MESSAGE_BYTES])
-{
-    const struct cluster_options *options = &cluster->options;
-    const struct founding_record *record = founding_record(cluster->founding);
-    const struct member *nodes = options->founder_count == 1 ? options->founders : record->nodes;
-    cluster->members = members_create();
-    enum status status = members_make(cluster->members, &record->cluster, record->shards, record->replicas, nodes,
-                                      options->founder_count);
-    if (status != STATUS_OK) {
-        (void)snprintf(ret_message, CLUSTER_MESSAGE_BYTES, "the cluster's nodes: %s", status_text(status));
-    }
-    return status;
-}
-
-static enum status open_peers(struct cluster *cluster, char ret_message[static CLUSTER_MESSAGE_BYTES])
-{
-    const struct founding_record *record = founding_record(cluster->founding);
-    for (uint32_t i = 0; i < record->count; i++) {
-        if (record->nodes[i].id != cluster->options.node) {
-            cluster->peers[cluster->peer_count++].node = record->nodes[i].id;
-        }
-    }
-    enum status status = peers_open(cluster, &record->cluster, ret_message);
-    if (status == STATUS_OK) {
-        status = expect_peers(cluster);
-        if (status != STATUS_OK) {
-            (void)snprintf(ret_message, CLUSTER_MESSAGE_BYTES,
-                           "an address in --peers is none that can be connected to; numeric addresses are needed");
-        }
-    }
-    return status;
-}
 
 static enum status open_all(struct cluster *cluster, char ret_message[static CLUSTER_MESSAGE_BYTES])
 {
     const struct cluster_options *options = &cluster->options;
-    struct founding_options founding = {
-        .directory = cluster->directory,
-        .node = options->node,
-        .incarnation = options->incarnation,
-        .founders = options->founders,
-        .founder_count = options->founder_count,
-        .shards = options->shards,
-        .replicas = options->replicas,
-    };
     struct store_options store = {
         .directory = cluster->worker_directory,
         .log_segment_bytes = options->log_segment_bytes,
@@ -277,19 +48,25 @@ static enum status open_all(struct cluster *cluster, char ret_message[static CLU
     };
     enum status status =
         store_open(cluster->env, &store, &store_events, cluster, &cluster->store, ret_message, CLUSTER_MESSAGE_BYTES);
-    if (status == STATUS_OK) {
-        status = founding_create(cluster->env, &founding, &founding_events, cluster, &cluster->founding, ret_message);
+    if (cluster->worker != 0) {
+        cluster->members = members_create(); /* until the first worker says more */
+        peers_name(cluster, options->founders, options->founder_count);
+        return status;
     }
     if (status == STATUS_OK) {
-        status = make_members(cluster, ret_message);
+        status = cluster_open_founding(cluster, ret_message);
     }
-    if (status == STATUS_OK && options->founder_count > 1) {
-        status = open_peers(cluster, ret_message);
-    }
-    if (status == STATUS_OK && founding_state(cluster->founding) == FOUNDING_FOUNDED) {
-        status = open_groups(cluster, ret_message);
+    if (status == STATUS_OK && cluster->begun && founding_state(cluster->founding) == FOUNDING_FOUNDED) {
+        status = cluster_open_groups(cluster, ret_message);
     }
     return status;
+}
+
+void cluster_begin(struct cluster *cluster)
+{
+    ASSERT(cluster->worker == 0);
+    cluster->begun = true;
+    env_wake(cluster->env);
 }
 
 enum status cluster_create(struct env *env, const struct cluster_options *options, const struct cluster_events *events,
@@ -304,11 +81,20 @@ enum status cluster_create(struct env *env, const struct cluster_options *option
     cluster->worker_directory = memory_copy_text(options->worker_directory);
     cluster->shard_count = options->shards;
     cluster->lanes = memory_allocate_zeroed(options->shards + 1, sizeof(*cluster->lanes));
+    cluster->workers = options->workers;
+    cluster->worker = options->workers == NULL ? 0 : workers_self(options->workers);
+    cluster->worker_count = options->workers == NULL ? 1 : workers_count(options->workers);
+    cluster->colleagues = memory_allocate_zeroed(cluster->worker_count, sizeof(*cluster->colleagues));
+    cluster->begun = options->workers == NULL;
     list_init(&cluster->busy);
     list_init(&cluster->remotes);
+    list_init(&cluster->visitors);
     command_arguments_init(&cluster->arguments);
     for (uint32_t shard = 0; shard <= options->shards; shard++) {
         lane_init(lane_of(cluster, shard), cluster, shard);
+    }
+    if (cluster->workers != NULL) {
+        cluster_listen_to_workers(cluster);
     }
     enum status status = open_all(cluster, ret_message);
     if (status != STATUS_OK) {
@@ -324,6 +110,9 @@ void cluster_destroy(struct cluster *cluster)
     if (cluster == NULL) {
         return;
     }
+    if (cluster->workers != NULL) {
+        workers_listen(cluster->workers, WORKERS_CLUSTER, NULL, NULL);
+    }
     peers_close(cluster);
     meta_destroy(cluster->meta);
     leader_balance_destroy(cluster->balance);
@@ -333,10 +122,13 @@ void cluster_destroy(struct cluster *cluster)
     }
     store_close(cluster->store);
     remotes_destroy(cluster);
+    errands_destroy(cluster);
     founding_destroy(cluster->founding);
     members_destroy(cluster->members);
     command_arguments_deinit(&cluster->arguments);
+    buffer_deinit(&cluster->scratch);
     free(cluster->lanes);
+    free(cluster->colleagues);
     free(cluster->directory);
     free(cluster->worker_directory);
     free(cluster);
@@ -344,36 +136,23 @@ void cluster_destroy(struct cluster *cluster)
 
 /* ---- the turn ---- */
 
-/* What was founded since the last turn. */
-static void found(struct cluster *cluster)
-{
-    enum founding_state state = founding_state(cluster->founding);
-    if (state != cluster->expected && expect_peers(cluster) != STATUS_OK) {
-        return;
-    }
-    if (state == FOUNDING_FOUNDED && !cluster->opened) {
-        char message[CLUSTER_MESSAGE_BYTES] = "";
-        enum status status = open_groups(cluster, message);
-        if (status != STATUS_OK) {
-            cluster_fail(cluster, status, message);
-        }
-    }
-}
-
 bool cluster_turn(struct cluster *cluster)
 {
-    if (!cluster_alone(cluster)) {
-        found(cluster);
+    if (cluster->worker == 0 && !(cluster_alone(cluster) && cluster->opened)) {
+        cluster_found(cluster);
     }
     LIST_FOR_EACH_SAFE (at, after, &cluster->busy) {
         lane_turn(CONTAINER_OF(at, struct lane, node));
     }
-    if (cluster_alone(cluster)) {
-        return store_turn(cluster->store);
-    }
     bool more = store_turn(cluster->store);
+    if (cluster->workers != NULL) {
+        errands_turn(cluster);
+    }
+    if (cluster_alone(cluster)) {
+        return more;
+    }
     if (cluster->meta != NULL && !cluster->failed) {
-        turn_meta(cluster);
+        cluster_turn_meta(cluster);
     }
     remotes_turn(cluster);
     peers_turn(cluster);

@@ -12,7 +12,11 @@
  *    a later term has said, after a confirmed read, that it was not executed (src/machine/origin.h).
  * 4. What waits is bounded in bytes and in time.
  *
- * A node of a cluster of one has one voter in every shard, no meta group and no transport. */
+ * A node of a cluster of one has one voter in every shard, no meta group and no transport.
+ *
+ * A node with several workers has one of these in each (workers.h). A shard belongs to worker shard mod N, with its
+ * lane and its part of the log; requests for another worker's shard go there and back as messages (errand.c). The first
+ * worker has the meta group, the founding and the connections to other nodes, whose frames it passes on (relay.c). */
 #pragma once
 
 #include "base/id128.h"
@@ -24,6 +28,7 @@
 #include "shard/shard.h"
 
 struct cluster;
+struct workers;
 struct transport_statistics;
 
 struct cluster_options {
@@ -39,7 +44,8 @@ struct cluster_options {
     const char *peer_host; /* to listen for other nodes */
     int peer_port;
     uint64_t log_segment_bytes, snapshot_log_bytes;
-    bool lease_reads; /* strong reads trust the clocks' rates instead of asking a majority */
+    bool lease_reads;        /* strong reads trust the clocks' rates instead of asking a majority */
+    struct workers *workers; /* this worker's; NULL: the node has one */
 };
 
 struct cluster_events {
@@ -52,11 +58,14 @@ struct cluster_events {
 
 enum { CLUSTER_MESSAGE_BYTES = 1024 };
 
-/* Recovers, and takes part in the cluster. A cluster of one is ready when this returns. On failure ret_message is a
+/* Recovers, and takes part in the cluster. A cluster of one is ready when this returns; with several workers the log is
+ * open then, and nothing else happens before cluster_begin. On failure ret_message is a
  * line for a person. */
 MUST_USE enum status cluster_create(struct env *env, const struct cluster_options *options,
                                     const struct cluster_events *events, void *owner, struct cluster **ret_cluster,
                                     char ret_message[static CLUSTER_MESSAGE_BYTES]);
+/* At the first of several workers: all have opened their logs, and all may take part. */
+void cluster_begin(struct cluster *cluster);
 /* Closes everything at once; requesters hear nothing any more. Takes NULL. */
 void cluster_destroy(struct cluster *cluster);
 
@@ -78,6 +87,8 @@ uint32_t cluster_shards(const struct cluster *cluster);
 enum cluster_way {
     CLUSTER_PLAIN,  /* a write through the log; a read, strong, at its place among the requester's writes */
     CLUSTER_LOGGED, /* a read that takes the log's way: a read-only EXEC behind a write, or one that met a due key */
+    CLUSTER_READ,   /* a read as PLAIN, of a requester with nothing pending: as cluster_read if the owner can */
+    CLUSTER_WEAK,   /* the same, from the node's state however old, if it has some */
 };
 
 /* Takes a command (its arguments are copied). FULL, TOO_LARGE, CLOSED: it was definitely not executed. */
@@ -93,6 +104,8 @@ bool cluster_read_here(struct cluster *cluster, uint32_t shard, const struct com
 
 /* ---- looking ---- */
 
+/* The worker that has a shard; looking at others' shards shows only who leads. */
+uint32_t cluster_owner(const struct cluster *cluster, uint32_t shard);
 /* What this node knows; borrowed until the next turn. False before the cluster is founded. */
 bool cluster_look(struct cluster *cluster, struct cluster_view *ret_view);
 
@@ -104,8 +117,10 @@ struct cluster_replica {
 };
 /* shard 0: the meta group. */
 void cluster_replica(const struct cluster *cluster, uint32_t shard, struct cluster_replica *ret_replica);
-/* All shards of this node together: sums, and the newest snapshot. */
+/* All shards of this worker together: sums, and the newest snapshot. */
 void cluster_stats(const struct cluster *cluster, struct shard_stats *ret_stats);
+/* Adds those of another worker. */
+void cluster_stats_add(struct shard_stats *sum, const struct shard_stats *one);
 /* Of this node's replicas of all shards; see shard_digest. */
 uint64_t cluster_digest(const struct cluster *cluster);
 /* Of one shard, or of the meta group (0); 0 when this node has none of it. */
@@ -126,6 +141,7 @@ struct cluster_counters {
     uint64_t doubted_parcels, questions;            /* whose leader was lost, and what was asked about them */
     uint64_t transfers;                             /* of leadership, to who should have it */
     uint64_t doubts_executed, doubts_absent;        /* the answers */
+    uint64_t errands;                               /* requests to shards of other workers */
 };
 void cluster_counters(const struct cluster *cluster, struct cluster_counters *ret_counters);
 /* All zero in a cluster of one. */

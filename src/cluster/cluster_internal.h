@@ -1,4 +1,5 @@
-/* The inside of struct cluster; for the files of the façade only: cluster.c, lane*.c, remote.c, peers.c. */
+/* The inside of struct cluster; for the files of the façade only: cluster*.c, lane*.c, remote.c,
+ * peers*.c, errand.c, relay.c. */
 #pragma once
 
 #include "cluster/cluster.h"
@@ -8,6 +9,7 @@
 #include "cluster/leaderless.h"
 #include "cluster/meta.h"
 #include "cluster/parcel.h"
+#include "cluster/workers.h"
 
 enum {
     CLUSTER_COMMAND_BYTES = 32 << 20, /* of one command in a shard of several voters: a larger one would hold up the
@@ -20,6 +22,33 @@ enum {
     LANE_LATE_BYTES = 4 << 20,        /* in a lane with less, nothing is late */
     PEER_QUEUED_BYTES = 16 << 20,     /* to a peer, before parcels and answers wait: consensus must find room */
     REMOTE_OWED_BYTES = 64 << 20,     /* of answers that a peer has not taken: then it gets no more replies */
+    ERRAND_ASKED_BYTES = 64 << 20,    /* of requests that another worker has not answered */
+    ERRAND_OWED_BYTES = 64 << 20,     /* of answers that another worker has not taken, as REMOTE_OWED_BYTES */
+};
+
+/* What workers of a node tell each other (workers.h). */
+enum cluster_tell {
+    CLUSTER_TELL_REQUEST, /* errand.c */
+    CLUSTER_TELL_ANSWER,
+    CLUSTER_TELL_TAKEN,
+    CLUSTER_TELL_FRAME, /* relay.c: to or from a peer */
+    CLUSTER_TELL_SENT,
+    CLUSTER_TELL_READ,
+    CLUSTER_TELL_LOSSY,
+    CLUSTER_TELL_UP,
+    CLUSTER_TELL_DOWN,
+    CLUSTER_TELL_OPEN, /* cluster_workers.c: the members; the groups may be opened */
+    CLUSTER_TELL_MEMBERS,
+    CLUSTER_TELL_LEADER,
+};
+
+/* Another worker of this node. */
+struct colleague {
+    uint64_t asked;      /* requests that it has not answered, … */
+    size_t asked_bytes;  /* … and their bytes */
+    size_t owed_bytes;   /* of answers that it has not taken */
+    size_t taken_bytes;  /* of its answers, that it was not told of */
+    size_t unread_bytes; /* of frames for it, that it has not taken */
 };
 
 /* The way to one shard.
@@ -32,6 +61,7 @@ struct lane {
     struct list node; /* in cluster.busy, while anything waits or is under way */
     struct cluster *cluster;
     uint32_t shard;      /* 0: the meta group */
+    bool away;           /* another worker has it: nothing below is used */
     struct shard *local; /* NULL: this node does not vote in it */
     uint64_t leader;     /* takes requests in this term; 0: not known */
     uint64_t term;       /* the highest in which somebody was said to lead */
@@ -64,6 +94,11 @@ struct peer {
     bool untold;         /* what this node leads did not */
     uint64_t parcels;    /* of its, by this connection, that are being executed or answered here (remote.c), … */
     size_t owed_bytes;   /* … and their answers that it has not taken */
+
+    size_t relaying_bytes; /* by way of the first worker, and not known to have left it */
+    /* at the first worker */
+    struct list relayed;   /* frames of others, which wait for room (relay.c) */
+    size_t *relayed_bytes; /* of each other worker's, that it was not told to have left */
 };
 
 struct cluster {
@@ -84,8 +119,16 @@ struct cluster {
     int64_t refused_ns;                     /* when a write was refused for want of space, the last time; 0: never */
     int64_t told_refused_ns, told_frame_ns; /* when the log was told of the last such thing; 0: never */
     bool failed;
-    int64_t retired_ns; /* when the node was told to stop; 0: it was not */
-    int64_t calm_ns;    /* since when nothing waits; 0: something does */
+    struct workers *workers; /* NULL: there is one */
+    uint32_t worker, worker_count;
+    struct colleague *colleagues; /* by worker */
+    struct list visitors;         /* requests of other workers (errand.c) */
+    struct buffer scratch;
+    size_t read_bytes;    /* of frames from the first worker, that it was not told of */
+    bool frames_unwanted; /* at the first worker: another one has much to take */
+    bool begun;           /* all workers' logs are open: the groups may be */
+    int64_t retired_ns;   /* when the node was told to stop; 0: it was not */
+    int64_t calm_ns;      /* since when nothing waits; 0: something does */
 
     struct founding *founding;
     enum founding_state expected;   /* the state for which the peers' incarnations were told to the transport */
@@ -93,9 +136,9 @@ struct cluster {
     struct meta *meta;              /* NULL in a cluster of one, and until it is founded */
     uint64_t meta_applied;          /* of group 0, when meta was last told */
     struct leader_balance *balance; /* as meta */
-    struct leaderless leaderless;
-    int64_t balanced_ns;         /* when it last looked */
-    struct transport *transport; /* NULL in a cluster of one */
+    struct leaderless leaderless;   /* of this worker's shards */
+    int64_t balanced_ns;            /* when it last looked */
+    struct transport *transport;    /* NULL in a cluster of one, and at all workers but the first */
     struct peer peers[PLACEMENT_MAXIMUM_NODES];
     size_t peer_count;
     bool joined;         /* the owner was told */
@@ -105,21 +148,69 @@ struct cluster {
 
 /* The node must stop. */
 void cluster_fail(struct cluster *cluster, enum status status, const char *what);
-static inline bool cluster_alone(const struct cluster *cluster) { return cluster->transport == NULL; }
+/* A cluster of one node. */
+static inline bool cluster_alone(const struct cluster *cluster) { return cluster->options.founder_count == 1; }
+static inline uint32_t cluster_worker_of(const struct cluster *cluster, uint32_t shard)
+{
+    return shard % cluster->worker_count;
+}
 
 /* ---- cluster_lead.c ---- */
 /* Hands over what others should lead, now and then. */
 void cluster_balance_leaders(struct cluster *cluster);
 
-/* ---- cluster.c: what the peers tell ---- */
+/* ---- cluster_found.c ---- */
+MUST_USE enum status cluster_make_members(struct cluster *cluster, char ret_message[static CLUSTER_MESSAGE_BYTES]);
+MUST_USE enum status cluster_open_founding(struct cluster *cluster, char ret_message[static CLUSTER_MESSAGE_BYTES]);
+/* Takes part: the meta group, and the shards of this worker in which this node votes. */
+MUST_USE enum status cluster_open_groups(struct cluster *cluster, char ret_message[static CLUSTER_MESSAGE_BYTES]);
+/* What was founded since the last turn. */
+void cluster_found(struct cluster *cluster);
+void cluster_turn_meta(struct cluster *cluster);
+/* what the peers tell */
 void cluster_peer_up(struct cluster *cluster, uint64_t node, const struct id128 *incarnation);
 void cluster_peer_down(struct cluster *cluster, uint64_t node);
 void cluster_peer_refused(struct cluster *cluster, uint64_t node, enum transport_reason reason, bool by_peer);
 MUST_USE enum status cluster_founding_frame(struct cluster *cluster, uint64_t node, struct slice payload);
 
+/* ---- cluster_workers.c ---- */
+void cluster_listen_to_workers(struct cluster *cluster);
+/* At the first worker: the others take part, or have other members. */
+void cluster_tell_members(struct cluster *cluster, enum cluster_tell what);
+/* A node takes requests for a shard (0: nobody), as far as this worker knows. */
+void cluster_set_leader(struct cluster *cluster, uint32_t shard, uint64_t node);
+
+/* ---- errand.c ---- */
+/* cluster_submit, for a shard of another worker. */
+MUST_USE enum status errand_submit(const struct lane *lane, const struct command *command, enum cluster_way way,
+                                   struct requester *requester, uint64_t tag);
+void errand_arrived(struct cluster *cluster, uint32_t from, struct slice body);
+void errand_answered(struct cluster *cluster, uint32_t from, struct slice body);
+void errand_taken(struct cluster *cluster, uint32_t from, struct slice body);
+void errands_turn(struct cluster *cluster);
+bool errands_idle(const struct cluster *cluster);
+void errands_destroy(struct cluster *cluster);
+
+/* ---- relay.c ---- */
+/* As transport_send, at a worker that is not the first. */
+MUST_USE enum status relay_send(struct cluster *cluster, struct peer *peer, uint64_t generation,
+                                enum transport_priority priority, uint8_t type, const struct slice *parts,
+                                size_t count);
+/* At the first worker: a frame, or a part of one, for another. */
+void relay_deliver(struct cluster *cluster, uint32_t worker, const struct peer *peer, uint8_t type,
+                   struct slice payload);
+void relay_tell_all(struct cluster *cluster, enum cluster_tell what, const struct peer *peer, uint64_t generation);
+/* Sends what found no room. */
+void relay_turn(struct cluster *cluster, struct peer *peer);
+/* Its connection is lost. */
+void relay_forget(struct cluster *cluster, struct peer *peer);
+void relay_frame(struct cluster *cluster, uint32_t from, struct slice body);
+void relay_fact(struct cluster *cluster, uint32_t from, enum cluster_tell what, struct slice body);
+
 /* ---- lane.c ---- */
 extern const struct shard_sink lane_sink; /* its owner is the lane */
 static inline struct lane *lane_of(const struct cluster *cluster, uint32_t shard) { return &cluster->lanes[shard]; }
+/* The cluster's workers are known. */
 void lane_init(struct lane *lane, struct cluster *cluster, uint32_t shard);
 void lane_deinit(struct lane *lane);
 /* Brings on its way what can be. */
@@ -173,15 +264,22 @@ void remotes_turn(struct cluster *cluster);
 void remotes_lost(struct cluster *cluster, const struct peer *peer, uint64_t generation);
 void remotes_destroy(struct cluster *cluster);
 
-/* ---- peers.c ---- */
+/* ---- peers_open.c ---- */
+void peers_name(struct cluster *cluster, const struct member *nodes, size_t count);
 MUST_USE enum status peers_open(struct cluster *cluster, const struct id128 *cluster_id,
                                 char ret_message[static CLUSTER_MESSAGE_BYTES]);
 void peers_close(struct cluster *cluster);
+
+/* ---- peers.c ---- */
+void peers_up(struct cluster *cluster, struct peer *peer, uint64_t generation);
+void peers_down(struct cluster *cluster, struct peer *peer, uint64_t generation);
+/* A frame; what is of other workers goes to them. */
+void peers_take(struct cluster *cluster, struct peer *peer, uint8_t type, struct slice payload);
 /* NULL: not a peer. */
 struct peer *peer_find(struct cluster *cluster, uint64_t node);
 /* As transport_send, urgent and by the connection of this generation, for what can wait: FULL when consensus could find
  * no room behind it. */
-MUST_USE enum status peers_send_request(struct cluster *cluster, const struct peer *peer, uint64_t generation,
+MUST_USE enum status peers_send_request(struct cluster *cluster, struct peer *peer, uint64_t generation,
                                         enum node_frame type, const struct slice parts[static 2]);
 void peers_send_raft(struct cluster *cluster, uint32_t group, uint64_t to, struct slice message);
 /* Sends what has gathered. */

@@ -120,14 +120,17 @@ static bool nothing_waits(const struct cluster *cluster)
             return false;
         }
     }
-    for (size_t i = 0; i < cluster->peer_count; i++) {
+    for (size_t i = 0; i < cluster->peer_count && cluster->transport != NULL; i++) {
         struct transport_peer_statistics peer;
+        if (!list_empty(&cluster->peers[i].relayed)) {
+            return false;
+        }
         if (transport_peer_statistics(cluster->transport, cluster->peers[i].node, &peer) == STATUS_OK &&
             peer.queued_bytes[TRANSPORT_URGENT] != 0) {
             return false;
         }
     }
-    return list_empty(&cluster->remotes);
+    return list_empty(&cluster->remotes) && errands_idle(cluster);
 }
 
 bool cluster_idle(struct cluster *cluster)

@@ -4,6 +4,8 @@
 
 uint32_t cluster_shards(const struct cluster *cluster) { return cluster->shard_count; }
 
+uint32_t cluster_owner(const struct cluster *cluster, uint32_t shard) { return cluster_worker_of(cluster, shard); }
+
 bool cluster_look(struct cluster *cluster, struct cluster_view *ret_view)
 {
     for (uint32_t i = 0; i < cluster->members->count; i++) {
@@ -35,6 +37,7 @@ void cluster_replica(const struct cluster *cluster, uint32_t shard, struct clust
     }
 }
 
+/* All but the log, which shards of a worker share. */
 static void add(struct shard_stats *sum, const struct shard_stats *one)
 {
     sum->machine.keys += one->machine.keys;
@@ -66,7 +69,22 @@ static void add(struct shard_stats *sum, const struct shard_stats *one)
         sum->snapshot_duration_ms = one->snapshot_duration_ms;
     }
     sum->snapshot_status = sum->snapshot_status == STATUS_OK ? one->snapshot_status : sum->snapshot_status;
-    sum->log = one->log; /* they share it */
+}
+
+void cluster_stats_add(struct shard_stats *sum, const struct shard_stats *one)
+{
+    struct log_stats *log = &sum->log;
+    add(sum, one);
+    log->segments += one->log.segments;
+    log->bytes_on_disk += one->log.bytes_on_disk;
+    log->live_bytes += one->log.live_bytes;
+    log->writes += one->log.writes;
+    log->syncs += one->log.syncs;
+    log->bytes_written += one->log.bytes_written;
+    log->last_sync_ns = one->log.last_sync_ns > log->last_sync_ns ? one->log.last_sync_ns : log->last_sync_ns;
+    log->maximum_sync_ns =
+        one->log.maximum_sync_ns > log->maximum_sync_ns ? one->log.maximum_sync_ns : log->maximum_sync_ns;
+    log->cut_bytes += one->log.cut_bytes;
 }
 
 void cluster_stats(const struct cluster *cluster, struct shard_stats *ret_stats)
@@ -78,6 +96,7 @@ void cluster_stats(const struct cluster *cluster, struct shard_stats *ret_stats)
             struct shard_stats stats;
             shard_stats(lane->local, &stats);
             add(ret_stats, &stats);
+            ret_stats->log = stats.log;
         }
     }
 }

@@ -102,8 +102,8 @@ static void sink_led(void *owner, uint32_t group, bool leading, uint64_t leader,
     } else if (lane->leader == self) {
         lane->leader = 0;
     }
-    if (lane->shard != 0 && (lane->leader == 0 || leading)) {
-        cluster->leaders[lane->shard - 1] = leader;
+    if (lane->leader == 0 || leading) {
+        cluster_set_leader(cluster, lane->shard, leader);
     }
 }
 
@@ -123,6 +123,7 @@ const struct shard_sink lane_sink = {
 void lane_init(struct lane *lane, struct cluster *cluster, uint32_t shard)
 {
     *lane = (struct lane){.cluster = cluster, .shard = shard, .next_sequence = 1, .next_parcel = 1};
+    lane->away = cluster_worker_of(cluster, shard) != cluster->worker;
     list_init(&lane->node);
     list_init(&lane->waiting);
     list_init(&lane->sent);
@@ -173,9 +174,7 @@ void lane_led_by(struct lane *lane, uint64_t node, uint64_t term)
     }
     lane->leader = node;
     lane->term = term;
-    if (lane->shard != 0) {
-        lane->cluster->leaders[lane->shard - 1] = node;
-    }
+    cluster_set_leader(lane->cluster, lane->shard, node);
     lane_doubt_other_terms(lane);
     env_wake(lane->cluster->env);
 }
@@ -383,8 +382,11 @@ enum status cluster_submit(struct cluster *cluster, uint32_t shard, const struct
             return status;
         }
     }
-    if (lane->pending_bytes + bytes > LANE_PENDING_BYTES || cluster->pending_bytes + bytes > NODE_PENDING_BYTES ||
-        late(lane)) {
+    if (lane->away) {
+        return errand_submit(lane, command, way, requester, tag);
+    }
+    if (lane->pending_bytes + bytes > LANE_PENDING_BYTES ||
+        cluster->pending_bytes + bytes > NODE_PENDING_BYTES / cluster->worker_count || late(lane)) {
         return STATUS_FULL;
     }
     hold(lane, command, logged, requester, tag);
@@ -396,7 +398,7 @@ bool cluster_read(struct cluster *cluster, uint32_t shard, const struct command 
 {
     struct lane *lane = lane_of(cluster, shard);
     if (!straight(lane) || !shard_may_read(lane->local)) {
-        *ret_way = CLUSTER_PLAIN;
+        *ret_way = lane->away ? CLUSTER_READ : CLUSTER_PLAIN;
         return false;
     }
     *ret_way = CLUSTER_LOGGED; /* it meets a key about to expire */

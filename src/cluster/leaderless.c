@@ -12,6 +12,9 @@ enum { NAMED = 8 }; /* of shards, and of nodes, in a line */
 static bool is_led(struct cluster *cluster, uint32_t shard)
 {
     const struct lane *lane = lane_of(cluster, shard);
+    if (lane->away) {
+        return true; /* its worker sees to it */
+    }
     if (lane->local != NULL) {
         uint64_t leader, term;
         shard_leader(lane->local, &leader, &term);

@@ -4,10 +4,8 @@
 
 #include "base/assert.h"
 #include "base/varint.h"
-#include "env/listen_advice.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 
 enum {
     RAFT_HEAD_BYTES = 8,         /* group, size */
@@ -45,27 +43,35 @@ void cluster_mutate(enum cluster_mutation mutation) { cluster_mutation_of_all = 
 
 /* ---- out ---- */
 
+static enum status send(struct cluster *cluster, struct peer *peer, uint64_t generation,
+                        enum transport_priority priority, enum node_frame type, const struct slice *parts, size_t count)
+{
+    return cluster->worker == 0
+               ? transport_send(cluster->transport, peer->node, generation, priority, (uint8_t)type, parts, count)
+               : relay_send(cluster, peer, generation, priority, (uint8_t)type, parts, count);
+}
+
 static void send_bundle(struct cluster *cluster, struct peer *peer)
 {
     if (peer->raft.size == 0) {
         return;
     }
     struct slice part = buffer_slice(&peer->raft);
-    enum status status =
-        transport_send(cluster->transport, peer->node, peer->generation, TRANSPORT_URGENT, NODE_RAFT, &part, 1);
+    enum status status = send(cluster, peer, peer->generation, TRANSPORT_URGENT, NODE_RAFT, &part, 1);
     peer->lossy = peer->lossy || status != STATUS_OK;
     buffer_clear(&peer->raft);
     buffer_shrink(&peer->raft, RAFT_BUNDLE_BYTES);
 }
 
-enum status peers_send_request(struct cluster *cluster, const struct peer *peer, uint64_t generation,
-                               enum node_frame type, const struct slice parts[static 2])
+enum status peers_send_request(struct cluster *cluster, struct peer *peer, uint64_t generation, enum node_frame type,
+                               const struct slice parts[static 2])
 {
-    size_t room_bytes = transport_room(cluster->transport, peer->node, TRANSPORT_URGENT);
-    if (peer->generation == generation && room_bytes + PEER_QUEUED_BYTES < FRAME_MAXIMUM_BYTES) {
+    bool here = cluster->worker == 0; /* else the first worker sees to it */
+    if (here && peer->generation == generation &&
+        transport_room(cluster->transport, peer->node, TRANSPORT_URGENT) + PEER_QUEUED_BYTES < FRAME_MAXIMUM_BYTES) {
         return STATUS_FULL;
     }
-    return transport_send(cluster->transport, peer->node, generation, TRANSPORT_URGENT, (uint8_t)type, parts, 2);
+    return send(cluster, peer, generation, TRANSPORT_URGENT, type, parts, 2);
 }
 
 void peers_send_raft(struct cluster *cluster, uint32_t group, uint64_t to, struct slice message)
@@ -87,8 +93,7 @@ void peers_send_raft(struct cluster *cluster, uint32_t group, uint64_t to, struc
         return;
     }
     struct slice parts[2] = {slice_of(head, sizeof(head)), message};
-    if (transport_send(cluster->transport, to, peer->generation, TRANSPORT_BULK, NODE_RAFT_BULK, parts, 2) !=
-        STATUS_OK) {
+    if (send(cluster, peer, peer->generation, TRANSPORT_BULK, NODE_RAFT_BULK, parts, 2) != STATUS_OK) {
         peer->lossy = true;
     }
     env_wake(cluster->env);
@@ -106,8 +111,7 @@ static void put_leads(struct buffer *out, const struct lane *lane)
 static void announce_to(struct cluster *cluster, struct peer *peer, struct slice leads)
 {
     if (peer->generation != 0 && leads.size != 0 &&
-        transport_send(cluster->transport, peer->node, peer->generation, TRANSPORT_URGENT, NODE_LEADS, &leads, 1) ==
-            STATUS_FULL) {
+        send(cluster, peer, peer->generation, TRANSPORT_URGENT, NODE_LEADS, &leads, 1) == STATUS_FULL) {
         peer->untold = true;
     }
 }
@@ -142,6 +146,7 @@ void peers_turn(struct cluster *cluster)
     for (size_t i = 0; i < cluster->peer_count; i++) {
         struct peer *peer = &cluster->peers[i];
         send_bundle(cluster, peer);
+        relay_turn(cluster, peer);
         if (peer->untold) {
             announce_all(cluster, peer);
         }
@@ -150,52 +155,46 @@ void peers_turn(struct cluster *cluster)
             tell_lost(cluster, peer->node);
         }
     }
-    transport_turn(cluster->transport);
+    if (cluster->transport != NULL) {
+        transport_turn(cluster->transport);
+    }
 }
 
 /* ---- in ---- */
 
-static void up(void *owner, uint64_t node, uint64_t generation, const struct id128 *incarnation)
+void peers_up(struct cluster *cluster, struct peer *peer, uint64_t generation)
 {
-    struct cluster *cluster = owner;
-    struct peer *peer = peer_find(cluster, node);
-    ASSERT(peer != NULL);
     peer->generation = generation;
     announce_all(cluster, peer);
-    cluster_peer_up(cluster, node, incarnation);
     env_wake(cluster->env);
 }
 
-static void down(void *owner, uint64_t node, uint64_t generation)
+void peers_down(struct cluster *cluster, struct peer *peer, uint64_t generation)
 {
-    struct cluster *cluster = owner;
-    struct peer *peer = peer_find(cluster, node);
-    ASSERT(peer != NULL);
     peer->generation = 0;
     peer->untold = false;
     buffer_clear(&peer->raft);
-    tell_lost(cluster, node);
+    relay_forget(cluster, peer);
+    tell_lost(cluster, peer->node);
     for (uint32_t shard = 0; shard <= cluster->shard_count; shard++) {
-        lane_doubt_connection(lane_of(cluster, shard), node, generation);
+        lane_doubt_connection(lane_of(cluster, shard), peer->node, generation);
     }
     remotes_lost(cluster, peer, generation);
-    cluster_peer_down(cluster, node);
     env_wake(cluster->env);
 }
 
 /* One message of consensus; it says itself whom it is from, and must not lie. */
-static enum status take_message(struct cluster *cluster, uint64_t node, uint32_t group, struct slice message)
+static enum status take_message(struct lane *lane, uint64_t node, struct slice message)
 {
     struct slice rest = slice_of(message.data + 1, message.size - 1);
     uint64_t from = 0;
-    if (group > cluster->shard_count || !varint_take(&rest, &from) || from != node) {
+    if (!varint_take(&rest, &from) || from != node) {
         return STATUS_CORRUPT;
     }
-    struct lane *lane = lane_of(cluster, group);
     return lane->local == NULL ? STATUS_OK : shard_receive(lane->local, message); /* not open yet: as good as lost */
 }
 
-static enum status take_messages(struct cluster *cluster, uint64_t node, struct slice payload)
+static enum status take_messages(struct cluster *cluster, const struct peer *peer, struct slice payload)
 {
     while (payload.size != 0) {
         if (payload.size < RAFT_HEAD_BYTES) {
@@ -203,15 +202,21 @@ static enum status take_messages(struct cluster *cluster, uint64_t node, struct 
         }
         uint32_t group = get_u32(payload.data);
         uint32_t size = get_u32(payload.data + 4);
-        payload = slice_of(payload.data + RAFT_HEAD_BYTES, payload.size - RAFT_HEAD_BYTES);
-        if (size == 0 || size > payload.size) {
+        if (size == 0 || size > payload.size - RAFT_HEAD_BYTES || group > cluster->shard_count) {
             return STATUS_CORRUPT;
         }
-        enum status status = take_message(cluster, node, group, slice_of(payload.data, size));
+        struct lane *lane = lane_of(cluster, group);
+        enum status status = STATUS_OK;
+        if (lane->away) {
+            relay_deliver(cluster, cluster_worker_of(cluster, group), peer, NODE_RAFT,
+                          slice_of(payload.data, RAFT_HEAD_BYTES + size));
+        } else {
+            status = take_message(lane, peer->node, slice_of(payload.data + RAFT_HEAD_BYTES, size));
+        }
         if (status != STATUS_OK) {
             return status;
         }
-        payload = slice_of(payload.data + size, payload.size - size);
+        payload = slice_of(payload.data + RAFT_HEAD_BYTES + size, payload.size - RAFT_HEAD_BYTES - size);
     }
     return STATUS_OK;
 }
@@ -232,7 +237,7 @@ static bool votes_in(const struct cluster *cluster, uint32_t shard, uint64_t nod
 }
 
 /* Who does not vote in a shard cannot lead it; believing that would send it all requests, until a later term. */
-static enum status take_leads(struct cluster *cluster, uint64_t node, struct slice payload)
+static enum status take_leads(struct cluster *cluster, const struct peer *peer, struct slice payload)
 {
     if (payload.size % LEADS_BYTES != 0) {
         return STATUS_CORRUPT;
@@ -240,32 +245,49 @@ static enum status take_leads(struct cluster *cluster, uint64_t node, struct sli
     for (size_t at = 0; at < payload.size; at += LEADS_BYTES) {
         uint32_t shard = get_u32(payload.data + at);
         uint64_t term = get_u64(payload.data + at + 4);
-        if (shard > cluster->shard_count || term == 0 || term > INT64_MAX || !votes_in(cluster, shard, node)) {
+        if (shard > cluster->shard_count || term == 0 || term > INT64_MAX ||
+            (cluster->worker == 0 && !votes_in(cluster, shard, peer->node))) {
             return STATUS_CORRUPT;
         }
-        lane_led_by(lane_of(cluster, shard), node, term);
+        struct lane *lane = lane_of(cluster, shard);
+        if (lane->away) {
+            relay_deliver(cluster, cluster_worker_of(cluster, shard), peer, NODE_LEADS,
+                          slice_of(payload.data + at, LEADS_BYTES));
+        } else {
+            lane_led_by(lane, peer->node, term);
+        }
     }
     return STATUS_OK;
 }
 
-static void frame(void *owner, uint64_t node, uint64_t generation, uint8_t type, struct slice payload)
+/* Of a parcel or its answers, which both begin with the shard. */
+static enum status take_request(struct cluster *cluster, struct peer *peer, uint8_t type, struct slice payload)
 {
-    struct cluster *cluster = owner;
-    struct peer *peer = peer_find(cluster, node);
-    ASSERT(peer != NULL && peer->generation == generation);
+    if (payload.size < 4 || get_u32(payload.data) > cluster->shard_count) {
+        return STATUS_CORRUPT;
+    }
+    uint32_t shard = get_u32(payload.data);
+    if (lane_of(cluster, shard)->away) {
+        relay_deliver(cluster, cluster_worker_of(cluster, shard), peer, type, payload);
+        return STATUS_OK;
+    }
+    if (type == NODE_ANSWERS) {
+        return lane_receive_answers(cluster, peer, payload);
+    }
+    enum status status = remote_receive(cluster, peer, peer->generation, payload);
+    return CLUSTER_MUTATED(PARCEL_TWICE) ? remote_receive(cluster, peer, 0, payload) : status;
+}
+
+void peers_take(struct cluster *cluster, struct peer *peer, uint8_t type, struct slice payload)
+{
     enum status status = STATUS_VERSION;
     switch (type) {
     case NODE_RAFT:
-    case NODE_RAFT_BULK: status = take_messages(cluster, node, payload); break;
-    case NODE_LEADS: status = take_leads(cluster, node, payload); break;
-    case NODE_FOUNDING: status = cluster_founding_frame(cluster, node, payload); break;
+    case NODE_RAFT_BULK: status = take_messages(cluster, peer, payload); break;
+    case NODE_LEADS: status = take_leads(cluster, peer, payload); break;
+    case NODE_FOUNDING: status = cluster_founding_frame(cluster, peer->node, payload); break;
     case NODE_FORWARD:
-        status = remote_receive(cluster, peer, generation, payload);
-        if (CLUSTER_MUTATED(PARCEL_TWICE)) {
-            status = remote_receive(cluster, peer, 0, payload);
-        }
-        break;
-    case NODE_ANSWERS: status = lane_receive_answers(cluster, peer, payload); break;
+    case NODE_ANSWERS: status = take_request(cluster, peer, type, payload); break;
     default: break;
     }
     env_wake(cluster->env);
@@ -276,46 +298,6 @@ static void frame(void *owner, uint64_t node, uint64_t generation, uint8_t type,
         env_log(cluster->env, ENV_LOG_WARNING,
                 "node %" PRIu64 " sent a frame of type %u that makes no sense here (%s); do both nodes run the same "
                 "version of cohort?",
-                node, (unsigned)type, status_text(status));
-    }
-}
-
-static void refused(void *owner, uint64_t node, enum transport_reason reason, bool by_peer)
-{
-    cluster_peer_refused(owner, node, reason, by_peer);
-}
-
-static const struct transport_events events = {.up = up, .down = down, .frame = frame, .refused = refused};
-
-/* ---- beginning and end ---- */
-
-enum status peers_open(struct cluster *cluster, const struct id128 *cluster_id,
-                       char ret_message[static CLUSTER_MESSAGE_BYTES])
-{
-    struct transport_options options;
-    transport_options_init(&options);
-    options.node = cluster->options.node;
-    options.incarnation = cluster->options.incarnation;
-    options.lineage = cluster->options.lineage;
-    options.cluster = *cluster_id;
-    options.host = cluster->options.peer_host;
-    options.port = cluster->options.peer_port;
-    options.events = &events;
-    options.owner = cluster;
-    enum status status = transport_create(cluster->env, &options, &cluster->transport);
-    if (status != STATUS_OK) {
-        char advice[LISTEN_ADVICE_BYTES];
-        listen_advice(status, "--peer-listen", advice);
-        (void)snprintf(ret_message, CLUSTER_MESSAGE_BYTES, "cannot listen for other nodes on %s:%d: %s",
-                       cluster->options.peer_host, cluster->options.peer_port, advice);
-    }
-    return status;
-}
-
-void peers_close(struct cluster *cluster)
-{
-    transport_destroy(cluster->transport);
-    for (size_t i = 0; i < cluster->peer_count; i++) {
-        buffer_deinit(&cluster->peers[i].raft);
+                peer->node, (unsigned)type, status_text(status));
     }
 }

@@ -1,6 +1,7 @@
 #include "server/connection.h"
 
 #include "base/memory.h"
+#include "server/round.h"
 #include "server/route.h"
 #include "server/server_state.h"
 
@@ -138,7 +139,7 @@ static struct resp_request_limits limits_of(const struct connection *connection)
 /* How many commands the client may give before the others get their turn. */
 static uint32_t share_of_turn(const struct server *server)
 {
-    return server->taken < SERVER_COMMANDS_PER_TURN ? server->share : SERVER_SHARE_MINIMUM;
+    return server->taken < SERVER_COMMANDS_PER_TURN ? server->share_of_turn : SERVER_SHARE_MINIMUM;
 }
 
 /* Takes whole requests from the region; returns how many bytes it is done with. */
@@ -274,12 +275,12 @@ static void connection_writable(void *owner)
 
 static const struct env_stream_events connection_events = {connection_readable, connection_writable};
 
-struct connection *connection_create(struct server *server, struct env_stream *stream)
+struct connection *connection_create(struct server *server, struct env_stream *stream, uint64_t id)
 {
     struct connection *connection = memory_allocate_zeroed(1, sizeof(*connection));
     connection->server = server;
     connection->stream = stream;
-    connection->id = ++server->next_client_id;
+    connection->id = id;
     connection->requester = (struct requester){&connection_requester, connection->id};
     connection->protocol = RESP2;
     connection->reply_bytes = CONNECTION_REPLY_BYTES;
@@ -322,11 +323,13 @@ void connection_close(struct connection *connection)
     list_remove(&connection->node);
     list_append(&server->closed, &connection->node);
     server->connection_count--;
+    server->share.clients++;
     server->client_bytes -= connection->counted_bytes;
     connection->counted_bytes = 0;
     server->monitors -= connection->monitor ? 1 : 0;
     slots_destroy(connection);
     route_forget(connection);
+    round_end(connection);
     resp_request_deinit(&connection->parser);
     command_arguments_deinit(&connection->parked_arguments);
     buffer_deinit(&connection->in);

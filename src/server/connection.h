@@ -24,6 +24,7 @@
 #include "wire/resp_request.h"
 #include "wire/resp_writer.h"
 
+struct round;
 struct server;
 
 enum {
@@ -117,6 +118,7 @@ struct connection {
     struct buffer parked_bytes;
     struct command_arguments parked_arguments;
     uint32_t parked_argc;
+    struct round *round;     /* it waits for, or has, what other workers say (round.h); NULL */
     bool slept;              /* the parked DEBUG SLEEP has had its time */
     int64_t parked_until_ns; /* DEBUG SLEEP, CLIENT PAUSE: not before; 0: until nothing is pending */
 
@@ -139,7 +141,8 @@ struct connection {
     struct watches watches;
 };
 
-struct connection *connection_create(struct server *server, struct env_stream *stream);
+/* `id` is unlike that of any other client of the node, and larger than earlier ones. */
+struct connection *connection_create(struct server *server, struct env_stream *stream, uint64_t id);
 /* Closes the stream now; the memory goes when nothing is owed any more. */
 void connection_close(struct connection *connection);
 /* Frees all closed connections that are owed nothing. */

@@ -4,6 +4,7 @@
 #include "server/node_file.h"
 #include "server/server_state.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,6 +15,13 @@ char *data_folder_path(const char *directory, const char *name)
     buffer_append_format(&text, "%s/%s", directory, name);
     buffer_append_byte(&text, '\0');
     return (char *)text.data;
+}
+
+char *data_folder_of_worker(const char *directory, uint32_t worker)
+{
+    char name[32];
+    (void)snprintf(name, sizeof(name), "worker-%" PRIu32, worker);
+    return data_folder_path(directory, name);
 }
 
 static const char *folder_advice(enum status status)
@@ -59,23 +67,55 @@ static void note_log_file(void *owner, const char *name)
 
 /* The log and the node file vouch for each other (node_file.h): where one of them is missing that was there, data was
  * lost, and an empty or unknown node must not take its place in silence. */
-static enum status match_log(struct server *server, bool known, char ret_message[static SERVER_MESSAGE_BYTES])
+static enum status match_log(struct server *server, const char *folder, bool known,
+                             char ret_message[static SERVER_MESSAGE_BYTES])
 {
     bool found = false;
-    enum status status = env_list_directory(server->env, server->worker_directory, note_log_file, &found);
+    enum status status = env_list_directory(server->env, folder, note_log_file, &found);
     if (status != STATUS_OK) {
-        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot list %s: %s", server->worker_directory,
-                       status_text(status));
+        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot list %s: %s", folder, status_text(status));
     } else if (known && server->node_file.log_made && !found) {
         status = STATUS_CORRUPT;
         (void)snprintf(ret_message, SERVER_MESSAGE_BYTES,
-                       "%s: the files of the log are missing, though this node has had some", server->worker_directory);
+                       "%s: the files of the log are missing, though this node has had some", folder);
     } else if (!known && found) {
         status = STATUS_CORRUPT;
         (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "%.440s/node is missing, though %.440s has a log",
-                       server->directory, server->worker_directory);
+                       server->directory, folder);
     }
     return status;
+}
+
+/* A worker's folder, made when missing. */
+static enum status open_worker_folder(struct server *server, uint32_t worker, bool known,
+                                      char ret_message[static SERVER_MESSAGE_BYTES])
+{
+    char *folder = data_folder_of_worker(server->directory, worker);
+    enum status status = env_make_directory(server->env, folder);
+    if (status == STATUS_OK) {
+        status = env_sync_directory(server->env, server->directory);
+    }
+    if (status != STATUS_OK) {
+        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot make %s: %s", folder,
+                       status == STATUS_EXISTS ? "a file has this name; move it away" : status_text(status));
+    } else {
+        status = match_log(server, folder, known, ret_message);
+    }
+    free(folder);
+    return status;
+}
+
+/* The shards' logs are in their workers' folders, so their number stays. */
+static enum status match_workers(struct server *server, bool known, char ret_message[static SERVER_MESSAGE_BYTES])
+{
+    if (!known || server->node_file.workers == server->worker_count) {
+        return STATUS_OK;
+    }
+    (void)snprintf(ret_message, SERVER_MESSAGE_BYTES,
+                   "the data folder %.600s was made with --workers %" PRIu32 ", and its logs with it; start it with "
+                   "that number, or without --workers",
+                   server->directory, server->node_file.workers);
+    return STATUS_INVALID;
 }
 
 /* Counts this start, and names a new folder. */
@@ -83,7 +123,7 @@ static enum status count_start(struct server *server, bool known, char ret_messa
 {
     struct node_file *file = &server->node_file;
     if (!known) {
-        *file = (struct node_file){.id = server->options.node_id};
+        *file = (struct node_file){.id = server->options.node_id, .workers = server->worker_count};
         env_random(server->env, &file->incarnation, sizeof(file->incarnation));
     }
     int64_t wall_ms = env_wall_ms(server->env);
@@ -138,15 +178,18 @@ enum status data_folder_open(struct server *server, char ret_message[static SERV
     if (status != STATUS_OK) {
         return status;
     }
-    status = env_make_directory(env, server->worker_directory);
-    if (status == STATUS_OK) {
-        status = env_sync_directory(env, server->directory);
+    status = match_workers(server, known, ret_message);
+    for (uint32_t worker = 0; worker < server->worker_count && status == STATUS_OK; worker++) {
+        status = open_worker_folder(server, worker, known, ret_message);
     }
-    if (status != STATUS_OK) {
-        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot make %s: %s", server->worker_directory,
-                       status == STATUS_EXISTS ? "a file has this name; move it away" : status_text(status));
-        return status;
-    }
-    status = match_log(server, known, ret_message);
     return status == STATUS_OK ? count_start(server, known, ret_message) : status;
+}
+
+uint32_t server_recorded_workers(struct env *env, const char *directory, uint64_t node_id)
+{
+    char message[SERVER_MESSAGE_BYTES];
+    struct node_file file = {0};
+    bool known = false;
+    enum status status = node_file_read(env, directory, node_id, &known, &file, message);
+    return status == STATUS_OK && known ? file.workers : 0;
 }

@@ -1,4 +1,5 @@
-/* DIR, which this process alone serves: `lock` (held while it runs), `node` (whose it is), `worker-0` (log, snapshots).
+/* DIR, which this process alone serves: `lock` (held while it runs), `node` (whose it is), `worker-0` … (log and
+ * snapshots of each worker).
  */
 #pragma once
 
@@ -14,5 +15,7 @@ MUST_USE enum status data_folder_complete(struct server *server, char ret_messag
 void data_folder_joined(struct server *server);
 /* Adds to the message of a start that met damage what a person can do; which depends on whether there are others. */
 void data_folder_advise(const struct server *server, char message[static SERVER_MESSAGE_BYTES]);
+/* A worker's, the caller's to free. */
+char *data_folder_of_worker(const char *directory, uint32_t worker);
 /* "directory/name", the caller's to free. */
 char *data_folder_path(const char *directory, const char *name);

@@ -4,6 +4,23 @@
 
 static const char uncertain[] = "UNCERTAIN";
 
+static void count_kind(struct server_figures *figures, struct slice code, uint64_t count)
+{
+    for (size_t i = 0; i < figures->error_kind_count; i++) {
+        struct error_figures *kind = &figures->error_kinds[i];
+        if (slice_equal(slice_from_string(kind->code), code)) {
+            kind->count += count;
+            return;
+        }
+    }
+    if (figures->error_kind_count < SERVER_ERROR_KINDS) {
+        struct error_figures *kind = &figures->error_kinds[figures->error_kind_count++];
+        memcpy(kind->code, code.data, code.size);
+        kind->code[code.size] = '\0';
+        kind->count = count;
+    }
+}
+
 void figures_error(struct server *server, struct slice text)
 {
     struct server_figures *figures = &server->figures;
@@ -15,19 +32,7 @@ void figures_error(struct server *server, struct slice text)
            text.data[size] != '\r') {
         size++;
     }
-    for (size_t i = 0; i < figures->error_kind_count; i++) {
-        struct error_figures *kind = &figures->error_kinds[i];
-        if (strlen(kind->code) == size && memcmp(kind->code, text.data, size) == 0) {
-            kind->count++;
-            return;
-        }
-    }
-    if (figures->error_kind_count < SERVER_ERROR_KINDS) {
-        struct error_figures *kind = &figures->error_kinds[figures->error_kind_count++];
-        memcpy(kind->code, text.data, size);
-        kind->code[size] = '\0';
-        kind->count = 1;
-    }
+    count_kind(figures, slice_of(text.data, size), 1);
 }
 
 void figures_part(struct server *server, uint16_t id, int64_t duration_ns, bool last)
@@ -79,4 +84,31 @@ void figures_sample(struct server *server)
 void figures_reset(struct server *server)
 {
     server->figures = (struct server_figures){.sampled_ns = env_monotonic_ns(server->env)};
+}
+
+void figures_add(struct server_figures *sum, const struct server_figures *one)
+{
+    sum->connections_received += one->connections_received;
+    sum->connections_rejected += one->connections_rejected;
+    sum->commands += one->commands;
+    sum->bytes_read += one->bytes_read;
+    sum->bytes_written += one->bytes_written;
+    sum->errors += one->errors;
+    sum->clients_cut_output += one->clients_cut_output;
+    sum->clients_cut_idle += one->clients_cut_idle;
+    sum->clients_cut_memory += one->clients_cut_memory;
+    sum->uncertain += one->uncertain;
+    sum->turns += one->turns;
+    sum->commands_per_second += one->commands_per_second;
+    for (size_t i = 0; i < one->error_kind_count; i++) {
+        count_kind(sum, slice_from_string(one->error_kinds[i].code), one->error_kinds[i].count);
+    }
+    for (uint16_t id = 0; id < COMMAND_MAXIMUM; id++) {
+        struct command_figures *to = &sum->by_command[id];
+        const struct command_figures *from = &one->by_command[id];
+        to->calls += from->calls;
+        to->rejected += from->rejected;
+        to->failed += from->failed;
+        to->duration_ns += from->duration_ns;
+    }
 }

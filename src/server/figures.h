@@ -6,6 +6,7 @@
 #include "command/command.h"
 
 struct server;
+struct server_figures;
 
 /* Counts an error reply by its code (the text up to the first space). */
 void figures_error(struct server *server, struct slice text);
@@ -20,3 +21,5 @@ void figures_failed(struct server *server, uint16_t id, enum status status);
 void figures_reset(struct server *server);
 /* The rates, once per cron. */
 void figures_sample(struct server *server);
+/* Adds another worker's. */
+void figures_add(struct server_figures *sum, const struct server_figures *one);

@@ -66,11 +66,39 @@ static void (*const handlers[COMMAND_MAXIMUM])(struct local_call *call) = {
     [COMMAND_COHORT_STATUS] = local_status,
 };
 
+static void execute(struct local_call *call)
+{
+    uint16_t id = call->command->spec->id;
+    ASSERT(id < COMMAND_MAXIMUM && handlers[id] != NULL);
+    handlers[id](call);
+}
+
+static void copy_part(void *owner, struct slice part) { resp_raw(owner, part); }
+
 void local_execute(struct connection *connection, const struct command *command, struct resp_writer *reply)
 {
-    struct local_call call = {connection->server, connection, command, command->argv, command->argc, reply};
-    ASSERT(command->spec->id < COMMAND_MAXIMUM && handlers[command->spec->id] != NULL);
-    handlers[command->spec->id](&call);
+    struct local_call call = {
+        .server = connection->server,
+        .connection = connection,
+        .command = command,
+        .argv = command->argv,
+        .argc = command->argc,
+        .reply = reply,
+        .round = connection->round,
+        .is_local = connection_is_local(connection),
+    };
+    if (call.round != NULL && round_takes_first(command->spec)) {
+        round_each(call.round, copy_part, reply); /* it was executed there */
+    } else {
+        execute(&call);
+    }
+}
+
+void local_execute_for(struct server *server, const struct command *command, struct resp_writer *reply)
+{
+    struct local_call call = {
+        .server = server, .command = command, .argv = command->argv, .argc = command->argc, .reply = reply};
+    execute(&call);
 }
 
 bool local_needs_quiet(const struct command_spec *spec)

@@ -1,6 +1,7 @@
 /* Commands about the connection and the node. Each writes exactly one reply. */
 #pragma once
 
+#include "server/round.h"
 #include "server/server_state.h"
 
 struct local_call {
@@ -10,6 +11,8 @@ struct local_call {
     const struct slice *argv;
     uint32_t argc;
     struct resp_writer *reply;
+    const struct round *round; /* the parts of other workers (round.h); NULL: there are none */
+    bool is_local;             /* the client is on this machine */
 };
 
 /* local_connection.c */
@@ -62,6 +65,16 @@ void local_slowlog_len(struct local_call *call);
 void local_slowlog_reset(struct local_call *call);
 void local_debug(struct local_call *call);
 void local_shutdown(struct local_call *call);
+
+/* ---- what another worker than the client's has to do for a command (round.h) ---- */
+void local_client_list_part(const struct local_call *call, struct buffer *out);
+void local_client_kill_part(const struct local_call *call, struct buffer *out);
+void local_client_pause_part(const struct local_call *call);
+void local_client_unpause_part(const struct local_call *call);
+void local_cluster_countkeysinslot_part(const struct local_call *call, struct buffer *out);
+void local_debug_part(const struct local_call *call, struct buffer *out);
+/* For a client of another worker. */
+void local_execute_for(struct server *server, const struct command *command, struct resp_writer *reply);
 
 static inline bool local_word(const struct local_call *call, uint32_t at, const char *word)
 {

@@ -51,8 +51,9 @@ void local_client_info(struct local_call *call)
     buffer_deinit(&text);
 }
 
-static bool listed(const struct local_call *call, const struct connection *connection, uint32_t first_id)
+static bool listed(const struct local_call *call, const struct connection *connection)
 {
+    uint32_t first_id = call->argc > 3 && local_word(call, 2, "ID") ? 3 : 0;
     if (first_id == 0) {
         return true;
     }
@@ -65,9 +66,21 @@ static bool listed(const struct local_call *call, const struct connection *conne
     return false;
 }
 
+void local_client_list_part(const struct local_call *call, struct buffer *out)
+{
+    int64_t now_ns = server_now_ns(call->server);
+    LIST_FOR_EACH (at, &call->server->connections) {
+        const struct connection *connection = CONTAINER_OF(at, struct connection, node);
+        if (listed(call, connection)) {
+            describe(out, connection, now_ns);
+        }
+    }
+}
+
+static void append_part(void *owner, struct slice part) { buffer_append_slice(owner, part); }
+
 void local_client_list(struct local_call *call)
 {
-    uint32_t first_id = 0;
     bool none = false;
     if (call->argc == 4 && local_word(call, 2, "TYPE")) {
         if (!local_word(call, 3, "normal")) {
@@ -80,8 +93,7 @@ void local_client_list(struct local_call *call)
             none = true;
         }
     } else if (call->argc > 3 && local_word(call, 2, "ID")) {
-        first_id = 3;
-        for (uint32_t i = first_id; i < call->argc; i++) {
+        for (uint32_t i = 3; i < call->argc; i++) {
             int64_t id = 0;
             if (!number_parse_int64(call->argv[i], &id) || id < 1) {
                 resp_error(call->reply, "ERR Invalid client ID");
@@ -94,12 +106,9 @@ void local_client_list(struct local_call *call)
     }
     struct buffer text;
     buffer_init(&text);
-    int64_t now_ns = server_now_ns(call->server);
-    LIST_FOR_EACH (at, &call->server->connections) {
-        const struct connection *connection = CONTAINER_OF(at, struct connection, node);
-        if (!none && listed(call, connection, first_id)) {
-            describe(&text, connection, now_ns);
-        }
+    if (!none) {
+        local_client_list_part(call, &text);
+        round_each(call->round, append_part, &text);
     }
     resp_verbatim(call->reply, "txt", buffer_slice(&text));
     buffer_deinit(&text);
@@ -134,7 +143,7 @@ static bool kill_matches(const struct kill_filter *filter, const struct connecti
             slice_equal(filter->local_address, slice_from_string(connection->local)));
 }
 
-static size_t kill_matching(struct local_call *call, const struct kill_filter *filter)
+static size_t kill_matching(const struct local_call *call, const struct kill_filter *filter)
 {
     size_t killed = 0;
     LIST_FOR_EACH_SAFE (at, after, &call->server->connections) {
@@ -155,7 +164,7 @@ static size_t kill_matching(struct local_call *call, const struct kill_filter *f
 static const char unknown_type_text[] = "ERR Unknown client type";
 static const char unknown_user_text[] = "ERR No such user";
 
-static const char *kill_option(struct local_call *call, uint32_t at, struct kill_filter *filter)
+static const char *kill_option(const struct local_call *call, uint32_t at, struct kill_filter *filter)
 {
     struct slice value = call->argv[at + 1];
     if (local_word(call, at, "ID")) {
@@ -188,11 +197,40 @@ static const char *kill_option(struct local_call *call, uint32_t at, struct kill
     return "ERR syntax error";
 }
 
+static void add_killed(void *owner, struct slice part)
+{
+    uint64_t killed = 0;
+    memcpy(&killed, part.data, sizeof(killed));
+    *(uint64_t *)owner += killed;
+}
+
+/* Of all workers. */
+static uint64_t kill_all_matching(struct local_call *call, const struct kill_filter *filter)
+{
+    uint64_t killed = kill_matching(call, filter);
+    round_each(call->round, add_killed, &killed);
+    return killed;
+}
+
+void local_client_kill_part(const struct local_call *call, struct buffer *out)
+{
+    struct kill_filter filter = {.skip_me = call->argc != 3};
+    bool good = true;
+    if (call->argc == 3) {
+        filter.address = call->argv[2];
+    }
+    for (uint32_t at = 2; at < call->argc && call->argc != 3; at += 2) {
+        good = good && at + 1 < call->argc && kill_option(call, at, &filter) == NULL;
+    }
+    uint64_t killed = good ? kill_matching(call, &filter) : 0; /* else who was asked says what is wrong */
+    buffer_append(out, &killed, sizeof(killed));
+}
+
 void local_client_kill(struct local_call *call)
 {
     if (call->argc == 3) { /* the old form: one address */
         struct kill_filter filter = {.address = call->argv[2]};
-        if (kill_matching(call, &filter) == 0) {
+        if (kill_all_matching(call, &filter) == 0) {
             resp_error(call->reply, "ERR No such client");
         } else {
             resp_status(call->reply, "OK");
@@ -213,7 +251,7 @@ void local_client_kill(struct local_call *call)
             return;
         }
     }
-    resp_integer(call->reply, (int64_t)kill_matching(call, &filter));
+    resp_integer(call->reply, (int64_t)kill_all_matching(call, &filter));
 }
 
 /* ---- the rest ---- */
@@ -227,6 +265,26 @@ void local_client_no_evict(struct local_call *call)
     }
     call->connection->no_evict = on;
     resp_status(call->reply, "OK");
+}
+
+static void pause_clients(struct server *server, int64_t wait_ms, bool all)
+{
+    int64_t until_ns = server_now_ns(server) + wait_ms * 1000000;
+    bool running = server->pause_until_ns > server_now_ns(server);
+    server->pause_until_ns = running && server->pause_until_ns > until_ns ? server->pause_until_ns : until_ns;
+    server->pause_all = all || (running && server->pause_all);
+}
+
+static bool pause_fits(int64_t wait_ms) { return wait_ms >= 0 && wait_ms <= INT64_MAX / 4000000; }
+
+void local_client_pause_part(const struct local_call *call)
+{
+    bool all = call->argc == 3 || local_word(call, 3, "ALL");
+    int64_t wait_ms = 0;
+    if (call->argc <= 4 && (all || local_word(call, 3, "WRITE")) && number_parse_int64(call->argv[2], &wait_ms) &&
+        pause_fits(wait_ms)) { /* else who was asked says what is wrong */
+        pause_clients(call->server, wait_ms, all);
+    }
 }
 
 void local_client_pause(struct local_call *call)
@@ -252,19 +310,21 @@ void local_client_pause(struct local_call *call)
         resp_error(call->reply, "ERR timeout is negative");
         return;
     }
-    if (wait_ms > INT64_MAX / 4000000) {
+    if (!pause_fits(wait_ms)) {
         resp_error(call->reply, "ERR timeout is out of range");
         return;
     }
-    struct server *server = call->server;
-    int64_t until_ns = server_now_ns(server) + wait_ms * 1000000;
-    bool running = server->pause_until_ns > server_now_ns(server);
-    server->pause_until_ns = running && server->pause_until_ns > until_ns ? server->pause_until_ns : until_ns;
-    server->pause_all = all || (running && server->pause_all);
+    pause_clients(call->server, wait_ms, all);
     resp_status(call->reply, "OK");
 }
 
 void local_client_unpause(struct local_call *call)
+{
+    local_client_unpause_part(call);
+    resp_status(call->reply, "OK");
+}
+
+void local_client_unpause_part(const struct local_call *call)
 {
     struct server *server = call->server;
     server->pause_until_ns = 0;
@@ -275,7 +335,6 @@ void local_client_unpause(struct local_call *call)
             connection_mark_resume(connection);
         }
     }
-    resp_status(call->reply, "OK");
 }
 
 void local_client_reply(struct local_call *call)

@@ -23,6 +23,13 @@ void local_cluster_myid(struct local_call *call) { answer(call, cluster_reply_my
 
 void local_cluster_keyslot(struct local_call *call) { resp_integer(call->reply, key_slot(call->argv[2])); }
 
+static void add_count(void *owner, struct slice part)
+{
+    uint64_t count = 0;
+    memcpy(&count, part.data, sizeof(count));
+    *(uint64_t *)owner += count;
+}
+
 void local_cluster_countkeysinslot(struct local_call *call)
 {
     int64_t slot = 0;
@@ -31,8 +38,20 @@ void local_cluster_countkeysinslot(struct local_call *call)
     } else if (slot < 0 || slot >= KEY_SLOTS) {
         resp_error(call->reply, "ERR Invalid slot");
     } else {
-        resp_integer(call->reply, (int64_t)cluster_count_in_slot(call->server->cluster, (uint16_t)slot));
+        uint64_t count = cluster_count_in_slot(call->server->cluster, (uint16_t)slot);
+        round_each(call->round, add_count, &count); /* one of the workers has its shard */
+        resp_integer(call->reply, (int64_t)count);
     }
+}
+
+void local_cluster_countkeysinslot_part(const struct local_call *call, struct buffer *out)
+{
+    int64_t slot = 0;
+    uint64_t count = 0;
+    if (number_parse_int64(call->argv[2], &slot) && slot >= 0 && slot < KEY_SLOTS) {
+        count = cluster_count_in_slot(call->server->cluster, (uint16_t)slot);
+    }
+    buffer_append(out, &count, sizeof(count));
 }
 
 void local_readonly(struct local_call *call)

@@ -1,16 +1,18 @@
 /* INFO and the Prometheus text: the same figures, two ways. */
 #include "server/local.h"
 
+#include "base/memory.h"
 #include "cluster/transport.h"
 
 #include <inttypes.h>
 #include <malloc.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 enum { SECOND_NS = 1000000000 };
 
-static void section_server(struct server *server, struct buffer *out)
+static void section_server(struct server *server, const struct server_part *part, struct buffer *out)
 {
     int64_t up_s = (env_monotonic_ns(server->env) - server->began_ns) / SECOND_NS;
     buffer_append_format(out,
@@ -23,12 +25,12 @@ static void section_server(struct server *server, struct buffer *out)
                          1000 / SERVER_CRON_MS, server->config.path, server->directory);
 }
 
-static void section_clients(struct server *server, struct buffer *out)
+static void section_clients(struct server *server, const struct server_part *part, struct buffer *out)
 {
     buffer_append_format(out,
                          "connected_clients:%zu\r\nmaxclients:%" PRId64 "\r\nblocked_clients:0\r\n"
                          "monitors:%zu\r\nclient_buffer_bytes:%zu\r\n",
-                         server->connection_count, server->config.maxclients, server->monitors, server->client_bytes);
+                         part->connections, server->config.maxclients, part->monitors, part->client_bytes);
 }
 
 static uint64_t resident_bytes(void)
@@ -37,22 +39,20 @@ static uint64_t resident_bytes(void)
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
 }
 
-static void section_memory(struct server *server, struct buffer *out)
+static void section_memory(struct server *server, const struct server_part *part, struct buffer *out)
 {
-    struct shard_stats stats;
-    cluster_stats(server->cluster, &stats);
+    const struct shard_stats stats = part->stats;
     buffer_append_format(out,
                          "used_memory:%" PRIu64 "\r\nused_memory_dataset:%" PRIu64 "\r\nused_memory_peak_rss:%" PRIu64
                          "\r\nmaxmemory:%" PRId64 "\r\nmaxmemory_policy:noeviction\r\npending_bytes:%" PRIu64 "\r\n",
-                         stats.machine.memory_bytes + stats.pending_bytes + server->client_bytes,
+                         stats.machine.memory_bytes + stats.pending_bytes + part->client_bytes,
                          stats.machine.memory_bytes, resident_bytes(), server->config.maxmemory_bytes,
                          stats.pending_bytes);
 }
 
-static void section_persistence(struct server *server, struct buffer *out)
+static void section_persistence(struct server *server, const struct server_part *part, struct buffer *out)
 {
-    struct shard_stats stats;
-    cluster_stats(server->cluster, &stats);
+    const struct shard_stats stats = part->stats;
     buffer_append_format(
         out,
         "loading:0\r\naof_enabled:1\r\nlog_last_index:%" PRIu64 "\r\nlog_applied_index:%" PRIu64
@@ -69,11 +69,10 @@ static void section_persistence(struct server *server, struct buffer *out)
         stats.replayed_entries, stats.open_ms);
 }
 
-static void section_stats(struct server *server, struct buffer *out)
+static void section_stats(struct server *server, const struct server_part *part, struct buffer *out)
 {
-    struct shard_stats stats;
-    cluster_stats(server->cluster, &stats);
-    const struct server_figures *figures = &server->figures;
+    const struct shard_stats stats = part->stats;
+    const struct server_figures *figures = &part->figures;
     buffer_append_format(
         out,
         "total_connections_received:%" PRIu64 "\r\ntotal_commands_processed:%" PRIu64
@@ -89,7 +88,7 @@ static void section_stats(struct server *server, struct buffer *out)
 }
 
 /* Every node takes writes, so to clients each is a master; the others that it reaches are its replicas. */
-static void section_replication(struct server *server, struct buffer *out)
+static void section_replication(struct server *server, const struct server_part *part, struct buffer *out)
 {
     struct cluster_view view;
     uint32_t others_up = 0;
@@ -98,23 +97,13 @@ static void section_replication(struct server *server, struct buffer *out)
             others_up += view.up[i] && view.members->nodes[i].id != view.self;
         }
     }
-    uint32_t voting = 0;
-    uint32_t leading = 0;
-    uint32_t leaderless = 0;
-    for (uint32_t shard = 1; shard <= server->shards; shard++) {
-        struct cluster_replica replica;
-        cluster_replica(server->cluster, shard, &replica);
-        voting += replica.here;
-        leading += replica.leading;
-        leaderless += replica.leader == 0;
-    }
     buffer_append_format(out,
                          "role:master\r\nconnected_slaves:%" PRIu32 "\r\nshards:%" PRIu32 "\r\nshards_voting:%" PRIu32
                          "\r\nshards_leading:%" PRIu32 "\r\nshards_without_leader:%" PRIu32 "\r\n",
-                         others_up, server->shards, voting, leading, leaderless);
+                         others_up, server->shards, part->voting, part->leading, part->leaderless);
 }
 
-static void section_cpu(struct server *server, struct buffer *out)
+static void section_cpu(struct server *server, const struct server_part *part, struct buffer *out)
 {
     (void)server;
     struct rusage usage;
@@ -125,10 +114,10 @@ static void section_cpu(struct server *server, struct buffer *out)
     }
 }
 
-static void section_commandstats(struct server *server, struct buffer *out)
+static void section_commandstats(struct server *server, const struct server_part *part, struct buffer *out)
 {
     for (uint16_t id = 1; id < COMMAND_MAXIMUM; id++) {
-        const struct command_figures *figures = &server->figures.by_command[id];
+        const struct command_figures *figures = &part->figures.by_command[id];
         if (figures->calls == 0 && figures->rejected == 0) {
             continue;
         }
@@ -142,24 +131,23 @@ static void section_commandstats(struct server *server, struct buffer *out)
     }
 }
 
-static void section_errorstats(struct server *server, struct buffer *out)
+static void section_errorstats(struct server *server, const struct server_part *part, struct buffer *out)
 {
-    for (size_t i = 0; i < server->figures.error_kind_count; i++) {
-        const struct error_figures *kind = &server->figures.error_kinds[i];
+    for (size_t i = 0; i < part->figures.error_kind_count; i++) {
+        const struct error_figures *kind = &part->figures.error_kinds[i];
         buffer_append_format(out, "errorstat_%s:count=%" PRIu64 "\r\n", kind->code, kind->count);
     }
 }
 
-static void section_cluster(struct server *server, struct buffer *out)
+static void section_cluster(struct server *server, const struct server_part *part, struct buffer *out)
 {
     (void)server;
     buffer_append_string(out, "cluster_enabled:1\r\n");
 }
 
-static void section_keyspace(struct server *server, struct buffer *out)
+static void section_keyspace(struct server *server, const struct server_part *part, struct buffer *out)
 {
-    struct shard_stats stats;
-    cluster_stats(server->cluster, &stats);
+    const struct shard_stats stats = part->stats;
     if (stats.machine.keys != 0) {
         buffer_append_format(out, "db0:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=0\r\n", stats.machine.keys,
                              stats.machine.keys_with_expiry);
@@ -168,7 +156,7 @@ static void section_keyspace(struct server *server, struct buffer *out)
 
 static const struct {
     const char *name, *title;
-    void (*write)(struct server *server, struct buffer *out);
+    void (*write)(struct server *server, const struct server_part *part, struct buffer *out);
     bool standard; /* also without being asked for */
 } sections[] = {
     {"server", "Server", section_server, true},
@@ -202,12 +190,15 @@ void local_info(struct local_call *call)
 {
     struct buffer text;
     buffer_init(&text);
+    struct server_part *part = memory_allocate_zeroed(1, sizeof(*part));
+    server_part_sum(call->server, call->round, part);
     for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
         if (section_wanted(call, i)) {
             buffer_append_format(&text, "%s# %s\r\n", text.size == 0 ? "" : "\r\n", sections[i].title);
-            sections[i].write(call->server, &text);
+            sections[i].write(call->server, part, &text);
         }
     }
+    free(part);
     resp_verbatim(call->reply, "txt", buffer_slice(&text));
     buffer_deinit(&text);
 }
@@ -238,17 +229,21 @@ static void peer_metrics(struct server *server, struct buffer *out)
 
 void server_metrics(struct server *server, struct buffer *out)
 {
-    struct shard_stats stats;
-    cluster_stats(server->cluster, &stats);
-    const struct server_figures *figures = &server->figures;
+    struct server_part *part = memory_allocate_zeroed(1, sizeof(*part));
+    server_part_look(server, part);
+    for (uint32_t i = 1; i < server->worker_count && server->parts != NULL; i++) {
+        server_part_add(part, &server->parts[i]);
+    }
+    const struct shard_stats stats = part->stats;
+    const struct server_figures *figures = &part->figures;
     buffer_append_format(out,
                          "# HELP cohort_info About this node.\n# TYPE cohort_info gauge\n"
                          "cohort_info{version=\"%s\",node=\"%" PRIu64 "\"} 1\n",
                          server->options.version, server->options.node_id);
     metric(out, "uptime_seconds", "gauge", "Since the process began to serve.",
            (double)(env_monotonic_ns(server->env) - server->began_ns) / SECOND_NS);
-    metric(out, "clients", "gauge", "Connected clients.", (double)server->connection_count);
-    metric(out, "client_buffer_bytes", "gauge", "Held in buffers of clients.", (double)server->client_bytes);
+    metric(out, "clients", "gauge", "Connected clients.", (double)part->connections);
+    metric(out, "client_buffer_bytes", "gauge", "Held in buffers of clients.", (double)part->client_bytes);
     metric(out, "connections_total", "counter", "Connections accepted.", (double)figures->connections_received);
     metric(out, "connections_rejected_total", "counter", "Connections refused at a limit.",
            (double)figures->connections_rejected);
@@ -280,4 +275,5 @@ void server_metrics(struct server *server, struct buffer *out)
                                  command_by_id(id)->name, figures->by_command[id].calls);
         }
     }
+    free(part);
 }

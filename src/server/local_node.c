@@ -1,3 +1,4 @@
+#include "base/memory.h"
 #include "base/number.h"
 #include "server/local.h"
 #include "server/route.h"
@@ -51,6 +52,8 @@ void local_monitor(struct local_call *call)
     resp_status(call->reply, "OK");
 }
 
+static void append_part(void *owner, struct slice part) { buffer_append_slice(owner, part); }
+
 void local_slowlog_get(struct local_call *call)
 {
     int64_t count = 10;
@@ -64,10 +67,26 @@ void local_slowlog_get(struct local_call *call)
             return;
         }
     }
-    slowlog_reply(&call->server->slowlog, count, call->reply);
+    struct buffer others;
+    buffer_init(&others);
+    round_each(call->round, append_part, &others);
+    slowlog_reply(&call->server->slowlog, buffer_slice(&others), count, call->reply);
+    buffer_deinit(&others);
 }
 
-void local_slowlog_len(struct local_call *call) { resp_integer(call->reply, (int64_t)call->server->slowlog.count); }
+static void add_count(void *owner, struct slice part)
+{
+    uint64_t count = 0;
+    memcpy(&count, part.data, sizeof(count));
+    *(uint64_t *)owner += count;
+}
+
+void local_slowlog_len(struct local_call *call)
+{
+    uint64_t count = call->server->slowlog.count;
+    round_each(call->round, add_count, &count);
+    resp_integer(call->reply, (int64_t)count);
+}
 
 void local_slowlog_reset(struct local_call *call)
 {
@@ -80,7 +99,7 @@ void local_slowlog_reset(struct local_call *call)
 static bool debug_allowed(const struct local_call *call)
 {
     int64_t choice = call->server->config.debug_command;
-    return choice == CONFIG_DEBUG_YES || (choice == CONFIG_DEBUG_LOCAL && connection_is_local(call->connection));
+    return choice == CONFIG_DEBUG_YES || (choice == CONFIG_DEBUG_LOCAL && call->is_local);
 }
 
 /* DEBUG SLEEP holds back its own client (route.c parks it); the others are served meanwhile. */
@@ -103,6 +122,66 @@ int64_t local_sleep_ns(const struct command *command)
     return (int64_t)(seconds * 1e9);
 }
 
+static void worst_status(void *owner, struct slice part)
+{
+    enum status status = STATUS_OK;
+    memcpy(&status, part.data, sizeof(status));
+    *(enum status *)owner = *(enum status *)owner == STATUS_OK ? status : *(enum status *)owner;
+}
+
+struct shard_digest {
+    uint32_t shard;
+    uint64_t digest;
+};
+
+static void take_digests(void *owner, struct slice part)
+{
+    uint64_t *digests = owner;
+    for (size_t at = 0; at < part.size; at += sizeof(struct shard_digest)) {
+        struct shard_digest one;
+        memcpy(&one, part.data + at, sizeof(one));
+        digests[one.shard] = one.digest;
+    }
+}
+
+/* As cluster_digest makes it, whichever worker has a shard. */
+static uint64_t digest_of_all(const struct local_call *call)
+{
+    const struct server *server = call->server;
+    uint64_t digest = 0;
+    if (call->round == NULL) {
+        return cluster_digest(server->cluster);
+    }
+    uint64_t *digests = memory_allocate_zeroed(server->shards + 1, sizeof(*digests));
+    round_each(call->round, take_digests, digests);
+    for (uint32_t shard = 1; shard <= server->shards; shard++) {
+        uint64_t own = cluster_shard_digest(server->cluster, shard);
+        uint64_t one = own != 0 ? own : digests[shard];
+        digest = one == 0 ? digest : digest * 31 + one;
+    }
+    free(digests);
+    return digest;
+}
+
+void local_debug_part(const struct local_call *call, struct buffer *out)
+{
+    struct server *server = call->server;
+    if (!debug_allowed(call)) {
+        return; /* who was asked says so */
+    }
+    if (local_word(call, 1, "SNAPSHOT") && call->argc == 2) {
+        enum status status = cluster_snapshot(server->cluster);
+        buffer_append(out, &status, sizeof(status));
+    } else if (local_word(call, 1, "DIGEST") && call->argc == 2) {
+        for (uint32_t shard = 1; shard <= server->shards; shard++) {
+            struct shard_digest one = {.shard = shard, .digest = cluster_shard_digest(server->cluster, shard)};
+            if (one.digest != 0) {
+                buffer_append(out, &one, sizeof(one));
+            }
+        }
+    }
+}
+
 void local_debug(struct local_call *call)
 {
     if (!debug_allowed(call)) {
@@ -121,6 +200,7 @@ void local_debug(struct local_call *call)
         }
     } else if (local_word(call, 1, "SNAPSHOT") && call->argc == 2) {
         enum status status = cluster_snapshot(server->cluster);
+        round_each(call->round, worst_status, &status);
         if (status == STATUS_OK) {
             resp_status(call->reply, "OK");
         } else {
@@ -129,7 +209,7 @@ void local_debug(struct local_call *call)
     } else if (local_word(call, 1, "DIGEST") && call->argc == 2) {
         struct buffer text;
         buffer_init(&text);
-        buffer_append_format(&text, "%016llx", (unsigned long long)cluster_digest(server->cluster));
+        buffer_append_format(&text, "%016llx", (unsigned long long)digest_of_all(call));
         resp_bulk(call->reply, buffer_slice(&text));
         buffer_deinit(&text);
     } else {
@@ -171,5 +251,5 @@ void local_shutdown(struct local_call *call)
     call->reply->out = NULL;
     env_log(call->server->env, ENV_LOG_INFO, "SHUTDOWN asked for by client %s", call->connection->peer);
     connection_finish(call->connection);
-    server_shutdown(call->server);
+    crew_ask_shutdown(call->server);
 }

@@ -2,7 +2,10 @@
  * and puts the answers together. */
 #include "server/local.h"
 
+#include "base/memory.h"
+
 #include <inttypes.h>
+#include <stdlib.h>
 
 enum { SECOND_NS = 1000000000 };
 
@@ -78,7 +81,7 @@ static void reply_meta(struct local_call *call, const struct cluster_view *view)
     size_t node_count = members_placeable(view->members, nodes);
     size_t voter_count = placement_meta_voters(nodes, node_count, voters);
     struct cluster_replica replica;
-    cluster_replica(call->server->cluster, 0, &replica);
+    round_replica(call->server, call->round, 0, &replica);
     reply_replica(call->reply, 0, &replica, voters, voter_count);
 }
 
@@ -90,7 +93,7 @@ static void reply_shards(struct local_call *call, const struct cluster_view *vie
     for (uint32_t shard = 1; shard <= count; shard++) {
         const struct placement_shard *place = &view->members->placement.shards[shard - 1];
         struct cluster_replica replica;
-        cluster_replica(call->server->cluster, shard, &replica);
+        round_replica(call->server, call->round, shard, &replica);
         reply_replica(call->reply, shard, &replica, place->voters, place->voter_count);
     }
 }
@@ -143,21 +146,23 @@ void local_status(struct local_call *call)
     struct server *server = call->server;
     struct resp_writer *reply = call->reply;
     struct cluster_view look;
-    struct shard_stats stats;
+    struct server_part *part = memory_allocate_zeroed(1, sizeof(*part));
     const struct cluster_view *view = cluster_look(server->cluster, &look) ? &look : NULL;
-    cluster_stats(server->cluster, &stats);
+    server_part_sum(server, call->round, part);
+    const struct shard_stats stats = part->stats;
     resp_map(reply, 14);
     reply_text(reply, "version", server->options.version);
     reply_number(reply, "node", server->options.node_id);
     reply_text(reply, "incarnation", server->incarnation);
     reply_number(reply, "uptime_s", (uint64_t)((env_monotonic_ns(server->env) - server->began_ns) / SECOND_NS));
-    reply_number(reply, "clients", server->connection_count);
+    reply_number(reply, "clients", part->connections);
     reply_number(reply, "keys", stats.machine.keys);
     reply_number(reply, "memory_bytes", stats.machine.memory_bytes);
     reply_number(reply, "log_bytes", stats.log.live_bytes);
     reply_number(reply, "snapshot_time_s", (uint64_t)(stats.snapshot_wall_ms / 1000));
     reply_id(reply, "cluster", view == NULL ? &(struct id128){0} : &view->members->cluster);
     reply_number(reply, "replicas", view == NULL ? server->options.replicas : view->members->replicas);
+    free(part);
     reply_meta(call, view);
     reply_shards(call, view);
     reply_nodes(call, view);

@@ -29,6 +29,18 @@ static void append_quoted(struct buffer *out, struct slice text)
     buffer_append_byte(out, '"');
 }
 
+void monitor_show(struct server *server, struct slice line)
+{
+    LIST_FOR_EACH (at, &server->connections) {
+        struct connection *watcher = CONTAINER_OF(at, struct connection, node);
+        bool full = connection_unsent_bytes(watcher) > (size_t)server->config.client_output_buffer_bytes;
+        if (watcher->monitor && !full) { /* else it is closed at the end of this turn */
+            buffer_append_slice(connection_output(watcher), line);
+            connection_mark_dirty(watcher);
+        }
+    }
+}
+
 void monitor_feed(struct connection *connection, const struct command *command)
 {
     struct server *server = connection->server;
@@ -46,12 +58,8 @@ void monitor_feed(struct connection *connection, const struct command *command)
         append_quoted(line, secret && i > 0 ? SLICE_LITERAL("(redacted)") : command->argv[i]);
     }
     buffer_append_string(line, "\r\n");
-    LIST_FOR_EACH (at, &server->connections) {
-        struct connection *watcher = CONTAINER_OF(at, struct connection, node);
-        bool full = connection_unsent_bytes(watcher) > (size_t)server->config.client_output_buffer_bytes;
-        if (watcher->monitor && !full) { /* else it is closed at the end of this turn */
-            buffer_append_slice(connection_output(watcher), buffer_slice(line));
-            connection_mark_dirty(watcher);
-        }
+    monitor_show(server, buffer_slice(line));
+    if (server->monitors_elsewhere != 0) {
+        crew_tell_monitors(server, buffer_slice(line));
     }
 }

@@ -4,6 +4,7 @@
 #include "base/number.h"
 #include "server/exec_plan.h"
 #include "server/monitor.h"
+#include "server/round.h"
 #include "server/route.h"
 #include "server/server_state.h"
 #include "server/watch.h"
@@ -102,6 +103,12 @@ void multi_queue(struct connection *connection, const struct command *command, u
     if ((command->spec->flags & COMMAND_NO_MULTI) != 0) {
         multi_spoil(connection);
         answer(connection, "-ERR Command not allowed inside a transaction");
+        return;
+    }
+    if (connection->server->worker_count > 1 && round_takes(command->spec)) {
+        multi_spoil(connection);
+        answer(connection, "-ERR this command asks all workers of this node, and a transaction does not wait for them; "
+                           "send it by itself");
         return;
     }
     bool machine = command->spec->place == COMMAND_AT_MACHINE;
@@ -221,7 +228,7 @@ static void submit_exec(struct connection *connection, uint32_t shard, const str
 /* Monitors see the queued commands when they are executed, then the EXEC. */
 static void show_exec(struct connection *connection, const struct command *exec)
 {
-    if (connection->server->monitors == 0) {
+    if (connection->server->monitors + connection->server->monitors_elsewhere == 0) {
         return;
     }
     struct slice rest = buffer_slice(&connection->queued);

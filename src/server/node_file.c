@@ -1,11 +1,13 @@
 #include "server/node_file.h"
 
 #include "base/buffer.h"
+#include "cluster/workers.h"
 #include "env/whole_file.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { PATH_BYTES = 4096, NODE_FILE_BYTES = 4096 };
 
@@ -30,6 +32,9 @@ static void render(const struct node_file *file, struct buffer *out)
         buffer_append_format(out, " %" PRIu64, file->lineage.between[i]);
     }
     buffer_append_format(out, "\nlog = %s\n", file->log_made ? "made" : "none");
+    if (file->workers > 1) {
+        buffer_append_format(out, "workers = %" PRIu32 "\n", file->workers);
+    }
 }
 
 enum status node_file_write(struct env *env, const char *directory, const struct node_file *file,
@@ -83,6 +88,11 @@ static bool parse(struct slice text, struct node_file *ret_file)
         return false;
     }
     file.log_made = strcmp(log, "made") == 0;
+    const char *workers = strstr(begin, "\nworkers = ");
+    file.workers = workers == NULL ? 1 : (uint32_t)strtoul(workers + strlen("\nworkers = "), NULL, 10);
+    if (file.workers == 0 || file.workers > WORKERS_MAXIMUM) {
+        return false;
+    }
     struct buffer again;
     buffer_init(&again);
     render(&file, &again);

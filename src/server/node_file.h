@@ -7,6 +7,7 @@
  *   joined = 1794700800000
  *   between = 1794787200000 1794787300000
  *   log = made
+ *   workers = 2              (when there are more than one)
  *
  * Invariants
  * 1. The file is there before the log's first file is, so a log without it has lost it.
@@ -30,6 +31,7 @@ struct node_file {
     struct id128 incarnation;
     struct lineage lineage; /* of this start */
     bool log_made;
+    uint32_t workers; /* each has a log of its own, worker-0 … */
 };
 
 /* Reads directory/node; *ret_known tells whether there is one. Everything that is not byte for byte what

@@ -5,6 +5,7 @@
 #include "server/gather.h"
 #include "server/monitor.h"
 #include "server/multi.h"
+#include "server/round.h"
 #include "server/server_state.h"
 #include "server/watch.h"
 
@@ -97,7 +98,7 @@ bool route_unpark(struct connection *connection)
     struct server *server = connection->server;
     ASSERT(connection->parked);
     if (connection->parked_until_ns != 0 ? server_now_ns(server) < connection->parked_until_ns
-                                         : connection_pending(connection)) {
+                                         : connection_pending(connection) || round_pending(connection)) {
         return false;
     }
     connection->parked = false;
@@ -128,13 +129,8 @@ bool route_out_of_memory(struct connection *connection, const struct command_spe
     if ((spec->flags & COMMAND_DENYOOM) == 0 || server->config.maxmemory_bytes == 0) {
         return false;
     }
-    if (!server->memory_fresh) {
-        struct shard_stats stats;
-        cluster_stats(server->cluster, &stats);
-        server->memory_bytes = stats.machine.memory_bytes + stats.pending_bytes;
-        server->memory_fresh = true;
-    }
-    return BARE_NODE_BYTES + server->memory_bytes > (uint64_t)server->config.maxmemory_bytes;
+    uint64_t bytes = server_memory_bytes(server) + crew_others(server).memory_bytes;
+    return BARE_NODE_BYTES + bytes > (uint64_t)server->config.maxmemory_bytes;
 }
 
 static const char out_of_memory_text[] = "OOM command not allowed when used memory > 'maxmemory'.";
@@ -266,8 +262,14 @@ bool route_read(const struct connection *connection, uint32_t shard, const struc
                 struct resp_writer *reply, enum cluster_way *ret_way)
 {
     struct cluster *cluster = connection->server->cluster;
-    return (connection->readonly && cluster_read_here(cluster, shard, command, reply)) ||
-           cluster_read(cluster, shard, command, reply, ret_way);
+    if ((connection->readonly && cluster_read_here(cluster, shard, command, reply)) ||
+        cluster_read(cluster, shard, command, reply, ret_way)) {
+        return true;
+    }
+    if (connection->readonly && *ret_way == CLUSTER_READ) {
+        *ret_way = CLUSTER_WEAK; /* it is for another worker */
+    }
+    return false;
 }
 
 static void to_shard(struct connection *connection, uint32_t shard, const struct command *command)
@@ -379,13 +381,18 @@ static void dispatch(struct connection *connection, const struct command *comman
         server->figures.by_command[spec->id].rejected++;
         return;
     }
+    if (!queueing && server->worker_count > 1 && round_takes(spec) && round_waits(connection, command)) {
+        park(connection, command->argv, command->argc);
+        return;
+    }
     connection->last_command = spec;
     connection->commands++;
     if (queueing) {
         multi_queue(connection, command, shard);
         return;
     }
-    if (server->monitors != 0 && spec->id != COMMAND_EXEC) { /* multi.c shows an EXEC after its commands */
+    if (server->monitors + server->monitors_elsewhere != 0 &&
+        spec->id != COMMAND_EXEC) { /* multi.c shows an EXEC after its commands */
         monitor_feed(connection, command);
     }
     if (spec->id == COMMAND_DEBUG && fell_asleep(connection, command)) {
@@ -396,6 +403,7 @@ static void dispatch(struct connection *connection, const struct command *comman
     }
     if (spec->place == COMMAND_AT_SERVER) {
         execute_local(connection, command);
+        round_end(connection);
     } else if (shard == 0) {
         gather_start(connection, command);
     } else {

@@ -1,17 +1,15 @@
 #include "server/server.h"
 
 #include "base/memory.h"
-#include "env/listen_advice.h"
 #include "env/whole_file.h"
-#include "server/data_folder.h"
 #include "server/figures.h"
+#include "server/round.h"
 #include "server/route.h"
 #include "server/server_state.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
-enum { MS_NS = 1000000, TELL_AGAIN_S = 10 };
+enum { MS_NS = 1000000 };
 
 static const char node_down_text[] =
     "UNCERTAIN this node stopped before it knew; the command may have been executed, look before you send it again";
@@ -51,104 +49,22 @@ static void client_failed(struct requester *requester, uint64_t tag, enum status
 
 const struct requester_events connection_requester = {client_begin, client_end, client_failed};
 
-/* What may come a thousand times a second is told once in TELL_AGAIN_S; *told_ns is when it was. */
-static bool tell_now(struct server *server, int64_t *told_ns)
-{
-    int64_t now_ns = env_monotonic_ns(server->env);
-    if (*told_ns != 0 && now_ns - *told_ns < (int64_t)TELL_AGAIN_S * 1000000000) {
-        return false;
-    }
-    *told_ns = now_ns;
-    return true;
-}
-
-static const char *shortage_text(enum status status)
-{
-    switch (status) {
-    case STATUS_FULL: return "too many open files; raise the limit (ulimit -n)";
-    case STATUS_NOSPACE: return "disk full; free some space on it";
-    case STATUS_NOTFOUND: return "the folder is not there any more; stop this node, and restore the folder";
-    default: return status_text(status);
-    }
-}
-
-static void cluster_failed(void *owner, enum status status, const char *what)
-{
-    struct server *server = owner;
-    env_log(server->env, ENV_LOG_ERROR, "this node stops: %s", what);
-    LIST_FOR_EACH (at, &server->connections) {
-        (void)slots_give_up(CONTAINER_OF(at, struct connection, node), true, 0, node_down_text, node_down_read_text);
-    }
-    server_stop(server, status);
-}
-
-static void cluster_joined(void *owner) { data_folder_joined(owner); }
-
-static const struct cluster_events cluster_events = {cluster_failed, cluster_joined};
-
-/* ---- accepting ---- */
-
-static void turn_away(struct server *server, struct env_stream *stream, const char *text)
-{
-    struct iovec part = {(void *)(uintptr_t)text, strlen(text)};
-    size_t written = 0;
-    if (env_stream_write(server->env, stream, &part, 1, &written) != STATUS_OK) {
-        written = 0; /* it goes without a word */
-    }
-    env_stream_close(server->env, stream);
-    server->figures.connections_rejected++;
-}
-
-static bool is_local(const char *peer)
-{
-    return strncmp(peer, "127.", 4) == 0 || strncmp(peer, "[::1]", 5) == 0 || strncmp(peer, "[::ffff:127.", 12) == 0 ||
-           peer[0] == '/';
-}
-
-bool connection_is_local(const struct connection *connection) { return is_local(connection->peer); }
-
-static void accepted(void *owner, struct env_stream *stream)
-{
-    struct server *server = owner;
-    char peer[CONNECTION_NAME_BYTES];
-    env_stream_name(server->env, stream, true, peer, sizeof(peer));
-    if (server->phase != SERVER_SERVING) {
-        env_stream_close(server->env, stream);
-        return;
-    }
-    if (server->connection_count >= (size_t)server->config.maxclients) {
-        turn_away(server, stream, "-ERR max number of clients reached\r\n");
-        return;
-    }
-    if (server->config.protected_mode != 0 && server->config.requirepass[0] == '\0' && !is_local(peer)) {
-        turn_away(
-            server, stream,
-            "-DENIED this node serves loopback only while no password is set (protected-mode). Set requirepass in "
-            "its configuration, or connect from the same machine.\r\n");
-        return;
-    }
-    server->figures.connections_received++;
-    (void)connection_create(server, stream);
-}
-
-static void accept_failed(void *owner, enum status status)
-{
-    struct server *server = owner;
-    if (tell_now(server, &server->told_accept_ns)) {
-        env_log(server->env, ENV_LOG_WARNING, "cannot accept clients for now: %s", shortage_text(status));
-    }
-}
-
-static const struct env_listener_events listener_events = {accepted, accept_failed};
-
-/* ---- the turn ---- */
-
 static void flush_dirty(struct server *server)
 {
     while (!list_empty(&server->dirty)) {
         connection_flush(CONTAINER_OF(server->dirty.next, struct connection, dirty_node));
     }
 }
+
+void server_give_up(struct server *server)
+{
+    LIST_FOR_EACH (at, &server->connections) {
+        (void)slots_give_up(CONTAINER_OF(at, struct connection, node), true, 0, node_down_text, node_down_read_text);
+    }
+    flush_dirty(server);
+}
+
+/* ---- the turn ---- */
 
 /* Takes those that are listed now; who lists itself again waits for the next turn. */
 static void resume_listed(struct server *server)
@@ -173,6 +89,7 @@ static bool drained(const struct server *server)
 static void drain(struct server *server)
 {
     bool late = server_now_ns(server) >= server->shutdown_deadline_ns;
+    server->quiet = false;
     if (!drained(server) && !late) {
         return;
     }
@@ -187,7 +104,8 @@ static void drain(struct server *server)
         unsent += connection_unsent_bytes(connection);
     }
     flush_dirty(server);
-    if (unsent == 0 || late) {
+    server->quiet = unsent == 0;
+    if (server->worker == 0 && ((server->quiet && crew_quiet(server)) || late)) {
         server_stop(server, STATUS_OK);
     }
 }
@@ -197,7 +115,7 @@ static void share_turn(struct server *server)
 {
     uint32_t share = SERVER_COMMANDS_PER_TURN / (server->takers == 0 ? 1 : server->takers);
     share = share < SERVER_SHARE_MINIMUM ? SERVER_SHARE_MINIMUM : share;
-    server->share = share < SERVER_SHARE_MAXIMUM ? share : SERVER_SHARE_MAXIMUM;
+    server->share_of_turn = share < SERVER_SHARE_MAXIMUM ? share : SERVER_SHARE_MAXIMUM;
     server->takers = 0;
     server->taken = 0;
 }
@@ -206,14 +124,23 @@ static void turn(void *owner)
 {
     struct server *server = owner;
     (void)server_now_ns(server);
-    if (server->phase == SERVER_STOPPED) {
+    if (server->phase == SERVER_STOPPED || server->cluster == NULL) {
+        server->clock_fresh = false;
+        workers_post(server->workers);
         return;
+    }
+    if (server->ready_due) {
+        server->ready_due = false;
+        if (server->events.ready != NULL) {
+            server->events.ready(server->owner);
+        }
     }
     server->figures.turns++;
     connections_hurry(server);
     resume_listed(server);
     server->mark_ns = env_monotonic_ns(server->env);
     bool more = cluster_turn(server->cluster);
+    workers_post(server->workers); /* before any reply: who has one may go on with another worker */
     if (server->phase != SERVER_STOPPED) {
         flush_dirty(server);
     }
@@ -221,6 +148,7 @@ static void turn(void *owner)
         drain(server);
     }
     connections_reap(server);
+    crew_turn(server);
     if (more || !list_empty(&server->resume) || !list_empty(&server->dirty)) {
         env_wake(server->env);
     }
@@ -253,7 +181,8 @@ static void look_after(struct server *server, struct connection *connection, uin
 /* All clients' buffers together are over the limit: the largest goes. */
 static void cut_largest(struct server *server)
 {
-    while (server->client_bytes > (size_t)server->config.maxmemory_clients_bytes) {
+    struct crew_share others = crew_others(server);
+    for (;;) {
         struct connection *largest = NULL;
         LIST_FOR_EACH (at, &server->connections) {
             struct connection *connection = CONTAINER_OF(at, struct connection, node);
@@ -261,8 +190,10 @@ static void cut_largest(struct server *server)
                 largest = connection;
             }
         }
-        if (largest == NULL) {
-            return;
+        server->share.largest_bytes = largest == NULL ? 0 : largest->counted_bytes;
+        bool over = server->client_bytes + others.client_bytes > (uint64_t)server->config.maxmemory_clients_bytes;
+        if (!over || largest == NULL || largest->counted_bytes < others.largest_bytes) {
+            return; /* another worker has a larger one */
         }
         server->figures.clients_cut_memory++;
         env_log(server->env, ENV_LOG_WARNING,
@@ -275,6 +206,9 @@ static void cut_largest(struct server *server)
 static void cron(struct env_timer *timer)
 {
     struct server *server = CONTAINER_OF(timer, struct server, cron);
+    if (server->phase == SERVER_STOPPED) {
+        return;
+    }
     int64_t now_ns = server_now_ns(server);
     int64_t age_ms = (now_ns - server->began_ns) / MS_NS;
     int64_t limit_ms = server->config.command_timeout_ms;
@@ -290,136 +224,23 @@ static void cron(struct env_timer *timer)
         server->pause_until_ns = 0;
     }
     figures_sample(server);
+    crew_tick(server);
     env_timer_start(server->env, &server->cron, now_ns + (int64_t)SERVER_CRON_MS * MS_NS);
 }
 
 /* ---- beginning and end ---- */
 
-/* Random; tells this process from all others. */
-static void make_run_id(struct server *server)
+void server_begin_turns(struct server *server)
 {
-    uint8_t bytes[(sizeof(server->run_id) - 1) / 2];
-    env_random(server->env, bytes, sizeof(bytes));
-    for (size_t i = 0; i < sizeof(bytes); i++) {
-        (void)snprintf(server->run_id + 2 * i, 3, "%02x", bytes[i]);
-    }
-}
-
-/* Where clients find it: an address to listen on may be a wildcard. */
-static const char *client_host(const char *listen_host)
-{
-    if (strcmp(listen_host, "0.0.0.0") == 0 || strcmp(listen_host, "*") == 0) {
-        return "127.0.0.1";
-    }
-    return strcmp(listen_host, "::") == 0 ? "::1" : listen_host;
-}
-
-/* What a node that is told of no others says of itself. */
-static bool make_lone_founder(const struct server *server, struct member *ret_founder)
-{
-    struct slice host = slice_from_string(client_host(server->options.host));
-    int port = server_port(server);
-    int peer_port = port + SERVER_PEER_PORT_DISTANCE > UINT16_MAX ? port : port + SERVER_PEER_PORT_DISTANCE;
-    *ret_founder = (struct member){.id = server->options.node_id};
-    return member_address_make(&ret_founder->client, host, port) &&
-           member_address_make(&ret_founder->peer, host, peer_port);
-}
-
-static enum status open_cluster(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
-{
-    struct server_options *given = &server->options;
-    struct member lone;
-    struct cluster_options options = {
-        .node = given->node_id,
-        .incarnation = server->node_file.incarnation,
-        .lineage = server->node_file.lineage,
-        .directory = server->directory,
-        .worker_directory = server->worker_directory,
-        .founders = given->founders,
-        .founder_count = given->founder_count,
-        .shards = given->shards == 0 ? 1 : given->shards,
-        .replicas = given->replicas == 0 ? 1 : given->replicas,
-        .peer_host = given->peer_host,
-        .peer_port = given->peer_port,
-        .log_segment_bytes = (uint64_t)server->config.log_segment_bytes,
-        .snapshot_log_bytes = (uint64_t)server->config.snapshot_log_bytes,
-        .lease_reads = given->lease_reads,
-    };
-    if (given->founder_count == 0) {
-        options.founders = &lone;
-        options.founder_count = 1;
-        if (!make_lone_founder(server, &lone)) {
-            (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "%s is no address that clients could be told",
-                           given->host);
-            return STATUS_INVALID;
-        }
-    }
-    server->shards = options.shards;
-    return cluster_create(server->env, &options, &cluster_events, server, &server->cluster, ret_message);
-}
-
-static enum status open_all(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
-{
-    enum status status = data_folder_open(server, ret_message);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    status = env_listen(server->env, server->options.host, server->options.port, &listener_events, server,
-                        &server->listener);
-    if (status != STATUS_OK) {
-        char advice[LISTEN_ADVICE_BYTES];
-        listen_advice(status, "--listen", advice);
-        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot listen on %s:%d: %s", server->options.host,
-                       server->options.port, advice);
-        return status;
-    }
-    status = open_cluster(server, ret_message);
-    if (status == STATUS_OK) {
-        status = data_folder_complete(server, ret_message);
-    }
-    return status;
-}
-
-enum status server_create(struct env *env, const struct server_options *options, struct config *config,
-                          const struct server_events *events, void *owner, struct server **ret_server,
-                          char ret_message[static SERVER_MESSAGE_BYTES])
-{
-    struct server *server = memory_allocate_zeroed(1, sizeof(*server));
-    server->env = env;
-    server->options = *options;
-    server->config = *config;
-    *config = (struct config){0};
-    server->events = *events;
-    server->owner = owner;
-    server->directory = memory_copy_text(options->directory);
-    server->worker_directory = data_folder_path(options->directory, "worker-0");
-    server->share = SERVER_SHARE_MAXIMUM;
-    server->read_buffer = memory_allocate(SERVER_READ_BYTES);
-    make_run_id(server);
-    list_init(&server->connections);
-    list_init(&server->dirty);
-    list_init(&server->resume);
-    list_init(&server->slowed);
-    list_init(&server->closed);
-    command_arguments_init(&server->arguments);
-    slowlog_init(&server->slowlog);
     env_timer_init(&server->cron, cron);
-    server->began_ns = env_monotonic_ns(env);
-    server->refusals_ns = server->began_ns;
-    server->began_wall_ms = env_wall_ms(env);
-    ret_message[0] = '\0';
-    enum status status = open_all(server, ret_message);
-    if (status == STATUS_CORRUPT) {
-        data_folder_advise(server, ret_message);
-    }
-    if (status != STATUS_OK) {
-        server_destroy(server);
-        return status;
-    }
-    env_set_turn_hook(env, turn, server);
-    env_timer_start(env, &server->cron, server->began_ns + (int64_t)SERVER_CRON_MS * MS_NS);
-    *ret_server = server;
-    return STATUS_OK;
+    env_set_turn_hook(server->env, turn, server);
+    env_timer_start(server->env, &server->cron, server->began_ns + (int64_t)SERVER_CRON_MS * MS_NS);
+}
+
+void server_ready(struct server *server)
+{
+    server->ready_due = true;
+    env_wake(server->env);
 }
 
 void server_stop(struct server *server, enum status status)
@@ -430,7 +251,22 @@ void server_stop(struct server *server, enum status status)
     flush_dirty(server);
     server->phase = SERVER_STOPPED;
     server->stop_status = status;
-    server->events.stopped(server->owner, status);
+    crew_stop(server);
+}
+
+void server_drain(struct server *server, int64_t deadline_ns)
+{
+    if (server->phase == SERVER_STOPPED) {
+        return;
+    }
+    server->phase = SERVER_DRAINING;
+    server->shutdown_deadline_ns = deadline_ns;
+    LIST_FOR_EACH (at, &server->connections) {
+        connection_update_reading(
+            CONTAINER_OF(at, struct connection, node)); /* what was received is answered, no more */
+    }
+    cluster_retire(server->cluster);
+    env_wake(server->env);
 }
 
 void server_shutdown(struct server *server)
@@ -440,19 +276,13 @@ void server_shutdown(struct server *server)
     }
     int64_t now_ns = server_now_ns(server);
     bool again = server->phase == SERVER_DRAINING;
-    server->phase = SERVER_DRAINING;
-    server->shutdown_deadline_ns = again ? now_ns : now_ns + server->config.shutdown_timeout_s * 1000000000;
     if (server->listener != NULL) {
         env_listener_close(server->env, server->listener);
         server->listener = NULL;
     }
-    LIST_FOR_EACH (at, &server->connections) {
-        connection_update_reading(
-            CONTAINER_OF(at, struct connection, node)); /* what was received is answered, no more */
-    }
-    cluster_retire(server->cluster);
-    env_log(server->env, ENV_LOG_INFO, "stopping: answering %zu clients first", server->connection_count);
-    env_wake(server->env);
+    server_drain(server, again ? now_ns : now_ns + server->config.shutdown_timeout_s * 1000000000);
+    crew_drain(server);
+    env_log(server->env, ENV_LOG_INFO, "stopping: answering %zu clients first", crew_clients(server));
 }
 
 void server_destroy(struct server *server)
@@ -460,6 +290,7 @@ void server_destroy(struct server *server)
     if (server == NULL) {
         return;
     }
+    crew_destroy(server);
     env_set_turn_hook(server->env, NULL, NULL);
     env_timer_stop(server->env, &server->cron);
     if (server->listener != NULL) {
@@ -469,6 +300,7 @@ void server_destroy(struct server *server)
         connection_close(CONTAINER_OF(at, struct connection, node));
     }
     cluster_destroy(server->cluster);
+    rounds_destroy(server);
     LIST_FOR_EACH_SAFE (at, after, &server->closed) {
         CONTAINER_OF(at, struct connection, node)->owed = 0;
     }
@@ -483,6 +315,11 @@ void server_destroy(struct server *server)
     command_arguments_deinit(&server->arguments);
     buffer_deinit(&server->scratch);
     config_deinit(&server->config);
+    workers_destroy(server->workers);
+    free(server->crew_quiet);
+    free(server->crew_workers);
+    free(server->parts);
+    free(server->others);
     free(server->read_buffer);
     free(server->directory);
     free(server->worker_directory);
@@ -492,7 +329,8 @@ void server_destroy(struct server *server)
 void server_apply_config(struct server *server)
 {
     slowlog_trim(&server->slowlog, (size_t)server->config.slowlog_max_len);
-    server->events.configured(server->owner, &server->config);
+    server->events.configured(server->owner, server->env, &server->config);
+    crew_tell_config(server);
 }
 
 enum status server_rewrite_config(struct server *server)
@@ -512,9 +350,17 @@ enum status server_rewrite_config(struct server *server)
     return status;
 }
 
-int server_port(const struct server *server)
+int server_port(const struct server *server) { return server->port; }
+
+uint64_t server_memory_bytes(struct server *server)
 {
-    return server->listener == NULL ? 0 : env_listener_port(server->env, server->listener);
+    if (!server->memory_fresh) {
+        struct shard_stats stats;
+        cluster_stats(server->cluster, &stats);
+        server->memory_bytes = stats.machine.memory_bytes + stats.pending_bytes;
+        server->memory_fresh = true;
+    }
+    return server->memory_bytes;
 }
 
 void server_shard_stats(const struct server *server, struct shard_stats *ret_stats)
@@ -525,3 +371,10 @@ void server_shard_stats(const struct server *server, struct shard_stats *ret_sta
 uint64_t server_digest(const struct server *server) { return cluster_digest(server->cluster); }
 
 const struct cluster *server_cluster(const struct server *server) { return server->cluster; }
+
+const struct cluster *server_cluster_of(const struct server *server, uint32_t shard)
+{
+    uint32_t owner = shard % server->worker_count;
+    const struct server *worker = owner == 0 ? server : server->crew[owner];
+    return worker->cluster;
+}

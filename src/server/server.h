@@ -11,7 +11,7 @@ struct cluster;
 struct server;
 struct shard_stats;
 
-enum { SERVER_MESSAGE_BYTES = 1024 };
+enum { SERVER_MESSAGE_BYTES = 1024, SERVER_WORKERS_MAXIMUM = 64 };
 
 struct server_options {
     uint64_t node_id;      /* from 1 */
@@ -29,13 +29,23 @@ struct server_options {
     const char *peer_host;     /* to listen on for other nodes; NULL in a cluster of one */
     int peer_port;             /* not 0 */
     bool lease_reads;          /* strong reads trust the rates of the nodes' clocks instead of asking a majority */
+
+    /* Of its workers, each with a loop of its own; the first is the one that server_create is given. Borrowed as the
+     * founders are. None: one worker, that one. */
+    struct env *const *workers;
+    uint32_t worker_count; /* at most SERVER_WORKERS_MAXIMUM */
 };
 
 struct server_events {
     /* The server has stopped: OK after a shutdown, else why. The owner ends the loop and calls server_destroy. */
     void (*stopped)(void *owner, enum status status);
-    /* CONFIG SET changed something; the owner looks at what is its own (loglevel). */
-    void (*configured)(void *owner, const struct config *config);
+    /* CONFIG SET changed something; the owner looks at what is its own (loglevel). In each worker's thread, with its
+     * env. */
+    void (*configured)(void *owner, struct env *env, const struct config *config);
+    /* All workers have opened their logs, and clients are served. May be NULL. */
+    void (*ready)(void *owner);
+    /* This worker, not the first, is done: its loop may end. In its thread. May be NULL when there is one worker. */
+    void (*worker_stopped)(void *owner, struct env *env);
 };
 
 /* Recovers the data, listens and serves. *config is taken over (also on failure). On failure ret_message is one line
@@ -43,17 +53,22 @@ struct server_events {
 MUST_USE enum status server_create(struct env *env, const struct server_options *options, struct config *config,
                                    const struct server_events *events, void *owner, struct server **ret_server,
                                    char ret_message[static SERVER_MESSAGE_BYTES]);
-/* Closes everything at once. Takes NULL. */
+/* Closes everything at once; no other worker's loop runs any more. Takes NULL. */
 void server_destroy(struct server *server);
 
 /* Begins to stop: no new clients, what was received is answered, then `stopped`. A second call does not wait. */
 void server_shutdown(struct server *server);
 
+/* With how many workers the data folder was made; 0: that is not known, or there is none yet. */
+uint32_t server_recorded_workers(struct env *env, const char *directory, uint64_t node_id);
+
 int server_port(const struct server *server);
-/* Prometheus text. */
+/* Prometheus text. Figures of other workers than the first are at most one tick old. */
 void server_metrics(struct server *server, struct buffer *out);
 /* Of the data; see shard.h. */
 void server_shard_stats(const struct server *server, struct shard_stats *ret_stats);
 uint64_t server_digest(const struct server *server);
-/* What it has of the cluster, to look at; borrowed. */
+/* What it has of the cluster, to look at; borrowed. Of a shard: what the worker has that owns it; while no other thread
+ * runs. */
 const struct cluster *server_cluster(const struct server *server);
+const struct cluster *server_cluster_of(const struct server *server, uint32_t shard);

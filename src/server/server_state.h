@@ -3,10 +3,14 @@
 
 #include "base/list.h"
 #include "cluster/cluster.h"
+#include "cluster/workers.h"
 #include "server/connection.h"
+#include "server/crew.h"
 #include "server/node_file.h"
 #include "server/server.h"
 #include "server/slowlog.h"
+
+struct server_part;
 
 enum server_phase { SERVER_SERVING, SERVER_DRAINING, SERVER_STOPPED };
 
@@ -71,6 +75,7 @@ struct server {
 
     struct env_file *folder_lock;
     struct env_listener *listener;
+    int port;
     struct cluster *cluster;
     uint32_t shards; /* of the cluster */
 
@@ -87,7 +92,7 @@ struct server {
     uint32_t takers, taken; /* clients that gave commands in this turn, and how many commands */
     uint32_t refusals;      /* so many of the slowed may go on now */
     int64_t refusals_ns;    /* when that was reckoned */
-    uint32_t share;         /* of one client in this turn, after how many they were in the last one */
+    uint32_t share_of_turn; /* of one client in this turn, after how many they were in the last one */
     uint8_t *read_buffer;   /* SERVER_READ_BYTES, shared: a request that is whole in it is never copied */
     struct buffer spare_buffers[SERVER_SPARE_BUFFERS];
     size_t spare_count;
@@ -108,11 +113,44 @@ struct server {
     struct env_timer cron;
     struct slowlog slowlog;
     struct server_figures figures;
+    bool ready_due; /* `ready` is to be told */
+
+    /* the workers of the node (crew.h) */
+    uint32_t worker, worker_count;
+    struct workers *workers;         /* NULL: there is one */
+    struct crew_share share, shared; /* of this one, now and as the others were told */
+    struct crew_share *others;       /* by worker; zero of this one */
+    uint64_t monitors_elsewhere;
+    struct list rounds; /* struct round */
+    uint64_t last_round;
+    bool quiet, told_quiet; /* it drains, and nothing waits */
+    uint32_t crew_stopped;
+    /* at the first */
+    struct server **crew; /* the others */
+    struct workers **crew_workers;
+    bool *crew_quiet;
+    uint32_t crew_opened, next_worker;
+    uint64_t clients_given;
+    struct server_part *parts; /* the others' figures, as they came last; NULL until asked for */
 };
 
 /* How a connection hears of its requests at the shards. */
 extern const struct requester_events connection_requester;
 
+/* At another worker than the first: made there, opened in its own thread. */
+struct server *server_create_worker(struct server *first, uint32_t worker);
+MUST_USE enum status server_open_worker(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES]);
+/* From now on it has turns. */
+void server_begin_turns(struct server *server);
+extern const struct env_listener_events accept_events;
+/* All is open. */
+void server_ready(struct server *server);
+/* Nothing more comes: every client is told what is not known of its requests. */
+void server_give_up(struct server *server);
+/* No new requests; what was received is answered, until the deadline. */
+void server_drain(struct server *server, int64_t deadline_ns);
+/* Of the data of this worker, with what waits to become data; once per turn. */
+uint64_t server_memory_bytes(struct server *server);
 /* The monotonic clock, read once per turn. */
 int64_t server_now_ns(struct server *server);
 /* After a setting changed. */

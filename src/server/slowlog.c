@@ -2,8 +2,8 @@
 
 #include "base/memory.h"
 
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct slow_command {
     struct list node;
@@ -25,9 +25,9 @@ static void slow_command_destroy(struct slow_command *slow)
     free(slow);
 }
 
-void slowlog_init(struct slowlog *slowlog)
+void slowlog_init(struct slowlog *slowlog, uint32_t place, uint32_t count)
 {
-    *slowlog = (struct slowlog){0};
+    *slowlog = (struct slowlog){.next_id = place, .id_step = count};
     list_init(&slowlog->entries);
 }
 
@@ -58,7 +58,8 @@ void slowlog_add(struct slowlog *slowlog, const struct command *command, int64_t
         return;
     }
     struct slow_command *slow = memory_allocate_zeroed(1, sizeof(*slow));
-    slow->id = slowlog->next_id++;
+    slow->id = slowlog->next_id;
+    slowlog->next_id += slowlog->id_step;
     slow->wall_s = wall_s;
     slow->duration_us = duration_us;
     slow->peer = memory_copy_text(peer);
@@ -77,24 +78,78 @@ void slowlog_add(struct slowlog *slowlog, const struct command *command, int64_t
     slowlog_trim(slowlog, limit);
 }
 
-void slowlog_reply(const struct slowlog *slowlog, int64_t count, struct resp_writer *reply)
+/* Before an entry in what is exported; its reply follows. */
+struct slow_head {
+    int64_t wall_s;
+    uint64_t id;
+    size_t size;
+};
+
+static void write_one(const struct slow_command *slow, struct resp_writer *reply)
 {
-    size_t shown = count < 0 || (uint64_t)count > slowlog->count ? slowlog->count : (size_t)count;
-    resp_array(reply, shown);
-    LIST_FOR_EACH (at, &slowlog->entries) {
-        if (shown-- == 0) {
-            break;
-        }
-        const struct slow_command *slow = CONTAINER_OF(at, struct slow_command, node);
-        resp_array(reply, 6);
-        resp_integer(reply, (int64_t)slow->id);
-        resp_integer(reply, slow->wall_s);
-        resp_integer(reply, slow->duration_us);
-        resp_array(reply, slow->argument_count);
-        for (uint32_t i = 0; i < slow->argument_count; i++) {
-            resp_bulk(reply, buffer_slice(&slow->arguments[i]));
-        }
-        resp_bulk_string(reply, slow->peer);
-        resp_bulk_string(reply, slow->name);
+    resp_array(reply, 6);
+    resp_integer(reply, (int64_t)slow->id);
+    resp_integer(reply, slow->wall_s);
+    resp_integer(reply, slow->duration_us);
+    resp_array(reply, slow->argument_count);
+    for (uint32_t i = 0; i < slow->argument_count; i++) {
+        resp_bulk(reply, buffer_slice(&slow->arguments[i]));
     }
+    resp_bulk_string(reply, slow->peer);
+    resp_bulk_string(reply, slow->name);
+}
+
+void slowlog_export(const struct slowlog *slowlog, struct buffer *out)
+{
+    LIST_FOR_EACH (at, &slowlog->entries) {
+        const struct slow_command *slow = CONTAINER_OF(at, struct slow_command, node);
+        struct slow_head head = {.wall_s = slow->wall_s, .id = slow->id};
+        size_t start = out->size;
+        buffer_append(out, &head, sizeof(head));
+        struct resp_writer writer = resp_writer_to(out, RESP2); /* what it writes is the same in both */
+        write_one(slow, &writer);
+        head.size = out->size - start - sizeof(head);
+        memcpy(out->data + start, &head, sizeof(head));
+    }
+}
+
+struct slow_place {
+    struct slow_head head;
+    struct slice reply;
+};
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct slow_head *x = &((const struct slow_place *)a)->head;
+    const struct slow_head *y = &((const struct slow_place *)b)->head;
+    return x->wall_s != y->wall_s ? (x->wall_s < y->wall_s ? 1 : -1) : (x->id < y->id) - (x->id > y->id);
+}
+
+void slowlog_reply(const struct slowlog *slowlog, struct slice others, int64_t count, struct resp_writer *reply)
+{
+    struct buffer all;
+    struct buffer places;
+    buffer_init(&all);
+    buffer_init(&places);
+    slowlog_export(slowlog, &all);
+    buffer_append_slice(&all, others);
+    for (size_t at = 0; at < all.size;) {
+        struct slow_place place;
+        memcpy(&place.head, all.data + at, sizeof(place.head));
+        place.reply = slice_of(all.data + at + sizeof(place.head), place.head.size);
+        buffer_append(&places, &place, sizeof(place));
+        at += sizeof(place.head) + place.head.size;
+    }
+    struct slow_place *items = (struct slow_place *)(void *)places.data;
+    size_t shown = places.size / sizeof(*items);
+    if (shown > 1) {
+        qsort(items, shown, sizeof(*items), newest_first);
+    }
+    shown = count < 0 || (uint64_t)count > shown ? shown : (size_t)count;
+    resp_array(reply, shown);
+    for (size_t i = 0; i < shown; i++) {
+        resp_raw(reply, items[i].reply);
+    }
+    buffer_deinit(&all);
+    buffer_deinit(&places);
 }

@@ -10,14 +10,17 @@ enum { SLOWLOG_ARGUMENTS = 32, SLOWLOG_ARGUMENT_BYTES = 128 };
 struct slowlog {
     struct list entries;
     size_t count;
-    uint64_t next_id;
+    uint64_t next_id, id_step; /* of several together: each has ids of its own */
 };
 
-void slowlog_init(struct slowlog *slowlog);
+/* One of `count` that are shown together: `place` from 0. */
+void slowlog_init(struct slowlog *slowlog, uint32_t place, uint32_t count);
 void slowlog_clear(struct slowlog *slowlog);
 /* Keeps at most `limit` entries. Long arguments are shortened as Redis does ("... (n more bytes)"). */
 void slowlog_add(struct slowlog *slowlog, const struct command *command, int64_t duration_us, int64_t wall_s,
                  const char *peer, const char *name, size_t limit);
 void slowlog_trim(struct slowlog *slowlog, size_t limit);
-/* Up to `count` entries, all when negative. */
-void slowlog_reply(const struct slowlog *slowlog, int64_t count, struct resp_writer *reply);
+/* What slowlog_reply takes from the logs of others. */
+void slowlog_export(const struct slowlog *slowlog, struct buffer *out);
+/* Up to `count` entries, all when negative, of this one and of those that were exported, one behind the other. */
+void slowlog_reply(const struct slowlog *slowlog, struct slice others, int64_t count, struct resp_writer *reply);

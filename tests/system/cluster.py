@@ -47,7 +47,7 @@ class Node(servers.Server):
         listen = ["--peer-listen", f"{self.host}:{self.peer_port}"] if self.relay else []
         return [str(servers.COHORT), "serve", "--id", str(self.number), "--data", str(self.data),
                 "--listen", self.address, "--peers", peers, "--shards", str(self.cluster.shards),
-                "--replicas", str(self.cluster.replicas), *listen, *self.arguments]  # fmt: skip
+                "--replicas", str(self.cluster.replicas), *listen, *servers.workers(self.arguments), *self.arguments]  # fmt: skip
 
     def start(self):
         """Starts it and waits until it serves everything."""

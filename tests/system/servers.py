@@ -18,11 +18,19 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("COHORT_BUILD", ROOT / "build"))
 COHORT = pathlib.Path(os.environ.get("COHORT_BINARY", BUILD / "src" / "cli" / "cohort"))
 
+# So many workers in every node of every test that says nothing else; "": as cohort does by itself.
+WORKERS = os.environ.get("COHORT_WORKERS", "")
+
 START_SECONDS = 60  # a sanitizer build on a busy machine is slow
 STOP_SECONDS = 60
 
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
+
+
+def workers(arguments):
+    """The option, unless the arguments have it."""
+    return ["--workers", WORKERS] if WORKERS and "--workers" not in arguments else []
 
 
 def end_with_parent():
@@ -79,7 +87,7 @@ class Server:
     def command_line(self):
         if self.kind == "cohort":
             return [str(COHORT), "serve", "--id", "1", "--data", str(self.data),
-                    "--listen", f"{self.host}:{self.port}", *self.arguments]  # fmt: skip
+                    "--listen", f"{self.host}:{self.port}", *workers(self.arguments), *self.arguments]  # fmt: skip
         self.data.mkdir(exist_ok=True)
         return [redis_server_program(self.folder), "--port", str(self.port), "--bind", "127.0.0.1",
                 "--dir", str(self.data), "--save", "", "--appendonly", "no", *self.arguments]  # fmt: skip

@@ -19,7 +19,7 @@ static void stopped(void *owner, enum status status)
     fixture->stop_status = status;
 }
 
-static void configured(void *owner, const struct config *config)
+static void configured(void *owner, struct env *env, const struct config *config)
 {
     (void)owner;
     (void)config;
@@ -42,7 +42,7 @@ void fixture_start(struct fixture *fixture)
                                      .shards = fixture->shards,
                                      .replicas = 1,
                                      .version = "test"};
-    struct server_events events = {stopped, configured};
+    struct server_events events = {.stopped = stopped, .configured = configured};
     char message[SERVER_MESSAGE_BYTES];
     struct config config;
     config_copy(&config, &fixture->config);

@@ -37,7 +37,7 @@ static void stopped(void *owner, enum status status)
     node->stop_status = status;
 }
 
-static void configured(void *owner, const struct config *config)
+static void configured(void *owner, struct env *env, const struct config *config)
 {
     (void)owner;
     (void)config;
@@ -73,7 +73,7 @@ static int setup(void **state)
 
 static enum status start(struct world *world, int at, char message[static SERVER_MESSAGE_BYTES])
 {
-    static const struct server_events events = {stopped, configured};
+    static const struct server_events events = {.stopped = stopped, .configured = configured};
     struct node *node = &world->nodes[at];
     struct env *env = sim_node_start(world->sim, at);
     struct config config;

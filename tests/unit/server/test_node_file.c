@@ -26,7 +26,7 @@ static void stopped(void *owner, enum status status)
     (void)status;
 }
 
-static void configured(void *owner, const struct config *config)
+static void configured(void *owner, struct env *env, const struct config *config)
 {
     (void)owner;
     (void)config;
@@ -59,7 +59,7 @@ static enum status start(struct world *world)
                                      .host = sim_node_address(world->sim, NODE),
                                      .port = 6379,
                                      .version = "test"};
-    struct server_events events = {stopped, configured};
+    struct server_events events = {.stopped = stopped, .configured = configured};
     if (world->several) { /* nothing here comes so far that it looks at them */
         options.founders = founders;
         options.founder_count = 2;

@@ -47,7 +47,7 @@ static void server_stopped(void *owner, enum status status)
     world->stop_status = status;
 }
 
-static void server_configured(void *owner, const struct config *config)
+static void server_configured(void *owner, struct env *env, const struct config *config)
 {
     (void)owner;
     (void)config;
@@ -69,7 +69,7 @@ static enum status node_start(struct world *world, char message[static SERVER_ME
                                      .host = sim_node_address(world->sim, NODE),
                                      .port = PORT,
                                      .version = "test"};
-    struct server_events events = {server_stopped, server_configured};
+    struct server_events events = {.stopped = server_stopped, .configured = server_configured};
     world->stopped = false;
     return server_create(env, &options, &config, &events, world, &world->server, message);
 }

@@ -218,11 +218,11 @@ static void client_connect(void)
 
 static void server_stopped(void *owner, enum status status) { stopped = true; }
 
-static void server_configured(void *owner, const struct config *config) {}
+static void server_configured(void *owner, struct env *env, const struct config *config) {}
 
 static void note_crash(void *owner, int node) { crashed = true; }
 
-static const struct server_events server_events = {server_stopped, server_configured};
+static const struct server_events server_events = {.stopped = server_stopped, .configured = server_configured};
 
 static enum status start_server(void)
 {

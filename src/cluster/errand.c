@@ -1,0 +1,252 @@
+/* Requests for shards of other workers of this node: the worker whose connection asks sends them to the one that owns
+ * the shard, where a visitor stands in for who asked. It submits them to the lane as any requester does, under the
+ * asker's id and tags, so the order of the asker's requests holds there; what the lane answers goes back.
+ *
+ *   asker ─cluster_submit─▶ REQUEST ─▶ visitor ─cluster_submit─▶ lane
+ *   asker ◀──begin, end─── ANSWER ◀── visitor ◀──begin, end────┘
+ *
+ * Bounds: a worker asks another for ERRAND_ASKED_BYTES at most that are not answered (else FULL: the request goes
+ * nowhere); what waits there counts in its lanes. Of answers that the asker has not taken there are
+ * ERRAND_OWED_BYTES; beyond that only what became of a request is told, as to other nodes (remote.c). */
+#include "cluster/cluster_internal.h"
+
+#include "base/assert.h"
+#include "base/memory.h"
+
+#include <stdlib.h>
+
+enum { TAKEN_BYTES = 1 << 20 }; /* of answers: told of so many at a time */
+
+/* As they lie in records: no other process reads them. */
+struct request_head {
+    uint64_t asker, id, tag; /* the asker is only given back */
+    uint32_t shard, way;
+};
+
+struct errand_answer_head {
+    uint64_t asker, tag;
+    uint32_t bytes; /* of the request */
+    bool replied;   /* what it is follows */
+    enum status status;
+};
+
+struct visitor {
+    struct requester requester; /* first */
+    struct list node;           /* in cluster.visitors */
+    struct cluster *cluster;
+    uint32_t from, bytes;
+    uint64_t asker;
+    uint8_t protocol;
+    bool replying;
+    struct resp_writer writer;
+};
+
+static struct colleague *colleague_of(struct cluster *cluster, uint32_t worker) { return &cluster->colleagues[worker]; }
+
+/* ---- asking ---- */
+
+static size_t bytes_of(const struct command *command)
+{
+    size_t bytes = sizeof(struct request_head) + sizeof(struct visitor);
+    for (uint32_t i = 0; i < command->argc; i++) {
+        bytes += command->argv[i].size + sizeof(struct slice);
+    }
+    return bytes;
+}
+
+enum status errand_submit(const struct lane *lane, const struct command *command, enum cluster_way way,
+                          struct requester *requester, uint64_t tag)
+{
+    struct cluster *cluster = lane->cluster;
+    uint32_t owner = cluster_worker_of(cluster, lane->shard);
+    struct colleague *colleague = colleague_of(cluster, owner);
+    size_t bytes = bytes_of(command);
+    if (bytes > CLUSTER_COMMAND_BYTES && !cluster_alone(cluster)) {
+        return STATUS_TOO_LARGE;
+    }
+    if (colleague->asked != 0 && colleague->asked_bytes + bytes > ERRAND_ASKED_BYTES) {
+        return STATUS_FULL;
+    }
+    struct request_head head = {(uintptr_t)requester, requester->id, tag, lane->shard, way};
+    struct buffer *record = workers_begin(cluster->workers, owner, WORKERS_CLUSTER, CLUSTER_TELL_REQUEST);
+    buffer_append(record, &head, sizeof(head));
+    command_encode(record, command);
+    colleague->asked++;
+    colleague->asked_bytes += workers_end(cluster->workers, owner);
+    cluster->counters.errands++;
+    return STATUS_OK;
+}
+
+void errand_answered(struct cluster *cluster, uint32_t from, struct slice body)
+{
+    struct errand_answer_head head;
+    ASSERT(body.size >= sizeof(head));
+    memcpy(&head, body.data, sizeof(head));
+    struct colleague *colleague = colleague_of(cluster, from);
+    ASSERT(colleague->asked > 0 && colleague->asked_bytes >= head.bytes);
+    colleague->asked--;
+    colleague->asked_bytes -= head.bytes;
+    colleague->taken_bytes += body.size;
+    struct requester *requester = (struct requester *)(uintptr_t)head.asker;
+    if (!head.replied) {
+        requester->events->failed(requester, head.tag, head.status);
+        return;
+    }
+    struct resp_writer *writer = requester->events->begin(requester, head.tag);
+    if (writer != NULL) {
+        resp_raw(writer, slice_of(body.data + sizeof(head), body.size - sizeof(head)));
+    }
+    requester->events->end(requester, head.tag, NULL);
+}
+
+void errands_turn(struct cluster *cluster)
+{
+    for (uint32_t i = 0; i < cluster->worker_count; i++) {
+        struct colleague *colleague = colleague_of(cluster, i);
+        if (colleague->taken_bytes >= TAKEN_BYTES) {
+            uint64_t bytes = colleague->taken_bytes;
+            struct slice part = slice_of(&bytes, sizeof(bytes));
+            colleague->taken_bytes = 0;
+            workers_tell(cluster->workers, i, WORKERS_CLUSTER, CLUSTER_TELL_TAKEN, &part, 1);
+        }
+    }
+}
+
+/* ---- visiting ---- */
+
+void errand_taken(struct cluster *cluster, uint32_t from, struct slice body)
+{
+    uint64_t bytes = 0;
+    ASSERT(body.size == sizeof(bytes));
+    memcpy(&bytes, body.data, sizeof(bytes));
+    ASSERT(colleague_of(cluster, from)->owed_bytes >= bytes);
+    colleague_of(cluster, from)->owed_bytes -= bytes;
+}
+
+static struct buffer *begin_answer(struct visitor *visitor, uint64_t tag, bool replied, enum status status)
+{
+    struct errand_answer_head head = {
+        .asker = visitor->asker, .tag = tag, .bytes = visitor->bytes, .replied = replied, .status = status};
+    struct buffer *record =
+        workers_begin(visitor->cluster->workers, visitor->from, WORKERS_CLUSTER, CLUSTER_TELL_ANSWER);
+    buffer_append(record, &head, sizeof(head));
+    return record;
+}
+
+static void visitor_free(struct visitor *visitor)
+{
+    list_remove(&visitor->node);
+    free(visitor);
+}
+
+/* It is the last that is heard of the visitor. */
+static void end_answer(struct visitor *visitor)
+{
+    size_t size = workers_end(visitor->cluster->workers, visitor->from);
+    colleague_of(visitor->cluster, visitor->from)->owed_bytes += size;
+    visitor_free(visitor);
+}
+
+static void answer_failed(struct visitor *visitor, uint64_t tag, enum status status)
+{
+    (void)begin_answer(visitor, tag, false, status);
+    end_answer(visitor);
+}
+
+static struct resp_writer *visitor_begin(struct requester *requester, uint64_t tag)
+{
+    struct visitor *visitor = (struct visitor *)requester;
+    if (colleague_of(visitor->cluster, visitor->from)->owed_bytes > ERRAND_OWED_BYTES) {
+        return NULL;
+    }
+    visitor->replying = true;
+    visitor->writer = resp_writer_to(begin_answer(visitor, tag, true, STATUS_OK), visitor->protocol);
+    return &visitor->writer;
+}
+
+static void visitor_end(struct requester *requester, uint64_t tag, const struct command *command)
+{
+    struct visitor *visitor = (struct visitor *)requester;
+    if (visitor->replying) {
+        end_answer(visitor);
+    } else {
+        bool reads = command != NULL && (command->spec->flags & COMMAND_READONLY) != 0;
+        answer_failed(visitor, tag, reads ? STATUS_FULL : STATUS_EXECUTED);
+    }
+}
+
+static void visitor_failed(struct requester *requester, uint64_t tag, enum status status)
+{
+    answer_failed((struct visitor *)requester, tag, status);
+}
+
+static const struct requester_events visitor_events = {visitor_begin, visitor_end, visitor_failed, NULL};
+
+/* What can be read at once is. */
+static bool read_at_once(struct visitor *visitor, const struct request_head *head, const struct command *command,
+                         enum cluster_way *way)
+{
+    bool weak = head->way == CLUSTER_WEAK;
+    if (!weak && head->way != CLUSTER_READ) {
+        return false;
+    }
+    struct buffer *scratch = &visitor->cluster->scratch;
+    buffer_clear(scratch);
+    visitor->writer = resp_writer_to(scratch, visitor->protocol);
+    *way = CLUSTER_PLAIN;
+    bool read = (weak && cluster_read_here(visitor->cluster, head->shard, command, &visitor->writer)) ||
+                cluster_read(visitor->cluster, head->shard, command, &visitor->writer, way);
+    if (read) {
+        buffer_append_slice(begin_answer(visitor, head->tag, true, STATUS_OK), buffer_slice(scratch));
+        end_answer(visitor);
+    }
+    buffer_shrink(scratch, TAKEN_BYTES);
+    return read;
+}
+
+void errand_arrived(struct cluster *cluster, uint32_t from, struct slice body)
+{
+    struct request_head head;
+    ASSERT(body.size > sizeof(head));
+    memcpy(&head, body.data, sizeof(head));
+    struct slice rest = slice_of(body.data + sizeof(head), body.size - sizeof(head));
+    struct command command;
+    ASSERT(command_decode(&rest, &cluster->arguments, &command) == STATUS_OK);
+    ASSERT(cluster_worker_of(cluster, head.shard) == cluster->worker);
+    struct visitor *visitor = memory_allocate_zeroed(1, sizeof(*visitor));
+    *visitor = (struct visitor){.requester = {&visitor_events, head.id},
+                                .cluster = cluster,
+                                .from = from,
+                                .bytes = (uint32_t)body.size,
+                                .asker = head.asker,
+                                .protocol = command.protocol};
+    list_init(&visitor->node);
+    list_append(&cluster->visitors, &visitor->node);
+    enum cluster_way way = (enum cluster_way)head.way;
+    if (read_at_once(visitor, &head, &command, &way)) {
+        return;
+    }
+    enum status status = cluster_submit(cluster, head.shard, &command, way, &visitor->requester, head.tag);
+    if (status != STATUS_OK) {
+        answer_failed(visitor, head.tag, status);
+    }
+}
+
+/* ---- both ---- */
+
+bool errands_idle(const struct cluster *cluster)
+{
+    for (uint32_t i = 0; i < cluster->worker_count; i++) {
+        if (cluster->colleagues[i].asked != 0) {
+            return false;
+        }
+    }
+    return list_empty(&cluster->visitors);
+}
+
+void errands_destroy(struct cluster *cluster)
+{
+    while (!list_empty(&cluster->visitors)) {
+        visitor_free(CONTAINER_OF(cluster->visitors.next, struct visitor, node));
+    }
+}

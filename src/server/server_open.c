@@ -1,0 +1,188 @@
+/* The start of a node: its folder, its listener, its part of the cluster; and of its other workers. */
+#include "base/memory.h"
+#include "env/listen_advice.h"
+#include "server/data_folder.h"
+#include "server/server_state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void cluster_failed(void *owner, enum status status, const char *what) { crew_fail(owner, status, what); }
+
+static void cluster_joined(void *owner) { data_folder_joined(owner); }
+
+static const struct cluster_events cluster_events = {cluster_failed, cluster_joined};
+
+/* Random; tells this process from all others. */
+static void make_run_id(struct server *server)
+{
+    uint8_t bytes[(sizeof(server->run_id) - 1) / 2];
+    env_random(server->env, bytes, sizeof(bytes));
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        (void)snprintf(server->run_id + 2 * i, 3, "%02x", bytes[i]);
+    }
+}
+
+/* Where clients find it: an address to listen on may be a wildcard. */
+static const char *client_host(const char *listen_host)
+{
+    if (strcmp(listen_host, "0.0.0.0") == 0 || strcmp(listen_host, "*") == 0) {
+        return "127.0.0.1";
+    }
+    return strcmp(listen_host, "::") == 0 ? "::1" : listen_host;
+}
+
+/* What a node that is told of no others says of itself. */
+static bool make_lone_founder(const struct server *server, struct member *ret_founder)
+{
+    struct slice host = slice_from_string(client_host(server->options.host));
+    int port = server_port(server);
+    int peer_port = port + SERVER_PEER_PORT_DISTANCE > UINT16_MAX ? port : port + SERVER_PEER_PORT_DISTANCE;
+    *ret_founder = (struct member){.id = server->options.node_id};
+    return member_address_make(&ret_founder->client, host, port) &&
+           member_address_make(&ret_founder->peer, host, peer_port);
+}
+
+static enum status open_cluster(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
+{
+    struct server_options *given = &server->options;
+    struct member lone;
+    struct cluster_options options = {
+        .node = given->node_id,
+        .incarnation = server->node_file.incarnation,
+        .lineage = server->node_file.lineage,
+        .directory = server->directory,
+        .worker_directory = server->worker_directory,
+        .founders = given->founders,
+        .founder_count = given->founder_count,
+        .shards = given->shards == 0 ? 1 : given->shards,
+        .replicas = given->replicas == 0 ? 1 : given->replicas,
+        .peer_host = given->peer_host,
+        .peer_port = given->peer_port,
+        .log_segment_bytes = (uint64_t)server->config.log_segment_bytes,
+        .snapshot_log_bytes = (uint64_t)server->config.snapshot_log_bytes,
+        .lease_reads = given->lease_reads,
+        .workers = server->workers,
+    };
+    if (given->founder_count == 0) {
+        options.founders = &lone;
+        options.founder_count = 1;
+        if (!make_lone_founder(server, &lone)) {
+            (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "%s is no address that clients could be told",
+                           given->host);
+            return STATUS_INVALID;
+        }
+    }
+    server->shards = options.shards;
+    return cluster_create(server->env, &options, &cluster_events, server, &server->cluster, ret_message);
+}
+
+static enum status open_all(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
+{
+    enum status status = data_folder_open(server, ret_message);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    status =
+        env_listen(server->env, server->options.host, server->options.port, &accept_events, server, &server->listener);
+    if (status != STATUS_OK) {
+        char advice[LISTEN_ADVICE_BYTES];
+        listen_advice(status, "--listen", advice);
+        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot listen on %s:%d: %s", server->options.host,
+                       server->options.port, advice);
+        return status;
+    }
+    server->port = env_listener_port(server->env, server->listener);
+    status = open_cluster(server, ret_message);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (server->worker_count > 1) {
+        crew_start(server);
+        return STATUS_OK;
+    }
+    server_ready(server);
+    return data_folder_complete(server, ret_message);
+}
+
+static struct server *server_new(struct env *env, const struct server_options *options,
+                                 const struct server_events *events, void *owner, uint32_t worker)
+{
+    struct server *server = memory_allocate_zeroed(1, sizeof(*server));
+    server->env = env;
+    server->options = *options;
+    server->events = *events;
+    server->owner = owner;
+    server->worker = worker;
+    server->worker_count = options->worker_count == 0 ? 1 : options->worker_count;
+    server->directory = memory_copy_text(options->directory);
+    server->worker_directory = data_folder_of_worker(options->directory, worker);
+    server->share_of_turn = SERVER_SHARE_MAXIMUM;
+    server->read_buffer = memory_allocate(SERVER_READ_BYTES);
+    server->others = memory_allocate_zeroed(server->worker_count, sizeof(*server->others));
+    list_init(&server->connections);
+    list_init(&server->dirty);
+    list_init(&server->resume);
+    list_init(&server->slowed);
+    list_init(&server->closed);
+    list_init(&server->rounds);
+    command_arguments_init(&server->arguments);
+    slowlog_init(&server->slowlog, worker, server->worker_count);
+    server->began_ns = env_monotonic_ns(env);
+    server->refusals_ns = server->began_ns;
+    server->began_wall_ms = env_wall_ms(env);
+    return server;
+}
+
+struct server *server_create_worker(struct server *first, uint32_t worker)
+{
+    struct server *server =
+        server_new(first->options.workers[worker], &first->options, &first->events, first->owner, worker);
+    config_copy(&server->config, &first->config);
+    memcpy(server->run_id, first->run_id, sizeof(server->run_id));
+    memcpy(server->incarnation, first->incarnation, sizeof(server->incarnation));
+    server->node_file = first->node_file;
+    server->port = first->port;
+    server->workers = first->crew_workers[worker];
+    return server;
+}
+
+enum status server_open_worker(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
+{
+    enum status status = open_cluster(server, ret_message);
+    if (status == STATUS_CORRUPT) {
+        data_folder_advise(server, ret_message);
+    }
+    server_begin_turns(server);
+    return status;
+}
+
+enum status server_create(struct env *env, const struct server_options *options, struct config *config,
+                          const struct server_events *events, void *owner, struct server **ret_server,
+                          char ret_message[static SERVER_MESSAGE_BYTES])
+{
+    struct server *server = server_new(env, options, events, owner, 0);
+    server->config = *config;
+    *config = (struct config){0};
+    make_run_id(server);
+    if (server->worker_count > 1) {
+        server->crew = memory_allocate_zeroed(server->worker_count, sizeof(struct server *));
+        server->crew_quiet = memory_allocate_zeroed(server->worker_count, sizeof(bool));
+        server->crew_workers = memory_allocate_zeroed(server->worker_count, sizeof(struct workers *));
+        workers_create(options->workers, server->worker_count, server->crew_workers);
+        server->workers = server->crew_workers[0];
+    }
+    ret_message[0] = '\0';
+    enum status status = open_all(server, ret_message);
+    if (status == STATUS_CORRUPT) {
+        data_folder_advise(server, ret_message);
+    }
+    if (status != STATUS_OK) {
+        server_destroy(server);
+        return status;
+    }
+    server_begin_turns(server);
+    *ret_server = server;
+    return STATUS_OK;
+}
