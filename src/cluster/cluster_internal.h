@@ -37,6 +37,7 @@ enum cluster_tell {
     CLUSTER_TELL_LOSSY,
     CLUSTER_TELL_UP,
     CLUSTER_TELL_DOWN,
+    CLUSTER_TELL_GONE,
     CLUSTER_TELL_OPEN, /* cluster_workers.c: the members; the groups may be opened */
     CLUSTER_TELL_MEMBERS,
     CLUSTER_TELL_LEADER,
@@ -273,6 +274,8 @@ void peers_close(struct cluster *cluster);
 /* ---- peers.c ---- */
 void peers_up(struct cluster *cluster, struct peer *peer, uint64_t generation);
 void peers_down(struct cluster *cluster, struct peer *peer, uint64_t generation);
+/* Its process has ended (transport.h). */
+void peers_gone(struct cluster *cluster, const struct peer *peer);
 /* A frame; what is of other workers goes to them. */
 void peers_take(struct cluster *cluster, struct peer *peer, uint8_t type, struct slice payload);
 /* NULL: not a peer. */

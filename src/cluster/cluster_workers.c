@@ -65,7 +65,8 @@ static void arrived(void *owner, uint32_t from, uint8_t kind, struct slice body)
     case CLUSTER_TELL_READ:
     case CLUSTER_TELL_LOSSY:
     case CLUSTER_TELL_UP:
-    case CLUSTER_TELL_DOWN: relay_fact(cluster, from, (enum cluster_tell)kind, body); return;
+    case CLUSTER_TELL_DOWN:
+    case CLUSTER_TELL_GONE: relay_fact(cluster, from, (enum cluster_tell)kind, body); return;
     case CLUSTER_TELL_OPEN: take_members(cluster, body, true); return;
     case CLUSTER_TELL_MEMBERS: take_members(cluster, body, false); return;
     case CLUSTER_TELL_LEADER: take_leader(cluster, body); return;

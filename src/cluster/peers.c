@@ -24,13 +24,12 @@ struct peer *peer_find(struct cluster *cluster, uint64_t node)
     return NULL;
 }
 
-/* Messages to this peer may be lost. */
-static void tell_lost(struct cluster *cluster, uint64_t node)
+static void tell_shards(struct cluster *cluster, uint64_t node, void (*tell)(struct shard *shard, uint64_t member))
 {
     for (uint32_t shard = 0; shard <= cluster->shard_count; shard++) {
         struct lane *lane = lane_of(cluster, shard);
         if (lane->local != NULL) {
-            shard_peer_lost(lane->local, node);
+            tell(lane->local, node);
         }
     }
 }
@@ -152,7 +151,7 @@ void peers_turn(struct cluster *cluster)
         }
         if (peer->lossy) {
             peer->lossy = false;
-            tell_lost(cluster, peer->node);
+            tell_shards(cluster, peer->node, shard_peer_lost);
         }
     }
     if (cluster->transport != NULL) {
@@ -175,11 +174,17 @@ void peers_down(struct cluster *cluster, struct peer *peer, uint64_t generation)
     peer->untold = false;
     buffer_clear(&peer->raft);
     relay_forget(cluster, peer);
-    tell_lost(cluster, peer->node);
+    tell_shards(cluster, peer->node, shard_peer_lost);
     for (uint32_t shard = 0; shard <= cluster->shard_count; shard++) {
         lane_doubt_connection(lane_of(cluster, shard), peer->node, generation);
     }
     remotes_lost(cluster, peer, generation);
+    env_wake(cluster->env);
+}
+
+void peers_gone(struct cluster *cluster, const struct peer *peer)
+{
+    tell_shards(cluster, peer->node, shard_peer_gone);
     env_wake(cluster->env);
 }
 

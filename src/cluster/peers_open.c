@@ -31,6 +31,15 @@ static void down(void *owner, uint64_t node, uint64_t generation)
     cluster_peer_down(cluster, node);
 }
 
+static void gone(void *owner, uint64_t node)
+{
+    struct cluster *cluster = owner;
+    const struct peer *peer = peer_find(cluster, node);
+    ASSERT(peer != NULL);
+    relay_tell_all(cluster, CLUSTER_TELL_GONE, peer, 0);
+    peers_gone(cluster, peer);
+}
+
 static void frame(void *owner, uint64_t node, uint64_t generation, uint8_t type, struct slice payload)
 {
     struct cluster *cluster = owner;
@@ -44,7 +53,8 @@ static void refused(void *owner, uint64_t node, enum transport_reason reason, bo
     cluster_peer_refused(owner, node, reason, by_peer);
 }
 
-static const struct transport_events events = {.up = up, .down = down, .frame = frame, .refused = refused};
+static const struct transport_events events = {
+    .up = up, .down = down, .gone = gone, .frame = frame, .refused = refused};
 
 /* ---- beginning and end ---- */
 

@@ -378,6 +378,7 @@ void transport_peer_lost(struct transport_peer *peer, const struct transport_con
                 connection->address, why);
     }
     transport_dial_later(peer);
+    transport_probe_begin(peer);
     transport->options.events->down(transport->options.owner, peer->node, connection->generation);
 }
 

@@ -131,8 +131,11 @@ static void come_up(struct transport_connection *connection, struct transport_pe
     int64_t now_ns = env_monotonic_ns(transport->env);
     const struct transport_hello own = {.version_lowest = options->version_lowest,
                                         .version_highest = options->version_highest};
+    bool another = peer->seen_run != 0 && peer->seen_run != connection->hello.run;
+    uint64_t node = peer->node;
     connection->state = TRANSPORT_UP;
     connection->peer = peer;
+    transport_probe_end(peer);
     connection->generation = ++transport->generations;
     transport_connection_unknown(connection, false);
     peer->connection = connection;
@@ -155,7 +158,10 @@ static void come_up(struct transport_connection *connection, struct transport_pe
     env_timer_start(transport->env, &connection->timer, now_ns); /* the first ping, for the round trip */
     env_log(transport->env, ENV_LOG_INFO, "node %llu (%s) is connected, protocol %u", (unsigned long long)peer->node,
             connection->address, statistics->version);
-    options->events->up(options->owner, peer->node, connection->generation, &connection->hello.incarnation);
+    options->events->up(options->owner, node, connection->generation, &connection->hello.incarnation);
+    if (another && options->events->gone != NULL) {
+        options->events->gone(options->owner, node); /* the process before this one */
+    }
 }
 
 static void send_ready(struct transport_connection *connection)

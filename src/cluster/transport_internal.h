@@ -2,6 +2,7 @@
  *
  *   transport.c             life, sending, the turn, figures
  *   transport_peer.c        who is allowed, dialing and backoff
+ *   transport_probe.c       whether a peer's process has ended
  *   transport_connection.c  bytes of a connection: reading, writing, pings, its end
  *   transport_handshake.c   who is at the other end
  *   transport_refuse.c      refusals: counted, told, logged
@@ -40,6 +41,12 @@ struct transport_log_times {
     int64_t at_ns[2][TRANSPORT_REASONS];
 };
 
+struct transport_probe {
+    struct env_stream *stream; /* NULL: none is under way */
+    struct env_timer timer;    /* to the next attempt, or the end of patience with this one */
+    uint32_t attempts;
+};
+
 struct transport_peer {
     uint64_t node;
     char host[TRANSPORT_HOST_BYTES];
@@ -48,6 +55,7 @@ struct transport_peer {
     /* Being dialed, or up. NULL: neither; then dial_timer is armed when it is ours to dial. */
     struct transport_connection *connection;
     struct env_timer dial_timer;
+    struct transport_probe probe;
     struct transport *transport;
     int64_t backoff_ns;
     uint64_t run, attempt; /* at an acceptor: of the newest connection that came up */
@@ -111,6 +119,12 @@ void transport_dial(struct transport_peer *peer);
 /* Dials after the backoff, if it is ours to dial. */
 void transport_dial_later(struct transport_peer *peer);
 void transport_peer_free(struct transport_peer *peer);
+
+/* ---- transport_probe.c ---- */
+void transport_probe_init(struct transport_peer *peer);
+/* Finds out whether its process has ended; calls `gone` when it has, from the loop. */
+void transport_probe_begin(struct transport_peer *peer);
+void transport_probe_end(struct transport_peer *peer);
 
 /* ---- transport_connection.c ---- */
 /* The stream is the connection's, also when it fails. */

@@ -85,6 +85,7 @@ static struct transport_peer *peer_add(struct transport *transport, uint64_t nod
     peer->transport = transport;
     peer->node = node;
     env_timer_init(&peer->dial_timer, dial_due);
+    transport_probe_init(peer);
     uint32_t at = place_of(transport, node);
     memmove(transport->peers + at + 1, transport->peers + at,
             (transport->peer_count - at) * sizeof(struct transport_peer *));
@@ -96,6 +97,7 @@ static struct transport_peer *peer_add(struct transport *transport, uint64_t nod
 /* The caller's own doing, so `down` is not called. */
 static void disconnect(struct transport_peer *peer)
 {
+    transport_probe_end(peer);
     if (peer->connection != NULL) {
         transport_connection_drop(peer->connection);
         peer->statistics.up = false;

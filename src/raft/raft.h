@@ -123,6 +123,9 @@ void raft_stored(struct raft *raft, uint64_t number);
 void raft_applied(struct raft *raft, uint64_t index);
 /* Messages to the peer `id` may have been lost (its connection broke): send again rather than wait. */
 void raft_peer_lost(struct raft *raft, uint64_t id);
+/* The process of member `id` has ended, as far as its host's network can tell: when it led, there is no need to wait
+ * for its silence. Wrong news does no harm but an election that nobody needed, and that only when a majority has it. */
+void raft_peer_gone(struct raft *raft, uint64_t id);
 /* What heartbeats carry from now on, until this member is elected anew: zeros then. */
 void raft_set_time(struct raft *raft, struct raft_time time);
 

@@ -13,13 +13,42 @@
  *    leader was heard within T: so neither a member cut off nor a removed one can unseat a working leader (4.2.3, 9.6).
  * 3. A vote is refused for the same last reason, without looking at its term, unless the leader itself wanted the
  *    election (transfer). A lease rests on this promise (6.4.1).
- * 4. A candidate counts its own vote once term and vote are durable, and asks others not before (raft_gate_open). */
+ * 4. A candidate counts its own vote once term and vote are durable, and asks others not before (raft_gate_open).
+ * 5. Whose leader's process is known to have ended (raft_peer_gone) forgets that it heard it, and stands within T / 16.
+ *    Others that still hear the leader refuse the pre-vote as ever (2), so a leader that lives is only unseated by a
+ *    quorum of such news. For a T from then on rounds that come to nothing are repeated sooner, since the survivors
+ *    hear of it in the same moment and may split their votes. Only for a leader that reads without leases: its
+ * heartbeats say so. That an earlier one had a lease does not matter: it ended before this one was elected (3). */
 #include "raft/raft_internal.h"
+
+/* The least wait; a candidate's is longer than a pre-candidate's, for it costs the others a sync to answer. */
+static uint64_t timeout_ms_now(const struct raft *raft)
+{
+    uint64_t timeout_ms = raft->options.election_timeout_ms;
+    if (raft->now_ms >= raft->hurry_until_ms) {
+        return timeout_ms;
+    }
+    uint64_t hurried_ms = timeout_ms / (raft->role == RAFT_CANDIDATE ? 4 : RAFT_HURRY);
+    return hurried_ms > 0 ? hurried_ms : 1;
+}
 
 void raft_election_reset_timer(struct raft *raft)
 {
-    uint64_t timeout_ms = raft->options.election_timeout_ms;
+    uint64_t timeout_ms = timeout_ms_now(raft);
     raft->election_deadline_ms = raft->now_ms + timeout_ms + prng_below(&raft->prng, timeout_ms);
+}
+
+void raft_peer_gone(struct raft *raft, uint64_t id)
+{
+    ASSERT(raft->started);
+    bool leased = !raft->no_lease && !RAFT_MUTATED(raft, GONE_BREAKS_LEASE);
+    if (raft->role != RAFT_FOLLOWER || raft->leader != id || leased) {
+        return;
+    }
+    raft->heard_ever = false;
+    raft->heard_pending = false;
+    raft->hurry_until_ms = raft->now_ms + raft->options.election_timeout_ms;
+    raft->election_deadline_ms = raft->now_ms + prng_below(&raft->prng, timeout_ms_now(raft));
 }
 
 bool raft_is_sticky(const struct raft *raft)
@@ -212,6 +241,7 @@ void raft_election_tick(struct raft *raft)
         raft->heard_pending = false;
         raft->heard_ever = true;
         raft->heard_ms = raft->now_ms;
+        raft->hurry_until_ms = 0;
         if (raft->role != RAFT_LEADER) {
             raft_election_reset_timer(raft);
         }

@@ -22,6 +22,7 @@ enum {
     RAFT_PENDING_STORES = 64,       /* readies whose durability is told apart; more are told together */
     RAFT_READ_ROUNDS = 8,           /* read rounds under way; further reads gather for the next */
     RAFT_TERM_RUNS_WANTED = 4096,   /* changes of term in the log past which a snapshot is asked for */
+    RAFT_HURRY = 16,                /* this part of T is waited for an election when the leader is gone */
     RAFT_COMMIT_HINT_ENTRIES = 256, /* the stored commit hint may lag this far before entries carry a new one along */
 };
 
@@ -119,7 +120,9 @@ struct raft {
     uint64_t notice_deadline_ms;
     uint64_t heard_ms; /* a leader was heard, … */
     bool heard_ever;
-    bool heard_pending; /* … or since the last tick, whenever that was: counts as the next tick's time */
+    bool heard_pending;      /* … or since the last tick, whenever that was: counts as the next tick's time */
+    bool no_lease;           /* the last heartbeat, since the start, was of a leader that reads without leases */
+    uint64_t hurry_until_ms; /* the leader is gone; elections are tried more often until then */
 
     /* Members. */
     struct raft_history_item history[2]; /* see raft_membership.c */

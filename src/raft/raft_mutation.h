@@ -24,6 +24,7 @@ enum raft_mutation {
     RAFT_MUTATION_SNAPSHOT_OLD,         /* a snapshot older than what is committed is installed */
     RAFT_MUTATION_LEASE_NO_STICKINESS,  /* votes are given while a leader may hold its lease */
     RAFT_MUTATION_LEASE_AFTER_TRANSFER, /* the lease is used after a successor was told to start */
+    RAFT_MUTATION_GONE_BREAKS_LEASE,    /* a leader that seems gone is forgotten though it may hold a lease */
     RAFT_MUTATION_NO_QUORUM_CHECK,      /* a leader without a quorum stays one */
     RAFT_MUTATION_COUNT,
 };

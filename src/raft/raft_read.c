@@ -9,8 +9,9 @@
  *
  * Lease: members do not vote within T of hearing their leader (raft_is_sticky), on their own clocks. Counted from
  * *sending* the heartbeats that a quorum answered, on our clock, nobody else is elected for T · (1 - d) / (1 + d), d
- * being the largest rate by which a clock is off. A transfer breaks that promise, so after a timeout-now there is no
- * lease for the rest of the term. */
+ * being the largest rate by which a clock is off. Only heartbeats with a sending time ask for that; a leader without
+ * lease reads sends none, so that nobody waits for it when it is gone (raft_peer_gone). A transfer breaks the promise,
+ * so after a timeout-now there is no lease for the rest of the term. */
 #include "raft/raft_internal.h"
 
 enum status raft_read(struct raft *raft, uint64_t *ret_round)

@@ -161,6 +161,7 @@ enum status raft_step_heartbeat(struct raft *raft, const struct raft_message *me
         raft->lost = message->heartbeat.commit;
         return STATUS_CORRUPT;
     }
+    raft->no_lease = message->heartbeat.sent_ms == 0;
     raft->leader_time = message->heartbeat.time;
     raft->leader_time_heard = true;
     if (raft->receive != RAFT_RECEIVE_INSTALLING) {
@@ -270,7 +271,7 @@ static void make_heartbeat(struct raft *raft, struct raft_peer *peer, struct raf
 {
     message->type = RAFT_HEARTBEAT;
     message->heartbeat.sequence = ++raft->sequence;
-    message->heartbeat.sent_ms = raft->now_ms;
+    message->heartbeat.sent_ms = raft->options.lease_reads ? raft->now_ms : 0;
     message->heartbeat.commit = commit_for(raft, peer);
     message->heartbeat.time = raft->time;
     peer->commit_sent = message->heartbeat.commit;

@@ -137,6 +137,8 @@ uint64_t shard_key_version(const struct shard *shard, struct slice key);
 MUST_USE enum status shard_receive(struct shard *shard, struct slice message);
 /* What was sent to this member may be lost: its connection broke. */
 void shard_peer_lost(struct shard *shard, uint64_t member);
+/* The member's process has ended, as far as can be told: if it led, it need not be waited for. */
+void shard_peer_gone(struct shard *shard, uint64_t member);
 /* True while this member leads the group and may take requests. */
 bool shard_leading(const struct shard *shard);
 /* Whom this member holds for the leader (0: nobody), and its term. */

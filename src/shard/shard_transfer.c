@@ -200,3 +200,5 @@ enum status shard_receive(struct shard *shard, struct slice bytes)
 }
 
 void shard_peer_lost(struct shard *shard, uint64_t member) { raft_peer_lost(shard->raft, member); }
+
+void shard_peer_gone(struct shard *shard, uint64_t member) { raft_peer_gone(shard->raft, member); }

@@ -35,11 +35,12 @@ class Relay:
                 except OSError:
                     one.close()
                     continue
-                with self.lock:
+                for end in (one, other):
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    end.settimeout(None)
+                with self.lock:  # from now on it may be reset
                     self.open |= {one, other}
                 for source, target in ((one, other), (other, one)):
-                    source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    source.settimeout(None)
                     threading.Thread(target=self.pump, args=(source, target), daemon=True).start()
 
     def pump(self, source, target):

@@ -62,6 +62,15 @@ static void on_down(void *owner, uint64_t peer, uint64_t generation)
     note(node, 2, peer, generation);
 }
 
+static void on_gone(void *owner, uint64_t peer)
+{
+    struct world_node *node = owner;
+    const struct world_node *other = world_node(node->world, peer);
+    assert_true(other->transport == NULL || other->options.lineage.start > 1);
+    node->links[peer].gones++;
+    note(node, 7, peer, 0);
+}
+
 static void on_frame(void *owner, uint64_t peer, uint64_t generation, uint8_t type, struct slice payload)
 {
     struct world_node *node = owner;
@@ -101,7 +110,7 @@ static void on_refused(void *owner, uint64_t peer, enum transport_reason reason,
 }
 
 static const struct transport_events events = {
-    .up = on_up, .down = on_down, .frame = on_frame, .room = on_room, .refused = on_refused};
+    .up = on_up, .down = on_down, .gone = on_gone, .frame = on_frame, .room = on_room, .refused = on_refused};
 
 /* ---- nodes ---- */
 

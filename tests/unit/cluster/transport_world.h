@@ -1,6 +1,6 @@
 /* Nodes of the simulator with nothing on them but a transport, and what must be true of it checked all the time:
  * generations grow; up, frames and down come in this order; the frames of a generation are those of one connection of
- * the sender, each priority in order and without gaps. */
+ * the sender, each priority in order and without gaps; who is said to be gone has ended once. */
 #pragma once
 
 #include "cluster/transport.h"
@@ -21,7 +21,7 @@ struct world_link { /* to one peer */
     uint64_t generation, last_generation;
     uint64_t sender_generation; /* of the frames of this generation; 0: none came yet */
     uint64_t next_in[TRANSPORT_PRIORITIES], next_out[TRANSPORT_PRIORITIES];
-    uint64_t frames, bytes, ups, downs, rooms;
+    uint64_t frames, bytes, ups, downs, gones, rooms;
     struct id128 incarnation;
 };
 

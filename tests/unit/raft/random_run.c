@@ -10,7 +10,7 @@ enum { MEMBERS = 6, HEAL_STEPS = 600 };
 
 struct profile { /* chances in a thousand, per step or per packet */
     unsigned loss, duplicate, reorder;
-    unsigned tick, sync, propose, read, crash, restart, cut, heal, pause, change, transfer, snapshot, breaks;
+    unsigned tick, sync, propose, read, crash, restart, cut, heal, pause, change, transfer, snapshot, breaks, gone;
     unsigned members;
     unsigned append_bytes, inflight, text_bytes, steps;
     bool drift, leases, only_leases;
@@ -54,6 +54,7 @@ static void choose_profile(struct profile *p, struct prng *prng)
         .steps = 2500,
         .drift = prng_chance(prng, 1, 2),
         .leases = prng_chance(prng, 1, 2),
+        .gone = maybe(prng, 10),
     };
     uint64_t kind = prng_below(prng, 5);
     if (kind == 0) { /* leaders come and go, each with entries that only some have */
@@ -315,19 +316,36 @@ static void step_host(struct run *run)
     }
 }
 
-/* A connection breaks: what was in flight on it is gone, and the sender hears so. */
-static void step_break(struct run *run)
+static void break_connection(struct run *run, uint64_t from, uint64_t to)
 {
-    uint64_t from = any_node(&run->fault);
-    uint64_t to = any_node(&run->fault);
     for (size_t at = run->lab.packet_count; at > 0; at--) {
         if (run->lab.packets[at - 1].from == from && run->lab.packets[at - 1].to == to) {
             lab_drop(&run->lab, at - 1);
         }
     }
+}
+
+/* A connection breaks: what was in flight on it is gone, and the sender hears so. */
+static void step_break(struct run *run)
+{
+    uint64_t from = any_node(&run->fault);
+    uint64_t to = any_node(&run->fault);
+    break_connection(run, from, to);
     if (run->lab.nodes[from].raft != NULL && !run->lab.nodes[from].paused) {
         raft_peer_lost(run->lab.nodes[from].raft, to);
         lab_turn(&run->lab, from);
+    }
+}
+
+/* The news that a process has ended, true or not: its connection broke, too. */
+static void step_gone(struct run *run)
+{
+    uint64_t gone = any_victim(run);
+    uint64_t at = any_node(&run->fault);
+    break_connection(run, gone, at);
+    if (at != gone && run->lab.nodes[at].raft != NULL && !run->lab.nodes[at].paused) {
+        raft_peer_gone(run->lab.nodes[at].raft, gone);
+        lab_turn(&run->lab, at);
     }
 }
 
@@ -342,13 +360,21 @@ static void step(struct run *run)
         unsigned chance;
         void (*act)(struct run *run);
     } actions[] = {
-        {p->tick, step_tick},         {p->sync, step_sync},
-        {p->propose, step_propose},   {p->read, step_read},
-        {p->crash, step_crash},       {p->restart, step_restart},
-        {p->cut, step_cut},           {p->heal, step_heal},
-        {p->pause, step_pause},       {p->change, step_change},
-        {p->transfer, step_transfer}, {p->snapshot, step_snapshot},
-        {p->breaks, step_break},      {run->lab.lazy_apply || run->lab.lazy_install ? 60 : 0, step_host},
+        {p->tick, step_tick},
+        {p->sync, step_sync},
+        {p->propose, step_propose},
+        {p->read, step_read},
+        {p->crash, step_crash},
+        {p->restart, step_restart},
+        {p->cut, step_cut},
+        {p->heal, step_heal},
+        {p->pause, step_pause},
+        {p->change, step_change},
+        {p->transfer, step_transfer},
+        {p->snapshot, step_snapshot},
+        {p->breaks, step_break},
+        {p->gone, step_gone},
+        {run->lab.lazy_apply || run->lab.lazy_install ? 60 : 0, step_host},
     };
     unsigned draw = (unsigned)prng_below(&run->work, 1000);
     for (size_t i = 0; i < sizeof actions / sizeof actions[0]; i++) {

@@ -364,6 +364,9 @@ static bool do_input(struct script *s)
     } else if (strcmp(verb, "lost") == 0) {
         raft_peer_lost(node->raft, number(s, 2));
         lab_turn(&s->lab, node->id);
+    } else if (strcmp(verb, "gone") == 0) {
+        raft_peer_gone(node->raft, number(s, 2));
+        lab_turn(&s->lab, node->id);
     } else {
         return false;
     }

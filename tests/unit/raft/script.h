@@ -11,6 +11,7 @@
  *   flight                             shows it
  *   cut A->B | isolate N | split N …   what is sent from now on is lost (split: between those and the others)
  *   heal | lost A B                    the network is whole | A hears that its connection to B broke
+ *   gone A B                           A hears that the process of B has ended
  *   stall N | sync N [OPS] | unstall N the disk                           crash N [OPS] (so many survive) | restart N
  *   propose N TEXT | read N | lease N | transfer N TO | change N [voters …] [learners …] | snapshot N [TAIL]
  *   lazy-install, install N [fails]    the host takes its time

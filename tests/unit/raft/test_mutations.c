@@ -41,6 +41,7 @@ static const struct hunt hunts[] = {
     {RAFT_MUTATION_SNAPSHOT_OLD, "a snapshot older than the state is installed", 12000},
     {RAFT_MUTATION_LEASE_NO_STICKINESS, "votes are given against a lease", 12000},
     {RAFT_MUTATION_LEASE_AFTER_TRANSFER, "a lease is used after a transfer", 12000},
+    {RAFT_MUTATION_GONE_BREAKS_LEASE, "a leader that seems gone is forgotten against a lease", 12000},
     {RAFT_MUTATION_NO_QUORUM_CHECK, "a leader without a quorum stays", 1000},
 };
 
