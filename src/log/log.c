@@ -172,6 +172,7 @@ void log_stats(const struct log *log, struct log_stats *ret_stats)
 {
     *ret_stats = log->stats;
     ret_stats->prepare_status = log->prepare_status;
+    ret_stats->memory_bytes = log->arena_bytes;
     for (size_t i = 0; i < log->segment_count; i++) {
         const struct log_segment *segment = &log->segments[i];
         if (segment->made) {

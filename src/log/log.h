@@ -126,6 +126,7 @@ size_t log_groups(const struct log *log, uint32_t *ret_groups, size_t capacity);
 struct log_stats {
     uint64_t segments, bytes_on_disk; /* preallocated size of all segments */
     uint64_t live_bytes;              /* records not yet trimmed */
+    uint64_t memory_bytes;            /* of records kept in memory: those to be written, and a cache */
     uint64_t writes, syncs, bytes_written;
     int64_t last_sync_ns, maximum_sync_ns; /* how long write and fdatasync took (and the way to a thread and back) */
     uint64_t cut_bytes;                    /* torn tail that recovery cut off */

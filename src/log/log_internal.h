@@ -34,7 +34,7 @@ enum {
     LOG_WHAT_BYTES = LOG_PATH_BYTES + 128,
 };
 
-/* How long after the last sync a mark says so. */
+/* How long after the last sync a mark says so, and the cache is given back. */
 #define LOG_MARK_DELAY_NS (100 * 1000000LL)
 
 /* Where an entry's record lies. */

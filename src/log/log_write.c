@@ -3,7 +3,8 @@
  *            append            seal              fill                  finish
  *   record ─────────▶ open block ─────▶ arena ─────────▶ flush job ─────────▶ durable
  *                                         │                  │ write, sync: here or on another thread
- *                                         └── stays as cache until LOG_CACHE_BYTES of newer ones are there
+ *                                         └── stays as cache until LOG_CACHE_BYTES of newer ones are there, or all is
+ *                                             idle
  *
  * Invariants
  * 1. One job at a time, and a job is bytes of one segment. So all bytes before a job's are synced when it starts, and a
@@ -243,10 +244,10 @@ static void run_job(struct env_work *work)
     }
 }
 
-/* Frees the oldest arenas beyond what the cache may hold. */
-static void evict(struct log *log)
+/* Frees the oldest arenas beyond what may be held. */
+static void evict(struct log *log, size_t limit_bytes)
 {
-    while (log->arena_bytes > LOG_CACHE_BYTES) {
+    while (log->arena_bytes > limit_bytes) {
         struct log_arena *arena = CONTAINER_OF(log->arenas.next, struct log_arena, in_log);
         bool last = arena == last_arena(log);
         if (arena->written < arena->used || (last && (log->block_open || arena->capacity <= LOG_ARENA_BYTES))) {
@@ -280,7 +281,7 @@ static void finish_job(struct log *log, int64_t started_ns)
             env_timer_start(log->env, &log->mark_timer, now_ns + LOG_MARK_DELAY_NS);
         }
     }
-    evict(log);
+    evict(log, LOG_CACHE_BYTES);
     if (job->ticket > log->durable_ticket) {
         log->durable_ticket = job->ticket;
         if (!log->closing) {
@@ -396,6 +397,9 @@ void log_write_mark_due(struct env_timer *timer)
         env_timer_start(log->env, timer, due_ns);
     } else {
         log_write_mark(log);
+        if (!log->job.running) {         /* else it is not idle, and arenas that count as written are being so */
+            evict(log, LOG_ARENA_BYTES); /* readers that are still behind find it in the file */
+        }
     }
 }
 

@@ -721,6 +721,30 @@ static void test_mark(void **state)
     fixture_destroy(fixture);
 }
 
+/* What was written stays in memory while there is work, up to a bound, and goes when there is none. */
+static void test_memory_of_an_idle_log(void **state)
+{
+    struct fixture *fixture = fixture_create(1);
+    fixture->segment_bytes = 4 << 20;
+    assert_int_equal(fixture_open(fixture), STATUS_OK);
+    for (int i = 0; i < 400; i++) {
+        fixture_next(fixture, 1, 30000);
+        log_flush(fixture->log, LOG_SYNC_INLINE);
+        disk_env_run(&fixture->env);
+        assert_true(stats_of(fixture).memory_bytes <= (8 << 20) + (256 << 10));
+    }
+    assert_true(stats_of(fixture).memory_bytes > 7 << 20);
+    disk_env_advance(&fixture->env, 50 * 1000000);
+    assert_true(stats_of(fixture).memory_bytes > 7 << 20); /* not idle for long enough */
+    disk_env_advance(&fixture->env, 60 * 1000000);
+    assert_in_range(stats_of(fixture).memory_bytes, 1, 256 << 10);
+    fixture_check(fixture); /* all is read from the files */
+    fixture_next(fixture, 1, 1000);
+    log_flush(fixture->log, LOG_SYNC_INLINE);
+    fixture_check(fixture);
+    fixture_destroy(fixture);
+}
+
 /* Random work against the model, with reopening. */
 static void test_model(void **state)
 {
@@ -843,6 +867,7 @@ int main(void)
         cmocka_unit_test(test_flush_from_event),
         cmocka_unit_test(test_close_while_working),
         cmocka_unit_test(test_mark),
+        cmocka_unit_test(test_memory_of_an_idle_log),
         cmocka_unit_test(test_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
