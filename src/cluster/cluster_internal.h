@@ -30,6 +30,7 @@ enum {
 enum cluster_tell {
     CLUSTER_TELL_REQUEST, /* errand.c */
     CLUSTER_TELL_ANSWER,
+    CLUSTER_TELL_SLOW,
     CLUSTER_TELL_TAKEN,
     CLUSTER_TELL_FRAME, /* relay.c: to or from a peer */
     CLUSTER_TELL_SENT,
@@ -187,6 +188,7 @@ MUST_USE enum status errand_submit(const struct lane *lane, const struct command
                                    struct requester *requester, uint64_t tag);
 void errand_arrived(struct cluster *cluster, uint32_t from, struct slice body);
 void errand_answered(struct cluster *cluster, uint32_t from, struct slice body);
+void errand_was_slow(struct cluster *cluster, struct slice body);
 void errand_taken(struct cluster *cluster, uint32_t from, struct slice body);
 void errands_turn(struct cluster *cluster);
 bool errands_idle(const struct cluster *cluster);

@@ -59,6 +59,7 @@ static void arrived(void *owner, uint32_t from, uint8_t kind, struct slice body)
     switch ((enum cluster_tell)kind) {
     case CLUSTER_TELL_REQUEST: errand_arrived(cluster, from, body); return;
     case CLUSTER_TELL_ANSWER: errand_answered(cluster, from, body); return;
+    case CLUSTER_TELL_SLOW: errand_was_slow(cluster, body); return;
     case CLUSTER_TELL_TAKEN: errand_taken(cluster, from, body); return;
     case CLUSTER_TELL_FRAME: relay_frame(cluster, from, body); return;
     case CLUSTER_TELL_SENT:

@@ -30,6 +30,11 @@ struct errand_answer_head {
     enum status status;
 };
 
+struct slow_head {
+    uint64_t asker;
+    int64_t duration_ns;
+};
+
 struct visitor {
     struct requester requester; /* first */
     struct list node;           /* in cluster.visitors */
@@ -99,6 +104,18 @@ void errand_answered(struct cluster *cluster, uint32_t from, struct slice body)
     requester->events->end(requester, head.tag, NULL);
 }
 
+/* Behind the answer, in the same message: who asked is still there. */
+void errand_was_slow(struct cluster *cluster, struct slice body)
+{
+    struct slow_head head;
+    struct command command;
+    ASSERT(body.size > sizeof(head));
+    memcpy(&head, body.data, sizeof(head));
+    struct slice rest = slice_of(body.data + sizeof(head), body.size - sizeof(head));
+    ASSERT(command_decode(&rest, &cluster->arguments, &command) == STATUS_OK);
+    cluster->events.slow(cluster->owner, (struct requester *)(uintptr_t)head.asker, &command, head.duration_ns);
+}
+
 void errands_turn(struct cluster *cluster)
 {
     for (uint32_t i = 0; i < cluster->worker_count; i++) {
@@ -164,15 +181,33 @@ static struct resp_writer *visitor_begin(struct requester *requester, uint64_t t
     return &visitor->writer;
 }
 
+/* Counts what a command took here, where it was executed. */
+static void note_visit(struct cluster *cluster, uint32_t from, uint64_t asker, const struct command *command)
+{
+    struct slow_head head = {.asker = asker};
+    if (command == NULL || cluster->events.visited == NULL ||
+        !cluster->events.visited(cluster->owner, command, &head.duration_ns)) {
+        return;
+    }
+    struct buffer *record = workers_begin(cluster->workers, from, WORKERS_CLUSTER, CLUSTER_TELL_SLOW);
+    buffer_append(record, &head, sizeof(head));
+    command_encode(record, command);
+    (void)workers_end(cluster->workers, from);
+}
+
 static void visitor_end(struct requester *requester, uint64_t tag, const struct command *command)
 {
     struct visitor *visitor = (struct visitor *)requester;
+    struct cluster *cluster = visitor->cluster;
+    uint32_t from = visitor->from;
+    uint64_t asker = visitor->asker;
     if (visitor->replying) {
         end_answer(visitor);
     } else {
         bool reads = command != NULL && (command->spec->flags & COMMAND_READONLY) != 0;
         answer_failed(visitor, tag, reads ? STATUS_FULL : STATUS_EXECUTED);
     }
+    note_visit(cluster, from, asker, command);
 }
 
 static void visitor_failed(struct requester *requester, uint64_t tag, enum status status)
@@ -183,8 +218,8 @@ static void visitor_failed(struct requester *requester, uint64_t tag, enum statu
 static const struct requester_events visitor_events = {visitor_begin, visitor_end, visitor_failed, NULL};
 
 /* What can be read at once is. */
-static bool read_at_once(struct visitor *visitor, const struct request_head *head, const struct command *command,
-                         enum cluster_way *way)
+static bool read_at_once(struct visitor *visitor, uint32_t from, const struct request_head *head,
+                         const struct command *command, enum cluster_way *way)
 {
     bool weak = head->way == CLUSTER_WEAK;
     if (!weak && head->way != CLUSTER_READ) {
@@ -197,8 +232,10 @@ static bool read_at_once(struct visitor *visitor, const struct request_head *hea
     bool read = (weak && cluster_read_here(visitor->cluster, head->shard, command, &visitor->writer)) ||
                 cluster_read(visitor->cluster, head->shard, command, &visitor->writer, way);
     if (read) {
+        struct cluster *cluster = visitor->cluster;
         buffer_append_slice(begin_answer(visitor, head->tag, true, STATUS_OK), buffer_slice(scratch));
         end_answer(visitor);
+        note_visit(cluster, from, head->asker, command);
     }
     buffer_shrink(scratch, TAKEN_BYTES);
     return read;
@@ -223,7 +260,7 @@ void errand_arrived(struct cluster *cluster, uint32_t from, struct slice body)
     list_init(&visitor->node);
     list_append(&cluster->visitors, &visitor->node);
     enum cluster_way way = (enum cluster_way)head.way;
-    if (read_at_once(visitor, &head, &command, &way)) {
+    if (read_at_once(visitor, from, &head, &command, &way)) {
         return;
     }
     enum status status = cluster_submit(cluster, head.shard, &command, way, &visitor->requester, head.tag);

@@ -60,7 +60,7 @@ enum status relay_send(struct cluster *cluster, struct peer *peer, uint64_t gene
         size += parts[i].size;
     }
     size_t limit = is_raft(type) ? RELAY_RAFT_BYTES : RELAY_BYTES;
-    if (peer->relaying_bytes != 0 && peer->relaying_bytes + size > limit) {
+    if (peer->relaying_bytes >= RELAY_TELL_BYTES && peer->relaying_bytes + size > limit) { /* less may stay untold */
         return STATUS_FULL;
     }
     struct frame_head head = {.node = peer->node, .generation = generation, .type = type, .priority = priority};

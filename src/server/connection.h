@@ -105,9 +105,10 @@ struct connection {
     struct slot *slots;
     uint32_t slot_capacity; /* a power of two */
     uint64_t slot_head, slot_tail;
-    size_t stash_bytes; /* in the stashes of slots that are done */
-    uint64_t plan_end;  /* the slot after that of the last EXEC which holds commands about the node; 0: none yet */
-    uint64_t owed;      /* replies that shards still owe, also of slots given up */
+    size_t stash_bytes;  /* in the stashes of slots that are done */
+    uint64_t strong_end; /* the slot after the last that is more than a weak read at another worker; 0: none yet */
+    uint64_t plan_end;   /* the slot after that of the last EXEC which holds commands about the node; 0: none yet */
+    uint64_t owed;       /* replies that shards still owe, also of slots given up */
     struct resp_writer writer;
     size_t request_bytes; /* about the size of the last requests */
     size_t reply_bytes;   /* about the size of the last replies from shards */
@@ -194,6 +195,11 @@ size_t slots_give_up(struct connection *connection, bool all, uint32_t before_ms
 static inline bool connection_pending(const struct connection *connection)
 {
     return connection->slot_head != connection->slot_tail;
+}
+/* Nothing is pending that a read must wait for: nothing, or for a READONLY connection weak reads alone. */
+static inline bool connection_quiet(const struct connection *connection)
+{
+    return !connection_pending(connection) || (connection->readonly && connection->strong_end <= connection->slot_head);
 }
 /* The buffer that leaves next; takes one from the spare ones when there is none. */
 struct buffer *connection_output(struct connection *connection);

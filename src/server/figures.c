@@ -51,21 +51,34 @@ void figures_failed(struct server *server, uint16_t id, enum status status)
     figures->rejected += !perhaps;
 }
 
+/* An EXEC is one step here: it stands for its commands. */
+static bool is_transaction(const struct command *command) { return command->spec->id == COMMAND_EXEC; }
+
+bool figures_is_slow(const struct server *server, const struct command *command, int64_t duration_ns)
+{
+    int64_t limit_us = server->config.slowlog_log_slower_than_us;
+    return limit_us >= 0 && duration_ns / 1000 >= limit_us &&
+           (is_transaction(command) || (command->spec->flags & COMMAND_SKIP_SLOWLOG) == 0);
+}
+
+void figures_slow(struct server *server, const struct command *command, int64_t duration_ns, const char *peer,
+                  const char *name)
+{
+    struct command shown = *command;
+    if (is_transaction(command)) {
+        shown.argc = 1;
+    }
+    if (figures_is_slow(server, command, duration_ns)) {
+        slowlog_add(&server->slowlog, &shown, duration_ns / 1000, env_wall_ms(server->env) / 1000, peer, name,
+                    (size_t)server->config.slowlog_max_len);
+    }
+}
+
 void figures_command(struct server *server, const struct command *command, int64_t duration_ns, const char *peer,
                      const char *name)
 {
     figures_part(server, command->spec->id, duration_ns, true);
-    int64_t limit_us = server->config.slowlog_log_slower_than_us;
-    struct command shown = *command;
-    bool transaction = command->spec->id == COMMAND_EXEC; /* one step here: it stands for its commands */
-    if (transaction) {
-        shown.argc = 1;
-    }
-    if (limit_us >= 0 && duration_ns / 1000 >= limit_us &&
-        (transaction || (command->spec->flags & COMMAND_SKIP_SLOWLOG) == 0)) {
-        slowlog_add(&server->slowlog, &shown, duration_ns / 1000, env_wall_ms(server->env) / 1000, peer, name,
-                    (size_t)server->config.slowlog_max_len);
-    }
+    figures_slow(server, command, duration_ns, peer, name);
 }
 
 void figures_sample(struct server *server)

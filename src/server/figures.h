@@ -13,6 +13,11 @@ void figures_error(struct server *server, struct slice text);
 /* Counts a command that ran, and offers it to the slow log. */
 void figures_command(struct server *server, const struct command *command, int64_t duration_ns, const char *peer,
                      const char *name);
+/* Keeps it in the slow log, if it was slow. */
+void figures_slow(struct server *server, const struct command *command, int64_t duration_ns, const char *peer,
+                  const char *name);
+/* The command, that took so long, belongs there. */
+bool figures_is_slow(const struct server *server, const struct command *command, int64_t duration_ns);
 /* Counts time of a command that ran in parts, or not here; its last part counts the command. `id` 0: nobody's. */
 void figures_part(struct server *server, uint16_t id, int64_t duration_ns, bool last);
 /* Counts a command that a shard did not execute, or may not have. */

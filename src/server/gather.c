@@ -256,7 +256,7 @@ static bool ask(const struct asking *asking, uint32_t shard, const struct comman
     } else {
         (void)gather_failed(gather, status);
     }
-    return false;
+    return way == CLUSTER_WEAK; /* it will be, by another worker */
 }
 
 static void ask_random(const struct asking *asking, const struct command *command)
@@ -310,7 +310,8 @@ void gather_start(struct connection *connection, const struct command *command)
         return;
     }
     bool reads = (command->spec->flags & COMMAND_READONLY) != 0;
-    bool quiet = !connection_pending(connection);
+    bool quiet = connection_quiet(connection);
+    uint64_t strong_end = connection->strong_end;
     struct gather *gather = memory_allocate_zeroed(1, sizeof(*gather));
     gather->spec = command->spec;
     gather->kind = kind_of(command->spec);
@@ -318,6 +319,7 @@ void gather_start(struct connection *connection, const struct command *command)
     uint64_t number = slot_open(connection, command->spec);
     struct slot *slot = slot_at(connection, number);
     slot->kind = SLOT_GATHER;
+    connection->strong_end = reads && quiet && connection->readonly ? strong_end : connection->strong_end;
     slot->gather = gather;
     struct asking asking = {connection, gather, number, reads && quiet};
     if (!(reads && slot->silent)) { /* else nobody reads it, and reading changes nothing */

@@ -47,6 +47,7 @@ uint64_t slot_open(struct connection *connection, const struct command_spec *spe
         slots_grow(connection);
     }
     uint64_t number = connection->slot_tail++;
+    connection->strong_end = spec == NULL ? connection->strong_end : connection->slot_tail;
     struct server *server = connection->server;
     *slot_at(connection, number) = (struct slot){
         .state = SLOT_WAITING,

@@ -238,7 +238,9 @@ static bool find_shard(const struct server *server, const struct command *comman
 
 static void submit(struct connection *connection, uint32_t shard, const struct command *command, enum cluster_way way)
 {
+    uint64_t strong_end = connection->strong_end;
     uint64_t number = slot_open(connection, command->spec);
+    connection->strong_end = way == CLUSTER_WEAK ? strong_end : connection->strong_end;
     enum status status = cluster_submit(connection->server->cluster, shard, command, way, &connection->requester,
                                         slot_tag(number, shard));
     if (status != STATUS_OK) {
@@ -276,15 +278,22 @@ static void to_shard(struct connection *connection, uint32_t shard, const struct
 {
     bool reads = (command->spec->flags & COMMAND_READONLY) != 0;
     enum cluster_way way = CLUSTER_PLAIN;
-    if (!reads || connection_pending(connection)) {
+    if (!reads || !connection_quiet(connection)) {
         submit(connection, shard, command, way);
         return;
     }
+    bool behind = connection_pending(connection); /* then the reply has a slot */
     struct resp_writer *reply = reply_begin(connection);
-    if (reply->out == NULL) {
-        return; /* nobody reads it, and reading changes nothing */
+    if (reply->out == NULL) { /* nobody reads it, and reading changes nothing */
+        if (behind) {
+            reply_end(connection);
+        }
+        return;
     }
     if (!route_read(connection, shard, command, reply, &way)) {
+        if (behind) {
+            slot_withdraw(connection);
+        }
         submit(connection, shard, command, way);
         return;
     }

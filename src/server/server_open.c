@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "env/listen_advice.h"
 #include "server/data_folder.h"
+#include "server/figures.h"
 #include "server/server_state.h"
 
 #include <stdio.h>
@@ -12,7 +13,28 @@ static void cluster_failed(void *owner, enum status status, const char *what) { 
 
 static void cluster_joined(void *owner) { data_folder_joined(owner); }
 
-static const struct cluster_events cluster_events = {cluster_failed, cluster_joined};
+/* Of another worker's client: it counts the command, here is what it took. */
+static bool cluster_visited(void *owner, const struct command *command, int64_t *ret_duration_ns)
+{
+    struct server *server = owner;
+    (void)server_now_ns(server); /* the first of a turn begins it */
+    int64_t now_ns = env_monotonic_ns(server->env);
+    *ret_duration_ns = now_ns - server->mark_ns;
+    server->mark_ns = now_ns;
+    figures_part(server, command->spec->id, *ret_duration_ns, false);
+    return figures_is_slow(server, command, *ret_duration_ns);
+}
+
+static void cluster_slow(void *owner, struct requester *requester, const struct command *command, int64_t duration_ns)
+{
+    if (requester->events == &connection_requester) {
+        const struct connection *connection = (const struct connection *)requester;
+        figures_slow(owner, command, duration_ns, connection->peer,
+                     connection->closed || connection->name == NULL ? "" : connection->name);
+    }
+}
+
+static const struct cluster_events cluster_events = {cluster_failed, cluster_joined, cluster_visited, cluster_slow};
 
 /* Random; tells this process from all others. */
 static void make_run_id(struct server *server)
