@@ -1,0 +1,198 @@
+"""Nodes with several workers: one node to its clients, whichever worker serves them."""
+
+import time
+
+import conftest
+import pytest
+import redis
+import resp
+
+SHARDS = 8
+CLIENTS = 9  # three at each of three workers
+
+
+def connect(server, count=CLIENTS):
+    return [resp.Connection(server.port) for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory):
+    arguments = ["--workers", "3", "--shards", str(SHARDS), "--enable-debug-command", "yes"]
+    server = conftest.start_cohort_or_fail(tmp_path_factory.mktemp("workers"), arguments)
+    yield server
+    status = server.stop()
+    conftest.complain_of_sanitizers(server)
+    assert status == 0, server.log()
+
+
+@pytest.fixture
+def clients(workers):
+    made = connect(workers)
+    made[0].call("FLUSHALL")
+    yield made
+    for client in made:
+        client.close()
+
+
+def info(client, section):
+    lines = client.call("INFO", section).decode().split("\r\n")
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def test_every_key_at_every_worker(clients):
+    for i in range(40):
+        assert clients[i % CLIENTS].call("SET", f"key:{i}", f"value {i}") == "OK"
+    for client in clients:
+        assert client.calls(["GET", f"key:{i}"] for i in range(40)) == [f"value {i}".encode() for i in range(40)]
+        assert client.call("DBSIZE") == 40
+        assert sorted(client.call("KEYS", "*")) == sorted(f"key:{i}".encode() for i in range(40))
+        assert info(client, "keyspace")["db0"] == "keys=40,expires=0,avg_ttl=0"
+
+
+def test_pipelines_keep_their_order(clients):
+    for client in clients:
+        client.call("FLUSHALL")
+        commands = [["APPEND", f"text:{i % SHARDS}", chr(97 + i % 26)] for i in range(400)]
+        assert client.calls(commands) == [i // SHARDS + 1 for i in range(400)]
+
+
+def test_transactions_and_watches_of_any_shard(clients):
+    one, other = clients[0], clients[1]
+    for i in range(12):
+        key = f"watched:{i}"
+        assert one.calls([["WATCH", key], ["MULTI"], ["INCR", key], ["GET", key], ["EXEC"]]) == ["OK", "OK", "QUEUED", "QUEUED", [1, b"1"]]
+        assert one.call("WATCH", key) == "OK"
+        assert other.call("INCR", key) == 2
+        assert one.calls([["MULTI"], ["INCR", key], ["EXEC"]]) == ["OK", "QUEUED", None]
+
+
+def test_large_values_go_both_ways(clients):
+    large = b"x" * (20 << 20)
+    for i in range(4):
+        assert clients[i].call("SET", f"large:{i}", large) == "OK"
+        assert clients[i + 1].call("GET", f"large:{i}") == large
+    clients[0].call("FLUSHALL")
+
+
+def test_the_node_as_a_whole(clients, workers):
+    assert int(info(clients[0], "clients")["connected_clients"]) == CLIENTS
+    listed = [client.call("CLIENT", "LIST").decode().splitlines() for client in clients]
+    assert all(len(lines) == CLIENTS for lines in listed)
+    ids = [client.call("CLIENT", "ID") for client in clients]
+    assert ids == sorted(set(ids))
+    before = int(info(clients[0], "stats")["total_commands_processed"])
+    for client in clients:
+        client.calls([["PING"]] * 10)
+    assert int(info(clients[-1], "stats")["total_commands_processed"]) - before >= 10 * CLIENTS
+    assert len({client.call("DEBUG", "DIGEST") for client in clients}) == 1
+    assert clients[4].call("DEBUG", "SNAPSHOT") == "OK"
+    slots = sum(client.call("CLUSTER", "COUNTKEYSINSLOT", "0") for client in clients)
+    assert slots == 0
+
+
+def test_settings_hold_at_every_worker_once_they_are_acknowledged(clients):
+    for turn, client in enumerate(clients):
+        assert client.call("CONFIG", "SET", "slowlog-max-len", str(100 + turn)) == "OK"
+        for other in clients:
+            assert other.call("CONFIG", "GET", "slowlog-max-len")[1] == str(100 + turn).encode()
+    assert clients[1].call("CONFIG", "SET", "maxclients", "no number").startswith("ERR")
+    refused = clients[0].calls([["MULTI"], ["INFO"], ["EXEC"]])
+    assert refused[0] == "OK" and refused[1].startswith("ERR") and refused[2].startswith("EXECABORT")
+
+
+def test_a_password_set_at_one_worker_is_asked_for_at_all(workers, clients):
+    assert clients[2].call("CONFIG", "SET", "requirepass", "secret") == "OK"
+    try:
+        for client in connect(workers, 6):
+            assert client.call("GET", "a").startswith("NOAUTH")
+            assert client.call("AUTH", "secret") == "OK"
+            client.close()
+    finally:
+        assert clients[3].call("CONFIG", "SET", "requirepass", "") == "OK"
+
+
+def test_killed_paused_and_counted(workers, clients):
+    victims = connect(workers, 4)
+    for victim in victims:
+        identity = victim.call("CLIENT", "ID")
+        assert clients[0].call("CLIENT", "KILL", "ID", str(identity)) == 1
+        with pytest.raises(OSError):
+            victim.call("PING")
+            victim.call("PING")
+    assert clients[5].call("CLIENT", "PAUSE", "60000", "WRITE") == "OK"
+    clients[6].send(resp.encode("SET", "paused", "1"))
+    assert clients[7].call("EXISTS", "paused") == 0
+    assert clients[8].call("CLIENT", "UNPAUSE") == "OK"
+    assert clients[6].read() == "OK"
+
+
+def test_slow_commands_of_all_workers(clients):
+    assert clients[0].call("CONFIG", "SET", "slowlog-log-slower-than", "0") == "OK"
+    assert clients[0].call("SLOWLOG", "RESET") == "OK"
+    for i, client in enumerate(clients):
+        client.call("SET", f"slow:{i}", "x")
+    assert clients[0].call("CONFIG", "SET", "slowlog-log-slower-than", "-1") == "OK"
+    shown = [entry[3] for entry in clients[4].call("SLOWLOG", "GET", "-1")]
+    assert all([b"SET", f"slow:{i}".encode(), b"x"] in shown for i in range(CLIENTS))
+    assert clients[5].call("SLOWLOG", "RESET") == "OK"
+    assert clients[6].call("SLOWLOG", "LEN") == 0
+
+
+def test_monitors_see_every_worker(workers, clients):
+    with resp.Connection(workers.port) as monitor:
+        assert monitor.call("MONITOR") == "OK"
+        for i, client in enumerate(clients):
+            client.call("ECHO", f"seen {i}")
+        lines = [str(monitor.read()) for _ in range(CLIENTS)]
+        assert all(any(f"seen {i}" in line for line in lines) for i in range(CLIENTS))
+
+
+def test_maxclients_is_of_the_node(workers, clients):
+    assert clients[0].call("CONFIG", "SET", "maxclients", str(CLIENTS + 2)) == "OK"
+    try:
+        more = connect(workers, 2)
+        assert [client.call("PING") for client in more] == ["PONG", "PONG"]
+        with resp.Connection(workers.port) as refused:
+            assert refused.read().startswith("ERR max number of clients")
+        for client in more:
+            client.close()
+    finally:
+        assert clients[0].call("CONFIG", "SET", "maxclients", "10000") == "OK"
+
+
+def test_a_folder_keeps_its_number_and_its_data(new_server):
+    server = new_server("cohort", "--workers", "2", "--shards", "4")
+    client = redis.Redis("127.0.0.1", server.port)
+    for i in range(20):
+        client.set(f"kept:{i}", i)
+    server.kill()
+    again = new_server("cohort", "--shards", "4", folder=server.folder, start=False)
+    again.start()
+    assert [redis.Redis("127.0.0.1", again.port).get(f"kept:{i}") for i in range(20)] == [str(i).encode() for i in range(20)]
+    assert again.stop() == 0
+    other = new_server("cohort", "--workers", "3", "--shards", "4", folder=server.folder, start=False)
+    other.launch()
+    assert other.process.wait(30) == 78
+    assert "was made with --workers 2" in other.log()
+
+
+def test_nodes_with_different_numbers_are_one_cluster(new_cluster):
+    made = new_cluster(nodes=3, shards=6, start=False)
+    for node, count in zip(made.nodes, ("1", "2", "3")):
+        node.arguments += ["--workers", count]
+    made.start()
+    clients = [redis.Redis("127.0.0.1", node.port) for node in made.nodes for _ in range(2)]
+    for i in range(60):
+        clients[i % 6].set(f"key:{i}", i)
+    assert all(client.get(f"key:{i}") == str(i).encode() for client in clients for i in range(60))
+    made.nodes[1].kill()
+    deadline = time.monotonic() + 20
+    for i in range(60):
+        while True:
+            try:
+                assert clients[4].get(f"key:{i}") == str(i).encode()
+                break
+            except redis.exceptions.ResponseError:
+                assert time.monotonic() < deadline
+    for number in (0, 2):
+        assert made.nodes[number].stop() == 0
