@@ -36,6 +36,11 @@ static const char *shortage_text(enum status status)
 static void sink_refused(void *owner, void *origin, uint64_t tag, enum status status)
 {
     struct cluster *cluster = ((struct lane *)owner)->cluster;
+    struct requester *requester = origin;
+    if (status == STATUS_BUSY) { /* it has waited for a transaction */
+        requester->events->failed(requester, tag, status);
+        return;
+    }
     int64_t now_ns = env_monotonic_ns(cluster->env);
     cluster->refused_ns = now_ns;
     if (cluster->told_refused_ns == 0 || now_ns - cluster->told_refused_ns >= (int64_t)TELL_AGAIN_S * 1000000000) {
@@ -43,7 +48,6 @@ static void sink_refused(void *owner, void *origin, uint64_t tag, enum status st
         env_log(cluster->env, ENV_LOG_WARNING, "writes are refused: no further file for the log in %s: %s",
                 cluster->worker_directory, shortage_text(status));
     }
-    struct requester *requester = origin;
     /* Out of descriptors; to who asked, FULL is a queue. */
     requester->events->failed(requester, tag, status == STATUS_FULL ? STATUS_IO : status);
 }
@@ -279,6 +283,13 @@ void lane_look_after(struct lane *lane, int64_t before_ns)
 
 /* ---- on their way ---- */
 
+static enum status take_here(const struct lane *lane, const struct command *command, bool logged,
+                             struct requester *requester, uint64_t tag)
+{
+    struct shard_request request = {.origin = requester, .tag = tag, .who = requester->id};
+    return shard_take(lane->local, command, logged, &request);
+}
+
 /* We lead: what waited goes to the shard here. */
 static void deliver_here(struct lane *lane)
 {
@@ -291,8 +302,7 @@ static void deliver_here(struct lane *lane)
             }
             struct command command;
             bool logged = parcel_command(parcel, place, &lane->cluster->arguments, &command);
-            enum status status = logged ? shard_submit_logged(lane->local, &command, request.requester, request.tag)
-                                        : shard_submit(lane->local, &command, request.requester, request.tag);
+            enum status status = take_here(lane, &command, logged, request.requester, request.tag);
             if (status == STATUS_NOT_LEADER) {
                 lane_close_gaps(lane, parcel);
                 return;
@@ -376,8 +386,7 @@ enum status cluster_submit(struct cluster *cluster, uint32_t shard, const struct
         if (shard_late(lane->local)) {
             return STATUS_FULL;
         }
-        enum status status = logged ? shard_submit_logged(lane->local, command, requester, tag)
-                                    : shard_submit(lane->local, command, requester, tag);
+        enum status status = take_here(lane, command, logged, requester, tag);
         if (status != STATUS_NOT_LEADER) {
             return status;
         }

@@ -111,7 +111,7 @@ static void settle_doubts(struct lane *lane, uint64_t asked, const int64_t *outc
         struct parcel *parcel = CONTAINER_OF(lane->doubtful.next, struct parcel, node);
         if (outcomes[i] != 0) {
             lane->cluster->counters.doubts_executed++;
-            settle_logged(lane, parcel, outcomes[i] > 0 ? STATUS_EXECUTED : STATUS_UNCERTAIN);
+            settle_logged(lane, parcel, outcomes[i] == 1 ? STATUS_EXECUTED : STATUS_UNCERTAIN); /* 2: not all */
         } else {
             lane->cluster->counters.doubts_absent += parcel->sequence != 0 ? 1 : 0;
         }

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "base/varint.h"
 
 #include <stdlib.h>
 
@@ -45,6 +46,8 @@ void parcel_add(struct parcel *parcel, const struct command *command, bool logge
         (struct parcel_request){.requester = requester, .tag = tag, .since_ns = since_ns, .at = parcel->bytes.size};
     parcel->logged += logged ? 1 : 0;
     buffer_append_byte(&parcel->bytes, logged ? PARCEL_LOGGED : 0);
+    uint8_t *at = buffer_reserve(&parcel->bytes, VARINT_MAXIMUM_BYTES);
+    parcel->bytes.size += (size_t)(varint_put(at, requester->id) - at);
     command_encode(&parcel->bytes, command);
 }
 
@@ -76,7 +79,8 @@ bool parcel_command(const struct parcel *parcel, uint32_t place, struct command_
 {
     size_t at = parcel->requests[place].at;
     struct slice from = slice_of(parcel->bytes.data + at + 1, parcel->bytes.size - at - 1);
-    ASSERT(command_decode(&from, arguments, ret_command) == STATUS_OK);
+    uint64_t who;
+    ASSERT(varint_take(&from, &who) && command_decode(&from, arguments, ret_command) == STATUS_OK);
     return parcel_logged(parcel, place);
 }
 

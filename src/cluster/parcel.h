@@ -19,7 +19,7 @@ struct parcel_request {
 
 struct parcel {
     struct list node;
-    struct buffer bytes; /* for each request: flags u8, the encoded command */
+    struct buffer bytes; /* for each request as NODE_FORWARD has it */
     struct parcel_request *requests;
     uint32_t count, capacity;
     uint32_t logged; /* of all requests */

@@ -2,9 +2,13 @@
 #include "cluster/cluster_internal.h"
 
 #include "base/assert.h"
+#include "base/hash.h"
 #include "base/memory.h"
+#include "base/varint.h"
 
 #include <stdlib.h>
+
+enum { REMOTE_HELD = 0x80 };
 
 struct remote {
     struct requester requester; /* first */
@@ -14,7 +18,8 @@ struct remote {
     uint64_t generation; /* of the connection; 0: nobody waits any more */
     uint32_t shard, count, answered;
     uint64_t parcel;
-    uint8_t *protocols;    /* of each request */
+    uint32_t held;         /* so many have had to wait for transactions: the others' answers do not wait for theirs */
+    uint8_t *protocols;    /* of each request, and REMOTE_HELD */
     struct buffer answers; /* as they go into frames, … */
     size_t sent;           /* … and how much of them has gone */
     size_t at;             /* of the answer being written */
@@ -72,7 +77,7 @@ static struct resp_writer *remote_begin(struct requester *requester, uint64_t ta
         return NULL;
     }
     begin_answer(remote);
-    remote->writer = resp_writer_to(&remote->answers, remote->protocols[tag]);
+    remote->writer = resp_writer_to(&remote->answers, remote->protocols[tag] & ~REMOTE_HELD);
     return &remote->writer;
 }
 
@@ -113,59 +118,145 @@ static const struct requester_events remote_events = {remote_begin, remote_end, 
 
 /* ---- in ---- */
 
+/* One request of a parcel. */
+struct forwarded {
+    struct command command;
+    bool logged;
+    uint64_t who;
+};
+
+static enum status take_request(struct cluster *cluster, struct slice *payload, struct forwarded *ret_request)
+{
+    if (payload->size == 0 || payload->data[0] > 1) {
+        return STATUS_CORRUPT;
+    }
+    ret_request->logged = payload->data[0] == 1;
+    *payload = slice_of(payload->data + 1, payload->size - 1);
+    if (!varint_take(payload, &ret_request->who)) {
+        return STATUS_CORRUPT;
+    }
+    return command_decode(payload, &cluster->arguments, &ret_request->command);
+}
+
 /* Decodes all of it before anything is taken: what is not logged must be read-only. */
 static enum status check(struct cluster *cluster, const struct forward_head *head, struct slice payload,
-                         uint8_t *ret_protocols)
+                         uint8_t *ret_protocols, bool *ret_prepares)
 {
     uint32_t logged = 0;
+    *ret_prepares = false;
     for (uint32_t i = 0; i < head->count; i++) {
-        if (payload.size == 0 || payload.data[0] > 1) {
-            return STATUS_CORRUPT;
-        }
-        bool reads = payload.data[0] == 0;
-        logged += payload.data[0];
-        payload = slice_of(payload.data + 1, payload.size - 1);
-        struct command command;
-        enum status status = command_decode(&payload, &cluster->arguments, &command);
+        struct forwarded request = {0};
+        enum status status = take_request(cluster, &payload, &request);
         if (status != STATUS_OK) {
             return status;
         }
-        if (reads && (command.spec->flags & COMMAND_READONLY) == 0) {
+        if (!request.logged && (request.command.spec->flags & COMMAND_READONLY) == 0) {
             return STATUS_CORRUPT;
         }
-        ret_protocols[i] = command.protocol;
+        logged += request.logged ? 1 : 0;
+        ret_protocols[i] = request.command.protocol;
+        *ret_prepares = *ret_prepares || request.command.spec->id == COMMAND_COHORT_TXN_PREPARE;
     }
     return payload.size == 0 && logged == head->logged ? STATUS_OK : STATUS_CORRUPT;
 }
 
-/* The parcel as a whole: may its requests go to the shard? */
-static enum status admit(const struct lane *lane, const struct forward_head *head, uint64_t node, size_t bytes)
+/* A parcel at the shard that is to execute it. */
+struct admission {
+    struct lane *lane;
+    struct remote *remote;
+    struct shard_origin origin;
+    struct slice payload;
+    uint32_t logged; /* to be announced */
+    size_t bytes;
+    bool part; /* some that are to be logged wait for a transaction */
+};
+
+static struct shard_request request_of(const struct admission *admission, uint32_t place, uint64_t who)
 {
-    if (!lane_leads(lane) || lane->term != head->term) {
-        return STATUS_NOT_LEADER;
-    }
-    if (head->logged == 0) {
-        return STATUS_OK;
-    }
-    struct shard_origin origin = {node, head->start, head->sequence, head->settled_below};
-    return shard_forwarded(lane->local, &origin, head->logged, bytes);
+    uint64_t of[] = {admission->origin.node, who};
+    return (struct shard_request){.origin = admission->remote,
+                                  .tag = place,
+                                  .who = who == 0 ? 0 : hash_bytes(0, of, sizeof(of)),
+                                  .forwarded = &admission->origin};
 }
 
-static void submit(struct lane *lane, struct remote *remote, struct slice payload)
+/* What must wait is taken by the shard already; the rest is to be announced. */
+static void hold_back(struct admission *admission)
 {
+    struct remote *remote = admission->remote;
+    struct slice rest = admission->payload;
     for (uint32_t i = 0; i < remote->count; i++) {
-        bool logged = payload.data[0] == 1;
-        payload = slice_of(payload.data + 1, payload.size - 1);
-        struct command command;
-        ASSERT(command_decode(&payload, &lane->cluster->arguments, &command) == STATUS_OK);
-        enum status status = logged ? shard_submit_logged(lane->local, &command, remote, i)
-                                    : shard_submit(lane->local, &command, remote, i);
-        if (status == STATUS_NOT_LEADER) {
-            answer(remote, i, FORWARD_RETURNED, STATUS_OK);
-        } else if (status != STATUS_OK) {
+        struct forwarded forwarded = {0};
+        size_t before = rest.size;
+        ASSERT(take_request(remote->cluster, &rest, &forwarded) == STATUS_OK);
+        struct shard_request request = request_of(admission, i, forwarded.who);
+        enum status status = STATUS_OK;
+        if (!shard_hold(admission->lane->local, &forwarded.command, forwarded.logged, &request, &status)) {
+            continue;
+        }
+        remote->protocols[i] |= REMOTE_HELD;
+        remote->held++;
+        if (forwarded.logged) {
+            admission->logged--;
+            admission->bytes -= before - rest.size;
+            admission->part = true;
+        }
+        if (status != STATUS_OK) {
             answer(remote, i, FORWARD_REFUSED, status);
         }
     }
+}
+
+static void refuse_one(struct remote *remote, uint32_t place, enum status status)
+{
+    bool elsewhere = status == STATUS_NOT_LEADER;
+    answer(remote, place, elsewhere ? FORWARD_RETURNED : FORWARD_REFUSED, elsewhere ? STATUS_OK : status);
+}
+
+/* The rest of the parcel, which may have been refused as a whole. */
+static void submit_rest(struct admission *admission, enum status whole)
+{
+    struct remote *remote = admission->remote;
+    struct slice rest = admission->payload;
+    for (uint32_t i = 0; i < remote->count; i++) {
+        struct forwarded forwarded = {0};
+        ASSERT(take_request(remote->cluster, &rest, &forwarded) == STATUS_OK);
+        if ((remote->protocols[i] & REMOTE_HELD) != 0) {
+            continue;
+        }
+        struct shard_request request = request_of(admission, i, forwarded.who);
+        enum status status = whole;
+        if (status == STATUS_OK) {
+            status = shard_take(admission->lane->local, &forwarded.command, forwarded.logged, &request);
+        }
+        if (status != STATUS_OK) {
+            shard_let_go(admission->lane->local, &forwarded.command);
+            refuse_one(remote, i, status);
+        }
+    }
+}
+
+static void admit(struct lane *lane, struct remote *remote, const struct forward_head *head, struct slice payload,
+                  bool prepares)
+{
+    struct admission admission = {
+        .lane = lane,
+        .remote = remote,
+        .origin = {remote->peer->node, head->start, head->sequence, head->settled_below},
+        .payload = payload,
+        .logged = head->logged,
+        .bytes = payload.size,
+    };
+    if (prepares || shard_holds_any(lane->local)) {
+        hold_back(&admission);
+    }
+    enum status status = STATUS_OK;
+    if (admission.logged != 0) {
+        status = admission.part
+                     ? shard_forwarded_part(lane->local, &admission.origin, admission.logged, admission.bytes)
+                     : shard_forwarded(lane->local, &admission.origin, admission.logged, admission.bytes);
+    }
+    submit_rest(&admission, status);
 }
 
 static struct remote *remote_create(struct cluster *cluster, struct peer *peer, uint64_t generation,
@@ -192,9 +283,8 @@ static struct remote *remote_create(struct cluster *cluster, struct peer *peer, 
 
 static void answer_all(struct remote *remote, enum status status)
 {
-    bool elsewhere = status == STATUS_NOT_LEADER;
     for (uint32_t i = 0; i < remote->count; i++) {
-        answer(remote, i, elsewhere ? FORWARD_RETURNED : FORWARD_REFUSED, elsewhere ? STATUS_OK : status);
+        refuse_one(remote, i, status);
     }
 }
 
@@ -209,13 +299,15 @@ enum status remote_receive(struct cluster *cluster, struct peer *peer, uint64_t 
         return STATUS_FULL;
     }
     struct remote *remote = remote_create(cluster, peer, generation, &head);
-    enum status sense = check(cluster, &head, payload, remote->protocols);
+    bool prepares = false;
+    enum status sense = check(cluster, &head, payload, remote->protocols, &prepares);
     struct lane *lane = lane_of(cluster, head.shard);
-    status = sense == STATUS_OK ? admit(lane, &head, peer->node, payload.size) : sense;
-    if (status == STATUS_OK) {
-        submit(lane, remote, payload);
+    if (sense != STATUS_OK) {
+        answer_all(remote, sense);
+    } else if (!lane_leads(lane) || lane->term != head.term) {
+        answer_all(remote, STATUS_NOT_LEADER);
     } else {
-        answer_all(remote, status);
+        admit(lane, remote, &head, payload, prepares);
     }
     return sense;
 }
@@ -251,7 +343,8 @@ void remotes_turn(struct cluster *cluster)
         struct remote *remote = CONTAINER_OF(at, struct remote, node);
         size_t peer = (size_t)(remote->peer - cluster->peers);
         bool complete = remote->answered == remote->count;
-        bool due = complete || remote->answers.size - remote->sent >= ANSWERS_PIECE_BYTES;
+        size_t unsent = remote->answers.size - remote->sent;
+        bool due = complete || unsent >= ANSWERS_PIECE_BYTES || (remote->held != 0 && unsent != 0);
         if (!due || (full[peer] && remote->generation != 0)) {
             continue;
         }

@@ -133,10 +133,10 @@ void machine_apply(struct machine *machine, const struct machine_context *contex
 }
 
 bool machine_apply_origin(struct machine *machine, const struct machine_context *context,
-                          const struct machine_origin *origin)
+                          const struct machine_origin *origin, bool part)
 {
     advance(machine, context);
-    return origins_take(&machine->origins, origin, context->position);
+    return origins_take(&machine->origins, origin, part, context->position);
 }
 
 static int64_t later(int64_t a, int64_t b) { return a > b ? a : b; }

@@ -57,9 +57,10 @@ struct machine_origin {
 bool machine_origin_valid(const struct machine_origin *origin);
 
 /* The commands of this batch stand next in the log. True: execute them. False: they were executed before, or their node
- * has started anew or given them up since; they must be skipped. An apply like others: it has a position of its own. */
+ * has started anew or given them up since; they must be skipped. An apply like others: it has a position of its own.
+ * `part`: these are some of the batch; others of it come, or came, in other entries, each once. */
 MUST_USE bool machine_apply_origin(struct machine *machine, const struct machine_context *context,
-                                   const struct machine_origin *origin);
+                                   const struct machine_origin *origin, bool part);
 
 /* Executes a read-only command against the applied state; context holds the reader's *present* shard and wall time.
  * False, and nothing written, when it met a key that is due by the present time but not yet by the applied one: the

@@ -8,9 +8,10 @@
 #include <stdlib.h>
 
 enum {
-    RECORD_VERSION = 1,
+    RECORD_VERSION = 2,
     HEAD_BYTES = 2 + 4 * 8,
     BITS_BYTES = MACHINE_ORIGIN_WINDOW / 8,
+    RECORD_BYTES = HEAD_BYTES + 2 + 2 * BITS_BYTES,
     WORDS = MACHINE_ORIGIN_WINDOW / 64,
 };
 
@@ -67,16 +68,18 @@ static struct origin_window *window_for(struct origins *origins, uint64_t node)
     return window;
 }
 
-static uint64_t *word_of(struct origin_window *window, uint64_t sequence)
-{
-    return &window->executed[sequence % MACHINE_ORIGIN_WINDOW / 64];
-}
+static size_t word_of(uint64_t sequence) { return sequence % MACHINE_ORIGIN_WINDOW / 64; }
 
 static uint64_t bit_of(uint64_t sequence) { return UINT64_C(1) << sequence % 64; }
 
 static bool is_executed(const struct origin_window *window, uint64_t sequence)
 {
-    return (window->executed[sequence % MACHINE_ORIGIN_WINDOW / 64] & bit_of(sequence)) != 0;
+    return (window->executed[word_of(sequence)] & bit_of(sequence)) != 0;
+}
+
+static bool is_part(const struct origin_window *window, uint64_t sequence)
+{
+    return (window->parts[word_of(sequence)] & bit_of(sequence)) != 0;
 }
 
 /* Lets the window begin at `below`, which makes room at its end. */
@@ -84,14 +87,16 @@ static void settle(struct origin_window *window, uint64_t below)
 {
     if (below >= window->settled_below + MACHINE_ORIGIN_WINDOW) {
         memset(window->executed, 0, sizeof(window->executed));
+        memset(window->parts, 0, sizeof(window->parts));
         window->settled_below = below;
     }
     for (; window->settled_below < below; window->settled_below++) {
-        *word_of(window, window->settled_below) &= ~bit_of(window->settled_below);
+        window->executed[word_of(window->settled_below)] &= ~bit_of(window->settled_below);
+        window->parts[word_of(window->settled_below)] &= ~bit_of(window->settled_below);
     }
 }
 
-bool origins_take(struct origins *origins, const struct machine_origin *origin, uint64_t position)
+bool origins_take(struct origins *origins, const struct machine_origin *origin, bool part, uint64_t position)
 {
     ASSERT(machine_origin_valid(origin));
     struct origin_window *window = window_for(origins, origin->node);
@@ -103,10 +108,12 @@ bool origins_take(struct origins *origins, const struct machine_origin *origin, 
         *window = (struct origin_window){.node = origin->node, .start = origin->start, .used = position};
     }
     settle(window, origin->settled_below);
-    if (origin->sequence < window->settled_below || is_executed(window, origin->sequence)) {
+    bool again = is_executed(window, origin->sequence) && !(part && is_part(window, origin->sequence));
+    if (origin->sequence < window->settled_below || again) {
         return false;
     }
-    *word_of(window, origin->sequence) |= bit_of(origin->sequence);
+    window->executed[word_of(origin->sequence)] |= bit_of(origin->sequence);
+    window->parts[word_of(origin->sequence)] |= part ? bit_of(origin->sequence) : 0;
     return true;
 }
 
@@ -119,18 +126,22 @@ int origins_outcome(const struct origins *origins, uint64_t node, uint64_t start
     if (start < window->start || sequence < window->settled_below) {
         return -1;
     }
-    return sequence - window->settled_below < MACHINE_ORIGIN_WINDOW && is_executed(window, sequence) ? 1 : 0;
+    if (sequence - window->settled_below >= MACHINE_ORIGIN_WINDOW || !is_executed(window, sequence)) {
+        return 0;
+    }
+    return is_part(window, sequence) ? 2 : 1;
 }
 
 /* ---- records ---- */
 
-/* The bits in the order of sequences; returns how many bytes up to the last that is not zero. */
-static size_t put_bits(const struct origin_window *window, uint8_t bits[static BITS_BYTES])
+/* Bits in the order of sequences; returns how many bytes up to the last that is not zero. */
+static size_t put_bits(const struct origin_window *window, bool (*is_set)(const struct origin_window *, uint64_t),
+                       uint8_t bits[static BITS_BYTES])
 {
     size_t size = 0;
     memset(bits, 0, BITS_BYTES);
     for (uint64_t i = 0; i < MACHINE_ORIGIN_WINDOW; i++) {
-        if (is_executed(window, window->settled_below + i)) {
+        if (is_set(window, window->settled_below + i)) {
             bits[i / 8] |= (uint8_t)(1U << i % 8);
             size = i / 8 + 1;
         }
@@ -138,25 +149,62 @@ static size_t put_bits(const struct origin_window *window, uint8_t bits[static B
     return size;
 }
 
-static size_t put_window(const struct origin_window *window, uint8_t record[static HEAD_BYTES + BITS_BYTES])
+static size_t put_window(const struct origin_window *window, uint8_t record[static RECORD_BYTES])
 {
+    uint8_t executed[BITS_BYTES];
+    uint8_t parts[BITS_BYTES];
+    size_t executed_size = put_bits(window, is_executed, executed);
+    size_t parts_size = put_bits(window, is_part, parts);
     record[0] = ORIGIN_RECORD;
-    record[1] = RECORD_VERSION;
+    record[1] = parts_size != 0 ? 2 : 1;
     put_u64(record + 2, window->node);
     put_u64(record + 10, window->start);
     put_u64(record + 18, window->settled_below);
     put_u64(record + 26, window->used);
-    return HEAD_BYTES + put_bits(window, record + HEAD_BYTES);
+    size_t size = HEAD_BYTES;
+    if (parts_size != 0) {
+        put_u16(record + size, (uint16_t)executed_size);
+        size += 2;
+    }
+    memcpy(record + size, executed, executed_size);
+    memcpy(record + size + executed_size, parts, parts_size);
+    return size + executed_size + parts_size;
 }
 
 void origins_emit(const struct origins *origins, struct buffer *out)
 {
     for (size_t i = 0; i < origins->count; i++) {
-        uint8_t record[HEAD_BYTES + BITS_BYTES];
+        uint8_t record[RECORD_BYTES];
         size_t size = put_window(&origins->windows[i], record);
         uint8_t *at = buffer_reserve(out, VARINT_MAXIMUM_BYTES);
         out->size += (size_t)(varint_put(at, size) - at);
         buffer_append(out, record, size);
+    }
+}
+
+/* Version 2: how many bytes of the bits are of what was executed; the rest is of what came in parts. */
+static bool split_bits(struct slice *executed, struct slice *ret_parts)
+{
+    if (executed->size < 2 || get_u16(executed->data) > executed->size - 2) {
+        return false;
+    }
+    size_t size = get_u16(executed->data);
+    *ret_parts = slice_of(executed->data + 2 + size, executed->size - 2 - size);
+    *executed = slice_of(executed->data + 2, size);
+    return ret_parts->size != 0;
+}
+
+static bool bits_sound(struct slice bits)
+{
+    return bits.size <= BITS_BYTES && (bits.size == 0 || bits.data[bits.size - 1] != 0);
+}
+
+static void take_bits(struct slice bits, uint64_t first, uint64_t words[static WORDS])
+{
+    for (uint64_t i = 0; i < bits.size * 8; i++) {
+        if ((bits.data[i / 8] & 1U << i % 8) != 0) {
+            words[word_of(first + i)] |= bit_of(first + i);
+        }
     }
 }
 
@@ -168,11 +216,15 @@ enum status origins_load(struct origins *origins, struct slice record)
     if (record.data[1] > RECORD_VERSION) {
         return STATUS_VERSION;
     }
-    if (record.data[1] != RECORD_VERSION || record.size < HEAD_BYTES) {
+    if (record.data[1] == 0 || record.size < HEAD_BYTES) {
         return STATUS_CORRUPT;
     }
-    size_t bits = record.size - HEAD_BYTES;
-    if (bits > BITS_BYTES || (bits > 0 && record.data[record.size - 1] == 0)) {
+    struct slice executed = slice_of(record.data + HEAD_BYTES, record.size - HEAD_BYTES);
+    struct slice parts = slice_of(NULL, 0);
+    if (record.data[1] == 2 && !split_bits(&executed, &parts)) {
+        return STATUS_CORRUPT;
+    }
+    if (!bits_sound(executed) || !bits_sound(parts)) {
         return STATUS_CORRUPT;
     }
     struct origin_window window = {
@@ -185,9 +237,11 @@ enum status origins_load(struct origins *origins, struct slice record)
         find(origins, window.node) != NULL || origins->count == MACHINE_ORIGIN_NODES) {
         return STATUS_CORRUPT;
     }
-    for (uint64_t i = 0; i < bits * 8; i++) {
-        if ((record.data[HEAD_BYTES + i / 8] & 1U << i % 8) != 0) {
-            *word_of(&window, window.settled_below + i) |= bit_of(window.settled_below + i);
+    take_bits(executed, window.settled_below, window.executed);
+    take_bits(parts, window.settled_below, window.parts);
+    for (size_t i = 0; i < WORDS; i++) {
+        if ((window.parts[i] & ~window.executed[i]) != 0) {
+            return STATUS_CORRUPT;
         }
     }
     *add(origins) = window;
@@ -198,7 +252,7 @@ uint64_t origins_digest(const struct origins *origins)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < origins->count; i++) {
-        uint8_t record[HEAD_BYTES + BITS_BYTES];
+        uint8_t record[RECORD_BYTES];
         size_t size = put_window(&origins->windows[i], record);
         sum += hash_bytes(0, record, size);
     }

@@ -19,7 +19,8 @@
  *
  * Its records in snapshots, one for each window: 'O' u8 · version u8 · node u64 · start u64 · settled_below u64 · used
  * u64 (the position of its last batch) · bits from settled_below on, the lowest first, up to the last byte that is not
- * zero. */
+ * zero. Version 2, when some came in parts: before the bits their size, u16; behind them in the same way the bits of
+ * those that did. */
 #pragma once
 
 #include "base/buffer.h"
@@ -31,6 +32,7 @@ struct origin_window {
     uint64_t node, start, settled_below;
     uint64_t used;                                 /* position of its last batch */
     uint64_t executed[MACHINE_ORIGIN_WINDOW / 64]; /* of sequence s the bit s % MACHINE_ORIGIN_WINDOW */
+    uint64_t parts[MACHINE_ORIGIN_WINDOW / 64];    /* … and in parts */
 };
 
 struct origins {
@@ -40,10 +42,11 @@ struct origins {
 
 void origins_deinit(struct origins *origins);
 
-/* False: the batch was executed before, or comes too late; else it is noted as executed. */
-bool origins_take(struct origins *origins, const struct machine_origin *origin, uint64_t position);
+/* False: the batch was executed before, or comes too late; else it is noted as executed. One that comes in parts is
+ * taken as often as it comes in parts. */
+bool origins_take(struct origins *origins, const struct machine_origin *origin, bool part, uint64_t position);
 
-/* 1: executed; 0: not; -1: settled, or of an older start than the one known. */
+/* 1: executed; 2: in parts, maybe not all of it; 0: not; -1: settled, or of an older start than the one known. */
 int origins_outcome(const struct origins *origins, uint64_t node, uint64_t start, uint64_t sequence);
 
 /* Appends all records, each behind its size as a varint. */

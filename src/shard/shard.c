@@ -100,6 +100,7 @@ size_t shard_begin_turn(struct shard *shard, bool sealing)
 {
     shard_tick(shard);
     shard_pump(shard);
+    gate_turn(shard);
     if (!sealing || !shard->leading || shard->store->failed) {
         return 0; /* while a sync runs the next batch gathers */
     }
@@ -134,29 +135,21 @@ bool shard_end_turn(struct shard *shard)
     snapshot_begin_if_due(shard);
     bool more = snapshot_go_on(shard);
     more = machine_work(shard->machine) || more;
-    return may_log(shard) || more;
+    return may_log(shard) || more || (shard->gate.dirty && shard->gate.held_count != 0);
 }
 
 bool shard_idle(const struct shard *shard)
 {
-    return shard->open->request_count == 0 && list_empty(&shard->waiting) && list_empty(&shard->sealed) &&
-           list_empty(&shard->orphans) && !log_syncing(shard->log);
-}
-
-enum status shard_submit(struct shard *shard, const struct command *command, void *origin, uint64_t tag)
-{
-    bool write = (command->spec->flags & COMMAND_READONLY) == 0;
-    return batch_add(shard, command, write ? REQUEST_LOGGED : REQUEST_READ, origin, tag);
-}
-
-enum status shard_submit_logged(struct shard *shard, const struct command *command, void *origin, uint64_t tag)
-{
-    return batch_add(shard, command, REQUEST_LOGGED, origin, tag);
+    return shard->open->request_count == 0 && shard->gate.held_count == 0 && list_empty(&shard->waiting) &&
+           list_empty(&shard->sealed) && list_empty(&shard->orphans) && !log_syncing(shard->log);
 }
 
 bool shard_read(struct shard *shard, const struct command *command, struct resp_writer *reply)
 {
     ASSERT(shard->leading && (shard->lone || shard->options.lease_reads));
+    if (gate_stops_read(shard, command)) {
+        return false;
+    }
     struct machine_context context = {0};
     shard_time_now(shard, &context.time_ms, &context.wall_ms);
     return machine_read(shard->machine, &context, command, reply);
@@ -231,6 +224,7 @@ enum status shard_open(struct store *store, const struct shard_options *options,
     list_init(&shard->departures);
     command_arguments_init(&shard->arguments);
     command_arguments_init(&shard->ahead_arguments);
+    gate_init(shard);
     shard_time_init(shard);
     if (shard->options.snapshot_log_bytes == 0) {
         shard->options.snapshot_log_bytes = SHARD_SNAPSHOT_LOG_BYTES;
@@ -269,6 +263,7 @@ void shard_close(struct shard *shard)
     }
     list_remove(&shard->node);
     snapshot_leave(shard);
+    gate_deinit(shard);
     shard_time_stop(shard);
     shard_transfer_leave(shard);
     install_leave(shard);

@@ -16,6 +16,8 @@
  * 5. After the log has failed nothing is accepted any more, and what waits stays unanswered: its outcome is unknown.
  * 6. A full disk stops nothing: writes for which there is no space are refused before they reach the log.
  *
+ * 7. What meets a transaction's lock is held back before it is logged (gate.h).
+ *
  * The bytes of an entry's payload are in shard_entry.h.
  */
 #pragma once
@@ -34,7 +36,8 @@ struct shard_sink {
     /* A writer for the reply of this request, or NULL when nobody waits for it any more. */
     struct resp_writer *(*begin)(void *owner, void *origin, uint64_t tag);
     void (*end)(void *owner, void *origin, uint64_t tag, const struct command *command);
-    /* Instead of both: the request was taken, and definitely not executed (NOSPACE: the disk is full). */
+    /* Instead of both: the request was taken, and definitely not executed (NOSPACE: the disk is full; BUSY: it waited
+     * for a transaction for too long). */
     void (*refused)(void *owner, void *origin, uint64_t tag, enum status status);
     /* Instead of both: the request was definitely not executed here: another member leads now. It may be sent to that
      * one. May be NULL in a group of one. */
@@ -81,6 +84,8 @@ enum {
     SHARD_SNAPSHOT_BEHIND_BYTES = 1 << 30, /* a snapshot that is so far behind the writes is given up */
     SHARD_EXPIRE_PAUSE_MS = 100,           /* between time entries, unless more is due than one removes */
     SHARD_TIME_ENTRY_MS = 1000,            /* an idle shard with keys that expire logs the time this often */
+    SHARD_HELD = 1024,                     /* requests that wait for transactions (gate.h), … */
+    SHARD_HELD_MS = 2000,                  /* … for so long at most */
     SHARD_CLOCK_DRIFT_PPM = 1000,          /* twice what a clock that is being slewed to the right time may be off */
 };
 
@@ -99,6 +104,17 @@ MUST_USE enum status shard_submit(struct shard *shard, const struct command *com
  * as much as to execute it. */
 bool shard_late(const struct shard *shard);
 
+/* The same, for one of several whose requests must keep their order while some are held back for a transaction. */
+struct shard_origin;
+struct shard_request {
+    void *origin;
+    uint64_t tag;
+    uint64_t who;                         /* 0: nobody's order counts */
+    const struct shard_origin *forwarded; /* the batch that it came with; NULL: it is our own */
+};
+MUST_USE enum status shard_take(struct shard *shard, const struct command *command, bool logged,
+                                const struct shard_request *request);
+
 /* A batch that another node forwarded. */
 struct shard_origin {
     uint64_t node;          /* its id; never 0, never given to another disk */
@@ -115,6 +131,19 @@ struct shard_origin {
  * MACHINE_ORIGIN_WINDOW sequences wait), TOO_LARGE, FULL, CLOSED, NOT_LEADER. */
 MUST_USE enum status shard_forwarded(struct shard *shard, const struct shard_origin *origin, uint32_t logged_count,
                                      size_t bytes);
+
+/* Before it is announced, and in its order: whether a request of it must wait for a transaction. True: it was taken,
+ * and is not to be announced (*ret_status FULL: it was refused). When any of the batch that is logged waits, the rest
+ * is announced by shard_forwarded_part: those that wait are logged later, and that the batch was executed says nothing
+ * about each of them. Then shard_take takes the rest. */
+MUST_USE bool shard_hold(struct shard *shard, const struct command *command, bool logged,
+                         const struct shard_request *request, enum status *ret_status);
+MUST_USE enum status shard_forwarded_part(struct shard *shard, const struct shard_origin *origin, uint32_t logged_count,
+                                          size_t bytes);
+/* One that shard_hold let go on is not going to be taken after all. */
+void shard_let_go(struct shard *shard, const struct command *command);
+/* False while shard_hold would hold nothing but a PREPARE. */
+bool shard_holds_any(const struct shard *shard);
 
 /* Whether a read from the applied state is a strong one at this moment: the member leads, and needs nobody's word for
  * it (alone in the group, or with a lease). Not while requests of the same origin wait. */

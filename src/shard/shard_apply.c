@@ -34,10 +34,10 @@ static void apply_read(struct shard *shard, struct slice *reads, const struct re
 }
 
 /* The marker before `count` commands that another node forwarded; returns how many of them are to be skipped. */
-static uint32_t apply_origin(struct shard *shard, const struct machine_origin *origin, uint32_t count,
+static uint32_t apply_origin(struct shard *shard, const struct machine_origin *origin, bool part, uint32_t count,
                              struct machine_context *context)
 {
-    bool fresh = machine_apply_origin(shard->machine, context, origin);
+    bool fresh = machine_apply_origin(shard->machine, context, origin, part);
     context->position++;
     shard->stats.repeated += fresh ? 0 : 1;
     return fresh || SHARD_MUTATED(shard, FORWARDED_TWICE) ? 0 : count;
@@ -47,10 +47,11 @@ static uint32_t take_origin(struct shard *shard, struct slice *logged, struct ma
 {
     struct command command;
     struct machine_origin origin;
+    bool part = false;
     uint32_t count = 0;
     ASSERT(command_decode_logged(logged, &shard->arguments, &command) == STATUS_OK);
-    ASSERT(entry_origin_take(&command, &origin, &count));
-    return apply_origin(shard, &origin, count, context);
+    ASSERT(entry_origin_take(&command, &origin, &part, &count));
+    return apply_origin(shard, &origin, part, count, context);
 }
 
 static void apply_logged(struct shard *shard, const struct command *command, const struct request *request,
@@ -61,6 +62,7 @@ static void apply_logged(struct shard *shard, const struct command *command, con
     machine_apply(shard->machine, context, command, reply != NULL ? reply : &discard);
     shard->sink.end(shard->owner, request->origin, request->tag, command);
     shard->stats.commands++;
+    gate_applied(&shard->gate, command->spec);
 }
 
 static void prefetch_after(const struct shard *shard, const struct batch *batch, size_t number)
@@ -161,11 +163,12 @@ static enum status replay_commands(struct shard *shard, struct slice body, const
         }
         if (command.spec->place == COMMAND_AT_LOG) {
             struct machine_origin origin;
-            if (forwarded != 0 || !entry_origin_take(&command, &origin, &forwarded) ||
+            bool part = false;
+            if (forwarded != 0 || !entry_origin_take(&command, &origin, &part, &forwarded) ||
                 forwarded > header->commands - i - 1) {
                 return STATUS_CORRUPT;
             }
-            skipped = apply_origin(shard, &origin, forwarded, context);
+            skipped = apply_origin(shard, &origin, part, forwarded, context);
             continue;
         }
         if (skipped == 0) {

@@ -34,6 +34,7 @@ struct batch *batch_take(struct shard *shard)
 void batch_give_back(struct shard *shard, struct batch *batch)
 {
     list_remove(&batch->node);
+    gate_detach(shard, batch);
     buffer_clear(&batch->logged);
     buffer_clear(&batch->reads);
     buffer_shrink(&batch->logged, BATCH_KEEP_BYTES);
@@ -55,6 +56,7 @@ void batch_destroy(struct batch *batch)
     list_remove(&batch->node);
     buffer_deinit(&batch->logged);
     buffer_deinit(&batch->reads);
+    buffer_deinit(&batch->claimed);
     free(batch->requests);
     free(batch);
 }
@@ -79,6 +81,7 @@ void shard_unweigh(struct shard *shard, size_t bytes)
 
 void batch_refuse(struct shard *shard, struct batch *batch, enum status status)
 {
+    gate_detach(shard, batch);
     shard_unweigh(shard, batch_pending_bytes(batch));
     size_t kept = 0;
     for (size_t i = 0; i < batch->request_count; i++) {
@@ -192,6 +195,9 @@ enum status batch_add(struct shard *shard, const struct command *command, enum r
     command_encode(into, command);
     shard_weigh(shard, into->size - before + sizeof(struct request));
     batch->logged_count += kind == REQUEST_LOGGED ? 1 : 0;
+    if (command->spec->id == COMMAND_COHORT_TXN_PREPARE) {
+        gate_attach(batch, shard, command);
+    }
     *add_request(shard, batch) = (struct request){origin, tag, kind, machine_key_hash(shard->machine, command)};
     if (shard->announced != 0 && kind == REQUEST_LOGGED) {
         ASSERT(into->size - before <= shard->announced_bytes);
@@ -201,15 +207,15 @@ enum status batch_add(struct shard *shard, const struct command *command, enum r
     return STATUS_OK;
 }
 
-enum status shard_forwarded(struct shard *shard, const struct shard_origin *origin, uint32_t logged_count, size_t bytes)
+enum status batch_announce(struct shard *shard, const struct machine_origin *from, bool part, uint32_t logged_count,
+                           size_t bytes)
 {
     ASSERT(shard->announced == 0 && shard->sink.repeated != NULL);
-    struct machine_origin from = {origin->node, origin->start, origin->sequence, origin->settled_below};
     enum status status = check_open(shard);
     if (status != STATUS_OK) {
         return status;
     }
-    if (!machine_origin_valid(&from)) {
+    if (!machine_origin_valid(from)) {
         return STATUS_INVALID;
     }
     if (logged_count == 0) {
@@ -230,7 +236,7 @@ enum status shard_forwarded(struct shard *shard, const struct shard_origin *orig
         batch = shard->open;
     }
     size_t before = batch->logged.size;
-    entry_origin_put(&batch->logged, &from, logged_count);
+    entry_origin_put(&batch->logged, from, part, logged_count);
     shard_weigh(shard, batch->logged.size - before + sizeof(struct request));
     batch->logged_count++;
     *add_request(shard, batch) = (struct request){.kind = REQUEST_ORIGIN};
@@ -238,3 +244,68 @@ enum status shard_forwarded(struct shard *shard, const struct shard_origin *orig
     shard->announced_bytes = bytes;
     return STATUS_OK;
 }
+
+static struct machine_origin origin_of(const struct shard_origin *origin)
+{
+    return (struct machine_origin){origin->node, origin->start, origin->sequence, origin->settled_below};
+}
+
+enum status shard_forwarded(struct shard *shard, const struct shard_origin *origin, uint32_t logged_count, size_t bytes)
+{
+    struct machine_origin from = origin_of(origin);
+    return batch_announce(shard, &from, false, logged_count, bytes);
+}
+
+enum status shard_forwarded_part(struct shard *shard, const struct shard_origin *origin, uint32_t logged_count,
+                                 size_t bytes)
+{
+    struct machine_origin from = origin_of(origin);
+    return batch_announce(shard, &from, true, logged_count, bytes);
+}
+
+/* ---- through the gate ---- */
+
+enum status shard_take(struct shard *shard, const struct command *command, bool logged,
+                       const struct shard_request *request)
+{
+    enum request_kind kind = logged ? REQUEST_LOGGED : REQUEST_READ;
+    enum status status = check_open(shard);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (request->forwarded == NULL && gate_holds(shard, command, request, logged, &status)) {
+        return status;
+    }
+    status = batch_add(shard, command, kind, request->origin, request->tag);
+    if (status != STATUS_OK && request->forwarded == NULL) {
+        shard_let_go(shard, command);
+    }
+    return status;
+}
+
+enum status shard_submit(struct shard *shard, const struct command *command, void *origin, uint64_t tag)
+{
+    bool write = (command->spec->flags & COMMAND_READONLY) == 0;
+    return shard_take(shard, command, write, &(struct shard_request){.origin = origin, .tag = tag});
+}
+
+enum status shard_submit_logged(struct shard *shard, const struct command *command, void *origin, uint64_t tag)
+{
+    return shard_take(shard, command, true, &(struct shard_request){.origin = origin, .tag = tag});
+}
+
+bool shard_hold(struct shard *shard, const struct command *command, bool logged, const struct shard_request *request,
+                enum status *ret_status)
+{
+    ASSERT(request->forwarded != NULL && shard->leading);
+    return gate_holds(shard, command, request, logged, ret_status);
+}
+
+void shard_let_go(struct shard *shard, const struct command *command)
+{
+    if (command->spec->id == COMMAND_COHORT_TXN_PREPARE) {
+        gate_unclaim(shard, command);
+    }
+}
+
+bool shard_holds_any(const struct shard *shard) { return gate_busy(shard); }

@@ -34,7 +34,7 @@ enum status entry_header_take(struct slice *payload, struct entry_header *ret_he
 
 enum { ORIGIN_ARGUMENTS = 6 };
 
-void entry_origin_put(struct buffer *out, const struct machine_origin *origin, uint32_t count)
+void entry_origin_put(struct buffer *out, const struct machine_origin *origin, bool part, uint32_t count)
 {
     const uint64_t numbers[] = {origin->node, origin->start, origin->sequence, origin->settled_below, count};
     char digits[ORIGIN_ARGUMENTS][NUMBER_INT64_BYTES];
@@ -42,16 +42,19 @@ void entry_origin_put(struct buffer *out, const struct machine_origin *origin, u
     for (int i = 1; i < ORIGIN_ARGUMENTS; i++) {
         argv[i] = slice_of(digits[i], number_format_uint64(digits[i], numbers[i - 1]));
     }
-    struct command command = {command_by_id(COMMAND_COHORT_ORIGIN), argv, ORIGIN_ARGUMENTS, RESP2};
+    struct command command = {command_by_id(part ? COMMAND_COHORT_PART : COMMAND_COHORT_ORIGIN), argv, ORIGIN_ARGUMENTS,
+                              RESP2};
     size_t before = out->size;
     command_encode(out, &command);
     ASSERT(out->size - before <= ENTRY_ORIGIN_BYTES);
 }
 
-bool entry_origin_take(const struct command *command, struct machine_origin *ret_origin, uint32_t *ret_count)
+bool entry_origin_take(const struct command *command, struct machine_origin *ret_origin, bool *ret_part,
+                       uint32_t *ret_count)
 {
     int64_t numbers[ORIGIN_ARGUMENTS];
-    if (command->spec->id != COMMAND_COHORT_ORIGIN) {
+    bool part = command->spec->id == COMMAND_COHORT_PART;
+    if (!part && command->spec->id != COMMAND_COHORT_ORIGIN) {
         return false;
     }
     for (int i = 1; i < ORIGIN_ARGUMENTS; i++) {
@@ -65,6 +68,7 @@ bool entry_origin_take(const struct command *command, struct machine_origin *ret
         return false;
     }
     *ret_origin = origin;
+    *ret_part = part;
     *ret_count = (uint32_t)numbers[5];
     return true;
 }

@@ -5,7 +5,8 @@
  *
  * Commands that another node forwarded stand behind a marker, COHORT.ORIGIN node start sequence settled_below count,
  * which counts as a command: it says that the next `count` are skipped when the machine had that batch before. Markers
- * do not overlap. Version 1 had none.
+ * do not overlap. Of a batch of which some commands waited for a transaction, the marker is COHORT.PART, and there may
+ * be several. Version 1 had none.
  *
  * An entry of kind ENTRY_TIME has no commands: it moves the time and removes what is due (machine_apply_time). One of
  * kind ENTRY_GENESIS is a group's first: after the header the seed of its machine's hashing, u64. A command's position
@@ -32,7 +33,8 @@ void entry_header_put(uint8_t at[static ENTRY_HEADER_BYTES], const struct entry_
 /* Takes the header from the front of *payload. */
 MUST_USE enum status entry_header_take(struct slice *payload, struct entry_header *ret_header);
 
-/* The marker before `count` forwarded commands; at most ENTRY_ORIGIN_BYTES. */
-void entry_origin_put(struct buffer *out, const struct machine_origin *origin, uint32_t count);
+/* The marker before `count` forwarded commands, `part` of their batch; at most ENTRY_ORIGIN_BYTES. */
+void entry_origin_put(struct buffer *out, const struct machine_origin *origin, bool part, uint32_t count);
 /* False when entry_origin_put cannot have made it. */
-bool entry_origin_take(const struct command *command, struct machine_origin *ret_origin, uint32_t *ret_count);
+bool entry_origin_take(const struct command *command, struct machine_origin *ret_origin, bool *ret_part,
+                       uint32_t *ret_count);

@@ -4,6 +4,7 @@
 #include "base/list.h"
 #include "log/snapshot.h"
 #include "raft/raft.h"
+#include "shard/gate.h"
 #include "shard/shard.h"
 #include "shard/shard_entry.h"
 #include "shard/shard_mutation.h"
@@ -35,6 +36,8 @@ struct batch {
     struct entry_header header; /* when sealed */
     uint64_t index, term;       /* of its entry; 0: nothing to log */
     int64_t since_ns;           /* when its first request came */
+    struct buffer claimed;      /* the PREPAREs in it, encoded … */
+    uint64_t claim_generation;  /* … when the gate's claims were of that generation */
     uint64_t round;             /* of reads alone: the confirmation they wait for; 0: none */
 };
 
@@ -63,6 +66,8 @@ struct shard {
     struct list orphans;    /* of an earlier term of ours: waiting to learn what became of their entry; the reads alone
                              * among them, of the entry behind them */
     struct list spare;      /* empty batches to use again */
+    struct gate gate;
+    struct command_arguments gate_arguments; /* of commands inside the one at the gate */
     size_t pending_bytes;
     struct command_arguments arguments; /* of the command being applied */
     struct command_arguments ahead_arguments;
@@ -126,6 +131,9 @@ void batch_give_back(struct shard *shard, struct batch *batch);
 void batch_destroy(struct batch *batch);
 MUST_USE enum status batch_add(struct shard *shard, const struct command *command, enum request_kind kind, void *origin,
                                uint64_t tag);
+/* As shard_forwarded; `part`: others of the batch are logged in other entries. */
+MUST_USE enum status batch_announce(struct shard *shard, const struct machine_origin *from, bool part,
+                                    uint32_t logged_count, size_t bytes);
 /* Tells those whose requests were to be logged, and forgets these; its reads stay. */
 void batch_refuse(struct shard *shard, struct batch *batch, enum status status);
 /* What it counts in what is pending. */

@@ -90,9 +90,9 @@ static void take_origin(struct run *run, const uint8_t bytes[static 4])
     struct machine_origin origin = {bytes[0], bytes[1], bytes[2], bytes[3]};
     if (machine_origin_valid(&origin)) {
         run->context.position++;
-        bool fresh = machine_apply_origin(run->machine, &run->context, &origin);
+        bool fresh = machine_apply_origin(run->machine, &run->context, &origin, false);
         run->context.position++;
-        bool again = machine_apply_origin(run->machine, &run->context, &origin);
+        bool again = machine_apply_origin(run->machine, &run->context, &origin, false);
         ASSERT(!again || !fresh);
     }
 }

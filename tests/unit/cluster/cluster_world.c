@@ -124,22 +124,34 @@ struct world_client *world_client(struct world *world, uint64_t node)
     return client;
 }
 
-static int submit(struct world_client *client, const struct world_request *request, const struct slice *argv,
-                  uint32_t argc)
+static int submit_command(struct world_client *client, const struct world_request *request,
+                          const struct command *command)
 {
     assert_true(client->count < WORLD_REQUESTS);
     assert_true(client->node->cluster != NULL && client->node->lives == client->life);
     uint64_t tag = (uint64_t)client->count;
     client->requests[client->count++] = *request;
-    struct command command = {.argv = argv, .argc = argc, .protocol = RESP2};
-    assert_int_equal(command_lookup(argv, argc, &command.spec), COMMAND_FOUND);
     enum status status =
-        cluster_submit(client->node->cluster, request->shard, &command, CLUSTER_PLAIN, &client->requester, tag);
+        cluster_submit(client->node->cluster, request->shard, command, CLUSTER_PLAIN, &client->requester, tag);
     if (status != STATUS_OK) {
         hear(client, tag, status);
     }
     env_wake(client->node->env);
     return (int)tag;
+}
+
+static int submit(struct world_client *client, const struct world_request *request, const struct slice *argv,
+                  uint32_t argc)
+{
+    struct command command = {.argv = argv, .argc = argc, .protocol = RESP2};
+    assert_int_equal(command_lookup(argv, argc, &command.spec), COMMAND_FOUND);
+    return submit_command(client, request, &command);
+}
+
+int world_internal(struct world_client *client, uint32_t shard, uint16_t id, const struct slice *argv, uint32_t argc)
+{
+    struct command command = {command_by_id(id), argv, argc, RESP2};
+    return submit_command(client, &(struct world_request){.shard = shard, .raw = true}, &command);
 }
 
 int world_append(struct world_client *client, uint32_t shard)

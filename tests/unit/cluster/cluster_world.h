@@ -98,6 +98,8 @@ struct world_client *world_client(struct world *world, uint64_t node);
 int world_append(struct world_client *client, uint32_t shard);
 int world_read(struct world_client *client, uint32_t shard);
 int world_command(struct world_client *client, uint32_t shard, const struct slice *argv, uint32_t argc);
+/* The same with an internal command. */
+int world_internal(struct world_client *client, uint32_t shard, uint16_t id, const struct slice *argv, uint32_t argc);
 /* Everything that the client submitted was answered. */
 void world_wait(struct world_client *client);
 bool world_done(void *client);

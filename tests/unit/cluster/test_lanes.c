@@ -726,7 +726,7 @@ static void forward_by_hand(struct scene *scene, uint64_t start, uint64_t sequen
                                 .settled_below = 1};
     forward_head_put(buffer_reserve(&payload, FORWARD_HEAD_BYTES), &head);
     payload.size = FORWARD_HEAD_BYTES;
-    buffer_append_byte(&payload, 1);
+    buffer_append(&payload, (uint8_t[]){1, 0}, 2); /* logged; of nobody whose order counts */
     struct slice argv[] = {SLICE_LITERAL("append"), SLICE_LITERAL("other"), slice_from_string(word)};
     struct command command = {command_by_id(COMMAND_APPEND), argv, 3, RESP2};
     command_encode(&payload, &command);
@@ -960,6 +960,111 @@ static void reads_by_lease(void **state)
     world_end(&scene.world);
 }
 
+/* ---- requests that meet a transaction's lock at the leader ---- */
+
+/* A transaction that has written `words` or another key, or will not after all. */
+static void prepare(struct world_client *client, const char *key)
+{
+    struct slice argv[] = {SLICE_LITERAL("COHORT.TXN.PREPARE"),
+                           SLICE_LITERAL("t"),
+                           SLICE_LITERAL("1"),
+                           SLICE_LITERAL("0"),
+                           SLICE_LITERAL("2"),
+                           SLICE_LITERAL("NOW"),
+                           SLICE_LITERAL("1"),
+                           SLICE_LITERAL("1"),
+                           SLICE_LITERAL("0"),
+                           SLICE_LITERAL("1"),
+                           slice_from_string(key),
+                           SLICE_LITERAL("\001v")};
+    (void)world_internal(client, 1, COMMAND_COHORT_TXN_PREPARE, argv, 12);
+    world_wait(client);
+    assert_non_null(strstr((const char *)client->reply.data, "YES"));
+}
+
+static void give_up(struct world_client *client)
+{
+    struct slice argv[] = {SLICE_LITERAL("COHORT.TXN.FINISH"), SLICE_LITERAL("t"), SLICE_LITERAL("0"),
+                           SLICE_LITERAL("ABORT")};
+    (void)world_internal(client, 1, COMMAND_COHORT_TXN_FINISH, argv, 4);
+}
+
+static void set_other(struct world_client *client)
+{
+    struct slice argv[] = {SLICE_LITERAL("set"), SLICE_LITERAL("other"), SLICE_LITERAL("1")};
+    (void)world_command(client, 1, argv, 3);
+}
+
+/* What is forwarded and meets a lock waits alone: the rest of its parcel is executed and answered, what its requester
+ * asks later waits behind it, and the outcome lets both go. */
+static void held_at_the_leader(void **state)
+{
+    (void)state;
+    static struct scene scene;
+    scene_begin(&scene, 40);
+    struct world_client *neighbour = world_client(&scene.world, scene.away);
+    prepare(neighbour, "words");
+    append_many(scene.client, 1);
+    set_other(neighbour);
+    world_run_ms(&scene.world, 50);
+    set_other(scene.client); /* another key; behind the append */
+    (void)world_read(scene.client, 1);
+    set_other(neighbour);
+    world_run_ms(&scene.world, 200);
+    world_expect(neighbour, 0, 2, STATUS_OK);
+    assert_int_equal(scene.client->heard, 0);
+    give_up(neighbour);
+    world_wait(scene.client);
+    world_expect(scene.client, 0, 2, STATUS_OK);
+    assert_int_equal(scene.client->requests[2].seen, 1);
+    world_end(&scene.world);
+}
+
+/* The leader is lost while it holds some of a parcel back: of that it is not known whether it was executed. */
+static void lost_while_it_holds(void **state)
+{
+    (void)state;
+    static struct scene scene;
+    scene_begin(&scene, 41);
+    struct world_client *neighbour = world_client(&scene.world, scene.away);
+    prepare(neighbour, "words");
+    append_many(scene.client, 1);
+    set_other(neighbour); /* of the same parcel */
+    world_run_ms(&scene.world, 100);
+    world_expect(neighbour, 0, 1, STATUS_OK);
+    world_kill(&scene.world, scene.leader, SIM_CRASH_POWER);
+    world_wait(scene.client);
+    world_expect(scene.client, 0, 0, STATUS_UNCERTAIN);
+    append_many(scene.client, 1); /* the lock stands at the next leader, too */
+    world_run_ms(&scene.world, 500);
+    assert_int_equal(scene.client->heard, 1);
+    give_up(neighbour);
+    world_wait(scene.client);
+    world_expect(scene.client, 1, 1, STATUS_OK);
+    world_start(&scene.world, scene.leader);
+    world_end(&scene.world);
+}
+
+/* Nothing else of the parcel was executed: then it is known that this was not, and it is sent again. */
+static void lost_while_it_holds_all(void **state)
+{
+    (void)state;
+    static struct scene scene;
+    scene_begin(&scene, 42);
+    struct world_client *neighbour = world_client(&scene.world, scene.away);
+    prepare(neighbour, "words");
+    append_many(scene.client, 3);
+    world_run_ms(&scene.world, 100);
+    world_kill(&scene.world, scene.leader, SIM_CRASH_POWER);
+    world_run_ms(&scene.world, 1500);
+    assert_int_equal(scene.client->heard, 0);
+    give_up(neighbour);
+    world_wait(scene.client);
+    world_expect(scene.client, 0, 2, STATUS_OK);
+    world_start(&scene.world, scene.leader);
+    world_end(&scene.world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -996,6 +1101,9 @@ int main(void)
         cmocka_unit_test(a_leader_whose_disk_fails),
         cmocka_unit_test(reads_of_what_is_here),
         cmocka_unit_test(reads_by_lease),
+        cmocka_unit_test(held_at_the_leader),
+        cmocka_unit_test(lost_while_it_holds),
+        cmocka_unit_test(lost_while_it_holds_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -111,7 +111,7 @@ static void apply_one(struct harness *h, struct prng *prng)
         uint64_t sequence = h->position / 8 + prng_below(prng, 8) + 100;
         struct machine_origin origin = {prng_below(prng, 300) + 1, prng_below(prng, 3), sequence,
                                         sequence - prng_below(prng, 100)};
-        if (!machine_apply_origin(h->machine, &context, &origin)) {
+        if (!machine_apply_origin(h->machine, &context, &origin, false)) {
             break;
         }
     } /* fall through */

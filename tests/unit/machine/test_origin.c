@@ -22,7 +22,7 @@ static bool take(struct harness *h, uint64_t node, uint64_t start, uint64_t sequ
     struct machine_context context = {++h->position, h->time_ms, h->wall_ms};
     struct machine_origin origin = {node, start, sequence, settled_below};
     assert_true(machine_origin_valid(&origin));
-    return machine_apply_origin(h->machine, &context, &origin);
+    return machine_apply_origin(h->machine, &context, &origin, false);
 }
 
 /* The reply to an internal command whose arguments are these. */
@@ -208,6 +208,35 @@ static void test_flush_forgets_nothing(void **state)
     assert_false(take(h, 1, 1, 1, 1));
 }
 
+static bool take_part(struct harness *h, uint64_t sequence)
+{
+    struct machine_context context = {++h->position, h->time_ms, h->wall_ms};
+    struct machine_origin origin = {1, 1, sequence, 1};
+    return machine_apply_origin(h->machine, &context, &origin, true);
+}
+
+/* Commands of one batch in several entries: each of these is executed; the outcome says that not all need have been. */
+static void test_parts(void **state)
+{
+    struct harness *h = *state;
+    assert_true(take_part(h, 1));
+    assert_true(take_part(h, 1));
+    assert_true(take(h, 1, 1, 2, 1));
+    assert_false(take_part(h, 2)); /* it was executed as a whole */
+    assert_false(take(h, 1, 1, 1, 1));
+    assert_int_equal(outcome(h, 1, 1, 1), 2);
+    assert_int_equal(outcome(h, 1, 1, 2), 1);
+    struct machine *copy = harness_copy(h->machine, 100);
+    assert_int_equal(machine_digest(copy), machine_digest(h->machine));
+    machine_destroy(h->machine);
+    h->machine = copy;
+    assert_int_equal(outcome(h, 1, 1, 1), 2);
+    assert_true(take_part(h, 1));
+    assert_true(take(h, 1, 1, 3, 2)); /* the first is settled, and gone */
+    assert_false(take_part(h, 1));
+    assert_int_equal(outcome(h, 1, 1, 1), -1);
+}
+
 static size_t record_of(uint8_t record[static 40], uint64_t node, uint64_t settled_below, uint8_t bits)
 {
     record[0] = 'O';
@@ -235,8 +264,10 @@ static void test_bad_records(void **state)
     assert_int_equal(outcome(h, 1, 5, 9), -1);
     assert_int_equal(machine_load_record(h->machine, slice_of(record, size)), STATUS_CORRUPT); /* twice the same node */
     size = record_of(record, 2, 10, 1);
-    record[1] = 2;
+    record[1] = 3;
     assert_int_equal(machine_load_record(h->machine, slice_of(record, size)), STATUS_VERSION);
+    record[1] = 2; /* its size of bits is missing */
+    assert_int_equal(machine_load_record(h->machine, slice_of(record, size)), STATUS_CORRUPT);
     record[1] = 0;
     assert_int_equal(machine_load_record(h->machine, slice_of(record, size)), STATUS_CORRUPT);
     record[1] = 1;
@@ -303,6 +334,7 @@ int main(void)
         CASE(test_a_full_table),
         CASE(test_a_snapshot_is_that_of_its_begin),
         CASE(test_flush_forgets_nothing),
+        CASE(test_parts),
         CASE(test_bad_records),
         CASE(test_questions),
         CASE(test_versions),

@@ -355,7 +355,7 @@ static void add_commands(struct fixture *fixture, int64_t time_ms, const char *i
             command_encode(&payload, &(struct command){command_by_id(COMMAND_COHORT_OUTCOME), outcome, 4, RESP2});
         } else {
             origin.sequence = *item == '!' ? 8 : origin.sequence;
-            entry_origin_put(&payload, &origin, *item == '!' ? 0 : 2);
+            entry_origin_put(&payload, &origin, false, *item == '!' ? 0 : 2);
         }
     }
     add_entry(fixture, ENTRY_COMMANDS, buffer_slice(&payload));

@@ -1,0 +1,17 @@
+/* Which keys somebody is going to lock: counted, not exclusive, for whoever comes behind. */
+#pragma once
+
+#include "machine/keys/table.h"
+
+struct claims {
+    struct table table; /* of struct claim */
+};
+
+void claims_init(struct claims *claims, uint64_t seed);
+void claims_deinit(struct claims *claims);
+void claims_add(struct claims *claims, struct slice key, bool writes);
+/* One that was added. */
+void claims_remove(struct claims *claims, struct slice key, bool writes);
+/* Whether somebody claims to write it; for one who writes: whether somebody claims it at all. */
+bool claims_block(const struct claims *claims, struct slice key, bool writes);
+static inline bool claims_empty(const struct claims *claims) { return claims->table.count == 0; }

@@ -1,0 +1,375 @@
+#include "shard/gate.h"
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "base/memory.h"
+#include "machine/txn/footprint.h"
+#include "machine/txn/txn.h"
+#include "shard/shard_state.h"
+
+#include <stdlib.h>
+
+#define NS_PER_MS INT64_C(1000000)
+
+struct held {
+    struct list node;
+    struct shard_request request;
+    struct machine_origin from; /* when request.forwarded */
+    bool logged;
+    bool prepares;
+    enum footprint_reach reach;
+    uint64_t barrier; /* of a read of all keys: it waits for what was prepared up to here */
+    int64_t since_ns;
+    struct buffer bytes; /* the command, encoded */
+};
+
+static const struct parts *parts_of(const struct shard *shard) { return &machine_txns(shard->machine)->parts; }
+
+static void timer_fire(struct env_timer *timer)
+{
+    struct shard *shard = CONTAINER_OF(timer, struct shard, gate.timer);
+    shard->gate.dirty = true;
+    env_wake(shard->env);
+}
+
+void gate_init(struct shard *shard)
+{
+    list_init(&shard->gate.held);
+    claims_init(&shard->gate.coming, 0);
+    claims_init(&shard->gate.wanted, 0);
+    command_arguments_init(&shard->gate_arguments);
+    env_timer_init(&shard->gate.timer, timer_fire);
+}
+
+static uint16_t *filter_of(struct gate *gate, uint64_t who)
+{
+    return &gate->requesters[hash_bytes(0, &who, sizeof(who)) % GATE_FILTER];
+}
+
+/* Out of the list; the caller frees it. */
+static void take_out(struct shard *shard, struct held *held)
+{
+    struct gate *gate = &shard->gate;
+    list_remove(&held->node);
+    gate->held_count--;
+    shard_unweigh(shard, held->bytes.size + sizeof(*held));
+    if (held->request.who != 0) {
+        (*filter_of(gate, held->request.who))--;
+    }
+}
+
+static void held_free(struct held *held)
+{
+    buffer_deinit(&held->bytes);
+    free(held);
+}
+
+void gate_deinit(struct shard *shard)
+{
+    LIST_FOR_EACH_SAFE (at, after, &shard->gate.held) {
+        struct held *held = CONTAINER_OF(at, struct held, node);
+        take_out(shard, held);
+        held_free(held);
+    }
+    env_timer_stop(shard->env, &shard->gate.timer);
+    claims_deinit(&shard->gate.coming);
+    claims_deinit(&shard->gate.wanted);
+    command_arguments_deinit(&shard->gate_arguments);
+}
+
+bool gate_busy(const struct shard *shard)
+{
+    return parts_of(shard)->prepared_count != 0 || shard->gate.held_count != 0 || !claims_empty(&shard->gate.coming);
+}
+
+/* ---- what stands in the way ---- */
+
+struct look {
+    const struct shard *shard;
+    bool writes; /* what is logged minds locks that are coming, too */
+    bool blocked;
+};
+
+static void look_at_key(void *owner, struct slice key, bool writes)
+{
+    struct look *look = owner;
+    const struct gate *gate = &look->shard->gate;
+    look->blocked = look->blocked || lock_table_blocks(&parts_of(look->shard)->locks, key, writes, NULL) ||
+                    claims_block(&gate->wanted, key, writes) ||
+                    (look->writes && claims_block(&gate->coming, key, writes));
+}
+
+/* The newest vote that is prepared: those are in order. */
+static uint64_t newest_vote(const struct parts *parts)
+{
+    return list_empty(&parts->prepared) ? 0 : CONTAINER_OF(parts->prepared.prev, struct part, node)->vote;
+}
+
+static bool blocks_all(const struct shard *shard, enum footprint_reach reach, uint64_t barrier)
+{
+    const struct parts *parts = parts_of(shard);
+    if (reach == FOOTPRINT_ALL_WRITTEN) {
+        return parts->prepared_count != 0 || !claims_empty(&shard->gate.coming);
+    }
+    return reach == FOOTPRINT_ALL_READ && parts->prepared_count != 0 &&
+           CONTAINER_OF(parts->prepared.next, struct part, node)->vote <= barrier;
+}
+
+/* Not those of transactions themselves: they bring the outcome. */
+static bool minds_locks(const struct command_spec *spec)
+{
+    switch (spec->id) {
+    case COMMAND_COHORT_DUMP:
+    case COMMAND_COHORT_VERSIONS:
+    case COMMAND_COHORT_TXN_READ:
+    case COMMAND_COHORT_TXN_PREPARE: return true;
+    default: return !spec->internal;
+    }
+}
+
+static bool stands_behind(struct shard *shard, const struct command *command, bool logged,
+                          enum footprint_reach *ret_reach)
+{
+    struct look look = {shard, logged, false};
+    enum footprint_reach reach = footprint_visit(command, &shard->gate_arguments, look_at_key, &look);
+    *ret_reach = reach;
+    return look.blocked || blocks_all(shard, reach, newest_vote(parts_of(shard))) ||
+           (shard->gate.waits_for_all && logged);
+}
+
+bool gate_stops_read(struct shard *shard, const struct command *command)
+{
+    enum footprint_reach reach;
+    return gate_busy(shard) && minds_locks(command->spec) && stands_behind(shard, command, false, &reach);
+}
+
+/* ---- PREPAREs ---- */
+
+static void claim_key(void *owner, struct slice key, bool writes) { claims_add(owner, key, writes); }
+
+/* Waits for locks? One that does not votes no instead. */
+static bool waits(const struct command *command)
+{
+    struct txn_prepare prepare;
+    return txn_prepare_parse(command, &prepare) && prepare.wait;
+}
+
+static void claim(struct shard *shard, struct claims *claims, const struct command *command)
+{
+    (void)footprint_visit(command, &shard->gate_arguments, claim_key, claims);
+}
+
+void gate_attach(struct batch *batch, const struct shard *shard, const struct command *command)
+{
+    if (batch->claimed.size == 0) {
+        batch->claim_generation = shard->gate.generation;
+    }
+    ASSERT(batch->claim_generation == shard->gate.generation);
+    command_encode(&batch->claimed, command);
+}
+
+static void unclaim_key(void *owner, struct slice key, bool writes) { claims_remove(owner, key, writes); }
+
+void gate_unclaim(struct shard *shard, const struct command *command)
+{
+    (void)footprint_visit(command, &shard->gate_arguments, unclaim_key, &shard->gate.coming);
+    shard->gate.dirty = true;
+}
+
+void gate_detach(struct shard *shard, struct batch *batch)
+{
+    struct slice rest = buffer_slice(&batch->claimed);
+    bool counts = batch->claim_generation == shard->gate.generation;
+    while (rest.size != 0 && counts) {
+        struct command command;
+        struct command_arguments arguments; /* the shard's may be in use */
+        command_arguments_init(&arguments);
+        ASSERT(command_decode(&rest, &arguments, &command) == STATUS_OK);
+        gate_unclaim(shard, &command);
+        command_arguments_deinit(&arguments);
+    }
+    buffer_deinit(&batch->claimed);
+}
+
+/* ---- holding ---- */
+
+static void arm(struct shard *shard)
+{
+    struct gate *gate = &shard->gate;
+    if (gate->held_count == 0) {
+        env_timer_stop(shard->env, &gate->timer);
+    } else if (!gate->timer.armed) {
+        const struct held *oldest = CONTAINER_OF(gate->held.next, struct held, node);
+        env_timer_start(shard->env, &gate->timer, oldest->since_ns + SHARD_HELD_MS * NS_PER_MS);
+    }
+}
+
+static void hold(struct shard *shard, const struct command *command, const struct shard_request *request, bool logged,
+                 enum footprint_reach reach)
+{
+    struct gate *gate = &shard->gate;
+    struct held *held = memory_allocate_zeroed(1, sizeof(*held));
+    held->request = *request;
+    if (request->forwarded != NULL) {
+        held->from = (struct machine_origin){request->forwarded->node, request->forwarded->start,
+                                             request->forwarded->sequence, request->forwarded->settled_below};
+        held->request.forwarded = NULL;
+    }
+    held->logged = logged;
+    held->prepares = command->spec->id == COMMAND_COHORT_TXN_PREPARE;
+    held->reach = reach;
+    held->barrier = newest_vote(parts_of(shard));
+    held->since_ns = env_monotonic_ns(shard->env);
+    command_encode(&held->bytes, command);
+    list_append(&gate->held, &held->node);
+    gate->held_count++;
+    shard_weigh(shard, held->bytes.size + sizeof(*held));
+    if (request->who != 0) {
+        (*filter_of(gate, request->who))++;
+    }
+    if (held->prepares) {
+        claim(shard, &gate->wanted, command);
+    }
+    gate->waits_for_all = gate->waits_for_all || reach == FOOTPRINT_ALL_WRITTEN;
+    arm(shard);
+}
+
+bool gate_holds(struct shard *shard, const struct command *command, const struct shard_request *request, bool logged,
+                enum status *ret_status)
+{
+    *ret_status = STATUS_OK;
+    bool prepares = command->spec->id == COMMAND_COHORT_TXN_PREPARE;
+    if ((!prepares && !gate_busy(shard)) || !minds_locks(command->spec)) {
+        return false;
+    }
+    enum footprint_reach reach = FOOTPRINT_KEYS;
+    bool follows = request->who != 0 && *filter_of(&shard->gate, request->who) != 0;
+    bool behind = stands_behind(shard, command, logged, &reach);
+    if (prepares ? !behind || !waits(command) : !behind && !follows) {
+        if (prepares) {
+            claim(shard, &shard->gate.coming, command);
+        }
+        return false;
+    }
+    if (shard->gate.held_count >= SHARD_HELD || shard->pending_bytes >= shard->options.pending_bytes) {
+        *ret_status = STATUS_FULL;
+        return true;
+    }
+    hold(shard, command, request, logged, reach);
+    return true;
+}
+
+/* ---- letting go ---- */
+
+static struct command command_of(struct held *held, struct command_arguments *arguments)
+{
+    struct slice from = buffer_slice(&held->bytes);
+    struct command command;
+    ASSERT(command_decode(&from, arguments, &command) == STATUS_OK);
+    return command;
+}
+
+static void pass(struct shard *shard, struct held *held, const struct command *command)
+{
+    const struct shard_request *request = &held->request;
+    take_out(shard, held);
+    bool marked = held->logged && held->from.node != 0;
+    enum status status = STATUS_OK;
+    if (marked) {
+        status = batch_announce(shard, &held->from, true, 1, held->bytes.size);
+    }
+    if (status == STATUS_OK) {
+        status = batch_add(shard, command, held->logged ? REQUEST_LOGGED : REQUEST_READ, request->origin, request->tag);
+    }
+    if (status == STATUS_NOT_LEADER) {
+        shard->sink.returned(shard->owner, request->origin, request->tag, command);
+    } else if (status != STATUS_OK) {
+        shard->sink.refused(shard->owner, request->origin, request->tag, STATUS_BUSY);
+    }
+    held_free(held);
+}
+
+/* Whether it may go on, given what stays before it in this round: `before` filters requesters. */
+static bool may_pass(struct shard *shard, const struct held *held, const struct command *command,
+                     const uint64_t before[static GATE_FILTER / 64])
+{
+    struct look look = {shard, held->logged, false};
+    if (held->request.who != 0 && !held->prepares) {
+        uint64_t who = held->request.who;
+        uint64_t at = hash_bytes(0, &who, sizeof(who)) % GATE_FILTER;
+        if ((before[at / 64] >> at % 64 & 1) != 0) {
+            return false;
+        }
+    }
+    (void)footprint_visit(command, &shard->gate_arguments, look_at_key, &look);
+    return !look.blocked && !blocks_all(shard, held->reach, held->barrier) &&
+           !(shard->gate.waits_for_all && held->logged);
+}
+
+static void stay(struct shard *shard, const struct held *held, const struct command *command,
+                 uint64_t before[static GATE_FILTER / 64])
+{
+    uint64_t who = held->request.who;
+    uint64_t at = hash_bytes(0, &who, sizeof(who)) % GATE_FILTER;
+    before[at / 64] |= who == 0 ? 0 : UINT64_C(1) << at % 64;
+    if (held->prepares) {
+        claim(shard, &shard->gate.wanted, command);
+    }
+    shard->gate.waits_for_all = shard->gate.waits_for_all || held->reach == FOOTPRINT_ALL_WRITTEN;
+}
+
+void gate_turn(struct shard *shard)
+{
+    struct gate *gate = &shard->gate;
+    if (!gate->dirty || gate->held_count == 0 || !shard->leading) {
+        gate->dirty = false;
+        return;
+    }
+    gate->dirty = false;
+    int64_t late_ns = env_monotonic_ns(shard->env) - SHARD_HELD_MS * NS_PER_MS;
+    uint64_t before[GATE_FILTER / 64] = {0};
+    claims_deinit(&gate->wanted); /* made anew by those that stay */
+    gate->waits_for_all = false;
+    struct command_arguments arguments; /* the sink may submit more */
+    command_arguments_init(&arguments);
+    struct list *last = gate->held.prev;
+    for (struct list *at = gate->held.next, *after = at->next;; at = after, after = at->next) {
+        struct held *held = CONTAINER_OF(at, struct held, node);
+        struct command command = command_of(held, &arguments);
+        bool ends = at == last;
+        if (may_pass(shard, held, &command, before)) {
+            if (held->prepares) {
+                claim(shard, &gate->coming, &command);
+            }
+            pass(shard, held, &command);
+        } else if (held->since_ns <= late_ns) {
+            take_out(shard, held);
+            shard->sink.refused(shard->owner, held->request.origin, held->request.tag, STATUS_BUSY);
+            held_free(held);
+        } else {
+            stay(shard, held, &command, before);
+        }
+        if (ends) {
+            break;
+        }
+    }
+    command_arguments_deinit(&arguments);
+    arm(shard);
+}
+
+void gate_return(struct shard *shard)
+{
+    struct gate *gate = &shard->gate;
+    gate->generation++;
+    claims_deinit(&gate->coming);
+    claims_deinit(&gate->wanted);
+    gate->waits_for_all = false;
+    while (!list_empty(&gate->held)) {
+        struct held *held = CONTAINER_OF(gate->held.next, struct held, node);
+        struct command command = command_of(held, &shard->arguments);
+        take_out(shard, held);
+        shard->sink.returned(shard->owner, held->request.origin, held->request.tag, &command);
+        held_free(held);
+    }
+    arm(shard);
+}
