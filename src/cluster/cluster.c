@@ -69,11 +69,21 @@ void cluster_begin(struct cluster *cluster)
     env_wake(cluster->env);
 }
 
+static enum status submit_of_finisher(void *owner, uint32_t shard, const struct command *command,
+                                      struct requester *requester, uint64_t tag)
+{
+    struct cluster *cluster = owner;
+    return shard <= cluster->shard_count ? cluster_submit(cluster, shard, command, CLUSTER_PLAIN, requester, tag)
+                                         : STATUS_INVALID;
+}
+
 enum status cluster_create(struct env *env, const struct cluster_options *options, const struct cluster_events *events,
                            void *owner, struct cluster **ret_cluster, char ret_message[static CLUSTER_MESSAGE_BYTES])
 {
+    static const struct finisher_events finisher_events = {submit_of_finisher};
     struct cluster *cluster = memory_allocate_zeroed(1, sizeof(*cluster));
     cluster->env = env;
+    cluster->finisher = finisher_create(env, &finisher_events, cluster);
     cluster->options = *options;
     cluster->events = *events;
     cluster->owner = owner;
@@ -121,6 +131,7 @@ void cluster_destroy(struct cluster *cluster)
         lane_deinit(&cluster->lanes[shard]);
     }
     store_close(cluster->store);
+    finisher_destroy(cluster->finisher);
     remotes_destroy(cluster);
     errands_destroy(cluster);
     founding_destroy(cluster->founding);
@@ -136,8 +147,26 @@ void cluster_destroy(struct cluster *cluster)
 
 /* ---- the turn ---- */
 
+/* Transactions go on whose shards are led here. */
+static void finish_transactions(struct cluster *cluster)
+{
+    finisher_begin_turn(cluster->finisher);
+    for (uint32_t shard = 1; shard <= cluster->shard_count; shard++) {
+        const struct lane *lane = lane_of(cluster, shard);
+        int64_t time_ms;
+        const struct txns *txns = lane_leads(lane) ? shard_txns(lane->local, &time_ms) : NULL;
+        if (txns != NULL) {
+            finisher_look(cluster->finisher, shard, txns, time_ms);
+        }
+    }
+    finisher_end_turn(cluster->finisher);
+}
+
 bool cluster_turn(struct cluster *cluster)
 {
+    if (!cluster->failed) {
+        finish_transactions(cluster);
+    }
     if (cluster->worker == 0 && !(cluster_alone(cluster) && cluster->opened)) {
         cluster_found(cluster);
     }

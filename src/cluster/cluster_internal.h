@@ -9,6 +9,7 @@
 #include "cluster/leaderless.h"
 #include "cluster/meta.h"
 #include "cluster/parcel.h"
+#include "cluster/txn_finisher.h"
 #include "cluster/workers.h"
 
 enum {
@@ -143,8 +144,9 @@ struct cluster {
     struct transport *transport;    /* NULL in a cluster of one, and at all workers but the first */
     struct peer peers[PLACEMENT_MAXIMUM_NODES];
     size_t peer_count;
-    bool joined;         /* the owner was told */
-    struct list remotes; /* struct remote: parcels of other nodes being executed here */
+    bool joined;               /* the owner was told */
+    struct finisher *finisher; /* of transactions whose shards are led here */
+    struct list remotes;       /* struct remote: parcels of other nodes being executed here */
     struct cluster_counters counters;
 };
 

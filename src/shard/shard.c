@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "machine/txn/txn.h"
 #include "shard/shard_state.h"
 
 #include <stdio.h>
@@ -169,6 +170,17 @@ bool shard_read_applied(struct shard *shard, const struct command *command, stru
 uint64_t shard_key_version(const struct shard *shard, struct slice key)
 {
     return machine_key_version(shard->machine, key);
+}
+
+const struct txns *shard_txns(const struct shard *shard, int64_t *ret_time_ms)
+{
+    const struct txns *txns = shard->machine == NULL ? NULL : machine_txns(shard->machine);
+    if (txns == NULL || (txns->homes.open_count == 0 && txns->parts.table.count == 0)) {
+        return NULL;
+    }
+    int64_t wall_ms;
+    shard_time_now(shard, ret_time_ms, &wall_ms);
+    return txns;
 }
 
 uint64_t shard_count_in_slot(const struct shard *shard, uint16_t slot)

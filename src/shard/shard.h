@@ -162,6 +162,10 @@ bool shard_read_applied(struct shard *shard, const struct command *command, stru
 /* The version of a key in the applied state (see machine_key_version). */
 uint64_t shard_key_version(const struct shard *shard, struct slice key);
 
+/* The transactions of the applied state, and the shard's time now; NULL when there are none, or no state yet. Borrowed
+ * until the next turn. */
+const struct txns *shard_txns(const struct shard *shard, int64_t *ret_time_ms);
+
 /* A message from another member. INVALID and CORRUPT: it cannot be one of ours, or contradicts what is committed. */
 MUST_USE enum status shard_receive(struct shard *shard, struct slice message);
 /* What was sent to this member may be lost: its connection broke. */

@@ -131,9 +131,10 @@ void txn_resolve(struct call *call)
     struct slice id;
     struct home *home = take_id(call, &id) ? resolve(call, id) : NULL;
     if (home != NULL) {
-        resp_array(&call->reply, 2);
+        resp_array(&call->reply, 3);
         resp_bulk_string(&call->reply, home_told(home));
         resp_integer(&call->reply, (int64_t)home->epoch);
+        resp_integer(&call->reply, home->state == HOME_DONE ? 1 : 0);
     }
 }
 

@@ -24,6 +24,14 @@ static void tell(struct call *call, enum part_state state)
     resp_bulk_string(&call->reply, part_state_name(state));
 }
 
+/* The vote, too: home wants it named, whoever brings the outcome. */
+static void tell_vote(struct call *call, const struct part *part)
+{
+    resp_array(&call->reply, 2);
+    resp_bulk_string(&call->reply, part_state_name(part == NULL ? PART_NONE : (enum part_state)part->state));
+    resp_integer(&call->reply, part == NULL ? 0 : (int64_t)part->vote);
+}
+
 static bool is_finished(const struct part *part)
 {
     return part->state == PART_COMMITTED || part->state == PART_ABORTED;
@@ -70,7 +78,7 @@ void txn_move(struct call *call)
     if (part != NULL) {
         (void)part_move(part, commit ? PART_PRECOMMIT : PART_PREABORT, call->time.applied_time_ms);
     }
-    tell(call, part == NULL ? PART_NONE : part->state);
+    tell_vote(call, part);
 }
 
 void txn_ask(struct call *call)
@@ -85,13 +93,13 @@ void txn_ask(struct call *call)
         return;
     }
     if (part != NULL) {
-        tell(call, part->state);
+        tell_vote(call, part);
     } else if (parts->finished_count >= TXN_FINISHED) {
         resp_array(&call->reply, 1);
         resp_bulk_string(&call->reply, "FULL");
     } else {
         part = parts_refuse(parts, call->argv[1], home, epoch, call->position, call->time.applied_time_ms);
-        tell(call, part->state);
+        tell_vote(call, part);
     }
 }
 

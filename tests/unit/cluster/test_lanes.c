@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -962,13 +963,19 @@ static void reads_by_lease(void **state)
 
 /* ---- requests that meet a transaction's lock at the leader ---- */
 
-/* A transaction that has written `words` or another key, or will not after all. */
-static void prepare(struct world_client *client, const char *key)
+/* A transaction of this shard alone that is prepared to write a key, and is open for long. */
+static void prepare(struct scene *scene, struct world_client *client, const char *key)
 {
+    char epoch[24];
+    (void)snprintf(epoch, sizeof(epoch), "%llu", (unsigned long long)scene->term);
+    struct slice open[] = {SLICE_LITERAL("COHORT.TXN.OPEN"), SLICE_LITERAL("t"),
+                           slice_from_string(epoch),         SLICE_LITERAL("2"),
+                           SLICE_LITERAL("600000"),          SLICE_LITERAL("1")};
+    (void)world_internal(client, 1, COMMAND_COHORT_TXN_OPEN, open, 6);
     struct slice argv[] = {SLICE_LITERAL("COHORT.TXN.PREPARE"),
                            SLICE_LITERAL("t"),
                            SLICE_LITERAL("1"),
-                           SLICE_LITERAL("0"),
+                           slice_from_string(epoch),
                            SLICE_LITERAL("2"),
                            SLICE_LITERAL("NOW"),
                            SLICE_LITERAL("1"),
@@ -982,11 +989,13 @@ static void prepare(struct world_client *client, const char *key)
     assert_non_null(strstr((const char *)client->reply.data, "YES"));
 }
 
-static void give_up(struct world_client *client)
+static void give_up(struct scene *scene, struct world_client *client)
 {
-    struct slice argv[] = {SLICE_LITERAL("COHORT.TXN.FINISH"), SLICE_LITERAL("t"), SLICE_LITERAL("0"),
-                           SLICE_LITERAL("ABORT")};
-    (void)world_internal(client, 1, COMMAND_COHORT_TXN_FINISH, argv, 4);
+    char epoch[24];
+    (void)snprintf(epoch, sizeof(epoch), "%llu", (unsigned long long)scene->term);
+    struct slice argv[] = {SLICE_LITERAL("COHORT.TXN.DECIDE"), SLICE_LITERAL("t"), slice_from_string(epoch),
+                           SLICE_LITERAL("ABORT"), SLICE_LITERAL("given up")};
+    (void)world_internal(client, 1, COMMAND_COHORT_TXN_DECIDE, argv, 5);
 }
 
 static void set_other(struct world_client *client)
@@ -1003,7 +1012,7 @@ static void held_at_the_leader(void **state)
     static struct scene scene;
     scene_begin(&scene, 40);
     struct world_client *neighbour = world_client(&scene.world, scene.away);
-    prepare(neighbour, "words");
+    prepare(&scene, neighbour, "words");
     append_many(scene.client, 1);
     set_other(neighbour);
     world_run_ms(&scene.world, 50);
@@ -1011,9 +1020,9 @@ static void held_at_the_leader(void **state)
     (void)world_read(scene.client, 1);
     set_other(neighbour);
     world_run_ms(&scene.world, 200);
-    world_expect(neighbour, 0, 2, STATUS_OK);
+    world_expect(neighbour, 0, 3, STATUS_OK);
     assert_int_equal(scene.client->heard, 0);
-    give_up(neighbour);
+    give_up(&scene, neighbour);
     world_wait(scene.client);
     world_expect(scene.client, 0, 2, STATUS_OK);
     assert_int_equal(scene.client->requests[2].seen, 1);
@@ -1027,18 +1036,18 @@ static void lost_while_it_holds(void **state)
     static struct scene scene;
     scene_begin(&scene, 41);
     struct world_client *neighbour = world_client(&scene.world, scene.away);
-    prepare(neighbour, "words");
+    prepare(&scene, neighbour, "words");
     append_many(scene.client, 1);
     set_other(neighbour); /* of the same parcel */
     world_run_ms(&scene.world, 100);
-    world_expect(neighbour, 0, 1, STATUS_OK);
+    world_expect(neighbour, 0, 2, STATUS_OK);
     world_kill(&scene.world, scene.leader, SIM_CRASH_POWER);
     world_wait(scene.client);
     world_expect(scene.client, 0, 0, STATUS_UNCERTAIN);
     append_many(scene.client, 1); /* the lock stands at the next leader, too */
     world_run_ms(&scene.world, 500);
     assert_int_equal(scene.client->heard, 1);
-    give_up(neighbour);
+    give_up(&scene, neighbour);
     world_wait(scene.client);
     world_expect(scene.client, 1, 1, STATUS_OK);
     world_start(&scene.world, scene.leader);
@@ -1052,13 +1061,13 @@ static void lost_while_it_holds_all(void **state)
     static struct scene scene;
     scene_begin(&scene, 42);
     struct world_client *neighbour = world_client(&scene.world, scene.away);
-    prepare(neighbour, "words");
+    prepare(&scene, neighbour, "words");
     append_many(scene.client, 3);
     world_run_ms(&scene.world, 100);
     world_kill(&scene.world, scene.leader, SIM_CRASH_POWER);
     world_run_ms(&scene.world, 1500);
     assert_int_equal(scene.client->heard, 0);
-    give_up(neighbour);
+    give_up(&scene, neighbour);
     world_wait(scene.client);
     world_expect(scene.client, 0, 2, STATUS_OK);
     world_start(&scene.world, scene.leader);

@@ -38,7 +38,7 @@ static void commit_needs_every_vote(void **state)
     CHECK(h, "COHORT.TXN.DECIDE a 2 COMMIT 1 10 2 11", "*2 $4 OPEN $0 ");
     CHECK(h, "COHORT.TXN.DECIDE a 3 COMMIT 1 10 2 11", "*2 $6 COMMIT $0 ");
     CHECK(h, "COHORT.TXN.DECIDE a 3 ABORT late", "*2 $6 COMMIT $0 ");
-    CHECK(h, "COHORT.TXN.RESOLVE a", "*2 $6 COMMIT :3");
+    CHECK(h, "COHORT.TXN.RESOLVE a", "*3 $6 COMMIT :3 :0");
 }
 
 /* The epoch stays that of the OPEN: a later leader of home decides what an earlier one opened. */
@@ -58,7 +58,7 @@ static void abort_is_final(void **state)
     CHECK(h, "COHORT.TXN.DECIDE a 0 ABORT \"key k changed\"", "*2 $5 ABORT $13 key k changed");
     CHECK(h, "COHORT.TXN.DECIDE a 0 COMMIT 1 10", "*2 $5 ABORT $13 key k changed");
     CHECK(h, "COHORT.TXN.DONE a 1", "*1 $4 DONE");
-    CHECK(h, "COHORT.TXN.RESOLVE a", "*2 $5 ABORT :0");
+    CHECK(h, "COHORT.TXN.RESOLVE a", "*3 $5 ABORT :0 :1");
     CHECK(h, "COHORT.TXN.OPEN a 0 2 1000 1", "*3 $6 EXISTS :0 :18");
 }
 
@@ -66,11 +66,11 @@ static void abort_is_final(void **state)
 static void absence_is_no_answer(void **state)
 {
     struct harness *h = *state;
-    CHECK(h, "COHORT.TXN.RESOLVE a", "*2 $5 ABORT :0");
+    CHECK(h, "COHORT.TXN.RESOLVE a", "*3 $5 ABORT :0 :1");
     CHECK(h, "COHORT.TXN.OPEN a 0 2 1000 1", "*3 $6 EXISTS :0 :6");
     const char *late = "*2 $5 ABORT $39 it was asked about before it was opened";
     CHECK(h, "COHORT.TXN.DECIDE b 0 COMMIT 1 10", late);
-    CHECK(h, "COHORT.TXN.RESOLVE b", "*2 $5 ABORT :0");
+    CHECK(h, "COHORT.TXN.RESOLVE b", "*3 $5 ABORT :0 :1");
 }
 
 static void done_when_all_have_acknowledged(void **state)
@@ -117,7 +117,7 @@ static void the_watermark_refuses_what_is_forgotten(void **state)
     assert_int_equal(homes_of(h)->done_count, TXN_DONE);
     assert_int_equal(homes_of(h)->watermark, 1);
     CHECK(h, "COHORT.TXN.RESOLVE ~1.0.1.1.0", "*2 $3 OLD $0 ");
-    CHECK(h, "COHORT.TXN.RESOLVE ~1.1.1.1.1", "*2 $5 ABORT :0");
+    CHECK(h, "COHORT.TXN.RESOLVE ~1.1.1.1.1", "*3 $5 ABORT :0 :1");
     assert_non_null(strstr(harness_apply(h, "COHORT.TXN.OPEN ~1.0.1.1.0 0 2 1000 1"), "$3 OLD"));
     assert_non_null(strstr(harness_apply(h, "COHORT.TXN.OPEN ~1.0.1.1.fff 0 2 1000 1"), "$3 OLD"));
     assert_non_null(strstr(harness_apply(h, "COHORT.TXN.OPEN ~1.1.1.1.fff 0 2 1000 1"), "$2 OK"));
@@ -196,7 +196,7 @@ static void snapshots_carry_homes(void **state)
     machine_destroy(h->machine);
     h->machine = copy;
     CHECK(h, "COHORT.TXN.DONE committed 1", "*1 $4 DONE");
-    CHECK(h, "COHORT.TXN.RESOLVE aborted", "*2 $5 ABORT :0");
+    CHECK(h, "COHORT.TXN.RESOLVE aborted", "*3 $5 ABORT :0 :0");
     assert_int_equal(state_of(h, "begun"), HOME_BEGUN);
 }
 

@@ -213,26 +213,26 @@ static void three_phases(void **state)
 {
     struct harness *h = *state;
     (void)harness_nested(h, "COHORT.TXN.PREPARE t 1 0 3 NOW 1 1 0 0", "SET a 1", NULL);
-    CHECK(h, "COHORT.TXN.ASK t 1 0 1 1", "*1 $4 WAIT");
-    CHECK(h, "COHORT.TXN.MOVE t PRECOMMIT", "*1 $9 PRECOMMIT");
-    CHECK(h, "COHORT.TXN.MOVE t PREABORT", "*1 $9 PRECOMMIT");
+    CHECK(h, "COHORT.TXN.ASK t 1 0 1 1", "*2 $4 WAIT :3");
+    CHECK(h, "COHORT.TXN.MOVE t PRECOMMIT", "*2 $9 PRECOMMIT :3");
+    CHECK(h, "COHORT.TXN.MOVE t PREABORT", "*2 $9 PRECOMMIT :3");
     CHECK(h, "GET a", "$-1");
     CHECK(h, "COHORT.TXN.FINISH t 0 COMMIT", "*1 $9 COMMITTED");
     CHECK(h, "COHORT.TXN.FINISH t 0 ABORT", "*1 $9 COMMITTED");
     CHECK(h, "GET a", "$1 1");
-    CHECK(h, "COHORT.TXN.ASK t 1 0 1 1", "*1 $9 COMMITTED");
+    CHECK(h, "COHORT.TXN.ASK t 1 0 1 1", "*2 $9 COMMITTED :3");
     CHECK(h, "COHORT.TXN.FORGET t", "*1 $4 NONE");
-    CHECK(h, "COHORT.TXN.MOVE u PRECOMMIT", "*1 $4 NONE");
-    CHECK(h, "COHORT.TXN.ASK u 1 0 1 1", "*1 $7 ABORTED");
+    CHECK(h, "COHORT.TXN.MOVE u PRECOMMIT", "*2 $4 NONE :0");
+    CHECK(h, "COHORT.TXN.ASK u 1 0 1 1", "*2 $7 ABORTED :36");
     assert_string_equal(harness_nested(h, "COHORT.TXN.PREPARE u 1 0 3 NOW 1 1 0 0", "SET a 2", NULL),
                         "*3 $2 NO $7 REFUSED $1 u");
     (void)harness_nested(h, "COHORT.TXN.PREPARE v 1 0 3 NOW 1 1 0 0", "SET a 2", NULL);
-    CHECK(h, "COHORT.TXN.MOVE v PREABORT", "*1 $8 PREABORT");
-    CHECK(h, "COHORT.TXN.MOVE v PRECOMMIT", "*1 $8 PREABORT");
+    CHECK(h, "COHORT.TXN.MOVE v PREABORT", "*2 $8 PREABORT :42");
+    CHECK(h, "COHORT.TXN.MOVE v PRECOMMIT", "*2 $8 PREABORT :42");
     CHECK(h, "COHORT.TXN.FINISH v 0 COMMIT", "*1 $9 COMMITTED"); /* the quorum was others' */
     CHECK(h, "GET a", "$1 2");
     (void)harness_nested(h, "COHORT.TXN.PREPARE w 1 0 2 NOW 1 1 0 0", "SET a 3", NULL);
-    CHECK(h, "COHORT.TXN.MOVE w PRECOMMIT", "*1 $4 WAIT"); /* two phases have none */
+    CHECK(h, "COHORT.TXN.MOVE w PRECOMMIT", "*2 $4 WAIT :57"); /* two phases have none */
 }
 
 /* Every limit, with nothing changed. */
@@ -306,7 +306,7 @@ static void snapshots_carry_parts(void **state)
     CHECK(h, "COHORT.TXN.FINISH t 3 COMMIT", "*1 $9 COMMITTED");
     CHECK(h, "GET a", "$1 2");
     CHECK(h, "SET r 1", busy);
-    CHECK(h, "COHORT.TXN.ASK u 2 4 1 1", "*1 $8 PREABORT");
+    CHECK(h, "COHORT.TXN.ASK u 2 4 1 1", "*2 $8 PREABORT :9");
     CHECK(h, "COHORT.TXN.FINISH u 4 ABORT", "*1 $7 ABORTED");
     CHECK(h, "SET r 1", "+OK");
     assert_non_null(strstr(harness_nested(h, "COHORT.TXN.PREPARE w 2 3 2 NOW 1 1 0 0", "GET a", NULL), "EPOCH"));

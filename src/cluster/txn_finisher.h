@@ -1,0 +1,52 @@
+/* Brings transactions to their end, at the node that leads one of their shards: the usual way and after a crash alike.
+ *
+ *   home, decided            FINISH to each participant until it acknowledges, then DONE
+ *   home, open too long      2PC: DECIDE(ABORT); 3PC: as a participant
+ *   part, prepared too long  2PC: RESOLVE at home; told an outcome, FINISH here. It never decides alone.
+ *                            3PC: asks all participants, and ends it by txn_rules.h; the later, the higher its number,
+ * so that mostly one of them does part, finished (3PC)     RESOLVE at home; FORGET when home is DONE
+ *
+ * What to do is read from the machine's state each time, so a new leader carries on, and whatever is lost is asked for
+ * again: no message here is needed twice, and none hurts twice.
+ *
+ * Invariants
+ * 1. At most FINISHER_TASKS transactions at a time, and of each at most one command to each participant is under way.
+ * 2. What was not answered well is tried again after a pause that doubles from FINISHER_PAUSE_MS to
+ * FINISHER_PAUSE_MAXIMUM_MS.
+ * 3. Bounded work per turn: what the machine's limits allow to be open or prepared, and FINISHER_LOOK of what is
+ * finished.
+ *
+ * Its requests go by `submit`; the requesters are its own. */
+#pragma once
+
+#include "base/status.h"
+#include "cluster/requester.h"
+#include "env/env.h"
+#include "machine/txn/txn.h"
+
+struct finisher;
+
+enum {
+    FINISHER_TASKS = 4096,
+    FINISHER_LOOK = 1024,
+    FINISHER_PAUSE_MS = 100,
+    FINISHER_PAUSE_MAXIMUM_MS = 5000,
+    FINISHER_ASK_MS = 1000,       /* so long a part is prepared before its home is asked */
+    FINISHER_TERMINATE_MS = 2000, /* … before the participants of 3PC are, plus … */
+    FINISHER_RANK_MS = 1000,      /* … for each participant before it */
+};
+
+struct finisher_events {
+    enum status (*submit)(void *owner, uint32_t shard, const struct command *command, struct requester *requester,
+                          uint64_t tag);
+};
+
+struct finisher *finisher_create(struct env *env, const struct finisher_events *events, void *owner);
+/* Takes NULL. Requests under way are forgotten: their answers must not come any more. */
+void finisher_destroy(struct finisher *finisher);
+
+/* Each turn: begin, a look at each shard that this node leads and that has transactions (time_ms: the shard's), end.
+ * The loop is woken when something is due. */
+void finisher_begin_turn(struct finisher *finisher);
+void finisher_look(struct finisher *finisher, uint32_t shard, const struct txns *txns, int64_t time_ms);
+void finisher_end_turn(struct finisher *finisher);
