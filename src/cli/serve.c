@@ -76,7 +76,7 @@ static void list_options(struct serve_options *options, const struct config *con
         {"reads", CLI_TEXT, &cluster->reads, "HOW",
          "majority, lease; lease trusts clocks' rates, faster (default majority)", 0, 0},
         {"workers", CLI_NUMBER, &options->workers, "N",
-         "threads, each with a part of the shards (default 1, or as the folder was made)", 1, SERVER_WORKERS_MAXIMUM},
+         "threads that divide the shards (default 1, or as the folder was made)", 1, SERVER_WORKERS_MAXIMUM},
         {"config", CLI_TEXT, &options->config, "FILE", "`name = value` lines of the settings; options win over it", 0,
          0},
     };
