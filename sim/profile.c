@@ -19,7 +19,10 @@ static const struct {
 
 enum { CLASS_NAMES = sizeof(class_names) / sizeof(class_names[0]), CLASSES_AND_PLANS = CLASS_NAMES - 2 };
 
-static const char *const level_names[SIM_LEVELS] = {[SIM_LEVEL_GROUPS] = "groups", [SIM_LEVEL_NODES] = "nodes"};
+static const char *const level_names[SIM_LEVELS] = {[SIM_LEVEL_GROUPS] = "groups",
+                                                    [SIM_LEVEL_NODES] = "nodes",
+                                                    [SIM_LEVEL_PHASES] = "3pc",
+                                                    [SIM_LEVEL_TEXTBOOK] = "3pc-no-quorum"};
 
 const char *sim_level_name(enum sim_level level) { return level_names[level]; }
 
@@ -101,7 +104,7 @@ enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_prof
         }
         changes += size + (changes[size] == ',' ? 1 : 0);
     }
-    if (profile.level == SIM_LEVEL_GROUPS && profile.members < 3) {
+    if (profile.level != SIM_LEVEL_NODES && profile.members < 3) {
         return STATUS_INVALID;
     }
     if (profile.level == SIM_LEVEL_NODES) {

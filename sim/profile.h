@@ -11,6 +11,8 @@
 enum sim_level {
     SIM_LEVEL_GROUPS, /* group_run.h */
     SIM_LEVEL_NODES,  /* node_run.h */
+    SIM_LEVEL_PHASES, /* phases_run.h; only when it is named */
+    SIM_LEVEL_TEXTBOOK,
     SIM_LEVELS,
 };
 const char *sim_level_name(enum sim_level level);

@@ -2,6 +2,7 @@
 
 #include "group_run.h"
 #include "node_run.h"
+#include "phases_run.h"
 #ifdef COHORT_MUTATIONS
 #include "cluster/cluster_mutation.h"
 #include "shard/shard_mutation.h"
@@ -62,5 +63,13 @@ void sim_run(uint64_t seed, const struct sim_profile *profile, const struct sim_
     shard_mutate((enum raft_mutation)mutated->raft, (enum shard_mutation)mutated->shard);
     cluster_mutate((enum cluster_mutation)mutated->cluster);
 #endif
-    (profile->level == SIM_LEVEL_NODES ? node_run : group_run)(seed, profile, mutation, record, ret_result);
+    static void (*const runs[SIM_LEVELS])(uint64_t seed, const struct sim_profile *profile,
+                                          const struct sim_mutation *mutation, const struct sim_record *record,
+                                          struct sim_result *ret_result) = {
+        [SIM_LEVEL_GROUPS] = group_run,
+        [SIM_LEVEL_NODES] = node_run,
+        [SIM_LEVEL_PHASES] = phases_run,
+        [SIM_LEVEL_TEXTBOOK] = phases_run,
+    };
+    runs[profile->level](seed, profile, mutation, record, ret_result);
 }

@@ -223,15 +223,15 @@ const struct cli_command cli_sim = {
     .name = "sim",
     .arguments = "",
     .summary = "run clusters under faults in the simulator",
-    .details =
-        "Each seed is a small world on virtual time: nodes (or groups of members alone) that crash,\n"
-        "disks that fail, a network that loses, clients whose every answer is checked. The same seed\n"
-        "is the same world, event by event. A failure prints the seed, makes the world smaller while\n"
-        "it still fails, and says how to replay it.\n"
-        "\n"
-        "A profile names a level (nodes, groups), classes of faults (network, disk, crash, timing, split,\n"
-        "blackout, votes, comeback, all, none) and sizes (members= groups= replicas= clients= faults= workers=).\n"
-        "What it does not name is drawn from the seed.",
+    .details = "Each seed is a small world on virtual time: nodes (or groups of members alone) that crash,\n"
+               "disks that fail, a network that loses, clients whose every answer is checked. The same seed\n"
+               "is the same world, event by event. A failure prints the seed, makes the world smaller while\n"
+               "it still fails, and says how to replay it.\n"
+               "\n"
+               "A profile names a level (nodes, groups; 3pc: three-phase commit alone; 3pc-no-quorum: the same\n"
+               "without its quorums, which fails), classes of faults (network, disk, crash, timing, split, blackout,\n"
+               "votes, comeback, all, none) and sizes (members= groups= replicas= clients= faults= workers=).\n"
+               "What it does not name is drawn from the seed.",
     .examples = "  cohort sim\n"
                 "  cohort sim --hours 1\n"
                 "  cohort sim --seed 7 --html seven.html --log\n"
