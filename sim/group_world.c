@@ -140,7 +140,7 @@ static void receive(struct member *member, const struct flight *flight)
 {
     struct world *world = member->world;
     diagram_arrived(world->record.diagram, flight->drawn, sim_now_ns(world->sim));
-    enum status status = shard_receive(member->replicas[flight->group - 1].shard, buffer_slice(&flight->bytes));
+    enum status status = shard_receive(member->replicas[flight->group - 1].shard, buffer_slice(&flight->bytes), false);
     if (status != STATUS_OK && !member->failed && !member_mute(member)) {
         world_fail(world, "member %d refuses a message of member %d in group %u: %s", flight->to + 1, flight->from + 1,
                    flight->group, status_text(status));

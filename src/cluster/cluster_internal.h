@@ -13,8 +13,8 @@
 #include "cluster/workers.h"
 
 enum {
-    CLUSTER_COMMAND_BYTES = 32 << 20, /* of one command in a shard of several voters: a larger one would hold up the
-                                       * heartbeats behind it */
+    CLUSTER_COMMAND_BYTES = 32 << 20, /* of one command in a shard of several voters: on its way it is in memory
+                                       * several times, and what else is urgent between two nodes waits for it */
     LANE_PENDING_BYTES = 128 << 20,   /* of requests that wait or are under way, in one lane, … */
     NODE_PENDING_BYTES = 256 << 20,   /* … and in all of them: a shard that nobody leads leaves room for the others */
     LANE_PARCELS = 64,                /* under way at a time, … */
@@ -289,6 +289,9 @@ struct peer *peer_find(struct cluster *cluster, uint64_t node);
 MUST_USE enum status peers_send_request(struct cluster *cluster, struct peer *peer, uint64_t generation,
                                         enum node_frame type, const struct slice parts[static 2]);
 void peers_send_raft(struct cluster *cluster, uint32_t group, uint64_t to, struct slice message);
+/* At the first worker, of whichever: messages as they stand in a NODE_RAFT frame. */
+MUST_USE enum status peers_send_messages(struct cluster *cluster, const struct peer *peer, uint64_t generation,
+                                         struct slice messages);
 /* Sends what has gathered. */
 void peers_turn(struct cluster *cluster);
 /* This node takes requests for the shard from now on. */

@@ -1,6 +1,7 @@
 /* What nodes say to each other about requests, as payloads of frames (transport.h). Pure.
  *
  *   NODE_RAFT, NODE_RAFT_BULK   messages of consensus, one behind the other: group u32 · size u32 · message
+ *   NODE_RAFT_SIGNAL            the same; they came before NODE_RAFT frames that were sent before them, and come again
  *   NODE_LEADS                  the sender leads, and takes requests: shard u32 · term u64, one behind the other
  *   NODE_FOUNDING               founding.h
  *   NODE_FORWARD                a parcel of requests for the leader of a shard:
@@ -26,6 +27,7 @@ enum node_frame {
     NODE_FOUNDING,
     NODE_FORWARD,
     NODE_ANSWERS,
+    NODE_RAFT_SIGNAL,
 };
 
 enum {

@@ -10,6 +10,7 @@
 enum {
     RAFT_HEAD_BYTES = 8,         /* group, size */
     RAFT_BUNDLE_BYTES = 1 << 20, /* of messages in one frame, unless one is larger */
+    CROWDED_BYTES = 256 << 10,   /* with so much on its way before them, signals go ahead */
     LEADS_BYTES = 12,            /* shard, term */
     TELL_AGAIN_S = 10,
 };
@@ -50,16 +51,51 @@ static enum status send(struct cluster *cluster, struct peer *peer, uint64_t gen
                : relay_send(cluster, peer, generation, priority, (uint8_t)type, parts, count);
 }
 
+/* What keeps groups together overtakes what is large: all but entries. */
+static void send_signals(struct cluster *cluster, const struct peer *peer, uint64_t generation, struct slice messages)
+{
+    struct buffer signals;
+    buffer_init(&signals);
+    while (messages.size != 0) {
+        size_t size = RAFT_HEAD_BYTES + get_u32(messages.data + 4);
+        if (messages.data[RAFT_HEAD_BYTES] != RAFT_APPEND) {
+            buffer_append(&signals, messages.data, size);
+        }
+        messages = slice_of(messages.data + size, messages.size - size);
+    }
+    struct slice part = buffer_slice(&signals);
+    if (part.size != 0) { /* without room they are as good as lost, and go the common way */
+        (void)!transport_send(cluster->transport, peer->node, generation, TRANSPORT_SIGNAL, NODE_RAFT_SIGNAL, &part, 1);
+    }
+    buffer_deinit(&signals);
+}
+
+/* Signals go the common way too: only there a heartbeat finds out what was lost (raft_progress.c), and no message of
+ * consensus does harm when it comes twice. */
+enum status peers_send_messages(struct cluster *cluster, const struct peer *peer, uint64_t generation,
+                                struct slice messages)
+{
+    if (transport_queued(cluster->transport, peer->node, TRANSPORT_URGENT) >= CROWDED_BYTES) {
+        send_signals(cluster, peer, generation, messages);
+    }
+    return transport_send(cluster->transport, peer->node, generation, TRANSPORT_URGENT, NODE_RAFT, &messages, 1);
+}
+
+static void send_messages(struct cluster *cluster, struct peer *peer, struct slice messages)
+{
+    enum status status = cluster->worker == 0
+                             ? peers_send_messages(cluster, peer, peer->generation, messages)
+                             : relay_send(cluster, peer, peer->generation, TRANSPORT_URGENT, NODE_RAFT, &messages, 1);
+    peer->lossy = peer->lossy || status != STATUS_OK;
+}
+
 static void send_bundle(struct cluster *cluster, struct peer *peer)
 {
-    if (peer->raft.size == 0) {
-        return;
+    if (peer->raft.size != 0) {
+        send_messages(cluster, peer, buffer_slice(&peer->raft));
+        buffer_clear(&peer->raft);
+        buffer_shrink(&peer->raft, RAFT_BUNDLE_BYTES);
     }
-    struct slice part = buffer_slice(&peer->raft);
-    enum status status = send(cluster, peer, peer->generation, TRANSPORT_URGENT, NODE_RAFT, &part, 1);
-    peer->lossy = peer->lossy || status != STATUS_OK;
-    buffer_clear(&peer->raft);
-    buffer_shrink(&peer->raft, RAFT_BUNDLE_BYTES);
 }
 
 enum status peers_send_request(struct cluster *cluster, struct peer *peer, uint64_t generation, enum node_frame type,
@@ -82,20 +118,20 @@ void peers_send_raft(struct cluster *cluster, uint32_t group, uint64_t to, struc
     uint8_t head[RAFT_HEAD_BYTES];
     put_u32(head, group);
     put_u32(head + 4, (uint32_t)message.size);
-    if (message.data[0] != RAFT_SNAPSHOT) {
-        if (peer->raft.size + sizeof(head) + message.size > RAFT_BUNDLE_BYTES) {
-            send_bundle(cluster, peer);
-        }
-        buffer_append(&peer->raft, head, sizeof(head));
-        buffer_append_slice(&peer->raft, message);
-        env_wake(cluster->env);
+    struct slice parts[2] = {slice_of(head, sizeof(head)), message};
+    bool snapshot = message.data[0] == RAFT_SNAPSHOT;
+    env_wake(cluster->env);
+    if (!snapshot && peer->raft.size + sizeof(head) + message.size > RAFT_BUNDLE_BYTES) {
+        send_bundle(cluster, peer);
+    }
+    if (snapshot || sizeof(head) + message.size > RAFT_BUNDLE_BYTES) { /* alone, and not copied once more */
+        enum status status = send(cluster, peer, peer->generation, snapshot ? TRANSPORT_BULK : TRANSPORT_URGENT,
+                                  snapshot ? NODE_RAFT_BULK : NODE_RAFT, parts, 2);
+        peer->lossy = peer->lossy || status != STATUS_OK;
         return;
     }
-    struct slice parts[2] = {slice_of(head, sizeof(head)), message};
-    if (send(cluster, peer, peer->generation, TRANSPORT_BULK, NODE_RAFT_BULK, parts, 2) != STATUS_OK) {
-        peer->lossy = true;
-    }
-    env_wake(cluster->env);
+    buffer_append_slice(&peer->raft, parts[0]);
+    buffer_append_slice(&peer->raft, parts[1]);
 }
 
 static void put_leads(struct buffer *out, const struct lane *lane)
@@ -189,17 +225,18 @@ void peers_gone(struct cluster *cluster, const struct peer *peer)
 }
 
 /* One message of consensus; it says itself whom it is from, and must not lie. */
-static enum status take_message(struct lane *lane, uint64_t node, struct slice message)
+static enum status take_message(struct lane *lane, uint64_t node, struct slice message, bool overtook)
 {
     struct slice rest = slice_of(message.data + 1, message.size - 1);
     uint64_t from = 0;
     if (!varint_take(&rest, &from) || from != node) {
         return STATUS_CORRUPT;
     }
-    return lane->local == NULL ? STATUS_OK : shard_receive(lane->local, message); /* not open yet: as good as lost */
+    /* not open yet: as good as lost */
+    return lane->local == NULL ? STATUS_OK : shard_receive(lane->local, message, overtook);
 }
 
-static enum status take_messages(struct cluster *cluster, const struct peer *peer, struct slice payload)
+static enum status take_messages(struct cluster *cluster, const struct peer *peer, uint8_t type, struct slice payload)
 {
     while (payload.size != 0) {
         if (payload.size < RAFT_HEAD_BYTES) {
@@ -213,10 +250,11 @@ static enum status take_messages(struct cluster *cluster, const struct peer *pee
         struct lane *lane = lane_of(cluster, group);
         enum status status = STATUS_OK;
         if (lane->away) {
-            relay_deliver(cluster, cluster_worker_of(cluster, group), peer, NODE_RAFT,
+            relay_deliver(cluster, cluster_worker_of(cluster, group), peer, type,
                           slice_of(payload.data, RAFT_HEAD_BYTES + size));
         } else {
-            status = take_message(lane, peer->node, slice_of(payload.data + RAFT_HEAD_BYTES, size));
+            struct slice message = slice_of(payload.data + RAFT_HEAD_BYTES, size);
+            status = take_message(lane, peer->node, message, type == NODE_RAFT_SIGNAL);
         }
         if (status != STATUS_OK) {
             return status;
@@ -288,7 +326,8 @@ void peers_take(struct cluster *cluster, struct peer *peer, uint8_t type, struct
     enum status status = STATUS_VERSION;
     switch (type) {
     case NODE_RAFT:
-    case NODE_RAFT_BULK: status = take_messages(cluster, peer, payload); break;
+    case NODE_RAFT_SIGNAL:
+    case NODE_RAFT_BULK: status = take_messages(cluster, peer, type, payload); break;
     case NODE_LEADS: status = take_leads(cluster, peer, payload); break;
     case NODE_FOUNDING: status = cluster_founding_frame(cluster, peer->node, payload); break;
     case NODE_FORWARD:

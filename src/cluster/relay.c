@@ -104,6 +104,9 @@ static bool waits_for(const struct peer *peer, uint32_t worker)
 static enum status pass(struct cluster *cluster, struct peer *peer, const struct frame_head *head, struct slice payload)
 {
     const struct slice parts[2] = {payload, {0}};
+    if (head->type == NODE_RAFT) {
+        return peers_send_messages(cluster, peer, head->generation, payload);
+    }
     if (is_raft(head->type)) {
         return transport_send(cluster->transport, peer->node, head->generation, (enum transport_priority)head->priority,
                               head->type, parts, 1);

@@ -15,7 +15,7 @@ void transport_options_init(struct transport_options *options)
         .version_lowest = TRANSPORT_PROTOCOL,
         .version_highest = TRANSPORT_PROTOCOL,
         .frame_bytes = FRAME_MAXIMUM_BYTES,
-        .queue_bytes = {[TRANSPORT_URGENT] = 64 << 20, [TRANSPORT_BULK] = 4 << 20},
+        .queue_bytes = {[TRANSPORT_SIGNAL] = 4 << 20, [TRANSPORT_URGENT] = 64 << 20, [TRANSPORT_BULK] = 4 << 20},
         .bulk_turn_bytes = 256 << 10,
         .unknown_connections = 64,
         .handshake_ms = 2000,
@@ -31,10 +31,10 @@ static bool options_valid(const struct transport_options *options)
     return options->node != 0 && !id128_is_zero(&options->incarnation) && lineage_valid(&options->lineage) &&
            options->version_lowest != 0 && options->version_lowest <= options->version_highest &&
            options->frame_bytes != 0 && options->frame_bytes <= UINT32_MAX &&
-           options->queue_bytes[TRANSPORT_URGENT] != 0 && options->queue_bytes[TRANSPORT_BULK] != 0 &&
-           options->unknown_connections != 0 && options->handshake_ms != 0 && options->ping_ms != 0 &&
-           options->dead_ms >= options->ping_ms && options->backoff_first_ms != 0 &&
-           options->backoff_maximum_ms >= options->backoff_first_ms;
+           options->queue_bytes[TRANSPORT_SIGNAL] != 0 && options->queue_bytes[TRANSPORT_URGENT] != 0 &&
+           options->queue_bytes[TRANSPORT_BULK] != 0 && options->unknown_connections != 0 &&
+           options->handshake_ms != 0 && options->ping_ms != 0 && options->dead_ms >= options->ping_ms &&
+           options->backoff_first_ms != 0 && options->backoff_maximum_ms >= options->backoff_first_ms;
 }
 
 /* What was held back by a caller that now wants frames again. */
@@ -84,6 +84,9 @@ static void free_closed(struct transport *transport)
             CONTAINER_OF(transport->closed.next, struct transport_connection, node);
         list_remove(&connection->node);
         buffer_deinit(&connection->in);
+        for (int i = 0; i < TRANSPORT_PRIORITIES; i++) {
+            buffer_deinit(&connection->large[i].bytes);
+        }
         free(connection);
     }
 }
@@ -112,7 +115,6 @@ int transport_port(struct transport *transport) { return env_listener_port(trans
 
 void transport_turn(struct transport *transport)
 {
-    ASSERT(transport->open == NULL);
     struct list batch; /* what callbacks send meanwhile waits for the next turn: one write for each */
     list_init(&batch);
     while (!list_empty(&transport->dirty)) {
@@ -140,27 +142,12 @@ static struct transport_connection *connected(const struct transport *transport,
     return meant ? connection : NULL;
 }
 
-enum status transport_begin(struct transport *transport, uint64_t node, uint64_t generation,
-                            enum transport_priority priority, struct buffer **ret_payload)
-{
-    ASSERT(transport->open == NULL && (unsigned)priority < TRANSPORT_PRIORITIES);
-    struct transport_connection *connection = connected(transport, node, generation);
-    if (connection == NULL) {
-        return STATUS_CLOSED;
-    }
-    struct buffer *out = &connection->queue.lanes[priority].bytes;
-    transport->open = connection;
-    transport->open_priority = priority;
-    transport->open_at = frame_begin(out);
-    *ret_payload = out;
-    return STATUS_OK;
-}
-
 /* Whether a payload may join what is queued already; counts when not. */
-static enum status admit(struct transport_connection *connection, enum transport_priority priority, size_t queued_bytes,
+static enum status admit(struct transport_connection *connection, enum transport_priority priority,
                          size_t payload_bytes)
 {
     struct transport *transport = connection->transport;
+    size_t queued_bytes = transport_lane_size(&connection->queue.lanes[priority]);
     if (payload_bytes > transport->options.frame_bytes) {
         return STATUS_TOO_LARGE;
     }
@@ -173,29 +160,50 @@ static enum status admit(struct transport_connection *connection, enum transport
     return STATUS_OK;
 }
 
-enum status transport_end(struct transport *transport, uint8_t type)
+/* The next bytes of what is being sent, across its parts. */
+static void take_bytes(struct buffer *out, const struct slice **part, size_t *at, size_t size)
 {
-    struct transport_connection *connection = transport->open;
-    ASSERT(connection != NULL && type >= TRANSPORT_FIRST_TYPE);
-    struct transport_lane *lane = &connection->queue.lanes[transport->open_priority];
-    ASSERT(lane->bytes.size >= transport->open_at + FRAME_HEADER_BYTES);
-    transport->open = NULL;
-    enum status status = admit(connection, transport->open_priority, transport->open_at - lane->start,
-                               lane->bytes.size - transport->open_at - FRAME_HEADER_BYTES);
-    if (status != STATUS_OK) {
-        lane->bytes.size = transport->open_at;
-        return status;
+    while (size > 0) {
+        size_t rest = (*part)->size - *at;
+        size_t take = rest < size ? rest : size;
+        buffer_append(out, (*part)->data + *at, take);
+        size -= take;
+        *at += take;
+        if (*at == (*part)->size) {
+            (*part)++;
+            *at = 0;
+        }
     }
-    frame_end(&lane->bytes, transport->open_at, type);
-    transport->statistics.frames_sent++;
-    connection->peer->statistics.frames_sent++;
-    transport_connection_dirty(connection);
-    return STATUS_OK;
+}
+
+/* One frame, or a large one in parts. */
+static void put_frame(struct transport_queue *queue, enum transport_priority priority, uint8_t type,
+                      const struct slice *parts, size_t size)
+{
+    struct buffer *out = &queue->lanes[priority].bytes;
+    size_t at_part = 0;
+    if (size <= TRANSPORT_PART_BYTES) {
+        size_t begin = frame_begin(out);
+        take_bytes(out, &parts, &at_part, size);
+        frame_end(out, begin, type);
+        return;
+    }
+    while (size > 0) {
+        size_t take = size < TRANSPORT_PART_BYTES ? size : TRANSPORT_PART_BYTES;
+        size_t begin = frame_begin(out);
+        buffer_append_byte(out, type);
+        buffer_append_byte(out, (uint8_t)priority);
+        buffer_append_byte(out, take == size);
+        take_bytes(out, &parts, &at_part, take);
+        frame_end(out, begin, TRANSPORT_TYPE_PART);
+        size -= take;
+    }
 }
 
 enum status transport_send(struct transport *transport, uint64_t node, uint64_t generation,
                            enum transport_priority priority, uint8_t type, const struct slice *parts, size_t count)
 {
+    ASSERT((unsigned)priority < TRANSPORT_PRIORITIES && type >= TRANSPORT_FIRST_TYPE);
     struct transport_connection *connection = connected(transport, node, generation);
     if (connection == NULL) {
         return STATUS_CLOSED;
@@ -204,18 +212,21 @@ enum status transport_send(struct transport *transport, uint64_t node, uint64_t 
     for (size_t i = 0; i < count; i++) {
         size = parts[i].size < SIZE_MAX - size ? size + parts[i].size : SIZE_MAX;
     }
-    enum status status = admit(connection, priority, transport_lane_size(&connection->queue.lanes[priority]), size);
-    struct buffer *out;
-    if (status == STATUS_OK) {
-        status = transport_begin(transport, node, generation, priority, &out);
-    }
+    enum status status = admit(connection, priority, size);
     if (status != STATUS_OK) {
         return status;
     }
-    for (size_t i = 0; i < count; i++) {
-        buffer_append_slice(out, parts[i]);
-    }
-    return transport_end(transport, type);
+    put_frame(&connection->queue, priority, type, parts, size);
+    transport->statistics.frames_sent++;
+    connection->peer->statistics.frames_sent++;
+    transport_connection_dirty(connection);
+    return STATUS_OK;
+}
+
+size_t transport_queued(const struct transport *transport, uint64_t node, enum transport_priority priority)
+{
+    const struct transport_connection *connection = transport_find_up(transport, node);
+    return connection == NULL ? 0 : transport_lane_size(&connection->queue.lanes[priority]);
 }
 
 size_t transport_room(const struct transport *transport, uint64_t node, enum transport_priority priority)

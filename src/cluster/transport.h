@@ -15,11 +15,12 @@
  * 3. A connection that is up has a generation, unique and growing within this transport. up, its frames and down come
  *    in this order, and nothing of a generation after its down or after the next up.
  * 4. Frames of one priority arrive in the order in which they were sent, without gaps, until the connection ends; what
- *    was queued or under way then is lost, and nobody knows how much arrived. Urgent frames overtake bulk frames, but
- *    never cut one in two, and a bulk frame is passed over TRANSPORT_PASSED_OVER times at most.
+ *    was queued or under way then is lost, and nobody knows how much arrived. Signals overtake all others, and urgent
+ *    frames overtake bulk frames; a bulk frame is passed over TRANSPORT_PASSED_OVER times at most. A large frame
+ * travels in parts, between which others go, so nothing waits for more than a part and for what the kernel has.
  * 5. One write for each peer in each turn (transport_turn); one read for each peer in each turn.
- * 6. Memory is bounded: by the queue limits for each peer and priority, by one frame being received for each peer, by
- *    the limit on connections whose peer is not known yet. Announced sizes cost nothing until the bytes come.
+ * 6. Memory is bounded: by the queue limits for each peer and priority, by one large frame being received for each
+ * peer, by the limit on connections whose peer is not known yet. Large frames cost nothing until their bytes come.
  *
  *   dialer:    CONNECTING ─▶ AWAIT_HELLO ─hello is good, ready sent─▶ UP
  *   acceptor:                AWAIT_HELLO ─hello is good, ours sent──▶ AWAIT_READY ─ready─▶ UP
@@ -38,7 +39,7 @@
 struct transport;
 
 enum {
-    TRANSPORT_PROTOCOL = 1,    /* the version that this source speaks */
+    TRANSPORT_PROTOCOL = 2,    /* the version that this source speaks; 1 knew no parts */
     TRANSPORT_FIRST_TYPE = 16, /* frame types below are the transport's own */
     TRANSPORT_PEERS = 64,
     TRANSPORT_HOST_BYTES = 256, /* with the NUL */
@@ -46,9 +47,9 @@ enum {
     TRANSPORT_PURPOSE_MEMBER = 1,
 };
 
-/* Urgent: what consensus and clients wait for. Bulk: what must not hold them up (parts of snapshots); users cut it into
- * frames of at most some 100 KiB, because an urgent frame waits for the bulk frame that is under way. */
-enum transport_priority { TRANSPORT_URGENT, TRANSPORT_BULK, TRANSPORT_PRIORITIES };
+/* Signals: small, and few; what keeps nodes together, for whoever sends it can do with its overtaking the others.
+ * Urgent: what consensus and clients wait for. Bulk: what must not hold them up (pieces of snapshots). */
+enum transport_priority { TRANSPORT_SIGNAL, TRANSPORT_URGENT, TRANSPORT_BULK, TRANSPORT_PRIORITIES };
 
 /* Why a connection is refused. The numbers travel. */
 enum transport_reason {
@@ -151,13 +152,10 @@ void transport_set_cluster(struct transport *transport, const struct id128 *clus
 MUST_USE enum status transport_send(struct transport *transport, uint64_t node, uint64_t generation,
                                     enum transport_priority priority, uint8_t type, const struct slice *parts,
                                     size_t count);
-/* The same without a copy: begin gives the buffer, the caller appends the payload (and touches nothing before it), end
- * takes it or refuses it as above. One at a time, and no other call between. */
-MUST_USE enum status transport_begin(struct transport *transport, uint64_t node, uint64_t generation,
-                                     enum transport_priority priority, struct buffer **ret_payload);
-MUST_USE enum status transport_end(struct transport *transport, uint8_t type);
 /* Bytes of payload that one frame may have now; 0 when not connected or full. */
 size_t transport_room(const struct transport *transport, uint64_t node, enum transport_priority priority);
+/* Bytes that wait; 0 when not connected. */
+size_t transport_queued(const struct transport *transport, uint64_t node, enum transport_priority priority);
 
 /* ---- receiving ---- */
 

@@ -23,20 +23,20 @@ static void pong_arrived(struct transport_connection *connection, struct slice p
         statistics->rtt_ns == 0 ? sample_ns : statistics->rtt_ns + (sample_ns - statistics->rtt_ns) / 8;
 }
 
-static bool urgent_has_room(const struct transport_connection *connection)
+static bool signals_have_room(const struct transport_connection *connection)
 {
-    return transport_lane_size(&connection->queue.lanes[TRANSPORT_URGENT]) <
-           connection->transport->options.queue_bytes[TRANSPORT_URGENT];
+    return transport_lane_size(&connection->queue.lanes[TRANSPORT_SIGNAL]) <
+           connection->transport->options.queue_bytes[TRANSPORT_SIGNAL];
 }
 
 /* Pings and pongs are dropped when the queue is full: then the queue itself shows that we live, and a peer that sends
  * pings without reading cannot make it grow. */
 static void send_ping(struct transport_connection *connection, enum transport_type type, uint64_t number)
 {
-    if (!urgent_has_room(connection)) {
+    if (!signals_have_room(connection)) {
         return;
     }
-    struct buffer *out = &connection->queue.lanes[TRANSPORT_URGENT].bytes;
+    struct buffer *out = &connection->queue.lanes[TRANSPORT_SIGNAL].bytes;
     uint8_t payload[TRANSPORT_PING_BYTES];
     put_u64(payload, number);
     size_t at = frame_begin(out);
@@ -45,16 +45,47 @@ static void send_ping(struct transport_connection *connection, enum transport_ty
     transport_connection_dirty(connection);
 }
 
-static void frame_arrived(struct transport_connection *connection, const struct frame *frame)
+static void deliver(struct transport_connection *connection, uint8_t type, struct slice payload)
 {
     struct transport *transport = connection->transport;
+    transport->statistics.frames_received++;
+    connection->peer->statistics.frames_received++;
+    transport->options.events->frame(transport->options.owner, connection->peer->node, connection->generation, type,
+                                     payload);
+}
+
+/* Of one priority, the parts of a frame come one behind the other. Only what came costs memory. */
+static void part_arrived(struct transport_connection *connection, struct slice payload)
+{
+    const struct transport_options *options = &connection->transport->options;
+    bool readable = payload.size > TRANSPORT_PART_HEAD_BYTES && payload.data[0] >= TRANSPORT_FIRST_TYPE &&
+                    payload.data[1] < TRANSPORT_PRIORITIES && payload.data[2] <= 1;
+    uint8_t priority = readable ? payload.data[1] : 0;
+    struct buffer *whole = &connection->large[priority].bytes;
+    uint8_t *type = &connection->large[priority].type;
+    if (!readable || (*type != 0 && *type != payload.data[0]) ||
+        whole->size + payload.size - TRANSPORT_PART_HEAD_BYTES > options->frame_bytes) {
+        transport_refuse(connection, TRANSPORT_DAMAGED);
+        return;
+    }
+    *type = payload.data[0];
+    buffer_append(whole, payload.data + TRANSPORT_PART_HEAD_BYTES, payload.size - TRANSPORT_PART_HEAD_BYTES);
+    if (payload.data[2] == 1) {
+        *type = 0;
+        deliver(connection, payload.data[0], buffer_slice(whole));
+        buffer_clear(whole);
+        buffer_shrink(whole, TRANSPORT_KEEP_BYTES);
+    }
+}
+
+static void frame_arrived(struct transport_connection *connection, const struct frame *frame)
+{
     if (connection->state != TRANSPORT_UP || frame->type == TRANSPORT_TYPE_REFUSE) {
         transport_handshake_frame(connection, frame);
     } else if (frame->type >= TRANSPORT_FIRST_TYPE) {
-        transport->statistics.frames_received++;
-        connection->peer->statistics.frames_received++;
-        transport->options.events->frame(transport->options.owner, connection->peer->node, connection->generation,
-                                         frame->type, frame->payload);
+        deliver(connection, frame->type, frame->payload);
+    } else if (frame->type == TRANSPORT_TYPE_PART) {
+        part_arrived(connection, frame->payload);
     } else if (frame->type == TRANSPORT_TYPE_PING && frame->payload.size == TRANSPORT_PING_BYTES) {
         send_ping(connection, TRANSPORT_TYPE_PONG, get_u64(frame->payload.data));
     } else if (frame->type == TRANSPORT_TYPE_PONG) {
@@ -89,11 +120,12 @@ static size_t take_frames(struct transport_connection *connection, struct slice 
         return bytes.size;
     }
     while (at < bytes.size && may_take(connection)) {
-        size_t limit_bytes = connection->state == TRANSPORT_UP ? connection->transport->options.frame_bytes
+        size_t limit_bytes = connection->state == TRANSPORT_UP ? TRANSPORT_PART_HEAD_BYTES + TRANSPORT_PART_BYTES
                                                                : TRANSPORT_HANDSHAKE_FRAME_BYTES;
         struct frame frame;
+        size_t missing;
         struct slice rest = slice_of(bytes.data + at, bytes.size - at);
-        enum status status = frame_decode(rest, limit_bytes, &frame, &connection->missing);
+        enum status status = frame_decode(rest, limit_bytes, &frame, &missing);
         if (status == STATUS_AGAIN) {
             return at;
         }
@@ -121,23 +153,13 @@ static void take_kept(struct transport_connection *connection)
     }
 }
 
-/* Room for what is known to come, but never much more than what has come already: an announced size costs the sender
- * the bytes before it costs us the memory. */
-static size_t room_for_rest(const struct transport_connection *connection)
-{
-    size_t held = connection->in.size - connection->in_start;
-    size_t room = held < TRANSPORT_STEP_BYTES ? TRANSPORT_STEP_BYTES : held;
-    bool known = connection->missing > TRANSPORT_STEP_BYTES && connection->missing < room;
-    return known ? connection->missing : room;
-}
-
 static enum status read_behind(struct transport_connection *connection, size_t *ret_size)
 {
     buffer_consume(&connection->in, connection->in_start);
     connection->in_start = 0;
-    size_t room = room_for_rest(connection);
-    uint8_t *at = buffer_reserve(&connection->in, room);
-    enum status status = env_stream_read(connection->transport->env, connection->stream, at, room, ret_size);
+    uint8_t *at = buffer_reserve(&connection->in, TRANSPORT_READ_BYTES);
+    enum status status =
+        env_stream_read(connection->transport->env, connection->stream, at, TRANSPORT_READ_BYTES, ret_size);
     if (status == STATUS_OK) {
         connection->in.size += *ret_size;
     }

@@ -21,7 +21,7 @@ static struct transport_hello own_hello(const struct transport_connection *conne
 
 void transport_greet(struct transport_connection *connection)
 {
-    struct buffer *out = &connection->queue.lanes[TRANSPORT_URGENT].bytes;
+    struct buffer *out = &connection->queue.lanes[TRANSPORT_SIGNAL].bytes;
     struct transport_hello hello = own_hello(connection);
     transport_queue_put_magic(&connection->queue, transport_magic, sizeof(transport_magic));
     transport_hello_encode(&hello, out);
@@ -166,7 +166,7 @@ static void come_up(struct transport_connection *connection, struct transport_pe
 
 static void send_ready(struct transport_connection *connection)
 {
-    struct buffer *out = &connection->queue.lanes[TRANSPORT_URGENT].bytes;
+    struct buffer *out = &connection->queue.lanes[TRANSPORT_SIGNAL].bytes;
     frame_end(out, frame_begin(out), TRANSPORT_TYPE_READY);
     transport_connection_dirty(connection);
 }

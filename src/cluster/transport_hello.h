@@ -10,9 +10,12 @@
  *   ready   nothing
  *   refuse  0 u8 reason  1 u8 0  2 u16 lowest version  4 u16 highest version   more may follow
  *   ping    0 u64 any number; comes back as pong
+ *   part    0 u8 type of the large frame  1 u8 its priority  2 u8 1: its last part, else 0
+ *           3 the next bytes of its payload, at least one
  *
  * `run` is random for each start of a process and `attempt` grows within a run: that is how an acceptor knows which of
- * two attempts of one dialer is the newer. These forms never change: they are read before a version is agreed on. */
+ * two attempts of one dialer is the newer. The first three never change: they are read before a version is agreed on.
+ */
 #pragma once
 
 #include "base/buffer.h"
@@ -26,6 +29,7 @@ enum transport_type { /* of frames */
                       TRANSPORT_TYPE_REFUSE,
                       TRANSPORT_TYPE_PING,
                       TRANSPORT_TYPE_PONG,
+                      TRANSPORT_TYPE_PART,
 };
 
 enum {
@@ -33,6 +37,8 @@ enum {
     TRANSPORT_HELLO_BYTES = 96, /* without the starts between */
     TRANSPORT_REFUSAL_BYTES = 6,
     TRANSPORT_PING_BYTES = 8,
+    TRANSPORT_PART_HEAD_BYTES = 3,
+    TRANSPORT_PART_BYTES = 64 << 10,        /* of the payload in a part; what is not larger travels whole */
     TRANSPORT_HANDSHAKE_FRAME_BYTES = 1024, /* limit of payloads before a connection is up */
 };
 extern const uint8_t transport_magic[TRANSPORT_MAGIC_BYTES];

@@ -18,8 +18,7 @@
 
 enum {
     TRANSPORT_READ_BYTES = 256 << 10, /* of one read; bounds the work for a peer in a turn */
-    TRANSPORT_STEP_BYTES = 64 << 10,  /* least room for the rest of a frame */
-    TRANSPORT_KEEP_BYTES = 1 << 20,   /* an empty receive buffer larger than this is given back */
+    TRANSPORT_KEEP_BYTES = 64 << 10,  /* an empty receive buffer larger than this is given back */
     TRANSPORT_LINGER_MS = 1000,
     TRANSPORT_LOG_MS = 60 * 1000, /* a peer's problem is logged once in this time */
     TRANSPORT_NS_PER_MS = 1000000,
@@ -85,7 +84,11 @@ struct transport_connection {
     struct transport_hello hello; /* theirs; from AWAIT_READY on, or UP */
     struct transport_queue queue;
     struct buffer in; /* a frame that is not whole yet, and what came behind it */
-    size_t in_start, missing;
+    size_t in_start;
+    struct {
+        struct buffer bytes; /* the parts of a large frame that have come */
+        uint8_t type;        /* what it will be; 0: none has come */
+    } large[TRANSPORT_PRIORITIES];
     char address[TRANSPORT_ADDRESS_BYTES]; /* of the other end, for people */
 };
 
@@ -104,10 +107,6 @@ struct transport {
     struct env_timer resume_timer;
     struct transport_statistics statistics;
     struct transport_log_times logged; /* about strangers */
-    /* between begin and end */
-    struct transport_connection *open;
-    enum transport_priority open_priority;
-    size_t open_at;
     uint8_t *read_buffer;
 };
 

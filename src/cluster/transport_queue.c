@@ -12,7 +12,7 @@ void transport_queue_deinit(struct transport_queue *queue)
 
 void transport_queue_put_magic(struct transport_queue *queue, const void *data, size_t size)
 {
-    struct transport_lane *lane = &queue->lanes[TRANSPORT_URGENT];
+    struct transport_lane *lane = &queue->lanes[TRANSPORT_SIGNAL];
     ASSERT(lane->bytes.size == 0);
     buffer_append(&lane->bytes, data, size);
     lane->open = size;
@@ -38,7 +38,8 @@ static void add_span(struct transport_queue *queue, struct iovec *parts, enum tr
 int transport_queue_parts(struct transport_queue *queue, size_t bulk_bytes,
                           struct iovec parts[static TRANSPORT_QUEUE_PARTS], size_t *ret_bytes)
 {
-    const struct transport_lane *urgent = &queue->lanes[TRANSPORT_URGENT], *bulk = &queue->lanes[TRANSPORT_BULK];
+    const struct transport_lane *signals = &queue->lanes[TRANSPORT_SIGNAL], *urgent = &queue->lanes[TRANSPORT_URGENT];
+    const struct transport_lane *bulk = &queue->lanes[TRANSPORT_BULK];
     size_t first = bulk->open; /* of bulk, before what is urgent */
     if (first == bulk->start && first < bulk->bytes.size && queue->passed_over >= TRANSPORT_PASSED_OVER) {
         first = frame_end_at(bulk, first);
@@ -48,11 +49,14 @@ int transport_queue_parts(struct transport_queue *queue, size_t bulk_bytes,
         end = frame_end_at(bulk, end);
     }
     queue->span_count = 0;
-    add_span(queue, parts, TRANSPORT_URGENT, urgent->start, urgent->open);
-    add_span(queue, parts, TRANSPORT_BULK, bulk->start, first);
+    for (int i = 0; i < TRANSPORT_PRIORITIES; i++) { /* one of them has begun, at most */
+        add_span(queue, parts, (enum transport_priority)i, queue->lanes[i].start, queue->lanes[i].open);
+    }
+    add_span(queue, parts, TRANSPORT_SIGNAL, signals->open, signals->bytes.size);
+    add_span(queue, parts, TRANSPORT_BULK, bulk->open, first);
     add_span(queue, parts, TRANSPORT_URGENT, urgent->open, urgent->bytes.size);
     add_span(queue, parts, TRANSPORT_BULK, first, end);
-    *ret_bytes = transport_lane_size(urgent) + (end - bulk->start);
+    *ret_bytes = transport_lane_size(signals) + transport_lane_size(urgent) + (end - bulk->start);
     return queue->span_count;
 }
 
@@ -86,7 +90,8 @@ void transport_queue_sent(struct transport_queue *queue, size_t bytes)
         queue->lanes[i].start += sent[i];
         lane_tidy(&queue->lanes[i]);
     }
-    bool kept_waiting = transport_lane_size(&queue->lanes[TRANSPORT_BULK]) > 0 && sent[TRANSPORT_URGENT] > 0;
+    bool kept_waiting =
+        transport_lane_size(&queue->lanes[TRANSPORT_BULK]) > 0 && sent[TRANSPORT_SIGNAL] + sent[TRANSPORT_URGENT] > 0;
     queue->passed_over = sent[TRANSPORT_BULK] > 0 ? 0 : queue->passed_over + (kept_waiting ? 1 : 0);
     queue->span_count = 0;
 }

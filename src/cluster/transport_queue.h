@@ -1,9 +1,9 @@
-/* What waits to be written to one connection: whole frames of two priorities. Pure.
+/* What waits to be written to one connection: whole frames of three priorities. Pure.
  *
  * Invariants
- * 1. Bytes leave in whole frames: what has begun is finished before anything else, then all that is urgent goes, then
- *    bulk.
- * 2. A bulk frame that urgent ones have kept waiting through TRANSPORT_PASSED_OVER writes goes before them.
+ * 1. Bytes leave in whole frames: what has begun is finished before anything else, then all signals go, then all that
+ *    is urgent, then bulk.
+ * 2. A bulk frame that others have kept waiting through TRANSPORT_PASSED_OVER writes goes before what is urgent.
  * 3. start ≤ open ≤ size in each lane, and open > start in one of them at most. */
 #pragma once
 
@@ -12,7 +12,7 @@
 
 #include <sys/uio.h>
 
-enum { TRANSPORT_QUEUE_PARTS = 4, TRANSPORT_QUEUE_KEEP_BYTES = 256 << 10 };
+enum { TRANSPORT_QUEUE_PARTS = 5, TRANSPORT_QUEUE_KEEP_BYTES = 256 << 10 };
 
 struct transport_lane {
     struct buffer bytes;
@@ -36,10 +36,14 @@ void transport_queue_deinit(struct transport_queue *queue);
 static inline size_t transport_lane_size(const struct transport_lane *lane) { return lane->bytes.size - lane->start; }
 static inline size_t transport_queue_size(const struct transport_queue *queue)
 {
-    return transport_lane_size(&queue->lanes[TRANSPORT_URGENT]) + transport_lane_size(&queue->lanes[TRANSPORT_BULK]);
+    size_t size = 0;
+    for (int i = 0; i < TRANSPORT_PRIORITIES; i++) {
+        size += transport_lane_size(&queue->lanes[i]);
+    }
+    return size;
 }
 
-/* Appends to the urgent lane, before any frame: the start of a connection. */
+/* Appends to the signals, before any frame: the start of a connection. */
 void transport_queue_put_magic(struct transport_queue *queue, const void *data, size_t size);
 
 /* What to write next; returns the number of parts (0: nothing), and the bytes in all. At most about bulk_bytes of bulk,

@@ -225,7 +225,7 @@ void transport_note_unreachable(struct transport_peer *peer, const char *why)
 static void say(struct transport_connection *connection, enum transport_reason reason)
 {
     struct transport *transport = connection->transport;
-    struct buffer *out = &connection->queue.lanes[TRANSPORT_URGENT].bytes;
+    struct buffer *out = &connection->queue.lanes[TRANSPORT_SIGNAL].bytes;
     struct transport_refusal refusal = {.reason = (uint8_t)reason,
                                         .version_lowest = transport->options.version_lowest,
                                         .version_highest = transport->options.version_highest};

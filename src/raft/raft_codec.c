@@ -140,6 +140,7 @@ static void encode_body(const struct raft_message *m, struct buffer *out)
         put(out, m->heartbeat_reply.sent_ms);
         put(out, m->heartbeat_reply.matched);
         put(out, m->heartbeat_reply.matched - m->heartbeat_reply.durable);
+        put(out, m->heartbeat_reply.overtook);
         return;
     case RAFT_SNAPSHOT:
         put_ident(out, &m->snapshot.ident);
@@ -244,7 +245,7 @@ static bool decode_heartbeat_reply(struct slice *from, struct raft_message *m)
     uint64_t behind;
     if (!varint_take(from, &m->heartbeat_reply.sequence) || !varint_take(from, &m->heartbeat_reply.sent_ms) ||
         !varint_take(from, &m->heartbeat_reply.matched) || !varint_take(from, &behind) ||
-        behind > m->heartbeat_reply.matched) {
+        !take_flag(from, &m->heartbeat_reply.overtook) || behind > m->heartbeat_reply.matched) {
         return false;
     }
     m->heartbeat_reply.durable = m->heartbeat_reply.matched - behind;

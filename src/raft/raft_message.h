@@ -99,12 +99,14 @@ struct raft_message {
             uint64_t sent_ms;  /* the clock of a leader that reads by lease; else 0: it asks for no promise */
             uint64_t commit;   /* never above what this member is known to have */
             struct raft_time time;
+            bool overtook; /* not on the wire: it came before appends that were sent before it */
         } heartbeat;
         struct {
             uint64_t sequence; /* echoed; 0: only the term matters */
             uint64_t sent_ms;  /* echoed */
             uint64_t matched;  /* received of the leader's log, durable or not */
             uint64_t durable;  /* of that, durable: as good as an append_reply's index, should that be lost */
+            bool overtook;     /* as the heartbeat did: what is missing in matched need not be lost */
         } heartbeat_reply;
         struct {
             struct raft_snapshot_ident ident;

@@ -11,7 +11,8 @@
  *
  * Nothing is sent again by a timer. Each heartbeat carries a sequence and its answer tells what the peer has in memory;
  * what was sent before the heartbeat and is missing in the answer was lost (the answer to an append itself may take as
- * long as a sync). A peer that does not answer costs one small heartbeat per interval. */
+ * long as a sync), unless the heartbeat is known to have overtaken it. A peer that does not answer costs one small
+ * heartbeat per interval. */
 #include "raft/raft_internal.h"
 
 static void inflight_clear(struct raft_peer *peer)

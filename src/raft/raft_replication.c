@@ -173,6 +173,7 @@ enum status raft_step_heartbeat(struct raft *raft, const struct raft_message *me
         reply->heartbeat_reply.sent_ms = message->heartbeat.sent_ms;
         reply->heartbeat_reply.matched = raft->matched;
         reply->heartbeat_reply.durable = acknowledgeable(raft);
+        reply->heartbeat_reply.overtook = message->heartbeat.overtook;
     }
     return STATUS_OK;
 }
@@ -232,7 +233,9 @@ enum status raft_step_heartbeat_reply(struct raft *raft, const struct raft_messa
     peer->heard_ms = raft->now_ms;
     peer->acked_sequence = sequence > peer->acked_sequence ? sequence : peer->acked_sequence;
     peer->acked_sent_ms = sent_ms > peer->acked_sent_ms ? sent_ms : peer->acked_sent_ms;
-    raft_peer_checked(raft, peer, sequence, matched);
+    if (!message->heartbeat_reply.overtook) {
+        raft_peer_checked(raft, peer, sequence, matched);
+    }
     if (peer->chunk_sent && raft->now_ms - peer->chunk_sent_ms >= raft->options.election_timeout_ms) {
         peer->chunk_sent = false;
     }

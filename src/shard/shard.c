@@ -99,6 +99,7 @@ static void close_time_entry(struct shard *shard)
 
 size_t shard_begin_turn(struct shard *shard, bool sealing)
 {
+    shard->sent_large = false;
     shard_tick(shard);
     shard_pump(shard);
     gate_turn(shard);

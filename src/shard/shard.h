@@ -166,8 +166,9 @@ uint64_t shard_key_version(const struct shard *shard, struct slice key);
  * until the next turn. */
 const struct txns *shard_txns(const struct shard *shard, int64_t *ret_time_ms);
 
-/* A message from another member. INVALID and CORRUPT: it cannot be one of ours, or contradicts what is committed. */
-MUST_USE enum status shard_receive(struct shard *shard, struct slice message);
+/* A message from another member; it may have overtaken appends that were sent before it, which will come. INVALID and
+ * CORRUPT: it cannot be one of ours, or contradicts what is committed. */
+MUST_USE enum status shard_receive(struct shard *shard, struct slice message, bool overtook);
 /* What was sent to this member may be lost: its connection broke. */
 void shard_peer_lost(struct shard *shard, uint64_t member);
 /* The member's process has ended, as far as can be told: if it led, it need not be waited for. */

@@ -86,6 +86,7 @@ struct shard {
     uint64_t last_index, commit, applied_index;
     struct buffer storing;     /* struct stored_ready: handed to the log, not durable yet */
     struct buffer entry_bytes; /* of an entry read back from the log */
+    bool sent_large;           /* in this turn: what else is to be sent waits for the next */
 
     /* Cluster time: what the last entry said, and what the clock said then. */
     int64_t time_ms, wall_ms;

@@ -11,6 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Entries of tens of megabytes take their time to copy, once for each member: of messages that are larger than this no
+ * more than one goes in a turn, so that heartbeats are not late. */
+enum { LARGE_BYTES = 2 << 20 };
+
 static struct raft_entry *entries_of(struct shard *shard)
 {
     if (shard->entries == NULL) {
@@ -145,7 +149,7 @@ void shard_transfer_leave(struct shard *shard)
 void shard_send_messages(struct shard *shard)
 {
     struct raft_message message;
-    while (!shard->store->failed && raft_take_message(shard->raft, &message)) {
+    while (!shard->store->failed && !shard->sent_large && raft_take_message(shard->raft, &message)) {
         ASSERT(shard->sink.send != NULL);
         if (message.type == RAFT_APPEND && !fill_append(shard, &message)) {
             return;
@@ -155,9 +159,13 @@ void shard_send_messages(struct shard *shard)
         } else {
             send_message(shard, &message);
         }
+        if (message.type == RAFT_APPEND && shard->message.size > LARGE_BYTES) {
+            shard->sent_large = true;
+            env_wake(shard->env);
+        }
     }
-    buffer_shrink(&shard->message, 1 << 20);
-    buffer_shrink(&shard->entry_bytes, 1 << 20);
+    buffer_shrink(&shard->message, LARGE_BYTES);
+    buffer_shrink(&shard->entry_bytes, LARGE_BYTES);
 }
 
 /* ---- in ---- */
@@ -181,13 +189,16 @@ static bool stop_if_lost(struct shard *shard)
     return true;
 }
 
-enum status shard_receive(struct shard *shard, struct slice bytes)
+enum status shard_receive(struct shard *shard, struct slice bytes, bool overtook)
 {
     if (shard->store->failed) {
         return STATUS_CLOSED;
     }
     struct raft_message message;
     enum status status = raft_message_decode(bytes, entries_of(shard), &message);
+    if (status == STATUS_OK && message.type == RAFT_HEARTBEAT) {
+        message.heartbeat.overtook = overtook;
+    }
     if (status == STATUS_OK) {
         status = raft_step(shard->raft, &message);
     }

@@ -347,6 +347,30 @@ static void test_bulk_does_not_delay_urgent(void **state)
     assert_int_equal(world_link(&world, 2, 1)->next_in[TRANSPORT_BULK], one->links[2].next_out[TRANSPORT_BULK]);
 }
 
+/* Nor for what is large, of whatever priority: that travels in parts, and both large frames arrive whole. */
+static void test_signals_go_between_the_parts(void **state)
+{
+    sim_network(world.sim)->buffer_bytes = 64 << 10;
+    world_start_all(&world, 2);
+    world_run_ms(&world, 300);
+    struct world_node *one = world_node(&world, 1);
+    assert_int_equal(world_send(one, 2, TRANSPORT_BULK, 3 << 20), STATUS_OK);
+    assert_int_equal(world_send(one, 2, TRANSPORT_URGENT, 20 << 20), STATUS_OK);
+    for (uint64_t i = 0; i < 10; i++) {
+        env_wake(one->env);
+        world_run_ms(&world, 3);
+        assert_int_equal(world_send(one, 2, TRANSPORT_SIGNAL, 10), STATUS_OK);
+        world_run_ms(&world, 10);
+        assert_int_equal(world_link(&world, 2, 1)->next_in[TRANSPORT_SIGNAL], i + 1);
+    }
+    assert_int_equal(world_link(&world, 2, 1)->frames, 10);
+    assert_true(transport_queued(one->transport, 2, TRANSPORT_URGENT) > 1 << 20);
+    world_run_ms(&world, 20000);
+    assert_int_equal(world_link(&world, 2, 1)->next_in[TRANSPORT_URGENT], 1);
+    assert_int_equal(world_link(&world, 2, 1)->next_in[TRANSPORT_BULK], 1);
+    assert_int_equal(transport_queued(one->transport, 2, TRANSPORT_URGENT), 0);
+}
+
 /* ---- peers that change ---- */
 
 static void test_peer_is_removed_and_comes_back(void **state)
@@ -430,7 +454,7 @@ static void test_senseless_options(void **state)
     options.node = 0;
     assert_int_equal(transport_create(world_node(&world, 1)->env, &options, &transport), STATUS_INVALID);
     options = world_node(&world, 1)->options;
-    options.version_lowest = 2;
+    options.version_lowest = TRANSPORT_PROTOCOL + 1;
     assert_int_equal(transport_create(world_node(&world, 1)->env, &options, &transport), STATUS_INVALID);
 }
 
@@ -448,6 +472,7 @@ int main(void)
         TEST(test_what_cannot_be_sent),
         TEST(test_parts_are_joined),
         TEST(test_large_frame_in_pieces),
+        TEST(test_signals_go_between_the_parts),
         TEST(test_one_write_in_a_turn),
         TEST(test_slow_peer_costs_bounded_memory),
         TEST(test_pause_in_the_middle),

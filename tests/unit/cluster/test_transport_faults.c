@@ -96,8 +96,8 @@ static void chatter(struct world_node *node)
     struct prng *prng = sim_prng(node->world->sim, SIM_DRAW_CLIENT);
     for (uint64_t peer = 1; peer <= NODES; peer++) {
         if (prng_chance(prng, 1, 2)) {
-            size_t size = (size_t)prng_below(prng, prng_chance(prng, 1, 20) ? 60000 : 600);
-            enum transport_priority priority = prng_chance(prng, 1, 3) ? TRANSPORT_BULK : TRANSPORT_URGENT;
+            size_t size = (size_t)prng_below(prng, prng_chance(prng, 1, 20) ? 180000 : 600);
+            enum transport_priority priority = (enum transport_priority)prng_below(prng, TRANSPORT_PRIORITIES);
             (void)!world_send(node, peer, priority, size);
         }
     }

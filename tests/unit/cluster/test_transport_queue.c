@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-enum { URGENT_TYPE = 20, BULK_TYPE = 21 };
+enum { SIGNAL_TYPE = 20 }; /* and those of the other priorities behind it */
 
 /* Reads what was written, and checks that each lane's frames come whole and in order. */
 struct reader {
@@ -26,7 +26,7 @@ static void put(struct transport_queue *queue, enum transport_priority priority,
     memset(payload, (int)number, 8 + size);
     put_u64(payload, number);
     out->size += 8 + size;
-    frame_end(out, at, priority == TRANSPORT_BULK ? BULK_TYPE : URGENT_TYPE);
+    frame_end(out, at, (uint8_t)(SIGNAL_TYPE + priority));
 }
 
 static void take_frames(struct reader *reader)
@@ -34,7 +34,7 @@ static void take_frames(struct reader *reader)
     struct frame frame;
     size_t missing;
     while (frame_decode(buffer_slice(&reader->bytes), 1 << 20, &frame, &missing) == STATUS_OK) {
-        enum transport_priority priority = frame.type == BULK_TYPE ? TRANSPORT_BULK : TRANSPORT_URGENT;
+        enum transport_priority priority = (enum transport_priority)(frame.type - SIGNAL_TYPE);
         assert_int_equal(get_u64(frame.payload.data), reader->next[priority]++);
         reader->last_type = frame.type;
         buffer_consume(&reader->bytes, frame.size);
@@ -80,9 +80,30 @@ static void test_urgent_overtakes(void **state)
     (void)write_some(&queue, &reader, 1 << 20, 1020 - 500 + 30);
     assert_int_equal(reader.next[TRANSPORT_BULK], 1);
     assert_int_equal(reader.next[TRANSPORT_URGENT], 1);
-    assert_int_equal(reader.last_type, URGENT_TYPE);
+    assert_int_equal(reader.last_type, SIGNAL_TYPE + TRANSPORT_URGENT);
     (void)write_some(&queue, &reader, 1 << 20, SIZE_MAX);
     assert_int_equal(reader.next[TRANSPORT_BULK], 2);
+    transport_queue_deinit(&queue);
+    buffer_deinit(&reader.bytes);
+}
+
+/* All that has begun is finished first; then signals go before everything else, however much is there. */
+static void test_signals_overtake_all(void **state)
+{
+    struct transport_queue queue = {0};
+    struct reader reader = {0};
+    put(&queue, TRANSPORT_BULK, 0, 1000);
+    put(&queue, TRANSPORT_URGENT, 0, 1000);
+    put(&queue, TRANSPORT_URGENT, 1, 1000);
+    (void)write_some(&queue, &reader, 1 << 20, 500); /* in the middle of the first urgent frame */
+    put(&queue, TRANSPORT_SIGNAL, 0, 10);
+    (void)write_some(&queue, &reader, 1 << 20, 1020 - 500 + 30);
+    assert_int_equal(reader.next[TRANSPORT_URGENT], 1);
+    assert_int_equal(reader.next[TRANSPORT_SIGNAL], 1);
+    assert_int_equal(reader.next[TRANSPORT_BULK], 0);
+    (void)write_some(&queue, &reader, 1 << 20, SIZE_MAX);
+    assert_int_equal(reader.next[TRANSPORT_URGENT], 2);
+    assert_int_equal(reader.next[TRANSPORT_BULK], 1);
     transport_queue_deinit(&queue);
     buffer_deinit(&reader.bytes);
 }
@@ -144,7 +165,7 @@ static void test_random(void **state)
         uint64_t numbers[TRANSPORT_PRIORITIES] = {0};
         prng_seed(&prng, seed);
         for (int step = 0; step < 300; step++) {
-            int priority = (int)prng_below(&prng, 2);
+            int priority = (int)prng_below(&prng, TRANSPORT_PRIORITIES);
             for (uint64_t i = prng_below(&prng, 4); i > 0; i--) {
                 put(&queue, (enum transport_priority)priority, numbers[priority]++, prng_below(&prng, 200));
             }
@@ -165,6 +186,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_urgent_overtakes),
+        cmocka_unit_test(test_signals_overtake_all),
         cmocka_unit_test(test_bulk_in_portions),
         cmocka_unit_test(test_bulk_is_not_starved),
         cmocka_unit_test(test_memory_is_given_back),

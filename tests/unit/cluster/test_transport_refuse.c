@@ -231,8 +231,8 @@ static void test_wrong_address(void **state)
 
 static struct transport_hello hello_of(uint64_t from, uint64_t to)
 {
-    return (struct transport_hello){.version_lowest = 1,
-                                    .version_highest = 1,
+    return (struct transport_hello){.version_lowest = TRANSPORT_PROTOCOL,
+                                    .version_highest = TRANSPORT_PROTOCOL,
                                     .purpose = TRANSPORT_PURPOSE_MEMBER,
                                     .cluster = {{0xcc}},
                                     .from = from,
@@ -290,7 +290,7 @@ static void assert_refused(const struct raw *raw, int frame_number, enum transpo
     assert_int_equal(frame.type, TRANSPORT_TYPE_REFUSE);
     assert_int_equal(transport_refusal_decode(frame.payload, &refusal), STATUS_OK);
     assert_int_equal(refusal.reason, reason);
-    assert_true(refusal.version_lowest == 1 && refusal.version_highest == 1);
+    assert_true(refusal.version_lowest == TRANSPORT_PROTOCOL && refusal.version_highest == TRANSPORT_PROTOCOL);
 }
 
 /* Node 2 with the allowed peers 1 and 3; `raw` comes in as node 1. */
@@ -530,32 +530,67 @@ static void test_frames_out_of_place(void **state)
     assert_int_equal(world_statistics(&world, 2).unknown, 0);
 }
 
-/* An announced size costs the sender the bytes before it costs us the memory. */
-static void test_announced_size_costs_nothing(void **state)
+static void say_part(struct raw *raw, uint8_t type, uint8_t priority, uint8_t last, size_t size)
 {
-    start_acceptor();
+    static uint8_t part[TRANSPORT_PART_HEAD_BYTES + TRANSPORT_PART_BYTES];
+    part[0] = type;
+    part[1] = priority;
+    part[2] = last;
+    say_frame(raw, TRANSPORT_TYPE_PART, slice_of(part, TRANSPORT_PART_HEAD_BYTES + size));
+    world_run_ms(&world, 20);
+}
+
+/* A large frame costs the sender the bytes before it costs us the memory, and has a limit. */
+static void test_large_frames_are_bounded(void **state)
+{
+    world_prepare(&world, 2);
+    world_node(&world, 2)->options.frame_bytes = 200000;
+    world_restart(&world, 2, 0);
+    struct id128 incarnation = world_incarnation(1);
+    world_allow(&world, 2, 1, &incarnation);
     struct raw *raw = come_up(0, 77, 1);
-    uint8_t header[FRAME_HEADER_BYTES] = {0};
-    static const uint8_t some[1000];
-    put_u32(header, FRAME_MAXIMUM_BYTES);
-    header[4] = WORLD_TYPE;
-    put_u16(header + 6, (uint16_t)crc32c(0, header, 6));
-    raw_send(raw, header, sizeof(header));
-    for (size_t sent = 0; sent < 100000; sent += sizeof(some)) {
-        raw_send(raw, some, sizeof(some));
-        world_run_ms(&world, 2);
+    for (size_t i = 0; i < 3; i++) {
+        say_part(raw, WORLD_TYPE, TRANSPORT_URGENT, 0, TRANSPORT_PART_BYTES);
+        const struct transport *transport = world_node(&world, 2)->transport;
+        assert_int_equal(transport_find_up(transport, 1)->large[TRANSPORT_URGENT].bytes.size,
+                         (i + 1) * TRANSPORT_PART_BYTES);
+        assert_true(transport_find_up(transport, 1)->in.capacity <= 2 * TRANSPORT_READ_BYTES);
     }
-    const struct transport *transport = world_node(&world, 2)->transport;
+    say_part(raw, WORLD_TYPE, TRANSPORT_URGENT, 0, 200000 - 3 * TRANSPORT_PART_BYTES);
     assert_true(world_link(&world, 2, 1)->up);
-    assert_true(transport_find_up(transport, 1)->in.size > 100000);
-    assert_true(transport_find_up(transport, 1)->in.capacity <= 512 << 10);
+    say_part(raw, WORLD_TYPE, TRANSPORT_URGENT, 1, 1);
+    assert_refused(raw, 2, TRANSPORT_DAMAGED);
+    assert_int_equal(world_link(&world, 2, 1)->frames, 0);
+}
+
+static void test_parts_that_make_no_sense(void **state)
+{
+    static const struct {
+        uint8_t type, priority, last;
+        size_t size;
+    } parts[] = {
+        {WORLD_TYPE + 1, TRANSPORT_URGENT, 0, 10},    /* of another frame than the one that has begun */
+        {TRANSPORT_TYPE_PING, TRANSPORT_BULK, 0, 10}, /* the transport's own are small */
+        {WORLD_TYPE, TRANSPORT_PRIORITIES, 0, 10},    {WORLD_TYPE, TRANSPORT_BULK, 2, 10},
+        {WORLD_TYPE, TRANSPORT_BULK, 1, 0},
+    };
+    enum { PARTS = sizeof(parts) / sizeof(parts[0]) };
+    start_acceptor();
+    for (uint64_t i = 0; i < PARTS; i++) {
+        struct raw *raw = come_up((int)i, 77, i + 1);
+        say_part(raw, WORLD_TYPE, TRANSPORT_URGENT, 0, 10);
+        assert_true(world_link(&world, 2, 1)->up);
+        say_part(raw, parts[i].type, parts[i].priority, parts[i].last, parts[i].size);
+        assert_refused(raw, 2, TRANSPORT_DAMAGED);
+    }
+    assert_int_equal(world_statistics(&world, 2).refused[TRANSPORT_DAMAGED], PARTS);
 }
 
 /* A peer that only ever pings cannot make us hoard answers. */
 static void test_pings_without_reading(void **state)
 {
     world_prepare(&world, 2);
-    world_node(&world, 2)->options.queue_bytes[TRANSPORT_URGENT] = 10000;
+    world_node(&world, 2)->options.queue_bytes[TRANSPORT_SIGNAL] = 10000;
     sim_network(world.sim)->buffer_bytes = 20000;
     world_restart(&world, 2, 0);
     struct id128 incarnation = world_incarnation(1);
@@ -567,8 +602,8 @@ static void test_pings_without_reading(void **state)
     }
     world_run_ms(&world, 2500);
     assert_true(world_link(&world, 2, 1)->up);
-    assert_true(world_peer_statistics(&world, 2, 1).queued_bytes[TRANSPORT_URGENT] >= 10000);
-    assert_true(world_peer_statistics(&world, 2, 1).queued_bytes[TRANSPORT_URGENT] < 10100);
+    assert_true(world_peer_statistics(&world, 2, 1).queued_bytes[TRANSPORT_SIGNAL] >= 10000);
+    assert_true(world_peer_statistics(&world, 2, 1).queued_bytes[TRANSPORT_SIGNAL] < 10100);
 }
 
 /* ---- garbage ---- */
@@ -760,7 +795,8 @@ int main(void)
         TEST(test_seen_by_others),
         TEST(test_damaged_frame_ends_the_connection),
         TEST(test_frames_out_of_place),
-        TEST(test_announced_size_costs_nothing),
+        TEST(test_large_frames_are_bounded),
+        TEST(test_parts_that_make_no_sense),
         TEST(test_pings_without_reading),
         TEST(test_garbage),
         TEST(test_random_garbage),

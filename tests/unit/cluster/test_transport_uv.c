@@ -149,19 +149,16 @@ static bool none_up(void) { return !nodes[0].up && !nodes[1].up; }
 
 static enum status send(struct node *node, size_t size)
 {
-    struct buffer *out;
-    enum status status = transport_begin(node->transport, node->peer, 0, TRANSPORT_URGENT, &out);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    uint8_t *at = buffer_reserve(out, size);
+    uint8_t *bytes = malloc(size);
+    assert_non_null(bytes);
     for (size_t i = 8; i < size; i++) {
-        at[i] = (uint8_t)(i * 3);
+        bytes[i] = (uint8_t)(i * 3);
     }
-    put_u64(at, node->sent);
-    out->size += size;
-    status = transport_end(node->transport, TYPE);
+    put_u64(bytes, node->sent);
+    struct slice payload = slice_of(bytes, size);
+    enum status status = transport_send(node->transport, node->peer, 0, TRANSPORT_URGENT, TYPE, &payload, 1);
     node->sent += status == STATUS_OK ? 1 : 0;
+    free(bytes);
     return status;
 }
 

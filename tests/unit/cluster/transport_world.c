@@ -218,22 +218,19 @@ void world_run_ms(struct world *world, int64_t ms) { sim_run_for(world->sim, ms 
 enum status world_send(struct world_node *node, uint64_t peer, enum transport_priority priority, size_t size)
 {
     struct world_link *link = &node->links[peer];
-    struct buffer *out;
-    enum status status = transport_begin(node->transport, peer, 0, priority, &out);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    assert_true(link->up);
-    uint8_t *at = buffer_reserve(out, FRAME_HEAD_BYTES + size);
-    at[0] = (uint8_t)priority;
-    put_u64(at + 1, link->next_out[priority]);
-    put_u64(at + 9, link->generation);
+    uint8_t *bytes = malloc(FRAME_HEAD_BYTES + size);
+    assert_non_null(bytes);
+    bytes[0] = (uint8_t)priority;
+    put_u64(bytes + 1, link->next_out[priority]);
+    put_u64(bytes + 9, link->generation);
     for (size_t i = FRAME_HEAD_BYTES; i < FRAME_HEAD_BYTES + size; i++) {
-        at[i] = (uint8_t)(link->next_out[priority] * 7 + i);
+        bytes[i] = (uint8_t)(link->next_out[priority] * 7 + i);
     }
-    out->size += FRAME_HEAD_BYTES + size;
-    status = transport_end(node->transport, WORLD_TYPE);
+    struct slice payload = slice_of(bytes, FRAME_HEAD_BYTES + size);
+    enum status status = transport_send(node->transport, peer, 0, priority, WORLD_TYPE, &payload, 1);
+    assert_true(status == STATUS_CLOSED || link->up);
     link->next_out[priority] += status == STATUS_OK ? 1 : 0;
+    free(bytes);
     return status;
 }
 

@@ -172,7 +172,7 @@ static void deliver_due(struct group *group)
         }
         group->flights[i] = group->flights[--group->flight_count];
         if (member->store != NULL && !member->failed && !group->cut[flying.from][flying.to]) {
-            enum status status = shard_receive(member->shard, buffer_slice(&flying.bytes));
+            enum status status = shard_receive(member->shard, buffer_slice(&flying.bytes), false);
             assert_int_equal(status, member->failed ? STATUS_CLOSED : STATUS_OK);
         }
         buffer_deinit(&flying.bytes);

@@ -72,7 +72,7 @@ static void say(struct played *played, const struct raft_message *message)
 {
     struct buffer bytes = {0};
     raft_message_encode(message, &bytes);
-    assert_int_equal(shard_receive(played->shard, buffer_slice(&bytes)), STATUS_OK);
+    assert_int_equal(shard_receive(played->shard, buffer_slice(&bytes), false), STATUS_OK);
     buffer_deinit(&bytes);
     env_wake(played->env);
 }
