@@ -64,14 +64,15 @@ bool figures_is_slow(const struct server *server, const struct command *command,
 void figures_slow(struct server *server, const struct command *command, int64_t duration_ns, const char *peer,
                   const char *name)
 {
+    if (!figures_is_slow(server, command, duration_ns)) {
+        return;
+    }
     struct command shown = *command;
     if (is_transaction(command)) {
         shown.argc = 1;
     }
-    if (figures_is_slow(server, command, duration_ns)) {
-        slowlog_add(&server->slowlog, &shown, duration_ns / 1000, env_wall_ms(server->env) / 1000, peer, name,
-                    (size_t)server->config.slowlog_max_len);
-    }
+    slowlog_add(&server->slowlog, &shown, duration_ns / 1000, env_wall_ms(server->env) / 1000, peer, name,
+                (size_t)server->config.slowlog_max_len);
 }
 
 void figures_command(struct server *server, const struct command *command, int64_t duration_ns, const char *peer,

@@ -156,6 +156,7 @@ static bool waits(const struct command *command)
 
 static void claim(struct shard *shard, struct claims *claims, const struct command *command)
 {
+    shard->gate.awake = true;
     (void)footprint_visit(command, &shard->gate_arguments, claim_key, claims);
 }
 
@@ -223,6 +224,7 @@ static void hold(struct shard *shard, const struct command *command, const struc
     command_encode(&held->bytes, command);
     list_append(&gate->held, &held->node);
     gate->held_count++;
+    gate->awake = true;
     shard_weigh(shard, held->bytes.size + sizeof(*held));
     if (request->who != 0) {
         (*filter_of(gate, request->who))++;
@@ -321,6 +323,7 @@ static void stay(struct shard *shard, const struct held *held, const struct comm
 void gate_turn(struct shard *shard)
 {
     struct gate *gate = &shard->gate;
+    gate->awake = gate->awake && gate_busy(shard);
     if (!gate->dirty || gate->held_count == 0 || !shard->leading) {
         gate->dirty = false;
         return;

@@ -33,6 +33,7 @@ struct gate {
     struct claims coming;             /* of PREPAREs that are on their way to be applied */
     struct claims wanted;             /* of PREPAREs that are held */
     uint64_t generation;              /* of leadership: of what `coming` consists */
+    bool awake;                       /* false: for sure there is nothing to look at (invariant 6) */
     bool dirty;                       /* locks may have gone since the last look */
     bool waits_for_all;               /* a FLUSHALL is held */
     struct env_timer timer;
@@ -46,6 +47,8 @@ void gate_deinit(struct shard *shard);
  * batch that it is going to be added to). FULL in *ret_status: refused. */
 bool gate_holds(struct shard *shard, const struct command *command, const struct shard_request *request, bool logged,
                 enum status *ret_status);
+/* This member leads from now on. */
+static inline void gate_open(struct gate *gate) { gate->awake = true; }
 /* Whether the gate has anything to look at. */
 bool gate_busy(const struct shard *shard);
 /* Whether a read of the applied state would see what is about to change. */
@@ -57,7 +60,9 @@ void gate_return(struct shard *shard);
 /* A command was applied; one of a transaction may have freed keys. */
 static inline void gate_applied(struct gate *gate, const struct command_spec *spec)
 {
-    gate->dirty = gate->dirty || (spec->internal && (spec->flags & COMMAND_READONLY) == 0);
+    bool moves = spec->internal && (spec->flags & COMMAND_READONLY) == 0;
+    gate->dirty = gate->dirty || moves;
+    gate->awake = gate->awake || moves;
 }
 /* One that was let go on is not going to be added after all. */
 void gate_unclaim(struct shard *shard, const struct command *command);

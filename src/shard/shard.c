@@ -149,7 +149,7 @@ bool shard_idle(const struct shard *shard)
 bool shard_read(struct shard *shard, const struct command *command, struct resp_writer *reply)
 {
     ASSERT(shard->leading && (shard->lone || shard->options.lease_reads));
-    if (gate_stops_read(shard, command)) {
+    if (shard->gate.awake && gate_stops_read(shard, command)) {
         return false;
     }
     struct machine_context context = {0};

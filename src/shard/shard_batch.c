@@ -273,7 +273,8 @@ enum status shard_take(struct shard *shard, const struct command *command, bool 
     if (status != STATUS_OK) {
         return status;
     }
-    if (request->forwarded == NULL && gate_holds(shard, command, request, logged, &status)) {
+    bool looked_at = request->forwarded == NULL && (shard->gate.awake || command->spec->internal);
+    if (looked_at && gate_holds(shard, command, request, logged, &status)) {
         return status;
     }
     status = batch_add(shard, command, kind, request->origin, request->tag);

@@ -277,6 +277,7 @@ static void begin_to_lead(struct shard *shard)
     }
     ASSERT(list_empty(&shard->orphans)); /* an entry of this term is applied */
     shard->leading = true;
+    gate_open(&shard->gate);
     shard_time_lead(shard);
     if (shard->sink.led != NULL) {
         shard->sink.led(shard->owner, shard->options.group, true, shard->leader, shard->term);
