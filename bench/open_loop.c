@@ -6,7 +6,8 @@
  * `wN` instead of a rate: every connection keeps N requests under way, which finds the most that the nodes can do.
  * Prints a line of JSON for each second, then one for the whole; times are in microseconds, from the moment at which
  * a request was due, so what waits in this program, too, is waiting. When a connection takes no more and
- * HELD_BYTES wait here, further requests for it are not made, and counted as `held`: a program would block there.
+ * HELD_BYTES wait here, further requests for it are not made, and counted as `held`: a program would block there. So is
+ * what this program comes to too late, since it gets too little of the processor.
  */
 #include "base/assert.h"
 #include "base/memory.h"
@@ -35,6 +36,8 @@ enum {
     LINE_BYTES = 256,
     SECOND_NS = 1000000000,
     AT_ONCE = 16, /* requests of one connection, at least, when there are so many */
+    BETWEEN_READS = 4096,
+    LATE_NS = 100000000,
     WAIT_MS = 1,
     SETTLE_NS = 2000000000, /* for the last answers */
 };
@@ -192,7 +195,9 @@ static void ask(struct load *load, struct client *client, uint32_t count, int64_
     }
     note_due(client, at_ns, count);
     client->under_way += count;
-    flush(load, client);
+    if (!client->wants_write) { /* else its socket is full, and epoll tells when it is not */
+        flush(load, client);
+    }
 }
 
 /* ---- answers ---- */
@@ -352,13 +357,23 @@ static void take_events(struct load *load, int wait_ms)
     }
 }
 
-/* What is due until now, by turns of the connections. */
+/* What is due until now, by turns of the connections: BETWEEN_READS at most, for a client that only asks while it is
+ * late leaves the nodes without room for their answers; and what is late by more than LATE_NS is not made, for nodes on
+ * the same cores would be charged with a delay that grows here. */
 static void ask_due(struct load *load, int64_t began_ns, int64_t at_ns, uint64_t *made, uint32_t *turn)
 {
-    uint64_t due = (uint64_t)((double)load->rate * (double)(at_ns - began_ns) / SECOND_NS);
+    double per_ns = (double)load->rate / SECOND_NS;
+    uint64_t due = (uint64_t)(per_ns * (double)(at_ns - began_ns));
+    uint64_t late = (uint64_t)(per_ns * LATE_NS);
+    if (due - *made > late) {
+        load->second.asked += due - late - *made;
+        load->second.held += due - late - *made;
+        *made = due - late;
+    }
+    due = due - *made < BETWEEN_READS ? due : *made + BETWEEN_READS;
     while (*made < due) {
         uint64_t count = due - *made < AT_ONCE ? due - *made : AT_ONCE;
-        ask(load, &load->clients[*turn], (uint32_t)count, at_ns);
+        ask(load, &load->clients[*turn], (uint32_t)count, began_ns + (int64_t)((double)*made / per_ns));
         *turn = (*turn + 1) % load->connections;
         *made += count;
     }
