@@ -301,7 +301,9 @@ static void connect_all(struct load *load)
         int one = 1;
         (void)setsockopt(client->descriptor, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
         int held = HELD_BYTES; /* else the kernel lets megabytes of each wait, and tells us nothing of it */
-        (void)setsockopt(client->descriptor, SOL_SOCKET, SO_SNDBUF, &held, sizeof(held));
+        if (load->window == 0) {
+            (void)setsockopt(client->descriptor, SOL_SOCKET, SO_SNDBUF, &held, sizeof(held));
+        }
         if (fcntl(client->descriptor, F_SETFL, O_NONBLOCK) != 0) {
             die("fcntl");
         }
