@@ -364,6 +364,11 @@ void remotes_lost(struct cluster *cluster, const struct peer *peer, uint64_t gen
             forget_peer(remote);
             buffer_deinit(&remote->answers);
             remote->sent = 0;
+            /* It will ask what became of the parcel, and "absent" must stay true. */
+            struct lane *lane = lane_of(cluster, remote->shard);
+            if (remote->held != 0 && lane->local != NULL) {
+                shard_forget(lane->local, remote);
+            }
         }
     }
 }

@@ -376,3 +376,18 @@ void gate_return(struct shard *shard)
     }
     arm(shard);
 }
+
+void gate_forget(struct shard *shard, const void *origin)
+{
+    struct gate *gate = &shard->gate;
+    LIST_FOR_EACH_SAFE (at, after, &gate->held) {
+        struct held *held = CONTAINER_OF(at, struct held, node);
+        if (held->request.origin == origin) {
+            struct command command = command_of(held, &shard->arguments);
+            take_out(shard, held);
+            shard->sink.returned(shard->owner, held->request.origin, held->request.tag, &command);
+            held_free(held);
+            gate->dirty = true; /* what stood behind it may go on */
+        }
+    }
+}

@@ -55,6 +55,8 @@ bool gate_busy(const struct shard *shard);
 bool gate_stops_read(struct shard *shard, const struct command *command);
 /* Lets go on what can; refuses what has waited for too long. */
 void gate_turn(struct shard *shard);
+/* Whoever asked for these is gone: they go back, and are not executed any more. */
+void gate_forget(struct shard *shard, const void *origin);
 /* Leadership is gone: all go back. */
 void gate_return(struct shard *shard);
 /* A command was applied; one of a transaction may have freed keys. */

@@ -142,6 +142,8 @@ MUST_USE enum status shard_forwarded_part(struct shard *shard, const struct shar
                                           size_t bytes);
 /* One that shard_hold let go on is not going to be taken after all. */
 void shard_let_go(struct shard *shard, const struct command *command);
+/* Gives back what waits of whoever is gone (`origin` of its requests): it definitely will not be executed. */
+void shard_forget(struct shard *shard, const void *origin);
 /* False while shard_hold would hold nothing but a PREPARE. */
 bool shard_holds_any(const struct shard *shard);
 

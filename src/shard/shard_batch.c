@@ -309,4 +309,6 @@ void shard_let_go(struct shard *shard, const struct command *command)
     }
 }
 
+void shard_forget(struct shard *shard, const void *origin) { gate_forget(shard, origin); }
+
 bool shard_holds_any(const struct shard *shard) { return gate_busy(shard); }

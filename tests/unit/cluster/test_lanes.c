@@ -1074,6 +1074,26 @@ static void lost_while_it_holds_all(void **state)
     world_end(&scene.world);
 }
 
+/* The connection breaks while the leader holds all of a parcel back. The leader is asked, says that it has not executed
+ * it, and must not do so later: it is sent again. */
+static void a_connection_breaks_while_it_is_held(void **state)
+{
+    (void)state;
+    static struct scene scene;
+    scene_begin(&scene, 43);
+    struct world_client *neighbour = world_client(&scene.world, scene.leader);
+    prepare(&scene, neighbour, "words");
+    append_many(scene.client, 3);
+    world_run_ms(&scene.world, 100);
+    world_reset(&scene.world, scene.leader, scene.away);
+    world_run_ms(&scene.world, 500);
+    assert_int_equal(scene.client->heard, 0);
+    give_up(&scene, neighbour);
+    world_wait(scene.client);
+    world_expect(scene.client, 0, 2, STATUS_OK);
+    world_end(&scene.world); /* finds each append once */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1113,6 +1133,7 @@ int main(void)
         cmocka_unit_test(held_at_the_leader),
         cmocka_unit_test(lost_while_it_holds),
         cmocka_unit_test(lost_while_it_holds_all),
+        cmocka_unit_test(a_connection_breaks_while_it_is_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
