@@ -282,25 +282,38 @@ static void ask_next(struct node_client *client)
     client->seen.size--;
 }
 
-/* In shards of their own: refused as a whole, nothing of it is executed. */
+/* A transaction over two shards: their texts are appended to, or read, both at one moment. */
 static void ask_crossing(struct node_client *client, int shard)
 {
     int groups = client->world->profile.groups;
+    bool reads = draw(client, 2) == 0;
     char keys[2][NODE_KEY_BYTES];
     char value[HUGE_VALUE_BYTES];
+    struct history_call calls[2];
     new_value(client, false, value);
-    node_ask_prepare(client, "MULTI");
     for (int i = 0; i < 2; i++) {
         int at = (shard - 1 + i) % groups + 1;
         key_of(client, at, 'a', client->world->shards[at].generation, keys[i]);
-        request(client, "APPEND %s %s", keys[i], value);
-        (void)expect(client, NODE_ASK_PREPARE);
+        calls[i] = (struct history_call){.kind = reads ? HISTORY_GET : HISTORY_APPEND,
+                                         .process = (uint32_t)client->number,
+                                         .key = slice_from_string(keys[i]),
+                                         .value = slice_from_string(value)};
     }
-    request(client, "EXEC");
+    if (reads) {
+        request(client, "MGET %s %s", keys[0], keys[1]);
+    } else {
+        node_ask_prepare(client, "MULTI");
+        for (int i = 0; i < 2; i++) {
+            request(client, "APPEND %s %s", keys[i], value);
+            (void)expect(client, NODE_ASK_PREPARE);
+        }
+        request(client, "EXEC");
+    }
     struct node_pending *pending = expect(client, NODE_ASK_CROSSING);
-    for (int i = 0; i < 2; i++) {
-        note_call(client, pending, HISTORY_APPEND, keys[i], "", value, "", 0);
-    }
+    ASSERT(history_invoke_transaction(&client->world->history, calls, 2, (uint64_t)sim_now_ns(client->world->sim),
+                                      &pending->operations[0]) == STATUS_OK);
+    pending->operations[1] = pending->operations[0] + 1;
+    pending->operation_count = 2;
 }
 
 /* Of all shards: a sum of looks at different times. */

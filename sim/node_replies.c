@@ -156,6 +156,34 @@ static void take_exec(struct node_client *client, const struct node_pending *pen
     }
 }
 
+static void take_crossing(struct node_client *client, const struct node_pending *pending)
+{
+    const struct node_reply *reply = &client->reply;
+    struct history *history = &client->world->history;
+    struct history_result results[2];
+    if (reply->type != RESP_ARRAY || reply->count != 2) {
+        unexpected(client, "a transaction over two shards with something else");
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        const struct node_element *element = &reply->elements[i];
+        results[i] = (struct history_result){
+            .shape = element->type == RESP_INTEGER ? HISTORY_RESULT_NUMBER
+                     : element->type == RESP_NULL  ? HISTORY_RESULT_NULL
+                                                   : HISTORY_RESULT_TEXT,
+            .text = element->text,
+            .number = element->integer,
+        };
+    }
+    client->world->result->acknowledged += 2;
+    client->world->plan.acknowledged = client->world->plan.acknowledged || results[0].shape == HISTORY_RESULT_NUMBER;
+    node_reach(client->world, NODE_MARK_CROSSED, 1);
+    if (history_complete_transaction(history, pending->operations[0], results,
+                                     (uint64_t)sim_now_ns(client->world->sim)) != STATUS_OK) {
+        unexpected(client, "a transaction over two shards with other replies");
+    }
+}
+
 static void take_watched(struct node_client *client, const struct node_pending *pending)
 {
     const struct node_reply *reply = &client->reply;
@@ -238,7 +266,7 @@ static void take_value(struct node_client *client, const struct node_pending *pe
         break;
     case NODE_ASK_EXEC: take_exec(client, pending); break;
     case NODE_ASK_EXEC_WATCHED: take_watched(client, pending); break;
-    case NODE_ASK_CROSSING: unexpected(client, "an EXEC over two shards"); break;
+    case NODE_ASK_CROSSING: take_crossing(client, pending); break;
     case NODE_ASK_ALL:
         if (reply->type != RESP_INTEGER) {
             unexpected(client, "no number");

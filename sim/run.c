@@ -48,6 +48,7 @@ const char *sim_mark_name(enum sim_mark mark)
         [NODE_MARK_CUT_OFF] = "connection ends with requests open",
         [NODE_MARK_EXPIRED] = "key expired",
         [NODE_MARK_EXEC_ABORTED] = "watched key changed",
+        [NODE_MARK_CROSSED] = "transaction over several shards",
         [NODE_MARK_VERSION_CHANGED] = "compare-and-set met another version",
         [NODE_MARK_ERRAND] = "request executed by another worker",
     };

@@ -49,6 +49,7 @@ enum sim_mark {
     NODE_MARK_CUT_OFF,          /* a connection ended with requests open */
     NODE_MARK_EXPIRED,          /* a key was seen to be gone after its time */
     NODE_MARK_EXEC_ABORTED,     /* a watched key had changed */
+    NODE_MARK_CROSSED,          /* a transaction over several shards was committed, or read */
     NODE_MARK_VERSION_CHANGED,  /* a compare-and-set met another version */
     NODE_MARK_ERRAND,           /* a request was executed by another worker than its connection's */
     SIM_MARKS,

@@ -27,6 +27,7 @@ struct setting {
 static const char *const yes_no[] = {"no", "yes", NULL};
 static const char *const debug_choices[] = {"no", "yes", "local", NULL};
 static const char *const level_choices[] = {"debug", "notice", "warning", "error", NULL};
+static const char *const protocol_choices[] = {"2pc", "3pc", NULL};
 static const char *const format_choices[] = {"text", "json", NULL};
 
 #define AT(member) offsetof(struct config, member)
@@ -79,6 +80,8 @@ static const struct setting settings[] = {
      .help = "size of new log after which a snapshot is written"},
     {"timeout", SETTING_INTEGER, false, AT(timeout_s), 0, INT32_MAX, 0,
      .help = "s; idle clients are closed after it; 0: never"},
+    {"txn-protocol", SETTING_CHOICE, false, AT(txn_protocol), 0, 1, 0, protocol_choices,
+     .help = "2pc, 3pc; of transactions over several shards"},
 };
 
 enum { SETTING_COUNT = sizeof(settings) / sizeof(settings[0]), VALUE_BYTES = 512 };

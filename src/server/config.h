@@ -28,6 +28,7 @@ struct config {
     int64_t debug_command; /* enum config_choice_debug */
     int64_t log_level;     /* enum env_log_level */
     int64_t log_format;    /* 0 text, 1 json */
+    int64_t txn_protocol;  /* 0 2pc, 1 3pc */
     char *requirepass;     /* never NULL */
     char *metrics;         /* HOST:PORT or "" */
     char *path;            /* of the file that was read, "" when none */

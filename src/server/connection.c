@@ -4,6 +4,8 @@
 #include "server/round.h"
 #include "server/route.h"
 #include "server/server_state.h"
+#include "server/txn_client.h"
+#include "server/txn_session.h"
 
 #include <stdlib.h>
 
@@ -327,6 +329,8 @@ void connection_close(struct connection *connection)
     server->client_bytes -= connection->counted_bytes;
     connection->counted_bytes = 0;
     server->monitors -= connection->monitor ? 1 : 0;
+    txn_client_leave(connection);
+    txn_session_leave(connection);
     slots_destroy(connection);
     route_forget(connection);
     round_end(connection);

@@ -24,6 +24,8 @@
 #include "wire/resp_request.h"
 #include "wire/resp_writer.h"
 
+struct client_txn;
+struct txn_session;
 struct round;
 struct server;
 
@@ -70,13 +72,13 @@ struct watch {
     uint64_t version;
 };
 
-/* Keys for the next EXEC (watch.h), all of one shard. */
+/* Keys for the next EXEC (watch.h). */
 struct watches {
     struct watch *items; /* a key may be there more than once */
     size_t count, capacity;
     size_t looking;   /* keys whose versions are on their way */
     size_t bytes;     /* of all these keys */
-    uint32_t shard;   /* 0: none yet */
+    uint32_t shard;   /* 0: none yet; ROUTE_SEVERAL */
     bool failed;      /* a WATCH was refused: the EXEC must not run */
     uint64_t pending; /* the slot after that of the last WATCH that waits for a shard; 0: none yet */
 };
@@ -137,9 +139,12 @@ struct connection {
     uint32_t queued_count;
     uint32_t queued_flags;   /* of all queued commands together */
     uint32_t queued_shard;   /* of their keys; 0: they have none */
-    bool queued_crosses;     /* their keys are in several shards: EXEC will refuse */
+    bool queued_crosses;     /* their keys are in several shards */
+    bool queued_values;      /* … even those of one that cannot be cut */
     uint8_t queued_protocol; /* what replies will be written in by then: a queued HELLO changes it */
     struct watches watches;
+    struct client_txn *txn;      /* the transaction over several shards that is under way, or NULL */
+    struct txn_session *session; /* of TXN.*, or NULL */
 };
 
 /* `id` is unlike that of any other client of the node, and larger than earlier ones. */

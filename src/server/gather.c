@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/number.h"
+#include "machine/txn/txn_limits.h"
 #include "server/route.h"
 #include "server/server_state.h"
 
@@ -41,6 +42,7 @@ static enum gather_kind kind_of(const struct command_spec *spec)
     case COMMAND_DBSIZE: return GATHER_SUM;
     case COMMAND_KEYS: return GATHER_ARRAY;
     case COMMAND_RANDOMKEY: return GATHER_RANDOM;
+    case COMMAND_TXN_LIST:
     case COMMAND_SCAN: return GATHER_SCAN;
     default: return GATHER_NONE;
     }
@@ -285,8 +287,26 @@ static void ask_scan(const struct asking *asking, const struct command *command,
     (void)ask(asking, (uint32_t)(cursor % server->shards) + 1, &inner, asking->at_once);
 }
 
-static void ask_all(const struct asking *asking, const struct command *command, uint64_t cursor)
+/* TXN.LIST goes from shard to shard as SCAN does. */
+static void ask_list(const struct asking *asking, const struct command *command, uint64_t cursor, struct slice count)
 {
+    uint32_t shards = asking->connection->server->shards;
+    char digits[NUMBER_INT64_BYTES];
+    const struct slice argv[] = {
+        SLICE_LITERAL("COHORT.TXN.LIST"),
+        slice_of(digits, number_format_uint64(digits, cursor / shards)),
+        count,
+    };
+    const struct command inner = {command_by_id(COMMAND_COHORT_TXN_LIST), argv, 3, command->protocol};
+    (void)ask(asking, (uint32_t)(cursor % shards) + 1, &inner, asking->at_once);
+}
+
+static void ask_all(const struct asking *asking, const struct command *command, uint64_t cursor, struct slice count)
+{
+    if (command->spec->id == COMMAND_TXN_LIST) {
+        ask_list(asking, command, cursor, count);
+        return;
+    }
     if (asking->gather->kind == GATHER_SCAN) {
         ask_scan(asking, command, cursor);
         return;
@@ -300,12 +320,41 @@ static void ask_all(const struct asking *asking, const struct command *command, 
     }
 }
 
+/* Where SCAN and TXN.LIST go on. NULL, or what is wrong. */
+static const char *take_cursor(const struct command *command, uint64_t *ret_cursor, struct slice *ret_count)
+{
+    if (command->spec->id == COMMAND_SCAN) {
+        return number_parse_cursor(command->argv[1], ret_cursor) ? NULL : "ERR invalid cursor";
+    }
+    for (uint32_t i = 1; command->spec->id == COMMAND_TXN_LIST && i < command->argc; i += 2) {
+        int64_t number = 0;
+        if (i + 1 == command->argc) {
+            return "ERR syntax error";
+        }
+        if (slice_is_word(command->argv[i], "CURSOR")) {
+            if (!number_parse_cursor(command->argv[i + 1], ret_cursor)) {
+                return "ERR invalid cursor";
+            }
+        } else if (slice_is_word(command->argv[i], "COUNT")) {
+            if (!number_parse_int64(command->argv[i + 1], &number) || number < 1 || number > TXN_LIST_COUNT) {
+                return "ERR COUNT is 1 to 1000";
+            }
+            *ret_count = command->argv[i + 1];
+        } else {
+            return "ERR syntax error";
+        }
+    }
+    return NULL;
+}
+
 void gather_start(struct connection *connection, const struct command *command)
 {
     uint64_t cursor = 0;
-    if (command->spec->id == COMMAND_SCAN && !number_parse_cursor(command->argv[1], &cursor)) {
+    struct slice count = SLICE_LITERAL("10");
+    const char *problem = take_cursor(command, &cursor, &count);
+    if (problem != NULL) {
         struct resp_writer *reply = reply_begin(connection);
-        resp_error(reply, "ERR invalid cursor");
+        resp_error(reply, problem);
         reply_end(connection);
         return;
     }
@@ -323,7 +372,7 @@ void gather_start(struct connection *connection, const struct command *command)
     slot->gather = gather;
     struct asking asking = {connection, gather, number, reads && quiet};
     if (!(reads && slot->silent)) { /* else nobody reads it, and reading changes nothing */
-        ask_all(&asking, command, cursor);
+        ask_all(&asking, command, cursor, count);
     }
     if (--gather->waiting == 0) {
         slot_finish(connection, number);

@@ -7,6 +7,7 @@
 #include "server/round.h"
 #include "server/route.h"
 #include "server/server_state.h"
+#include "server/txn_client.h"
 #include "server/watch.h"
 
 #include <stdlib.h>
@@ -67,6 +68,7 @@ void multi_discard(struct connection *connection)
     connection->queued_flags = 0;
     connection->queued_shard = 0;
     connection->queued_crosses = false;
+    connection->queued_values = false;
     buffer_deinit(&connection->queued);
 }
 
@@ -88,14 +90,20 @@ static void answer(struct connection *connection, const char *status)
     reply_end(connection);
 }
 
-/* As Redis Cluster: each command by itself may stand in the transaction, EXEC looks whether they go together. */
 static void note_shard(struct connection *connection, uint32_t shard)
 {
-    if (connection->queued_shard == 0) {
+    if (connection->queued_shard == 0 && shard != ROUTE_SEVERAL) {
         connection->queued_shard = shard;
     } else if (connection->queued_shard != shard) {
         connection->queued_crosses = true;
     }
+}
+
+bool multi_crosses(const struct connection *connection)
+{
+    const struct watches *watches = &connection->watches;
+    return connection->queued_crosses || watches->shard == ROUTE_SEVERAL ||
+           (watches->shard != 0 && connection->queued_shard != 0 && watches->shard != connection->queued_shard);
 }
 
 void multi_queue(struct connection *connection, const struct command *command, uint32_t shard)
@@ -114,7 +122,9 @@ void multi_queue(struct connection *connection, const struct command *command, u
     bool machine = command->spec->place == COMMAND_AT_MACHINE;
     if (machine && shard == 0) {
         multi_spoil(connection);
-        answer_error(connection, route_crossing(ROUTE_CROSSING_ALL));
+        answer_error(connection,
+                     "CROSSSLOT Keys in request don't hash to the same slot: this command asks every shard, and "
+                     "cannot be a part of a transaction; send it by itself");
         return;
     }
     size_t limit = (size_t)connection->server->config.client_query_buffer_bytes;
@@ -139,6 +149,8 @@ void multi_queue(struct connection *connection, const struct command *command, u
         buffer_append_byte(&connection->queued, QUEUED_MACHINE);
         command_encode(&connection->queued, &later);
         note_shard(connection, shard);
+        connection->queued_values =
+            connection->queued_values || (shard == ROUTE_SEVERAL && !txn_plan_cuts(command->spec));
     }
     connection->queued_count++;
     connection->queued_flags |= command->spec->flags;
@@ -225,6 +237,28 @@ static void submit_exec(struct connection *connection, uint32_t shard, const str
     route_refuse(connection, status);
 }
 
+/* The same as a transaction over several shards. */
+static void start_exec(struct connection *connection)
+{
+    struct txn_plan plan;
+    struct exec_plan *exec_plan = NULL;
+    struct slice rest = buffer_slice(&connection->queued);
+    txn_plan_init(&plan, connection->server->shards, connection->queued_values);
+    for (size_t i = 0; i < connection->watches.count; i++) {
+        txn_plan_watch(&plan, connection->watches.items[i].key, connection->watches.items[i].version);
+    }
+    for (uint32_t place = 0; place < connection->queued_count; place++) {
+        struct command command;
+        const uint8_t *start = rest.data + 1;
+        if (queued_take(&rest, &connection->server->arguments, &command)) {
+            exec_plan_add(&exec_plan, place, connection->queued_count, slice_of(start, (size_t)(rest.data - start)));
+        } else {
+            txn_plan_add(&plan, &command);
+        }
+    }
+    txn_client_exec(connection, &plan, exec_plan);
+}
+
 /* Monitors see the queued commands when they are executed, then the EXEC. */
 static void show_exec(struct connection *connection, const struct command *exec)
 {
@@ -250,12 +284,6 @@ static const char *exec_refusal(struct connection *connection)
     }
     if (watches->failed) {
         return "EXECABORT Transaction discarded because a WATCH before it failed; its error says why";
-    }
-    if (connection->queued_crosses) {
-        return route_crossing(ROUTE_CROSSING_MULTI);
-    }
-    if (watches->shard != 0 && connection->queued_shard != 0 && watches->shard != connection->queued_shard) {
-        return route_crossing(ROUTE_CROSSING_WATCH);
     }
     if (route_out_of_memory(connection, &sum)) {
         return "EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'.";
@@ -284,6 +312,12 @@ static void execute_exec(struct connection *connection, const struct command *ex
         return;
     }
     show_exec(connection, exec);
+    if (multi_crosses(connection)) {
+        start_exec(connection);
+        multi_discard(connection);
+        watch_forget(connection);
+        return;
+    }
     struct exec_build build = {.readonly = true};
     command_arguments_init(&build.arguments);
     command_arguments_reserve(&build.arguments, 2 + 2 * connection->watches.count + connection->queued_count);

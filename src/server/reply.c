@@ -6,6 +6,8 @@
 #include "server/gather.h"
 #include "server/route.h"
 #include "server/server_state.h"
+#include "server/txn_client.h"
+#include "server/txn_session.h"
 #include "server/watch.h"
 
 #include <stdlib.h>
@@ -284,9 +286,16 @@ size_t slots_give_up(struct connection *connection, bool all, uint32_t before_ms
                      const char *text_of_reads)
 {
     size_t given_up = 0;
+    if (all) {
+        txn_client_leave(connection);
+        txn_session_leave(connection);
+    }
     while (connection_pending(connection)) {
         struct slot *slot = slot_at(connection, connection->slot_head);
         if (slot->state == SLOT_WAITING) {
+            if (connection->txn != NULL || txn_session_waits(connection)) {
+                break; /* it is looked after where it is known what to say */
+            }
             if (!all && (int32_t)(slot->began_ms - before_ms) >= 0) { /* the clock goes round in 49 days */
                 break;
             }

@@ -7,6 +7,8 @@
 #include "server/multi.h"
 #include "server/round.h"
 #include "server/server_state.h"
+#include "server/txn_client.h"
+#include "server/txn_session.h"
 #include "server/watch.h"
 
 #include <stdio.h>
@@ -180,25 +182,6 @@ void route_refuse(struct connection *connection, enum status status)
 
 /* ---- which shard ---- */
 
-const char *route_crossing(enum route_crossing what)
-{
-    switch (what) {
-    case ROUTE_CROSSING_KEYS:
-        return "CROSSSLOT Keys in request don't hash to the same slot, and here not to the same shard; give them one "
-               "{hash tag}, or send one command for each";
-    case ROUTE_CROSSING_MULTI:
-        return "CROSSSLOT Keys in request don't hash to the same slot: the transaction was discarded, for its keys are "
-               "in different shards; give them one {hash tag}";
-    case ROUTE_CROSSING_WATCH:
-        return "CROSSSLOT Keys in request don't hash to the same slot: watched keys and those of the transaction must "
-               "be in one shard; give them one {hash tag}";
-    case ROUTE_CROSSING_ALL:
-        return "CROSSSLOT Keys in request don't hash to the same slot: this command asks every shard, and a "
-               "transaction stays in one; send it by itself";
-    }
-    UNREACHABLE();
-}
-
 struct shard_search {
     const struct server *server;
     const struct slice *argv;
@@ -219,23 +202,19 @@ static void search_key(void *owner, uint32_t position)
     search->shard = shard;
 }
 
-/* The shard of a command's keys, 0 when it has none; one of one shard has it for everything. False: the keys are in
- * several. */
-static bool find_shard(const struct server *server, const struct command *command, uint32_t *ret_shard)
+/* The shard of a command's keys, or ROUTE_SEVERAL; 0 when it has none. A cluster of one shard has it for everything. */
+static uint32_t find_shard(const struct server *server, const struct command *command)
 {
     const struct command_spec *spec = command->spec;
     if (server->shards == 1) {
-        *ret_shard = 1;
-        return true;
+        return 1;
     }
     if (spec->first_key == spec->last_key) {
-        *ret_shard = spec->first_key == 0 ? 0 : shard_of_key(server, command->argv[spec->first_key]);
-        return true;
+        return spec->first_key == 0 ? 0 : shard_of_key(server, command->argv[spec->first_key]);
     }
     struct shard_search search = {.server = server, .argv = command->argv};
     (void)command_keys(spec, command->argv, command->argc, search_key, &search);
-    *ret_shard = search.shard;
-    return !search.crosses;
+    return search.crosses ? ROUTE_SEVERAL : search.shard;
 }
 
 /* ---- to the shards ---- */
@@ -350,25 +329,21 @@ static bool refused(struct connection *connection, const struct command_spec *sp
     return false;
 }
 
-/* True when its keys are in several shards; it is then refused. */
-static bool crosses(struct connection *connection, const struct command *command, uint32_t *ret_shard)
-{
-    if (find_shard(connection->server, command, ret_shard)) {
-        return false;
-    }
-    if (command->spec->id == COMMAND_WATCH) {
-        watch_failed(connection);
-    }
-    answer_refusal(connection, command->spec, route_crossing(ROUTE_CROSSING_KEYS));
-    return true;
-}
-
 static void execute_local(struct connection *connection, const struct command *command)
 {
     struct resp_writer *reply = reply_begin(connection);
     local_execute(connection, command, reply);
     reply_end(connection);
     route_measure(connection, command);
+}
+
+/* The command's keys are in several shards: it is a transaction by itself. */
+static void to_shards(struct connection *connection, const struct command *command)
+{
+    struct txn_plan plan;
+    txn_plan_init(&plan, connection->server->shards, !txn_plan_cuts(command->spec));
+    txn_plan_add(&plan, command);
+    txn_client_command(connection, command->spec, &plan);
 }
 
 static void dispatch(struct connection *connection, const struct command *command)
@@ -381,16 +356,20 @@ static void dispatch(struct connection *connection, const struct command *comman
         return;
     }
     bool queueing = connection->in_multi && !multi_runs_at_once(spec);
+    bool at_server = spec->place == COMMAND_AT_SERVER;
+    uint32_t shard = find_shard(server, command);
     /* Commands about the node run at once, also those of an EXEC that is on its way: what follows must not overtake. */
     bool overtakes = connection->plan_end > connection->slot_head ||
-                     (watch_pending(connection) && multi_needs_watches(spec)) ||
+                     (watch_pending(connection) && multi_needs_watches(spec)) || connection->txn != NULL ||
+                     connection->session != NULL || (at_server && txn_session_takes(spec)) ||
+                     (spec->id == COMMAND_EXEC && multi_crosses(connection)) ||
+                     (shard == ROUTE_SEVERAL && spec->id != COMMAND_WATCH) ||
                      (spec->place == COMMAND_AT_SERVER && local_needs_quiet(spec));
     if (!queueing && overtakes && connection_pending(connection)) {
         park(connection, command->argv, command->argc);
         return;
     }
-    uint32_t shard = 0;
-    if (refused(connection, spec) || crosses(connection, command, &shard)) {
+    if (refused(connection, spec)) {
         server->figures.by_command[spec->id].rejected++;
         return;
     }
@@ -411,14 +390,27 @@ static void dispatch(struct connection *connection, const struct command *comman
     if (spec->id == COMMAND_DEBUG && fell_asleep(connection, command)) {
         return;
     }
+    if (connection->session != NULL && (spec->id == COMMAND_MULTI || spec->id == COMMAND_WATCH)) {
+        answer_error(connection, "ERR MULTI and WATCH do not go together with TXN.BEGIN; TXN.COMMIT first");
+        return;
+    }
     if (multi_command(connection, command, shard)) {
         return;
     }
-    if (spec->place == COMMAND_AT_SERVER) {
+    if (at_server && txn_session_takes(spec)) {
+        txn_session_command(connection, command);
+        return;
+    }
+    if (connection->session != NULL && txn_session_run(connection, command)) {
+        return;
+    }
+    if (at_server && !gather_takes(spec)) {
         execute_local(connection, command);
         round_end(connection);
-    } else if (shard == 0) {
+    } else if (shard == 0 || at_server) {
         gather_start(connection, command);
+    } else if (shard == ROUTE_SEVERAL) {
+        to_shards(connection, command);
     } else {
         to_shard(connection, shard, command);
     }

@@ -9,6 +9,9 @@ struct connection;
 struct server;
 struct resp_writer;
 
+/* Instead of a shard: the keys are in several. */
+#define ROUTE_SEVERAL UINT32_MAX
+
 /* Takes one request; its bytes are free afterwards. */
 void route_request(struct connection *connection, const struct slice *argv, uint32_t argc);
 /* Tries the parked request again. False when it has to wait on. */
@@ -28,14 +31,6 @@ static inline bool route_reads(const struct command_spec *spec)
 {
     return (spec->flags & COMMAND_READONLY) != 0 || spec->id == COMMAND_WATCH;
 }
-/* The errors for what one shard cannot do. */
-enum route_crossing {
-    ROUTE_CROSSING_KEYS,  /* of a command */
-    ROUTE_CROSSING_MULTI, /* of a transaction's commands */
-    ROUTE_CROSSING_WATCH, /* of a transaction and its WATCH */
-    ROUTE_CROSSING_ALL,   /* a command about the whole cluster in a transaction */
-};
-const char *route_crossing(enum route_crossing what);
 /* Figures for a command that was executed just now, from the last mark to now. */
 void route_measure(struct connection *connection, const struct command *command);
 /* True when maxmemory forbids this command now; the -OOM reply is then given. */

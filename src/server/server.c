@@ -6,6 +6,8 @@
 #include "server/round.h"
 #include "server/route.h"
 #include "server/server_state.h"
+#include "server/txn_client.h"
+#include "server/txn_session.h"
 
 #include <stdlib.h>
 
@@ -83,7 +85,8 @@ static void resume_listed(struct server *server)
 
 static bool drained(const struct server *server)
 {
-    return cluster_idle(server->cluster) && list_empty(&server->dirty) && list_empty(&server->resume);
+    return cluster_idle(server->cluster) && list_empty(&server->dirty) && list_empty(&server->resume) &&
+           txn_clients_idle(server);
 }
 
 static void drain(struct server *server)
@@ -94,6 +97,8 @@ static void drain(struct server *server)
         return;
     }
     size_t unsent = 0;
+    txn_clients_look_after(server, INT64_MAX);
+    txn_sessions_look_after(server, INT64_MAX);
     LIST_FOR_EACH (at, &server->connections) {
         struct connection *connection = CONTAINER_OF(at, struct connection, node);
         (void)slots_give_up(connection, true, 0, node_down_text, node_down_read_text);
@@ -216,6 +221,8 @@ static void cron(struct env_timer *timer)
     /* Definite answers first: what has found no leader until shortly before its time limit. */
     int64_t margin_ms = limit_ms / 2 < 2 * SERVER_CRON_MS ? limit_ms / 2 : 2 * SERVER_CRON_MS;
     cluster_look_after(server->cluster, now_ns - (limit_ms - margin_ms) * MS_NS);
+    txn_clients_look_after(server, now_ns - (limit_ms - margin_ms / 2) * MS_NS);
+    txn_sessions_look_after(server, now_ns - (limit_ms - margin_ms / 2) * MS_NS);
     LIST_FOR_EACH_SAFE (at, after, &server->connections) {
         look_after(server, CONTAINER_OF(at, struct connection, node), before_ms);
     }
@@ -301,6 +308,9 @@ void server_destroy(struct server *server)
     }
     cluster_destroy(server->cluster);
     rounds_destroy(server);
+    txn_clients_destroy(server);
+    txn_sessions_destroy(server);
+    free(server->txn_positions);
     LIST_FOR_EACH_SAFE (at, after, &server->closed) {
         CONTAINER_OF(at, struct connection, node)->owed = 0;
     }

@@ -97,6 +97,7 @@ static enum status open_cluster(struct server *server, char ret_message[static S
         }
     }
     server->shards = options.shards;
+    server->txn_positions = memory_allocate_zeroed(server->shards, sizeof(*server->txn_positions));
     return cluster_create(server->env, &options, &cluster_events, server, &server->cluster, ret_message);
 }
 
@@ -149,6 +150,8 @@ static struct server *server_new(struct env *env, const struct server_options *o
     list_init(&server->slowed);
     list_init(&server->closed);
     list_init(&server->rounds);
+    list_init(&server->txns);
+    list_init(&server->sessions);
     command_arguments_init(&server->arguments);
     slowlog_init(&server->slowlog, worker, server->worker_count);
     server->began_ns = env_monotonic_ns(env);

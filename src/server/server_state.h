@@ -84,6 +84,10 @@ struct server {
     struct list resume;      /* have input to look at without a new readiness */
     struct list slowed;      /* met -BUSY: the longest waiting first */
     struct list closed;      /* gone, but the shard still owes them replies */
+    struct list txns;        /* transactions over several shards that are under way (txn_client.h) */
+    struct list sessions;    /* of TXN.* (txn_session.h) */
+    uint64_t txn_sequence;   /* of their ids */
+    uint64_t *txn_positions; /* of each shard, as it told them last: for ids */
     size_t connection_count;
     uint64_t next_client_id;
     size_t monitors;

@@ -1,6 +1,7 @@
 #include "server/watch.h"
 
 #include "base/assert.h"
+#include "base/key_slot.h"
 #include "base/memory.h"
 #include "base/number.h"
 #include "server/route.h"
@@ -191,7 +192,7 @@ static void answer(struct connection *connection, const char *error)
 
 /* Reads the versions now, if this node may; else `*ret_way` says how to ask for them. */
 static bool look_now(struct connection *connection, const struct command *question, uint32_t shard,
-                     struct watch_look *look, enum cluster_way *ret_way)
+                     enum cluster_way *ret_way)
 {
     if (connection_pending(connection)) {
         return false;
@@ -202,48 +203,89 @@ static bool look_now(struct connection *connection, const struct command *questi
     if (!cluster_read(connection->server->cluster, shard, question, &writer, ret_way)) {
         return false;
     }
+    struct watch_look *look = look_create(connection, question);
     ASSERT(look_end(connection, look, buffer_slice(reply))); /* by this process */
     return true;
 }
 
-static void look_submit(struct connection *connection, const struct command *command, const struct command *question,
-                        uint32_t shard, struct watch_look *look, enum cluster_way way)
+/* Asks one shard. The client hears of the last look alone; should another fail, EXEC will not run. */
+static bool look_submit(struct connection *connection, const struct command *question, uint32_t shard,
+                        enum cluster_way way, bool last)
 {
-    uint64_t number = slot_open(connection, command->spec);
+    struct watch_look *look = look_create(connection, question);
+    uint64_t number = slot_open(connection, last ? command_by_id(COMMAND_WATCH) : NULL);
     struct slot *slot = slot_at(connection, number);
     slot->kind = SLOT_WATCH;
     slot->look = look;
+    slot->silent = slot->silent || !last;
     enum status status = cluster_submit(connection->server->cluster, shard, question, way, &connection->requester,
                                         slot_tag(number, shard));
     if (status == STATUS_OK) {
         connection->owed++;
         connection->watches.pending = number + 1;
-        return;
+        return true;
     }
     slot_withdraw(connection);
     answer(connection, route_refusal(status, true));
+    return false;
+}
+
+struct keyed {
+    uint32_t shard;
+    struct slice key;
+};
+
+static int compare_keyed(const void *a, const void *b)
+{
+    const struct keyed *x = a;
+    const struct keyed *y = b;
+    return (x->shard > y->shard) - (x->shard < y->shard);
+}
+
+/* A look at each shard that has some of the keys. */
+static void look_at_several(struct connection *connection, const struct command *command)
+{
+    uint32_t count = command->argc - 1;
+    struct keyed *keys = memory_allocate(count * sizeof(*keys));
+    struct slice *argv = memory_allocate(command->argc * sizeof(*argv));
+    for (uint32_t i = 0; i < count; i++) {
+        keys[i] = (struct keyed){slot_shard(key_slot(command->argv[i + 1]), connection->server->shards),
+                                 command->argv[i + 1]};
+    }
+    qsort(keys, count, sizeof(*keys), compare_keyed);
+    argv[0] = command->argv[0];
+    bool good = true;
+    for (uint32_t from = 0, to; from < count && good; from = to) {
+        uint32_t argc = 1;
+        for (to = from; to < count && keys[to].shard == keys[from].shard; to++) {
+            argv[argc++] = keys[to].key;
+        }
+        const struct command question = {command_by_id(COMMAND_COHORT_VERSIONS), argv, argc, RESP2};
+        good = look_submit(connection, &question, keys[from].shard, CLUSTER_PLAIN, to == count);
+    }
+    free(keys);
+    free(argv);
 }
 
 void watch_execute(struct connection *connection, const struct command *command, uint32_t shard)
 {
     struct watches *watches = &connection->watches;
-    if (watches->shard != 0 && watches->shard != shard) {
-        answer(connection, route_crossing(ROUTE_CROSSING_WATCH));
-        return;
-    }
     if (!fits(connection, command)) {
         answer(connection,
                "ERR too many watched keys (65536, or client-query-buffer-limit bytes of them); UNWATCH some");
         return;
     }
-    watches->shard = shard;
+    watches->shard = watches->shard == 0 || watches->shard == shard ? shard : ROUTE_SEVERAL;
+    if (shard == ROUTE_SEVERAL) {
+        look_at_several(connection, command);
+        return;
+    }
     const struct command question = {command_by_id(COMMAND_COHORT_VERSIONS), command->argv, command->argc, RESP2};
-    struct watch_look *look = look_create(connection, command);
     enum cluster_way way = CLUSTER_PLAIN;
-    if (look_now(connection, &question, shard, look, &way)) {
+    if (look_now(connection, &question, shard, &way)) {
         answer(connection, NULL);
         route_measure(connection, command);
     } else {
-        look_submit(connection, command, &question, shard, look, way);
+        (void)look_submit(connection, &question, shard, way, true);
     }
 }

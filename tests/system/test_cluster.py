@@ -128,13 +128,16 @@ def test_keys_of_one_shard_in_one_command(three):
         assert client.call("DEL", one, other) == 1
 
 
-def test_keys_of_two_shards_are_refused(three):
+def test_keys_of_two_shards(three):
     one, other = three.key_of(1), three.key_of(2)
     for client in connections(three):
-        for words in (["MSET", one, 1, other, 2], ["MGET", one, other], ["DEL", one, other], ["RENAME", one, other],
-                      ["EXISTS", one, other], ["COPY", one, other], ["MSETNX", one, 1, other, 2]):  # fmt: skip
-            reply = client.call(*words)
-            assert isinstance(reply, resp.Error) and reply.startswith("CROSSSLOT "), (words, reply)
+        assert client.call("MSET", one, 1, other, 2) == "OK"
+        assert client.call("MGET", one, other) == [b"1", b"2"]
+        assert client.call("MSETNX", one, 3, other, 4) == 0
+        assert client.call("RENAME", one, other) == "OK"
+        assert client.call("EXISTS", one, other) == 1
+        assert client.call("COPY", other, one) == 1
+        assert client.call("DEL", one, other) == 2
         assert [client.call("EXISTS", key) for key in (one, other)] == [0, 0]
 
 
@@ -145,15 +148,13 @@ def test_multi_exec_through_each_node(three):
         assert client.calls(words) == ["OK", *["QUEUED"] * 5, ["OK", n + 1, b"%d" % (n + 1), 1, n + 1]]
 
 
-def test_multi_over_two_shards_does_nothing(three):
+def test_multi_over_two_shards(three):
     one, other = three.key_of(1), three.key_of(4)
     for client in connections(three):
-        replies = client.calls([["MULTI"], ["SET", one, 1], ["SET", other, 1], ["EXEC"]])
-        errors = [reply for reply in replies if isinstance(reply, resp.Error)]
-        assert any(error.startswith("CROSSSLOT ") for error in errors), replies
-        assert not isinstance(replies[-1], list)
-        assert [client.call("EXISTS", key) for key in (one, other)] == [0, 0]
-        assert client.call("PING") == "PONG"
+        replies = client.calls([["MULTI"], ["SET", one, 1], ["SET", other, 1], ["MGET", one, other], ["EXEC"]])
+        assert replies[-1] == ["OK", "OK", [b"1", b"1"]]
+        assert client.calls([["WATCH", one, other], ["DEL", other], ["MULTI"], ["SET", one, 2], ["EXEC"]])[-1] is None
+        assert client.call("DEL", one, other) == 1
 
 
 def test_watch_through_each_node(three):

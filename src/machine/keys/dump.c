@@ -41,6 +41,17 @@ void entry_dump(const struct entry *entry, struct buffer *out)
     }
 }
 
+void entry_dump_shift(struct buffer *dump, int64_t by_ms)
+{
+    if (dump->size < 1 + sizeof(int64_t) || dump->data[0] >> 4 != DUE_TIME) {
+        return;
+    }
+    int64_t due_ms = (int64_t)get_u64(dump->data + 1);
+    if (!__builtin_add_overflow(due_ms, by_ms, &due_ms)) { /* else it is further away than time reaches */
+        put_u64(dump->data + 1, (uint64_t)due_ms);
+    }
+}
+
 /* ---- back ---- */
 
 struct dump {

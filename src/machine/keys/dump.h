@@ -11,6 +11,10 @@
 /* Appends the entry's value. */
 void entry_dump(const struct entry *entry, struct buffer *out);
 
+/* Moves an expiry that counts in the shard's time by so many ms: what is taken to another shard keeps what remains of
+ * its time to live. An empty dump, or one that never expires or at a wall time, stays as it is. */
+void entry_dump_shift(struct buffer *dump, int64_t by_ms);
+
 /* Makes an entry for a key that is not there (asserted); returns it for keyspace_changed. CORRUPT, and nothing made, on
  * bytes that entry_dump did not make. */
 MUST_USE enum status keyspace_restore(struct keyspace *keyspace, struct slice key, struct slice dump,

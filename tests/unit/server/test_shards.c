@@ -71,10 +71,14 @@ static void test_keys_of_several_shards(void **state)
     struct fixture_client *client = fixture_connect(fixture, 0);
     fixture_expect(client, "MSET {a}1 x {a}2 y\r\nMGET {a}1 {a}2\r\nSET b 1\r\nGET b\r\n",
                    "+OK\n*2\n$1\nx\n$1\ny\n+OK\n$1\n1\n");
-    fixture_expect(client, "MSET a x b y\r\n",
-                   "-CROSSSLOT Keys in request don't hash to the same slot, and here not to the same shard; give them "
-                   "one {hash tag}, or send one command for each\n");
-    fixture_expect(client, "GET a\r\nGET b\r\n", "$-1\n$1\n1\n");
+    fixture_expect(client, "MSET a x b y c z\r\n", "+OK\n");
+    fixture_expect(client, "MGET b d a c a\r\nEXISTS a b c d a\r\nTOUCH b d\r\n",
+                   "*5\n$1\ny\n$-1\n$1\nx\n$1\nz\n$1\nx\n:4\n:1\n");
+    fixture_expect(client, "RENAME a d\r\nRENAMENX d b\r\nCOPY d a\r\nMSETNX a 1 e 2\r\nGET e\r\n",
+                   "+OK\n:0\n:1\n:0\n$-1\n");
+    fixture_expect(client, "DEL a b c d\r\nUNLINK a b\r\nDBSIZE\r\n", ":4\n:0\n:2\n");
+    fixture_expect(client, "MSET a 1 b\r\nRENAME a b\r\n",
+                   "-ERR wrong number of arguments for 'mset' command\n-ERR no such key\n");
     fixture_destroy(fixture);
 }
 
@@ -112,8 +116,8 @@ static void test_gathers(void **state)
     fixture_expect(client, "SET a 1\r\nCLIENT REPLY SKIP\r\nDBSIZE\r\nCLIENT REPLY SKIP\r\nFLUSHALL\r\nDBSIZE\r\n",
                    "+OK\n:0\n");
     fixture_expect(client, "MULTI\r\nDBSIZE\r\n",
-                   "+OK\n-CROSSSLOT Keys in request don't hash to the same slot: this command asks every shard, and a "
-                   "transaction stays in one; send it by itself\n");
+                   "+OK\n-CROSSSLOT Keys in request don't hash to the same slot: this command asks every shard, and "
+                   "cannot be a part of a transaction; send it by itself\n");
     fixture_expect(client, "SET a 1\r\nEXEC\r\nDBSIZE\r\n",
                    "+QUEUED\n-EXECABORT Transaction discarded because of previous errors.\n:0\n");
     fixture_destroy(fixture);
@@ -152,14 +156,17 @@ static void test_transactions(void **state)
     struct fixture_client *other = fixture_connect(fixture, 1);
     fixture_expect(client, "MULTI\r\nSET {d}1 1\r\nPING\r\nINCR {d}1\r\nEXEC\r\nGET {d}1\r\n",
                    "+OK\n+QUEUED\n+QUEUED\n+QUEUED\n*3\n+OK\n+PONG\n:2\n$1\n2\n");
-    fixture_expect(client, "MULTI\r\nSET a 1\r\nSET b 1\r\nEXEC\r\nEXEC\r\nDBSIZE\r\n",
-                   "+OK\n+QUEUED\n+QUEUED\n-CROSSSLOT Keys in request don't hash to the same slot: the transaction was "
-                   "discarded, for its keys are in different shards; give them one {hash tag}\n"
-                   "-ERR EXEC without MULTI\n:1\n");
-    fixture_expect(
-        client, "WATCH a\r\nMULTI\r\nSET b 1\r\nEXEC\r\n",
-        "+OK\n+OK\n+QUEUED\n-CROSSSLOT Keys in request don't hash to the same slot: watched keys and those of "
-        "the transaction must be in one shard; give them one {hash tag}\n");
+    fixture_expect(client, "MULTI\r\nSET a 1\r\nPING\r\nMGET a b\r\nINCR b\r\nEXEC\r\nEXEC\r\nDBSIZE\r\n",
+                   "+OK\n+QUEUED\n+QUEUED\n+QUEUED\n+QUEUED\n*4\n+OK\n+PONG\n*2\n$1\n1\n$-1\n:1\n"
+                   "-ERR EXEC without MULTI\n:3\n");
+    fixture_expect(client, "WATCH a\r\nMULTI\r\nSET b 2\r\nEXEC\r\nGET b\r\n", "+OK\n+OK\n+QUEUED\n*1\n+OK\n$1\n2\n");
+    fixture_expect(client, "WATCH a b c\r\n", "+OK\n");
+    fixture_expect(other, "DEL a\r\nSET a 1\r\n", ":1\n+OK\n"); /* the same again is a change */
+    fixture_expect(client, "MULTI\r\nSET b 3\r\nEXEC\r\nGET b\r\n", "+OK\n+QUEUED\n*-1\n$1\n2\n");
+    fixture_expect(client, "MULTI\r\nSET b x\r\nINCR b\r\nRENAME b a\r\nGET a\r\nEXEC\r\n",
+                   "+OK\n+QUEUED\n+QUEUED\n+QUEUED\n+QUEUED\n*4\n+OK\n-ERR value is not an integer or out of "
+                   "range\n+OK\n$1\nx\n");
+    fixture_expect(client, "DEL a b\r\n", ":1\n");
     fixture_expect(client, "MULTI\r\nEXEC\r\nMULTI\r\nPING\r\nEXEC\r\n", "+OK\n*0\n+OK\n+QUEUED\n*1\n+PONG\n");
     /* a watched key that changes, in a shard other than the first */
     fixture_expect(client, "WATCH d {d}x\r\nGET d\r\n", "+OK\n$-1\n");
@@ -170,24 +177,48 @@ static void test_transactions(void **state)
     fixture_destroy(fixture);
 }
 
-/* After a WATCH that was refused nothing is executed that was to depend on it. */
-static void test_refused_watches(void **state)
+/* TXN.*: the commands of one connection belong to it, and nobody sees them before the end. */
+static void test_interactive(void **state)
 {
     struct fixture *fixture = fixture_create_shards(5, SHARDS, NULL);
     struct fixture_client *client = fixture_connect(fixture, 0);
-    const char aborted[] = "+OK\n+QUEUED\n-EXECABORT Transaction discarded because a WATCH before it failed; its error "
-                           "says why\n$-1\n+OK\n+QUEUED\n*1\n+OK\n";
-    const char *const watches[] = {"WATCH a b\r\n", "WATCH a\r\nWATCH b\r\n"};
+    struct fixture_client *other = fixture_connect(fixture, 1);
+    fixture_expect(client, "TXN.BEGIN ID one\r\nSET a 1\r\nSET b 2\r\nMGET a b c\r\nTXN.COMMIT x y\r\n",
+                   "$3\none\n+OK\n+OK\n*3\n$1\n1\n$1\n2\n$-1\n-ERR syntax error\n");
+    fixture_expect(other, "MGET a b\r\nTXN.BEGIN ID one\r\n",
+                   "*2\n$-1\n$-1\n-TXNEXISTS a transaction with this id runs or ran already; TXN.STATUS tells what "
+                   "became of it\n");
+    fixture_expect(client, "TXN.COMMIT\r\nMGET a b\r\n", "+OK\n*2\n$1\n1\n$1\n2\n");
+    fixture_expect(client, "TXN.BEGIN ID one\r\nTXN.COMMIT one\r\nTXN.ROLLBACK one\r\n",
+                   "-TXNEXISTS a transaction with this id runs or ran already; TXN.STATUS tells what became of it\n"
+                   "+OK\n-ERR the transaction is committed already\n");
+    /* what it read is changed by others before it is prepared */
+    fixture_expect(client, "TXN.BEGIN ID two\r\nGET a\r\nSET b 3\r\n", "$3\ntwo\n$1\n1\n+OK\n");
+    fixture_expect(other, "SET a 9\r\n", "+OK\n");
+    fixture_expect(client, "GET a\r\nTXN.COMMIT\r\nGET b\r\nTXN.ROLLBACK\r\n",
+                   "$1\n1\n-TXNABORT a key that it read was written by others\n$1\n2\n"
+                   "-ERR no transaction is open on this connection\n");
+    /* prepared, and finished by its id from another connection */
+    const char *const protocols[] = {"2PC", "3PC"};
     for (int i = 0; i < 2; i++) {
-        fixture_send(client, "FLUSHALL\r\n");
-        fixture_send(client, watches[i]);
-        fixture_wait_lines(client, 2 + i);
-        assert_non_null(strstr(fixture_received(client), "-CROSSSLOT "));
-        fixture_expect(client, "MULTI\r\nSET a 1\r\nEXEC\r\nGET a\r\nMULTI\r\nSET a 1\r\nEXEC\r\n", aborted);
+        char text[256];
+        (void)snprintf(text, sizeof(text), "TXN.BEGIN ID p%s PROTOCOL %s\r\nSET a %s\r\nRENAME b c\r\nTXN.PREPARE\r\n",
+                       protocols[i], protocols[i], protocols[i]);
+        fixture_send(client, text);
+        fixture_wait_lines(client, 5);
+        assert_non_null(strstr(fixture_received(client), "+OK\n+OK\n+PREPARED\n"));
+        (void)snprintf(text, sizeof(text), "TXN.COMMIT p%s\r\nMGET a b c\r\nRENAME c b\r\n", protocols[i]);
+        fixture_send(other, text);
+        (void)snprintf(text, sizeof(text), "+OK\n*3\n$3\n%s\n$-1\n$1\n2\n+OK\n", protocols[i]);
+        fixture_expect(other, "", text);
+        fixture_expect(client, "TXN.COMMIT\r\n", "+OK\n");
     }
-    fixture_send(client, "WATCH a b\r\nUNWATCH\r\nMULTI\r\nEXEC\r\nWATCH a b\r\nMULTI\r\nDISCARD\r\nMULTI\r\nEXEC\r\n");
-    fixture_wait_lines(client, 9);
-    assert_null(strstr(fixture_received(client), "EXECABORT"));
+    fixture_expect(
+        client, "TXN.BEGIN ID three\r\nSET a 3\r\nTXN.PREPARE\r\nGET a\r\n",
+        "$5\nthree\n+OK\n+PREPARED\n-ERR the transaction is prepared; TXN.COMMIT or TXN.ROLLBACK it first\n");
+    fixture_expect(other, "TXN.ROLLBACK three\r\nGET a\r\nTXN.COMMIT nobody\r\n",
+                   "+OK\n$3\n3PC\n-TXNABORT no transaction with this id is known\n");
+    fixture_expect(client, "TXN.COMMIT\r\n", "-TXNABORT its time was over before it was committed\n");
     fixture_destroy(fixture);
 }
 
@@ -330,7 +361,7 @@ int main(void)
         cmocka_unit_test(test_gathers),
         cmocka_unit_test(test_random_keys),
         cmocka_unit_test(test_transactions),
-        cmocka_unit_test(test_refused_watches),
+        cmocka_unit_test(test_interactive),
         cmocka_unit_test(test_watch_in_a_pipeline),
         cmocka_unit_test(test_large_and_lost_gathers),
         cmocka_unit_test(test_a_stuck_disk),

@@ -455,7 +455,7 @@ static void test_random(void **state)
         check_deinit(&check);
         history_deinit(&history);
     }
-    print_message("%u good, %u bad, %u undecided\n", verdicts[CHECK_LINEARIZABLE], verdicts[CHECK_NOT_LINEARIZABLE],
+    print_message("# %u good, %u bad, %u undecided\n", verdicts[CHECK_LINEARIZABLE], verdicts[CHECK_NOT_LINEARIZABLE],
                   verdicts[CHECK_GAVE_UP]);
     assert_true(verdicts[CHECK_LINEARIZABLE] > HISTORIES / 10 && verdicts[CHECK_NOT_LINEARIZABLE] > HISTORIES / 10);
     assert_true(verdicts[CHECK_GAVE_UP] < HISTORIES / 50);

@@ -1,0 +1,39 @@
+/* What the files of txn_driver*.c share: the moves between states, the ends of rounds, and what went wrong. */
+#pragma once
+
+#include "base/assert.h"
+#include "base/memory.h"
+#include "server/route.h"
+#include "server/txn_answer.h"
+#include "server/txn_driver.h"
+#include "server/txn_say.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+void driver_go(struct txn_driver *driver, enum txn_driver_state to);
+uint32_t driver_home_question(const struct txn_driver *driver);
+bool driver_waits(const struct txn_driver *driver);
+struct say_attempt driver_attempt_of(const struct txn_driver *driver);
+void driver_ask_home(struct txn_driver *driver, const struct command *command);
+void driver_say_abort(struct txn_driver *driver, const char *reason);
+void driver_say_commit(struct txn_driver *driver);
+void driver_end(struct txn_driver *driver, enum txn_end how);
+void driver_note_why(struct txn_driver *driver, const char *text, bool again);
+void driver_note_failure(struct txn_driver *driver, enum status status);
+void driver_note_error(struct txn_driver *driver, struct slice answer);
+void driver_pause_for(struct txn_driver *driver, bool deciding);
+bool driver_late(struct txn_driver *driver);
+void driver_abort_over(struct txn_driver *driver);
+void driver_decide(struct txn_driver *driver);
+void driver_decide_over(struct txn_driver *driver);
+void driver_move(struct txn_driver *driver);
+void driver_move_over(struct txn_driver *driver);
+void driver_over(struct txn_driver *driver);
+void driver_ask_reads(struct txn_driver *driver);
+void driver_reads_over(struct txn_driver *driver);
+void driver_ask_prepare(struct txn_driver *driver, uint32_t part);
+void driver_start_prepare(struct txn_driver *driver);
+void driver_prepare_over(struct txn_driver *driver);
+void driver_dumps_over(struct txn_driver *driver);
+void driver_start_attempt(struct txn_driver *driver);

@@ -1,0 +1,168 @@
+/* OPEN and the PREPAREs of an attempt, and the votes. */
+#include "server/txn_driver_internal.h"
+
+void driver_ask_prepare(struct txn_driver *driver, uint32_t part)
+{
+    const struct say_attempt attempt = driver_attempt_of(driver);
+    const struct command command = txn_say_prepare(&driver->arguments, &attempt, &driver->plan, part);
+    txn_round_ask(&driver->round, part, driver->plan.parts[part].shard, &command);
+}
+
+void driver_start_prepare(struct txn_driver *driver)
+{
+    driver_go(driver, DRIVER_PREPARE);
+    txn_round_begin(&driver->round);
+    driver->why[0] = '\0';
+    driver->again = false;
+    driver->changed = false;
+    uint64_t term = driver->host->term(driver, driver->home);
+    driver->epoch = term > driver->known_epoch ? term : driver->known_epoch;
+    driver->id_size = driver->host->new_id(driver, driver->home, driver->id);
+    const struct say_attempt attempt = driver_attempt_of(driver);
+    const struct command open = txn_say_open(&driver->arguments, &attempt, &driver->plan);
+    driver_ask_home(driver, &open);
+    uint32_t at_once = driver_waits(driver) ? 1 : driver->plan.part_count;
+    for (uint32_t i = 0; i < at_once; i++) {
+        driver_ask_prepare(driver, i);
+    }
+    txn_round_asked(&driver->round);
+}
+
+static void note_no(struct txn_driver *driver, struct slice answer)
+{
+    static const struct {
+        const char *word;
+        bool again;
+        const char *text;
+    } reasons[] = {
+        {"LOCKED", true, "BUSY keys of the transaction are held by another one; it was not executed, try again"},
+        {"EPOCH", true, "CLUSTERDOWN a shard's leader has just changed; the transaction was not executed, try again"},
+        {"REFUSED", true, "CLUSTERDOWN the transaction was given up meanwhile; it was not executed, try again"},
+        {"FULL", false, "BUSY a shard has no room for one more transaction; it was not executed, try again later"},
+        {"LARGE", false,
+         "ERR the transaction is larger than one may be in a shard (32 MiB, 65536 keys); it was not "
+         "executed, send less"},
+    };
+    struct slice rest = answer;
+    uint64_t count = 0;
+    struct slice word;
+    struct slice why;
+    struct slice whose;
+    if (!answer_array(&rest, &count) || count != 3 || !answer_text(&rest, &word) || !slice_is_word(word, "NO") ||
+        !answer_text(&rest, &why)) {
+        driver_note_error(driver, answer);
+        return;
+    }
+    if (slice_is_word(why, "CHANGED") && answer_text(&rest, &whose) && txn_plan_reads(&driver->plan, whose)) {
+        driver_note_why(driver,
+                        "BUSY others write the keys of this transaction all the time; it was not executed, try again",
+                        true);
+    } else if (slice_is_word(why, "CHANGED")) {
+        driver->changed = true;
+    }
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
+        if (slice_is_word(why, reasons[i].word)) {
+            driver_note_why(driver, reasons[i].text, reasons[i].again);
+        }
+    }
+}
+
+/* True when home opened the record of this attempt. */
+static bool take_open(struct txn_driver *driver)
+{
+    const struct round_question *question = &driver->round.questions[driver_home_question(driver)];
+    struct slice rest = buffer_slice(&question->answer);
+    uint64_t count = 0;
+    struct slice word;
+    int64_t term;
+    int64_t position;
+    if (question->status != STATUS_OK) {
+        driver_note_failure(driver, question->status);
+        return false;
+    }
+    if (!answer_array(&rest, &count) || count != 3 || !answer_text(&rest, &word) || !answer_integer(&rest, &term) ||
+        !answer_integer(&rest, &position)) {
+        driver_note_error(driver, buffer_slice(&question->answer));
+        return false;
+    }
+    driver->known_epoch = (uint64_t)term;
+    driver->host->told_position(driver, driver->home, (uint64_t)position);
+    if (slice_is_word(word, "OK")) {
+        return true;
+    }
+    bool full = slice_is_word(word, "FULL");
+    driver_note_why(
+        driver,
+        full ? "BUSY the shard has no room for one more transaction; it was not executed, try again later"
+             : "CLUSTERDOWN the shard's leader has just changed; the transaction was not executed, try again",
+        !full);
+    return false;
+}
+
+/* All votes are yes. */
+static bool take_votes(struct txn_driver *driver, bool *ret_any)
+{
+    bool all = true;
+    *ret_any = false;
+    for (uint32_t i = 0; i < driver->plan.part_count; i++) {
+        struct round_question *question = &driver->round.questions[i];
+        struct slice answer = buffer_slice(&question->answer);
+        if (question->status == STATUS_OK && question->asked && answer_yes(answer, &driver->votes[i])) {
+            *ret_any = true;
+            continue;
+        }
+        all = false;
+        if (question->status != STATUS_OK) {
+            *ret_any = true; /* maybe */
+            driver_note_failure(driver, question->status);
+        } else if (question->asked) {
+            note_no(driver, answer);
+        }
+    }
+    return all;
+}
+
+/* The replies of a yes vote; the answers stay with the plan. */
+static bool keep_replies(struct txn_driver *driver)
+{
+    for (uint32_t i = 0; i < driver->plan.part_count; i++) {
+        struct buffer kept = driver->plan.parts[i].answer;
+        driver->plan.parts[i].answer = driver->round.questions[i].answer;
+        driver->round.questions[i].answer = kept;
+        struct slice rest = buffer_slice(&driver->plan.parts[i].answer);
+        uint64_t count = 0;
+        struct slice word;
+        int64_t vote;
+        if (!answer_array(&rest, &count) || !answer_text(&rest, &word) || !answer_integer(&rest, &vote) ||
+            !answer_array(&rest, &count) || (!driver->plan.of_values && !txn_plan_take(&driver->plan, i, rest))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void driver_prepare_over(struct txn_driver *driver)
+{
+    bool any = false;
+    bool opened = take_open(driver);
+    bool all = take_votes(driver, &any);
+    if (opened && all && !keep_replies(driver)) {
+        driver_note_why(
+            driver, "ERR a shard gave an answer that cannot be understood; the transaction was not executed", false);
+        all = false;
+    }
+    if (opened && all && driver->protocol == TXN_3PC) {
+        driver_move(driver);
+        return;
+    }
+    if (opened && all) {
+        driver_decide(driver);
+        return;
+    }
+    driver_go(driver, DRIVER_ABORT);
+    txn_round_begin(&driver->round);
+    if (opened || any || driver->round.questions[driver_home_question(driver)].status != STATUS_OK) {
+        driver_say_abort(driver, driver->changed ? "a watched key was changed" : driver->why);
+    }
+    txn_round_asked(&driver->round);
+}

@@ -1,0 +1,385 @@
+#include "server/txn_plan.h"
+
+#include "base/assert.h"
+#include "base/key_slot.h"
+#include "base/memory.h"
+#include "base/number.h"
+#include "cluster/slot.h"
+#include "server/txn_answer.h"
+
+#include <stdlib.h>
+
+void txn_plan_init(struct txn_plan *plan, uint32_t shards, bool of_values)
+{
+    *plan = (struct txn_plan){.shards = shards, .readonly = !of_values, .of_values = of_values};
+    if (of_values) {
+        txn_values_init(&plan->values, shards);
+    }
+}
+
+void txn_plan_deinit(struct txn_plan *plan)
+{
+    for (uint32_t i = 0; i < plan->command_count; i++) {
+        free(plan->commands[i].order);
+        buffer_deinit(&plan->commands[i].encoded);
+        buffer_deinit(&plan->commands[i].reply);
+    }
+    for (uint32_t i = 0; i < plan->step_count; i++) {
+        buffer_deinit(&plan->steps[i].encoded);
+    }
+    for (uint32_t i = 0; i < plan->watch_count; i++) {
+        buffer_deinit(&plan->watches[i].key);
+    }
+    for (uint32_t i = 0; i < plan->part_count; i++) {
+        buffer_deinit(&plan->parts[i].answer);
+    }
+    txn_values_deinit(&plan->values);
+    free(plan->keys);
+    free(plan->commands);
+    free(plan->steps);
+    free(plan->watches);
+    free(plan->parts);
+    *plan = (struct txn_plan){0};
+}
+
+/* Room for one more of an array that grows by doubling. */
+static void *room(void *items, uint32_t count, size_t size)
+{
+    bool full = (count & (count - 1)) == 0; /* none, or a power of two */
+    return full ? memory_resize(items, (count == 0 ? 1 : 2 * (size_t)count) * size) : items;
+}
+
+static uint32_t shard_of(const struct txn_plan *plan, struct slice key)
+{
+    return slot_shard(key_slot(key), plan->shards);
+}
+
+static enum plan_merge merge_of(const struct command_spec *spec)
+{
+    switch (spec->id) {
+    case COMMAND_DEL:
+    case COMMAND_UNLINK:
+    case COMMAND_EXISTS:
+    case COMMAND_TOUCH: return PLAN_SUM;
+    case COMMAND_MSET: return PLAN_OK;
+    case COMMAND_MGET: return PLAN_ARRAY;
+    default: return PLAN_WHOLE;
+    }
+}
+
+bool txn_plan_cuts(const struct command_spec *spec) { return merge_of(spec) != PLAN_WHOLE; }
+
+static void add_step(struct txn_plan *plan, uint32_t shard, const struct command *command)
+{
+    plan->steps = room(plan->steps, plan->step_count, sizeof(*plan->steps));
+    struct plan_step *step = &plan->steps[plan->step_count++];
+    *step = (struct plan_step){.command = plan->command_count - 1, .shard = shard};
+    command_encode(&step->encoded, command);
+}
+
+/* ---- cutting ---- */
+
+struct key_shard {
+    uint32_t shard;
+    uint32_t position;
+};
+
+static int compare_key_shards(const void *a, const void *b)
+{
+    const struct key_shard *x = a;
+    const struct key_shard *y = b;
+    int order = (x->shard > y->shard) - (x->shard < y->shard);
+    return order != 0 ? order : (x->position > y->position) - (x->position < y->position);
+}
+
+/* A step of the keys from..to, which are of one shard. */
+static void add_cut(struct txn_plan *plan, const struct command *command, const struct key_shard *keys, uint32_t count)
+{
+    uint32_t width = (uint32_t)command->spec->key_step;
+    struct slice *argv = memory_allocate((1 + (size_t)count * width) * sizeof(*argv));
+    uint32_t argc = 0;
+    argv[argc++] = command->argv[0];
+    for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t j = 0; j < width; j++) {
+            argv[argc++] = command->argv[keys[i].position + j];
+        }
+    }
+    const struct command cut = {command->spec, argv, argc, command->protocol};
+    add_step(plan, keys[0].shard, &cut);
+    free(argv);
+}
+
+/* All arguments behind the name are keys, or pairs that begin with one. */
+static void cut(struct txn_plan *plan, struct plan_command *planned, const struct command *command)
+{
+    uint32_t width = (uint32_t)command->spec->key_step;
+    uint32_t count = (command->argc - 1) / width;
+    struct key_shard *keys = memory_allocate(count * sizeof(*keys));
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t position = 1 + i * width;
+        keys[i] = (struct key_shard){shard_of(plan, command->argv[position]), position};
+    }
+    qsort(keys, count, sizeof(*keys), compare_key_shards);
+    planned->order = memory_allocate(count * sizeof(*planned->order));
+    planned->order_count = count;
+    for (uint32_t from = 0, to; from < count; from = to) {
+        for (to = from; to < count && keys[to].shard == keys[from].shard; to++) {
+            planned->order[(keys[to].position - 1) / width] = planned->step_count;
+        }
+        add_cut(plan, command, keys + from, to - from);
+        planned->step_count++;
+    }
+    free(keys);
+}
+
+/* MSET with a value missing is one whole step: its shard answers with the error. */
+static bool can_be_cut(const struct command *command)
+{
+    uint32_t width = (uint32_t)command->spec->key_step;
+    return merge_of(command->spec) != PLAN_WHOLE && (command->argc - 1) % width == 0;
+}
+
+void txn_plan_add(struct txn_plan *plan, const struct command *command)
+{
+    const struct command_spec *spec = command->spec;
+    ASSERT(spec->first_key != 0 && plan->parts == NULL);
+    plan->commands = room(plan->commands, plan->command_count, sizeof(*plan->commands));
+    struct plan_command *planned = &plan->commands[plan->command_count++];
+    *planned = (struct plan_command){
+        .merge = (uint8_t)merge_of(spec), .protocol = command->protocol, .first_step = plan->step_count};
+    plan->readonly = plan->readonly && (spec->flags & COMMAND_READONLY) != 0;
+    if (plan->of_values) {
+        command_encode(&planned->encoded, command);
+    } else if (can_be_cut(command)) {
+        cut(plan, planned, command);
+    } else {
+        planned->merge = PLAN_WHOLE;
+        planned->step_count = 1;
+        add_step(plan, shard_of(plan, command->argv[spec->first_key]), command);
+    }
+}
+
+void txn_plan_watch(struct txn_plan *plan, struct slice key, uint64_t version)
+{
+    plan->watches = room(plan->watches, plan->watch_count, sizeof(*plan->watches));
+    struct plan_watch *watch = &plan->watches[plan->watch_count++];
+    *watch = (struct plan_watch){.shard = shard_of(plan, key), .version = version};
+    buffer_append_slice(&watch->key, key);
+    plan->readonly = false;
+}
+
+/* ---- the keys that a plan of values reads ---- */
+
+struct key_search {
+    struct txn_plan *plan;
+    const struct slice *argv;
+};
+
+static void add_key(void *owner, uint32_t position)
+{
+    struct key_search *search = owner;
+    struct txn_plan *plan = search->plan;
+    struct slice key = search->argv[position];
+    plan->keys = room(plan->keys, plan->key_count, sizeof(*plan->keys));
+    plan->keys[plan->key_count++] = (struct plan_key){shard_of(plan, key), key};
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    const struct plan_key *x = a;
+    const struct plan_key *y = b;
+    int order = (x->shard > y->shard) - (x->shard < y->shard);
+    return order != 0 ? order : slice_compare(x->key, y->key);
+}
+
+/* Calls for each command in turn, decoded. */
+static void each_command(struct txn_plan *plan,
+                         void (*each)(struct txn_plan *plan, uint32_t at, const struct command *command))
+{
+    struct command_arguments arguments;
+    command_arguments_init(&arguments);
+    for (uint32_t i = 0; i < plan->command_count; i++) {
+        struct slice from = buffer_slice(&plan->commands[i].encoded);
+        struct command command;
+        enum status status = command_decode(&from, &arguments, &command);
+        ASSERT(status == STATUS_OK);
+        each(plan, i, &command);
+    }
+    command_arguments_deinit(&arguments);
+}
+
+static void find_command_keys(struct txn_plan *plan, uint32_t at, const struct command *command)
+{
+    struct key_search search = {plan, command->argv};
+    (void)at;
+    (void)command_keys(command->spec, command->argv, command->argc, add_key, &search);
+}
+
+static void find_keys(struct txn_plan *plan)
+{
+    each_command(plan, find_command_keys);
+    qsort(plan->keys, plan->key_count, sizeof(*plan->keys), compare_keys);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < plan->key_count; i++) {
+        if (kept == 0 || compare_keys(&plan->keys[kept - 1], &plan->keys[i]) != 0) {
+            plan->keys[kept++] = plan->keys[i];
+        }
+    }
+    plan->key_count = kept;
+}
+
+bool txn_plan_reads(const struct txn_plan *plan, struct slice key)
+{
+    return plan->of_values && txn_values_knows(&plan->values, key);
+}
+
+/* ---- parts ---- */
+
+static int compare_parts(const void *a, const void *b)
+{
+    const struct plan_part *x = a;
+    const struct plan_part *y = b;
+    return (x->shard > y->shard) - (x->shard < y->shard);
+}
+
+void txn_plan_seal(struct txn_plan *plan)
+{
+    if (plan->of_values) {
+        find_keys(plan);
+    }
+    size_t most = plan->step_count + (size_t)plan->watch_count + plan->key_count;
+    uint32_t count = 0;
+    ASSERT(plan->parts == NULL && most > 0);
+    plan->parts = memory_allocate_zeroed(most, sizeof(*plan->parts));
+    for (uint32_t i = 0; i < plan->key_count; i++) {
+        plan->parts[count++].shard = plan->keys[i].shard;
+    }
+    for (uint32_t i = 0; i < plan->step_count; i++) {
+        plan->parts[count++].shard = plan->steps[i].shard;
+    }
+    for (uint32_t i = 0; i < plan->watch_count; i++) {
+        plan->parts[count++].shard = plan->watches[i].shard;
+    }
+    qsort(plan->parts, count, sizeof(*plan->parts), compare_parts);
+    plan->part_count = 1;
+    for (uint32_t i = 1; i < count; i++) {
+        if (plan->parts[i].shard != plan->parts[plan->part_count - 1].shard) {
+            plan->parts[plan->part_count++].shard = plan->parts[i].shard;
+        }
+    }
+}
+
+/* ---- the answers ---- */
+
+bool txn_plan_take_dump(struct txn_plan *plan, uint32_t part, struct slice answer)
+{
+    uint32_t count = 0;
+    struct slice *keys = memory_allocate((plan->key_count + (size_t)1) * sizeof(*keys));
+    for (uint32_t i = 0; i < plan->key_count; i++) {
+        if (plan->keys[i].shard == plan->parts[part].shard) {
+            keys[count++] = plan->keys[i].key;
+        }
+    }
+    bool taken = txn_values_take(&plan->values, plan->parts[part].shard, keys, count, answer);
+    free(keys);
+    return taken;
+}
+
+static void run_command(struct txn_plan *plan, uint32_t at, const struct command *command)
+{
+    struct resp_writer reply = resp_writer_to(&plan->commands[at].reply, command->protocol);
+    buffer_clear(&plan->commands[at].reply);
+    txn_values_run(&plan->values, command, &reply);
+}
+
+static bool watches_hold(const struct txn_plan *plan)
+{
+    for (uint32_t i = 0; i < plan->watch_count; i++) {
+        const struct plan_watch *watch = &plan->watches[i];
+        for (size_t k = 0; k < txn_values_count(&plan->values, watch->shard); k++) {
+            struct overlay_key key;
+            txn_values_at(&plan->values, watch->shard, k, &key);
+            if (slice_equal(key.key, buffer_slice(&watch->key)) && key.version != watch->version) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+bool txn_plan_run(struct txn_plan *plan)
+{
+    if (!watches_hold(plan)) {
+        return false;
+    }
+    each_command(plan, run_command);
+    return true;
+}
+
+bool txn_plan_take(struct txn_plan *plan, uint32_t part, struct slice from)
+{
+    struct resp_reply_limits limits = RESP_REPLY_DEFAULT_LIMITS;
+    for (uint32_t i = 0; i < plan->step_count; i++) {
+        if (plan->steps[i].shard != plan->parts[part].shard) {
+            continue;
+        }
+        struct resp_reader reader;
+        enum resp_type root = RESP_NULL;
+        resp_reader_init(&reader);
+        if (resp_reader_skip(&reader, &limits, from.data, from.size, &root) != RESP_REPLY_READY) {
+            return false;
+        }
+        plan->steps[i].reply = slice_of(from.data, reader.consumed);
+        from = slice_of(from.data + reader.consumed, from.size - reader.consumed);
+    }
+    return from.size == 0;
+}
+
+static void reply_array(const struct plan_command *command, const struct plan_step *steps, struct resp_writer *reply)
+{
+    struct slice *rests = memory_allocate(command->step_count * sizeof(*rests));
+    struct resp_token token;
+    for (uint32_t s = 0; s < command->step_count; s++) {
+        rests[s] = steps[s].reply;
+        ASSERT(answer_token(&rests[s], &token));
+    }
+    resp_array(reply, command->order_count);
+    for (uint32_t i = 0; i < command->order_count; i++) {
+        struct slice *rest = &rests[command->order[i]];
+        const uint8_t *start = rest->data;
+        bool taken = answer_token(rest, &token);
+        if (taken) {
+            resp_raw(reply, slice_of(start, (size_t)(rest->data - start)));
+        } else {
+            resp_null(reply); /* fewer elements than keys: not from our machine */
+        }
+    }
+    free(rests);
+}
+
+void txn_plan_reply(const struct txn_plan *plan, uint32_t at, struct resp_writer *reply)
+{
+    const struct plan_command *command = &plan->commands[at];
+    const struct plan_step *steps = plan->steps + command->first_step;
+    int64_t sum = 0;
+    if (plan->of_values) {
+        resp_raw(reply, buffer_slice(&command->reply));
+        return;
+    }
+    for (uint32_t s = 0; s < command->step_count; s++) {
+        struct slice rest = steps[s].reply;
+        struct resp_token token = {0};
+        if (command->merge == PLAN_WHOLE || !answer_token(&rest, &token) || token.type == RESP_ERROR) {
+            resp_raw(reply, steps[s].reply);
+            return;
+        }
+        sum += token.type == RESP_INTEGER ? token.integer : 0;
+    }
+    switch ((enum plan_merge)command->merge) {
+    case PLAN_SUM: resp_integer(reply, sum); return;
+    case PLAN_OK: resp_status(reply, "OK"); return;
+    case PLAN_ARRAY: reply_array(command, steps, reply); return;
+    case PLAN_WHOLE: break;
+    }
+    UNREACHABLE();
+}

@@ -1,0 +1,98 @@
+/* What a transaction over several shards does: its commands, cut into steps that stay in one shard each, and what it
+ * watched. It makes the commands that the shards are asked, and one reply for each command of what they answer. Pure.
+ *
+ * A step is a command, or the part of one that concerns one shard: MSET a 1 b 2 becomes MSET a 1 and MSET b 2, and
+ * their replies become one again. What cannot be cut, because what it writes in one shard depends on another (RENAME,
+ * COPY, MSETNX), makes the plan one of values: all its keys are read first, its commands run here over what was read
+ * (txn_values.h), and the shards are told what to check and what to write.
+ *
+ * Invariants: parts ascend by shard; within one, steps stand in the order of the transaction. */
+#pragma once
+
+#include "base/buffer.h"
+#include "command/command.h"
+#include "machine/txn/txn_id.h"
+#include "server/txn_values.h"
+#include "wire/resp_writer.h"
+
+enum plan_merge {
+    PLAN_WHOLE, /* one shard's reply is the reply */
+    PLAN_SUM,   /* integers: DEL, UNLINK, EXISTS, TOUCH */
+    PLAN_OK,    /* MSET */
+    PLAN_ARRAY, /* MGET: elements, in the order of the keys */
+};
+
+struct plan_step {
+    uint32_t command; /* of the plan */
+    uint32_t shard;
+    struct buffer encoded;
+    struct slice reply; /* borrowed from the part's answer */
+};
+
+struct plan_command {
+    uint8_t merge; /* enum plan_merge */
+    uint8_t protocol;
+    uint32_t first_step, step_count;
+    uint32_t *order; /* PLAN_ARRAY: for each key, which of the steps has it */
+    uint32_t order_count;
+    struct buffer encoded, reply; /* of values */
+};
+
+/* A key that a plan of values reads. */
+struct plan_key {
+    uint32_t shard;
+    struct slice key; /* in the command's `encoded` */
+};
+
+struct plan_watch {
+    uint32_t shard;
+    struct buffer key;
+    uint64_t version;
+};
+
+struct plan_part {
+    uint32_t shard;
+    struct buffer answer; /* of the round that is under way, or was */
+};
+
+struct txn_plan {
+    uint32_t shards; /* of the cluster */
+    bool readonly;   /* no command writes, and nothing is watched */
+    bool of_values;
+    struct txn_values values;
+    struct plan_key *keys; /* of values, after txn_plan_seal: sorted by shard and key, each once */
+    uint32_t key_count;
+    struct plan_command *commands;
+    uint32_t command_count;
+    struct plan_step *steps;
+    uint32_t step_count;
+    struct plan_watch *watches;
+    uint32_t watch_count;
+    struct plan_part *parts; /* after txn_plan_seal */
+    uint32_t part_count;
+};
+
+void txn_plan_init(struct txn_plan *plan, uint32_t shards, bool of_values);
+void txn_plan_deinit(struct txn_plan *plan);
+
+/* True when the command can be cut; else it needs a plan of values, if its keys are in several shards. */
+bool txn_plan_cuts(const struct command_spec *spec);
+/* Adds a command; its keys are in one shard, or it can be cut, or the plan is of values. Bytes are copied. */
+void txn_plan_add(struct txn_plan *plan, const struct command *command);
+/* The transaction must not take effect unless the key has this version. */
+void txn_plan_watch(struct txn_plan *plan, struct slice key, uint64_t version);
+/* All is added: finds the parts. */
+void txn_plan_seal(struct txn_plan *plan);
+
+/* Of values: takes the answer to COHORT.DUMP of the part's keys; false when it is none. */
+bool txn_plan_take_dump(struct txn_plan *plan, uint32_t part, struct slice answer);
+/* All dumps were taken: runs the commands. False: a watched key was read with another version, so there is no use. */
+bool txn_plan_run(struct txn_plan *plan);
+/* Whether this key was read by the plan itself, so that another version of it only means to read again. */
+bool txn_plan_reads(const struct txn_plan *plan, struct slice key);
+
+/* Takes the replies of a part's steps: `count` whole replies from the front of `from`. False when they are not there.
+ */
+bool txn_plan_take(struct txn_plan *plan, uint32_t part, struct slice from);
+/* One command's reply, after all parts were taken; an error that a shard replied comes first. */
+void txn_plan_reply(const struct txn_plan *plan, uint32_t command, struct resp_writer *reply);

@@ -1,0 +1,220 @@
+#include "server/txn_say.h"
+
+#include "base/assert.h"
+#include "base/memory.h"
+#include "base/number.h"
+
+#include <stdlib.h>
+
+void say_arguments_init(struct say_arguments *arguments)
+{
+    *arguments = (struct say_arguments){0};
+    command_arguments_init(&arguments->arguments);
+}
+
+void say_arguments_deinit(struct say_arguments *arguments)
+{
+    command_arguments_deinit(&arguments->arguments);
+    buffer_deinit(&arguments->text);
+    buffer_deinit(&arguments->values);
+}
+
+static void put(struct say_arguments *arguments, struct slice text)
+{
+    arguments->arguments.items[arguments->argc++] = text;
+}
+
+/* Room was reserved, so the text does not move. */
+static void put_number(struct say_arguments *arguments, uint64_t number)
+{
+    ASSERT(arguments->text.capacity - arguments->text.size >= NUMBER_INT64_BYTES);
+    char *at = (char *)arguments->text.data + arguments->text.size;
+    size_t size = number_format_uint64(at, number);
+    arguments->text.size += size;
+    put(arguments, slice_of(at, size));
+}
+
+static void begin(struct say_arguments *arguments, size_t slices, size_t numbers)
+{
+    arguments->argc = 0;
+    command_arguments_reserve(&arguments->arguments, slices);
+    buffer_clear(&arguments->text);
+    (void)buffer_reserve(&arguments->text, numbers * NUMBER_INT64_BYTES);
+}
+
+static struct command said(const struct say_arguments *arguments, uint16_t command)
+{
+    return (struct command){command_by_id(command), arguments->arguments.items, arguments->argc, RESP2};
+}
+
+static void put_parts(const struct txn_plan *plan, struct say_arguments *arguments)
+{
+    for (uint32_t i = 0; i < plan->part_count; i++) {
+        put_number(arguments, plan->parts[i].shard);
+    }
+}
+
+static void put_steps(const struct txn_plan *plan, uint32_t shard, struct say_arguments *arguments)
+{
+    for (uint32_t i = 0; i < plan->step_count; i++) {
+        if (plan->steps[i].shard == shard) {
+            put(arguments, buffer_slice(&plan->steps[i].encoded));
+        }
+    }
+}
+
+static size_t known_keys(const struct txn_plan *plan, uint32_t shard)
+{
+    return plan->of_values ? txn_values_count(&plan->values, shard) : 0;
+}
+
+/* Versions that must be as they were: of what is watched, and of what was read. */
+static void put_checks(const struct txn_plan *plan, uint32_t shard, struct say_arguments *arguments)
+{
+    uint32_t count = (uint32_t)known_keys(plan, shard);
+    for (uint32_t i = 0; i < plan->watch_count; i++) {
+        count += plan->watches[i].shard == shard;
+    }
+    put_number(arguments, count);
+    for (size_t i = 0; i < known_keys(plan, shard); i++) {
+        struct overlay_key key;
+        txn_values_at(&plan->values, shard, i, &key);
+        put(arguments, key.key);
+        put_number(arguments, key.version);
+    }
+    for (uint32_t i = 0; i < plan->watch_count; i++) {
+        if (plan->watches[i].shard == shard) {
+            put(arguments, buffer_slice(&plan->watches[i].key));
+            put_number(arguments, plan->watches[i].version);
+        }
+    }
+}
+
+/* What becomes of what was read. The values first, so that they do not move when slices of them are taken. */
+static void put_writes(const struct txn_plan *plan, uint32_t shard, struct say_arguments *arguments)
+{
+    uint32_t count = 0;
+    size_t keys = known_keys(plan, shard);
+    size_t *ends = memory_allocate((keys + 1) * sizeof(*ends));
+    struct overlay_key key;
+    buffer_clear(&arguments->values);
+    for (size_t i = 0; i < keys; i++) {
+        txn_values_at(&plan->values, shard, i, &key);
+        if (key.changed) {
+            txn_values_dump(&plan->values, shard, key.key, &arguments->values);
+            count++;
+        }
+        ends[i] = arguments->values.size;
+    }
+    put_number(arguments, count);
+    for (size_t i = 0; i < keys; i++) {
+        txn_values_at(&plan->values, shard, i, &key);
+        size_t start = i == 0 ? 0 : ends[i - 1];
+        if (key.changed) {
+            put(arguments, key.key);
+            put(arguments, slice_of(arguments->values.data + start, ends[i] - start));
+        }
+    }
+    free(ends);
+}
+
+struct command txn_say_prepare(struct say_arguments *arguments, const struct say_attempt *attempt,
+                               const struct txn_plan *plan, uint32_t part)
+{
+    size_t keys = known_keys(plan, plan->parts[part].shard);
+    size_t slices = 16 + plan->part_count + 2 * (size_t)plan->watch_count + plan->step_count + 4 * keys;
+    begin(arguments, slices, 8 + plan->part_count + plan->watch_count + keys);
+    put(arguments, SLICE_LITERAL("COHORT.TXN.PREPARE"));
+    put(arguments, attempt->id);
+    put_number(arguments, attempt->home);
+    put_number(arguments, attempt->epoch);
+    put_number(arguments, (uint64_t)attempt->protocol);
+    put(arguments, attempt->wait ? SLICE_LITERAL("WAIT") : SLICE_LITERAL("NOW"));
+    put_number(arguments, plan->part_count);
+    put_parts(plan, arguments);
+    put_checks(plan, plan->parts[part].shard, arguments);
+    put_writes(plan, plan->parts[part].shard, arguments);
+    put_steps(plan, plan->parts[part].shard, arguments);
+    return said(arguments, COMMAND_COHORT_TXN_PREPARE);
+}
+
+struct command txn_say_read(struct say_arguments *arguments, const struct txn_plan *plan, uint32_t part)
+{
+    begin(arguments, 1 + (size_t)plan->step_count, 0);
+    put(arguments, SLICE_LITERAL("COHORT.TXN.READ"));
+    put_steps(plan, plan->parts[part].shard, arguments);
+    return said(arguments, COMMAND_COHORT_TXN_READ);
+}
+
+struct command txn_say_dump(struct say_arguments *arguments, const struct txn_plan *plan, uint32_t part)
+{
+    begin(arguments, 1 + (size_t)plan->key_count, 0);
+    put(arguments, SLICE_LITERAL("COHORT.DUMP"));
+    for (uint32_t i = 0; i < plan->key_count; i++) {
+        if (plan->keys[i].shard == plan->parts[part].shard) {
+            put(arguments, plan->keys[i].key);
+        }
+    }
+    return said(arguments, COMMAND_COHORT_DUMP);
+}
+
+struct command txn_say_open(struct say_arguments *arguments, const struct say_attempt *attempt,
+                            const struct txn_plan *plan)
+{
+    begin(arguments, 5 + (size_t)plan->part_count, 3 + (size_t)plan->part_count);
+    put(arguments, SLICE_LITERAL("COHORT.TXN.OPEN"));
+    put(arguments, attempt->id);
+    put_number(arguments, attempt->epoch);
+    put_number(arguments, (uint64_t)attempt->protocol);
+    put_number(arguments, (uint64_t)attempt->timeout_ms);
+    put_parts(plan, arguments);
+    return said(arguments, COMMAND_COHORT_TXN_OPEN);
+}
+
+struct command txn_say_commit(struct say_arguments *arguments, const struct say_attempt *attempt,
+                              const struct txn_plan *plan, const uint64_t *votes)
+{
+    begin(arguments, 4 + 2 * (size_t)plan->part_count, 1 + 2 * (size_t)plan->part_count);
+    put(arguments, SLICE_LITERAL("COHORT.TXN.DECIDE"));
+    put(arguments, attempt->id);
+    put_number(arguments, attempt->epoch);
+    put(arguments, SLICE_LITERAL("COMMIT"));
+    for (uint32_t i = 0; i < plan->part_count; i++) {
+        put_number(arguments, plan->parts[i].shard);
+        put_number(arguments, votes[i]);
+    }
+    return said(arguments, COMMAND_COHORT_TXN_DECIDE);
+}
+
+struct command txn_say_abort(struct say_arguments *arguments, const struct say_attempt *attempt, const char *reason)
+{
+    begin(arguments, 5, 1);
+    put(arguments, SLICE_LITERAL("COHORT.TXN.DECIDE"));
+    put(arguments, attempt->id);
+    put_number(arguments, attempt->epoch);
+    put(arguments, SLICE_LITERAL("ABORT"));
+    put(arguments, slice_from_string(reason));
+    return said(arguments, COMMAND_COHORT_TXN_DECIDE);
+}
+
+struct command txn_say_move(struct say_arguments *arguments, const struct say_attempt *attempt)
+{
+    begin(arguments, 3, 0);
+    put(arguments, SLICE_LITERAL("COHORT.TXN.MOVE"));
+    put(arguments, attempt->id);
+    put(arguments, SLICE_LITERAL("PRECOMMIT"));
+    return said(arguments, COMMAND_COHORT_TXN_MOVE);
+}
+
+struct command txn_say_ask(struct say_arguments *arguments, const struct say_attempt *attempt,
+                           const struct txn_plan *plan)
+{
+    begin(arguments, 5 + (size_t)plan->part_count, 3 + (size_t)plan->part_count);
+    put(arguments, SLICE_LITERAL("COHORT.TXN.ASK"));
+    put(arguments, attempt->id);
+    put_number(arguments, attempt->home);
+    put_number(arguments, attempt->epoch);
+    put_number(arguments, plan->part_count);
+    put_parts(plan, arguments);
+    return said(arguments, COMMAND_COHORT_TXN_ASK);
+}

@@ -1,0 +1,41 @@
+/* The commands of transactions that shards are asked (src/machine/txn/README.md has their forms), made of a plan. Each
+ * is borrowed from `arguments` and from the plan until the next one is made. */
+#pragma once
+
+#include "machine/txn/prepare.h"
+#include "server/txn_plan.h"
+
+struct say_attempt {
+    struct slice id;
+    uint32_t home;
+    uint64_t epoch;
+    enum txn_protocol protocol;
+    int64_t timeout_ms; /* OPEN's */
+    bool wait;          /* PREPARE's: for locks */
+};
+
+struct say_arguments {
+    struct command_arguments arguments;
+    uint32_t argc;
+    struct buffer text, values;
+};
+
+void say_arguments_init(struct say_arguments *arguments);
+void say_arguments_deinit(struct say_arguments *arguments);
+
+/* To home. OPEN with no parts takes the id alone. `votes`: of each part. */
+struct command txn_say_open(struct say_arguments *arguments, const struct say_attempt *attempt,
+                            const struct txn_plan *plan);
+struct command txn_say_commit(struct say_arguments *arguments, const struct say_attempt *attempt,
+                              const struct txn_plan *plan, const uint64_t *votes);
+struct command txn_say_abort(struct say_arguments *arguments, const struct say_attempt *attempt, const char *reason);
+
+/* To a part's shard. */
+struct command txn_say_prepare(struct say_arguments *arguments, const struct say_attempt *attempt,
+                               const struct txn_plan *plan, uint32_t part);
+struct command txn_say_read(struct say_arguments *arguments, const struct txn_plan *plan, uint32_t part);
+struct command txn_say_dump(struct say_arguments *arguments, const struct txn_plan *plan, uint32_t part);
+/* To PRECOMMIT; and how it stands: one that has not voted refuses to, from now on. */
+struct command txn_say_move(struct say_arguments *arguments, const struct say_attempt *attempt);
+struct command txn_say_ask(struct say_arguments *arguments, const struct say_attempt *attempt,
+                           const struct txn_plan *plan);

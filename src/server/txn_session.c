@@ -1,0 +1,384 @@
+#include "server/txn_session.h"
+
+#include "base/key_slot.h"
+#include "base/memory.h"
+#include "base/number.h"
+#include "cluster/slot.h"
+#include "server/figures.h"
+#include "server/route.h"
+#include "server/txn_session_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct txn_session *of(struct txn_round *round) { return (struct txn_session *)round; }
+
+void session_go(struct txn_session *session, enum session_state to)
+{
+#define MAY(state) (1U << (state))
+    static const unsigned moves[SESSION_STATES] = {
+        [SESSION_BEGIN] = MAY(SESSION_BEGIN) | MAY(SESSION_ACTIVE) | MAY(SESSION_LOOK) | MAY(SESSION_ENDED),
+        [SESSION_ACTIVE] = MAY(SESSION_READ) | MAY(SESSION_PREPARE) | MAY(SESSION_ABORT),
+        [SESSION_READ] = MAY(SESSION_ACTIVE) | MAY(SESSION_ABORT),
+        [SESSION_PREPARE] = MAY(SESSION_PREPARED) | MAY(SESSION_ABORT),
+        [SESSION_PREPARED] = MAY(SESSION_MOVE) | MAY(SESSION_DECIDE) | MAY(SESSION_ABORT) | MAY(SESSION_ENDED),
+        [SESSION_LOOK] = MAY(SESSION_ASK) | MAY(SESSION_ABORT) | MAY(SESSION_ENDED),
+        [SESSION_ASK] = MAY(SESSION_MOVE) | MAY(SESSION_DECIDE) | MAY(SESSION_ABORT) | MAY(SESSION_ENDED),
+        [SESSION_MOVE] = MAY(SESSION_DECIDE) | MAY(SESSION_ENDED),
+        [SESSION_DECIDE] = MAY(SESSION_DECIDE) | MAY(SESSION_ENDED),
+        [SESSION_ABORT] = MAY(SESSION_ENDED),
+    };
+    ASSERT((moves[session->state] & MAY(to)) != 0);
+    session->state = to;
+}
+
+/* ---- replies ---- */
+
+void session_answer_now(struct connection *connection, const char *text)
+{
+    struct resp_writer *reply = reply_begin(connection);
+    if (text[0] == '-') {
+        resp_error(reply, text + 1);
+    } else {
+        resp_status(reply, text);
+    }
+    reply_end(connection);
+}
+
+void session_wait_for(struct txn_session *session, const struct command_spec *spec)
+{
+    ASSERT(!session->waiting && !connection_pending(session->connection));
+    session->slot = slot_open(session->connection, spec);
+    session->spec = spec;
+    session->waiting = true;
+    session->asked_ns = server_now_ns(session->server);
+}
+
+/* A writer for the reply that the client waits for; NULL when nobody does. */
+struct resp_writer *session_answer_begin(struct txn_session *session)
+{
+    struct connection *connection = session->connection;
+    if (connection == NULL || !session->waiting) {
+        return NULL;
+    }
+    struct slot *slot = slot_at(connection, session->slot);
+    connection->writer = resp_writer_to(slot->silent ? NULL : &slot->stash, slot->protocol);
+    connection->reply_start = 0;
+    return &connection->writer;
+}
+
+void session_answer_end(struct txn_session *session)
+{
+    session->waiting = false;
+    slot_finish(session->connection, session->slot);
+    figures_part(session->server, session->spec->id, server_now_ns(session->server) - session->asked_ns, true);
+}
+
+void session_answer(struct txn_session *session, const char *text)
+{
+    struct resp_writer *reply = session_answer_begin(session);
+    if (reply != NULL) {
+        if (text[0] == '-') {
+            resp_error(reply, text + 1);
+        } else {
+            resp_status(reply, text);
+        }
+        session_answer_end(session);
+    }
+}
+
+void session_free(struct txn_session *session)
+{
+    list_remove(&session->node);
+    txn_round_deinit(&session->round);
+    txn_plan_deinit(&session->plan);
+    say_arguments_deinit(&session->arguments);
+    buffer_deinit(&session->command);
+    free(session->votes);
+    free(session);
+}
+
+void session_leave_with(struct txn_session *session, const char *text)
+{
+    if (session->connection != NULL) {
+        session->connection->session = NULL;
+    }
+    session_answer(session, text);
+    session->connection = NULL;
+}
+
+void session_end(struct txn_session *session, const char *text)
+{
+    session_go(session, SESSION_ENDED);
+    txn_round_begin(&session->round); /* what comes yet is nobody's */
+    session_leave_with(session, text);
+    if (session->round.owed == 0) {
+        session_free(session);
+    }
+}
+
+/* ---- questions ---- */
+
+struct say_attempt session_attempt(const struct txn_session *session)
+{
+    return (struct say_attempt){
+        .id = session_id_of(session),
+        .home = session->home,
+        .epoch = session->epoch,
+        .protocol = session->protocol,
+        .timeout_ms = session->timeout_ms,
+    };
+}
+
+void session_ask_home(struct txn_session *session, const struct command *command)
+{
+    txn_round_ask(&session->round, session->server->shards, session->home, command);
+}
+
+void session_ask_open(struct txn_session *session)
+{
+    const struct say_attempt attempt = session_attempt(session);
+    const struct command open = txn_say_open(&session->arguments, &attempt, &session->plan);
+    session_ask_home(session, &open);
+}
+
+uint64_t session_term_of(const struct txn_session *session)
+{
+    struct cluster_replica replica;
+    cluster_replica(session->server->cluster, session->home, &replica);
+    return replica.term > session->epoch ? replica.term : session->epoch;
+}
+
+void session_note_home(struct txn_session *session, const struct open_answer *open)
+{
+    uint64_t *known = &session->server->txn_positions[session->home - 1];
+    *known = open->position > *known ? open->position : *known;
+    session->epoch = open->term;
+}
+
+/* ---- the other commands ---- */
+
+bool txn_session_takes(const struct command_spec *spec)
+{
+    switch (spec->id) {
+    case COMMAND_TXN_BEGIN:
+    case COMMAND_TXN_PREPARE:
+    case COMMAND_TXN_COMMIT:
+    case COMMAND_TXN_ROLLBACK:
+    case COMMAND_TXN_STATUS: return true;
+    default: return false;
+    }
+}
+
+/* 0: it is no id. */
+static uint32_t home_of(const struct connection *connection, struct slice id)
+{
+    struct txn_id parsed;
+    uint32_t shards = connection->server->shards;
+    bool valid = txn_id_parse(id, &parsed) && (!parsed.made || (parsed.home >= 1 && parsed.home <= shards));
+    return !valid ? 0 : parsed.made ? parsed.home : slot_shard(key_slot(id), shards);
+}
+
+/* Home's answer is the client's. */
+static void ask_status(struct connection *connection, const struct command *command)
+{
+    uint32_t home = home_of(connection, command->argv[1]);
+    if (home == 0) {
+        session_answer_now(connection, "-ERR this is no id of a transaction");
+        return;
+    }
+    const struct slice argv[] = {SLICE_LITERAL("COHORT.TXN.STATUS"), command->argv[1]};
+    const struct command status_of = {command_by_id(COMMAND_COHORT_TXN_STATUS), argv, 2, connection->protocol};
+    uint64_t number = slot_open(connection, command->spec);
+    enum status status = cluster_submit(connection->server->cluster, home, &status_of, CLUSTER_PLAIN,
+                                        &connection->requester, slot_tag(number, home));
+    if (status != STATUS_OK) {
+        slot_withdraw(connection);
+        route_refuse(connection, status);
+        return;
+    }
+    connection->owed++;
+}
+
+/* Somebody else's, by its id. */
+static void start_errand(struct connection *connection, const struct command *command)
+{
+    struct slice id = command->argv[1];
+    uint32_t home = home_of(connection, id);
+    if (home == 0) {
+        session_answer_now(connection, "-ERR this is no id of a transaction");
+        return;
+    }
+    if (connection->session != NULL) {
+        session_answer_now(connection, "-ERR this connection has a transaction of its own open; finish that first");
+        return;
+    }
+    struct txn_session *session = session_create(connection);
+    connection->session = session;
+    session->errand = true;
+    session->commit = command->spec->id == COMMAND_TXN_COMMIT;
+    session->home = home;
+    memcpy(session->id, id.data, id.size);
+    session->id_size = id.size;
+    session_wait_for(session, command->spec);
+    session_start_look(session);
+}
+
+static void finish(struct txn_session *session, const struct command *command)
+{
+    bool prepared = session->state == SESSION_PREPARED;
+    if (command->spec->id == COMMAND_TXN_PREPARE && prepared) {
+        session_answer_now(session->connection, "PREPARED");
+        return;
+    }
+    session_wait_for(session, command->spec);
+    switch (command->spec->id) {
+    case COMMAND_TXN_ROLLBACK: session_start_abort(session, "rolled back"); return;
+    case COMMAND_TXN_COMMIT:
+        session->commit = true;
+        if (prepared) {
+            session_start_decide(session);
+            return;
+        }
+        break;
+    default: break;
+    }
+    session_start_prepare(session);
+}
+
+void txn_session_command(struct connection *connection, const struct command *command)
+{
+    struct txn_session *session = connection->session;
+    if (command->spec->id == COMMAND_TXN_BEGIN) {
+        session_begin(connection, command);
+        return;
+    }
+    if (command->spec->id == COMMAND_TXN_STATUS) {
+        ask_status(connection, command);
+        return;
+    }
+    if (command->argc > 2) {
+        session_answer_now(connection, "-ERR syntax error");
+        return;
+    }
+    bool own = session != NULL && (command->argc == 1 || slice_equal(command->argv[1], session_id_of(session)));
+    if (own) {
+        finish(session, command);
+    } else if (command->argc == 1) {
+        session_answer_now(connection, "-ERR no transaction is open on this connection");
+    } else if (command->spec->id == COMMAND_TXN_PREPARE) {
+        session_answer_now(connection, "-ERR only the connection that began a transaction can prepare it");
+    } else {
+        start_errand(connection, command);
+    }
+}
+
+/* ---- events ---- */
+
+static enum status on_submit(struct txn_round *round, uint32_t shard, const struct command *command, uint64_t tag)
+{
+    return cluster_submit(of(round)->server->cluster, shard, command, CLUSTER_PLAIN, &round->requester, tag);
+}
+
+static void on_over(struct txn_round *round)
+{
+    struct txn_session *session = of(round);
+    switch (session->state) {
+    case SESSION_BEGIN: session_begin_over(session); return;
+    case SESSION_READ: session_read_over(session); return;
+    case SESSION_PREPARE: session_prepare_over(session); return;
+    case SESSION_LOOK: session_look_over(session); return;
+    case SESSION_ASK: session_ask_over(session); return;
+    case SESSION_MOVE: session_move_over(session); return;
+    case SESSION_DECIDE: session_decide_over(session); return;
+    case SESSION_ABORT: session_abort_over(session); return;
+    case SESSION_ACTIVE:
+    case SESSION_PREPARED:
+    case SESSION_ENDED:
+    case SESSION_STATES: break;
+    }
+    UNREACHABLE();
+}
+
+static void on_settled(struct txn_round *round)
+{
+    if (round->number != 0 && of(round)->state == SESSION_ENDED) {
+        session_free(of(round));
+    }
+}
+
+static const struct txn_round_events round_events = {on_submit, NULL, on_over, on_settled};
+
+struct txn_session *session_create(struct connection *connection)
+{
+    struct server *server = connection->server;
+    struct txn_session *session = memory_allocate_zeroed(1, sizeof(*session));
+    txn_round_init(&session->round, &round_events, server->shards + 1);
+    session->server = server;
+    session->connection = connection;
+    session->votes = memory_allocate_zeroed(server->shards, sizeof(*session->votes));
+    txn_plan_init(&session->plan, server->shards, true);
+    say_arguments_init(&session->arguments);
+    list_append(&server->sessions, &session->node);
+    return session;
+}
+
+/* ---- ends ---- */
+
+bool txn_session_waits(const struct connection *connection)
+{
+    return connection->session != NULL && connection->session->waiting;
+}
+
+void txn_session_leave(struct connection *connection)
+{
+    struct txn_session *session = connection->session;
+    if (session == NULL) {
+        return;
+    }
+    connection->session = NULL;
+    session->connection = NULL;
+    session->waiting = false;
+    switch (session->state) {
+    case SESSION_ACTIVE: session_start_abort(session, "its client is gone"); return;
+    case SESSION_PREPARED: session_end(session, "OK"); return;
+    default: return; /* goes on, and ends there */
+    }
+}
+
+/* What is known when shards do not answer in time. */
+static void give_up(struct txn_session *session)
+{
+    static const char down[] =
+        "-CLUSTERDOWN the shards of the transaction do not answer; it was not committed, try again";
+    bool unknown = session->state == SESSION_MOVE || (session->state == SESSION_DECIDE && session->unsure);
+    if (session->connection != NULL) {
+        session->connection->session = NULL;
+    }
+    session_answer(session, unknown ? "-UNCERTAIN the shard that decides about the transaction does not answer; ask "
+                                      "TXN.STATUS what became of it"
+                                    : down);
+    session->connection = NULL;
+    session->state = SESSION_ENDED; /* from wherever it was: home ends the transaction when its time is over */
+    txn_round_begin(&session->round);
+    if (session->round.owed == 0) {
+        session_free(session);
+    }
+}
+
+void txn_sessions_look_after(struct server *server, int64_t before_ns)
+{
+    LIST_FOR_EACH_SAFE (at, after, &server->sessions) {
+        struct txn_session *session = CONTAINER_OF(at, struct txn_session, node);
+        if (session->waiting && session->asked_ns < before_ns) {
+            give_up(session);
+        }
+    }
+}
+
+void txn_sessions_destroy(struct server *server)
+{
+    while (!list_empty(&server->sessions)) {
+        session_free(CONTAINER_OF(server->sessions.next, struct txn_session, node));
+    }
+}

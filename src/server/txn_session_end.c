@@ -1,0 +1,339 @@
+/* How a transaction of TXN.* ends: prepared, committed, rolled back, by its own connection or by another. */
+#include "base/memory.h"
+#include "server/route.h"
+#include "server/txn_session_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- PREPARE ---- */
+
+/* The shards that it has read or written in; home, when there is none. */
+static void find_parts(struct txn_session *session)
+{
+    struct txn_plan *plan = &session->plan;
+    if (plan->parts != NULL) {
+        return;
+    }
+    plan->parts = memory_allocate_zeroed(session->server->shards, sizeof(*plan->parts));
+    for (uint32_t shard = 1; shard <= session->server->shards; shard++) {
+        if (txn_values_count(&plan->values, shard) > 0) {
+            plan->parts[plan->part_count++].shard = shard;
+        }
+    }
+    if (plan->part_count == 0) {
+        plan->parts[plan->part_count++].shard = session->home;
+    }
+}
+
+void session_start_prepare(struct txn_session *session)
+{
+    session_go(session, SESSION_PREPARE);
+    find_parts(session);
+    if (session->commit && session->timeout_ms > SESSION_COMMIT_MS) {
+        session->timeout_ms =
+            SESSION_COMMIT_MS; /* nobody will wait for it: should this node be lost, home ends it soon */
+    }
+    txn_round_begin(&session->round);
+    session_ask_open(session);
+    const struct say_attempt attempt = session_attempt(session);
+    for (uint32_t i = 0; i < session->plan.part_count; i++) {
+        uint32_t shard = session->plan.parts[i].shard;
+        const struct command command = txn_say_prepare(&session->arguments, &attempt, &session->plan, i);
+        txn_round_ask(&session->round, shard - 1, shard, &command);
+    }
+    txn_round_asked(&session->round);
+}
+
+/* Why a vote is no, for the client. */
+static void note_no(struct txn_session *session, struct slice answer)
+{
+    static const struct {
+        const char *word, *text;
+    } reasons[] = {
+        {"LOCKED", "another transaction holds one of its keys"},
+        {"CHANGED", "a key that it read was written by others"},
+        {"EPOCH", "the leader of its home shard has changed"},
+        {"REFUSED", "it was given up meanwhile"},
+        {"FULL", "a shard has no room for one more transaction"},
+        {"LARGE", "it is larger than one may be in a shard (32 MiB, 65536 keys)"},
+    };
+    uint64_t count = 0;
+    struct slice no;
+    struct slice why;
+    (void)snprintf(session->why, sizeof(session->why), "a shard could not prepare it");
+    if (!answer_array(&answer, &count) || !answer_text(&answer, &no) || !answer_text(&answer, &why)) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
+        if (slice_is_word(why, reasons[i].word)) {
+            (void)snprintf(session->why, sizeof(session->why), "%s", reasons[i].text);
+        }
+    }
+}
+
+void session_prepare_over(struct txn_session *session)
+{
+    struct open_answer open;
+    bool good = session_home_status(session) == STATUS_OK && answer_open(session_home_answer(session), &open) &&
+                slice_is_word(open.word, "OK");
+    if (!good) {
+        (void)snprintf(session->why, sizeof(session->why), "its home shard could not open it, or its time is over");
+    }
+    for (uint32_t i = 0; i < session->plan.part_count && good; i++) {
+        uint32_t shard = session->plan.parts[i].shard;
+        const struct round_question *question = &session->round.questions[shard - 1];
+        if (question->status != STATUS_OK) {
+            (void)snprintf(session->why, sizeof(session->why), "a shard that takes part does not answer");
+            good = false;
+        } else if (!answer_yes(buffer_slice(&question->answer), &session->votes[i])) {
+            note_no(session, buffer_slice(&question->answer));
+            good = false;
+        }
+    }
+    if (!good) {
+        session_start_abort(session, session->why);
+        return;
+    }
+    session_go(session, SESSION_PREPARED);
+    if (session->commit) {
+        session_start_decide(session);
+        return;
+    }
+    session_answer(session, "PREPARED");
+    if (session->connection == NULL) {
+        session_end(session, "OK"); /* it stays prepared until somebody finishes it by its id */
+    }
+}
+
+/* ---- COMMIT ---- */
+
+static void decide(struct txn_session *session)
+{
+    session_go(session, SESSION_DECIDE);
+    txn_round_begin(&session->round);
+    const struct say_attempt attempt = session_attempt(session);
+    const struct command commit = txn_say_commit(&session->arguments, &attempt, &session->plan, session->votes);
+    session_ask_home(session, &commit);
+    txn_round_asked(&session->round);
+}
+
+void session_start_decide(struct txn_session *session)
+{
+    if (session->protocol != TXN_3PC) {
+        decide(session);
+        return;
+    }
+    session_go(session, SESSION_MOVE);
+    session->unsure = true;
+    txn_round_begin(&session->round);
+    const struct say_attempt attempt = session_attempt(session);
+    const struct command move = txn_say_move(&session->arguments, &attempt);
+    for (uint32_t i = 0; i < session->plan.part_count; i++) {
+        uint32_t shard = session->plan.parts[i].shard;
+        txn_round_ask(&session->round, shard - 1, shard, &move);
+    }
+    txn_round_asked(&session->round);
+}
+
+void session_move_over(struct txn_session *session)
+{
+    uint32_t moved = 0;
+    for (uint32_t i = 0; i < session->plan.part_count; i++) {
+        const struct round_question *question = &session->round.questions[session->plan.parts[i].shard - 1];
+        struct slice word;
+        moved += question->status == STATUS_OK && answer_word(buffer_slice(&question->answer), &word) &&
+                 (slice_is_word(word, "PRECOMMIT") || slice_is_word(word, "COMMITTED"));
+    }
+    if (moved >= txn_quorum_commit(session->plan.part_count)) {
+        session_leave_with(session, "OK"); /* the quorum has decided; home is told */
+        decide(session);
+        return;
+    }
+    session_end(session, "-UNCERTAIN too few shards have answered; ask TXN.STATUS what became of the transaction");
+}
+
+void session_decide_over(struct txn_session *session)
+{
+    struct slice word = slice_of(NULL, 0);
+    enum status status = session_home_status(session);
+    bool told = status == STATUS_OK && answer_word(session_home_answer(session), &word);
+    if (told && slice_is_word(word, "COMMIT")) {
+        session_end(session, "OK");
+    } else if (told && slice_is_word(word, "ABORT")) {
+        session_end(session, "-TXNABORT its time was over before it was committed");
+    } else if (told) {
+        session_end(session, "-ERR the home shard has no such transaction open in this epoch");
+    } else {
+        session->unsure = session->unsure || status == STATUS_UNCERTAIN || status == STATUS_EXECUTED;
+        session_end(session, session->unsure
+                                 ? "-UNCERTAIN the shard that decides about the transaction was lost; ask TXN.STATUS "
+                                   "what became of it"
+                                 : "-CLUSTERDOWN the shard that decides about the transaction does not answer; it was "
+                                   "not committed, TXN.COMMIT it by its id");
+    }
+}
+
+/* ---- ROLLBACK ---- */
+
+void session_start_abort(struct txn_session *session, const char *reason)
+{
+    session_go(session, SESSION_ABORT);
+    txn_round_begin(&session->round);
+    const struct say_attempt attempt = session_attempt(session);
+    const struct command abort = txn_say_abort(&session->arguments, &attempt, reason);
+    session_ask_home(session, &abort);
+    txn_round_asked(&session->round);
+}
+
+void session_abort_over(struct txn_session *session)
+{
+    struct slice word = slice_of(NULL, 0);
+    bool told = session_home_status(session) == STATUS_OK && answer_word(session_home_answer(session), &word);
+    bool rollback = session->waiting && session->spec->id == COMMAND_TXN_ROLLBACK;
+    if (told && slice_is_word(word, "COMMIT")) {
+        session_end(session, rollback ? "-ERR the transaction is committed already" : "OK");
+    } else if (rollback) {
+        session_end(session, "OK"); /* nobody has said COMMIT: at the latest its time ends it */
+    } else {
+        char text[WHY_BYTES + 16];
+        (void)snprintf(text, sizeof(text), "-TXNABORT %s", session->why);
+        session_end(session, text);
+    }
+}
+
+/* ---- by its id, from another connection ---- */
+
+void session_start_look(struct txn_session *session)
+{
+    session_go(session, SESSION_LOOK);
+    txn_round_begin(&session->round);
+    const struct slice argv[] = {SLICE_LITERAL("COHORT.TXN.STATUS"), session_id_of(session)};
+    const struct command status = {command_by_id(COMMAND_COHORT_TXN_STATUS), argv, 2, RESP2};
+    session_ask_home(session, &status);
+    txn_round_asked(&session->round);
+}
+
+/* What home says of the transaction. */
+struct look {
+    struct slice state, outcome, protocol;
+    int64_t epoch;
+};
+
+static bool take_participants(struct txn_session *session, struct slice *from)
+{
+    struct txn_plan *plan = &session->plan;
+    struct resp_token token;
+    if (!answer_token(from, &token) || token.type != RESP_ARRAY) {
+        return false;
+    }
+    plan->parts = memory_allocate_zeroed(session->server->shards, sizeof(*plan->parts));
+    for (uint64_t left = token.count; left > 0;) {
+        uint64_t within = 0;
+        int64_t shard = 0;
+        if (!answer_array(from, &within) || within == 0 || !answer_integer(from, &shard) || shard < 1 ||
+            shard > session->server->shards || plan->part_count == session->server->shards) {
+            return false;
+        }
+        plan->parts[plan->part_count++].shard = (uint32_t)shard;
+        for (uint64_t i = 1; i < within; i++) {
+            if (!answer_token(from, &token)) {
+                return false;
+            }
+        }
+        left--;
+    }
+    return true;
+}
+
+/* The map of COHORT.TXN.STATUS, in RESP2 an array of names and values. */
+static bool take_look(struct txn_session *session, struct look *look)
+{
+    struct slice from = session_home_answer(session);
+    uint64_t count = 0;
+    bool good = answer_array(&from, &count) && count % 2 == 0;
+    for (uint64_t i = 0; i < count && good; i += 2) {
+        struct slice name;
+        struct resp_token token;
+        good = answer_text(&from, &name);
+        if (good && slice_is_word(name, "participants")) {
+            good = take_participants(session, &from);
+        } else if (good) {
+            good = answer_token(&from, &token);
+            look->state = slice_is_word(name, "state") ? token.text : look->state;
+            look->outcome = slice_is_word(name, "outcome") ? token.text : look->outcome;
+            look->protocol = slice_is_word(name, "protocol") ? token.text : look->protocol;
+            look->epoch = slice_is_word(name, "epoch") ? token.integer : look->epoch;
+        }
+    }
+    return good && count > 0;
+}
+
+/* Each participant: how does it stand? */
+static void ask_parts(struct txn_session *session)
+{
+    session_go(session, SESSION_ASK);
+    txn_round_begin(&session->round);
+    const struct say_attempt attempt = session_attempt(session);
+    const struct command ask = txn_say_ask(&session->arguments, &attempt, &session->plan);
+    for (uint32_t i = 0; i < session->plan.part_count; i++) {
+        uint32_t shard = session->plan.parts[i].shard;
+        txn_round_ask(&session->round, shard - 1, shard, &ask);
+    }
+    txn_round_asked(&session->round);
+}
+
+void session_look_over(struct txn_session *session)
+{
+    struct look look = {0};
+    if (session_home_status(session) != STATUS_OK) {
+        session_end(session, "-CLUSTERDOWN the home shard of the transaction does not answer; try again");
+        return;
+    }
+    if (!take_look(session, &look)) {
+        session_end(session, session->commit ? "-TXNABORT no transaction with this id is known" : "OK");
+        return;
+    }
+    session->epoch = (uint64_t)look.epoch;
+    session->protocol = slice_is_word(look.protocol, "3PC") ? TXN_3PC : TXN_2PC;
+    bool committed = slice_is_word(look.outcome, "COMMIT");
+    if (committed) {
+        session_end(session, session->commit ? "OK" : "-ERR the transaction is committed already");
+    } else if (slice_is_word(look.outcome, "ABORT")) {
+        session_end(session, session->commit ? "-TXNABORT it was aborted" : "OK");
+    } else if (!session->commit) {
+        session_start_abort(session, "rolled back");
+    } else if (session->plan.part_count == 0) {
+        session_end(session, "-ERR the transaction is not prepared");
+    } else {
+        ask_parts(session);
+    }
+}
+
+void session_ask_over(struct txn_session *session)
+{
+    bool prepared = true;
+    for (uint32_t i = 0; i < session->plan.part_count; i++) {
+        uint32_t shard = session->plan.parts[i].shard;
+        const struct round_question *question = &session->round.questions[shard - 1];
+        struct slice from = buffer_slice(&question->answer);
+        struct slice word;
+        uint64_t count = 0;
+        int64_t vote = 0;
+        if (question->status != STATUS_OK) {
+            session_end(session,
+                        "-CLUSTERDOWN a shard that takes part does not answer; the transaction is as it was, try "
+                        "again");
+            return;
+        }
+        bool told = answer_array(&from, &count) && answer_text(&from, &word) && answer_integer(&from, &vote);
+        session->votes[i] = (uint64_t)vote;
+        prepared = prepared && told && (slice_is_word(word, "WAIT") || slice_is_word(word, "PRECOMMIT"));
+    }
+    if (prepared) {
+        session_start_decide(session);
+    } else {
+        (void)snprintf(session->why, sizeof(session->why), "a shard has not prepared it");
+        session_start_abort(session, session->why);
+    }
+}

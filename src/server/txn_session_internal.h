@@ -1,0 +1,114 @@
+/* What the files of txn_session*.c share. */
+#pragma once
+
+#include "base/assert.h"
+#include "machine/txn/txn.h"
+#include "server/server_state.h"
+#include "server/txn_answer.h"
+#include "server/txn_plan.h"
+#include "server/txn_round.h"
+#include "server/txn_say.h"
+#include "server/txn_session.h"
+
+enum session_state {
+    SESSION_BEGIN,
+    SESSION_ACTIVE,
+    SESSION_READ,
+    SESSION_PREPARE,
+    SESSION_PREPARED,
+    SESSION_LOOK,
+    SESSION_ASK,
+    SESSION_MOVE,
+    SESSION_DECIDE,
+    SESSION_ABORT,
+    SESSION_ENDED,
+    SESSION_STATES,
+};
+
+enum { WHY_BYTES = 192 };
+
+struct txn_session {
+    struct txn_round round; /* first; a question for each shard, and the last one for home */
+    struct list node;       /* of server.sessions */
+    struct server *server;
+    struct connection *connection; /* NULL: nobody waits */
+    enum session_state state;
+    bool errand;  /* for a transaction of another connection */
+    bool commit;  /* what is prepared is committed at once */
+    bool waiting; /* a slot waits for a reply */
+    bool unsure;  /* COMMIT may have been decided */
+    uint64_t slot;
+    const struct command_spec *spec;
+    int64_t asked_ns;
+    char id[TXN_ID_BYTES];
+    size_t id_size;
+    bool made; /* the id is ours */
+    uint32_t home;
+    uint64_t epoch;
+    enum txn_protocol protocol;
+    int64_t timeout_ms;
+    uint32_t tries;
+    struct txn_plan plan;  /* of values: what was read and written; its parts when it is prepared */
+    uint64_t *votes;       /* of each part */
+    struct buffer command; /* encoded: the one that waits for what it reads */
+    char why[WHY_BYTES];
+    struct say_arguments arguments; /* scratch */
+};
+
+void session_go(struct txn_session *session, enum session_state to);
+struct txn_session *session_create(struct connection *connection);
+void session_free(struct txn_session *session);
+/* The connection has no transaction any more; `text` is the last reply: an error behind '-', else a status. */
+void session_end(struct txn_session *session, const char *text);
+
+/* The same, but the session goes on by itself. */
+void session_leave_with(struct txn_session *session, const char *text);
+
+/* A reply to a connection that waits for none. */
+void session_answer_now(struct connection *connection, const char *text);
+/* From now on the client waits for a reply. */
+void session_wait_for(struct txn_session *session, const struct command_spec *spec);
+/* That reply, as a text, … */
+void session_answer(struct txn_session *session, const char *text);
+/* … or written by the caller; NULL, and no end, when nobody waits. */
+struct resp_writer *session_answer_begin(struct txn_session *session);
+void session_answer_end(struct txn_session *session);
+
+static inline struct slice session_id_of(const struct txn_session *session)
+{
+    return slice_of(session->id, session->id_size);
+}
+struct say_attempt session_attempt(const struct txn_session *session);
+void session_ask_home(struct txn_session *session, const struct command *command);
+/* With the participants, or with none: the id is taken. */
+void session_ask_open(struct txn_session *session);
+static inline struct slice session_home_answer(const struct txn_session *session)
+{
+    return txn_round_answer(&session->round, session->server->shards);
+}
+static inline enum status session_home_status(const struct txn_session *session)
+{
+    return session->round.questions[session->server->shards].status;
+}
+/* Home told its position and its term. */
+void session_note_home(struct txn_session *session, const struct open_answer *open);
+uint64_t session_term_of(const struct txn_session *session);
+
+/* txn_session_begin.c */
+void session_begin(struct connection *connection, const struct command *command);
+void session_begin_over(struct txn_session *session);
+
+/* txn_session_run.c */
+void session_read_over(struct txn_session *session);
+
+/* txn_session_end.c: the ends of rounds, and TXN.PREPARE, TXN.COMMIT, TXN.ROLLBACK. */
+void session_prepare_over(struct txn_session *session);
+void session_look_over(struct txn_session *session);
+void session_ask_over(struct txn_session *session);
+void session_move_over(struct txn_session *session);
+void session_decide_over(struct txn_session *session);
+void session_abort_over(struct txn_session *session);
+void session_start_prepare(struct txn_session *session);
+void session_start_decide(struct txn_session *session);
+void session_start_abort(struct txn_session *session, const char *reason);
+void session_start_look(struct txn_session *session);

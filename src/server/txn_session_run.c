@@ -1,0 +1,154 @@
+/* Commands of a transaction that is open: over what it has read, and what it reads for them. */
+#include "base/key_slot.h"
+#include "base/memory.h"
+#include "cluster/slot.h"
+#include "server/route.h"
+#include "server/txn_session_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct reading {
+    struct txn_session *session;
+    const struct command *command;
+    struct slice *keys; /* sorted by shard when they are gathered */
+    uint32_t count;
+};
+
+static uint32_t shard_of(const struct txn_session *session, struct slice key)
+{
+    return slot_shard(key_slot(key), session->server->shards);
+}
+
+static void gather_unknown(void *owner, uint32_t position)
+{
+    struct reading *reading = owner;
+    struct slice key = reading->command->argv[position];
+    if (!txn_values_knows(&reading->session->plan.values, key)) {
+        reading->keys[reading->count++] = key;
+    }
+}
+
+static void run_now(struct txn_session *session, const struct command *command, struct resp_writer *reply)
+{
+    txn_values_run(&session->plan.values, command, reply);
+}
+
+/* COHORT.DUMP to each shard that has some of the keys. */
+static void ask_keys(struct txn_session *session, const struct slice *keys, uint32_t count)
+{
+    struct slice *argv = memory_allocate((1 + (size_t)count) * sizeof(*argv));
+    argv[0] = SLICE_LITERAL("COHORT.DUMP");
+    for (uint32_t shard = 1; shard <= session->server->shards; shard++) {
+        uint32_t argc = 1;
+        for (uint32_t i = 0; i < count; i++) {
+            if (shard_of(session, keys[i]) == shard) {
+                argv[argc++] = keys[i];
+            }
+        }
+        const struct command dump = {command_by_id(COMMAND_COHORT_DUMP), argv, argc, RESP2};
+        if (argc > 1) {
+            txn_round_ask(&session->round, shard - 1, shard, &dump);
+        }
+    }
+    free(argv);
+}
+
+/* The keys of the command that are not known yet; the caller frees. */
+static struct slice *unknown_keys(struct txn_session *session, const struct command *command, uint32_t *ret_count)
+{
+    struct reading reading = {session, command, memory_allocate(command->argc * sizeof(struct slice)), 0};
+    (void)command_keys(command->spec, command->argv, command->argc, gather_unknown, &reading);
+    *ret_count = reading.count;
+    return reading.keys;
+}
+
+bool txn_session_run(struct connection *connection, const struct command *command)
+{
+    struct txn_session *session = connection->session;
+    const struct command_spec *spec = command->spec;
+    if (session == NULL || session->errand || spec->place != COMMAND_AT_MACHINE) {
+        return false;
+    }
+    if (session->state != SESSION_ACTIVE) {
+        session_answer_now(connection, session->state == SESSION_PREPARED
+                                           ? "-ERR the transaction is prepared; TXN.COMMIT or TXN.ROLLBACK it first"
+                                           : "-TXNABORT the transaction is aborted; TXN.ROLLBACK it first");
+        return true;
+    }
+    if (!overlay_takes(command)) {
+        session_answer_now(connection, "-ERR this command asks every shard, and cannot be a part of a transaction");
+        return true;
+    }
+    if (session->plan.values.bytes > SESSION_VALUE_BYTES) {
+        session_answer_now(connection, "-ERR the transaction has read more than 64 MiB; TXN.COMMIT or TXN.ROLLBACK it");
+        return true;
+    }
+    uint32_t count;
+    struct slice *keys = unknown_keys(session, command, &count);
+    if (count == 0) {
+        struct resp_writer *reply = reply_begin(connection);
+        run_now(session, command, reply);
+        reply_end(connection);
+        route_measure(connection, command);
+    } else {
+        buffer_clear(&session->command);
+        command_encode(&session->command, command);
+        session_wait_for(session, spec);
+        session_go(session, SESSION_READ);
+        txn_round_begin(&session->round);
+        ask_keys(session, keys, count);
+        txn_round_asked(&session->round);
+    }
+    free(keys);
+    return true;
+}
+
+void session_read_over(struct txn_session *session)
+{
+    struct command_arguments arguments;
+    struct command command;
+    struct slice from = buffer_slice(&session->command);
+    command_arguments_init(&arguments);
+    enum status status = command_decode(&from, &arguments, &command);
+    ASSERT(status == STATUS_OK);
+    uint32_t count;
+    struct slice *keys = unknown_keys(session, &command, &count);
+    struct slice *some = memory_allocate(count * sizeof(*some));
+    char problem[WHY_BYTES] = "";
+    for (uint32_t shard = 1; shard <= session->server->shards; shard++) {
+        const struct round_question *question = &session->round.questions[shard - 1];
+        uint32_t taken = 0;
+        for (uint32_t i = 0; i < count; i++) {
+            if (shard_of(session, keys[i]) == shard) {
+                some[taken++] = keys[i];
+            }
+        }
+        struct slice said;
+        if (!question->asked || problem[0] != '\0') {
+            continue;
+        }
+        if (question->status != STATUS_OK) {
+            (void)snprintf(problem, sizeof(problem), "-%s", route_refusal(question->status, true));
+        } else if (answer_error_text(buffer_slice(&question->answer), &said)) {
+            (void)snprintf(problem, sizeof(problem), "-%.*s", (int)(said.size < 150 ? said.size : 150),
+                           (const char *)said.data);
+        } else if (!txn_values_take(&session->plan.values, shard, some, taken, buffer_slice(&question->answer))) {
+            (void)snprintf(problem, sizeof(problem), "-ERR a shard gave an answer that cannot be understood");
+        }
+    }
+    session_go(session, SESSION_ACTIVE);
+    struct resp_writer *reply = problem[0] == '\0' ? session_answer_begin(session) : NULL;
+    if (problem[0] != '\0') {
+        session_answer(session, problem);
+    } else if (reply != NULL) {
+        run_now(session, &command, reply);
+        session_answer_end(session);
+    }
+    free(keys);
+    free(some);
+    command_arguments_deinit(&arguments);
+    if (session->connection == NULL) {
+        session_start_abort(session, "its client is gone");
+    }
+}

@@ -1,0 +1,183 @@
+#include "server/txn_values.h"
+
+#include "base/assert.h"
+#include "base/key_slot.h"
+#include "base/memory.h"
+#include "cluster/slot.h"
+#include "machine/keys/dump.h"
+#include "server/txn_answer.h"
+
+#include <stdlib.h>
+
+/* Any will do: what depends on it is in no particular order anyway. */
+#define HASH_SEED UINT64_C(0x9e3779b97f4a7c15)
+
+void txn_values_init(struct txn_values *values, uint32_t shard_count)
+{
+    *values = (struct txn_values){
+        .shard_count = shard_count,
+        .shards = memory_allocate_zeroed(shard_count, sizeof(*values->shards)),
+    };
+}
+
+void txn_values_deinit(struct txn_values *values)
+{
+    for (uint32_t i = 0; i < values->shard_count; i++) {
+        overlay_destroy(values->shards[i].overlay);
+    }
+    overlay_destroy(values->across);
+    free(values->shards);
+    *values = (struct txn_values){0};
+}
+
+void txn_values_clear(struct txn_values *values)
+{
+    for (uint32_t i = 0; i < values->shard_count; i++) {
+        if (values->shards[i].overlay != NULL) {
+            overlay_clear(values->shards[i].overlay);
+        }
+        values->shards[i].time_ms = 0;
+        values->shards[i].wall_ms = 0;
+    }
+    values->bytes = 0;
+}
+
+static struct values_shard *shard_of(const struct txn_values *values, struct slice key)
+{
+    return &values->shards[slot_shard(key_slot(key), values->shard_count) - 1];
+}
+
+bool txn_values_knows(const struct txn_values *values, struct slice key)
+{
+    const struct values_shard *shard = shard_of(values, key);
+    return shard->overlay != NULL && overlay_has(shard->overlay, key);
+}
+
+/* ---- what the shards tell ---- */
+
+static void set_time(struct values_shard *shard, int64_t time_ms, int64_t wall_ms)
+{
+    shard->time_ms = time_ms > shard->time_ms ? time_ms : shard->time_ms; /* a new leader may tell an older one */
+    shard->wall_ms = wall_ms > shard->wall_ms ? wall_ms : shard->wall_ms;
+    overlay_set_time(shard->overlay, shard->time_ms, shard->wall_ms);
+}
+
+bool txn_values_take(struct txn_values *values, uint32_t number, const struct slice *keys, uint32_t count,
+                     struct slice answer)
+{
+    struct values_shard *shard = &values->shards[number - 1];
+    struct resp_token token;
+    int64_t time_ms;
+    int64_t wall_ms;
+    if (!answer_token(&answer, &token) || token.type != RESP_ARRAY || token.count != 2 + 2 * (uint64_t)count ||
+        !answer_integer(&answer, &time_ms) || !answer_integer(&answer, &wall_ms)) {
+        return false;
+    }
+    if (shard->overlay == NULL) {
+        shard->overlay = overlay_create(HASH_SEED);
+    }
+    set_time(shard, time_ms, wall_ms);
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t version;
+        if (!answer_integer(&answer, &version) || version < 0 || !answer_token(&answer, &token) ||
+            (token.type != RESP_BULK && token.type != RESP_NULL)) {
+            return false;
+        }
+        struct slice value = token.type == RESP_BULK ? token.text : slice_of(NULL, 0);
+        if (!overlay_has(shard->overlay, keys[i]) &&
+            overlay_load(shard->overlay, keys[i], (uint64_t)version, value) != STATUS_OK) {
+            return false;
+        }
+        values->bytes += value.size;
+    }
+    return true;
+}
+
+/* ---- running ---- */
+
+struct crossing {
+    struct txn_values *values;
+    const struct command *command;
+    struct values_shard *first; /* the shard in whose time it runs */
+    bool several;
+    struct buffer value;
+};
+
+static void find_shards(void *owner, uint32_t position)
+{
+    struct crossing *crossing = owner;
+    struct values_shard *shard = shard_of(crossing->values, crossing->command->argv[position]);
+    crossing->several = crossing->several || (crossing->first != NULL && crossing->first != shard);
+    crossing->first = crossing->first == NULL ? shard : crossing->first;
+}
+
+static void copy_in(void *owner, uint32_t position)
+{
+    struct crossing *crossing = owner;
+    struct slice key = crossing->command->argv[position];
+    const struct values_shard *shard = shard_of(crossing->values, key);
+    if (overlay_has(crossing->values->across, key)) {
+        return;
+    }
+    buffer_clear(&crossing->value);
+    overlay_dump(shard->overlay, key, &crossing->value);
+    entry_dump_shift(&crossing->value, crossing->first->time_ms - shard->time_ms);
+    enum status status = overlay_load(crossing->values->across, key, 1, buffer_slice(&crossing->value));
+    ASSERT(status == STATUS_OK);
+}
+
+static void copy_back(struct crossing *crossing)
+{
+    struct overlay *across = crossing->values->across;
+    for (size_t i = 0; i < overlay_count(across); i++) {
+        struct overlay_key key;
+        overlay_at(across, i, &key);
+        struct values_shard *shard = shard_of(crossing->values, key.key);
+        if (!key.changed) {
+            continue;
+        }
+        buffer_clear(&crossing->value);
+        overlay_dump(across, key.key, &crossing->value);
+        entry_dump_shift(&crossing->value, shard->time_ms - crossing->first->time_ms);
+        enum status status = overlay_put(shard->overlay, key.key, buffer_slice(&crossing->value));
+        ASSERT(status == STATUS_OK);
+    }
+}
+
+void txn_values_run(struct txn_values *values, const struct command *command, struct resp_writer *reply)
+{
+    struct crossing crossing = {.values = values, .command = command};
+    bool valid = command_keys(command->spec, command->argv, command->argc, find_shards, &crossing);
+    ASSERT(valid && crossing.first != NULL);
+    if (!crossing.several) {
+        overlay_run(crossing.first->overlay, command, reply);
+        return;
+    }
+    if (values->across == NULL) {
+        values->across = overlay_create(HASH_SEED);
+    }
+    overlay_set_time(values->across, crossing.first->time_ms, crossing.first->wall_ms);
+    (void)command_keys(command->spec, command->argv, command->argc, copy_in, &crossing);
+    overlay_run(values->across, command, reply);
+    copy_back(&crossing);
+    overlay_clear(values->across);
+    buffer_deinit(&crossing.value);
+}
+
+/* ---- what it comes to ---- */
+
+size_t txn_values_count(const struct txn_values *values, uint32_t shard)
+{
+    const struct overlay *overlay = values->shards[shard - 1].overlay;
+    return overlay == NULL ? 0 : overlay_count(overlay);
+}
+
+void txn_values_at(const struct txn_values *values, uint32_t shard, size_t at, struct overlay_key *ret_key)
+{
+    overlay_at(values->shards[shard - 1].overlay, at, ret_key);
+}
+
+void txn_values_dump(const struct txn_values *values, uint32_t shard, struct slice key, struct buffer *out)
+{
+    overlay_dump(values->shards[shard - 1].overlay, key, out);
+}
