@@ -18,6 +18,7 @@ struct remote {
     uint64_t generation; /* of the connection; 0: nobody waits any more */
     uint32_t shard, count, answered;
     uint64_t parcel;
+    uint64_t start, sequence; /* of the parcel: the same never comes twice, … */
     uint32_t held;         /* so many have had to wait for transactions: the others' answers do not wait for theirs */
     uint8_t *protocols;    /* of each request, and REMOTE_HELD */
     struct buffer answers; /* as they go into frames, … */
@@ -272,6 +273,8 @@ static struct remote *remote_create(struct cluster *cluster, struct peer *peer, 
         .shard = head->shard,
         .count = head->count,
         .parcel = head->parcel,
+        .start = head->start,
+        .sequence = head->sequence,
         .protocols = protocols,
     };
     list_init(&remote->node);
@@ -288,6 +291,20 @@ static void answer_all(struct remote *remote, enum status status)
     }
 }
 
+/* … and if it did: what waits of it would be logged again, for parts of a parcel are told from one another by nobody.
+ */
+static bool waits_already(const struct cluster *cluster, const struct peer *peer, const struct forward_head *head)
+{
+    LIST_FOR_EACH (at, &cluster->remotes) {
+        const struct remote *remote = CONTAINER_OF(at, struct remote, node);
+        if (remote->held != 0 && remote->peer == peer && remote->shard == head->shard && remote->start == head->start &&
+            remote->sequence == head->sequence && head->sequence != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 enum status remote_receive(struct cluster *cluster, struct peer *peer, uint64_t generation, struct slice payload)
 {
     struct forward_head head;
@@ -297,6 +314,9 @@ enum status remote_receive(struct cluster *cluster, struct peer *peer, uint64_t 
     }
     if (peer->parcels >= (uint64_t)(cluster->shard_count + 1) * (LANE_PARCELS + 1)) { /* and a question */
         return STATUS_FULL;
+    }
+    if (waits_already(cluster, peer, &head)) {
+        return STATUS_OK;
     }
     struct remote *remote = remote_create(cluster, peer, generation, &head);
     bool prepares = false;
