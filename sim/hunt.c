@@ -122,7 +122,7 @@ void sim_run_guarded(uint64_t seed, const struct sim_profile *profile, const str
 
 /* ---- making it smaller ---- */
 
-enum { SMALLER_SIZES = 6, SMALLER_WAYS = SMALLER_SIZES + 8 };
+enum { SMALLER_SIZES = 6, SMALLER_WAYS = SMALLER_SIZES + 10 };
 
 /* The `way`-th smaller profile; false when it is not smaller. */
 static bool smaller(const struct sim_profile *from, int way, struct sim_profile *ret_profile)

@@ -1,7 +1,9 @@
 /* What goes wrong, and how it heals. */
 #include "node_world.h"
 
-enum { PAUSE_MAXIMUM_MS = 3000, FAULT_PAUSE_MS = 700, HASTY_PAUSE_MS = 100 };
+#include <stdio.h>
+
+enum { PAUSE_MAXIMUM_MS = 3000, FAULT_PAUSE_MS = 700, HASTY_PAUSE_MS = 100, ROT_CANDIDATES = 64 };
 
 static uint64_t draw(struct node_world *world, uint64_t bound) { return node_draw(world, SIM_DRAW_CRASH, bound); }
 
@@ -101,14 +103,21 @@ static void network_fault(struct node_world *world)
 
 /* ---- disk ---- */
 
+static bool any_disk_lost(const struct node_world *world)
+{
+    bool lost = false;
+    for (int i = 0; i < world->profile.members; i++) {
+        lost = lost || world->nodes[i].wiped || world->nodes[i].rotten;
+    }
+    return lost;
+}
+
 /* At most one in a run, and only a node that has voted: what it had acknowledged, a majority of the others has. */
 static void wipe(struct node *node)
 {
     struct node_world *world = node->world;
-    for (int i = 0; i < world->profile.members; i++) {
-        if (world->nodes[i].wiped) {
-            return;
-        }
+    if (any_disk_lost(world)) {
+        return;
     }
     struct node_sight sight = {0};
     if (node_alive(node)) {
@@ -151,6 +160,67 @@ static void disk_fault(struct node_world *world)
         sim_disk_set_quota(disk, 0);
         node_note(world, one, DIAGRAM_FAULT, "disk healed");
         break;
+    }
+}
+
+/* What may rot so that it must be noticed: everything but the last two segments of a log, of whose last blocks no later
+ * one tells that they were synced (src/log/README.md, "What it cannot know"). */
+struct rot {
+    const char *candidates[ROT_CANDIDATES];
+    uint64_t sizes[ROT_CANDIDATES];
+    size_t count;
+};
+
+static bool is_log(const char *path) { return strcmp(path + strlen(path) - 4, ".log") == 0; }
+
+static bool of_same_folder(const char *one, const char *other)
+{
+    size_t size = (size_t)(strrchr(one, '/') - one);
+    return strncmp(one, other, size + 1) == 0 && strrchr(other, '/') == other + size;
+}
+
+static void rot_candidate(void *owner, const char *path, uint64_t size)
+{
+    struct rot *rot = owner;
+    bool fits = is_log(path) || strstr(path, ".snap") != NULL || strcmp(path, "data/node") == 0 ||
+                strcmp(path, "data/cluster") == 0;
+    if (fits && strstr(path, ".tmp") == NULL && size > 0 && rot->count < ROT_CANDIDATES) {
+        rot->candidates[rot->count] = path;
+        rot->sizes[rot->count++] = size;
+    }
+}
+
+static bool is_old(const struct rot *rot, size_t at)
+{
+    int later = 0;
+    for (size_t i = 0; i < rot->count && is_log(rot->candidates[at]); i++) {
+        later += is_log(rot->candidates[i]) && of_same_folder(rot->candidates[at], rot->candidates[i]) &&
+                 strcmp(rot->candidates[i], rot->candidates[at]) > 0;
+    }
+    return later >= 2 || !is_log(rot->candidates[at]);
+}
+
+/* Of one node in a run, once the cluster is founded; as when it loses its disk, a majority of the others has it all. */
+static void rot_fault(struct node_world *world)
+{
+    struct node *node = &world->nodes[some_node(world)];
+    struct rot rot = {0};
+    if (any_disk_lost(world) || world->profile.members == 1 || world->shards[0].leaders.size == 0) {
+        return;
+    }
+    struct sim_disk *disk = sim_node_disk(world->sim, node->number);
+    sim_disk_each_file(disk, rot_candidate, &rot);
+    size_t at = rot.count == 0 ? 0 : (size_t)draw(world, rot.count);
+    if (rot.count == 0 || !is_old(&rot, at)) {
+        return;
+    }
+    char path[128];
+    uint64_t offset = draw(world, draw(world, 2) == 0 ? rot.sizes[at] : rot.sizes[at] / 16 + 1);
+    (void)snprintf(path, sizeof(path), "%s", rot.candidates[at]);
+    node_stop(node, SIM_CRASH_KILL);
+    if (sim_disk_flip(disk, path, offset, (int)draw(world, 8)) == STATUS_OK) {
+        node->rotten = true;
+        node_note(world, node->number, DIAGRAM_FAULT, "byte %d of %s rots", (int)offset, path);
     }
 }
 
@@ -203,6 +273,17 @@ static void timing_fault(struct node_world *world)
     }
 }
 
+/* Wherever in its work an allocation fails, all that tells of it is what the process did before. */
+static void memory_fault(struct node_world *world)
+{
+    struct node *node = &world->nodes[some_node(world)];
+    uint64_t operations = draw(world, 60);
+    if (node_alive(node)) {
+        sim_node_end_after(world->sim, node->number, operations);
+        node_note(world, node->number, DIAGRAM_FAULT, "memory is refused soon");
+    }
+}
+
 void node_fault_fire(struct env_timer *timer)
 {
     struct node_world *world = CONTAINER_OF(timer, struct node_world, fault);
@@ -220,6 +301,12 @@ void node_fault_fire(struct env_timer *timer)
     if (classes != 0) {
         faults[which](world);
     }
+    if (world->profile.classes & SIM_FAULT_MEMORY && draw(world, 6) == 0) {
+        memory_fault(world);
+    }
+    if (world->profile.classes & SIM_FAULT_ROT && draw(world, 6) == 0) {
+        rot_fault(world);
+    }
     uint64_t pause_ms = world->hasty_faults-- > 0 ? HASTY_PAUSE_MS : FAULT_PAUSE_MS;
     timer_heap_start(&world->events, &world->fault, sim_now_ns(world->sim) + (int64_t)draw(world, pause_ms) * MS);
 }
@@ -230,10 +317,7 @@ static void lose_one(struct node_world *world)
     struct node *node = &world->nodes[some_node(world)];
     bool founded = world->shards[0].leaders.size > 0;
     bool enough = founded && world->profile.members > 1 && draw(world, 3) == 0;
-    for (int i = 0; i < world->profile.members; i++) {
-        enough = enough && !world->nodes[i].wiped;
-    }
-    if (enough) {
+    if (enough && !any_disk_lost(world)) {
         node->left_out = true;
         node_stop(node, SIM_CRASH_POWER);
         node_reach(world, NODE_MARK_MINORITY_LOST, 1);
@@ -251,6 +335,9 @@ void node_faults_heal(struct node_world *world)
         sim_disk_clear_faults(disk);
         sim_disk_set_quota(disk, 0);
         sim_disk_crash_after(disk, 0, 0, NULL, NULL);
+        if (node_alive(&world->nodes[i])) {
+            sim_node_end_after(world->sim, i, UINT64_MAX);
+        }
         sim_node_set_clock_rate(world->sim, i, 0);
     }
 }

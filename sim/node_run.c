@@ -136,11 +136,11 @@ static void world_init(struct node_world *world, uint64_t seed, const struct sim
     env_timer_init(&world->fault, node_fault_fire);
     int64_t first_ns = (int64_t)node_draw(world, SIM_DRAW_CRASH, 2500) * MS; /* often before the first leader */
     world->hasty_faults = node_draw(world, SIM_DRAW_CRASH, 3) == 0 ? 12 : 0;
-    if ((profile->classes & ((1U << SIM_FAULT_CLASSES) - 1)) || profile->classes == 0) {
+    if ((profile->classes & ~(uint32_t)SIM_FAULT_PLANS) || profile->classes == 0) {
         timer_heap_start(&world->events, &world->fault, first_ns);
     }
     env_timer_init(&world->plan_timer, node_plan_fire);
-    if (profile->classes >> SIM_FAULT_CLASSES) {
+    if (profile->classes & SIM_FAULT_PLANS) {
         timer_heap_start(&world->events, &world->plan_timer, first_ns);
     }
 }

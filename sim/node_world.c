@@ -118,6 +118,14 @@ static void replica_of(const struct node *node, int shard, struct cluster_replic
     }
 }
 
+/* Others go on without it. */
+static void node_refuse_damage(struct node *node, const char *what)
+{
+    node_note(node->world, node->number, DIAGRAM_FAULT, "stays down: %.70s", what);
+    node_reach(node->world, NODE_MARK_ROT_REFUSED, 1);
+    node->left_out = true;
+}
+
 void node_start(struct node *node)
 {
     struct node_world *world = node->world;
@@ -131,10 +139,14 @@ void node_start(struct node *node)
     enum status status = create(node, env, message);
     if (status == STATUS_OK) {
         node_note(world, node->number, DIAGRAM_START, "starts");
+        node_reach(world, NODE_MARK_ROT_HARMLESS, node->rotten);
         return;
     }
     bool down = sim_disk_down(disk);
-    if (!down && status != STATUS_IO && status != STATUS_NOSPACE) {
+    bool damaged = node->rotten && !down && strstr(message, "/data/") != NULL; /* it says which file */
+    if (damaged) {
+        node_refuse_damage(node, message);
+    } else if (!down && status != STATUS_IO && status != STATUS_NOSPACE) {
         node_fail(world, "node %d cannot start: %.150s (%s)", node->number + 1, message, status_text(status));
     }
     node->server = NULL;
@@ -186,10 +198,11 @@ void node_stop(struct node *node, enum sim_crash how)
         return;
     }
     node_note(world, node->number, DIAGRAM_CRASH,
-              node->crashed            ? "power lost at a crash point"
-              : node->stopped          ? "stopped by itself"
-              : how == SIM_CRASH_POWER ? "power lost"
-                                       : "killed");
+              how == SIM_CRASH_KILL && node->crashed ? "out of memory"
+              : node->crashed                        ? "power lost at a crash point"
+              : node->stopped                        ? "stopped by itself"
+              : how == SIM_CRASH_POWER               ? "power lost"
+                                                     : "killed");
     sim_node_crash(world->sim, node->number, how);
     take_account(node);
     server_destroy(node->server);
@@ -364,17 +377,25 @@ static void bury(struct node_world *world)
             continue;
         }
         if (node->crashed) {
-            node_reach(world, NODE_MARK_CRASH_POINT, 1);
-            node_stop(node, SIM_CRASH_POWER);
+            bool ended = sim_node_ended(world->sim, i);
+            node_reach(world, ended ? NODE_MARK_MEMORY : NODE_MARK_CRASH_POINT, 1);
+            node_stop(node, ended ? SIM_CRASH_KILL : SIM_CRASH_POWER);
         } else if (node->stopped) {
             bool asked = node->stop_status == STATUS_OK && node->leaving;
             bool disk = node->stop_status == STATUS_IO || node->stop_status == STATUS_NOSPACE;
-            bool refused = node->stop_status == STATUS_INVALID && node->wiped;
-            node_reach(world, asked ? NODE_MARK_SHUT_DOWN : disk ? NODE_MARK_FAILED : NODE_MARK_WIPED_REFUSED, 1);
-            if (!asked && !disk && !refused) {
+            bool refused = node->stop_status == STATUS_INVALID && (node->wiped || node->rotten);
+            bool damaged = node->stop_status == STATUS_CORRUPT && node->rotten;
+            node_reach(world,
+                       asked  ? NODE_MARK_SHUT_DOWN
+                       : disk ? NODE_MARK_FAILED
+                              : NODE_MARK_WIPED_REFUSED,
+                       !damaged);
+            if (damaged) {
+                node_refuse_damage(node, "what it reads is damaged");
+            } else if (!asked && !disk && !refused) {
                 node_fail(world, "node %d stops: %s", i + 1, status_text(node->stop_status));
             }
-            node->left_out = refused;
+            node->left_out = refused || damaged;
             node_stop(node, SIM_CRASH_KILL);
         }
     }

@@ -36,6 +36,7 @@ struct node {
     bool crashed; /* by a crash point; to be closed */
     struct env_timer restart;
     bool wiped;    /* its disk was replaced by an empty one */
+    bool rotten;   /* a byte of it changed */
     bool left_out; /* it stays down */
     uint64_t applied[SIM_GROUPS + 1], terms[SIM_GROUPS + 1];
     bool leading[SIM_GROUPS + 1];

@@ -10,14 +10,13 @@ static const struct {
     const char *name;
     uint32_t classes;
 } class_names[] = {
-    {"network", SIM_FAULT_NETWORK}, {"disk", SIM_FAULT_DISK},
-    {"crash", SIM_FAULT_CRASH},     {"timing", SIM_FAULT_TIMING},
-    {"split", SIM_FAULT_SPLIT},     {"blackout", SIM_FAULT_BLACKOUT},
-    {"votes", SIM_FAULT_VOTES},     {"comeback", SIM_FAULT_COMEBACK},
-    {"all", SIM_FAULT_ALL},         {"none", 0},
+    {"network", SIM_FAULT_NETWORK}, {"disk", SIM_FAULT_DISK},         {"crash", SIM_FAULT_CRASH},
+    {"timing", SIM_FAULT_TIMING},   {"split", SIM_FAULT_SPLIT},       {"blackout", SIM_FAULT_BLACKOUT},
+    {"votes", SIM_FAULT_VOTES},     {"comeback", SIM_FAULT_COMEBACK}, {"rot", SIM_FAULT_ROT},
+    {"memory", SIM_FAULT_MEMORY},   {"all", SIM_FAULT_ALL},           {"none", 0},
 };
 
-enum { CLASS_NAMES = sizeof(class_names) / sizeof(class_names[0]), CLASSES_AND_PLANS = CLASS_NAMES - 2 };
+enum { CLASS_NAMES = sizeof(class_names) / sizeof(class_names[0]), CLASSES = CLASS_NAMES - 2 };
 
 static const char *const level_names[SIM_LEVELS] = {[SIM_LEVEL_GROUPS] = "groups",
                                                     [SIM_LEVEL_NODES] = "nodes",
@@ -81,13 +80,15 @@ static void draw_all(struct prng *prng, struct sim_profile *profile)
     profile->clients = 2 + (int)prng_below(prng, 7);
     profile->faults = 5 + (int)prng_below(prng, 36);
     profile->level = prng_chance(prng, 1, 8) ? SIM_LEVEL_NODES : SIM_LEVEL_GROUPS;
-    for (int i = SIM_FAULT_CLASSES; i < CLASSES_AND_PLANS; i++) {
+    for (int i = SIM_FAULT_CLASSES; i < SIM_PLANS_END; i++) {
         profile->classes |= prng_chance(prng, 1, 8) ? 1U << i : 0;
     }
     profile->replicas = prng_chance(prng, 3, 4) ? 3 : SIM_MEMBERS;
     bool many = prng_chance(prng, 1, 10);
     profile->groups = many && profile->level == SIM_LEVEL_NODES ? SIM_GROUPS : profile->groups;
     profile->workers = prng_chance(prng, 1, 2) ? 1 : 2 + (int)prng_below(prng, SIM_NODE_WORKERS - 1);
+    profile->classes |= prng_chance(prng, 1, 3) ? SIM_FAULT_ROT : 0;
+    profile->classes |= prng_chance(prng, 1, 2) ? SIM_FAULT_MEMORY : 0;
 }
 
 enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_profile *ret_profile)
@@ -110,6 +111,9 @@ enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_prof
     if (profile.level == SIM_LEVEL_NODES) {
         profile.classes &= ~(uint32_t)(SIM_FAULT_VOTES | SIM_FAULT_COMEBACK);
     }
+    if (profile.level == SIM_LEVEL_GROUPS) {
+        profile.classes &= ~(uint32_t)(SIM_FAULT_ROT | SIM_FAULT_MEMORY);
+    }
     profile.replicas = profile.replicas < profile.members ? profile.replicas : profile.members;
     *ret_profile = profile;
     return STATUS_OK;
@@ -119,7 +123,7 @@ void sim_profile_text(const struct sim_profile *profile, char ret_text[SIM_PROFI
 {
     char classes[96] = "";
     size_t size = 0;
-    for (int i = 0; i < CLASSES_AND_PLANS; i++) {
+    for (int i = 0; i < CLASSES; i++) {
         if (profile->classes & class_names[i].classes) {
             size += (size_t)snprintf(classes + size, sizeof(classes) - size, "%s,", class_names[i].name);
         }

@@ -28,11 +28,16 @@ enum sim_fault_class {
     SIM_FAULT_BLACKOUT = 1 << 5, /* power goes right after an acknowledgement, and a bare majority comes back first */
     SIM_FAULT_VOTES = 1 << 6,    /* who has just voted loses power, and is back while others still stand */
     SIM_FAULT_COMEBACK = 1 << 7, /* a leader comes back with what it could not commit, and goes again */
-    SIM_FAULT_ALL = (1 << 8) - 1,
+    SIM_PLANS_END = 8,
+    SIM_FAULT_PLANS = (1 << SIM_PLANS_END) - (1 << SIM_FAULT_CLASSES),
+    /* Of nodes only, and in addition to those above. */
+    SIM_FAULT_ROT = 1 << 8,    /* a byte changes on the disk of a node that is down; of one node in a run */
+    SIM_FAULT_MEMORY = 1 << 9, /* an allocation fails, and the process ends */
+    SIM_FAULT_ALL = (1 << 10) - 1,
 };
 
 enum {
-    SIM_PROFILE_TEXT_BYTES = 176,
+    SIM_PROFILE_TEXT_BYTES = 192,
     SIM_MEMBERS = 5,
     SIM_GROUPS = 16,
     SIM_CLIENTS = 16,

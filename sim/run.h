@@ -43,6 +43,9 @@ enum sim_mark {
     NODE_MARK_SHUT_DOWN,        /* a node was asked to stop, and did */
     NODE_MARK_FAILED,           /* a disk error stopped a node */
     NODE_MARK_ALL_DOWN,         /* all nodes were without power at once */
+    NODE_MARK_ROT_REFUSED,      /* a node found its disk damaged, and stopped */
+    NODE_MARK_ROT_HARMLESS,     /* a node started on a damaged disk: what it read was whole */
+    NODE_MARK_MEMORY,           /* a process to which memory was refused ended in the middle of a turn */
     NODE_MARK_DISK_FULL,        /* a client was refused for want of space */
     NODE_MARK_UNCERTAIN,        /* a client was told that nobody knows */
     NODE_MARK_TIMED_OUT,        /* a client waited no longer */

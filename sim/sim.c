@@ -165,6 +165,8 @@ struct env *sim_node_start(struct sim *sim, int node)
         host->anchor_local_ns = sim_between(sim, SIM_DRAW_TIMING, 1000LL * MS, HOST_BASE_SECONDS * 1000LL * MS);
     }
     (void)sim_node_disk(sim, node);
+    host->ends_after = 0;
+    host->ended = false;
     host->envs[host->env_count++] = sim_env_create(host, 0);
     sim_trace(sim, node, SIM_EVENT_START, 0, 0);
     return &host->envs[0]->env;
@@ -233,6 +235,14 @@ void sim_on_crash(struct sim *sim, void (*crashed)(void *owner, int node), void 
     sim->crashed = crashed;
     sim->crashed_owner = owner;
 }
+
+void sim_node_end_after(struct sim *sim, int node, uint64_t operations)
+{
+    ASSERT(sim_node_env(sim, node) != NULL);
+    host_of(sim, node)->ends_after = operations + 1;
+}
+
+bool sim_node_ended(struct sim *sim, int node) { return host_of(sim, node)->ended; }
 
 void sim_node_pause(struct sim *sim, int node, int64_t until_ns)
 {

@@ -73,6 +73,13 @@ void sim_node_crash(struct sim *sim, int node, enum sim_crash how);
 /* Called between turns when a disk's crash point ended a node (which is then as after SIM_CRASH_POWER). */
 void sim_on_crash(struct sim *sim, void (*crashed)(void *owner, int node), void *owner);
 
+/* The process that runs there ends when it has done so many more operations that others could see (on files, and writes
+ * to connections), as a process does to which the system refuses memory: wherever in its work that is, the last such
+ * operation is all that tells. Then it is as after SIM_CRASH_KILL, and sim_on_crash hears of it. */
+void sim_node_end_after(struct sim *sim, int node, uint64_t operations);
+/* The last process ended so. */
+bool sim_node_ended(struct sim *sim, int node);
+
 /* No turn before this time (SIGSTOP, a long page fault); the clocks go on. */
 void sim_node_pause(struct sim *sim, int node, int64_t until_ns);
 /* The monotonic clock's speed relative to virtual time, in millionths: ±100000 at most. */

@@ -428,6 +428,17 @@ enum status sim_disk_peek(struct sim_disk *disk, const char *path, struct slice 
     return status;
 }
 
+void sim_disk_each_file(const struct sim_disk *disk, void (*file)(void *owner, const char *path, uint64_t size),
+                        void *owner)
+{
+    for (size_t i = 0; i < disk->names.now.count; i++) {
+        const struct sim_name *name = &disk->names.now.names[i];
+        if (!name->node->directory) {
+            file(owner, name->path, name->node->content.cache.size);
+        }
+    }
+}
+
 enum status sim_disk_flip(struct sim_disk *disk, const char *path, uint64_t offset, int bit)
 {
     struct sim_node *node = NULL;

@@ -107,6 +107,9 @@ void sim_disk_clear_faults(struct sim_disk *disk);
 uint64_t sim_disk_operations(const struct sim_disk *disk, int kinds);
 /* The content as a read would see it (borrowed until the next operation); STATUS_NOTFOUND. */
 enum status sim_disk_peek(struct sim_disk *disk, const char *path, struct slice *ret_content);
+/* Each file, in the order in which they were made. */
+void sim_disk_each_file(const struct sim_disk *disk, void (*file)(void *owner, const char *path, uint64_t size),
+                        void *owner);
 /* Bit rot: flips a bit of a byte inside the file, on the disk and in the cache. */
 enum status sim_disk_flip(struct sim_disk *disk, const char *path, uint64_t offset, int bit);
 /* From now on syncs answer OK and do nothing: a program without fsync, or a disk that lies. */

@@ -80,7 +80,16 @@ static void random_bytes(struct env *env, void *data, size_t size)
 
 /* ---- turns ---- */
 
-bool sim_env_mute(const struct sim_env *env) { return env->dead || sim_disk_down(env->host->disk); }
+bool sim_env_mute(const struct sim_env *env) { return env->dead || env->host->ended || sim_disk_down(env->host->disk); }
+
+bool sim_env_goes_on(struct sim_env *env)
+{
+    struct sim_host *host = env->host;
+    if (!sim_env_mute(env) && host->ends_after != 0 && --host->ends_after == 0) {
+        host->ended = true;
+    }
+    return !env->dead && !host->ended;
+}
 
 void sim_env_need_turn(struct sim_env *env, int64_t at_ns)
 {
@@ -194,13 +203,13 @@ void sim_env_drop_messages(struct sim_env *env)
     env->arrived = NULL;
 }
 
-/* A crash point of the disk has been reached: now that the process is between turns, it ends. */
-static void crash_when_down(struct sim_env *env)
+/* A crash point of the disk or the process's end has been reached: now that it is between turns, it ends. */
+static void crash_when_mute(struct sim_env *env)
 {
     struct sim *sim = env->sim;
     int node = env->host->number;
-    if (!env->dead && sim_disk_down(env->host->disk)) {
-        sim_node_crash(sim, node, SIM_CRASH_POWER);
+    if (!env->dead && sim_env_mute(env)) {
+        sim_node_crash(sim, node, env->host->ended ? SIM_CRASH_KILL : SIM_CRASH_POWER);
         if (sim->crashed != NULL) {
             sim->crashed(sim->crashed_owner, node);
         }
@@ -242,7 +251,7 @@ static void turn_due(struct env_timer *timer)
         sim_env_need_turn(env, env->busy_until_ns);
     }
     need_turn_for_timers(env);
-    crash_when_down(env);
+    crash_when_mute(env);
 }
 
 static void set_turn_hook(struct env *env, void (*hook)(void *owner), void *owner)
@@ -294,7 +303,7 @@ static void work_due(struct env_timer *timer)
     entry->work->run(entry->work);
     env->spent_ns = NULL;
     timer_heap_start(&sim->arrivals, &entry->due, sim->now_ns + spent_ns);
-    crash_when_down(env);
+    crash_when_mute(env);
 }
 
 static void work_submit(struct env *env_any, struct env_work *work)
@@ -332,7 +341,7 @@ static void spend_sync(struct sim_env *env)
 }
 
 /* A dead process must not touch the disk that the next one uses. */
-#define FILE_CALL(kind, size, call) noted(env, kind, size, env->dead ? STATUS_IO : (call))
+#define FILE_CALL(kind, size, call) noted(env, kind, size, sim_env_goes_on(env) ? (call) : STATUS_IO)
 
 static enum status file_open(struct env *env_any, const char *path, int flags, struct env_file **ret_file)
 {

@@ -27,6 +27,8 @@ struct sim_host {
     int next_port;
     uint32_t starts;
     int64_t paused_until_ns;
+    uint64_t ends_after; /* so many operations; 0: it does not */
+    bool ended;
 
     /* The monotonic clock shows anchor_local_ns at virtual time anchor_ns and goes on at 1 + rate_ppm / 1e6. */
     int64_t anchor_ns, anchor_local_ns;
@@ -123,6 +125,8 @@ void sim_env_destroy(struct sim_env *env);
 void sim_env_need_turn(struct sim_env *env, int64_t at_ns);
 /* Virtual time as this process sees it, in the middle of a turn too. */
 int64_t sim_env_now_ns(const struct sim_env *env);
+/* Before an operation that others could see: false when the process has ended, now or before. */
+bool sim_env_goes_on(struct sim_env *env);
 /* Nothing that it does is seen by anyone any more. */
 bool sim_env_mute(const struct sim_env *env);
 

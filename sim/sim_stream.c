@@ -281,7 +281,7 @@ enum status sim_stream_write(struct env *env_any, struct env_stream *stream, con
     for (int i = 0; i < count; i++) {
         total += parts[i].iov_len;
     }
-    if (sim_env_mute(env)) {
+    if (sim_env_mute(env) || !sim_env_goes_on(env)) {
         *ret_size = total;
         return STATUS_OK;
     }

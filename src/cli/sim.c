@@ -230,7 +230,8 @@ const struct cli_command cli_sim = {
                "\n"
                "A profile names a level (nodes, groups; 3pc: three-phase commit alone; 3pc-no-quorum: the same\n"
                "without its quorums, which fails), classes of faults (network, disk, crash, timing, split, blackout,\n"
-               "votes, comeback, all, none) and sizes (members= groups= replicas= clients= faults= workers=).\n"
+               "votes, comeback, rot, memory, all, none) and sizes (members= groups= replicas= clients= faults=\n"
+               "workers=).\n"
                "What it does not name is drawn from the seed.",
     .examples = "  cohort sim\n"
                 "  cohort sim --hours 1\n"

@@ -436,6 +436,48 @@ static void test_crash_point_silences_the_process(void **state)
     end_pair();
 }
 
+static void end_after_write_then_answer(void *owner)
+{
+    struct peer *peer = &server.peers[0];
+    if (peer->received > 0 && crash_file != NULL) {
+        struct iovec part = {(char[]){"x"}, 1};
+        (void)!env_write(server.env, crash_file, 0, &part, 1);
+        peer_send(peer, "done", 4);
+        env_close(server.env, crash_file);
+        crash_file = NULL;
+    }
+}
+
+/* Out of memory: of a write to a file and an answer, the first so many are seen, and the process is no more. */
+static void process_ends_after(uint64_t operations)
+{
+    struct peer *peer = start_pair();
+    server.peers[0].echo = false;
+    crashed_node = -1;
+    int flags = ENV_OPEN_WRITE | ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE;
+    assert_int_equal(env_open(server.env, "log", flags, &crash_file), STATUS_OK);
+    env_set_turn_hook(server.env, end_after_write_then_answer, NULL);
+    sim_on_crash(sim, note_crash, NULL);
+    sim_node_end_after(sim, SERVER, operations);
+    peer_send(peer, "go", 2);
+    sim_run_for(sim, 100 * MS);
+    assert_int_equal(crashed_node, SERVER);
+    assert_true(sim_node_ended(sim, SERVER));
+    assert_null(sim_node_env(sim, SERVER));
+    assert_int_equal(peer->received, 0);
+    struct slice content;
+    assert_int_equal(sim_disk_peek(sim_node_disk(sim, SERVER), "log", &content), STATUS_OK);
+    assert_int_equal(content.size, operations);
+    process_end(&server);
+    process_start(&server, SERVER, true);
+    assert_false(sim_node_ended(sim, SERVER));
+    end_pair();
+}
+
+static void test_a_process_ends_before_it_writes(void **state) { process_ends_after(0); }
+
+static void test_a_process_ends_before_it_answers(void **state) { process_ends_after(1); }
+
 /* ---- clocks ---- */
 
 static int64_t fired_at_ns;
@@ -513,6 +555,8 @@ int main(void)
         TEST(test_power_loss_is_silent),
         TEST(test_dead_process_does_nothing),
         TEST(test_crash_point_silences_the_process),
+        TEST(test_a_process_ends_before_it_writes),
+        TEST(test_a_process_ends_before_it_answers),
         TEST(test_clock_rate),
         TEST(test_pause),
         TEST(test_inline_sync_takes_time),
