@@ -55,7 +55,7 @@ static void settle(struct world *world, uint32_t shard, uint64_t *ret_leader, ui
 static void one_with_resets(uint64_t seed)
 {
     static struct world world;
-    uint64_t leader, term, leader_then, term_then;
+    uint64_t leader = 0, term = 0, leader_then = 0, term_then = 0;
     world_begin(&world, seed, 3, 1, 3);
     world_run_ms(&world, 3000); /* leaders are where the placement wants them */
     settle(&world, 1, &leader, &term);
