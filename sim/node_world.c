@@ -383,7 +383,7 @@ static void bury(struct node_world *world)
         } else if (node->stopped) {
             bool asked = node->stop_status == STATUS_OK && node->leaving;
             bool disk = node->stop_status == STATUS_IO || node->stop_status == STATUS_NOSPACE;
-            bool refused = node->stop_status == STATUS_INVALID && (node->wiped || node->rotten);
+            bool refused = node->stop_status == STATUS_INVALID && node->wiped;
             bool damaged = node->stop_status == STATUS_CORRUPT && node->rotten;
             node_reach(world,
                        asked  ? NODE_MARK_SHUT_DOWN

@@ -1,6 +1,7 @@
 #include "server/node_file.h"
 
 #include "base/buffer.h"
+#include "base/crc32c.h"
 #include "cluster/workers.h"
 #include "env/whole_file.h"
 
@@ -21,7 +22,8 @@ static enum status make_path(const char *directory, char path[static PATH_BYTES]
     return STATUS_TOO_LARGE;
 }
 
-static void render(const struct node_file *file, struct buffer *out)
+/* Without the checksum, as versions before it wrote it. */
+static void render_fields(const struct node_file *file, struct buffer *out)
 {
     char incarnation[ID128_DIGITS + 1];
     id128_format(&file->incarnation, incarnation);
@@ -35,6 +37,13 @@ static void render(const struct node_file *file, struct buffer *out)
     if (file->workers > 1) {
         buffer_append_format(out, "workers = %" PRIu32 "\n", file->workers);
     }
+}
+
+static void render(const struct node_file *file, struct buffer *out)
+{
+    size_t start = out->size;
+    render_fields(file, out);
+    buffer_append_format(out, "checksum = %08" PRIx32 "\n", crc32c(0, out->data + start, out->size - start));
 }
 
 enum status node_file_write(struct env *env, const char *directory, const struct node_file *file,
@@ -70,6 +79,17 @@ static const char *parse_between(const char *at, struct lineage *lineage)
     return at;
 }
 
+static bool is_rendered(const struct node_file *file, struct slice text,
+                        void (*by)(const struct node_file *file, struct buffer *out))
+{
+    struct buffer again;
+    buffer_init(&again);
+    by(file, &again);
+    bool same = slice_equal(buffer_slice(&again), text);
+    buffer_deinit(&again);
+    return same;
+}
+
 /* `text` ends with a NUL that is not part of it. False when this is not what render makes. */
 static bool parse(struct slice text, struct node_file *ret_file)
 {
@@ -93,11 +113,7 @@ static bool parse(struct slice text, struct node_file *ret_file)
     if (file.workers == 0 || file.workers > WORKERS_MAXIMUM) {
         return false;
     }
-    struct buffer again;
-    buffer_init(&again);
-    render(&file, &again);
-    bool same = slice_equal(buffer_slice(&again), text);
-    buffer_deinit(&again);
+    bool same = is_rendered(&file, text, render) || is_rendered(&file, text, render_fields);
     *ret_file = same ? file : *ret_file;
     return same;
 }

@@ -8,6 +8,7 @@
  *   between = 1794787200000 1794787300000
  *   log = made
  *   workers = 2              (when there are more than one)
+ *   checksum = 8 hexadecimal digits, the CRC32C of what stands before (files of older versions have none)
  *
  * Invariants
  * 1. The file is there before the log's first file is, so a log without it has lost it.
@@ -35,7 +36,7 @@ struct node_file {
 };
 
 /* Reads directory/node; *ret_known tells whether there is one. Everything that is not byte for byte what
- * node_file_write makes is damage. On failure ret_message says what to do. */
+ * node_file_write makes, or made without a checksum, is damage. On failure ret_message says what to do. */
 MUST_USE enum status node_file_read(struct env *env, const char *directory, uint64_t node_id, bool *ret_known,
                                     struct node_file *ret_file, char ret_message[static NODE_FILE_MESSAGE_BYTES]);
 /* Writes it atomically and durably. */

@@ -3,6 +3,7 @@
 #include "server/node_file.h"
 #include "server/server.h"
 #include "sim.h"
+#include "sim_disk.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -273,6 +274,34 @@ static void what_cannot_be_ours_is_refused(void **state)
     }
 }
 
+static void size_of_node_file(void *owner, const char *path, uint64_t size)
+{
+    uint64_t *ret_size = owner;
+    *ret_size = strstr(path, "data/node") != NULL ? size : *ret_size;
+}
+
+/* Whatever bit of it rots, the node does not start as another one, or as an older one. */
+static void no_bit_of_it_is_believed_when_it_has_changed(void **state)
+{
+    struct world *world = *state;
+    assert_int_equal(start(world), STATUS_OK);
+    end(world, SIM_CRASH_POWER);
+    struct sim_disk *disk = sim_node_disk(world->sim, NODE);
+    uint64_t size = 0;
+    sim_disk_each_file(disk, size_of_node_file, &size);
+    assert_true(size > 100);
+    for (uint64_t offset = 0; offset < size; offset++) {
+        assert_int_equal(sim_disk_flip(disk, "/data/node", offset, (int)(offset % 8)), STATUS_OK);
+        if (start(world) == STATUS_OK) {
+            fail_msg("byte %d", (int)offset);
+        }
+        assert_non_null(strstr(world->message, "/data/node"));
+        end(world, SIM_CRASH_KILL);
+        assert_int_equal(sim_disk_flip(disk, "/data/node", offset, (int)(offset % 8)), STATUS_OK);
+    }
+    assert_int_equal(start(world), STATUS_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +312,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_log_without_its_node_file_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_log_of_another_folder_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_ours_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_bit_of_it_is_believed_when_it_has_changed, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
