@@ -79,6 +79,7 @@ static void number_groups(struct finder *finder)
     for (uint32_t k = 0; k < check->key_count; k++) {
         if (check->keys[k].group != CHECK_ALONE) {
             struct check_group *group = &check->groups[check->keys[k].group];
+            ASSERT(group->keys != NULL);
             group->keys[group->key_count++] = k;
         }
     }
