@@ -53,7 +53,7 @@ static const struct mutant mutants[] = {
      "nodes,blackout,members=3",
      10},
     {"a follower acknowledges before its sync", {.raft = RAFT_MUTATION_ACK_BEFORE_SYNC}, "nodes,blackout", 10},
-    {"entries appended without the consistency check", {.raft = RAFT_MUTATION_NO_PREV_CHECK}, "nodes", 80},
+    {"entries appended without the consistency check", {.raft = RAFT_MUTATION_NO_PREV_CHECK}, "nodes,network,crash", 80},
     {"a commit index taken over unmatched", {.raft = RAFT_MUTATION_COMMIT_UNMATCHED}, "nodes", 30},
     {"a snapshot with a gap", {.shard = SHARD_MUTATION_SNAPSHOT_WITH_GAP}, "nodes", 40},
     {"expiry by the local clock", {.shard = SHARD_MUTATION_EXPIRE_BY_LOCAL_CLOCK}, "nodes", 10},
