@@ -343,7 +343,7 @@ static void check_weak_reads(struct node_world *world)
         struct slice key = slice_from_string(read->key);
         struct slice text = slice_of(world->weak_texts.data + read->offset, read->size);
         struct slice last = read->appended ? final_text(&world->history, key) : text;
-        bool good = read->appended ? text.size <= last.size && memcmp(text.data, last.data, text.size) == 0
+        bool good = read->appended ? slice_starts_with(last, text)
                                    : was_written(&world->history, key, text, (uint64_t)read->ended_ns);
         if (!good) {
             node_fail(world, "a weak read of %s saw what never was there: %.*s", read->key,

@@ -51,7 +51,8 @@ static bool stands_at(const struct filling *filling, const struct touch *touch, 
         struct slice text = appended(filling, touch, i);
         int64_t left = (int64_t)filling->longest.size - at;
         size_t compared = left <= 0 ? 0 : (size_t)left < text.size ? (size_t)left : text.size;
-        if (compared > 0 && memcmp(filling->longest.data + at, text.data, compared) != 0) {
+        if (compared > 0 &&
+            !slice_equal(slice_of(filling->longest.data + at, compared), slice_of(text.data, compared))) {
             return false;
         }
         at += (int64_t)text.size;
@@ -217,7 +218,7 @@ static uint32_t touches_in(const struct filling *filling, const int64_t *ends, i
 
 static bool is_beginning(const struct filling *filling, struct slice text)
 {
-    return text.size <= filling->longest.size && memcmp(text.data, filling->longest.data, text.size) == 0;
+    return slice_starts_with(filling->longest, text);
 }
 
 /* What a touch saw of the list before it added to it. */

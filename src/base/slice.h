@@ -26,6 +26,11 @@ static inline bool slice_equal(struct slice a, struct slice b)
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
+static inline bool slice_starts_with(struct slice whole, struct slice start)
+{
+    return start.size <= whole.size && slice_equal((struct slice){whole.data, start.size}, start);
+}
+
 /* Lexicographic order of unsigned bytes; a prefix comes first. */
 static inline int slice_compare(struct slice a, struct slice b)
 {
