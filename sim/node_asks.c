@@ -10,7 +10,6 @@ enum {
     PIPELINE = 6,
     GENERATION_WORDS = 120,
     LONG_VALUE_BYTES = 3000,
-    HUGE_VALUE_BYTES = 40000, /* more than half a segment of the log */
     WORD_BYTES = 8,
     FINAL_EXPIRING = 8,
 };
@@ -23,9 +22,9 @@ static uint64_t draw(struct node_client *client, uint64_t bound)
 /* ---- requests ---- */
 
 /* Arguments as one text, separated by single spaces; none is empty or has a space. */
-__attribute__((format(printf, 2, 3))) static void request(struct node_client *client, const char *format, ...)
+void node_request(struct node_client *client, const char *format, ...)
 {
-    char text[2 * HUGE_VALUE_BYTES + 128];
+    char text[2 * NODE_VALUE_BYTES + 128];
     va_list arguments;
     va_start(arguments, format);
     int size = vsnprintf(text, sizeof(text), format, arguments);
@@ -45,7 +44,7 @@ __attribute__((format(printf, 2, 3))) static void request(struct node_client *cl
     }
 }
 
-static struct node_pending *expect(struct node_client *client, enum node_ask ask)
+struct node_pending *node_expect(struct node_client *client, enum node_ask ask)
 {
     ASSERT(client->pending_count < NODE_PENDING);
     size_t at = (client->pending_at + client->pending_count++) % NODE_PENDING;
@@ -54,21 +53,20 @@ static struct node_pending *expect(struct node_client *client, enum node_ask ask
 }
 
 /* A text that nobody used before; of one length, unless it is a long one. */
-static void new_value(struct node_client *client, bool may_be_long, char ret_value[HUGE_VALUE_BYTES])
+void node_new_value(struct node_client *client, bool may_be_long, char ret_value[static NODE_VALUE_BYTES])
 {
     size_t size =
-        (size_t)snprintf(ret_value, HUGE_VALUE_BYTES, "%0*llu", WORD_BYTES, (unsigned long long)++client->world->words);
+        (size_t)snprintf(ret_value, NODE_VALUE_BYTES, "%0*llu", WORD_BYTES, (unsigned long long)++client->world->words);
     if (may_be_long && draw(client, 16) == 0) {
-        size_t most = draw(client, 20) == 0 ? HUGE_VALUE_BYTES : LONG_VALUE_BYTES;
+        size_t most = draw(client, 20) == 0 ? NODE_VALUE_BYTES : LONG_VALUE_BYTES;
         size_t extra = (size_t)draw(client, most - WORD_BYTES - 1);
         memset(ret_value + size, '.', extra);
         ret_value[size + extra] = '\0';
     }
 }
 
-/* Key of a kind: r, q registers; a text; c counter; h hash; x, y texts that are appended to together; e expires. */
-static void key_of(const struct node_client *client, int shard, char kind, uint32_t generation,
-                   char ret_key[NODE_KEY_BYTES])
+void node_key_of(const struct node_client *client, int shard, char kind, uint32_t generation,
+                 char ret_key[static NODE_KEY_BYTES])
 {
     (void)snprintf(ret_key, NODE_KEY_BYTES, "{%s}%c%u", client->world->shards[shard].tag, kind, generation);
 }
@@ -90,67 +88,67 @@ static void note_call(struct node_client *client, struct node_pending *pending, 
 
 static void ask_get(struct node_client *client, const char *key)
 {
-    request(client, "GET %s", key);
-    note_call(client, expect(client, NODE_ASK_OPERATION), HISTORY_GET, key, "", "", "", 0);
+    node_request(client, "GET %s", key);
+    note_call(client, node_expect(client, NODE_ASK_OPERATION), HISTORY_GET, key, "", "", "", 0);
 }
 
 static void ask_register(struct node_client *client, const char *key)
 {
-    char value[HUGE_VALUE_BYTES];
-    new_value(client, true, value);
+    char value[NODE_VALUE_BYTES];
+    node_new_value(client, true, value);
     uint64_t what = draw(client, 20);
     if (what < 8) {
         ask_get(client, key);
         return;
     }
-    struct node_pending *pending = expect(client, NODE_ASK_OPERATION);
+    struct node_pending *pending = node_expect(client, NODE_ASK_OPERATION);
     if (what < 14) {
-        request(client, "SET %s %s", key, value);
+        node_request(client, "SET %s %s", key, value);
         note_call(client, pending, HISTORY_SET, key, "", value, "", 0);
     } else if (what < 16) {
-        request(client, "SETNX %s %s", key, value);
+        node_request(client, "SETNX %s %s", key, value);
         note_call(client, pending, HISTORY_SETNX, key, "", value, "", 0);
     } else if (what < 18) {
-        request(client, "GETSET %s %s", key, value);
+        node_request(client, "GETSET %s %s", key, value);
         note_call(client, pending, HISTORY_GETSET, key, "", value, "", 0);
     } else if (what < 19) {
-        request(client, "GETDEL %s", key);
+        node_request(client, "GETDEL %s", key);
         note_call(client, pending, HISTORY_GETDEL, key, "", "", "", 0);
     } else {
-        request(client, "DEL %s", key);
+        node_request(client, "DEL %s", key);
         note_call(client, pending, HISTORY_DEL, key, "", "", "", 0);
     }
 }
 
 static void ask_hash(struct node_client *client, const char *key)
 {
-    char value[HUGE_VALUE_BYTES];
-    new_value(client, true, value);
+    char value[NODE_VALUE_BYTES];
+    node_new_value(client, true, value);
     uint64_t what = draw(client, 12);
     const char *field = draw(client, 2) == 0 ? "f0" : "f1";
-    struct node_pending *pending = expect(client, NODE_ASK_OPERATION);
+    struct node_pending *pending = node_expect(client, NODE_ASK_OPERATION);
     if (what < 3) {
-        request(client, "HGET %s %s", key, field);
+        node_request(client, "HGET %s %s", key, field);
         note_call(client, pending, HISTORY_HGET, key, field, "", "", 0);
     } else if (what < 6) {
-        request(client, "HSET %s %s %s", key, field, value);
+        node_request(client, "HSET %s %s %s", key, field, value);
         note_call(client, pending, HISTORY_HSET, key, field, value, "", 0);
     } else if (what < 7) {
-        request(client, "HSETNX %s %s %s", key, field, value);
+        node_request(client, "HSETNX %s %s %s", key, field, value);
         note_call(client, pending, HISTORY_HSETNX, key, field, value, "", 0);
     } else if (what < 8) {
-        request(client, "HDEL %s %s", key, field);
+        node_request(client, "HDEL %s %s", key, field);
         note_call(client, pending, HISTORY_HDEL, key, field, "", "", 0);
     } else if (what < 10) {
-        request(client, "HINCRBY %s n 1", key);
+        node_request(client, "HINCRBY %s n 1", key);
         note_call(client, pending, HISTORY_HINCRBY, key, "n", "", "", 1);
     } else {
-        request(client, "HGET %s n", key);
+        node_request(client, "HGET %s n", key);
         note_call(client, pending, HISTORY_HGET, key, "n", "", "", 0);
     }
 }
 
-static void count_word(struct node_client *client, int shard)
+void node_count_word(struct node_client *client, int shard)
 {
     struct node_shard *at = &client->world->shards[shard];
     if (++at->appended >= GENERATION_WORDS) {
@@ -161,10 +159,10 @@ static void count_word(struct node_client *client, int shard)
 
 static void ask_append(struct node_client *client, const char *key)
 {
-    char value[HUGE_VALUE_BYTES];
-    new_value(client, false, value);
-    request(client, "APPEND %s %s", key, value);
-    note_call(client, expect(client, NODE_ASK_OPERATION), HISTORY_APPEND, key, "", value, "", 0);
+    char value[NODE_VALUE_BYTES];
+    node_new_value(client, false, value);
+    node_request(client, "APPEND %s %s", key, value);
+    note_call(client, node_expect(client, NODE_ASK_OPERATION), HISTORY_APPEND, key, "", value, "", 0);
 }
 
 static void ask_single(struct node_client *client, int shard)
@@ -174,30 +172,30 @@ static void ask_single(struct node_client *client, int shard)
     switch (draw(client, 8)) {
     case 0:
     case 1:
-        key_of(client, shard, draw(client, 2) == 0 ? 'r' : 'q', generation, key);
+        node_key_of(client, shard, draw(client, 2) == 0 ? 'r' : 'q', generation, key);
         ask_register(client, key);
         break;
     case 2:
-        key_of(client, shard, 'h', generation, key);
+        node_key_of(client, shard, 'h', generation, key);
         ask_hash(client, key);
         break;
     case 3:
-        key_of(client, shard, 'c', generation, key);
-        request(client, "INCRBY %s 3", key);
-        note_call(client, expect(client, NODE_ASK_OPERATION), HISTORY_INCR, key, "", "", "", 3);
+        node_key_of(client, shard, 'c', generation, key);
+        node_request(client, "INCRBY %s 3", key);
+        note_call(client, node_expect(client, NODE_ASK_OPERATION), HISTORY_INCR, key, "", "", "", 3);
         break;
     case 4:
-        key_of(client, shard, 'c', generation, key);
+        node_key_of(client, shard, 'c', generation, key);
         ask_get(client, key);
         break;
     case 5:
     case 6:
-        key_of(client, shard, 'a', generation, key);
+        node_key_of(client, shard, 'a', generation, key);
         ask_append(client, key);
-        count_word(client, shard);
+        node_count_word(client, shard);
         break;
     default:
-        key_of(client, shard, 'a', generation, key);
+        node_key_of(client, shard, 'a', generation, key);
         ask_get(client, key);
         break;
     }
@@ -207,32 +205,32 @@ static void ask_single(struct node_client *client, int shard)
 
 void node_ask_prepare(struct node_client *client, const char *text)
 {
-    request(client, "%s", text);
-    (void)expect(client, NODE_ASK_PREPARE);
+    node_request(client, "%s", text);
+    (void)node_expect(client, NODE_ASK_PREPARE);
 }
 
 static void ask_pair(struct node_client *client, int shard, uint32_t generation, bool read)
 {
     char keys[2][NODE_KEY_BYTES];
-    char value[HUGE_VALUE_BYTES];
-    new_value(client, false, value);
+    char value[NODE_VALUE_BYTES];
+    node_new_value(client, false, value);
     node_ask_prepare(client, "MULTI");
     for (int i = 0; i < 2; i++) {
-        key_of(client, shard, i == 0 ? 'x' : 'y', generation, keys[i]);
+        node_key_of(client, shard, i == 0 ? 'x' : 'y', generation, keys[i]);
         if (read) {
-            request(client, "GET %s", keys[i]);
+            node_request(client, "GET %s", keys[i]);
         } else {
-            request(client, "APPEND %s %s", keys[i], value);
+            node_request(client, "APPEND %s %s", keys[i], value);
         }
-        (void)expect(client, NODE_ASK_PREPARE);
+        (void)node_expect(client, NODE_ASK_PREPARE);
     }
-    request(client, "EXEC");
-    struct node_pending *pending = expect(client, NODE_ASK_EXEC);
+    node_request(client, "EXEC");
+    struct node_pending *pending = node_expect(client, NODE_ASK_EXEC);
     for (int i = 0; i < 2; i++) {
         note_call(client, pending, read ? HISTORY_GET : HISTORY_APPEND, keys[i], "", read ? "" : value, "", 0);
     }
     if (!read) {
-        count_word(client, shard);
+        node_count_word(client, shard);
     }
 }
 
@@ -243,41 +241,41 @@ static void ask_look(struct node_client *client, int shard)
     char key[NODE_KEY_BYTES];
     client->next = halves[draw(client, 3)];
     client->next_shard = shard;
-    key_of(client, shard, 'r', client->world->shards[shard].generation, key);
+    node_key_of(client, shard, 'r', client->world->shards[shard].generation, key);
     (void)snprintf(client->next_key, sizeof(client->next_key), "%s", key);
     if (client->next == NODE_ASK_EXEC_WATCHED) {
-        request(client, "WATCH %s", key);
-        (void)expect(client, NODE_ASK_WATCH);
+        node_request(client, "WATCH %s", key);
+        (void)node_expect(client, NODE_ASK_WATCH);
     }
     bool version = client->next == NODE_ASK_SET_VERSION;
-    request(client, version ? "COHORT.GETV %s" : "GET %s", key);
-    note_call(client, expect(client, version ? NODE_ASK_VERSION : NODE_ASK_LOOK), HISTORY_GET, key, "", "", "", 0);
+    node_request(client, version ? "COHORT.GETV %s" : "GET %s", key);
+    note_call(client, node_expect(client, version ? NODE_ASK_VERSION : NODE_ASK_LOOK), HISTORY_GET, key, "", "", "", 0);
 }
 
 /* The second half: changes the key if it still is as it was seen. */
 static void ask_next(struct node_client *client)
 {
-    char value[HUGE_VALUE_BYTES];
+    char value[NODE_VALUE_BYTES];
     const char *key = client->next_key;
-    new_value(client, true, value);
+    node_new_value(client, true, value);
     buffer_append_byte(&client->seen, '\0');
     const char *seen = (const char *)client->seen.data;
     enum node_ask ask = client->next;
     client->next = NODE_ASK_PREPARE;
     if (ask == NODE_ASK_EXEC_WATCHED) {
         node_ask_prepare(client, "MULTI");
-        request(client, "SET %s %s", key, value);
-        (void)expect(client, NODE_ASK_PREPARE);
-        request(client, "EXEC");
+        node_request(client, "SET %s %s", key, value);
+        (void)node_expect(client, NODE_ASK_PREPARE);
+        node_request(client, "EXEC");
     } else if (ask == NODE_ASK_SET_VERSION) {
-        request(client, "COHORT.SETV %s %s %lld", key, value,
-                (long long)(client->seen_there ? client->seen_version : 0));
+        node_request(client, "COHORT.SETV %s %s %lld", key, value,
+                     (long long)(client->seen_there ? client->seen_version : 0));
     } else if (client->seen_there) {
-        request(client, "SET %s %s IFEQ %s", key, value, seen);
+        node_request(client, "SET %s %s IFEQ %s", key, value, seen);
     } else {
-        request(client, "SETNX %s %s", key, value);
+        node_request(client, "SETNX %s %s", key, value);
     }
-    note_call(client, expect(client, ask), client->seen_there ? HISTORY_IFEQ : HISTORY_SETNX, key, "", value,
+    note_call(client, node_expect(client, ask), client->seen_there ? HISTORY_IFEQ : HISTORY_SETNX, key, "", value,
               client->seen_there ? seen : "", 0);
     client->seen.size--;
 }
@@ -288,28 +286,28 @@ static void ask_crossing(struct node_client *client, int shard)
     int groups = client->world->profile.groups;
     bool reads = draw(client, 2) == 0;
     char keys[2][NODE_KEY_BYTES];
-    char value[HUGE_VALUE_BYTES];
+    char value[NODE_VALUE_BYTES];
     struct history_call calls[2];
-    new_value(client, false, value);
+    node_new_value(client, false, value);
     for (int i = 0; i < 2; i++) {
         int at = (shard - 1 + i) % groups + 1;
-        key_of(client, at, 'a', client->world->shards[at].generation, keys[i]);
+        node_key_of(client, at, 'a', client->world->shards[at].generation, keys[i]);
         calls[i] = (struct history_call){.kind = reads ? HISTORY_GET : HISTORY_APPEND,
                                          .process = (uint32_t)client->number,
                                          .key = slice_from_string(keys[i]),
                                          .value = slice_from_string(value)};
     }
     if (reads) {
-        request(client, "MGET %s %s", keys[0], keys[1]);
+        node_request(client, "MGET %s %s", keys[0], keys[1]);
     } else {
         node_ask_prepare(client, "MULTI");
         for (int i = 0; i < 2; i++) {
-            request(client, "APPEND %s %s", keys[i], value);
-            (void)expect(client, NODE_ASK_PREPARE);
+            node_request(client, "APPEND %s %s", keys[i], value);
+            (void)node_expect(client, NODE_ASK_PREPARE);
         }
-        request(client, "EXEC");
+        node_request(client, "EXEC");
     }
-    struct node_pending *pending = expect(client, NODE_ASK_CROSSING);
+    struct node_pending *pending = node_expect(client, NODE_ASK_CROSSING);
     ASSERT(history_invoke_transaction(&client->world->history, calls, 2, (uint64_t)sim_now_ns(client->world->sim),
                                       &pending->operations[0]) == STATUS_OK);
     pending->operations[1] = pending->operations[0] + 1;
@@ -319,8 +317,8 @@ static void ask_crossing(struct node_client *client, int shard)
 /* Of all shards: a sum of looks at different times. */
 static void ask_all(struct node_client *client)
 {
-    request(client, "DBSIZE");
-    (void)expect(client, NODE_ASK_ALL);
+    node_request(client, "DBSIZE");
+    (void)node_expect(client, NODE_ASK_ALL);
 }
 
 /* ---- weak reads and keys that expire ---- */
@@ -331,16 +329,16 @@ static void ask_weakly(struct node_client *client, int shard)
     static const char kinds[] = {'r', 'a', 'x', 'q'};
     char kind = kinds[draw(client, sizeof(kinds))];
     struct node_weak_read read = {.appended = kind == 'a' || kind == 'x'};
-    key_of(client, shard, kind, world->shards[shard].generation, read.key);
-    request(client, "GET %s", read.key);
-    expect(client, NODE_ASK_WEAK)->subject = (uint32_t)(world->weak_reads.size / sizeof(read));
+    node_key_of(client, shard, kind, world->shards[shard].generation, read.key);
+    node_request(client, "GET %s", read.key);
+    node_expect(client, NODE_ASK_WEAK)->subject = (uint32_t)(world->weak_reads.size / sizeof(read));
     buffer_append(&world->weak_reads, &read, sizeof(read));
 }
 
 static void ask_whether_expired(struct node_client *client, uint32_t number)
 {
-    request(client, "GET %s", node_expiring(client->world, number)->key);
-    expect(client, NODE_ASK_READ_EXPIRING)->subject = number;
+    node_request(client, "GET %s", node_expiring(client->world, number)->key);
+    node_expect(client, NODE_ASK_READ_EXPIRING)->subject = number;
 }
 
 static void ask_expiring(struct node_client *client, int shard)
@@ -353,10 +351,10 @@ static void ask_expiring(struct node_client *client, int shard)
         return;
     }
     struct node_expiring expiring = {.asked_ns = sim_now_ns(world->sim), .ttl_ms = 100 + (int64_t)draw(client, 2900)};
-    key_of(client, shard, 'e', count, expiring.key);
+    node_key_of(client, shard, 'e', count, expiring.key);
     buffer_append(&world->expiring, &expiring, sizeof(expiring));
-    request(client, "SET %s v PX %lld", expiring.key, (long long)expiring.ttl_ms);
-    expect(client, NODE_ASK_SET_EXPIRING)->subject = count;
+    node_request(client, "SET %s v PX %lld", expiring.key, (long long)expiring.ttl_ms);
+    node_expect(client, NODE_ASK_SET_EXPIRING)->subject = count;
 }
 
 /* ---- what to ask ---- */
@@ -369,18 +367,23 @@ void node_ask_finally(struct node_client *client)
     int shard = client->final_shard;
     uint32_t generation = client->final_generation;
     for (size_t i = 0; i < sizeof(kinds); i++) {
-        key_of(client, shard, kinds[i], generation, key);
+        node_key_of(client, shard, kinds[i], generation, key);
         ask_get(client, key);
     }
-    key_of(client, shard, 'h', generation, key);
+    node_key_of(client, shard, 'h', generation, key);
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        request(client, "HGET %s %s", key, fields[i]);
-        note_call(client, expect(client, NODE_ASK_OPERATION), HISTORY_HGET, key, fields[i], "", "", 0);
+        node_request(client, "HGET %s %s", key, fields[i]);
+        note_call(client, node_expect(client, NODE_ASK_OPERATION), HISTORY_HGET, key, fields[i], "", "", 0);
     }
     ask_pair(client, shard, generation, true);
-    key_of(client, shard, 'a', generation, key);
+    node_key_of(client, shard, 'a', generation, key);
     ask_append(client, key);
     ask_get(client, key);
+    node_key_of(client, shard, 's', generation, key); /* without a look the order of appends may stay open */
+    ask_get(client, key);
+    node_key_of(client, shard % client->world->profile.groups + 1, 'w', generation, key);
+    ask_get(client, key);
+    node_txn_ask_finally(client, shard, generation);
     if (client->final_generation++ < client->world->shards[shard].generation) {
         return;
     }
@@ -400,6 +403,9 @@ void node_ask_something(struct node_client *client)
         ask_next(client);
         return;
     }
+    if (node_txn_go_on(client)) {
+        return;
+    }
     if (client->watching) {
         client->watching = false;
         node_ask_prepare(client, "UNWATCH");
@@ -407,7 +413,7 @@ void node_ask_something(struct node_client *client)
     if (node_plan_wish(client) == NODE_PLAN_READS && !client->weak) {
         char key[NODE_KEY_BYTES];
         shard = world->plan.shard;
-        key_of(client, shard, 'a', world->shards[shard].generation, key);
+        node_key_of(client, shard, 'a', world->shards[shard].generation, key);
         ask_get(client, key);
         return;
     }
@@ -417,7 +423,12 @@ void node_ask_something(struct node_client *client)
         }
         return;
     }
-    switch (draw(client, 11)) {
+    switch (draw(client, 16)) {
+    case 11:
+    case 12: node_txn_ask(client, shard); break;
+    case 13:
+    case 14:
+    case 15: node_txn_begin(client, shard); break;
     case 10:
         if (world->profile.groups > 1 && draw(client, 2) == 0) {
             ask_crossing(client, shard);

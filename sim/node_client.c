@@ -48,6 +48,7 @@ static void disconnect(struct node_client *client)
     resp_reader_init(&client->reader);
     client->reply = (struct node_reply){0};
     client->next = NODE_ASK_PREPARE;
+    node_txn_disconnected(client);
 }
 
 /* The next request follows at once, or after a while. */
@@ -222,4 +223,5 @@ void node_client_deinit(struct node_client *client)
     buffer_deinit(&client->out);
     buffer_deinit(&client->text);
     buffer_deinit(&client->seen);
+    buffer_deinit(&client->txn.texts);
 }

@@ -28,7 +28,7 @@ static bool begins(struct slice text, const char *word)
     return text.size >= size && memcmp(text.data, word, size) == 0;
 }
 
-static void unexpected(struct node_client *client, const char *what)
+void node_unexpected(struct node_client *client, const char *what)
 {
     struct slice text = client->reply.text;
     node_fail(client->world, "client %d: node %d answers %s: %.*s", client->number + 1, client->node + 1, what,
@@ -38,11 +38,11 @@ static void unexpected(struct node_client *client, const char *what)
 /* True when nobody knows whether it was done; false: it definitely was not. */
 static bool is_uncertain(struct node_client *client)
 {
-    static const char *const refusals[] = {"CLUSTERDOWN ", "BUSY ", "MISCONF ", "EXECABORT ", "CROSSSLOT "};
+    static const char *const refusals[] = {"CLUSTERDOWN ", "BUSY ", "MISCONF ", "EXECABORT ", "TXNABORT "};
     struct node_world *world = client->world;
     struct slice text = client->reply.text;
     if (client->final_shard > 0) {
-        unexpected(client, "with everything healed");
+        node_unexpected(client, "with everything healed");
     }
     if (begins(text, "UNCERTAIN ")) {
         node_reach(world, NODE_MARK_UNCERTAIN, 1);
@@ -54,7 +54,7 @@ static bool is_uncertain(struct node_client *client)
             return false;
         }
     }
-    unexpected(client, "an error that nothing explains");
+    node_unexpected(client, "an error that nothing explains");
     return true;
 }
 
@@ -66,7 +66,7 @@ static void complete(struct node_client *client, uint32_t number, const struct h
     world->result->acknowledged++;
     world->plan.acknowledged = world->plan.acknowledged || world->history.operations[number].kind == HISTORY_APPEND;
     if (history_complete(&world->history, number, result, (uint64_t)sim_now_ns(world->sim)) != STATUS_OK) {
-        unexpected(client, "what does not fit the command");
+        node_unexpected(client, "what does not fit the command");
     }
 }
 
@@ -94,7 +94,7 @@ static void complete_from(struct node_client *client, uint32_t number, enum resp
     if (fits) {
         complete(client, number, &result);
     } else {
-        unexpected(client, "another type than the command's");
+        node_unexpected(client, "another type than the command's");
     }
 }
 
@@ -134,7 +134,7 @@ static void take_version(struct node_client *client, const struct node_pending *
         client->seen_version = element[1].integer;
         complete_from(client, pending->operations[0], element[0].type, 0, element[0].text);
     } else {
-        unexpected(client, "no version");
+        node_unexpected(client, "no version");
     }
 }
 
@@ -143,7 +143,7 @@ static void take_exec(struct node_client *client, const struct node_pending *pen
     const struct node_reply *reply = &client->reply;
     const struct node_element *element = reply->elements;
     if (reply->type != RESP_ARRAY || reply->count != pending->operation_count) {
-        unexpected(client, "an EXEC with something else");
+        node_unexpected(client, "an EXEC with something else");
         return;
     }
     for (uint32_t i = 0; i < pending->operation_count; i++) {
@@ -162,7 +162,7 @@ static void take_crossing(struct node_client *client, const struct node_pending 
     struct history *history = &client->world->history;
     struct history_result results[2];
     if (reply->type != RESP_ARRAY || reply->count != 2) {
-        unexpected(client, "a transaction over two shards with something else");
+        node_unexpected(client, "a transaction over two shards with something else");
         return;
     }
     for (int i = 0; i < 2; i++) {
@@ -180,7 +180,7 @@ static void take_crossing(struct node_client *client, const struct node_pending 
     node_reach(client->world, NODE_MARK_CROSSED, 1);
     if (history_complete_transaction(history, pending->operations[0], results,
                                      (uint64_t)sim_now_ns(client->world->sim)) != STATUS_OK) {
-        unexpected(client, "a transaction over two shards with other replies");
+        node_unexpected(client, "a transaction over two shards with other replies");
     }
 }
 
@@ -194,7 +194,7 @@ static void take_watched(struct node_client *client, const struct node_pending *
         return;
     }
     if (reply->type != RESP_ARRAY || reply->count != 1 || reply->elements[0].type != RESP_STATUS) {
-        unexpected(client, "an EXEC with something else");
+        node_unexpected(client, "an EXEC with something else");
         return;
     }
     complete_condition(client, pending, true);
@@ -208,7 +208,7 @@ static void take_weak(struct node_client *client, const struct node_pending *pen
     struct node_weak_read *read = node_weak_read(world, pending->subject);
     const struct node_reply *reply = &client->reply;
     if (reply->type != RESP_BULK && reply->type != RESP_NULL) {
-        unexpected(client, "no text");
+        node_unexpected(client, "no text");
         return;
     }
     read->ended_ns = sim_now_ns(world->sim);
@@ -252,7 +252,7 @@ static void take_value(struct node_client *client, const struct node_pending *pe
     case NODE_ASK_PREPARE:
     case NODE_ASK_WATCH:
         if (reply->type != RESP_STATUS) {
-            unexpected(client, "neither OK nor QUEUED");
+            node_unexpected(client, "neither OK nor QUEUED");
         }
         break;
     case NODE_ASK_LOOK: keep_seen(client, reply->type, reply->text); /* fallthrough */
@@ -269,7 +269,7 @@ static void take_value(struct node_client *client, const struct node_pending *pe
     case NODE_ASK_CROSSING: take_crossing(client, pending); break;
     case NODE_ASK_ALL:
         if (reply->type != RESP_INTEGER) {
-            unexpected(client, "no number");
+            node_unexpected(client, "no number");
         }
         break;
     case NODE_ASK_WEAK: take_weak(client, pending); break;
@@ -280,6 +280,7 @@ static void take_value(struct node_client *client, const struct node_pending *pe
         break;
     }
     case NODE_ASK_READ_EXPIRING: take_expiring(client, pending); break;
+    default: node_txn_answered(client, pending, false, false); break;
     }
 }
 
@@ -289,7 +290,16 @@ void node_client_answered(struct node_client *client, const struct node_pending 
         take_value(client, pending);
         return;
     }
-    refuse(client, pending, is_uncertain(client));
+    if (pending->ask == NODE_ASK_TXN_ROLLBACK && begins(client->reply.text, "ERR no transaction is open")) {
+        node_txn_answered(client, pending, true, false); /* it had ended with the error that was told before */
+        return;
+    }
+    bool uncertain = is_uncertain(client);
+    if (pending->ask >= NODE_ASK_TXN_EXEC || (pending->ask == NODE_ASK_WATCH && client->txn.watched)) {
+        node_txn_answered(client, pending, true, uncertain);
+        return;
+    }
+    refuse(client, pending, uncertain);
     if (pending->ask == NODE_ASK_WATCH || pending->ask == NODE_ASK_LOOK || pending->ask == NODE_ASK_VERSION) {
         client->watching = client->watching || client->next == NODE_ASK_EXEC_WATCHED;
         client->next = NODE_ASK_PREPARE; /* there is no second half */

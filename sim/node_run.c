@@ -120,6 +120,7 @@ static void world_init(struct node_world *world, uint64_t seed, const struct sim
     world->command_timeout_ms = 1000 + (int64_t)node_draw(world, SIM_DRAW_CLIENT, 9000);
     world->lease_reads = node_draw(world, SIM_DRAW_CLIENT, 4) == 0;
     world->mixed_reads = seed % 2 != 0;
+    world->protocols = (int)node_draw(world, SIM_DRAW_CLIENT, 3);
     world->snapshot_log_bytes = 1000 + (int64_t)node_draw(world, SIM_DRAW_CLIENT, 40000);
     timer_heap_init(&world->events);
     history_init(&world->history);
@@ -171,7 +172,7 @@ static bool shard_agrees(struct node_world *world, int shard)
             return false;
         }
     }
-    return true;
+    return shard == 0 || node_txn_left(world, shard) == NULL;
 }
 
 static void check_agreement(struct node_world *world, int shard)
@@ -203,7 +204,9 @@ static void fail_to_converge(struct node_world *world, int shard)
                                  (unsigned long long)sight.term, (unsigned long long)sight.applied,
                                  (unsigned long long)sight.last, sight.leading ? ", leads" : "");
     }
-    node_fail(world, "shard %d: no agreement %d s after everything healed%s", shard, CONVERGE_MS / 1000, text);
+    const char *left = shard > 0 ? node_txn_left(world, shard) : NULL;
+    node_fail(world, "shard %d: no agreement%s%s %d s after everything healed%s", shard, left == NULL ? "" : ", and ",
+              left == NULL ? "" : left, CONVERGE_MS / 1000, text);
 }
 
 /* All shards agree, or the run has failed. */

@@ -78,6 +78,7 @@ static enum status create(struct node *node, struct env *env, char message[stati
     config.snapshot_log_bytes = world->snapshot_log_bytes;
     config.protected_mode = 0;
     config.command_timeout_ms = world->command_timeout_ms;
+    config.txn_protocol = world->protocols == 2 ? node->number % 2 : world->protocols;
     struct server_options options = {.node_id = (uint64_t)node->number + 1,
                                      .directory = "/data",
                                      .host = sim_node_address(world->sim, node->number),
@@ -172,6 +173,7 @@ static void take_account(struct node *node)
             node_reach(world, NODE_MARK_DOUBT_EXECUTED, counters.doubts_executed);
             node_reach(world, NODE_MARK_DOUBT_ABSENT, counters.doubts_absent);
             node_reach(world, NODE_MARK_ERRAND, counters.errands);
+            node_reach(world, NODE_MARK_TXN_WAITED, server_txn_attempts_of(node->server, (uint32_t)i));
         }
     }
     for (int shard = 0; shard <= world->profile.groups; shard++) {
@@ -238,6 +240,12 @@ uint64_t node_digest(const struct node *node, int shard)
 {
     const struct cluster *cluster = server_cluster_of(node->server, (uint32_t)shard);
     return cluster == NULL ? 0 : cluster_shard_digest(cluster, (uint32_t)shard);
+}
+
+const struct txns *node_txns(const struct node *node, int shard, int64_t *ret_time_ms)
+{
+    const struct cluster *cluster = server_cluster_of(node->server, (uint32_t)shard);
+    return cluster == NULL ? NULL : cluster_txns(cluster, (uint32_t)shard, ret_time_ms);
 }
 
 struct node *node_leader(struct node_world *world, int shard, enum sim_draw stream)
@@ -340,6 +348,9 @@ static void look_at(struct node *node, int shard)
     if (sight.here && !node->opened[shard]) {
         node->opened[shard] = true;
         node_reach(world, NODE_MARK_SNAPSHOT_RESTART, sight.snapshot != 0);
+    }
+    if (sight.leading && shard > 0) {
+        node_txn_look(node, shard, sight.term);
     }
     if (!sight.here || sight.applied == node->applied[shard]) {
         return;

@@ -17,8 +17,11 @@ enum {
     NODE_PEER_PORT = 16379,
     NODE_CLIENT_MACHINE = 16, /* the first client's; the others' follow */
     NODE_KEY_BYTES = 48,
-    NODE_PENDING = 32, /* replies that a client waits for */
-    NODE_ELEMENTS = 4, /* of an array that is a reply */
+    NODE_VALUE_BYTES = 40000, /* more than half a segment of the log */
+    NODE_PENDING = 32,        /* replies that a client waits for */
+    NODE_ELEMENTS = 16,       /* of an array that is a reply */
+    NODE_STEPS = 16,          /* of a transaction, and accounts of the bank */
+    NODE_TXN_ID_BYTES = 128,
 };
 
 struct node_world;
@@ -81,6 +84,14 @@ enum node_ask {
     NODE_ASK_WEAK,
     NODE_ASK_SET_EXPIRING,
     NODE_ASK_READ_EXPIRING,
+    NODE_ASK_TXN_EXEC, /* this and what follows: of client->txn; also MGET */
+    NODE_ASK_TXN_MSET,
+    NODE_ASK_TXN_BEGIN,
+    NODE_ASK_TXN_STEP,
+    NODE_ASK_TXN_PREPARE,
+    NODE_ASK_TXN_COMMIT,
+    NODE_ASK_TXN_ROLLBACK,
+    NODE_ASK_TXN_STATUS,
 };
 
 /* A reply to come. */
@@ -90,6 +101,46 @@ struct node_pending {
     uint32_t operation_count;
     uint32_t subject; /* weak read: in world->weak_reads; expiring: in world->expiring */
     int64_t asked_ns;
+};
+
+enum node_txn_kind {
+    NODE_TXN_NOTHING,
+    NODE_TXN_APPEND,   /* one word to both twins, after a look at both */
+    NODE_TXN_SET,      /* both twins, to one value */
+    NODE_TXN_READ,     /* both twins */
+    NODE_TXN_CROSS,    /* looks at one key, appends to another; others do the opposite: no twins */
+    NODE_TXN_TRANSFER, /* from one account of the bank to another */
+    NODE_TXN_SUM,      /* of all accounts */
+};
+
+enum node_txn_stage {
+    NODE_TXN_SAYING,   /* the client waits for a reply, or says its steps */
+    NODE_TXN_PREPARED, /* any connection may commit it, by its id */
+    NODE_TXN_AFTER,    /* its id tells what became of it, on any connection */
+};
+
+/* A transaction of several keys, in whichever shards. Twins are two keys of different shards that are only written
+ * together, so they are equal in every look; the accounts of the bank begin empty, so their sum is 0 at every look. */
+struct node_txn {
+    enum node_txn_kind kind;
+    enum node_txn_stage stage;
+    char id[NODE_TXN_ID_BYTES]; /* of TXN.BEGIN; empty: not known */
+    int step, steps;
+    char keys[NODE_STEPS][NODE_KEY_BYTES];
+    char value[16];
+    int64_t amount;
+    struct node_result { /* of each step */
+        enum resp_type type;
+        int64_t integer;
+        size_t offset, size; /* in texts */
+    } results[NODE_STEPS];
+    struct buffer texts;
+    bool registers; /* the twins are registers, else texts */
+    bool noted;     /* in the history, from `first` on */
+    bool decided;   /* COMMIT may have been said */
+    bool watched;   /* the first key was as seen_* before */
+    uint32_t first;
+    int tries;
 };
 
 struct node_client {
@@ -117,6 +168,7 @@ struct node_client {
     int final_shard; /* in the end: which one is to be asked; 0: not the end */
     int final_node;
     uint32_t final_generation;
+    struct node_txn txn;
 };
 
 struct node_weak_read {
@@ -163,6 +215,7 @@ struct node_world {
     int hasty_faults; /* so many follow each other quickly */
     bool healed, clients_stopped;
     bool lease_reads, mixed_reads; /* some nodes; not all of these */
+    int protocols;                 /* of transactions: 2PC, 3PC, or one at some nodes */
     int64_t command_timeout_ms;
     int64_t snapshot_log_bytes;
 };
@@ -189,6 +242,8 @@ struct node_sight {
     bool here, leading;
     uint64_t term, applied, last, keys, snapshot;
 };
+/* Its transactions, and its time; NULL when the node has none that are open. */
+const struct txns *node_txns(const struct node *node, int shard, int64_t *ret_time_ms);
 /* A shard (from 1) at a node that is alive. */
 void node_look(const struct node *node, int shard, struct node_sight *ret_sight);
 /* Of its state; 0 when it has none of the shard. */
@@ -203,6 +258,34 @@ void node_ask_something(struct node_client *client);
 /* Reads of everything in one generation of a shard's keys, and some writes: a node that is well serves them all. */
 void node_ask_finally(struct node_client *client);
 
+__attribute__((format(printf, 2, 3))) void node_request(struct node_client *client, const char *format, ...);
+struct node_pending *node_expect(struct node_client *client, enum node_ask ask);
+void node_new_value(struct node_client *client, bool may_be_long, char ret_value[static NODE_VALUE_BYTES]);
+/* Key of a kind: r, q registers; a text; c counter; h hash; x, y texts that are appended to together; u, v twins of two
+ * shards that are texts, m, n that are registers; s, w texts of two shards; b an account; e expires. */
+void node_key_of(const struct node_client *client, int shard, char kind, uint32_t generation,
+                 char ret_key[static NODE_KEY_BYTES]);
+void node_count_word(struct node_client *client, int shard);
+
+/* ---- node_txn.c: transactions over shards ---- */
+/* One that is said at once: MULTI … EXEC, MSET, MGET. */
+void node_txn_ask(struct node_client *client, int shard);
+/* One of TXN.*, which is said command by command. */
+void node_txn_begin(struct node_client *client, int shard);
+/* What follows in it; false: there is none. */
+bool node_txn_go_on(struct node_client *client);
+void node_txn_ask_finally(struct node_client *client, int shard, uint32_t generation);
+/* The reply is an answer of one of these, or an error. */
+void node_txn_answered(struct node_client *client, const struct node_pending *pending, bool error, bool uncertain);
+/* The connection is gone. */
+void node_txn_disconnected(struct node_client *client);
+
+/* ---- node_txn_look.c ---- */
+/* What shows in the records of the shards that the node leads. */
+void node_txn_look(struct node *node, int shard, uint64_t term);
+/* Why the shard is not done with all transactions; NULL: it is. */
+const char *node_txn_left(struct node_world *world, int shard);
+
 /* ---- node_client.c: connections ---- */
 void node_client_start(struct node_client *client);
 void node_client_deinit(struct node_client *client);
@@ -210,6 +293,7 @@ void node_client_deinit(struct node_client *client);
 void node_client_finish(struct node_client *client, int node);
 
 /* ---- node_replies.c: what replies mean ---- */
+void node_unexpected(struct node_client *client, const char *what);
 void node_client_answered(struct node_client *client, const struct node_pending *pending);
 /* No reply will come. */
 void node_client_unanswered(struct node_client *client, const struct node_pending *pending);

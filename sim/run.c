@@ -5,6 +5,7 @@
 #include "phases_run.h"
 #ifdef COHORT_MUTATIONS
 #include "cluster/cluster_mutation.h"
+#include "machine/machine_mutation.h"
 #include "shard/shard_mutation.h"
 #endif
 
@@ -53,6 +54,15 @@ const char *sim_mark_name(enum sim_mark mark)
         [NODE_MARK_EXEC_ABORTED] = "watched key changed",
         [NODE_MARK_CROSSED] = "transaction over several shards",
         [NODE_MARK_VERSION_CHANGED] = "compare-and-set met another version",
+        [NODE_MARK_TXN_CONFLICT] = "transaction aborted by a conflict",
+        [NODE_MARK_TXN_WAITED] = "transaction's next attempt waits for locks",
+        [NODE_MARK_TXN_LATER_LEADER] = "transaction finished by a later leader",
+        [NODE_MARK_TXN_RESOLVED] = "transaction unknown at home, so aborted",
+        [NODE_MARK_TXN_IN_DOUBT] = "transaction in doubt and recovered",
+        [NODE_MARK_TXN_PRECOMMIT] = "participant in pre-commit",
+        [NODE_MARK_TXN_PREABORT] = "participant in pre-abort",
+        [NODE_MARK_TXN_ANY] = "prepared transaction committed by another connection",
+        [NODE_MARK_TXN_STATUS] = "outcome learned by TXN.STATUS",
         [NODE_MARK_ERRAND] = "request executed by another worker",
     };
     return names[mark];
@@ -65,6 +75,7 @@ void sim_run(uint64_t seed, const struct sim_profile *profile, const struct sim_
     static const struct sim_mutation none;
     const struct sim_mutation *mutated = mutation == NULL ? &none : mutation;
     shard_mutate((enum raft_mutation)mutated->raft, (enum shard_mutation)mutated->shard);
+    machine_mutate((enum machine_mutation)mutated->machine);
     cluster_mutate((enum cluster_mutation)mutated->cluster);
 #endif
     static void (*const runs[SIM_LEVELS])(uint64_t seed, const struct sim_profile *profile,

@@ -54,6 +54,15 @@ enum sim_mark {
     NODE_MARK_EXEC_ABORTED,     /* a watched key had changed */
     NODE_MARK_CROSSED,          /* a transaction over several shards was committed, or read */
     NODE_MARK_VERSION_CHANGED,  /* a compare-and-set met another version */
+    NODE_MARK_TXN_CONFLICT,     /* a transaction was aborted by a conflict with another */
+    NODE_MARK_TXN_WAITED,       /* another attempt of a transaction asked for locks, to wait for them */
+    NODE_MARK_TXN_LATER_LEADER, /* a decision was told by another leader than the one it was opened at */
+    NODE_MARK_TXN_RESOLVED,     /* home was asked about an id that it did not know, and aborted it */
+    NODE_MARK_TXN_IN_DOUBT,     /* a participant waited long for an outcome, and got it */
+    NODE_MARK_TXN_PRECOMMIT,    /* a participant of 3PC was in pre-commit */
+    NODE_MARK_TXN_PREABORT,     /* … and in pre-abort: participants aborted it among them */
+    NODE_MARK_TXN_ANY,          /* a prepared one was committed from another connection */
+    NODE_MARK_TXN_STATUS,       /* who had lost the answer to a COMMIT learned the outcome by the id */
     NODE_MARK_ERRAND,           /* a request was executed by another worker than its connection's */
     SIM_MARKS,
 };
@@ -63,11 +72,11 @@ static inline enum sim_level sim_mark_level(enum sim_mark mark)
     return mark < GROUP_MARKS ? SIM_LEVEL_GROUPS : SIM_LEVEL_NODES;
 }
 
-/* Known bugs, to prove that they would be seen. Those of raft, shard and cluster need libraries built with
+/* Known bugs, to prove that they would be seen. Those of rooms need libraries built with
  * COHORT_MUTATIONS. */
 struct sim_mutation {
-    bool no_sync;             /* syncs of the disk do nothing */
-    int raft, shard, cluster; /* enum raft_mutation, enum shard_mutation, enum cluster_mutation */
+    bool no_sync;                      /* syncs of the disk do nothing */
+    int raft, shard, cluster, machine; /* enum raft_mutation, enum shard_mutation, and so on */
 };
 
 struct sim_result {

@@ -29,6 +29,7 @@
 
 struct cluster;
 struct workers;
+struct txns;
 struct transport_statistics;
 
 struct cluster_options {
@@ -130,6 +131,8 @@ void cluster_stats_add(struct shard_stats *sum, const struct shard_stats *one);
 uint64_t cluster_digest(const struct cluster *cluster);
 /* Of one shard, or of the meta group (0); 0 when this node has none of it. */
 uint64_t cluster_shard_digest(const struct cluster *cluster, uint32_t shard);
+/* Of one shard, and its time; NULL when nothing is open, or this node has none of it. Borrowed. */
+const struct txns *cluster_txns(const struct cluster *cluster, uint32_t shard, int64_t *ret_time_ms);
 /* Keys in a hash slot, as far as this node has them. */
 uint64_t cluster_count_in_slot(const struct cluster *cluster, uint16_t slot);
 /* Begins a snapshot of every shard here. BUSY: one is being made. */

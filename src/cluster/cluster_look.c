@@ -119,6 +119,12 @@ uint64_t cluster_shard_digest(const struct cluster *cluster, uint32_t shard)
     return lane->local == NULL ? 0 : shard_digest(lane->local);
 }
 
+const struct txns *cluster_txns(const struct cluster *cluster, uint32_t shard, int64_t *ret_time_ms)
+{
+    const struct lane *lane = lane_of(cluster, shard);
+    return lane->local == NULL ? NULL : shard_txns(lane->local, ret_time_ms);
+}
+
 uint64_t cluster_count_in_slot(const struct cluster *cluster, uint16_t slot)
 {
     const struct lane *lane = lane_of(cluster, slot_shard(slot, cluster->shard_count));

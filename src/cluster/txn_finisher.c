@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/number.h"
+#include "cluster/cluster_mutation.h"
 #include "cluster/txn_rules.h"
 
 #include <stdlib.h>
@@ -282,6 +283,7 @@ static void finish_at(struct task *task, uint32_t place, uint64_t epoch, bool co
     struct words words;
     words_init(&words, COMMAND_COHORT_TXN_FINISH, task, 2);
     add_number(&words, epoch);
+    commit = commit && !(CLUSTER_MUTATED(HALF_DONE) && place > 0);
     add_word(&words, commit ? "COMMIT" : "ABORT");
     send(task, place, COMMAND_COHORT_TXN_FINISH, &words);
     words_deinit(&words);

@@ -382,9 +382,18 @@ uint64_t server_digest(const struct server *server) { return cluster_digest(serv
 
 const struct cluster *server_cluster(const struct server *server) { return server->cluster; }
 
-const struct cluster *server_cluster_of(const struct server *server, uint32_t shard)
+static const struct server *owner_of(const struct server *server, uint32_t shard)
 {
     uint32_t owner = shard % server->worker_count;
-    const struct server *worker = owner == 0 ? server : server->crew[owner];
-    return worker->cluster;
+    return owner == 0 ? server : server->crew[owner];
+}
+
+const struct cluster *server_cluster_of(const struct server *server, uint32_t shard)
+{
+    return owner_of(server, shard)->cluster;
+}
+
+uint64_t server_txn_attempts_of(const struct server *server, uint32_t shard)
+{
+    return owner_of(server, shard)->txn_attempts;
 }

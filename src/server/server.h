@@ -71,4 +71,6 @@ uint64_t server_digest(const struct server *server);
 /* What it has of the cluster, to look at; borrowed. Of a shard: what the worker has that owns it; while no other thread
  * runs. */
 const struct cluster *server_cluster(const struct server *server);
+/* Attempts of transactions behind their first, which wait for locks: of the worker that owns the shard. */
+uint64_t server_txn_attempts_of(const struct server *server, uint32_t shard);
 const struct cluster *server_cluster_of(const struct server *server, uint32_t shard);

@@ -85,6 +85,7 @@ struct server {
     struct list slowed;      /* met -BUSY: the longest waiting first */
     struct list closed;      /* gone, but the shard still owes them replies */
     struct list txns;        /* transactions over several shards that are under way (txn_client.h) */
+    uint64_t txn_attempts;   /* of them, behind their first: with locks that they wait for */
     struct list sessions;    /* of TXN.* (txn_session.h) */
     uint64_t txn_sequence;   /* of their ids */
     uint64_t *txn_positions; /* of each shard, as it told them last: for ids */

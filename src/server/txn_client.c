@@ -42,6 +42,7 @@ static uint64_t host_term(struct txn_driver *driver, uint32_t shard)
 static size_t host_new_id(struct txn_driver *driver, uint32_t home, char id[static TXN_ID_BYTES])
 {
     struct server *server = of(driver)->server;
+    server->txn_attempts += driver->attempt > 0 ? 1 : 0;
     const struct txn_id made = {
         .made = true,
         .home = home,

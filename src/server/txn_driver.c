@@ -1,3 +1,4 @@
+#include "cluster/cluster_mutation.h"
 #include "server/txn_driver_internal.h"
 
 #include "machine/txn/txn.h"
@@ -161,6 +162,10 @@ void driver_decide(struct txn_driver *driver)
     driver_go(driver, DRIVER_DECIDE);
     txn_round_begin(&driver->round);
     driver_say_commit(driver);
+    if (CLUSTER_MUTATED(TOLD_EARLY)) {
+        driver_end(driver, TXN_END_DONE);
+        return;
+    }
     txn_round_asked(&driver->round);
 }
 

@@ -351,7 +351,7 @@ static void give_up(struct txn_session *session)
 {
     static const char down[] =
         "-CLUSTERDOWN the shards of the transaction do not answer; it was not committed, try again";
-    bool unknown = session->state == SESSION_MOVE || (session->state == SESSION_DECIDE && session->unsure);
+    bool unknown = session->state == SESSION_MOVE || session->state == SESSION_DECIDE; /* it is out */
     if (session->connection != NULL) {
         session->connection->session = NULL;
     }

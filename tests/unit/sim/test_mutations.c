@@ -4,6 +4,7 @@
  * usage: test_mutations groups|nodes */
 #include "cluster/cluster_mutation.h"
 #include "hunt.h"
+#include "machine/machine_mutation.h"
 #include "shard/shard_mutation.h"
 
 #include <setjmp.h>
@@ -69,6 +70,13 @@ static const struct mutant mutants[] = {
      "nodes",
      30,
      .harmless = true},
+    {"a transaction told to be committed before it is",
+     {.cluster = CLUSTER_MUTATION_TOLD_EARLY},
+     "nodes,blackout,members=3,groups=2",
+     60},
+    {"an outcome not applied at one participant", {.cluster = CLUSTER_MUTATION_HALF_DONE}, "nodes", 10},
+    {"a PREPARE without locks", {.machine = MACHINE_MUTATION_NO_LOCKS}, "nodes", 40},
+    {"read locks dropped early", {.machine = MACHINE_MUTATION_NO_READ_LOCKS}, "nodes,network,groups=2,clients=16", 60},
 };
 
 static void test_mutant(void **state)
@@ -86,7 +94,8 @@ static void test_mutant(void **state)
         fail_msg("%s: after %d seeds: %s", mutant->name, (int)result.seeds,
                  mutant->harmless ? result.last.failure : "not seen");
     }
-    print_message("# seed %d: %s: %s\n", (int)result.seed, mutant->name, result.last.failure);
+    print_message("# seed %d: %s: %.*s\n", (int)result.seed, mutant->name, (int)strcspn(result.last.failure, "\n"),
+                  result.last.failure);
 }
 
 int main(int argc, char **argv)

@@ -1,0 +1,19 @@
+/* Known bugs, switched on by tests to prove that they would be seen. Without COHORT_MUTATIONS (every build but the
+ * tests' own copy of this room) none of this exists. */
+#pragma once
+
+enum machine_mutation {
+    MACHINE_MUTATION_NONE,
+    MACHINE_MUTATION_NO_LOCKS,      /* a PREPARE takes none */
+    MACHINE_MUTATION_NO_READ_LOCKS, /* what a transaction has read is free again at once */
+    MACHINE_MUTATION_COUNT,
+};
+
+#ifdef COHORT_MUTATIONS
+/* From now on, in every machine that is empty. */
+void machine_mutate(enum machine_mutation mutation);
+extern enum machine_mutation machine_mutation_of_all;
+#define MACHINE_MUTATED(name) (machine_mutation_of_all == MACHINE_MUTATION_##name)
+#else
+#define MACHINE_MUTATED(name) false
+#endif
