@@ -2,6 +2,8 @@
  * give the order of all of them. */
 #include "check/serial_state.h"
 
+#include "base/assert.h"
+
 struct filling {
     struct serial *serial;
     struct object *object;
@@ -51,6 +53,7 @@ static bool stands_at(const struct filling *filling, const struct touch *touch, 
         struct slice text = appended(filling, touch, i);
         int64_t left = (int64_t)filling->longest.size - at;
         size_t compared = left <= 0 ? 0 : (size_t)left < text.size ? (size_t)left : text.size;
+        ASSERT(compared == 0 || filling->longest.data != NULL);
         if (compared > 0 &&
             !slice_equal(slice_of(filling->longest.data + at, compared), slice_of(text.data, compared))) {
             return false;
