@@ -285,6 +285,7 @@ static void world_live(struct node_world *world)
     }
     node_world_run_for(world, 1000 * MS);
     node_faults_heal(world);
+    world->healed_ns = sim_now_ns(world->sim);
     node_world_run_for(world, 2000 * MS);
     world->clients_stopped = true;
     int64_t limit_ns = sim_now_ns(world->sim) + QUIET_MS * MS;

@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-enum { TRIES = 4, AMOUNT_MAXIMUM = 100 };
+enum { TRIES = 4, AMOUNT_MAXIMUM = 100, LASTING_MS = 60000 };
 
 static uint64_t draw(struct node_client *client, uint64_t bound)
 {
@@ -321,8 +321,10 @@ void node_txn_ask_finally(struct node_client *client, int shard, uint32_t genera
 void node_txn_begin(struct node_client *client, int shard)
 {
     make_some(client, shard);
-    node_request(client, "TXN.BEGIN PROTOCOL %s TIMEOUT %d", draw(client, 2) == 0 ? "2PC" : "3PC",
-                 500 + (int)draw(client, 4500));
+    const char *protocol = draw(client, 2) == 0 ? "2PC" : "3PC";
+    int timeout_ms = 500 + (int)draw(client, 4500);
+    client->txn.lasting = timeout_ms % 4 == 0;
+    node_request(client, "TXN.BEGIN PROTOCOL %s TIMEOUT %d", protocol, client->txn.lasting ? LASTING_MS : timeout_ms);
     (void)node_expect(client, NODE_ASK_TXN_BEGIN);
 }
 
@@ -338,10 +340,11 @@ static void end(struct node_client *client, const char *word, enum node_ask ask,
 /* All that is to be done in it was done. */
 static void end_active(struct node_client *client)
 {
+    struct node_txn *txn = &client->txn;
     uint64_t what = draw(client, 10);
     if (what == 0) {
         end(client, "ROLLBACK", NODE_ASK_TXN_ROLLBACK, false);
-    } else if (what < 5) {
+    } else if (what < 5 && !txn->lasting) {
         end(client, "PREPARE", NODE_ASK_TXN_PREPARE, false);
     } else {
         end(client, "COMMIT", NODE_ASK_TXN_COMMIT, false);

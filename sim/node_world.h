@@ -139,6 +139,7 @@ struct node_txn {
     bool noted;     /* in the history, from `first` on */
     bool decided;   /* COMMIT may have been said */
     bool watched;   /* the first key was as seen_* before */
+    bool lasting;   /* begun for longer than a run waits: never left prepared, so nothing of it may stay locked */
     uint32_t first;
     int tries;
 };
@@ -212,7 +213,8 @@ struct node_world {
     struct env_timer fault, plan_timer;
     struct node_plan plan;
     int faults_left;
-    int hasty_faults; /* so many follow each other quickly */
+    int64_t healed_ns; /* since when nothing is broken any more; 0: something is */
+    int hasty_faults;  /* so many follow each other quickly */
     bool healed, clients_stopped;
     bool lease_reads, mixed_reads; /* some nodes; not all of these */
     int protocols;                 /* of transactions: 2PC, 3PC, or one at some nodes */

@@ -131,6 +131,10 @@ void txn_resolve(struct call *call)
     struct slice id;
     struct home *home = take_id(call, &id) ? resolve(call, id) : NULL;
     if (home != NULL) {
+        /* Who asks has a PREPARE, and the OPEN that was sent with it is not here: as with one that is absent. */
+        (void)(home->state == HOME_BEGUN &&
+               home_abort(&call->txns->homes, home, slice_from_string("it was asked about before it was opened"),
+                          call->position, call->time.applied_time_ms));
         resp_array(&call->reply, 3);
         resp_bulk_string(&call->reply, home_told(home));
         resp_integer(&call->reply, (int64_t)home->epoch);

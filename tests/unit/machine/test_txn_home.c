@@ -73,6 +73,17 @@ static void absence_is_no_answer(void **state)
     CHECK(h, "COHORT.TXN.RESOLVE b", "*3 $5 ABORT :0 :1");
 }
 
+/* Rule 3, where a node is lost between the PREPAREs and the OPEN of an interactive transaction: its parts must not stay
+ * locked until the time of BEGUN is over. */
+static void begun_is_no_answer(void **state)
+{
+    struct harness *h = *state;
+    CHECK(h, "COHORT.TXN.OPEN a 0 2 60000", "*3 $2 OK :0 :3");
+    CHECK(h, "COHORT.TXN.RESOLVE a", "*3 $5 ABORT :0 :1");
+    CHECK(h, "COHORT.TXN.OPEN a 0 2 1000 1 2", "*3 $6 EXISTS :0 :9");
+    CHECK(h, "COHORT.TXN.DECIDE a 0 COMMIT 1 10 2 11", "*2 $5 ABORT $39 it was asked about before it was opened");
+}
+
 static void done_when_all_have_acknowledged(void **state)
 {
     struct harness *h = *state;
@@ -220,6 +231,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_later_term_decides, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(abort_is_final, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(absence_is_no_answer, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(begun_is_no_answer, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(done_when_all_have_acknowledged, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(begun_becomes_open, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(the_watermark_refuses_what_is_forgotten, harness_setup, harness_teardown),
