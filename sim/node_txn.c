@@ -326,6 +326,11 @@ void node_txn_begin(struct node_client *client, int shard)
     client->txn.lasting = timeout_ms % 4 == 0;
     node_request(client, "TXN.BEGIN PROTOCOL %s TIMEOUT %d", protocol, client->txn.lasting ? LASTING_MS : timeout_ms);
     (void)node_expect(client, NODE_ASK_TXN_BEGIN);
+    client->txn.piped = draw(client, 4) == 0;
+    if (client->txn.piped) {
+        say_step(client, 0);
+        (void)node_expect(client, NODE_ASK_TXN_STEP);
+    }
 }
 
 static void end(struct node_client *client, const char *word, enum node_ask ask, bool by_id)
@@ -470,12 +475,15 @@ static void take_error(struct node_client *client, enum node_ask ask, bool uncer
     client->watching = client->watching || (txn->watched && ask != NODE_ASK_TXN_EXEC);
     node_reach(client->world, NODE_MARK_TXN_CONFLICT,
                mentions(text, "holds one of its keys") || mentions(text, "was written by others"));
-    if (ask == NODE_ASK_TXN_ROLLBACK) {
+    if (ask == NODE_ASK_TXN_BEGIN && txn->piped) {
+        txn->id[0] = '\0'; /* its step must be refused, too */
+    } else if (ask == NODE_ASK_TXN_ROLLBACK) {
         aborted(client); /* nobody has said COMMIT */
     } else if (ask == NODE_ASK_TXN_STATUS || (ask == NODE_ASK_TXN_COMMIT && uncertain)) {
         txn->stage = NODE_TXN_AFTER;
-    } else if (ask == NODE_ASK_TXN_STEP && !txn->watched) {
-        txn->step = 0; /* whatever is left of it */
+    } else if ((ask == NODE_ASK_TXN_STEP && !txn->watched) || ask == NODE_ASK_TXN_BEGIN ||
+               (ask == NODE_ASK_TXN_PREPARE && !mentions(text, "TXNABORT"))) {
+        txn->step = 0; /* until it is rolled back, everything else is refused */
         end(client, "ROLLBACK", NODE_ASK_TXN_ROLLBACK, false);
     } else if (uncertain && txn->noted && ask != NODE_ASK_TXN_PREPARE) {
         unknown(client);
@@ -509,7 +517,13 @@ void node_txn_answered(struct node_client *client, const struct node_pending *pe
         }
         memcpy(txn->id, reply->text.data, reply->text.size);
         break;
-    case NODE_ASK_TXN_STEP: keep(client, txn->step++, reply->type, reply->integer, reply->text); break;
+    case NODE_ASK_TXN_STEP:
+        if (!txn->watched && txn->id[0] == '\0') {
+            node_unexpected(client, "a step of a transaction that was not begun");
+            return;
+        }
+        keep(client, txn->step++, reply->type, reply->integer, reply->text);
+        break;
     case NODE_ASK_TXN_STATUS: take_status(client); break;
     default: take_end(client, pending->ask); break;
     }

@@ -139,6 +139,7 @@ struct node_txn {
     bool noted;     /* in the history, from `first` on */
     bool decided;   /* COMMIT may have been said */
     bool watched;   /* the first key was as seen_* before */
+    bool piped;     /* its first step was said behind TXN.BEGIN at once */
     bool lasting;   /* begun for longer than a run waits: never left prepared, so nothing of it may stay locked */
     uint32_t first;
     int tries;

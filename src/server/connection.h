@@ -145,6 +145,7 @@ struct connection {
     struct watches watches;
     struct client_txn *txn;      /* the transaction over several shards that is under way, or NULL */
     struct txn_session *session; /* of TXN.*, or NULL */
+    bool txn_failed;             /* one ended before its client said so: what is meant for it is refused */
 };
 
 /* `id` is unlike that of any other client of the node, and larger than earlier ones. */

@@ -2,6 +2,7 @@
 #include "server/local.h"
 #include "server/multi.h"
 #include "server/route.h"
+#include "server/txn_session.h"
 #include "server/watch.h"
 
 #include "base/memory.h"
@@ -61,6 +62,7 @@ void local_reset(struct local_call *call)
     }
     multi_discard(connection);
     watch_forget(connection);
+    txn_session_leave(connection);
     connection->protocol = RESP2;
     connection->reply_mode = REPLY_ON;
     connection->no_evict = false;

@@ -390,8 +390,9 @@ static void dispatch(struct connection *connection, const struct command *comman
     if (spec->id == COMMAND_DEBUG && fell_asleep(connection, command)) {
         return;
     }
-    if (connection->session != NULL && (spec->id == COMMAND_MULTI || spec->id == COMMAND_WATCH)) {
-        answer_error(connection, "ERR MULTI and WATCH do not go together with TXN.BEGIN; TXN.COMMIT first");
+    if (txn_session_holds(connection) && (spec->id == COMMAND_MULTI || spec->id == COMMAND_WATCH)) {
+        answer_error(connection,
+                     "ERR MULTI and WATCH do not go together with TXN.BEGIN; TXN.COMMIT or TXN.ROLLBACK first");
         return;
     }
     if (multi_command(connection, command, shard)) {
@@ -401,7 +402,7 @@ static void dispatch(struct connection *connection, const struct command *comman
         txn_session_command(connection, command);
         return;
     }
-    if (connection->session != NULL && txn_session_run(connection, command)) {
+    if (txn_session_holds(connection) && txn_session_run(connection, command)) {
         return;
     }
     if (at_server && !gather_takes(spec)) {

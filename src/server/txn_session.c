@@ -102,6 +102,7 @@ void session_leave_with(struct txn_session *session, const char *text)
 {
     if (session->connection != NULL) {
         session->connection->session = NULL;
+        session->connection->txn_failed = session->spec->id == COMMAND_TXN_BEGIN && text[0] == '-';
     }
     session_answer(session, text);
     session->connection = NULL;
@@ -215,6 +216,7 @@ static void start_errand(struct connection *connection, const struct command *co
     }
     struct txn_session *session = session_create(connection);
     connection->session = session;
+    connection->txn_failed = false;
     session->errand = true;
     session->commit = command->spec->id == COMMAND_TXN_COMMIT;
     session->home = home;
@@ -246,6 +248,15 @@ static void finish(struct txn_session *session, const struct command *command)
     session_start_prepare(session);
 }
 
+/* TXN.PREPARE, TXN.COMMIT and TXN.ROLLBACK of what has failed; the last two end that. */
+static void answer_failed(struct connection *connection, const struct command_spec *spec)
+{
+    connection->txn_failed = spec->id == COMMAND_TXN_PREPARE;
+    session_answer_now(connection, spec->id == COMMAND_TXN_ROLLBACK
+                                       ? "OK"
+                                       : "-TXNABORT it was not begun or was given up, as was said before");
+}
+
 void txn_session_command(struct connection *connection, const struct command *command)
 {
     struct txn_session *session = connection->session;
@@ -264,6 +275,8 @@ void txn_session_command(struct connection *connection, const struct command *co
     bool own = session != NULL && (command->argc == 1 || slice_equal(command->argv[1], session_id_of(session)));
     if (own) {
         finish(session, command);
+    } else if (connection->txn_failed && (command->argc == 1 || command->spec->id == COMMAND_TXN_PREPARE)) {
+        answer_failed(connection, command->spec);
     } else if (command->argc == 1) {
         session_answer_now(connection, "-ERR no transaction is open on this connection");
     } else if (command->spec->id == COMMAND_TXN_PREPARE) {
@@ -325,6 +338,11 @@ struct txn_session *session_create(struct connection *connection)
 
 /* ---- ends ---- */
 
+bool txn_session_holds(const struct connection *connection)
+{
+    return connection->session != NULL || connection->txn_failed;
+}
+
 bool txn_session_waits(const struct connection *connection)
 {
     return connection->session != NULL && connection->session->waiting;
@@ -333,6 +351,7 @@ bool txn_session_waits(const struct connection *connection)
 void txn_session_leave(struct connection *connection)
 {
     struct txn_session *session = connection->session;
+    connection->txn_failed = false;
     if (session == NULL) {
         return;
     }
@@ -352,13 +371,19 @@ static void give_up(struct txn_session *session)
     static const char down[] =
         "-CLUSTERDOWN the shards of the transaction do not answer; it was not committed, try again";
     bool unknown = session->state == SESSION_MOVE || session->state == SESSION_DECIDE; /* it is out */
+    bool last = session->spec->id == COMMAND_TXN_COMMIT || session->spec->id == COMMAND_TXN_ROLLBACK;
     if (session->connection != NULL) {
         session->connection->session = NULL;
+        session->connection->txn_failed = !last;
     }
     session_answer(session, unknown ? "-UNCERTAIN the shard that decides about the transaction does not answer; ask "
                                       "TXN.STATUS what became of it"
                                     : down);
     session->connection = NULL;
+    if (session->state == SESSION_READ || session->state == SESSION_PREPARE) {
+        session->given_up = true; /* it is rolled back once the shards have answered */
+        return;
+    }
     session->state = SESSION_ENDED; /* from wherever it was: home ends the transaction when its time is over */
     txn_round_begin(&session->round);
     if (session->round.owed == 0) {

@@ -14,7 +14,10 @@
  *    saw one moment, that of its commit.
  * 2. OK is said to TXN.COMMIT only after home said COMMIT; -TXNABORT only after home said ABORT, or when nobody can
  * have decided otherwise.
- * 3. A client that goes away before TXN.PREPARE has its transaction rolled back; one that is prepared stays so until
+ * 3. What a client sends behind TXN.BEGIN is never executed outside of the transaction: when that was refused, or a
+ * step took longer than it may, it is refused too, until the client has heard of it (TXN.COMMIT, TXN.ROLLBACK,
+ * TXN.BEGIN, RESET).
+ * 4. A client that goes away before TXN.PREPARE has its transaction rolled back; one that is prepared stays so until
  *    somebody finishes it, or its time is over at home. */
 #pragma once
 
@@ -34,8 +37,9 @@ enum {
 bool txn_session_takes(const struct command_spec *spec);
 /* Executes one of them; nothing of the connection is pending. */
 void txn_session_command(struct connection *connection, const struct command *command);
-/* A command of a connection that has a transaction open: true when it was taken. Nothing of the connection is pending.
- */
+/* The connection has a transaction open, or one that failed: its commands are not to be executed by themselves. */
+bool txn_session_holds(const struct connection *connection);
+/* A command of such a connection: true when it was taken. Nothing of the connection is pending. */
 bool txn_session_run(struct connection *connection, const struct command *command);
 
 /* A reply is on its way that txn_sessions_look_after looks after. */

@@ -124,6 +124,7 @@ void session_begin(struct connection *connection, const struct command *command)
     }
     struct txn_session *session = session_create(connection);
     connection->session = session;
+    connection->txn_failed = false;
     session->protocol = options.protocol;
     session->timeout_ms = options.timeout_ms;
     session->made = !options.has_id;

@@ -91,8 +91,8 @@ void session_prepare_over(struct txn_session *session)
             good = false;
         }
     }
-    if (!good) {
-        session_start_abort(session, session->why);
+    if (!good || session->given_up) {
+        session_start_abort(session, good ? "it took too long to prepare" : session->why);
         return;
     }
     session_go(session, SESSION_PREPARED);

@@ -33,10 +33,11 @@ struct txn_session {
     struct server *server;
     struct connection *connection; /* NULL: nobody waits */
     enum session_state state;
-    bool errand;  /* for a transaction of another connection */
-    bool commit;  /* what is prepared is committed at once */
-    bool waiting; /* a slot waits for a reply */
-    bool unsure;  /* COMMIT may have been decided */
+    bool errand;   /* for a transaction of another connection */
+    bool commit;   /* what is prepared is committed at once */
+    bool waiting;  /* a slot waits for a reply */
+    bool unsure;   /* COMMIT may have been decided */
+    bool given_up; /* its client was told that it is not committed */
     uint64_t slot;
     const struct command_spec *spec;
     int64_t asked_ns;

@@ -67,8 +67,14 @@ bool txn_session_run(struct connection *connection, const struct command *comman
 {
     struct txn_session *session = connection->session;
     const struct command_spec *spec = command->spec;
-    if (session == NULL || session->errand || spec->place != COMMAND_AT_MACHINE) {
+    if (spec->place != COMMAND_AT_MACHINE || (session != NULL && session->errand)) {
         return false;
+    }
+    if (session == NULL) {
+        ASSERT(connection->txn_failed);
+        session_answer_now(connection, "-TXNABORT the transaction was not begun or was given up, so this is not "
+                                       "executed; TXN.ROLLBACK it first");
+        return true;
     }
     if (session->state != SESSION_ACTIVE) {
         session_answer_now(connection, session->state == SESSION_PREPARED

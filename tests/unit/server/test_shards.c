@@ -185,9 +185,9 @@ static void test_interactive(void **state)
     struct fixture_client *other = fixture_connect(fixture, 1);
     fixture_expect(client, "TXN.BEGIN ID one\r\nSET a 1\r\nSET b 2\r\nMGET a b c\r\nTXN.COMMIT x y\r\n",
                    "$3\none\n+OK\n+OK\n*3\n$1\n1\n$1\n2\n$-1\n-ERR syntax error\n");
-    fixture_expect(other, "MGET a b\r\nTXN.BEGIN ID one\r\n",
+    fixture_expect(other, "MGET a b\r\nTXN.BEGIN ID one\r\nTXN.ROLLBACK\r\n",
                    "*2\n$-1\n$-1\n-TXNEXISTS a transaction with this id runs or ran already; TXN.STATUS tells what "
-                   "became of it\n");
+                   "became of it\n+OK\n");
     fixture_expect(client, "TXN.COMMIT\r\nMGET a b\r\n", "+OK\n*2\n$1\n1\n$1\n2\n");
     fixture_expect(client, "TXN.BEGIN ID one\r\nTXN.COMMIT one\r\nTXN.ROLLBACK one\r\n",
                    "-TXNEXISTS a transaction with this id runs or ran already; TXN.STATUS tells what became of it\n"

@@ -1,0 +1,100 @@
+/* TXN.* of one connection: what becomes of what a client sends behind a step that failed. */
+#include "server_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+enum { SHARDS = 4 };
+
+#define DOWN "-CLUSTERDOWN the shards of the transaction do not answer; it was not committed, try again\n"
+#define EXISTS "-TXNEXISTS a transaction with this id runs or ran already; TXN.STATUS tells what became of it\n"
+#define REFUSED                                                                                                        \
+    "-TXNABORT the transaction was not begun or was given up, so this is not executed; TXN.ROLLBACK it first\n"
+#define FAILED "-TXNABORT it was not begun or was given up, as was said before\n"
+#define NONE "-ERR no transaction is open on this connection\n"
+#define APART "-ERR MULTI and WATCH do not go together with TXN.BEGIN; TXN.COMMIT or TXN.ROLLBACK first\n"
+
+static struct fixture *create(uint64_t seed)
+{
+    return fixture_create_shards(seed, SHARDS, (const char *const[]){"command-timeout", "1000", NULL});
+}
+
+/* The whole transaction in one pipeline: its id ran already, so nothing of it is executed. */
+static void test_behind_an_id_that_ran(void **state)
+{
+    struct fixture *fixture = create(1);
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    static const char transfer[] = "TXN.BEGIN ID one\r\nINCR a\r\nINCR b\r\nTXN.COMMIT\r\nMGET a b\r\n";
+    fixture_expect(client, transfer, "$3\none\n:1\n:1\n+OK\n*2\n$1\n1\n$1\n1\n");
+    fixture_expect(client, transfer, EXISTS REFUSED REFUSED FAILED "*2\n$1\n1\n$1\n1\n");
+    /* said with its id, the end is that of the first time */
+    fixture_expect(client, "TXN.BEGIN ID one\r\nINCR a\r\nTXN.COMMIT one\r\nGET a\r\n", EXISTS REFUSED "+OK\n$1\n1\n");
+    fixture_destroy(fixture);
+}
+
+/* What ends that state, and what does not. */
+static void test_until_the_client_knows(void **state)
+{
+    struct fixture *fixture = create(2);
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    fixture_expect(client, "TXN.BEGIN ID one\r\nTXN.COMMIT\r\n", "$3\none\n+OK\n");
+    fixture_expect(client, "TXN.BEGIN ID one\r\nPING\r\nMULTI\r\nWATCH a\r\nDBSIZE\r\nTXN.PREPARE\r\nSET a 1\r\n",
+                   EXISTS "+PONG\n" APART APART REFUSED FAILED REFUSED);
+    fixture_expect(client, "TXN.BEGIN WHAT\r\nSET a 1\r\nTXN.ROLLBACK\r\nTXN.ROLLBACK\r\nGET a\r\n",
+                   "-ERR syntax error\n" REFUSED "+OK\n" NONE "$-1\n");
+    fixture_expect(client, "TXN.BEGIN ID one\r\nTXN.BEGIN ID two\r\nSET a 1\r\nTXN.COMMIT\r\nGET a\r\n",
+                   EXISTS "$3\ntwo\n+OK\n+OK\n$1\n1\n");
+    fixture_expect(client, "TXN.BEGIN ID one\r\nRESET\r\nSET a 2\r\n", EXISTS "+RESET\n+OK\n");
+    /* RESET is the end of a transaction that is open, too */
+    fixture_expect(client, "TXN.BEGIN ID three\r\nSET a 3\r\nRESET\r\nGET a\r\nTXN.COMMIT\r\nTXN.COMMIT three\r\n",
+                   "$5\nthree\n+OK\n+RESET\n$1\n2\n" NONE "-TXNABORT it was aborted\n");
+    fixture_destroy(fixture);
+}
+
+/* TXN.BEGIN and TXN.PREPARE wait for the disk, longer than they may. */
+static void test_behind_what_took_too_long(void **state)
+{
+    struct fixture *fixture = create(3);
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    struct fixture_client *other = fixture_connect(fixture, 1);
+    fixture_slow_disk(fixture, 20 * MS);
+    fixture_expect(client, "SET b 0\r\nTXN.BEGIN ID two\r\nSET a 2\r\n",
+                   "+OK\n$3\ntwo\n+OK\n"); /* it is known as slow */
+    fixture_slow_disk(fixture, 3 * SECOND);
+    fixture_expect(client, "TXN.PREPARE\r\nSET a 2\r\nTXN.COMMIT\r\nGET b\r\n", DOWN REFUSED FAILED "$1\n0\n");
+    fixture_expect(other, "TXN.BEGIN ID one\r\nSET a 1\r\nTXN.COMMIT\r\nGET b\r\n", DOWN REFUSED FAILED "$1\n0\n");
+    fixture_slow_disk(fixture, MS);
+    sim_run_for(fixture->sim, 10 * SECOND);
+    /* what was prepared too late is rolled back long before its own time is over */
+    fixture_expect(client, "SET a 3\r\nGET a\r\nTXN.COMMIT two\r\n", "+OK\n$1\n3\n-TXNABORT it was aborted\n");
+    fixture_destroy(fixture);
+}
+
+/* A read inside the transaction waits for another one's outcome. */
+static void test_behind_a_read_that_took_too_long(void **state)
+{
+    struct fixture *fixture = create(4);
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    struct fixture_client *other = fixture_connect(fixture, 1);
+    fixture_expect(other, "TXN.BEGIN ID lock\r\nSET a 1\r\nTXN.PREPARE\r\n", "$4\nlock\n+OK\n+PREPARED\n");
+    fixture_expect(client, "TXN.BEGIN ID one\r\nSET b 1\r\nGET a\r\nSET b 2\r\nTXN.COMMIT\r\nGET b\r\n",
+                   "$3\none\n+OK\n" DOWN REFUSED FAILED "$-1\n");
+    sim_run_for(fixture->sim, 5 * SECOND);
+    fixture_expect(client, "TXN.COMMIT one\r\n", "-TXNABORT it was aborted\n");
+    fixture_expect(other, "TXN.COMMIT\r\nGET a\r\n", "+OK\n$1\n1\n");
+    fixture_destroy(fixture);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_behind_an_id_that_ran),
+        cmocka_unit_test(test_until_the_client_knows),
+        cmocka_unit_test(test_behind_what_took_too_long),
+        cmocka_unit_test(test_behind_a_read_that_took_too_long),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
