@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Sends the same random commands to redis-server and to cohort, and compares every reply byte for byte.
 
-    tests/system/differential.py [--count 200000] [--seed N] [--rival redis|cohort|leader|follower] [--shards N]
-                                 [--keep-going N]
+    tests/system/differential.py [--count 200000] [--seed N] [--rival redis|cohort|leader|follower|nodes] [--shards N]
+                                 [--protocol 2pc|3pc] [--keep-going N]
 
 Commands come from commands/*.json (differential_generator.py). Only what may differ is normalised before it is compared:
 times within a tolerance, ids, the order of unordered replies, what is random by its nature (docs/differences.md).
@@ -105,16 +105,25 @@ class Difference(Exception):
 
 # ---- one episode at both servers ----
 
+def ports_of(server):
+    return getattr(server, "ports", None) or [server.port]
+
+
 class Pair:
     """The connections of an episode to both servers, side by side."""
 
-    def __init__(self, ports):
-        self.ports = ports
-        self.sides = [[Connection(port) for _ in range(generator.CONNECTIONS)] for port in ports]
+    def __init__(self, pair_of_servers):
+        self.sides = []
+        for server in pair_of_servers:
+            ports = ports_of(server)
+            self.sides.append([Connection(ports[at % len(ports)]) for at in range(generator.CONNECTIONS)])
         self.queued = [[] for _ in range(generator.CONNECTIONS)]  # argv of the queued commands of a transaction
         for side in self.sides:
-            side[0].send(generator.encode([b"FLUSHALL"]) + generator.encode([b"CONFIG", b"SET", b"maxmemory", b"0"]))
-            side[0].replies(2)
+            side[0].send(generator.encode([b"FLUSHALL"]))
+            side[0].replies(1)
+            for connection in side:
+                connection.send(generator.encode([b"CONFIG", b"SET", b"maxmemory", b"0"]))
+                connection.replies(1)
             for connection in side[1::2]:
                 connection.send(generator.encode([b"HELLO", b"3"]))
                 connection.replies(1)
@@ -206,7 +215,7 @@ class Pair:
 
 def run(pair_of_servers, batches):
     """The first difference, or None. A server that died is one, and is started again."""
-    pair = Pair([server.port for server in pair_of_servers])
+    pair = Pair(pair_of_servers)
     try:
         pair.run(batches)
     except Difference as difference:
@@ -327,11 +336,15 @@ def main():
     parser.add_argument("--count", type=int, default=200_000, help="how many commands")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="the same seed gives the same commands")
     parser.add_argument("--rival", choices=KINDS, default="cohort",
-                        help="redis: check the tester itself; leader, follower: of a shard with three voters")
-    parser.add_argument("--shards", type=int, default=1, metavar="N", help="of cohort; each command keeps to one of them")
+                        help="redis: check the tester itself; leader, follower: of a shard with three voters; nodes: each "
+                        "connection to another of three")
+    parser.add_argument("--shards", type=int, default=1, metavar="N", help="of cohort; commands have keys in any of them")
+    parser.add_argument("--protocol", choices=["2pc", "3pc"], default="2pc", help="of transactions over shards")
     parser.add_argument("--keep-going", type=int, default=1, metavar="N", help="stop after N differences")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, rivals(options.rival, pathlib.Path(folder), options.shards) as both:
+    with contextlib.ExitStack() as stack:
+        folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        both = stack.enter_context(rivals(options.rival, folder, options.shards, options.protocol))
         began = time.monotonic()
         result = compare(both, options.count, options.seed, options.keep_going, progress=True, shards=options.shards)
     seconds = time.monotonic() - began
@@ -342,22 +355,43 @@ def main():
     return 1 if result.differences else 0
 
 
-KINDS = ("redis", "cohort", "leader", "follower")
+KINDS = ("redis", "cohort", "leader", "follower", "nodes")
+
+
+class Nodes:
+    """Three nodes in the eyes of the tester: a server whose connections are spread over them."""
+
+    kind = "cohort"
+
+    def __init__(self, three):
+        self.three = three
+        self.ports = [node.port for node in three]
+
+    def alive(self):
+        return all(node.alive() for node in self.three)
+
+    def start(self):
+        self.three.start()
+
+    def log(self, last):
+        return self.three.log(last)
 
 
 @contextlib.contextmanager
-def rivals(kind, folder, shards=1):
+def rivals(kind, folder, shards=1, protocol="2pc"):
     """A redis-server with one database, as ours, and one of KINDS."""
     one_database = ["--databases", "1"]
+    transactions = ["--txn-protocol", protocol]
     with contextlib.ExitStack() as stack:
         both = [servers.Server("redis", folder / "redis", one_database)]
         stack.callback(both[0].kill)
         both[0].start()
-        if kind in ("leader", "follower"):
-            three = stack.enter_context(cluster.Cluster(folder / "rival", shards=shards))
-            both.append(three.leader_of(1) if kind == "leader" else three.followers_of(1)[0])
+        if kind in ("leader", "follower", "nodes"):
+            three = stack.enter_context(cluster.Cluster(folder / "rival", shards=shards, arguments=transactions))
+            both.append(Nodes(three) if kind == "nodes" else
+                        three.leader_of(1) if kind == "leader" else three.followers_of(1)[0])  # fmt: skip
         else:
-            options = one_database if kind == "redis" else ["--shards", str(shards)]
+            options = one_database if kind == "redis" else ["--shards", str(shards), *transactions]
             both.append(servers.Server(kind, folder / "rival", options))
             stack.callback(both[1].kill)
             both[1].start()
@@ -367,8 +401,8 @@ def rivals(kind, folder, shards=1):
 
 def prepare(both):
     """Nothing in the slow log."""
-    for server in both:
-        connection = Connection(server.port)
+    for port in (port for server in both for port in ports_of(server)):
+        connection = Connection(port)
         connection.send(generator.encode([b"CONFIG", b"SET", b"slowlog-log-slower-than", b"-1"]))
         connection.replies(1)
         connection.close()

@@ -4,7 +4,6 @@ Everything that is implemented comes from there: a new command is tested from th
 follow the argument tree, and then, sometimes, are broken on purpose. What is known beforehand to differ between two
 servers (docs/differences.md) is not asked here, or is asked in a form in which it cannot differ."""
 
-import binascii
 import dataclasses
 import json
 import pathlib
@@ -87,6 +86,7 @@ ARITY_ONLY = {
     "CONFIG SET", "CONFIG RESETSTAT", "COMMAND GETKEYS", "COMMAND GETKEYSANDFLAGS",
 }  # fmt: skip
 NEVER = {"SHUTDOWN"}
+OF_ALL_SHARDS = {b"DBSIZE", b"KEYS", b"SCAN", b"RANDOMKEY", b"FLUSHALL", b"FLUSHDB"}
 CONFIG_NAMES = [b"maxmemory", b"timeout", b"slowlog-max-len", b"slowlog-log-slower-than"]
 MALFORMED = [
     b"*1\r\n$abc\r\n", b"*1\r\n$-1\r\n", b"*abc\r\n", b"*1\r\n:5\r\n", b"*99999999999\r\n", b"*2147483648\r\n",
@@ -182,20 +182,13 @@ def load_commands():
     return found
 
 
-def shard_of(key, shards):
-    """As src/cluster/slot.h and Redis's hash slots have it; the keys here have no hash tags."""
-    slot = binascii.crc_hqx(key, 0) & 16383
-    return ((slot + 1) * shards - 1) // 16384
-
-
 class Generator:
-    """Endless steps from one seed. Connections with an odd number speak RESP3 from the start. With several shards each
-    command keeps to the keys of one, and there are no transactions: the rest is test_shards.py's."""
+    """Endless steps from one seed. Connections with an odd number speak RESP3 from the start."""
 
     def __init__(self, seed, shards=1):
         self.rng = random.Random(seed)
         self.shards = shards
-        self.commands = [command for command in load_commands() if shards == 1 or command.group != "transactions"]
+        self.commands = load_commands()
         self.by_words = {tuple(command.words): command for command in self.commands}
         self.weights = [command.weight for command in self.commands]
         self.in_multi = [False] * CONNECTIONS
@@ -334,34 +327,21 @@ class Generator:
 
     # ---- steps ----
 
-    def in_one_shard(self, argv):
-        """All keys in the shard of the first."""
-        upper = tuple(word.upper() for word in argv[:2])
-        command = self.by_words.get(upper[:1]) or self.by_words.get(upper)
-        places = []
-        for keys in command.keys if command else []:
-            last = keys["first"] + keys["last"] if keys["last"] >= 0 else len(argv) + keys["last"]
-            places += range(keys["first"], min(last + 1, len(argv)), keys["step"])
-        argv = list(argv)
-        for at in places[1:]:
-            shard = shard_of(argv[places[0]], self.shards)
-            if shard_of(argv[at], self.shards) != shard:
-                near = [key for key in KEYS if shard_of(key, self.shards) == shard]
-                argv[at] = self.rng.choice(near or argv[places[0]:places[0] + 1])
-        return argv
-
     def step(self, connection, argv, **more):
-        if self.shards > 1:
-            argv = self.in_one_shard(argv)
         if self.rng.random() < 0.03:
             inline = encode_inline(argv, self.rng)
             if inline is not None:
                 return Step(connection, inline, argv, **more)
         return Step(connection, encode(argv), argv, **more)
 
+    def may_be_queued(self, argv):
+        """What asks all shards cannot stand in a transaction, and HELLO acts at another moment (docs/differences.md)."""
+        name = argv[0].upper()
+        return name != b"HELLO" and (self.shards == 1 or name not in OF_ALL_SHARDS)
+
     def plain(self, connection):
         argv = None
-        while argv is None or (self.in_multi[connection] and argv[0].upper() == b"HELLO"):
+        while argv is None or (self.in_multi[connection] and not self.may_be_queued(argv)):
             argv = self.argv()
         if len(argv) == 1 and argv[0].upper() in (b"EXEC", b"DISCARD", b"RESET"):
             self.in_multi[connection] = False
@@ -476,7 +456,7 @@ class Generator:
         if self.in_multi[connection] or chance < 0.9:
             return [self.plain(connection) for _ in range(rng.choice([1, 1, 2, 5, 20]))]
         if chance < 0.965:
-            return self.transaction(connection) if self.shards == 1 else [self.plain(connection)]
+            return self.transaction(connection)
         for limit, make in ((0.967, self.closing), (0.969, self.silent), (0.972, self.out_of_memory),
                             (0.975, self.configuration), (0.985, self.get_keys), (0.9955, self.scan),
                             (0.9965, self.expiry)):  # fmt: skip

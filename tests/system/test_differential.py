@@ -21,7 +21,7 @@ def redis_and(tmp_path):
         yield lambda kind, shards=1: stack.enter_context(differential.rivals(kind, tmp_path, shards))
 
 
-CASES = [("redis", 1), ("cohort", 1), ("cohort", 8), ("leader", 1), ("follower", 1), ("follower", 8)]
+CASES = [("redis", 1), ("cohort", 1), ("cohort", 8), ("leader", 1), ("follower", 1), ("nodes", 8)]
 
 
 @pytest.mark.parametrize("kind, shards", CASES)
