@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "cli/bench_load.h"
 #include "cli/bench_report.h"
+#include "cli/bench_txn.h"
 #include "cli/cli.h"
 #include "cli/node.h"
 
@@ -39,6 +40,7 @@ struct bench_options {
     int64_t seed;
     bool prepare;
     bool json;
+    struct bench_txn_options txn;
 };
 
 static atomic_bool stop;
@@ -165,19 +167,31 @@ static bool parse_ratio(const char *text, uint32_t *ret_sets, uint32_t *ret_gets
     return sscanf(text, "%9" SCNu32 ":%9" SCNu32 "%c", ret_sets, ret_gets, &end) == 2 && *ret_sets + *ret_gets > 0;
 }
 
-static int make_plan(const struct bench_options *options, const struct client_url *url, struct bench_plan *ret_plan)
+/* What the mode says of the requests. */
+static int choose_mix(const struct bench_options *options, struct bench_mix *mix)
 {
-    uint32_t sets = 1;
-    uint32_t gets = 0;
+    bool txn = strcmp(options->mode, "txn") == 0;
+    mix->sets = 1;
     if (strcmp(options->mode, "get") == 0) {
-        sets = 0;
-        gets = 1;
+        mix->sets = 0;
+        mix->gets = 1;
     } else if (strcmp(options->mode, "mixed") == 0) {
-        if (!parse_ratio(options->ratio, &sets, &gets)) {
+        if (!parse_ratio(options->ratio, &mix->sets, &mix->gets)) {
             return cli_error(&cli_bench, EX_USAGE, "--ratio: '%s' is not SETS:GETS, like 1:9", options->ratio);
         }
-    } else if (strcmp(options->mode, "set") != 0) {
-        return cli_error(&cli_bench, EX_USAGE, "--mode: '%s' is none of set, get, mixed", options->mode);
+    } else if (strcmp(options->mode, "set") != 0 && !txn) {
+        return cli_error(&cli_bench, EX_USAGE, "--mode: '%s' is none of set, get, mixed, txn", options->mode);
+    }
+    return bench_txn_choose(&options->txn, txn, &mix->txn);
+}
+
+static int make_plan(const struct bench_options *options, const struct client_url *url, struct bench_plan *ret_plan)
+{
+    struct bench_mix mix = {
+        .keys = (uint64_t)options->keys, .value_bytes = (size_t)options->value_bytes, .seed = (uint64_t)options->seed};
+    int code = choose_mix(options, &mix);
+    if (code != CLI_CONTINUE) {
+        return code;
     }
     if (options->requests > 0 && options->duration_ms > 0) {
         return cli_error(&cli_bench, EX_USAGE, "--requests and --duration exclude each other");
@@ -190,11 +204,7 @@ static int make_plan(const struct bench_options *options, const struct client_ur
         .pipeline = (uint32_t)options->pipeline,
         .requests = endless ? DEFAULT_REQUESTS : (uint64_t)options->requests,
         .duration_ms = options->duration_ms,
-        .keys = (uint64_t)options->keys,
-        .value_bytes = (size_t)options->value_bytes,
-        .sets = sets,
-        .gets = gets,
-        .seed = (uint64_t)options->seed,
+        .mix = mix,
     };
     return CLI_CONTINUE;
 }
@@ -202,12 +212,13 @@ static int make_plan(const struct bench_options *options, const struct client_ur
 static int prepare(const struct bench_plan *plan)
 {
     struct bench_plan fill = *plan;
-    fill.requests = plan->keys;
+    fill.requests = plan->mix.keys;
     fill.duration_ms = 0;
     fill.pipeline = plan->pipeline > PREPARE_PIPELINE ? plan->pipeline : PREPARE_PIPELINE;
-    fill.sets = 1;
-    fill.gets = 0;
-    fill.in_order = true;
+    fill.mix.sets = 1;
+    fill.mix.gets = 0;
+    fill.mix.txn.keys = 0;
+    fill.mix.in_order = true;
     struct bench_counts *counts = memory_allocate_zeroed(1, sizeof(*counts));
     int code = make_load(&fill, "prepare", counts);
     if (code == CLI_CONTINUE && counts->errors > 0) {
@@ -247,11 +258,18 @@ static int run(const struct cli_command *command, int argc, char **argv)
                                     .keys = 100000,
                                     .value_bytes = 64,
                                     .threads = 1,
-                                    .seed = 1};
+                                    .seed = 1,
+                                    .txn = BENCH_TXN_OPTIONS_DEFAULT};
     const struct cli_option table[] = {
         {"url", CLI_TEXT, &options.url, "URL", "where to send it (default " CLIENT_URL_DEFAULT ")"},
-        {"mode", CLI_TEXT, &options.mode, "MODE", "set, get, mixed; what is sent (default set)"},
+        {"mode", CLI_TEXT, &options.mode, "MODE", "set, get, mixed, txn; what is sent (default set)"},
         {"ratio", CLI_TEXT, &options.ratio, "SETS:GETS", "of --mode mixed (default 1:9)"},
+        {"shards", CLI_NUMBER, &options.txn.keys, "N", "that a transaction writes, a key in each (default 2)", 1,
+         BENCH_TXN_KEYS_MAXIMUM},
+        {"hot", CLI_NUMBER, &options.txn.hot_percent, "PERCENT",
+         "of transactions write one and the same key (default 0)", 0, 100},
+        {"form", CLI_TEXT, &options.txn.form, "FORM", "multi, txn, mset; how a transaction is said (default multi)"},
+        {"protocol", CLI_TEXT, &options.txn.protocol, "P", "2pc or 3pc, of --form txn (default: the server's)"},
         {"clients", CLI_NUMBER, &options.clients, "N", "connections (default 50)", 1, CLIENTS_MAXIMUM},
         {"pipeline", CLI_NUMBER, &options.pipeline, "N", "requests that a client sends at once (default 1)", 1,
          PIPELINE_MAXIMUM},
@@ -279,6 +297,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
                          plan.clients);
     }
     code = check_nodes(&url);
+    code = code == CLI_CONTINUE ? bench_txn_ask_shards(&url, &plan.mix) : code;
     catch_interrupt();
     code = code == CLI_CONTINUE && options.prepare ? prepare(&plan) : code;
     return code == CLI_CONTINUE ? measure(&plan, &options) : code;
@@ -291,9 +310,14 @@ const struct cli_command cli_bench = {
     .details = "Clients send a batch of requests, wait for all replies, and send the next. Latency is\n"
                "from the sending of the batch to each reply. Works with any server that speaks the\n"
                "Redis protocol. Writes keys key:000000000000 and up. The exit code is 69 when a\n"
-               "request failed.",
+               "request failed.\n"
+               "\n"
+               "A transaction writes keys of different shards and is said as MULTI … EXEC, as\n"
+               "TXN.BEGIN … TXN.COMMIT (--form txn), or as one MSET (--form mset), in one batch;\n"
+               "it is one request, answered with its last reply.",
     .examples = "  cohort bench\n"
                 "  cohort bench --mode mixed --ratio 1:9 --prepare --clients 64 --pipeline 32 --duration 10s\n"
+                "  cohort bench --mode txn --shards 2 --hot 10 --form txn --protocol 3pc\n"
                 "  cohort bench --url cohort://10.0.0.1:6379,10.0.0.2:6379 --value-size 1kb --json",
     .run = run,
 };

@@ -3,7 +3,6 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/printable.h"
-#include "wire/resp_command.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -15,7 +14,6 @@ enum {
     EVENTS = 256,
     TICK_MS = 100,
     RECONNECT_MS = 100,
-    KEY_DIGITS = 12,
 };
 
 enum client_state { CLIENT_IDLE, CLIENT_CONNECTING, CLIENT_READY, CLIENT_WAITING, CLIENT_DONE };
@@ -25,8 +23,10 @@ struct bench_client {
     const struct client_endpoint *endpoint;
     enum client_state state;
     bool wants_write;     /* the last write did not take everything */
-    uint32_t outstanding; /* replies that the batch still lacks */
+    uint32_t outstanding; /* requests of the batch that are not answered */
     uint32_t batch;
+    uint32_t replies;    /* of the next of them, that are here */
+    bool erred;          /* one of those is an error */
     int64_t since_ns;    /* the batch was sent; or when idle: not before this time again */
     uint8_t *operations; /* enum bench_operation of each request in the batch */
 };
@@ -72,47 +72,6 @@ void bench_counts_merge(struct bench_counts *into, const struct bench_counts *fr
     into->last_ns = from->last_ns > into->last_ns ? from->last_ns : into->last_ns;
 }
 
-/* ---- requests ---- */
-
-static void make_templates(struct bench_worker *worker)
-{
-    size_t value_bytes = worker->plan->value_bytes;
-    uint8_t *value = memory_allocate(value_bytes + 1);
-    for (size_t i = 0; i < value_bytes; i++) {
-        value[i] = (uint8_t)('a' + prng_below(&worker->prng, 26));
-    }
-    struct slice key = SLICE_LITERAL("key:000000000000");
-    struct slice set[] = {SLICE_LITERAL("SET"), key, slice_of(value, value_bytes)};
-    struct slice get[] = {SLICE_LITERAL("GET"), key};
-    resp_command(&worker->templates[BENCH_SET], set, 3);
-    resp_command(&worker->templates[BENCH_GET], get, 2);
-    worker->key_offset = strlen("*3\r\n$3\r\nSET\r\n$16\r\nkey:");
-    free(value);
-}
-
-static void append_request(struct bench_worker *worker, struct bench_client *client, uint32_t slot)
-{
-    const struct bench_plan *plan = worker->plan;
-    bool is_set =
-        plan->gets == 0 || (plan->sets > 0 && prng_chance(&worker->prng, plan->sets, plan->sets + plan->gets));
-    enum bench_operation operation = is_set ? BENCH_SET : BENCH_GET;
-    uint64_t key;
-    if (plan->in_order) {
-        key = worker->next_key;
-        worker->next_key += plan->threads;
-    } else {
-        key = prng_below(&worker->prng, plan->keys);
-    }
-    client->operations[slot] = (uint8_t)operation;
-    struct buffer *out = &client->connection.out;
-    uint8_t *digits = buffer_reserve(out, worker->templates[operation].size) + worker->key_offset;
-    buffer_append_slice(out, buffer_slice(&worker->templates[operation]));
-    for (int i = KEY_DIGITS - 1; key > 0; i--) {
-        digits[i] = (uint8_t)('0' + key % 10);
-        key /= 10;
-    }
-}
-
 /* ---- clients ---- */
 
 static void watch(struct bench_worker *worker, struct bench_client *client, int operation, uint32_t events)
@@ -124,10 +83,12 @@ static void watch(struct bench_worker *worker, struct bench_client *client, int 
 
 static void lose(struct bench_worker *worker, struct bench_client *client, const char *why)
 {
-    if (client->outstanding > 0) {
-        count_errors(worker, slice_from_string(why), client->outstanding);
-        client->outstanding = 0;
+    uint32_t unanswered = client->outstanding - (client->erred ? 1 : 0);
+    if (unanswered > 0) {
+        count_errors(worker, slice_from_string(why), unanswered);
     }
+    client->outstanding = 0;
+    client->erred = false;
     client_connection_close(&client->connection);
     client->state = CLIENT_IDLE;
     client->wants_write = false;
@@ -168,26 +129,36 @@ static void next_batch(struct bench_worker *worker, struct bench_client *client)
     }
     client->batch = (uint32_t)batch;
     client->outstanding = (uint32_t)batch;
+    client->replies = 0;
+    client->erred = false;
     for (uint32_t i = 0; i < client->batch; i++) {
-        append_request(worker, client, i);
+        client->operations[i] = (uint8_t)bench_requests_append(&worker->requests, &client->connection.out);
     }
     client->state = CLIENT_WAITING;
     client->since_ns = client_clock_ns();
     send_out(worker, client);
 }
 
+/* A request counts with its last reply, once, and as an error with its first error. */
 static void count_reply(struct bench_worker *worker, struct bench_client *client, enum resp_type type,
                         struct slice line)
 {
     struct bench_counts *counts = worker->counts;
     enum bench_operation operation = client->operations[client->batch - client->outstanding];
-    client->outstanding--;
-    if (type == RESP_ERROR) {
+    if (type == RESP_ERROR && !client->erred) {
         count_errors(worker, line, 1);
+        client->erred = true;
+    }
+    if (++client->replies < worker->requests.templates[operation].replies) {
         return;
     }
-    histogram_add(&counts->latency[operation], (uint64_t)(worker->now_ns - client->since_ns));
-    counts->misses += type == RESP_NULL && operation == BENCH_GET;
+    if (!client->erred) {
+        histogram_add(&counts->latency[operation], (uint64_t)(worker->now_ns - client->since_ns));
+        counts->misses += type == RESP_NULL && operation == BENCH_GET;
+    }
+    client->outstanding--;
+    client->replies = 0;
+    client->erred = false;
 }
 
 static void take_replies(struct bench_worker *worker, struct bench_client *client)
@@ -326,9 +297,7 @@ enum status bench_worker_init(struct bench_worker *worker, const struct bench_pl
     *worker = (struct bench_worker){.plan = plan, .index = index, .start = start, .stop = stop};
     worker->client_count = (uint32_t)share(plan->clients, plan->threads, index);
     worker->left = plan->requests == 0 ? UINT64_MAX : share(plan->requests, plan->threads, index);
-    worker->next_key = index;
-    prng_seed(&worker->prng, plan->seed + index);
-    make_templates(worker);
+    bench_requests_init(&worker->requests, &plan->mix, index, plan->threads);
     worker->counts = memory_allocate_zeroed(1, sizeof(*worker->counts));
     worker->clients = memory_allocate_zeroed(worker->client_count, sizeof(*worker->clients));
     worker->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -362,9 +331,7 @@ void bench_worker_deinit(struct bench_worker *worker)
     }
     free(worker->clients);
     free(worker->counts);
-    for (size_t i = 0; i < BENCH_OPERATIONS; i++) {
-        buffer_deinit(&worker->templates[i]);
-    }
+    bench_requests_deinit(&worker->requests);
     if (worker->epoll >= 0) {
         (void)close(worker->epoll);
     }

@@ -2,24 +2,22 @@
  *
  * Each worker thread owns its clients, its epoll and its counters and shares nothing but the plan and the stop flag.
  * A client sends `pipeline` requests in one write and sends the next batch when all replies are there; a reply's
- * latency counts from that write. A lost connection counts its unanswered requests as errors and comes back. When
- * nothing answers for twice the timeout, the load ends.
+ * latency counts from that write (a transaction's ends with its last reply). A lost connection counts its unanswered
+ * requests as errors and comes back. When nothing answers for twice the timeout, the load ends.
  *
  *      idle ──connect──▶ connecting ──▶ ready ──batch sent──▶ waiting ──last reply──▶ ready … ──▶ done
  *        ▲                                            │
  *        └──── after RECONNECT_MS ◀── lost, timed out ┘ */
 #pragma once
 
-#include "base/prng.h"
+#include "cli/bench_request.h"
 #include "cli/histogram.h"
 #include "client/connection.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { BENCH_KEY_BYTES = 16, BENCH_PROBLEMS_MAXIMUM = 8, BENCH_PROBLEM_BYTES = 120 };
-
-enum bench_operation { BENCH_SET, BENCH_GET, BENCH_OPERATIONS };
+enum { BENCH_PROBLEMS_MAXIMUM = 8, BENCH_PROBLEM_BYTES = 120 };
 
 struct bench_plan {
     const struct client_url *url; /* clients go to its endpoints in turn */
@@ -28,12 +26,7 @@ struct bench_plan {
     uint32_t pipeline;
     uint64_t requests;   /* in all; 0: until the duration ends */
     int64_t duration_ms; /* 0: until the requests are done */
-    uint64_t keys;
-    size_t value_bytes;
-    uint32_t sets; /* of sets + gets requests, so many are SETs */
-    uint32_t gets;
-    uint64_t seed;
-    bool in_order; /* each key once, in order: requests == keys */
+    struct bench_mix mix;
 };
 
 /* Errors that look alike, by the first word of their text. */
@@ -45,7 +38,7 @@ struct bench_problem {
 struct bench_counts {
     struct histogram latency[BENCH_OPERATIONS]; /* of answers that are no errors */
     uint64_t misses;                            /* GETs of keys that are not there */
-    uint64_t errors;                            /* error replies and requests without a reply */
+    uint64_t errors;                            /* requests with an error among their replies, or without a reply */
     struct bench_problem problems[BENCH_PROBLEMS_MAXIMUM];
     int64_t first_ns; /* when the load began and ended, by client_clock_ns */
     int64_t last_ns;
@@ -63,15 +56,12 @@ struct bench_worker {
     uint32_t client_count;
     uint32_t clients_done;
     int epoll;
-    struct prng prng;
-    struct buffer templates[BENCH_OPERATIONS]; /* one request each, the key's digits to be filled in */
-    size_t key_offset;                         /* of the digits; the same in both */
-    uint64_t left;                             /* requests still to be sent; UINT64_MAX without a limit */
-    uint64_t next_key;                         /* in_order */
-    int64_t end_ns;                            /* of the duration; INT64_MAX without one */
-    int64_t now_ns;                            /* read when replies are */
-    int64_t progress_ns;                       /* of the last reply */
-    _Atomic uint64_t answered;                 /* for the progress line */
+    struct bench_requests requests;
+    uint64_t left;             /* requests still to be sent; UINT64_MAX without a limit */
+    int64_t end_ns;            /* of the duration; INT64_MAX without one */
+    int64_t now_ns;            /* read when replies are */
+    int64_t progress_ns;       /* of the last reply */
+    _Atomic uint64_t answered; /* for the progress line */
     atomic_bool finished;
     struct bench_counts *counts;
 };

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char *const operation_names[BENCH_OPERATIONS] = {"set", "get"};
+static const char *const operation_names[BENCH_OPERATIONS] = {"set", "get", "txn"};
 
 static const struct {
     const char *name;
@@ -55,8 +55,8 @@ void bench_report_table(const struct bench_report *report)
     double seconds = run_seconds(report);
     printf("%s: %" PRIu32 " clients, pipeline %" PRIu32 ", %" PRIu32 " thread%s, %" PRIu64
            " keys, values of %zu bytes\n",
-           report->mode, plan->clients, plan->pipeline, plan->threads, plan->threads == 1 ? "" : "s", plan->keys,
-           plan->value_bytes);
+           report->mode, plan->clients, plan->pipeline, plan->threads, plan->threads == 1 ? "" : "s", plan->mix.keys,
+           plan->mix.value_bytes);
     printf("%" PRIu64 " requests in %.2f s, %.0f per second, %" PRIu64 " errors, %" PRIu64 " misses\n\n",
            answered(report), seconds, (double)answered(report) / seconds, report->counts->errors,
            report->counts->misses);
@@ -125,8 +125,8 @@ void bench_report_json(const struct bench_report *report)
     (void)json_object_set_new(json, "clients", json_integer(plan->clients));
     (void)json_object_set_new(json, "pipeline", json_integer(plan->pipeline));
     (void)json_object_set_new(json, "threads", json_integer(plan->threads));
-    (void)json_object_set_new(json, "keys", json_integer((json_int_t)plan->keys));
-    (void)json_object_set_new(json, "value_bytes", json_integer((json_int_t)plan->value_bytes));
+    (void)json_object_set_new(json, "keys", json_integer((json_int_t)plan->mix.keys));
+    (void)json_object_set_new(json, "value_bytes", json_integer((json_int_t)plan->mix.value_bytes));
     (void)json_object_set_new(json, "seconds", json_real(seconds));
     (void)json_object_set_new(json, "requests", json_integer((json_int_t)answered(report)));
     (void)json_object_set_new(json, "requests_per_second", json_real((double)answered(report) / seconds));

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 
+import cluster
 import pytest
 import redis
 import servers
@@ -73,6 +74,13 @@ def test_version():
         (["bench", "--mode", "lcok"], "none of set, get, mixed"),
         (["bench", "--mode", "mixed", "--ratio", "1"], "is not SETS:GETS"),
         (["bench", "--requests", "1", "--duration", "1s"], "exclude each other"),
+        (["bench", "--shards", "2"], "are of --mode txn"),
+        (["bench", "--mode", "get", "--hot", "0"], "are of --mode txn"),
+        (["bench", "--mode", "txn", "--shards", "65"], "not between 1 and 64"),
+        (["bench", "--mode", "txn", "--hot", "101"], "not between 0 and 100"),
+        (["bench", "--mode", "txn", "--form", "exec"], "none of multi, txn, mset"),
+        (["bench", "--mode", "txn", "--protocol", "3pc"], "is of --form txn"),
+        (["bench", "--mode", "txn", "--form", "txn", "--protocol", "4pc"], "neither 2pc nor 3pc"),
         (["bench", "here"], "unexpected argument 'here'"),
         (["bench", "--url", "redis://localhost"], "the scheme must be cohort://"),
         (["status", "localhost:x"], "a port must be a number"),
@@ -117,6 +125,55 @@ def test_bench_json(server, mode):
     if mode == "mixed":
         assert 1000 < result["operations"]["set"]["requests"] < 1500
     assert redis.Redis(port=server.port).dbsize() == 500
+
+
+@pytest.mark.parametrize("form", [["multi"], ["mset"], ["txn"], ["txn", "--protocol", "2pc"], ["txn", "--protocol", "3PC"]])
+def test_bench_transactions(three, form):
+    """All keys of its shards are written: with as many as there are, each request writes a key in each of them."""
+    done = cohort("bench", "--url", at(three[1]), "--mode", "txn", "--shards", 4, "--form", *form, "--requests", 50,
+                  "--clients", 1, "--pipeline", 2, "--keys", 400, "--json")  # one client: nobody is in the way  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(done.stdout)
+    assert result["mode"] == "txn" and result["requests"] == 50 and result["errors"] == 0
+    assert result["operations"]["txn"]["requests"] == 50 and set(result["operations"]) == {"txn"}
+    with redis.Redis(port=three[1].port) as connection:
+        shards = {cluster.slot_of(key.decode()) * 4 // cluster.SLOTS for key in connection.keys()}
+        assert shards == {0, 1, 2, 3} and 100 < connection.dbsize() <= 200
+
+
+def test_bench_transactions_on_one_key(three):
+    done = cohort("bench", "--url", at(three[1]), "--mode", "txn", "--hot", 100, "--requests", 20, "--clients", 1)
+    assert done.returncode == 0 and "\ntxn " in done.stdout
+    with redis.Redis(port=three[1].port) as connection:
+        assert connection.exists("key:000000000000") and 2 <= connection.dbsize() <= 21
+
+
+def test_bench_transactions_of_one_shard(server):
+    """Redis has them, too."""
+    done = cohort("bench", "--url", at(server), "--mode", "txn", "--shards", 1, "--requests", 100, "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["operations"]["txn"]["requests"] == 100
+    done = cohort("bench", "--url", at(server), "--mode", "txn", "--requests", 100)
+    assert done.returncode == USAGE and "--shards: 2 are more than the server has (1)" in done.stderr
+
+
+def test_bench_transactions_need_keys_in_their_shards(three):
+    done = cohort("bench", "--url", at(three[1]), "--mode", "txn", "--keys", 1)
+    assert done.returncode == USAGE and "--keys: 1 are in 1 shards only, not 2" in done.stderr
+
+
+def test_bench_counts_a_failed_transaction_once(server):
+    """Its SET is refused, and so is its EXEC."""
+    with redis.Redis(port=server.port) as connection:
+        connection.set("key", "value")
+        connection.config_set("maxmemory", 1)
+        try:
+            done = cohort("bench", "--url", at(server), "--mode", "txn", "--shards", 1, "--requests", 10, "--json")
+        finally:
+            connection.config_set("maxmemory", 0)
+    result = json.loads(done.stdout)
+    assert done.returncode == UNAVAILABLE and result["requests"] == 0 and result["errors"] == 10
+    (problem,) = result["error_texts"]
+    assert problem["text"].startswith("OOM ") and problem["count"] == 10
 
 
 def test_bench_table_and_misses(server):
