@@ -16,7 +16,7 @@
 
 enum {
     SERVE_MAXIMUM_OPTIONS = 64,
-    SERVE_OWN_OPTIONS = 10,
+    SERVE_OWN_OPTIONS = 9,
     HELP_BYTES = 128,
     DESCRIPTORS_KEPT = 46,
     DESCRIPTORS_OF_WORKER = 12,
@@ -38,7 +38,6 @@ struct serve {
 struct serve_options {
     struct serve_cluster *cluster;
     const char *data, *config;
-    int64_t workers;
     struct cli_option items[SERVE_MAXIMUM_OPTIONS];
     const char *values[SERVE_MAXIMUM_OPTIONS];
     char help[SERVE_MAXIMUM_OPTIONS][HELP_BYTES];
@@ -75,8 +74,6 @@ static void list_options(struct serve_options *options, const struct config *con
          PLACEMENT_MAXIMUM_REPLICAS},
         {"reads", CLI_TEXT, &cluster->reads, "HOW",
          "majority, lease; lease trusts clocks' rates, faster (default majority)", 0, 0},
-        {"workers", CLI_NUMBER, &options->workers, "N",
-         "threads that divide the shards (default 1, or as the folder was made)", 1, SERVER_WORKERS_MAXIMUM},
         {"config", CLI_TEXT, &options->config, "FILE", "`name = value` lines of the settings; options win over it", 0,
          0},
     };
@@ -115,6 +112,13 @@ static int take_settings(struct serve *serve, const struct serve_options *option
     return CLI_CONTINUE;
 }
 
+static void take_workers(struct serve *serve)
+{
+    uint32_t recorded = server_recorded_workers(serve->env, serve->options.directory, serve->options.node_id);
+    uint32_t unsaid = recorded != 0 ? recorded : 1;
+    serve->options.worker_count = serve->config.workers != 0 ? (uint32_t)serve->config.workers : unsaid;
+}
+
 /* The configuration file first, then the options over it. */
 static int take_options(struct serve *serve, int argc, char **argv)
 {
@@ -139,10 +143,11 @@ static int take_options(struct serve *serve, int argc, char **argv)
     }
     serve->options = (struct server_options){.directory = options.data, .version = COHORT_VERSION};
     code = serve_cluster_take(&serve->cluster, serve->config.protected_mode != 0, &serve->options, message);
-    uint32_t recorded =
-        code == CLI_CONTINUE ? server_recorded_workers(serve->env, options.data, serve->options.node_id) : 0;
-    serve->options.worker_count = options.workers != 0 ? (uint32_t)options.workers : recorded != 0 ? recorded : 1;
-    return code == CLI_CONTINUE ? code : cli_error(&cli_serve, code, "%s", message);
+    if (code != CLI_CONTINUE) {
+        return cli_error(&cli_serve, code, "%s", message);
+    }
+    take_workers(serve);
+    return CLI_CONTINUE;
 }
 
 static void server_stopped(void *owner, enum status status)

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/number.h"
 #include "base/units.h"
+#include "cluster/workers.h"
 #include "env/env.h"
 
 #include <ctype.h>
@@ -82,6 +83,8 @@ static const struct setting settings[] = {
      .help = "s; idle clients are closed after it; 0: never"},
     {"txn-protocol", SETTING_CHOICE, false, AT(txn_protocol), 0, 1, 0, protocol_choices,
      .help = "2pc, 3pc; of transactions over several shards"},
+    {"workers", SETTING_INTEGER, true, AT(workers), 0, WORKERS_MAXIMUM, 0,
+     .help = "threads that divide the shards; 0: as the folder was made, or 1"},
 };
 
 enum { SETTING_COUNT = sizeof(settings) / sizeof(settings[0]), VALUE_BYTES = 512 };

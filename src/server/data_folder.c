@@ -112,9 +112,10 @@ static enum status match_workers(struct server *server, bool known, char ret_mes
         return STATUS_OK;
     }
     (void)snprintf(ret_message, SERVER_MESSAGE_BYTES,
-                   "the data folder %.600s was made with --workers %" PRIu32 ", and its logs with it; start it with "
-                   "that number, or without --workers",
-                   server->directory, server->node_file.workers);
+                   "the data folder %.600s was made with --workers %" PRIu32 ", not %" PRIu32
+                   ", and has a log for each; "
+                   "give it that number, or take `workers` from the options and the configuration file",
+                   server->directory, server->node_file.workers, server->worker_count);
     return STATUS_INVALID;
 }
 

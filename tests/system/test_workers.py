@@ -6,8 +6,10 @@ import conftest
 import pytest
 import redis
 import resp
+import servers
 
 SHARDS = 8
+WRONG_SETTING = 78  # of sysexits: configuration
 CLIENTS = 9  # three at each of three workers
 
 
@@ -172,8 +174,43 @@ def test_a_folder_keeps_its_number_and_its_data(new_server):
     assert again.stop() == 0
     other = new_server("cohort", "--workers", "3", "--shards", "4", folder=server.folder, start=False)
     other.launch()
-    assert other.process.wait(30) == 78
-    assert "was made with --workers 2" in other.log()
+    assert other.process.wait(30) == WRONG_SETTING
+    assert other.log(1).endswith(
+        f"the data folder {server.data} was made with --workers 2, not 3, and has a log for each; "
+        "give it that number, or take `workers` from the options and the configuration file"
+    )
+
+
+def test_the_number_stands_in_the_configuration_file(new_server, tmp_path, monkeypatch):
+    """The option wins over the file, and neither is changed while the node runs."""
+    monkeypatch.setattr(servers, "WORKERS", "")
+    settings = tmp_path / "settings"
+    settings.write_text("workers = 3\n")
+    server = new_server("cohort", "--config", str(settings))
+    client = redis.Redis("127.0.0.1", server.port)
+    assert client.config_get("workers") == {"workers": "3"}
+    with pytest.raises(redis.ResponseError, match="can't set immutable config"):
+        client.config_set("workers", 2)
+    client.config_rewrite()
+    assert settings.read_text() == "workers = 3\n"
+    assert server.stop() == 0
+    assert sorted(path.name for path in server.data.glob("worker-*")) == ["worker-0", "worker-1", "worker-2"]
+    for text, arguments, status in (
+        ("workers = 2\n", ["--workers", "3"], 0),
+        ("workers = 0\n", [], 0),
+        ("workers = 2\n", [], WRONG_SETTING),
+        ("workers = 65\n", [], WRONG_SETTING),
+        ("workers = 3\n", ["--workers", "65"], WRONG_SETTING),
+    ):
+        settings.write_text(text)
+        again = new_server("cohort", "--config", str(settings), *arguments, folder=server.folder, start=False)
+        if status == 0:
+            assert again.start().stop() == 0, text
+        else:
+            again.launch()
+            assert again.process.wait(60) == status, text
+        said = again.log(1)
+        assert ("between 0 and 64 inclusive" in said) == ("65" in text + "".join(arguments)), said
 
 
 def test_nodes_with_different_numbers_are_one_cluster(new_cluster):
