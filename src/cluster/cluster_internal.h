@@ -25,6 +25,10 @@ enum {
     REMOTE_OWED_BYTES = 64 << 20,     /* of answers that a peer has not taken: then it gets no more replies */
     ERRAND_ASKED_BYTES = 64 << 20,    /* of requests that another worker has not answered */
     ERRAND_OWED_BYTES = 64 << 20,     /* of answers that another worker has not taken, as REMOTE_OWED_BYTES */
+    RELAY_BYTES = 8 << 20,            /* of frames of a worker to a peer, on their way through the first one, … */
+    RELAY_RAFT_BYTES = 32 << 20,      /* … with those of consensus */
+    RELAY_UNREAD_BYTES = 64 << 20,    /* of frames from peers that a worker has not taken: then no more are read */
+    RELAY_TELL_BYTES = 64 << 10,      /* of both, told of at a time */
 };
 
 /* What workers of a node tell each other (workers.h). */
@@ -43,6 +47,7 @@ enum cluster_tell {
     CLUSTER_TELL_OPEN, /* cluster_workers.c: the members; the groups may be opened */
     CLUSTER_TELL_MEMBERS,
     CLUSTER_TELL_LEADER,
+    CLUSTER_TELL_LOST, /* to the first: whether a shard has no leader (leaderless.h) */
 };
 
 /* Another worker of this node. */
@@ -139,9 +144,9 @@ struct cluster {
     struct meta *meta;              /* NULL in a cluster of one, and until it is founded */
     uint64_t meta_applied;          /* of group 0, when meta was last told */
     struct leader_balance *balance; /* as meta */
-    struct leaderless leaderless;   /* of this worker's shards */
-    int64_t balanced_ns;            /* when it last looked */
-    struct transport *transport;    /* NULL in a cluster of one, and at all workers but the first */
+    struct leaderless leaderless;
+    int64_t balanced_ns;         /* when it last looked */
+    struct transport *transport; /* NULL in a cluster of one, and at all workers but the first */
     struct peer peers[PLACEMENT_MAXIMUM_NODES];
     size_t peer_count;
     bool joined;               /* the owner was told */
@@ -181,6 +186,8 @@ MUST_USE enum status cluster_founding_frame(struct cluster *cluster, uint64_t no
 void cluster_listen_to_workers(struct cluster *cluster);
 /* At the first worker: the others take part, or have other members. */
 void cluster_tell_members(struct cluster *cluster, enum cluster_tell what);
+/* To the first worker: a shard here has no leader, or has one again. */
+void cluster_tell_lost(struct cluster *cluster, uint32_t shard, bool lost);
 /* A node takes requests for a shard (0: nobody), as far as this worker knows. */
 void cluster_set_leader(struct cluster *cluster, uint32_t shard, uint64_t node);
 

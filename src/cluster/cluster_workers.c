@@ -7,7 +7,7 @@
 
 struct leader_note {
     uint32_t shard;
-    uint64_t node;
+    uint64_t node; /* or whether there is none */
 };
 
 void cluster_set_leader(struct cluster *cluster, uint32_t shard, uint64_t node)
@@ -37,6 +37,21 @@ static void take_leader(struct cluster *cluster, struct slice body)
     ASSERT(body.size == sizeof(note));
     memcpy(&note, body.data, sizeof(note));
     cluster->leaders[note.shard - 1] = note.node;
+}
+
+void cluster_tell_lost(struct cluster *cluster, uint32_t shard, bool lost)
+{
+    struct leader_note note = {shard, lost};
+    struct slice part = slice_of(&note, sizeof(note));
+    workers_tell(cluster->workers, 0, WORKERS_CLUSTER, CLUSTER_TELL_LOST, &part, 1);
+}
+
+static void take_lost(struct cluster *cluster, struct slice body)
+{
+    struct leader_note note;
+    ASSERT(body.size == sizeof(note));
+    memcpy(&note, body.data, sizeof(note));
+    cluster->leaderless.lost[note.shard - 1] = note.node != 0;
 }
 
 static void take_members(struct cluster *cluster, struct slice body, bool open)
@@ -71,6 +86,7 @@ static void arrived(void *owner, uint32_t from, uint8_t kind, struct slice body)
     case CLUSTER_TELL_OPEN: take_members(cluster, body, true); return;
     case CLUSTER_TELL_MEMBERS: take_members(cluster, body, false); return;
     case CLUSTER_TELL_LEADER: take_leader(cluster, body); return;
+    case CLUSTER_TELL_LOST: take_lost(cluster, body); return;
     }
     UNREACHABLE();
 }

@@ -12,9 +12,6 @@ enum { NAMED = 8 }; /* of shards, and of nodes, in a line */
 static bool is_led(struct cluster *cluster, uint32_t shard)
 {
     const struct lane *lane = lane_of(cluster, shard);
-    if (lane->away) {
-        return true; /* its worker sees to it */
-    }
     if (lane->local != NULL) {
         uint64_t leader, term;
         shard_leader(lane->local, &leader, &term);
@@ -60,15 +57,33 @@ static void tell_beginning(struct cluster *cluster, uint32_t lost, int64_t now_n
     buffer_deinit(&text);
 }
 
+/* At this worker's shards. The first worker looks; the others tell it what has changed. */
+static void look_at_own(struct cluster *cluster)
+{
+    for (uint32_t shard = 1; shard <= cluster->shard_count; shard++) {
+        bool *lost = &cluster->leaderless.lost[shard - 1];
+        if (!lane_of(cluster, shard)->away && *lost == is_led(cluster, shard)) {
+            *lost = !*lost;
+            if (cluster->worker != 0) {
+                cluster_tell_lost(cluster, shard, *lost);
+            }
+        }
+    }
+}
+
 void leaderless_look(struct cluster *cluster)
 {
     struct leaderless *leaderless = &cluster->leaderless;
     int64_t now_ns = env_monotonic_ns(cluster->env);
     uint32_t lost = 0;
     int64_t oldest_ns = now_ns;
+    look_at_own(cluster);
+    if (cluster->worker != 0) {
+        return;
+    }
     for (uint32_t shard = 1; shard <= cluster->shard_count; shard++) {
         int64_t *since_ns = &leaderless->since_ns[shard - 1];
-        *since_ns = is_led(cluster, shard) ? 0 : *since_ns == 0 ? now_ns : *since_ns;
+        *since_ns = !leaderless->lost[shard - 1] ? 0 : *since_ns == 0 ? now_ns : *since_ns;
         lost += *since_ns != 0 ? 1 : 0;
         oldest_ns = *since_ns != 0 && *since_ns < oldest_ns ? *since_ns : oldest_ns;
     }

@@ -6,8 +6,9 @@
  * find what transport.h promises.
  *
  * Bounds: a worker has RELAY_BYTES (consensus: RELAY_RAFT_BYTES) to each peer on the way through the first one, else
- * FULL. What it has not taken of what arrived for it is bounded by what other nodes may have under way; past
- * RELAY_UNREAD_BYTES no more frames are read, from any. */
+ * FULL; one frame of any size when there are less than RELAY_TELL_BYTES, which may have left long ago. What it has not
+ * taken of what arrived for it is bounded by what other nodes may have under way; past RELAY_UNREAD_BYTES no more
+ * frames are read, from any. */
 #include "cluster/cluster_internal.h"
 
 #include "base/assert.h"
@@ -15,13 +16,6 @@
 #include "base/varint.h"
 
 #include <stdlib.h>
-
-enum {
-    RELAY_BYTES = 8 << 20,
-    RELAY_RAFT_BYTES = 32 << 20,
-    RELAY_UNREAD_BYTES = 64 << 20,
-    RELAY_TELL_BYTES = 64 << 10, /* told of so many at a time */
-};
 
 /* As it lies in records. */
 struct frame_head {

@@ -74,6 +74,9 @@ void crew_start(struct server *server)
 void crew_destroy(struct server *server)
 {
     for (uint32_t i = 1; server->crew != NULL && i < server->worker_count; i++) {
+        if (server->crew[i] == NULL) { /* the start came to nothing before it was there to own them */
+            workers_destroy(server->crew_workers[i]);
+        }
         server_destroy(server->crew[i]);
     }
     free(server->crew);

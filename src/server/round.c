@@ -19,7 +19,7 @@ struct round {
 
 bool round_takes_first(const struct command_spec *spec)
 {
-    return spec->id == COMMAND_CONFIG_SET || spec->id == COMMAND_CONFIG_REWRITE;
+    return spec->id == COMMAND_CONFIG_SET || spec->id == COMMAND_CONFIG_REWRITE || spec->id == COMMAND_CLUSTER_INFO;
 }
 
 bool round_takes(const struct command_spec *spec)

@@ -4,7 +4,8 @@
  *
  * INFO, CLIENT LIST, … add up what the parts say. CLIENT KILL, CLIENT PAUSE, … are done by every worker before the
  * client hears of it. CONFIG SET and REWRITE are executed by the first worker alone, which tells all others of the new
- * settings: so there is one order of changes. A transaction cannot wait for parts: these commands are refused in it. */
+ * settings: so there is one order of changes. So is CLUSTER INFO: that worker has the connections. A transaction cannot
+ * wait for parts: these commands are refused in it. */
 #pragma once
 
 #include "cluster/cluster.h"

@@ -162,7 +162,8 @@ def test_maxclients_is_of_the_node(workers, clients):
         assert clients[0].call("CONFIG", "SET", "maxclients", "10000") == "OK"
 
 
-def test_a_folder_keeps_its_number_and_its_data(new_server):
+def test_a_folder_keeps_its_number_and_its_data(new_server, monkeypatch):
+    monkeypatch.setattr(servers, "WORKERS", "")
     server = new_server("cohort", "--workers", "2", "--shards", "4")
     client = redis.Redis("127.0.0.1", server.port)
     for i in range(20):
@@ -211,6 +212,21 @@ def test_the_number_stands_in_the_configuration_file(new_server, tmp_path, monke
             assert again.process.wait(60) == status, text
         said = again.log(1)
         assert ("between 0 and 64 inclusive" in said) == ("65" in text + "".join(arguments)), said
+
+
+def test_the_cluster_looks_the_same_at_every_worker(new_cluster):
+    made = new_cluster(nodes=2, shards=4, replicas=2, arguments=["--workers", "3"])
+    clients = connect(made[1], 6)
+    for client in clients:
+        told = dict(line.split(":") for line in client.call("CLUSTER", "INFO").decode().splitlines())
+        assert told["cluster_state"] == "ok" and int(told["cluster_stats_messages_sent"]) > 0
+    made[2].kill()
+    made[1].wait(lambda: "no leader for" in made[1].log(), "did not say so")
+    time.sleep(1)
+    assert made[1].log().count("no leader for") == 1, "once for all workers"
+    assert "commands for 4 of 4 shards" in made[1].log() and "(shards 1, 2, 3, 4; nodes that" in made[1].log()
+    made.start()
+    made[1].wait(lambda: "every shard has a leader again" in made[1].log(), "did not say that it is over")
 
 
 def test_nodes_with_different_numbers_are_one_cluster(new_cluster):

@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-/* Sanitizers end the process themselves otherwise. */
-const char *__asan_default_options(void);
+/* Sanitizers end the process themselves otherwise. They are a library, which must see this in the program. */
+__attribute__((visibility("default"))) const char *__asan_default_options(void);
 const char *__asan_default_options(void) { return "allocator_may_return_null=1"; }
 
 static const size_t too_much = SIZE_MAX / 4; /* not to be seen through by the compiler */

@@ -21,10 +21,15 @@ struct world_node *world_node(struct world *world, uint64_t id)
     return &world->nodes[id - 1];
 }
 
+struct cluster *world_part_of(struct world *world, uint64_t id, uint32_t shard)
+{
+    return world_node(world, id)->workers[shard % (uint32_t)world->workers].cluster;
+}
+
 struct lane *world_lane(struct world *world, uint64_t id, uint32_t shard)
 {
-    assert_non_null(world_node(world, id)->cluster);
-    return lane_of(world_node(world, id)->cluster, shard);
+    assert_non_null(world_part_of(world, id, shard));
+    return lane_of(world_part_of(world, id, shard), shard);
 }
 
 /* ---- clients ---- */
@@ -192,15 +197,16 @@ void world_expect(const struct world_client *client, int first, int last, enum s
 
 static void hook(void *owner)
 {
-    struct world_node *node = owner;
-    if (!node->failed && cluster_turn(node->cluster)) {
-        env_wake(node->env);
+    struct world_worker *worker = owner;
+    if (!worker->node->failed && cluster_turn(worker->cluster)) {
+        env_wake(worker->env);
     }
+    workers_post(worker->workers);
 }
 
 static void on_failed(void *owner, enum status status, const char *what)
 {
-    struct world_node *node = owner;
+    struct world_node *node = ((struct world_worker *)owner)->node;
     assert_false(node->failed);
     node->failed = true;
     if (getenv("WORLD_LOG") != NULL) {
@@ -217,51 +223,98 @@ static void on_log(void *owner, int number, int64_t at_ns, enum env_log_level le
     }
 }
 
-void world_start(struct world *world, uint64_t id)
+static void directory_of(int worker, char path[static 32]) { (void)snprintf(path, 32, "/data/worker-%d", worker); }
+
+static void make_folders(struct world_node *node)
+{
+    assert_int_equal(env_make_directory(node->env, "/data"), STATUS_OK);
+    for (int i = 0; i < node->world->workers; i++) {
+        char path[32];
+        directory_of(i, path);
+        assert_int_equal(env_make_directory(node->env, path), STATUS_OK);
+    }
+    assert_int_equal(env_sync_directory(node->env, "/"), STATUS_OK);
+    assert_int_equal(env_sync_directory(node->env, "/data"), STATUS_OK);
+}
+
+static void start_worker(struct world_worker *worker, int number)
 {
     static const struct cluster_events events = {on_failed};
-    struct world_node *node = world_node(world, id);
-    assert_null(node->cluster);
-    node->env = sim_node_start(world->sim, (int)id - 1);
-    node->failed = false;
-    node->start++;
-    node->lives++;
+    const struct world_node *node = worker->node;
+    const struct world *world = node->world;
+    char path[32];
+    directory_of(number, path);
     struct cluster_options options = {
-        .node = id,
-        .incarnation = {{0xaa, (uint8_t)id}},
+        .node = node->id,
+        .incarnation = {{0xaa, (uint8_t)node->id}},
         .lineage = {.start = node->start, .joined = node->start - 1},
         .directory = "/data",
-        .worker_directory = "/data/worker",
+        .worker_directory = path,
         .founders = world->founders,
         .founder_count = (size_t)world->node_count,
         .shards = world->shards,
         .replicas = world->replicas,
-        .peer_host = sim_node_address(world->sim, (int)id - 1),
+        .peer_host = sim_node_address(world->sim, (int)node->id - 1),
         .peer_port = WORLD_PEER_PORT,
         .log_segment_bytes = SEGMENT_BYTES,
         .lease_reads = world->lease_reads,
+        .workers = worker->workers,
     };
     char message[CLUSTER_MESSAGE_BYTES] = "";
-    if (node->start == 1) {
-        assert_int_equal(env_make_directory(node->env, "/data"), STATUS_OK);
-        assert_int_equal(env_make_directory(node->env, "/data/worker"), STATUS_OK);
-        assert_int_equal(env_sync_directory(node->env, "/"), STATUS_OK);
-        assert_int_equal(env_sync_directory(node->env, "/data"), STATUS_OK);
-    }
-    enum status status = cluster_create(node->env, &options, &events, node, &node->cluster, message);
+    enum status status = cluster_create(worker->env, &options, &events, worker, &worker->cluster, message);
     if (status != STATUS_OK) {
-        fail_msg("node %d: %s (%s)", (int)id, message, status_text(status));
+        fail_msg("node %d, worker %d: %s (%s)", (int)node->id, number, message, status_text(status));
     }
-    env_set_turn_hook(node->env, hook, node);
-    env_wake(node->env);
+    env_set_turn_hook(worker->env, hook, worker);
+    env_wake(worker->env);
+}
+
+void world_start(struct world *world, uint64_t id)
+{
+    struct world_node *node = world_node(world, id);
+    struct env *envs[WORLD_WORKERS];
+    struct workers *workers[WORLD_WORKERS] = {NULL};
+    assert_null(node->cluster);
+    node->env = envs[0] = sim_node_start(world->sim, (int)id - 1);
+    node->failed = false;
+    node->start++;
+    node->lives++;
+    for (int i = 1; i < world->workers; i++) {
+        envs[i] = sim_node_add_worker(world->sim, (int)id - 1);
+    }
+    if (world->workers > 1) {
+        workers_create(envs, (uint32_t)world->workers, workers);
+    }
+    if (node->start == 1) {
+        make_folders(node);
+    }
+    for (int i = 0; i < world->workers; i++) {
+        node->workers[i] = (struct world_worker){.node = node, .env = envs[i], .workers = workers[i]};
+        start_worker(&node->workers[i], i);
+    }
+    node->cluster = node->workers[0].cluster;
+    if (world->workers > 1) {
+        cluster_begin(node->cluster);
+    }
+}
+
+static void end_node(struct world_node *node)
+{
+    for (int i = 0; i < node->world->workers; i++) {
+        cluster_destroy(node->workers[i].cluster);
+    }
+    for (int i = 0; i < node->world->workers; i++) {
+        workers_destroy(node->workers[i].workers);
+        node->workers[i] = (struct world_worker){0};
+    }
+    node->cluster = NULL;
 }
 
 void world_kill(struct world *world, uint64_t id, enum sim_crash how)
 {
     struct world_node *node = world_node(world, id);
     sim_node_crash(world->sim, (int)id - 1, how);
-    cluster_destroy(node->cluster);
-    node->cluster = NULL;
+    end_node(node);
     node->lives++;
 }
 
@@ -374,12 +427,14 @@ void world_run_until(struct world *world, bool (*so)(void *argument), void *argu
 void world_begin(struct world *world, uint64_t seed, int nodes, uint32_t shards, uint32_t replicas)
 {
     bool lease_reads = world->lease_reads;
+    int workers = world->workers == 0 ? 1 : world->workers;
     *world = (struct world){.sim = sim_create(seed),
                             .node_count = nodes,
                             .shards = shards,
                             .replicas = replicas,
-                            .lease_reads = lease_reads};
-    assert_true(shards <= WORLD_SHARDS);
+                            .lease_reads = lease_reads,
+                            .workers = workers};
+    assert_true(shards <= WORLD_SHARDS && workers <= WORLD_WORKERS);
     sim_on_log(world->sim, on_log, world);
     for (int i = 0; i < nodes; i++) {
         struct slice host = slice_from_string(sim_node_address(world->sim, i));
@@ -406,7 +461,7 @@ static void take_words(struct world *world, uint32_t shard, struct buffer *out)
     assert_int_equal(command_lookup(argv, 2, &command.spec), COMMAND_FOUND);
     uint64_t digest = 0;
     for (int i = 0; i < world->node_count; i++) {
-        struct cluster *cluster = world->nodes[i].cluster;
+        struct cluster *cluster = world_part_of(world, world->nodes[i].id, shard);
         buffer_clear(out);
         struct resp_writer writer = resp_writer_to(out, RESP2);
         if (cluster_read_here(cluster, shard, &command, &writer)) {
@@ -418,7 +473,7 @@ static void take_words(struct world *world, uint32_t shard, struct buffer *out)
     uint64_t voter = world_other_voter(world, shard, 0, 0);
     buffer_clear(out);
     struct resp_writer writer = resp_writer_to(out, RESP2);
-    assert_true(cluster_read_here(world_node(world, voter)->cluster, shard, &command, &writer));
+    assert_true(cluster_read_here(world_part_of(world, voter, shard), shard, &command, &writer));
 }
 
 static void check_client(const struct world_client *client, uint32_t shard, struct slice words)
@@ -459,13 +514,14 @@ static bool all_settled(void *argument)
     for (uint32_t shard = 1; shard <= world->shards; shard++) {
         uint64_t applied = 0;
         for (int i = 0; i < world->node_count; i++) {
-            struct shard *local = lane_of(world->nodes[i].cluster, shard)->local;
+            struct lane *lane = world_lane(world, world->nodes[i].id, shard);
+            struct shard *local = lane->local;
             if (local == NULL) {
                 continue;
             }
             struct shard_stats stats;
             shard_stats(local, &stats);
-            if (!lane_idle(lane_of(world->nodes[i].cluster, shard)) || stats.applied_index != stats.last_index ||
+            if (!lane_idle(lane) || stats.applied_index != stats.last_index ||
                 (applied != 0 && applied != stats.applied_index)) {
                 return false;
             }
@@ -493,7 +549,7 @@ void world_end(struct world *world)
     }
     buffer_deinit(&words);
     for (int i = 0; i < world->node_count; i++) {
-        cluster_destroy(world->nodes[i].cluster);
+        end_node(&world->nodes[i]);
     }
     sim_destroy(world->sim);
     for (int i = 0; i < world->client_count; i++) {

@@ -20,6 +20,7 @@ enum {
     WORLD_CLIENTS = 8,
     WORLD_REQUESTS = 20000, /* of a client */
     WORLD_SHARDS = 4,
+    WORLD_WORKERS = 3, /* of a node */
     WORLD_PEER_PORT = 17000,
     WORLD_WORD_BYTES = 8,
 };
@@ -47,12 +48,20 @@ struct world_client {
     void (*told)(struct world_client *client, uint64_t tag);
 };
 
+struct world_worker {
+    struct world_node *node;
+    struct env *env;
+    struct workers *workers; /* NULL: it is the only one */
+    struct cluster *cluster;
+};
+
 struct world_node {
     struct world *world;
     uint64_t id;
     uint64_t start, lives;
-    struct env *env;
-    struct cluster *cluster; /* NULL: down */
+    struct world_worker workers[WORLD_WORKERS];
+    struct env *env;         /* of the first worker, at which clients are, … */
+    struct cluster *cluster; /* … and its part; NULL: down */
     bool failed;             /* it says so itself */
 };
 
@@ -63,11 +72,13 @@ struct world {
     int node_count;
     uint32_t shards, replicas;
     bool lease_reads;
+    int workers; /* of each node; 0: one */
     struct world_client clients[WORLD_CLIENTS];
     int client_count;
 };
 
-/* Nodes that are up, and have founded the cluster; every shard is led. */
+/* Nodes that are up, and have founded the cluster; every shard is led. How they read and how many workers they have
+ * stands in *world before. */
 void world_begin(struct world *world, uint64_t seed, int nodes, uint32_t shards, uint32_t replicas);
 /* Checks everything that must be true, after what is blocked, paused or down has come back; ends it all. */
 void world_end(struct world *world);
@@ -76,6 +87,8 @@ void world_run_ms(struct world *world, int64_t ms);
 void world_run_until(struct world *world, bool (*so)(void *argument), void *argument);
 
 struct world_node *world_node(struct world *world, uint64_t id);
+/* At the worker that has the shard. */
+struct cluster *world_part_of(struct world *world, uint64_t id, uint32_t shard);
 struct lane *world_lane(struct world *world, uint64_t id, uint32_t shard);
 void world_kill(struct world *world, uint64_t id, enum sim_crash how);
 void world_start(struct world *world, uint64_t id);

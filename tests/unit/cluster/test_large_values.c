@@ -23,7 +23,7 @@ static uint64_t sent_bytes(struct world *world, uint64_t id)
  * each read takes a round between the nodes. */
 static void set_large(uint64_t seed, bool at_leader)
 {
-    struct world world;
+    struct world world = {0};
     world_begin(&world, seed, 3, 2, 3);
     uint64_t leader = world_leader(&world, 1, 1);
     uint64_t term = world_lane(&world, 1, 1)->term;
