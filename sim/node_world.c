@@ -78,6 +78,7 @@ static enum status create(struct node *node, struct env *env, char message[stati
     config.snapshot_log_bytes = world->snapshot_log_bytes;
     config.protected_mode = 0;
     config.command_timeout_ms = world->command_timeout_ms;
+    config.txn_id_kept_ms *= 1 + node->number % 3; /* replicas must forget alike nevertheless */
     config.txn_protocol = world->protocols == 2 ? node->number % 2 : world->protocols;
     struct server_options options = {.node_id = (uint64_t)node->number + 1,
                                      .directory = "/data",

@@ -6,6 +6,7 @@
 #include "base/units.h"
 #include "cluster/workers.h"
 #include "env/env.h"
+#include "machine/txn/txn_limits.h"
 
 #include <ctype.h>
 #include <ini.h>
@@ -81,6 +82,8 @@ static const struct setting settings[] = {
      .help = "size of new log after which a snapshot is written"},
     {"timeout", SETTING_INTEGER, false, AT(timeout_s), 0, INT32_MAX, 0,
      .help = "s; idle clients are closed after it; 0: never"},
+    {"txn-id-kept", SETTING_INTEGER, false, AT(txn_id_kept_ms), TXN_ID_KEPT_MINIMUM_MS, TXN_ID_KEPT_MAXIMUM_MS,
+     TXN_ID_KEPT_MS, .help = "ms; how long the ids of TXN.BEGIN ID are remembered"},
     {"txn-protocol", SETTING_CHOICE, false, AT(txn_protocol), 0, 1, 0, protocol_choices,
      .help = "2pc, 3pc; of transactions over several shards"},
     {"workers", SETTING_INTEGER, true, AT(workers), 0, WORKERS_MAXIMUM, 0,

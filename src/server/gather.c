@@ -3,7 +3,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/number.h"
-#include "machine/txn/txn_limits.h"
+#include "machine/txn/home.h"
 #include "server/route.h"
 #include "server/server_state.h"
 
@@ -287,28 +287,36 @@ static void ask_scan(const struct asking *asking, const struct command *command,
     (void)ask(asking, (uint32_t)(cursor % server->shards) + 1, &inner, asking->at_once);
 }
 
+/* Where SCAN and TXN.LIST go on, and what TXN.LIST is to show. */
+struct scan {
+    uint64_t cursor;
+    struct slice count, state, older;
+};
+
 /* TXN.LIST goes from shard to shard as SCAN does. */
-static void ask_list(const struct asking *asking, const struct command *command, uint64_t cursor, struct slice count)
+static void ask_list(const struct asking *asking, const struct command *command, const struct scan *scan)
 {
     uint32_t shards = asking->connection->server->shards;
     char digits[NUMBER_INT64_BYTES];
     const struct slice argv[] = {
         SLICE_LITERAL("COHORT.TXN.LIST"),
-        slice_of(digits, number_format_uint64(digits, cursor / shards)),
-        count,
+        slice_of(digits, number_format_uint64(digits, scan->cursor / shards)),
+        scan->count,
+        scan->state,
+        scan->older,
     };
-    const struct command inner = {command_by_id(COMMAND_COHORT_TXN_LIST), argv, 3, command->protocol};
-    (void)ask(asking, (uint32_t)(cursor % shards) + 1, &inner, asking->at_once);
+    const struct command inner = {command_by_id(COMMAND_COHORT_TXN_LIST), argv, 5, command->protocol};
+    (void)ask(asking, (uint32_t)(scan->cursor % shards) + 1, &inner, asking->at_once);
 }
 
-static void ask_all(const struct asking *asking, const struct command *command, uint64_t cursor, struct slice count)
+static void ask_all(const struct asking *asking, const struct command *command, const struct scan *scan)
 {
     if (command->spec->id == COMMAND_TXN_LIST) {
-        ask_list(asking, command, cursor, count);
+        ask_list(asking, command, scan);
         return;
     }
     if (asking->gather->kind == GATHER_SCAN) {
-        ask_scan(asking, command, cursor);
+        ask_scan(asking, command, scan->cursor);
         return;
     }
     if (asking->gather->kind == GATHER_RANDOM) {
@@ -320,28 +328,41 @@ static void ask_all(const struct asking *asking, const struct command *command, 
     }
 }
 
-/* Where SCAN and TXN.LIST go on. NULL, or what is wrong. */
-static const char *take_cursor(const struct command *command, uint64_t *ret_cursor, struct slice *ret_count)
+/* An option of TXN.LIST. NULL, or what is wrong. */
+static const char *take_option(struct slice word, struct slice value, struct scan *scan)
 {
+    int64_t number = 0;
+    enum home_state state;
+    bool valid = number_parse_int64(value, &number);
+    if (slice_is_word(word, "CURSOR")) {
+        return number_parse_cursor(value, &scan->cursor) ? NULL : "ERR invalid cursor";
+    }
+    if (slice_is_word(word, "COUNT")) {
+        scan->count = value;
+        return valid && number >= 1 && number <= TXN_LIST_COUNT ? NULL : "ERR COUNT is 1 to 1000";
+    }
+    if (slice_is_word(word, "OLDER")) {
+        scan->older = value;
+        return valid && number >= 0 ? NULL : "ERR OLDER is a time in ms, 0 or more";
+    }
+    if (slice_is_word(word, "STATE")) {
+        scan->state = value;
+        return home_state_parse(value, &state) ? NULL : "ERR STATE is BEGUN, OPEN, COMMIT, ABORT or DONE";
+    }
+    return "ERR syntax error";
+}
+
+static const char *take_scan_options(const struct command *command, struct scan *scan)
+{
+    *scan = (struct scan){0, SLICE_LITERAL("10"), SLICE_LITERAL("ANY"), SLICE_LITERAL("0")};
     if (command->spec->id == COMMAND_SCAN) {
-        return number_parse_cursor(command->argv[1], ret_cursor) ? NULL : "ERR invalid cursor";
+        return number_parse_cursor(command->argv[1], &scan->cursor) ? NULL : "ERR invalid cursor";
     }
     for (uint32_t i = 1; command->spec->id == COMMAND_TXN_LIST && i < command->argc; i += 2) {
-        int64_t number = 0;
-        if (i + 1 == command->argc) {
-            return "ERR syntax error";
-        }
-        if (slice_is_word(command->argv[i], "CURSOR")) {
-            if (!number_parse_cursor(command->argv[i + 1], ret_cursor)) {
-                return "ERR invalid cursor";
-            }
-        } else if (slice_is_word(command->argv[i], "COUNT")) {
-            if (!number_parse_int64(command->argv[i + 1], &number) || number < 1 || number > TXN_LIST_COUNT) {
-                return "ERR COUNT is 1 to 1000";
-            }
-            *ret_count = command->argv[i + 1];
-        } else {
-            return "ERR syntax error";
+        const char *problem =
+            i + 1 == command->argc ? "ERR syntax error" : take_option(command->argv[i], command->argv[i + 1], scan);
+        if (problem != NULL) {
+            return problem;
         }
     }
     return NULL;
@@ -349,9 +370,8 @@ static const char *take_cursor(const struct command *command, uint64_t *ret_curs
 
 void gather_start(struct connection *connection, const struct command *command)
 {
-    uint64_t cursor = 0;
-    struct slice count = SLICE_LITERAL("10");
-    const char *problem = take_cursor(command, &cursor, &count);
+    struct scan scan;
+    const char *problem = take_scan_options(command, &scan);
     if (problem != NULL) {
         struct resp_writer *reply = reply_begin(connection);
         resp_error(reply, problem);
@@ -372,7 +392,7 @@ void gather_start(struct connection *connection, const struct command *command)
     slot->gather = gather;
     struct asking asking = {connection, gather, number, reads && quiet};
     if (!(reads && slot->silent)) { /* else nobody reads it, and reading changes nothing */
-        ask_all(&asking, command, cursor, count);
+        ask_all(&asking, command, &scan);
     }
     if (--gather->waiting == 0) {
         slot_finish(connection, number);

@@ -161,13 +161,17 @@ struct command txn_say_dump(struct say_arguments *arguments, const struct txn_pl
 struct command txn_say_open(struct say_arguments *arguments, const struct say_attempt *attempt,
                             const struct txn_plan *plan)
 {
-    begin(arguments, 5 + (size_t)plan->part_count, 3 + (size_t)plan->part_count);
+    begin(arguments, 7 + (size_t)plan->part_count, 4 + (size_t)plan->part_count);
     put(arguments, SLICE_LITERAL("COHORT.TXN.OPEN"));
     put(arguments, attempt->id);
     put_number(arguments, attempt->epoch);
     put_number(arguments, (uint64_t)attempt->protocol);
     put_number(arguments, (uint64_t)attempt->timeout_ms);
     put_parts(plan, arguments);
+    if (attempt->kept_ms != 0) {
+        put(arguments, SLICE_LITERAL("KEPT"));
+        put_number(arguments, (uint64_t)attempt->kept_ms);
+    }
     return said(arguments, COMMAND_COHORT_TXN_OPEN);
 }
 

@@ -11,6 +11,7 @@ struct say_attempt {
     uint64_t epoch;
     enum txn_protocol protocol;
     int64_t timeout_ms; /* OPEN's */
+    int64_t kept_ms;    /* OPEN's, of a client's id; 0: it is ours */
     bool wait;          /* PREPARE's: for locks */
 };
 

@@ -128,6 +128,7 @@ struct say_attempt session_attempt(const struct txn_session *session)
         .epoch = session->epoch,
         .protocol = session->protocol,
         .timeout_ms = session->timeout_ms,
+        .kept_ms = session->made ? 0 : session->server->config.txn_id_kept_ms,
     };
 }
 

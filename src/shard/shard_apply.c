@@ -20,6 +20,13 @@ static struct machine_context context_of(const struct shard *shard, uint64_t ind
     return context;
 }
 
+/* Of records, which tell how old they are; no key of theirs can be due. */
+static bool tells_ages(const struct command_spec *spec)
+{
+    return spec->id == COMMAND_COHORT_TXN_STATUS || spec->id == COMMAND_COHORT_TXN_LIST ||
+           spec->id == COMMAND_COHORT_TXN_PARTS;
+}
+
 static void apply_read(struct shard *shard, struct slice *reads, const struct request *request)
 {
     struct command command;
@@ -28,6 +35,9 @@ static void apply_read(struct shard *shard, struct slice *reads, const struct re
     if (reply != NULL) {
         /* The applied state is this read's present: a key due later than that is still there for it. */
         struct machine_context context = {.time_ms = shard->applied_time_ms, .wall_ms = shard->applied_wall_ms};
+        if (tells_ages(command.spec)) {
+            shard_time_now(shard, &context.time_ms, &context.wall_ms);
+        }
         ASSERT(machine_read(shard->machine, &context, &command, reply));
     }
     shard->sink.end(shard->owner, request->origin, request->tag, &command);

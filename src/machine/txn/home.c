@@ -22,6 +22,17 @@ const char *home_state_name(enum home_state state)
     return names[state];
 }
 
+bool home_state_parse(struct slice word, enum home_state *ret_state)
+{
+    for (enum home_state state = HOME_BEGUN; state < HOME_STATES; state++) {
+        if (slice_is_word(word, home_state_name(state))) {
+            *ret_state = state;
+            return true;
+        }
+    }
+    return false;
+}
+
 const char *home_told(const struct home *home)
 {
     return home_state_name(home->outcome != HOME_ABSENT ? home->outcome : home->state);
@@ -119,7 +130,7 @@ static void forget_some(struct homes *homes, int64_t time_ms)
     }
     for (int i = 0; i < AT_ONCE && !list_empty(&homes->kept); i++) {
         struct home *oldest = CONTAINER_OF(homes->kept.next, struct home, node);
-        if (time_ms - oldest->done_ms < TXN_ID_KEPT_MS) {
+        if (time_ms - oldest->done_ms < oldest->kept_ms) {
             break;
         }
         forget(homes, oldest);
@@ -133,6 +144,7 @@ struct home *home_create(struct slice id)
     ASSERT(txn_id_parse(id, &parts));
     home->id_size = (uint32_t)id.size;
     home->made = parts.made;
+    home->kept_ms = parts.made ? 0 : TXN_ID_KEPT_MS;
     home->id_position = parts.position;
     memcpy(home->id, id.data, id.size);
     list_init(&home->node);
@@ -197,6 +209,7 @@ enum home_outcome homes_open(struct homes *homes, const struct home_open *open)
     home->opened = open->position;
     home->opened_ms = open->time_ms;
     home->deadline_ms = open->time_ms + open->timeout_ms;
+    home->kept_ms = home->made ? 0 : open->kept_ms;
     set_participants(home, open);
     move(homes, home, open->participant_count == 0 ? HOME_BEGUN : HOME_OPEN);
     return HOME_OPENED;

@@ -34,6 +34,7 @@ struct home {
     uint64_t id_position;                                /* in the id; 0 in a client's */
     uint64_t opened, decided, done;                      /* positions of the entries; 0: not yet */
     int64_t opened_ms, deadline_ms, decided_ms, done_ms; /* of the shard's time */
+    int64_t kept_ms;                                     /* so long after done_ms its id is remembered; 0: it is ours */
     uint32_t participant_count, done_count;
     struct home_participant *participants;
     char *reason;     /* why it was aborted; or NULL */
@@ -46,7 +47,8 @@ struct homes {
     struct list open;                 /* BEGUN and OPEN, in order of opening */
     struct list decided;              /* COMMIT and ABORT, in order of decision */
     struct list done;                 /* DONE, of Cohort's ids, in order of becoming so */
-    struct list kept;                 /* DONE, of clients' */
+    struct list kept;                 /* DONE, of clients', in order of becoming so; the first one goes first, even when
+                                       * one behind it was to be remembered for less */
     uint64_t open_count;              /* of open and decided */
     uint64_t done_count, named_count; /* named: all clients' ids */
     uint64_t watermark;               /* an id whose position is below, and that has no record, is refused for ever */
@@ -59,6 +61,8 @@ static inline struct slice home_id(const struct home *home) { return slice_of(ho
 /* What is told of it: a state before the decision, the outcome after. */
 const char *home_told(const struct home *home);
 const char *home_state_name(enum home_state state);
+/* Of a state that a record can have. */
+bool home_state_parse(struct slice word, enum home_state *ret_state);
 struct home *homes_find(const struct homes *homes, struct slice id);
 
 enum home_outcome { HOME_OPENED, HOME_EPOCH, HOME_OLD, HOME_EXISTS, HOME_FULL };
@@ -67,7 +71,7 @@ struct home_open {
     struct slice id;
     uint64_t epoch, term, position; /* of the request; of the entry */
     enum txn_protocol protocol;
-    int64_t time_ms, timeout_ms;
+    int64_t time_ms, timeout_ms, kept_ms; /* kept: of a client's id */
     const struct slice *participants;
     uint32_t participant_count;
 };

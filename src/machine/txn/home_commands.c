@@ -33,6 +33,19 @@ static bool shards_valid(const struct slice *shards, uint32_t count)
     return count <= TXN_PARTICIPANTS;
 }
 
+/* KEPT and a time may stand behind the participants. */
+static bool take_kept(struct home_open *open)
+{
+    uint32_t count = open->participant_count;
+    open->kept_ms = TXN_ID_KEPT_MS;
+    if (count < 2 || !slice_is_word(open->participants[count - 2], "KEPT")) {
+        return true;
+    }
+    open->participant_count -= 2;
+    return take_number(open->participants[count - 1], TXN_ID_KEPT_MAXIMUM_MS, &open->kept_ms) &&
+           open->kept_ms >= TXN_ID_KEPT_MINIMUM_MS;
+}
+
 void txn_open(struct call *call)
 {
     static const char *const words[] = {"OK", "EPOCH", "OLD", "EXISTS", "FULL"};
@@ -48,8 +61,9 @@ void txn_open(struct call *call)
     if (!take_id(call, &open.id)) {
         return;
     }
-    if (!take_number(call->argv[2], INT64_MAX, &epoch) || !take_number(call->argv[3], TXN_3PC, &protocol) ||
-        protocol < TXN_2PC || !take_number(call->argv[4], TXN_TIMEOUT_MS, &open.timeout_ms) ||
+    if (!take_kept(&open) || !take_number(call->argv[2], INT64_MAX, &epoch) ||
+        !take_number(call->argv[3], TXN_3PC, &protocol) || protocol < TXN_2PC ||
+        !take_number(call->argv[4], TXN_TIMEOUT_MS, &open.timeout_ms) ||
         !shards_valid(open.participants, open.participant_count)) {
         malformed(call);
         return;
@@ -216,28 +230,38 @@ void txn_status(struct call *call)
 
 struct listing {
     struct call *call;
-    uint32_t count;
+    enum home_state state; /* HOME_ABSENT: any */
+    int64_t older_ms;
+    uint32_t count, seen;
 };
 
 static void list_home(void *owner, void *item)
 {
     struct listing *listing = owner;
-    put_map(listing->call, item);
-    listing->count++;
+    const struct home *home = item;
+    bool state = listing->state == HOME_ABSENT || listing->state == home->state;
+    listing->seen++;
+    if (state && listing->call->time.present_time_ms - home->opened_ms >= listing->older_ms) {
+        put_map(listing->call, home);
+        listing->count++;
+    }
 }
 
 void txn_list(struct call *call)
 {
     uint64_t cursor;
     int64_t count;
-    if (!number_parse_cursor(call->argv[1], &cursor) || !take_number(call->argv[2], TXN_LIST_COUNT, &count)) {
+    struct listing listing = {.call = call};
+    bool any = slice_is_word(call->argv[3], "ANY");
+    if (!number_parse_cursor(call->argv[1], &cursor) || !take_number(call->argv[2], TXN_LIST_COUNT, &count) ||
+        (!any && !home_state_parse(call->argv[3], &listing.state)) ||
+        !take_number(call->argv[4], INT64_MAX, &listing.older_ms)) {
         malformed(call);
         return;
     }
     size_t begin = call_array_begin(call);
-    struct listing listing = {call, 0};
     do {
         cursor = table_walk(&call->txns->homes.table, cursor, list_home, &listing);
-    } while (cursor != 0 && listing.count < count);
+    } while (cursor != 0 && listing.count < count && listing.seen < TXN_LIST_SEEN);
     call_cursor_end(call, begin, listing.count, cursor);
 }

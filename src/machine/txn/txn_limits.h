@@ -6,7 +6,9 @@ enum {
     TXN_OPEN = 4096,                   /* not DONE, at their home */
     TXN_DONE = 16384,                  /* of Cohort's ids, remembered after they are done */
     TXN_IDS = 65536,                   /* of clients' ids, remembered … */
-    TXN_ID_KEPT_MS = 24 * 3600 * 1000, /* … for so long after they are done */
+    TXN_ID_KEPT_MS = 24 * 3600 * 1000, /* … for so long after they are done, when their OPEN says nothing else: */
+    TXN_ID_KEPT_MINIMUM_MS = 60 * 1000,
+    TXN_ID_KEPT_MAXIMUM_MS = 7 * 24 * 3600 * 1000,
     TXN_TIMEOUT_MS = 24 * 3600 * 1000, /* the longest time until home's deadline */
     TXN_PARTS = 4096,                  /* prepared in a shard */
     TXN_PART_KEYS = 65536,             /* locked by one */
@@ -14,5 +16,6 @@ enum {
     TXN_PARTS_BYTES = 128 << 20,       /* … and by all */
     TXN_FINISHED = 16384,              /* outcomes of three-phase commit that are remembered until FORGET */
     TXN_REASON_BYTES = 128,            /* why it was aborted */
+    TXN_LIST_SEEN = 4096,              /* records that one LIST looks at, roughly */
     TXN_LIST_COUNT = 1000,             /* records in one reply of LIST and PARTS, roughly */
 };

@@ -2,7 +2,8 @@
  *
  * After the kind and a version (1), u8 each; numbers are varints, texts a size and bytes:
  *   'H' home    id · state · outcome · protocol · epoch · opened · decided · done · opened_ms · deadline_ms ·
- * decided_ms · reason · participants, for each: shard · done · vote 'P' part    id · state · protocol · home · epoch ·
+ * decided_ms · done_ms · reason · participants, for each: shard · done · vote · of a client's id kept_ms, if it is not
+ * TXN_ID_KEPT_MS 'P' part    id · state · protocol · home · epoch ·
  * vote · since_ms · key count · participants · body, the rest 'W' marks   watermark · epochs The records of a list come
  * in its order. */
 #include "base/assert.h"
@@ -59,6 +60,9 @@ void home_put(const struct home *home, struct buffer *out)
         put_number(out, home->participants[i].shard);
         put_number(out, home->participants[i].done ? 1 : 0);
         put_number(out, home->participants[i].vote);
+    }
+    if (!home->made && home->kept_ms != TXN_ID_KEPT_MS) {
+        put_number(out, (uint64_t)home->kept_ms);
     }
 }
 
@@ -190,7 +194,20 @@ static bool take_participants(struct slice *from, struct home *home)
         home->participants[i].done = done != 0;
         home->done_count += done != 0 ? 1 : 0;
     }
-    return from->size == 0;
+    return true;
+}
+
+/* At the end of the record. */
+static bool take_kept(struct slice *from, struct home *home)
+{
+    uint64_t kept_ms = 0;
+    if (from->size == 0) {
+        return true;
+    }
+    bool good = !home->made && take_number(from, TXN_ID_KEPT_MAXIMUM_MS, &kept_ms) &&
+                kept_ms >= TXN_ID_KEPT_MINIMUM_MS && kept_ms != TXN_ID_KEPT_MS;
+    home->kept_ms = (int64_t)kept_ms;
+    return good && from->size == 0;
 }
 
 static bool home_sound(const struct home *home)
@@ -228,7 +245,7 @@ static bool take_home(struct slice from, struct home *home)
     home->reason = reason.size == 0 ? NULL : memory_make_text(reason.data, reason.size);
     home->participant_count = (uint32_t)count;
     home->participants = count == 0 ? NULL : memory_allocate_zeroed(count, sizeof(*home->participants));
-    return take_participants(&from, home) && home_sound(home);
+    return take_participants(&from, home) && take_kept(&from, home) && home_sound(home);
 }
 
 static bool take_id(struct slice *from, struct slice *ret_id)

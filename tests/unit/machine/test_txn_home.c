@@ -134,6 +134,35 @@ static void the_watermark_refuses_what_is_forgotten(void **state)
     assert_non_null(strstr(harness_apply(h, "COHORT.TXN.OPEN ~1.1.1.1.fff 0 2 1000 1"), "$2 OK"));
 }
 
+/* … or for as long as its OPEN said. Every replica does as the log says, whatever its own setting is. */
+static void clients_ids_are_kept_as_said(void **state)
+{
+    struct harness *h = *state;
+    static const char malformed[] = "-ERR malformed command of a transaction";
+    CHECK(h, "COHORT.TXN.OPEN short 0 2 1000 1 KEPT 60000", "*3 $2 OK :0 :3");
+    CHECK(h, "COHORT.TXN.OPEN a 0 2 1000 1 KEPT 59999", malformed);
+    CHECK(h, "COHORT.TXN.OPEN a 0 2 1000 1 KEPT 604800001", malformed);
+    CHECK(h, "COHORT.TXN.OPEN a 0 2 1000 1 KEPT", malformed);
+    (void)harness_apply(h, "COHORT.TXN.OPEN begun 0 2 1000 KEPT 70000");
+    assert_int_equal(state_of(h, "begun"), HOME_BEGUN);
+    (void)harness_apply(h, "COHORT.TXN.OPEN begun 0 2 1000 1 KEPT 120000"); /* the last word holds */
+    (void)harness_apply(h, "COHORT.TXN.DECIDE short 0 ABORT x");
+    (void)harness_apply(h, "COHORT.TXN.DONE short 1");
+    (void)harness_apply(h, "COHORT.TXN.DECIDE begun 0 ABORT x");
+    (void)harness_apply(h, "COHORT.TXN.DONE begun 1");
+    struct machine *copy = harness_copy(h->machine, 10); /* a snapshot carries it */
+    assert_int_equal(machine_digest(copy), machine_digest(h->machine));
+    machine_destroy(h->machine);
+    h->machine = copy;
+    harness_pass(h, 59999);
+    assert_non_null(strstr(harness_apply(h, "COHORT.TXN.OPEN short 0 2 1000 1"), "EXISTS"));
+    harness_pass(h, 1);
+    assert_non_null(strstr(harness_apply(h, "COHORT.TXN.OPEN short 0 2 1000 1"), "OK"));
+    assert_non_null(strstr(harness_apply(h, "COHORT.TXN.OPEN begun 0 2 1000 1"), "EXISTS"));
+    harness_pass(h, 60000);
+    assert_non_null(strstr(harness_apply(h, "COHORT.TXN.OPEN begun 0 2 1000 1"), "OK"));
+}
+
 /* What a client named is remembered for a day, and its reuse refused. */
 static void clients_ids_are_kept(void **state)
 {
@@ -220,7 +249,22 @@ static void status_tells(void **state)
         harness_read(h, "COHORT.TXN.STATUS a"),
         "*16 $2 id $1 a $8 protocol $3 3PC $5 state $4 OPEN $7 outcome $0  $6 reason $0  $5 epoch :0 $6 age_ms "
         ":0 $12 participants *1 *3 :1 :0 :0");
-    assert_non_null(strstr(harness_read(h, "COHORT.TXN.LIST 0 10"), "*2 $1 0 *1 *16 $2 id $1 a"));
+    assert_non_null(strstr(harness_read(h, "COHORT.TXN.LIST 0 10 ANY 0"), "*2 $1 0 *1 *16 $2 id $1 a"));
+}
+
+static void list_chooses(void **state)
+{
+    struct harness *h = *state;
+    (void)harness_apply(h, "COHORT.TXN.OPEN begun 0 2 1000");
+    harness_pass(h, 500);
+    (void)harness_apply(h, "COHORT.TXN.OPEN open 0 2 1000 1");
+    assert_non_null(strstr(harness_read(h, "COHORT.TXN.LIST 0 10 BEGUN 0"), "*2 $1 0 *1 *16 $2 id $5 begun"));
+    assert_non_null(strstr(harness_read(h, "COHORT.TXN.LIST 0 10 open 0"), "*2 $1 0 *1 *16 $2 id $4 open"));
+    assert_non_null(strstr(harness_read(h, "COHORT.TXN.LIST 0 10 ANY 500"), "*2 $1 0 *1 *16 $2 id $5 begun"));
+    assert_string_equal(harness_read(h, "COHORT.TXN.LIST 0 10 ANY 501"), "*2 $1 0 *0");
+    assert_string_equal(harness_read(h, "COHORT.TXN.LIST 0 10 COMMIT 0"), "*2 $1 0 *0");
+    assert_non_null(strstr(harness_read(h, "COHORT.TXN.LIST 0 10 ABSENT 0"), "-ERR malformed"));
+    assert_non_null(strstr(harness_read(h, "COHORT.TXN.LIST 0 10 ANY -1"), "-ERR malformed"));
 }
 
 int main(void)
@@ -235,11 +279,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(done_when_all_have_acknowledged, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(begun_becomes_open, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(the_watermark_refuses_what_is_forgotten, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(clients_ids_are_kept_as_said, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(clients_ids_are_kept, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(open_transactions_are_bounded, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(ids_are_checked, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(snapshots_carry_homes, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(status_tells, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(list_chooses, harness_setup, harness_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

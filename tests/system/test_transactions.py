@@ -1,0 +1,108 @@
+"""TXN.* on three nodes: what is remembered of a transaction, and what can be seen of all of them."""
+
+import time
+
+import pytest
+import resp
+
+
+def maps(reply):
+    """Of TXN.LIST's and TXN.STATUS's maps, which are arrays in RESP2."""
+    return [dict(zip([name.decode() for name in each[::2]], each[1::2], strict=True)) for each in reply]
+
+
+def listed(connection, *options):
+    """All pages of TXN.LIST."""
+    cursor, found = b"0", []
+    while True:
+        cursor, page = connection.call("TXN.LIST", *options, "CURSOR", cursor)
+        found += maps(page)
+        if cursor == b"0":
+            return {each["id"].decode(): each for each in found}
+
+
+def call_until(node, words, wanted, seconds=20):
+    """The first reply that is wanted; a node that has just started answers errors for a while."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with node.connect() as connection:
+            reply = connection.call(*words)
+        if wanted(reply):
+            return reply
+        assert time.monotonic() < deadline, reply
+        time.sleep(0.1)
+
+
+def code(reply):
+    return str(reply).split(" ")[0] if isinstance(reply, resp.Error) else reply
+
+
+@pytest.fixture
+def three_nodes(new_cluster):
+    return new_cluster(shards=8, arguments=["--txn-id-kept", "3600000"])
+
+
+def test_what_is_remembered_over_restarts(three_nodes):
+    """An id that ran is refused, and an outcome is known, after kill -9 of all nodes; and what was prepared by a client that
+    is lost is finished by its id, at any node."""
+    names = [three_nodes.key_of(shard) for shard in (1, 4, 8)]
+    with three_nodes[1].connect() as one, three_nodes[2].connect() as two:
+        for id, protocol in (("done", "2PC"), ("prepared", "2PC"), ("third", "3PC")):
+            assert one.call("TXN.BEGIN", "ID", id, "PROTOCOL", protocol, "TIMEOUT", "600000") == id.encode()
+            assert one.calls([["SET", name + id, id] for name in names]) == ["OK"] * 3
+            assert one.call("TXN.COMMIT" if id == "done" else "TXN.PREPARE") == ("OK" if id == "done" else "PREPARED")
+            if id == "prepared":
+                one = three_nodes[1].connect()  # the connection is lost
+        assert two.call("TXN.BEGIN", "ID", "begun") == b"begun"
+        assert code(two.call("TXN.BEGIN", "ID", "other")) == "ERR"
+    three_nodes.kill()
+    three_nodes.start()
+    known = lambda reply: not isinstance(reply, resp.Error)
+    for node in three_nodes:
+        for id in ("done", "prepared", "third"):
+            assert code(call_until(node, ["TXN.BEGIN", "ID", id], lambda reply: code(reply) == "TXNEXISTS")) == "TXNEXISTS"
+        state = maps([call_until(node, ["TXN.STATUS", "done"], known)])[0]
+        assert (state["state"], state["outcome"]) in ((b"DONE", b"COMMIT"), (b"COMMIT", b"COMMIT"))
+    for node, id in ((three_nodes[2], "prepared"), (three_nodes[3], "third")):
+        assert maps([call_until(node, ["TXN.STATUS", id], known)])[0]["outcome"] == b""
+        assert call_until(node, ["TXN.COMMIT", id], known) == "OK"
+        assert call_until(three_nodes[1], ["MGET", *[name + id for name in names]], known) == [id.encode()] * 3
+        assert code(call_until(node, ["TXN.BEGIN", "ID", id], lambda reply: code(reply) == "TXNEXISTS")) == "TXNEXISTS"
+
+
+def test_list_over_all_shards(three_nodes):
+    with three_nodes[1].connect() as one, three_nodes[2].connect() as two, three_nodes[3].connect() as three:
+        for number in range(30):
+            assert one.call("TXN.BEGIN", "ID", f"job-{number}")
+            assert one.call("TXN.COMMIT" if number % 3 else "TXN.ROLLBACK") == "OK"
+        time.sleep(0.2)
+        assert two.call("TXN.BEGIN", "ID", "young") == b"young"
+        assert set(listed(three)) >= {f"job-{number}" for number in range(30)} | {"young"}
+        assert set(listed(three, "STATE", "BEGUN")) == {"young"}
+        assert set(listed(three, "STATE", "begun", "OLDER", "100000")) == set()
+        old = listed(three, "OLDER", "150", "COUNT", "3")
+        assert "job-29" in old and ("young" not in old or int(old["young"]["age_ms"]) >= 150)
+        assert all(each["state"] == b"DONE" for each in listed(three, "STATE", "DONE").values())
+        cursor, page = three.call("TXN.LIST", "STATE", "DONE", "COUNT", "1")
+        assert len(page) <= 30
+        assert two.call("TXN.ROLLBACK") == "OK"
+        for words, problem in (
+            (["STATE", "NOISY"], "ERR STATE is BEGUN, OPEN, COMMIT, ABORT or DONE"),
+            (["STATE", "ABSENT"], "ERR STATE is BEGUN, OPEN, COMMIT, ABORT or DONE"),
+            (["OLDER", "-1"], "ERR OLDER is a time in ms, 0 or more"),
+            (["OLDER", "x"], "ERR OLDER is a time in ms, 0 or more"),
+            (["COUNT", "0"], "ERR COUNT is 1 to 1000"),
+            (["COUNT", "1001"], "ERR COUNT is 1 to 1000"),
+            (["CURSOR", "x"], "ERR invalid cursor"),
+            (["STATE"], "ERR syntax error"),
+            (["YOUNGER", "1"], "ERR syntax error"),
+        ):
+            assert str(three.call("TXN.LIST", *words)) == problem
+
+
+def test_how_long_ids_are_kept_is_a_setting(three_nodes):
+    with three_nodes[1].connect() as connection:
+        assert connection.call("CONFIG", "GET", "txn-id-kept") == [b"txn-id-kept", b"3600000"]
+        assert connection.call("CONFIG", "SET", "txn-id-kept", "60000") == "OK"
+        for wrong in ("59999", "604800001", "day"):
+            assert code(connection.call("CONFIG", "SET", "txn-id-kept", wrong)) == "ERR"
