@@ -29,11 +29,11 @@ static int column_of(const struct node_world *world, int machine)
     return machine < NODE_CLIENT_MACHINE ? machine : world->profile.members + machine - NODE_CLIENT_MACHINE;
 }
 
-static size_t draw_sent(void *owner, int64_t at_ns, int from, int to, size_t size)
+static size_t draw_sent(void *owner, int64_t at_ns, int from, int to, struct slice data)
 {
     struct node_world *world = owner;
     bool between = from < NODE_CLIENT_MACHINE && to < NODE_CLIENT_MACHINE;
-    (void)size;
+    (void)data;
     return diagram_sent(world->record.diagram, at_ns, column_of(world, from), column_of(world, to), 0,
                         between ? DIAGRAM_BETWEEN_NODES : DIAGRAM_OF_CLIENT);
 }
@@ -209,8 +209,7 @@ static void fail_to_converge(struct node_world *world, int shard)
               left == NULL ? "" : left, CONVERGE_MS / 1000, text);
 }
 
-/* All shards agree, or the run has failed. */
-static void converge(struct node_world *world)
+void node_converge(struct node_world *world)
 {
     int64_t limit_ns = sim_now_ns(world->sim) + CONVERGE_MS * MS;
     for (int shard = world->profile.members == 1; shard <= world->profile.groups && !world->result->failed;) {
@@ -292,15 +291,15 @@ static void world_live(struct node_world *world)
     while (!world->result->failed && !clients_quiet(world) && sim_now_ns(world->sim) < limit_ns) {
         node_world_run_for(world, SAFETY_STEP_MS * MS);
     }
-    converge(world);
+    node_converge(world);
     if (!world->result->failed) {
         node_world_run_for(world, EXPIRE_MS * MS); /* the shards' time stood still while nobody led them */
     }
-    converge(world);
+    node_converge(world);
     if (!world->result->failed) {
         finish_clients(world);
     }
-    converge(world);
+    node_converge(world);
     check_refusals(world);
     if (!world->result->failed) {
         node_check_history(world);
@@ -346,13 +345,13 @@ static uint64_t history_hash(const struct history *history)
     return hash;
 }
 
-void node_run(uint64_t seed, const struct sim_profile *profile, const struct sim_mutation *mutation,
-              const struct sim_record *record, struct sim_result *ret_result)
+struct node_world *node_world_create(uint64_t seed, const struct sim_profile *profile,
+                                     const struct sim_mutation *mutation, const struct sim_record *record,
+                                     struct sim_result *result)
 {
-    *ret_result = (struct sim_result){0};
     struct node_world *world = calloc(1, sizeof(*world));
     ASSERT(world != NULL);
-    world->result = ret_result;
+    world->result = result;
     if (record != NULL) {
         world->record = *record;
     }
@@ -360,6 +359,20 @@ void node_run(uint64_t seed, const struct sim_profile *profile, const struct sim
         world->mutation = *mutation;
     }
     world_init(world, seed, profile);
+    return world;
+}
+
+void node_world_destroy(struct node_world *world)
+{
+    world_deinit(world);
+    free(world);
+}
+
+void node_run(uint64_t seed, const struct sim_profile *profile, const struct sim_mutation *mutation,
+              const struct sim_record *record, struct sim_result *ret_result)
+{
+    *ret_result = (struct sim_result){0};
+    struct node_world *world = node_world_create(seed, profile, mutation, record, ret_result);
     world_live(world);
     if (world->record.history != NULL) {
         history_write_header(NULL, world->record.history);
@@ -369,6 +382,5 @@ void node_run(uint64_t seed, const struct sim_profile *profile, const struct sim
     }
     ret_result->virtual_ns = sim_now_ns(world->sim);
     ret_result->trace = sim_trace_hash(world->sim) ^ history_hash(&world->history);
-    world_deinit(world);
-    free(world);
+    node_world_destroy(world);
 }

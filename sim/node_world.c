@@ -413,6 +413,14 @@ static void bury(struct node_world *world)
     }
 }
 
+void node_world_turn(struct node_world *world)
+{
+    bury(world);
+    (void)timer_heap_fire(&world->events, sim_now_ns(world->sim));
+    look(world);
+    node_plan_step(world);
+}
+
 void node_world_run_for(struct node_world *world, int64_t duration_ns)
 {
     int64_t now_ns = sim_now_ns(world->sim);
@@ -420,9 +428,6 @@ void node_world_run_for(struct node_world *world, int64_t duration_ns)
     while (now_ns < end_ns && !world->result->failed) {
         now_ns = now_ns + STEP_NS < end_ns ? now_ns + STEP_NS : end_ns;
         sim_run_until(world->sim, now_ns);
-        bury(world);
-        (void)timer_heap_fire(&world->events, now_ns);
-        look(world);
-        node_plan_step(world);
+        node_world_turn(world);
     }
 }

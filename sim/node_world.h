@@ -223,6 +223,15 @@ struct node_world {
     int64_t snapshot_log_bytes;
 };
 
+/* ---- node_run.c ---- */
+/* Nodes and clients that are about to start. */
+struct node_world *node_world_create(uint64_t seed, const struct sim_profile *profile,
+                                     const struct sim_mutation *mutation, const struct sim_record *record,
+                                     struct sim_result *result);
+void node_world_destroy(struct node_world *world);
+/* Runs until all shards agree, or the run has failed. */
+void node_converge(struct node_world *world);
+
 /* ---- node_world.c ---- */
 uint64_t node_draw(struct node_world *world, enum sim_draw stream, uint64_t bound);
 /* The first failure counts; the run ends. */
@@ -232,6 +241,8 @@ __attribute__((format(printf, 4, 5))) void node_note(struct node_world *world, i
                                                      const char *format, ...);
 void node_reach(struct node_world *world, enum sim_mark mark, uint64_t times);
 void node_world_run_for(struct node_world *world, int64_t duration_ns);
+/* What happens between steps of time: ended processes are buried, others start, and the shards are looked at. */
+void node_world_turn(struct node_world *world);
 void node_start(struct node *node);
 /* Ends the process, or what a crash point left of it. */
 void node_stop(struct node *node, enum sim_crash how);

@@ -33,7 +33,7 @@ struct event {
     enum kind kind;
     int from, to;
     enum part_state state;
-    size_t arrow;
+    size_t arrow, line; /* in the diagram, in the sequence */
 };
 
 struct participant {
@@ -52,6 +52,7 @@ struct phases {
     struct event events[EVENTS];
     int event_count;
     int64_t now_ns, split_from_ns, split_until_ns, lost_ns;
+    bool split_noted, lost_noted;
     unsigned side; /* participants on one side of the split; the coordinator is on the other */
     int acknowledged;
 };
@@ -75,6 +76,14 @@ static int64_t draw_ms(struct phases *phases, int64_t from_ms, int64_t to_ms)
 
 static bool is_finished(enum part_state state) { return state == PART_COMMITTED || state == PART_ABORTED; }
 
+/* What is recorded as a sequence; NULL: nothing is. The coordinator is its first column. */
+static struct sequence *sequence_of(const struct phases *phases)
+{
+    return phases->record == NULL ? NULL : phases->record->sequence;
+}
+
+static int column_of(int number) { return number == COORDINATOR ? 0 : number + 1; }
+
 static void mark(struct phases *phases, int number, enum diagram_mark kind, const char *text)
 {
     if (phases->record == NULL) {
@@ -87,6 +96,14 @@ static void mark(struct phases *phases, int number, enum diagram_mark kind, cons
 }
 
 /* ---- messages ---- */
+
+static const char *name_of(enum kind kind, enum part_state state)
+{
+    return kind == ASK                                 ? "ASK"
+           : kind == FINISH && state == PART_COMMITTED ? "COMMIT"
+           : kind == FINISH                            ? "ABORT"
+                                                       : part_state_name(state);
+}
 
 static bool is_cut(const struct phases *phases, int one, int other)
 {
@@ -103,7 +120,11 @@ static void put(struct phases *phases, const struct event *event)
 
 static void send(struct phases *phases, enum kind kind, int from, int to, enum part_state state)
 {
-    struct event event = {phases->now_ns + draw_ms(phases, 1, 40) * MS, kind, from, to, state, 0};
+    struct event event = {phases->now_ns + draw_ms(phases, 1, 40) * MS, kind, from, to, state, 0, SIZE_MAX};
+    if (from != to) {
+        event.line = sequence_sent(sequence_of(phases), phases->now_ns, column_of(from), column_of(to),
+                                   SEQUENCE_MESSAGE, name_of(kind, state));
+    }
     if (is_cut(phases, from, to)) {
         return;
     }
@@ -116,7 +137,7 @@ static void send(struct phases *phases, enum kind kind, int from, int to, enum p
 
 static void later(struct phases *phases, enum kind kind, int number, int64_t ms)
 {
-    put(phases, &(struct event){phases->now_ns + ms * MS, kind, number, number, PART_NONE, 0});
+    put(phases, &(struct event){phases->now_ns + ms * MS, kind, number, number, PART_NONE, 0, SIZE_MAX});
 }
 
 static bool take(struct phases *phases, struct event *ret_event)
@@ -139,6 +160,11 @@ static void note_state(struct phases *phases, int number)
 {
     enum part_state state = state_of(phases, number);
     mark(phases, number, is_finished(state) ? DIAGRAM_COMMIT : DIAGRAM_FOLLOWS, part_state_name(state));
+    sequence_note(sequence_of(phases), phases->now_ns, column_of(number),
+                  state == PART_COMMITTED ? SEQUENCE_COMMITTED
+                  : state == PART_ABORTED ? SEQUENCE_ABORTED
+                                          : SEQUENCE_STATE,
+                  part_state_name(state));
 }
 
 static void finish(struct phases *phases, int number, bool commit)
@@ -224,6 +250,7 @@ static void fail(struct phases *phases, const char *what)
     phases->result->failed = true;
     (void)snprintf(phases->result->failure, sizeof(phases->result->failure), "%s", what);
     mark(phases, -1, DIAGRAM_FAILURE, what);
+    sequence_note(sequence_of(phases), phases->now_ns + 1, -1, SEQUENCE_FAULT, what);
 }
 
 static void check(struct phases *phases)
@@ -239,6 +266,46 @@ static void check(struct phases *phases)
         (void)snprintf(text, sizeof(text), "the transaction is split: %d has committed, %d has aborted", committed + 1,
                        aborted + 1);
         fail(phases, text);
+    }
+}
+
+/* Who is on whose side of the split, and when the coordinator is lost: told to the sequence when their time has come.
+ */
+static void note_faults(struct phases *phases)
+{
+    struct sequence *sequence = sequence_of(phases);
+    char text[96] = "the network splits: coordinator";
+    if (!phases->lost_noted && phases->now_ns >= phases->lost_ns) {
+        phases->lost_noted = true;
+        sequence_note(sequence, phases->lost_ns, column_of(COORDINATOR), SEQUENCE_FAULT, "lost");
+        sequence_life(sequence, phases->lost_ns, column_of(COORDINATOR), false);
+    }
+    if (!phases->split_noted && phases->now_ns >= phases->split_from_ns) {
+        phases->split_noted = true;
+        for (int side = 0; side < 2; side++) {
+            for (int i = 0; i < phases->count; i++) {
+                size_t size = strlen(text);
+                if ((int)(phases->side >> i & 1) == side) {
+                    (void)snprintf(text + size, sizeof(text) - size, ", %d" + (text[size - 1] == '|'), i + 1);
+                }
+            }
+            size_t size = strlen(text);
+            (void)snprintf(text + size, sizeof(text) - size, "%s", side == 0 ? " |" : "");
+        }
+        sequence_note(sequence, phases->split_from_ns, -1, SEQUENCE_REMARK, text);
+    }
+}
+
+static void entitle(const struct phases *phases, const struct sim_profile *profile)
+{
+    char name[24];
+    sequence_entitle(sequence_of(phases), profile->level == SIM_LEVEL_TEXTBOOK
+                                              ? "Three-phase commit as in the textbook, without quorums"
+                                              : "Three-phase commit with quorums, by itself");
+    sequence_column(sequence_of(phases), "coordinator", "");
+    for (int i = 0; i < phases->count; i++) {
+        (void)snprintf(name, sizeof(name), "participant %d", i + 1);
+        sequence_column(sequence_of(phases), name, "");
     }
 }
 
@@ -287,6 +354,7 @@ void phases_run(uint64_t seed, const struct sim_profile *profile, const struct s
     struct phases phases = {.record = record, .result = ret_result};
     struct event event;
     begin(&phases, seed, profile);
+    entitle(&phases, profile);
     while (!ret_result->failed && take(&phases, &event) && event.at_ns < END_MS * MS) {
         phases.now_ns = event.at_ns;
         struct participant *to = event.to < phases.count ? &phases.participants[event.to] : NULL;
@@ -298,6 +366,8 @@ void phases_run(uint64_t seed, const struct sim_profile *profile, const struct s
         if (event.arrow != 0) {
             diagram_arrived(record->diagram, event.arrow, event.at_ns);
         }
+        note_faults(&phases);
+        sequence_arrived(sequence_of(&phases), event.line, event.at_ns);
         uint64_t parts[] = {(uint64_t)event.at_ns, (uint64_t)event.kind << 8 | (uint64_t)event.to, event.state};
         ret_result->trace = hash_bytes(ret_result->trace, parts, sizeof(parts));
         happen(&phases, &event);

@@ -21,7 +21,9 @@ enum { CLASS_NAMES = sizeof(class_names) / sizeof(class_names[0]), CLASSES = CLA
 static const char *const level_names[SIM_LEVELS] = {[SIM_LEVEL_GROUPS] = "groups",
                                                     [SIM_LEVEL_NODES] = "nodes",
                                                     [SIM_LEVEL_PHASES] = "3pc",
-                                                    [SIM_LEVEL_TEXTBOOK] = "3pc-no-quorum"};
+                                                    [SIM_LEVEL_TEXTBOOK] = "3pc-no-quorum",
+                                                    [SIM_LEVEL_TXN_2PC] = "transaction-2pc",
+                                                    [SIM_LEVEL_TXN_3PC] = "transaction-3pc"};
 
 const char *sim_level_name(enum sim_level level) { return level_names[level]; }
 
@@ -113,6 +115,16 @@ enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_prof
     }
     if (profile.level == SIM_LEVEL_GROUPS) {
         profile.classes &= ~(uint32_t)(SIM_FAULT_ROT | SIM_FAULT_MEMORY);
+    }
+    if (profile.level == SIM_LEVEL_TXN_2PC || profile.level == SIM_LEVEL_TXN_3PC) { /* txn_run.h: one size */
+        int faults = profile.faults < 2 ? profile.faults : 2;
+        profile = (struct sim_profile){.level = profile.level,
+                                       .members = 5,
+                                       .groups = 3,
+                                       .replicas = 3,
+                                       .clients = 1,
+                                       .faults = faults,
+                                       .workers = 1};
     }
     profile.replicas = profile.replicas < profile.members ? profile.replicas : profile.members;
     *ret_profile = profile;

@@ -13,6 +13,8 @@ enum sim_level {
     SIM_LEVEL_NODES,  /* node_run.h */
     SIM_LEVEL_PHASES, /* phases_run.h; only when it is named */
     SIM_LEVEL_TEXTBOOK,
+    SIM_LEVEL_TXN_2PC, /* txn_run.h; only when it is named */
+    SIM_LEVEL_TXN_3PC,
     SIM_LEVELS,
 };
 const char *sim_level_name(enum sim_level level);

@@ -3,6 +3,7 @@
 #include "group_run.h"
 #include "node_run.h"
 #include "phases_run.h"
+#include "txn_run.h"
 #ifdef COHORT_MUTATIONS
 #include "cluster/cluster_mutation.h"
 #include "machine/machine_mutation.h"
@@ -81,10 +82,8 @@ void sim_run(uint64_t seed, const struct sim_profile *profile, const struct sim_
     static void (*const runs[SIM_LEVELS])(uint64_t seed, const struct sim_profile *profile,
                                           const struct sim_mutation *mutation, const struct sim_record *record,
                                           struct sim_result *ret_result) = {
-        [SIM_LEVEL_GROUPS] = group_run,
-        [SIM_LEVEL_NODES] = node_run,
-        [SIM_LEVEL_PHASES] = phases_run,
-        [SIM_LEVEL_TEXTBOOK] = phases_run,
+        [SIM_LEVEL_GROUPS] = group_run,    [SIM_LEVEL_NODES] = node_run,  [SIM_LEVEL_PHASES] = phases_run,
+        [SIM_LEVEL_TEXTBOOK] = phases_run, [SIM_LEVEL_TXN_2PC] = txn_run, [SIM_LEVEL_TXN_3PC] = txn_run,
     };
     runs[profile->level](seed, profile, mutation, record, ret_result);
 }

@@ -3,6 +3,7 @@
 
 #include "diagram.h"
 #include "profile.h"
+#include "sequence.h"
 
 #include "base/buffer.h"
 
@@ -93,7 +94,8 @@ struct sim_result {
 /* Where a run leaves more of itself than the result; each part may be NULL. It changes nothing. */
 struct sim_record {
     struct diagram *diagram;
-    struct buffer *history; /* of nodes: what clients asked and were told, as docs/history.md describes it */
+    struct sequence *sequence; /* of 3pc, 3pc-no-quorum, transaction-2pc, transaction-3pc */
+    struct buffer *history;    /* of nodes: what clients asked and were told, as docs/history.md describes it */
     /* What happens, and what the nodes say in their logs; node −1: all. */
     void (*line)(void *owner, int64_t at_ns, int node, const char *text);
     void *owner;

@@ -64,7 +64,7 @@ static void way_discard(struct sim_way *way)
     }
 }
 
-static void way_push(struct sim_way *way, enum sim_segment_kind kind, size_t size)
+static void way_push(struct sim_way *way, enum sim_segment_kind kind, const void *data, size_t size)
 {
     struct sim_connection *connection = way->connection;
     struct sim *sim = connection->sim;
@@ -91,7 +91,7 @@ static void way_push(struct sim_way *way, enum sim_segment_kind kind, size_t siz
     ASSERT(segment != NULL);
     *segment = (struct sim_segment){.kind = kind, .size = size, .at_ns = at_ns, .first_attempt_ns = INT64_MAX};
     if (kind == SIM_DATA && sim->watcher.sent != NULL) {
-        segment->watched = sim->watcher.sent(sim->watcher_owner, sent_ns, from, to, size);
+        segment->watched = sim->watcher.sent(sim->watcher_owner, sent_ns, from, to, slice_of(data, size));
     }
     if (way->last == NULL) {
         way->first = segment;
@@ -106,17 +106,19 @@ void sim_connection_send(struct sim_connection *connection, int side, enum sim_s
                          size_t size)
 {
     struct sim_way *way = &connection->ways[side];
+    const uint8_t *at = data;
     if (kind != SIM_DATA) {
-        way_push(way, kind, size);
+        way_push(way, kind, NULL, size);
         return;
     }
     buffer_append(&way->bytes, data, size);
     while (size > 1 && sim_one_in(connection->sim, SIM_DRAW_NETWORK, connection->sim->network.split_one_in)) {
         size_t piece = 1 + (size_t)prng_below(&connection->sim->prng[SIM_DRAW_NETWORK], size - 1);
-        way_push(way, SIM_DATA, piece);
+        way_push(way, SIM_DATA, at, piece);
+        at += piece;
         size -= piece;
     }
-    way_push(way, SIM_DATA, size);
+    way_push(way, SIM_DATA, at, size);
 }
 
 /* ---- ends ---- */
@@ -323,7 +325,7 @@ struct sim_connection *sim_connection_open(struct env_stream *stream, int to, in
         env_timer_init(&way->due, way_due);
     }
     list_append(&sim->connections, &connection->link);
-    way_push(&connection->ways[0], SIM_OPEN, 0);
+    way_push(&connection->ways[0], SIM_OPEN, NULL, 0);
     return connection;
 }
 

@@ -30,7 +30,7 @@ struct sim_network *sim_network(struct sim *sim);
 
 /* Looks at what travels, and changes nothing: data that is sent (returns what arrived takes), and its arrival. */
 struct sim_network_watcher {
-    size_t (*sent)(void *owner, int64_t at_ns, int from, int to, size_t size);
+    size_t (*sent)(void *owner, int64_t at_ns, int from, int to, struct slice data);
     void (*arrived)(void *owner, size_t sent);
 };
 void sim_network_watch(struct sim *sim, const struct sim_network_watcher *watcher, void *owner);

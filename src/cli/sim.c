@@ -10,7 +10,7 @@ enum { DEFAULT_COUNT = 400, LONG_RUN_SEEDS = 200, PICTURE_MS = 2500, NS_PER_MS =
 
 struct settings {
     int64_t seed, count, hours, from_ms, for_ms;
-    const char *profile, *html, *history;
+    const char *profile, *html, *sequence, *history;
     bool log;
 };
 
@@ -76,7 +76,7 @@ static void print_line(void *owner, int64_t at_ns, int node, const char *text)
 
 static bool is_recorded(const struct settings *settings)
 {
-    return settings->html != NULL || settings->history != NULL || settings->log;
+    return settings->html != NULL || settings->sequence != NULL || settings->history != NULL || settings->log;
 }
 
 static int write_file(const struct cli_command *command, const char *path, const struct buffer *content)
@@ -106,6 +106,7 @@ static int record(const struct cli_command *command, const struct settings *sett
     struct sim_record recorder = {
         .diagram = diagram_create(profile->members, profile->level == SIM_LEVEL_NODES ? profile->clients : 0,
                                   profile->groups, from_ms * NS_PER_MS, (from_ms + settings->for_ms) * NS_PER_MS),
+        .sequence = settings->sequence == NULL ? NULL : sequence_create(),
         .history = &history,
         .line = settings->log ? print_line : NULL,
     };
@@ -119,6 +120,12 @@ static int record(const struct cli_command *command, const struct settings *sett
     diagram_write(recorder.diagram, title, &html);
     diagram_destroy(recorder.diagram);
     int code = settings->html == NULL ? EX_OK : write_file(command, settings->html, &html);
+    if (code == EX_OK && settings->sequence != NULL) {
+        buffer_clear(&html);
+        sequence_write(recorder.sequence, title, &html);
+        code = write_file(command, settings->sequence, &html);
+    }
+    sequence_destroy(recorder.sequence);
     if (code == EX_OK && settings->history != NULL) {
         code = write_file(command, settings->history, &history);
     }
@@ -170,6 +177,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
         {"hours", CLI_NUMBER, &settings.hours, "H", "run seeds for so many hours", 1, 1000},
         {"profile", CLI_TEXT, &settings.profile, "TEXT", "what kind of worlds: words separated by commas", 0, 0},
         {"html", CLI_TEXT, &settings.html, "FILE", "draw the run, or the one that failed", 0, 0},
+        {"sequence", CLI_TEXT, &settings.sequence, "FILE", "draw its transaction as a sequence diagram, an SVG", 0, 0},
         {"history", CLI_TEXT, &settings.history, "FILE", "write what its clients saw, for cohort check", 0, 0},
         {"log", CLI_FLAG, &settings.log, NULL, "print what happens in it, and the logs of its nodes", 0, 0},
         {"from", CLI_DURATION, &settings.from_ms, "DURATION", "where the picture begins (default: the failure, or 0s)",
@@ -229,13 +237,15 @@ const struct cli_command cli_sim = {
                "it still fails, and says how to replay it.\n"
                "\n"
                "A profile names a level (nodes, groups; 3pc: three-phase commit alone; 3pc-no-quorum: the same\n"
-               "without its quorums, which fails), classes of faults (network, disk, crash, timing, split, blackout,\n"
-               "votes, comeback, rot, memory, all, none) and sizes (members= groups= replicas= clients= faults=\n"
-               "workers=).\n"
+               "without its quorums, which fails; transaction-2pc, transaction-3pc: one transaction over three\n"
+               "shards of five nodes, with up to two crashes at any step), classes of faults (network, disk,\n"
+               "crash, timing, split, blackout, votes, comeback, rot, memory, all, none) and sizes (members=\n"
+               "groups= replicas= clients= faults= workers=).\n"
                "What it does not name is drawn from the seed.",
     .examples = "  cohort sim\n"
                 "  cohort sim --hours 1\n"
                 "  cohort sim --seed 7 --html seven.html --log\n"
-                "  cohort sim --count 1000 --profile nodes,network,crash,members=5\n",
+                "  cohort sim --count 1000 --profile nodes,network,crash,members=5\n"
+                "  cohort sim --seed 1 --profile transaction-3pc,faults=0 --sequence commit.svg\n",
     .run = run,
 };

@@ -1,7 +1,7 @@
 /* Each known bug, switched on in copies of the rooms built for this test alone, must be seen within a stated number of
  * seeds: by a check of group_run.h or node_run.h, or by an assertion. COHORT_SIM_SEEDS overrides the bounds.
  *
- * usage: test_mutations groups|nodes */
+ * usage: test_mutations groups|nodes|transaction */
 #include "cluster/cluster_mutation.h"
 #include "hunt.h"
 #include "machine/machine_mutation.h"
@@ -77,6 +77,13 @@ static const struct mutant mutants[] = {
     {"an outcome not applied at one participant", {.cluster = CLUSTER_MUTATION_HALF_DONE}, "nodes", 10},
     {"a PREPARE without locks", {.machine = MACHINE_MUTATION_NO_LOCKS}, "nodes", 40},
     {"read locks dropped early", {.machine = MACHINE_MUTATION_NO_READ_LOCKS}, "nodes,network,groups=2,clients=16", 60},
+
+    {"a transaction told to be committed before it is",
+     {.cluster = CLUSTER_MUTATION_TOLD_EARLY},
+     "transaction-2pc",
+     60},
+    {"an outcome not applied at one participant", {.cluster = CLUSTER_MUTATION_HALF_DONE}, "transaction-2pc", 5},
+    {"the same with three phases", {.cluster = CLUSTER_MUTATION_HALF_DONE}, "transaction-3pc", 5},
 };
 
 static void test_mutant(void **state)
