@@ -147,10 +147,11 @@ static void receive(struct member *member, const struct flight *flight)
     }
 }
 
-static void launch(struct world *world, int from, int to, uint32_t group, struct slice bytes, bool lost)
+static void launch(struct world *world, int from, int to, uint32_t group, struct slice head, struct slice tail,
+                   bool lost)
 {
     int64_t now_ns = sim_now_ns(world->sim);
-    size_t drawn = diagram_sent(world->record.diagram, now_ns, from, to, group, bytes.data[0]);
+    size_t drawn = diagram_sent(world->record.diagram, now_ns, from, to, group, head.data[0]);
     world->result->messages++;
     if (lost || world->way_closed[from][to]) {
         return;
@@ -158,7 +159,8 @@ static void launch(struct world *world, int from, int to, uint32_t group, struct
     struct flight *flight = calloc(1, sizeof(*flight));
     ASSERT(flight != NULL);
     *flight = (struct flight){.world = world, .from = from, .to = to, .group = group, .drawn = drawn};
-    buffer_append_slice(&flight->bytes, bytes);
+    buffer_append_slice(&flight->bytes, head);
+    buffer_append_slice(&flight->bytes, tail);
     env_timer_init(&flight->timer, arrive);
     int64_t delay_ns = 1 + (int64_t)world_draw(world, SIM_DRAW_NETWORK, (uint64_t)world->delay_ns);
     if (world->way_delay_ns[from][to] != 0) {
@@ -170,7 +172,7 @@ static void launch(struct world *world, int from, int to, uint32_t group, struct
     timer_heap_start(&world->events, &flight->timer, now_ns + delay_ns);
 }
 
-static void sink_send(void *owner, uint32_t group, uint64_t to, struct slice message)
+static void sink_send(void *owner, uint32_t group, uint64_t to, struct slice head, struct slice tail)
 {
     struct member *member = ((struct replica *)owner)->member;
     struct world *world = member->world;
@@ -178,11 +180,11 @@ static void sink_send(void *owner, uint32_t group, uint64_t to, struct slice mes
         return;
     }
     bool lost = world->lose_one_in != 0 && world_draw(world, SIM_DRAW_NETWORK, world->lose_one_in) == 0;
-    launch(world, member->number, (int)to - 1, group, message, lost);
+    launch(world, member->number, (int)to - 1, group, head, tail, lost);
     if (world->repeat_one_in != 0 && world_draw(world, SIM_DRAW_NETWORK, world->repeat_one_in) == 0) {
-        launch(world, member->number, (int)to - 1, group, message, false);
+        launch(world, member->number, (int)to - 1, group, head, tail, false);
     }
-    group_plan_sent(owner, message.data[0]);
+    group_plan_sent(owner, head.data[0]);
 }
 
 static void sink_led(void *owner, uint32_t group, bool leading, uint64_t leader, uint64_t term)

@@ -295,7 +295,7 @@ struct peer *peer_find(struct cluster *cluster, uint64_t node);
  * no room behind it. */
 MUST_USE enum status peers_send_request(struct cluster *cluster, struct peer *peer, uint64_t generation,
                                         enum node_frame type, const struct slice parts[static 2]);
-void peers_send_raft(struct cluster *cluster, uint32_t group, uint64_t to, struct slice message);
+void peers_send_raft(struct cluster *cluster, uint32_t group, uint64_t to, struct slice head, struct slice tail);
 /* At the first worker, of whichever: messages as they stand in a NODE_RAFT frame. */
 MUST_USE enum status peers_send_messages(struct cluster *cluster, const struct peer *peer, uint64_t generation,
                                          struct slice messages);

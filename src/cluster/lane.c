@@ -84,9 +84,9 @@ static void sink_repeated(void *owner, void *origin, uint64_t tag)
     requester->events->failed(requester, tag, STATUS_EXECUTED);
 }
 
-static void sink_send(void *owner, uint32_t group, uint64_t to, struct slice message)
+static void sink_send(void *owner, uint32_t group, uint64_t to, struct slice head, struct slice tail)
 {
-    peers_send_raft(((struct lane *)owner)->cluster, group, to, message);
+    peers_send_raft(((struct lane *)owner)->cluster, group, to, head, tail);
 }
 
 static void sink_led(void *owner, uint32_t group, bool leading, uint64_t leader, uint64_t term)

@@ -109,29 +109,31 @@ enum status peers_send_request(struct cluster *cluster, struct peer *peer, uint6
     return send(cluster, peer, generation, TRANSPORT_URGENT, type, parts, 2);
 }
 
-void peers_send_raft(struct cluster *cluster, uint32_t group, uint64_t to, struct slice message)
+void peers_send_raft(struct cluster *cluster, uint32_t group, uint64_t to, struct slice head, struct slice tail)
 {
     struct peer *peer = peer_find(cluster, to);
     if (peer == NULL || peer->generation == 0) {
         return;
     }
-    uint8_t head[RAFT_HEAD_BYTES];
-    put_u32(head, group);
-    put_u32(head + 4, (uint32_t)message.size);
-    struct slice parts[2] = {slice_of(head, sizeof(head)), message};
-    bool snapshot = message.data[0] == RAFT_SNAPSHOT;
+    uint8_t in_front[RAFT_HEAD_BYTES];
+    put_u32(in_front, group);
+    put_u32(in_front + 4, (uint32_t)(head.size + tail.size));
+    struct slice parts[] = {slice_of(in_front, sizeof(in_front)), head, tail};
+    size_t size = sizeof(in_front) + head.size + tail.size;
+    bool snapshot = head.data[0] == RAFT_SNAPSHOT;
     env_wake(cluster->env);
-    if (!snapshot && peer->raft.size + sizeof(head) + message.size > RAFT_BUNDLE_BYTES) {
+    if (!snapshot && peer->raft.size + size > RAFT_BUNDLE_BYTES) {
         send_bundle(cluster, peer);
     }
-    if (snapshot || sizeof(head) + message.size > RAFT_BUNDLE_BYTES) { /* alone, and not copied once more */
+    if (snapshot || size > RAFT_BUNDLE_BYTES) { /* alone, and not copied once more */
         enum status status = send(cluster, peer, peer->generation, snapshot ? TRANSPORT_BULK : TRANSPORT_URGENT,
-                                  snapshot ? NODE_RAFT_BULK : NODE_RAFT, parts, 2);
+                                  snapshot ? NODE_RAFT_BULK : NODE_RAFT, parts, 3);
         peer->lossy = peer->lossy || status != STATUS_OK;
         return;
     }
-    buffer_append_slice(&peer->raft, parts[0]);
-    buffer_append_slice(&peer->raft, parts[1]);
+    for (size_t i = 0; i < 3; i++) {
+        buffer_append_slice(&peer->raft, parts[i]);
+    }
 }
 
 static void put_leads(struct buffer *out, const struct lane *lane)

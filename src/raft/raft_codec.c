@@ -70,12 +70,6 @@ static void put(struct buffer *out, uint64_t value)
     out->size += (size_t)(varint_put(at, value) - at);
 }
 
-static void put_bytes(struct buffer *out, struct slice bytes)
-{
-    put(out, bytes.size);
-    buffer_append_slice(out, bytes);
-}
-
 static void put_ident(struct buffer *out, const struct raft_snapshot_ident *ident)
 {
     put(out, ident->index);
@@ -84,8 +78,10 @@ static void put_ident(struct buffer *out, const struct raft_snapshot_ident *iden
     put(out, ident->size_bytes);
 }
 
-static void encode_append(const struct raft_message *m, struct buffer *out)
+/* Returns the last payload, which is not appended. */
+static struct slice encode_append(const struct raft_message *m, struct buffer *out)
 {
+    struct slice tail = {0};
     put(out, m->append.prev_index);
     put(out, m->append.prev_term);
     put(out, m->append.commit);
@@ -96,30 +92,38 @@ static void encode_append(const struct raft_message *m, struct buffer *out)
         put(out, entry->term - term);
         buffer_append_byte(out, entry->kind);
         buffer_append_byte(out, entry->version);
-        put_bytes(out, entry->payload);
+        put(out, entry->payload.size);
+        if (i + 1 == m->append.count) {
+            tail = entry->payload;
+        } else {
+            buffer_append_slice(out, entry->payload);
+        }
         term = entry->term;
     }
+    return tail;
 }
 
-static void encode_body(const struct raft_message *m, struct buffer *out)
+/* Returns the last bytes, which are not appended. */
+static struct slice encode_body(const struct raft_message *m, struct buffer *out)
 {
+    struct slice tail = {0};
     switch (m->type) {
     case RAFT_PRE_VOTE:
         put(out, m->pre_vote.next_term);
         put(out, m->pre_vote.last_index);
         put(out, m->pre_vote.last_term);
-        return;
+        return tail;
     case RAFT_PRE_VOTE_REPLY:
         put(out, m->pre_vote_reply.next_term);
         put(out, m->pre_vote_reply.granted);
-        return;
+        return tail;
     case RAFT_VOTE:
         put(out, m->vote.last_index);
         put(out, m->vote.last_term);
         put(out, m->vote.transfer);
-        return;
-    case RAFT_VOTE_REPLY: put(out, m->vote_reply.granted); return;
-    case RAFT_APPEND: encode_append(m, out); return;
+        return tail;
+    case RAFT_VOTE_REPLY: put(out, m->vote_reply.granted); return tail;
+    case RAFT_APPEND: return encode_append(m, out);
     case RAFT_APPEND_REPLY:
         put(out, m->append_reply.rejected);
         put(out, m->append_reply.index);
@@ -127,43 +131,48 @@ static void encode_body(const struct raft_message *m, struct buffer *out)
             put(out, m->append_reply.hint_index);
             put(out, m->append_reply.hint_term);
         }
-        return;
+        return tail;
     case RAFT_HEARTBEAT:
         put(out, m->heartbeat.sequence);
         put(out, m->heartbeat.sent_ms);
         put(out, m->heartbeat.commit);
         put(out, (uint64_t)m->heartbeat.time.time_ms);
         put(out, (uint64_t)m->heartbeat.time.wall_ms);
-        return;
+        return tail;
     case RAFT_HEARTBEAT_REPLY:
         put(out, m->heartbeat_reply.sequence);
         put(out, m->heartbeat_reply.sent_ms);
         put(out, m->heartbeat_reply.matched);
         put(out, m->heartbeat_reply.matched - m->heartbeat_reply.durable);
         put(out, m->heartbeat_reply.overtook);
-        return;
+        return tail;
     case RAFT_SNAPSHOT:
         put_ident(out, &m->snapshot.ident);
         put(out, m->snapshot.offset);
-        put_bytes(out, m->snapshot.data);
-        return;
+        put(out, m->snapshot.data.size);
+        return m->snapshot.data;
     case RAFT_SNAPSHOT_REPLY:
         put_ident(out, &m->snapshot_reply.ident);
         put(out, m->snapshot_reply.offset);
-        return;
-    case RAFT_TIMEOUT_NOW: return;
+        return tail;
+    case RAFT_TIMEOUT_NOW: return tail;
     }
     UNREACHABLE();
 }
 
-void raft_message_encode(const struct raft_message *message, struct buffer *out)
+struct slice raft_message_encode_head(const struct raft_message *message, struct buffer *out)
 {
     ASSERT(raft_message_valid(message));
     buffer_append_byte(out, (uint8_t)message->type);
     put(out, message->from);
     put(out, message->to);
     put(out, message->term);
-    encode_body(message, out);
+    return encode_body(message, out);
+}
+
+void raft_message_encode(const struct raft_message *message, struct buffer *out)
+{
+    buffer_append_slice(out, raft_message_encode_head(message, out));
 }
 
 /* ---- decoding ---- */

@@ -22,6 +22,9 @@
 /* An upper bound of what raft_message_encode appends, without payloads and data. */
 enum { RAFT_MESSAGE_HEADER_BYTES = 128, RAFT_ENTRY_HEADER_BYTES = 22 };
 
+/* Appends the message but for its last bytes, which may be many: the payload of the last entry, or the data. Returns
+ * these, borrowed from the message. */
+MUST_USE struct slice raft_message_encode_head(const struct raft_message *message, struct buffer *out);
 /* Appends the message, payloads and data included. */
 void raft_message_encode(const struct raft_message *message, struct buffer *out);
 

@@ -48,9 +48,9 @@ struct shard_sink {
     /* Instead of both: the request came with a batch that was not executed again: it was executed before (or its node
      * has given it up, or has started anew, since). May be NULL where shard_forwarded is not used. */
     void (*repeated)(void *owner, void *origin, uint64_t tag);
-    /* A message of consensus to another member, as bytes to give to its shard_receive. May be lost. NULL in a group of
-     * one. */
-    void (*send)(void *owner, uint32_t group, uint64_t to, struct slice message);
+    /* A message of consensus to another member: one behind the other, the bytes to give to its shard_receive. The head
+     * is never empty. May be lost. NULL in a group of one. */
+    void (*send)(void *owner, uint32_t group, uint64_t to, struct slice head, struct slice tail);
     /* Who leads the group has changed: this member or not; leader 0 when unknown. May be NULL. */
     void (*led)(void *owner, uint32_t group, bool leading, uint64_t leader, uint64_t term);
 };

@@ -84,11 +84,13 @@ static void departure_run(struct env_work *work)
     env_close(departure->env, file);
 }
 
-static void send_message(struct shard *shard, const struct raft_message *message)
+/* Returns the message's size. */
+static size_t send_message(struct shard *shard, const struct raft_message *message)
 {
     buffer_clear(&shard->message);
-    raft_message_encode(message, &shard->message);
-    shard->sink.send(shard->owner, shard->options.group, message->to, buffer_slice(&shard->message));
+    struct slice tail = raft_message_encode_head(message, &shard->message);
+    shard->sink.send(shard->owner, shard->options.group, message->to, buffer_slice(&shard->message), tail);
+    return shard->message.size + tail.size;
 }
 
 static void departure_free(struct departure *departure)
@@ -105,7 +107,7 @@ static void departure_done(struct env_work *work)
         list_remove(&departure->node);
         if (!shard->store->failed && departure->status == STATUS_OK) {
             departure->message.snapshot.data = buffer_slice(&departure->bytes);
-            send_message(shard, &departure->message);
+            (void)send_message(shard, &departure->message);
         } else if (!shard->store->failed) { /* most often a newer one has taken its place */
             raft_snapshot_gone(shard->raft, &departure->message.snapshot.ident);
             env_wake(shard->env);
@@ -156,10 +158,7 @@ void shard_send_messages(struct shard *shard)
         }
         if (message.type == RAFT_SNAPSHOT) {
             begin_departure(shard, &message);
-        } else {
-            send_message(shard, &message);
-        }
-        if (message.type == RAFT_APPEND && shard->message.size > LARGE_BYTES) {
+        } else if (send_message(shard, &message) > LARGE_BYTES) {
             shard->sent_large = true;
             env_wake(shard->env);
         }

@@ -30,16 +30,17 @@ struct resp_writer *group_begin(void *owner, void *origin, uint64_t tag)
 
 /* ---- messages ---- */
 
-static void launch(struct group *group, int from, int to, struct slice bytes)
+static void launch(struct group *group, int from, int to, struct slice head, struct slice tail)
 {
     ASSERT(group->flight_count < GROUP_FLYING);
     struct group_flight *flying = &group->flights[group->flight_count++];
     *flying = (struct group_flight){.from = from, .to = to};
     flying->at_ns = sim_now_ns(group->sim) + 1 + (int64_t)group_draw(group, (uint64_t)group->delay_ns);
-    buffer_append_slice(&flying->bytes, bytes);
+    buffer_append_slice(&flying->bytes, head);
+    buffer_append_slice(&flying->bytes, tail);
 }
 
-static void sink_send(void *owner, uint32_t group_id, uint64_t to, struct slice message)
+static void sink_send(void *owner, uint32_t group_id, uint64_t to, struct slice head, struct slice tail)
 {
     struct group_member *member = owner;
     struct group *group = member->group;
@@ -47,9 +48,9 @@ static void sink_send(void *owner, uint32_t group_id, uint64_t to, struct slice 
     if (group->lose_one_in != 0 && group_draw(group, group->lose_one_in) == 0) {
         return;
     }
-    launch(group, member->number, (int)to - 1, message);
+    launch(group, member->number, (int)to - 1, head, tail);
     if (group->repeat_one_in != 0 && group_draw(group, group->repeat_one_in) == 0) {
-        launch(group, member->number, (int)to - 1, message);
+        launch(group, member->number, (int)to - 1, head, tail);
     }
 }
 

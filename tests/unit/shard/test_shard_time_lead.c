@@ -27,14 +27,15 @@ struct played {
     int64_t told_ms;       /* the latest time in a heartbeat of ours */
 };
 
-static void shard_send(void *owner, uint32_t group, uint64_t to, struct slice message)
+static void shard_send(void *owner, uint32_t group, uint64_t to, struct slice head, struct slice tail)
 {
     struct played *played = owner;
-    uint32_t size = (uint32_t)message.size;
+    uint32_t size = (uint32_t)(head.size + tail.size);
     assert_int_equal(group, GROUP);
     if (played->answering && to == 1) {
         buffer_append(&played->sent, &size, sizeof(size));
-        buffer_append_slice(&played->sent, message);
+        buffer_append_slice(&played->sent, head);
+        buffer_append_slice(&played->sent, tail);
     }
 }
 
