@@ -240,7 +240,14 @@ static enum status read_record(struct log *log, const struct log_position *posit
     return status;
 }
 
-enum status log_read(struct log *log, uint32_t group_id, uint64_t index, struct buffer *out,
+size_t log_entry_bytes(const struct log *log, uint32_t group_id, uint64_t index)
+{
+    const struct log_group *group = log_group_find(log, group_id);
+    const struct log_position *position = group == NULL ? NULL : log_group_at(group, index);
+    return position == NULL ? 0 : position->size;
+}
+
+enum status log_look(struct log *log, uint32_t group_id, uint64_t index, struct buffer *room,
                      struct log_entry *ret_entry)
 {
     const struct log_group *group = log_group_find(log, group_id);
@@ -249,7 +256,7 @@ enum status log_read(struct log *log, uint32_t group_id, uint64_t index, struct 
         return STATUS_NOTFOUND;
     }
     const uint8_t *bytes = NULL;
-    enum status status = read_record(log, position, out, &bytes);
+    enum status status = read_record(log, position, room, &bytes);
     if (status != STATUS_OK) {
         log->window.segment = 0;
         return status;
@@ -263,14 +270,21 @@ enum status log_read(struct log *log, uint32_t group_id, uint64_t index, struct 
         log->window.segment = 0;
         return STATUS_CORRUPT;
     }
-    uint8_t *to = buffer_reserve(out, record.payload.size + 1); /* never NULL */
-    memmove(to, record.payload.data, record.payload.size);
-    out->size += record.payload.size;
-    *ret_entry = (struct log_entry){
-        .index = index,
-        .term = record.b,
-        .kind = record.kind,
-        .payload = slice_of(to, record.payload.size),
-    };
+    *ret_entry = (struct log_entry){.index = index, .term = record.b, .kind = record.kind, .payload = record.payload};
     return STATUS_OK;
+}
+
+enum status log_read(struct log *log, uint32_t group_id, uint64_t index, struct buffer *out,
+                     struct log_entry *ret_entry)
+{
+    enum status status = log_look(log, group_id, index, out, ret_entry);
+    if (status == STATUS_OK) {
+        struct slice *payload = &ret_entry->payload;
+        uint8_t *to =
+            buffer_reserve(out, payload->size + 1); /* never NULL; does not move what was read behind its end */
+        memmove(to, payload->data, payload->size);
+        out->size += payload->size;
+        payload->data = to;
+    }
+    return status;
 }

@@ -120,6 +120,12 @@ uint64_t log_term(const struct log *log, uint32_t group, uint64_t index);
  * ret_entry->payload points into it. STATUS_NOTFOUND outside the bounds; STATUS_CORRUPT with a failed checksum. */
 MUST_USE enum status log_read(struct log *log, uint32_t group, uint64_t index, struct buffer *out,
                               struct log_entry *ret_entry);
+/* The same without a copy: the payload lies where it is, in the log's memory or behind room's end, until anything else
+ * is asked of the log or done with room. */
+MUST_USE enum status log_look(struct log *log, uint32_t group, uint64_t index, struct buffer *room,
+                              struct log_entry *ret_entry);
+/* Bytes of an entry's record, a little more than its payload has; 0 when it is not there. */
+size_t log_entry_bytes(const struct log *log, uint32_t group, uint64_t index);
 /* The groups that have anything in the log, ascending; returns how many there are in all. */
 size_t log_groups(const struct log *log, uint32_t *ret_groups, size_t capacity);
 

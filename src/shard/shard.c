@@ -76,6 +76,10 @@ static size_t seal_waiting(struct shard *shard)
                 break;
             }
         }
+        if (batch->logged.size > SHARD_LARGE_BYTES) {
+            shard->had_large = true;
+            env_wake(shard->env);
+        }
         requests += batch->request_count;
         list_remove(&batch->node);
         list_append(&shard->sealed, &batch->node);
@@ -99,7 +103,7 @@ static void close_time_entry(struct shard *shard)
 
 size_t shard_begin_turn(struct shard *shard, bool sealing)
 {
-    shard->sent_large = false;
+    shard->had_large = false;
     shard_tick(shard);
     shard_pump(shard);
     gate_turn(shard);

@@ -171,7 +171,7 @@ static enum status apply_from_log(struct shard *shard, uint64_t index)
 {
     struct log_entry logged;
     buffer_clear(&shard->entry_bytes);
-    enum status status = log_read(shard->log, shard->options.group, index, &shard->entry_bytes, &logged);
+    enum status status = log_look(shard->log, shard->options.group, index, &shard->entry_bytes, &logged);
     if (status != STATUS_OK) {
         return status;
     }

@@ -10,6 +10,10 @@
 #include "shard/shard_mutation.h"
 #include "shard/store_internal.h"
 
+/* Entries of tens of megabytes take their time to copy, into the log and then once for each member: of what is larger
+ * than this no more than one copy is made in a turn, so that heartbeats are not late. */
+enum { SHARD_LARGE_BYTES = 2 << 20 };
+
 enum request_kind {
     REQUEST_LOGGED,
     REQUEST_READ,
@@ -86,7 +90,7 @@ struct shard {
     uint64_t last_index, commit, applied_index;
     struct buffer storing;     /* struct stored_ready: handed to the log, not durable yet */
     struct buffer entry_bytes; /* of an entry read back from the log */
-    bool sent_large;           /* in this turn: what else is to be sent waits for the next */
+    bool had_large;            /* logged or sent, in this turn: what else is to be sent waits for the next */
 
     /* Cluster time: what the last entry said, and what the clock said then. */
     int64_t time_ms, wall_ms;

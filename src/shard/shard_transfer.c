@@ -11,10 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Entries of tens of megabytes take their time to copy, once for each member: of messages that are larger than this no
- * more than one goes in a turn, so that heartbeats are not late. */
-enum { LARGE_BYTES = 2 << 20 };
-
 static struct raft_entry *entries_of(struct shard *shard)
 {
     if (shard->entries == NULL) {
@@ -23,28 +19,51 @@ static struct raft_entry *entries_of(struct shard *shard)
     return shard->entries;
 }
 
-/* Reads the entries that an append may carry. False when the log cannot be read: the store has failed then. */
-static bool fill_append(struct shard *shard, struct raft_message *message)
+/* Reads entries one behind the other. Returns how many; on failure *ret_status says why. */
+static uint32_t read_entries(struct shard *shard, const struct raft_message *message, struct raft_entry *entries,
+                             enum status *ret_status)
 {
-    struct raft_entry *entries = entries_of(shard);
     struct buffer *bytes = &shard->entry_bytes;
     size_t offsets[RAFT_MAXIMUM_APPEND_ENTRIES];
     uint32_t count = 0;
-    buffer_clear(bytes);
     while (count < message->append.available && count < RAFT_MAXIMUM_APPEND_ENTRIES &&
            (count == 0 || bytes->size < message->append.room_bytes)) {
         struct log_entry logged;
         offsets[count] = bytes->size;
-        enum status status =
+        *ret_status =
             log_read(shard->log, shard->options.group, message->append.prev_index + 1 + count, bytes, &logged);
-        if (status != STATUS_OK) {
-            store_fail(shard->store, status, "an entry that another member needs cannot be read back");
-            return false;
+        if (*ret_status != STATUS_OK) {
+            return 0;
         }
         entries[count++] = shard_entry_of(&logged);
     }
     for (uint32_t i = 0; i < count; i++) { /* the buffer may have moved while it grew */
         entries[i].payload.data = bytes->data + offsets[i];
+    }
+    return count;
+}
+
+/* Reads the entries that an append may carry; a large one goes alone, from where it lies. False when the log cannot be
+ * read: the store has failed then. */
+static bool fill_append(struct shard *shard, struct raft_message *message)
+{
+    struct raft_entry *entries = entries_of(shard);
+    uint64_t first = message->append.prev_index + 1;
+    uint32_t count = 0;
+    enum status status = STATUS_OK;
+    buffer_clear(&shard->entry_bytes);
+    if (message->append.available > 0 && log_entry_bytes(shard->log, shard->options.group, first) > SHARD_LARGE_BYTES) {
+        struct log_entry logged;
+        status = log_look(shard->log, shard->options.group, first, &shard->entry_bytes, &logged);
+        if (status == STATUS_OK) {
+            entries[count++] = shard_entry_of(&logged);
+        }
+    } else {
+        count = read_entries(shard, message, entries, &status);
+    }
+    if (status != STATUS_OK) {
+        store_fail(shard->store, status, "an entry that another member needs cannot be read back");
+        return false;
     }
     message->append.entries = entries;
     message->append.count = count;
@@ -151,20 +170,20 @@ void shard_transfer_leave(struct shard *shard)
 void shard_send_messages(struct shard *shard)
 {
     struct raft_message message;
-    while (!shard->store->failed && !shard->sent_large && raft_take_message(shard->raft, &message)) {
+    while (!shard->store->failed && !shard->had_large && raft_take_message(shard->raft, &message)) {
         ASSERT(shard->sink.send != NULL);
         if (message.type == RAFT_APPEND && !fill_append(shard, &message)) {
             return;
         }
         if (message.type == RAFT_SNAPSHOT) {
             begin_departure(shard, &message);
-        } else if (send_message(shard, &message) > LARGE_BYTES) {
-            shard->sent_large = true;
+        } else if (send_message(shard, &message) > SHARD_LARGE_BYTES) {
+            shard->had_large = true;
             env_wake(shard->env);
         }
     }
-    buffer_shrink(&shard->message, LARGE_BYTES);
-    buffer_shrink(&shard->entry_bytes, LARGE_BYTES);
+    buffer_shrink(&shard->message, SHARD_LARGE_BYTES);
+    buffer_shrink(&shard->entry_bytes, SHARD_LARGE_BYTES);
 }
 
 /* ---- in ---- */

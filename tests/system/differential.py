@@ -400,11 +400,12 @@ def rivals(kind, folder, shards=1, protocol="2pc"):
 
 
 def prepare(both):
-    """Nothing in the slow log."""
+    """Nothing in the slow log, also not of the start, and nothing comes."""
     for port in (port for server in both for port in ports_of(server)):
         connection = Connection(port)
         connection.send(generator.encode([b"CONFIG", b"SET", b"slowlog-log-slower-than", b"-1"]))
-        connection.replies(1)
+        connection.send(generator.encode([b"SLOWLOG", b"RESET"]))
+        connection.replies(2)
         connection.close()
 
 

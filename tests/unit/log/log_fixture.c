@@ -202,6 +202,9 @@ static bool entry_matches(struct fixture *fixture, uint32_t id, const struct fix
     bool same = status == STATUS_OK && entry.index == record->a && entry.term == record->b &&
                 entry.kind == record->a % 7 && slice_equal(entry.payload, slice_of(expected, record->size)) &&
                 out.size == 6 + record->size && log_term(fixture->log, id, record->a) == record->b;
+    same = same && log_look(fixture->log, id, record->a, &out, &entry) == STATUS_OK && out.size == 6 + record->size &&
+           slice_equal(entry.payload, slice_of(expected, record->size)) && entry.term == record->b &&
+           log_entry_bytes(fixture->log, id, record->a) > record->size;
     free(expected);
     buffer_deinit(&out);
     return same ? true : DIFFERS("group %u entry %llu: %s", id, (unsigned long long)record->a, status_text(status));
@@ -226,7 +229,9 @@ static bool group_matches(struct fixture *fixture, uint32_t id, const struct mod
     struct buffer out;
     buffer_init(&out);
     bool none = log_read(fixture->log, id, trimmed, &out, &entry) == STATUS_NOTFOUND &&
-                log_read(fixture->log, id, last + 1, &out, &entry) == STATUS_NOTFOUND && out.capacity == 0;
+                log_read(fixture->log, id, last + 1, &out, &entry) == STATUS_NOTFOUND && out.capacity == 0 &&
+                log_look(fixture->log, id, last + 1, &out, &entry) == STATUS_NOTFOUND &&
+                log_entry_bytes(fixture->log, id, last + 1) == 0;
     if (!none) {
         return DIFFERS("group %u has entries outside its bounds", id);
     }
