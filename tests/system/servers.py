@@ -21,6 +21,10 @@ COHORT = pathlib.Path(os.environ.get("COHORT_BINARY", BUILD / "src" / "cli" / "c
 # So many workers in every node of every test that says nothing else; "": as cohort does by itself.
 WORKERS = os.environ.get("COHORT_WORKERS", "")
 
+# Under the thread sanitizer a megabyte that goes from node to node takes half a second of processor time, so that values of
+# some megabytes are no test of what they are meant for; there they are so many times smaller.
+SMALLER = int(os.environ.get("COHORT_SMALLER", "1"))
+
 START_SECONDS = 60  # a sanitizer build on a busy machine is slow
 STOP_SECONDS = 60
 
@@ -31,6 +35,11 @@ PR_SET_PDEATHSIG = 1
 def workers(arguments):
     """The option, unless the arguments have it."""
     return ["--workers", WORKERS] if WORKERS and "--workers" not in arguments else []
+
+
+def large(size):
+    """How many bytes a large value has, where its exact size does not matter."""
+    return size // SMALLER
 
 
 def end_with_parent():

@@ -10,6 +10,7 @@ import time
 import pytest
 import redis
 import resp
+import servers
 
 SECONDS = 60  # for what must happen, but not at once
 
@@ -92,7 +93,7 @@ def test_many_clients_through_all_nodes_count_together(any_cluster):
 
 
 def test_large_values_cross_nodes(three):
-    value = bytes(range(256)) * (20 << 10)  # 5 MB
+    value = bytes(range(256)) * servers.large(20 << 10)  # 5 MB
     for writer, reader in itertools.permutations(three, 2):
         with writer.connect() as one, reader.connect() as other:
             assert one.call("SET", "large", value) == "OK"
@@ -377,7 +378,7 @@ def test_who_asks_for_large_values_and_does_not_read_holds_up_nobody(three):
     leader = three.leader_of(1)
     large = three.key_of(1, "large")
     client = leader.connect()
-    assert client.call("SET", large, b"x" * 5_000_000) == "OK"
+    assert client.call("SET", large, b"x" * servers.large(5_000_000)) == "OK"
     before = peak_bytes(client)
     sockets = [socket.create_connection(("127.0.0.1", leader.port), timeout=SECONDS) for _ in range(4)]
     try:

@@ -5,6 +5,7 @@ import time
 
 import pytest
 import redis
+import servers
 
 
 def test_strings(client):
@@ -203,7 +204,7 @@ def test_many_connections(server):
 
 
 def test_large_values(client):
-    value = bytes(range(256)) * 40000  # 10 MB
+    value = bytes(range(256)) * servers.large(40000)  # 10 MB
     assert client.set("large", value) is True
     assert client.get("large") == value
     assert client.strlen("large") == len(value)

@@ -69,7 +69,7 @@ def test_transactions_and_watches_of_any_shard(clients):
 
 
 def test_large_values_go_both_ways(clients):
-    large = b"x" * (20 << 20)
+    large = b"x" * servers.large(20 << 20)
     for i in range(4):
         assert clients[i].call("SET", f"large:{i}", large) == "OK"
         assert clients[i + 1].call("GET", f"large:{i}") == large
