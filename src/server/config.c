@@ -87,7 +87,7 @@ static const struct setting settings[] = {
     {"txn-protocol", SETTING_CHOICE, false, AT(txn_protocol), 0, 1, 0, protocol_choices,
      .help = "2pc, 3pc; of transactions over several shards"},
     {"workers", SETTING_INTEGER, true, AT(workers), 0, WORKERS_MAXIMUM, 0,
-     .help = "threads that divide the shards; 0: as the folder was made, or 1"},
+     .help = "threads; 0: as the folder was made, or 1"},
 };
 
 enum { SETTING_COUNT = sizeof(settings) / sizeof(settings[0]), VALUE_BYTES = 512 };
