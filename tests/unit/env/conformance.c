@@ -663,14 +663,15 @@ enum { MESSAGES = 5000 };
 static struct {
     struct env_message messages[MESSAGES];
     int arrived, returned;
-    bool in_order;
+    bool arrived_in_order; /* the other env's alone until all have returned */
+    bool returned_in_order;
 } post;
 
 static void post_dropped(struct env_message *message) { fail_msg("dropped though its receiver lives"); }
 
 static void post_returned(struct env_message *message)
 {
-    post.in_order = post.in_order && message == &post.messages[post.returned];
+    post.returned_in_order = post.returned_in_order && message == &post.messages[post.returned];
     if (++post.returned == MESSAGES) {
         stop();
     }
@@ -679,7 +680,7 @@ static void post_returned(struct env_message *message)
 /* On the other env. */
 static void post_arrived(struct env_message *message)
 {
-    post.in_order = post.in_order && message == &post.messages[post.arrived];
+    post.arrived_in_order = post.arrived_in_order && message == &post.messages[post.arrived];
     post.arrived++;
     message->arrived = post_returned;
     env_post(now_testing->other, env, message);
@@ -690,7 +691,8 @@ static void test_messages_arrive_in_order(void **state)
     begin(state);
     post.arrived = 0;
     post.returned = 0;
-    post.in_order = true;
+    post.arrived_in_order = true;
+    post.returned_in_order = true;
     for (int i = 0; i < MESSAGES; i++) {
         post.messages[i] = (struct env_message){.arrived = post_arrived, .dropped = post_dropped};
         env_post(env, now_testing->other, &post.messages[i]);
@@ -698,7 +700,7 @@ static void test_messages_arrive_in_order(void **state)
     assert_int_equal(post.returned, 0); /* nothing arrives inside a call */
     run();
     assert_int_equal(post.arrived, MESSAGES);
-    assert_true(post.in_order);
+    assert_true(post.arrived_in_order && post.returned_in_order);
 }
 
 static int dropped_count;
@@ -720,7 +722,6 @@ static void test_what_does_not_arrive_is_dropped(void **state)
     begin(state);
     dropped_count = 0;
     struct env_message last = {.arrived = stop_receiver, .dropped = post_dropped};
-    post.in_order = true;
     env_post(env, now_testing->other, &last);
     run();
     struct env_message late[3];
