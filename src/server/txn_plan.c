@@ -360,12 +360,12 @@ static void reply_array(const struct plan_command *command, const struct plan_st
 void txn_plan_reply(const struct txn_plan *plan, uint32_t at, struct resp_writer *reply)
 {
     const struct plan_command *command = &plan->commands[at];
-    const struct plan_step *steps = plan->steps + command->first_step;
     int64_t sum = 0;
-    if (plan->of_values) {
+    if (plan->of_values) { /* which has no steps */
         resp_raw(reply, buffer_slice(&command->reply));
         return;
     }
+    const struct plan_step *steps = plan->steps + command->first_step;
     for (uint32_t s = 0; s < command->step_count; s++) {
         struct slice rest = steps[s].reply;
         struct resp_token token = {0};

@@ -39,7 +39,9 @@ static void begin(struct say_arguments *arguments, size_t slices, size_t numbers
     arguments->argc = 0;
     command_arguments_reserve(&arguments->arguments, slices);
     buffer_clear(&arguments->text);
-    (void)buffer_reserve(&arguments->text, numbers * NUMBER_INT64_BYTES);
+    if (numbers > 0) {
+        (void)buffer_reserve(&arguments->text, numbers * NUMBER_INT64_BYTES);
+    }
 }
 
 static struct command said(const struct say_arguments *arguments, uint16_t command)
@@ -112,7 +114,8 @@ static void put_writes(const struct txn_plan *plan, uint32_t shard, struct say_a
         size_t start = i == 0 ? 0 : ends[i - 1];
         if (key.changed) {
             put(arguments, key.key);
-            put(arguments, slice_of(arguments->values.data + start, ends[i] - start));
+            bool empty = ends[i] == start; /* then there may be no bytes at all to point into */
+            put(arguments, empty ? slice_of(NULL, 0) : slice_of(arguments->values.data + start, ends[i] - start));
         }
     }
     free(ends);

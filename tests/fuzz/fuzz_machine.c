@@ -2,7 +2,8 @@
  * is logged, and a snapshot taken while commands go on loads to the state it was begun at.
  *
  * A line that begins with '+' lets as many ms pass as it has bytes; '!' begins a snapshot or takes a step of it; '@'
- * and four bytes is a batch from another node. */
+ * and four bytes is a batch from another node; '~' and a letter is a command between nodes about transactions, of which
+ * a word "=GET,a" is a command in the form of the log. */
 #include "base/varint.h"
 #include "fuzz.h"
 #include "machine/machine.h"
@@ -72,11 +73,12 @@ static void step_snapshot(struct run *run)
     }
 }
 
-static uint32_t split(struct slice line, struct slice *words)
+/* One word less than WORDS_MAXIMUM. */
+static uint32_t split(struct slice line, int between, struct slice *words)
 {
     uint32_t count = 0;
-    while (line.size > 0 && count < WORDS_MAXIMUM) {
-        const uint8_t *space = memchr(line.data, ' ', line.size);
+    while (line.size > 0 && count < WORDS_MAXIMUM - 1) {
+        const uint8_t *space = memchr(line.data, between, line.size);
         size_t size = space == NULL ? line.size : (size_t)(space - line.data);
         words[count++] = slice_of(line.data, size);
         size_t taken = space == NULL ? size : size + 1;
@@ -97,6 +99,45 @@ static void take_origin(struct run *run, const uint8_t bytes[static 4])
     }
 }
 
+/* "=SET,a,1" into the form of the log; false when it cannot stand there. */
+static bool encode_inner(struct slice word, struct buffer *out)
+{
+    struct slice words[WORDS_MAXIMUM];
+    const struct command_spec *spec;
+    uint32_t count = split(slice_of(word.data + 1, word.size - 1), ',', words);
+    if (count == 0 || command_lookup(words, count, &spec) != COMMAND_FOUND || spec->place != COMMAND_AT_MACHINE ||
+        spec->id == COMMAND_EXEC || (spec->id == COMMAND_SETRANGE && words[2].size > 6)) {
+        return false;
+    }
+    command_encode(out, &(struct command){spec, words, count, RESP2});
+    return true;
+}
+
+static void take_internal(struct run *run, struct slice line)
+{
+    struct slice words[WORDS_MAXIMUM];
+    struct buffer inner[WORDS_MAXIMUM] = {{0}};
+    const struct command_spec *spec = command_by_id((uint16_t)(COMMAND_COHORT_DUMP + (line.data[1] - 'a')));
+    uint32_t count = split(slice_of(line.data + 2, line.size - 2), ' ', words + 1) + 1;
+    if (line.data[1] < 'a' || spec == NULL || !spec->internal || spec->place != COMMAND_AT_MACHINE) {
+        return;
+    }
+    words[0] = slice_from_string(spec->shown);
+    bool known = true;
+    for (uint32_t i = 1; i < count; i++) {
+        if (words[i].size > 1 && words[i].data[0] == '=') {
+            known = known && encode_inner(words[i], &inner[i]);
+            words[i] = buffer_slice(&inner[i]);
+        }
+    }
+    if (known && command_arity_ok(spec, count)) {
+        execute(run, &(struct command){spec, words, count, RESP2});
+    }
+    for (uint32_t i = 1; i < count; i++) {
+        buffer_deinit(&inner[i]);
+    }
+}
+
 static void take_line(struct run *run, struct slice line)
 {
     struct slice words[WORDS_MAXIMUM];
@@ -108,8 +149,10 @@ static void take_line(struct run *run, struct slice line)
         step_snapshot(run);
     } else if (line.size == 5 && line.data[0] == '@') {
         take_origin(run, line.data + 1);
+    } else if (line.size > 2 && line.data[0] == '~') {
+        take_internal(run, line);
     } else {
-        uint32_t count = split(line, words);
+        uint32_t count = split(line, ' ', words);
         if (count == 0 || command_lookup(words, count, &spec) != COMMAND_FOUND || spec->place != COMMAND_AT_MACHINE ||
             spec->id == COMMAND_EXEC || (spec->id == COMMAND_SETRANGE && words[2].size > 6)) { /* too much memory */
             return;
