@@ -38,7 +38,8 @@ void node_unexpected(struct node_client *client, const char *what)
 /* True when nobody knows whether it was done; false: it definitely was not. */
 static bool is_uncertain(struct node_client *client)
 {
-    static const char *const refusals[] = {"CLUSTERDOWN ", "BUSY ", "MISCONF ", "EXECABORT ", "TXNABORT "};
+    static const char *const refusals[] = {"CLUSTERDOWN ", "BUSY ",     "MISCONF ",
+                                           "EXECABORT ",   "TXNABORT ", "TXNEXISTS "};
     struct node_world *world = client->world;
     struct slice text = client->reply.text;
     if (client->final_shard > 0) {

@@ -324,7 +324,12 @@ void node_txn_begin(struct node_client *client, int shard)
     const char *protocol = draw(client, 2) == 0 ? "2PC" : "3PC";
     int timeout_ms = 500 + (int)draw(client, 4500);
     client->txn.lasting = timeout_ms % 4 == 0;
-    node_request(client, "TXN.BEGIN PROTOCOL %s TIMEOUT %d", protocol, client->txn.lasting ? LASTING_MS : timeout_ms);
+    char id[NODE_TXN_ID_BYTES] = "";
+    if (timeout_ms % 3 == 0) {
+        node_txn_choose_id(client, id);
+    }
+    node_request(client, "TXN.BEGIN%s%s PROTOCOL %s TIMEOUT %d", id[0] == '\0' ? "" : " ID ", id, protocol,
+                 client->txn.lasting ? LASTING_MS : timeout_ms);
     (void)node_expect(client, NODE_ASK_TXN_BEGIN);
     client->txn.piped = draw(client, 4) == 0;
     if (client->txn.piped) {
@@ -500,6 +505,7 @@ void node_txn_answered(struct node_client *client, const struct node_pending *pe
         return; /* its WATCH was refused */
     }
     if (error) {
+        node_txn_check_refusal(client, pending->ask);
         take_error(client, pending->ask, uncertain);
         return;
     }
@@ -516,6 +522,7 @@ void node_txn_answered(struct node_client *client, const struct node_pending *pe
             return;
         }
         memcpy(txn->id, reply->text.data, reply->text.size);
+        node_txn_has_begun(client);
         break;
     case NODE_ASK_TXN_STEP:
         if (!txn->watched && txn->id[0] == '\0') {

@@ -139,6 +139,8 @@ struct node_txn {
     bool noted;     /* in the history, from `first` on */
     bool decided;   /* COMMIT may have been said */
     bool watched;   /* the first key was as seen_* before */
+    bool named;     /* the client chose the id */
+    bool repeated;  /* … and it has begun before */
     bool piped;     /* its first step was said behind TXN.BEGIN at once */
     bool lasting;   /* begun for longer than a run waits: never left prepared, so nothing of it may stay locked */
     uint32_t first;
@@ -210,6 +212,7 @@ struct node_world {
     struct history history;
     struct buffer weak_reads, weak_texts; /* of struct node_weak_read */
     struct buffer expiring;               /* of struct node_expiring */
+    struct buffer txn_ids;                /* that clients chose, and that have begun; NODE_TXN_ID_BYTES each */
     uint64_t words;                       /* each value is used once */
     struct env_timer fault, plan_timer;
     struct node_plan plan;
@@ -293,6 +296,13 @@ void node_txn_ask_finally(struct node_client *client, int shard, uint32_t genera
 void node_txn_answered(struct node_client *client, const struct node_pending *pending, bool error, bool uncertain);
 /* The connection is gone. */
 void node_txn_disconnected(struct node_client *client);
+
+/* ---- node_txn_ids.c ---- */
+/* One of its own; sometimes one that has begun before. */
+void node_txn_choose_id(struct node_client *client, char ret_id[static NODE_TXN_ID_BYTES]);
+void node_txn_has_begun(struct node_client *client);
+/* -TXNEXISTS is for ids that have begun. */
+void node_txn_check_refusal(struct node_client *client, enum node_ask ask);
 
 /* ---- node_txn_look.c ---- */
 /* What shows in the records of the shards that the node leads. */
