@@ -153,10 +153,11 @@ static void finish_transactions(struct cluster *cluster)
     finisher_begin_turn(cluster->finisher);
     for (uint32_t shard = 1; shard <= cluster->shard_count; shard++) {
         const struct lane *lane = lane_of(cluster, shard);
-        int64_t time_ms;
-        const struct txns *txns = lane_leads(lane) ? shard_txns(lane->local, &time_ms) : NULL;
-        if (txns != NULL) {
-            finisher_look(cluster->finisher, shard, txns, time_ms);
+        struct finisher_shard look = {.number = shard};
+        look.txns = lane_leads(lane) ? shard_txns(lane->local, &look.time_ms) : NULL;
+        if (look.txns != NULL) {
+            look.gathering = shard_gathering(lane->local);
+            finisher_look(cluster->finisher, &look);
         }
     }
     finisher_end_turn(cluster->finisher);

@@ -123,6 +123,8 @@ struct cluster_replica {
 };
 /* shard 0: the meta group. */
 void cluster_replica(const struct cluster *cluster, uint32_t shard, struct cluster_replica *ret_replica);
+/* This worker leads it, and takes requests. */
+bool cluster_leads(const struct cluster *cluster, uint32_t shard);
 /* All shards of this worker together: sums, and the newest snapshot. */
 void cluster_stats(const struct cluster *cluster, struct shard_stats *ret_stats);
 /* Adds those of another worker. */

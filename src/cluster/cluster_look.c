@@ -37,6 +37,8 @@ void cluster_replica(const struct cluster *cluster, uint32_t shard, struct clust
     }
 }
 
+bool cluster_leads(const struct cluster *cluster, uint32_t shard) { return lane_leads(lane_of(cluster, shard)); }
+
 /* All but the log, which shards of a worker share. */
 static void add(struct shard_stats *sum, const struct shard_stats *one)
 {

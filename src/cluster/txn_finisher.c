@@ -45,6 +45,7 @@ struct finisher {
     struct table table; /* of struct task, from key_size on */
     struct list tasks;
     uint64_t count, turn;
+    bool gathering;  /* the shard that is looked at */
     int64_t next_ns; /* when something is due; INT64_MAX: nothing is */
     struct env_timer timer;
 };
@@ -300,6 +301,10 @@ static void note_done(struct task *task, const struct txns *txns)
 {
     struct words words;
     (void)txns;
+    if (!task->finisher->gathering && env_monotonic_ns(task->finisher->env) < task->next_ns) {
+        want_at(task->finisher, task->next_ns);
+        return; /* until a later turn */
+    }
     words_init(&words, COMMAND_COHORT_TXN_DONE, task, task->answer_count);
     for (uint32_t i = 0; i < task->answer_count; i++) {
         if (has_acknowledged(&task->answers[i])) {
@@ -656,9 +661,10 @@ void finisher_end_turn(struct finisher *finisher)
     }
 }
 
-void finisher_look(struct finisher *finisher, uint32_t shard, const struct txns *txns, int64_t time_ms)
+void finisher_look(struct finisher *finisher, const struct finisher_shard *shard)
 {
-    go_on(finisher, shard, txns);
-    look_at_homes(finisher, shard, txns, time_ms);
-    look_at_parts(finisher, shard, txns, time_ms);
+    finisher->gathering = shard->gathering;
+    go_on(finisher, shard->number, shard->txns);
+    look_at_homes(finisher, shard->number, shard->txns, shard->time_ms);
+    look_at_parts(finisher, shard->number, shard->txns, shard->time_ms);
 }

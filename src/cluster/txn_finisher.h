@@ -16,6 +16,8 @@
  * 3. Bounded work per turn: what the machine's limits allow to be open or prepared, and FINISHER_LOOK of what is
  * finished.
  *
+ * 4. Nobody waits for DONE, so it goes with the next entry of its shard; or alone, when none comes in a pause.
+ *
  * Its requests go by `submit`; the requesters are its own. */
 #pragma once
 
@@ -45,8 +47,16 @@ struct finisher *finisher_create(struct env *env, const struct finisher_events *
 /* Takes NULL. Requests under way are forgotten: their answers must not come any more. */
 void finisher_destroy(struct finisher *finisher);
 
-/* Each turn: begin, a look at each shard that this node leads and that has transactions (time_ms: the shard's), end.
- * The loop is woken when something is due. */
+/* A shard that this node leads. */
+struct finisher_shard {
+    uint32_t number;
+    const struct txns *txns;
+    int64_t time_ms; /* the shard's */
+    bool gathering;  /* an entry is about to be logged: what joins it costs nothing more */
+};
+
+/* Each turn: begin, a look at each shard that this node leads and that has transactions, end. The loop is woken when
+ * something is due. */
 void finisher_begin_turn(struct finisher *finisher);
-void finisher_look(struct finisher *finisher, uint32_t shard, const struct txns *txns, int64_t time_ms);
+void finisher_look(struct finisher *finisher, const struct finisher_shard *shard);
 void finisher_end_turn(struct finisher *finisher);

@@ -39,6 +39,11 @@ static uint64_t host_term(struct txn_driver *driver, uint32_t shard)
     return replica.term;
 }
 
+static bool host_leads(struct txn_driver *driver, uint32_t shard)
+{
+    return cluster_leads(of(driver)->server->cluster, shard);
+}
+
 static size_t host_new_id(struct txn_driver *driver, uint32_t home, char id[static TXN_ID_BYTES])
 {
     struct server *server = of(driver)->server;
@@ -138,6 +143,7 @@ static void host_settled(struct txn_driver *driver) { client_txn_free(of(driver)
 static const struct txn_driver_host host = {
     .submit = host_submit,
     .term = host_term,
+    .leads = host_leads,
     .new_id = host_new_id,
     .told_position = host_told_position,
     .now_ns = host_now_ns,

@@ -323,9 +323,24 @@ void txn_driver_deinit(struct txn_driver *driver)
     txn_plan_deinit(&driver->plan);
 }
 
+/* One of the participants, so that OPEN and its PREPARE are one entry; one that is led here, if any is, so that what
+ * home answers is here at once. */
+static uint32_t choose_home(struct txn_driver *driver)
+{
+    uint32_t count = driver->plan.part_count;
+    uint32_t first = (uint32_t)(driver->host->random(driver) % count);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t shard = driver->plan.parts[(first + i) % count].shard;
+        if (driver->host->leads(driver, shard)) {
+            return shard;
+        }
+    }
+    return driver->plan.parts[first].shard;
+}
+
 void txn_driver_start(struct txn_driver *driver)
 {
-    driver->home = driver->plan.parts[driver->host->random(driver) % driver->plan.part_count].shard;
+    driver->home = choose_home(driver);
     if (!driver->plan.readonly) {
         driver_start_attempt(driver);
         return;

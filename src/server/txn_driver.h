@@ -38,6 +38,8 @@ struct txn_driver_host {
     enum status (*submit)(struct txn_driver *driver, uint32_t shard, const struct command *command, uint64_t tag);
     /* The term in which the shard is led, as far as this node knows. */
     uint64_t (*term)(struct txn_driver *driver, uint32_t shard);
+    /* It is led by this node. */
+    bool (*leads)(struct txn_driver *driver, uint32_t shard);
     /* A new id, of Cohort's form; its size. */
     size_t (*new_id)(struct txn_driver *driver, uint32_t home, char id[static TXN_ID_BYTES]);
     /* Home has told its position. */

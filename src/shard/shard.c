@@ -177,6 +177,8 @@ uint64_t shard_key_version(const struct shard *shard, struct slice key)
     return machine_key_version(shard->machine, key);
 }
 
+bool shard_gathering(const struct shard *shard) { return shard->open->logged_count != 0; }
+
 const struct txns *shard_txns(const struct shard *shard, int64_t *ret_time_ms)
 {
     const struct txns *txns = shard->machine == NULL ? NULL : machine_txns(shard->machine);

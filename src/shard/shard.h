@@ -167,6 +167,8 @@ uint64_t shard_key_version(const struct shard *shard, struct slice key);
 /* The transactions of the applied state, and the shard's time now; NULL when there are none, or no state yet. Borrowed
  * until the next turn. */
 const struct txns *shard_txns(const struct shard *shard, int64_t *ret_time_ms);
+/* There are commands for the next entry: one more of them costs none. */
+bool shard_gathering(const struct shard *shard);
 
 /* A message from another member; it may have overtaken appends that were sent before it, which will come. INVALID and
  * CORRUPT: it cannot be one of ours, or contradicts what is committed. */

@@ -30,6 +30,7 @@ struct scene {
     uint32_t count;
     char said[4096];
     enum status refuse; /* every question, unless OK */
+    uint32_t led;       /* the shard that is led here; 0: none */
     uint64_t term;
     int64_t now_ns, wake_ns;
     int ended, settled;
@@ -97,6 +98,7 @@ static void told_position(struct txn_driver *driver, uint32_t home, uint64_t pos
     assert_int_equal(position, 77);
 }
 
+static bool leads(struct txn_driver *driver, uint32_t shard) { return of(driver)->led == shard; }
 static int64_t now_ns(struct txn_driver *driver) { return of(driver)->now_ns; }
 static void wake_at(struct txn_driver *driver, int64_t at_ns) { of(driver)->wake_ns = at_ns; }
 static uint64_t no_random(struct txn_driver *driver) { return driver == NULL; }
@@ -109,8 +111,8 @@ static void ended(struct txn_driver *driver, enum txn_end end)
 
 static void settled(struct txn_driver *driver) { of(driver)->settled++; }
 
-static const struct txn_driver_host host = {submit,  term,      new_id, told_position, now_ns,
-                                            wake_at, no_random, ended,  settled};
+static const struct txn_driver_host host = {submit, term,    leads,     new_id, told_position,
+                                            now_ns, wake_at, no_random, ended,  settled};
 
 /* ---- scenes ---- */
 
@@ -130,9 +132,11 @@ static void add(struct txn_plan *plan, const char *text)
     free(copy);
 }
 
-static struct scene *begin(enum txn_protocol protocol, bool of_values, const char *first, const char *second)
+static struct scene *begin_led(uint32_t led, enum txn_protocol protocol, bool of_values, const char *first,
+                               const char *second)
 {
     struct scene *scene = memory_allocate_zeroed(1, sizeof(*scene));
+    scene->led = led;
     struct txn_plan plan;
     scene->term = 5;
     txn_plan_init(&plan, SHARDS, of_values);
@@ -144,6 +148,11 @@ static struct scene *begin(enum txn_protocol protocol, bool of_values, const cha
     txn_driver_init(&scene->driver, &host, &plan, protocol, 1000);
     txn_driver_start(&scene->driver);
     return scene;
+}
+
+static struct scene *begin(enum txn_protocol protocol, bool of_values, const char *first, const char *second)
+{
+    return begin_led(0, protocol, of_values, first, second);
 }
 
 /* What was said since the last look. */
@@ -241,6 +250,23 @@ static void test_commit(void **state)
     answer(scene, "DECIDE", 1, TOLD("COMMIT", "6"));
     reply_is(scene, "+OK\r\n+OK\r\n");
     finish(scene, TXN_END_DONE);
+}
+
+/* Home is one of the participants, and one that is led here if any is. */
+static void test_home(void **state)
+{
+    (void)state;
+    for (uint32_t led = 1; led <= SHARDS; led++) {
+        struct scene *scene = begin_led(led, TXN_2PC, false, "SET b 1", "SET a 2");
+        const bool third = led == 3;
+        expect(scene, third ? "OPEN/5@3 PREPARE/NOW@1 PREPARE/NOW@3" : "OPEN/5@1 PREPARE/NOW@1 PREPARE/NOW@3");
+        answer(scene, "PREPARE", 3, YES);
+        answer(scene, "PREPARE", 1, YES);
+        answer(scene, "OPEN", third ? 3 : 1, OPENED);
+        expect(scene, third ? "DECIDE/COMMIT@3" : "DECIDE/COMMIT@1");
+        answer(scene, "DECIDE", third ? 3 : 1, TOLD("COMMIT", "6"));
+        finish(scene, TXN_END_DONE);
+    }
 }
 
 /* A vote without its OPEN is worth nothing. */
@@ -510,6 +536,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_commit),
+        cmocka_unit_test(test_home),
         cmocka_unit_test(test_open_is_needed),
         cmocka_unit_test(test_conflict),
         cmocka_unit_test(test_conflict_for_too_long),
