@@ -79,16 +79,17 @@ struct server {
     struct cluster *cluster;
     uint32_t shards; /* of the cluster */
 
-    struct list connections; /* all open ones, oldest first */
-    struct list dirty;       /* have output for this turn */
-    struct list resume;      /* have input to look at without a new readiness */
-    struct list slowed;      /* met -BUSY: the longest waiting first */
-    struct list closed;      /* gone, but the shard still owes them replies */
-    struct list txns;        /* transactions over several shards that are under way (txn_client.h) */
-    uint64_t txn_attempts;   /* of them, behind their first: with locks that they wait for */
-    struct list sessions;    /* of TXN.* (txn_session.h) */
-    uint64_t txn_sequence;   /* of their ids */
-    uint64_t *txn_positions; /* of each shard, as it told them last: for ids */
+    struct list connections;    /* all open ones, oldest first */
+    struct list dirty;          /* have output for this turn */
+    struct list resume;         /* have input to look at without a new readiness */
+    struct list slowed;         /* met -BUSY: the longest waiting first */
+    struct list closed;         /* gone, but the shard still owes them replies */
+    struct list txns;           /* transactions over several shards that are under way (txn_client.h) */
+    uint64_t txn_attempts;      /* of them, behind their first: with locks that they wait for */
+    uint64_t txn_attempts_most; /* that one needed */
+    struct list sessions;       /* of TXN.* (txn_session.h) */
+    uint64_t txn_sequence;      /* of their ids */
+    uint64_t *txn_positions;    /* of each shard, as it told them last: for ids */
     size_t connection_count;
     uint64_t next_client_id;
     size_t monitors;

@@ -48,6 +48,8 @@ static size_t host_new_id(struct txn_driver *driver, uint32_t home, char id[stat
 {
     struct server *server = of(driver)->server;
     server->txn_attempts += driver->attempt > 0 ? 1 : 0;
+    server->txn_attempts_most =
+        driver->attempt < server->txn_attempts_most ? server->txn_attempts_most : driver->attempt + 1;
     const struct txn_id made = {
         .made = true,
         .home = home,

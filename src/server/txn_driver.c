@@ -32,9 +32,12 @@ void driver_go(struct txn_driver *driver, enum txn_driver_state to)
 
 uint32_t driver_home_question(const struct txn_driver *driver) { return driver->plan.part_count; }
 
-/* A later attempt waits for locks. What a plan of values has read may change before it has them, so that it does not.
- */
-bool driver_waits(const struct txn_driver *driver) { return driver->attempt > 0 && !driver->plan.of_values; }
+/* A later attempt waits for locks, and so does the first of one that has only read so far: it wants many keys. What a
+ * plan of values has read may change before it has them, so that it does not. */
+bool driver_waits(const struct txn_driver *driver)
+{
+    return (driver->attempt > 0 || driver->plan.readonly) && !driver->plan.of_values;
+}
 
 struct say_attempt driver_attempt_of(const struct txn_driver *driver)
 {

@@ -3,7 +3,7 @@
  * (src/cluster/txn_finisher.h).
  *
  *   READ ─▶ CONFIRM ─▶ end      only reads: two strong rounds with equal versions, nothing is written
- *     └────────┴──▶ PREPARE     after READS_MAXIMUM rounds that differ
+ *     └────────┴──▶ PREPARE     after READS_MAXIMUM more rounds that differ: with read locks that it waits for
  *   DUMP ─▶ PREPARE             a plan of values: what it reads, then its commands here
  *   PREPARE ─▶ DECIDE ─▶ end    2PC: OPEN and all PREPAREs at once, then the decision
  *   PREPARE ─▶ MOVE ─▶ end      3PC: pre-commit decides, home is told
@@ -14,8 +14,8 @@
  * 2. "committed" is told only after home said COMMIT (2PC), or a quorum said PRECOMMIT (3PC).
  * 3. "refused" is told only when nobody can ever have decided COMMIT: this driver alone would have said it, and did
  * not, or home said ABORT.
- * 4. The first attempt waits for nobody: a lock is a no vote. Later ones prepare shard after shard in ascending order,
- *    and wait at each, so that no two transactions wait for each other in a circle.
+ * 4. The first attempt waits for nobody: a lock is a no vote. Later ones, and those of what has only read, prepare
+ * shard after shard in ascending order, and wait at each, so that no two transactions wait for each other in a circle.
  * 5. The host hears of the end once, and then once, after the last answer that a shard owes, that all is settled. */
 #pragma once
 

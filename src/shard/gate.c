@@ -17,8 +17,10 @@ struct held {
     struct machine_origin from; /* when request.forwarded */
     bool logged;
     bool prepares;
+    bool refuses; /* a PREPARE that would wait and must not: a no vote, at the next turn */
+    bool wants;   /* a key is taken; else it only stands behind its requester's own */
     enum footprint_reach reach;
-    uint64_t barrier; /* of a read of all keys: it waits for what was prepared up to here */
+    uint64_t barrier; /* of a read: it may wait for what was prepared up to here alone */
     int64_t since_ns;
     struct buffer bytes; /* the command, encoded */
 };
@@ -86,16 +88,21 @@ bool gate_busy(const struct shard *shard)
 
 struct look {
     const struct shard *shard;
-    bool writes; /* what is logged minds locks that are coming, too */
+    bool writes;      /* what is logged minds locks that are coming, too, and whoever is held before it */
+    uint64_t barrier; /* locks of later votes do not count */
     bool blocked;
+    bool behind; /* somebody who is held wants a key */
 };
 
 static void look_at_key(void *owner, struct slice key, bool writes)
 {
     struct look *look = owner;
     const struct gate *gate = &look->shard->gate;
-    look->blocked = look->blocked || lock_table_blocks(&parts_of(look->shard)->locks, key, writes, NULL) ||
-                    claims_block(&gate->wanted, key, writes) ||
+    const void *holder = NULL;
+    bool locked = lock_table_blocks(&parts_of(look->shard)->locks, key, writes, &holder);
+    const struct part *part = holder;
+    look->behind = look->behind || (look->writes && claims_block(&gate->wanted, key, writes));
+    look->blocked = look->blocked || (locked && (part == NULL || part->vote <= look->barrier)) ||
                     (look->writes && claims_block(&gate->coming, key, writes));
 }
 
@@ -127,20 +134,26 @@ static bool minds_locks(const struct command_spec *spec)
     }
 }
 
-static bool stands_behind(struct shard *shard, const struct command *command, bool logged,
-                          enum footprint_reach *ret_reach)
+/* Its versions are compared later: if what was prepared after it came is committed, they differ (invariant 2). */
+static bool is_compared(const struct command_spec *spec)
 {
-    struct look look = {shard, logged, false};
+    return spec->id == COMMAND_COHORT_TXN_READ || spec->id == COMMAND_COHORT_DUMP;
+}
+
+static struct look look_at(struct shard *shard, const struct command *command, bool logged, uint64_t barrier,
+                           enum footprint_reach *ret_reach)
+{
+    struct look look = {.shard = shard, .writes = logged, .barrier = is_compared(command->spec) ? barrier : UINT64_MAX};
     enum footprint_reach reach = footprint_visit(command, &shard->gate_arguments, look_at_key, &look);
+    look.blocked = look.blocked || blocks_all(shard, reach, barrier) || (shard->gate.waits_for_all && logged);
     *ret_reach = reach;
-    return look.blocked || blocks_all(shard, reach, newest_vote(parts_of(shard))) ||
-           (shard->gate.waits_for_all && logged);
+    return look;
 }
 
 bool gate_stops_read(struct shard *shard, const struct command *command)
 {
     enum footprint_reach reach;
-    return gate_busy(shard) && minds_locks(command->spec) && stands_behind(shard, command, false, &reach);
+    return gate_busy(shard) && minds_locks(command->spec) && look_at(shard, command, false, UINT64_MAX, &reach).blocked;
 }
 
 /* ---- PREPAREs ---- */
@@ -205,50 +218,69 @@ static void arm(struct shard *shard)
     }
 }
 
-static void hold(struct shard *shard, const struct command *command, const struct shard_request *request, bool logged,
-                 enum footprint_reach reach)
+/* What is held for a key is next for all of its keys, before what comes later. Not what is compared: it takes what is
+ * there. */
+static void want(struct shard *shard, const struct held *held, const struct command *command)
+{
+    if (held->wants && !held->refuses && !is_compared(command->spec)) {
+        claim(shard, &shard->gate.wanted, command);
+    }
+    shard->gate.waits_for_all = shard->gate.waits_for_all || held->reach == FOOTPRINT_ALL_WRITTEN;
+}
+
+/* The caller has the rest of it from `sample`. */
+static void hold(struct shard *shard, const struct command *command, const struct shard_request *request,
+                 const struct held *sample)
 {
     struct gate *gate = &shard->gate;
-    struct held *held = memory_allocate_zeroed(1, sizeof(*held));
+    struct held *held = memory_allocate(sizeof(*held));
+    *held = *sample;
     held->request = *request;
     if (request->forwarded != NULL) {
         held->from = (struct machine_origin){request->forwarded->node, request->forwarded->start,
                                              request->forwarded->sequence, request->forwarded->settled_below};
         held->request.forwarded = NULL;
     }
-    held->logged = logged;
-    held->prepares = command->spec->id == COMMAND_COHORT_TXN_PREPARE;
-    held->reach = reach;
     held->barrier = newest_vote(parts_of(shard));
     held->since_ns = env_monotonic_ns(shard->env);
     command_encode(&held->bytes, command);
     list_append(&gate->held, &held->node);
     gate->held_count++;
     gate->awake = true;
+    gate->dirty = gate->dirty || held->refuses;
     shard_weigh(shard, held->bytes.size + sizeof(*held));
     if (request->who != 0) {
         (*filter_of(gate, request->who))++;
     }
-    if (held->prepares) {
-        claim(shard, &gate->wanted, command);
-    }
-    gate->waits_for_all = gate->waits_for_all || reach == FOOTPRINT_ALL_WRITTEN;
+    want(shard, held, command);
     arm(shard);
+}
+
+/* Whether it goes on: what has to wait, and does not say so, is left to the machine's vote, unless somebody is held who
+ * came first. */
+static bool goes_on(struct shard *shard, const struct command *command, const struct shard_request *request,
+                    struct held *held)
+{
+    struct look look = look_at(shard, command, held->logged, UINT64_MAX, &held->reach);
+    held->wants = look.blocked || look.behind;
+    if (!held->prepares) {
+        bool follows = request->who != 0 && *filter_of(&shard->gate, request->who) != 0;
+        return !held->wants && !follows;
+    }
+    held->refuses = (look.behind || shard->gate.waits_for_all) && !waits(command);
+    return !held->refuses && (!held->wants || !waits(command));
 }
 
 bool gate_holds(struct shard *shard, const struct command *command, const struct shard_request *request, bool logged,
                 enum status *ret_status)
 {
+    struct held held = {.logged = logged, .prepares = command->spec->id == COMMAND_COHORT_TXN_PREPARE};
     *ret_status = STATUS_OK;
-    bool prepares = command->spec->id == COMMAND_COHORT_TXN_PREPARE;
-    if ((!prepares && !gate_busy(shard)) || !minds_locks(command->spec)) {
+    if ((!held.prepares && !gate_busy(shard)) || !minds_locks(command->spec)) {
         return false;
     }
-    enum footprint_reach reach = FOOTPRINT_KEYS;
-    bool follows = request->who != 0 && *filter_of(&shard->gate, request->who) != 0;
-    bool behind = stands_behind(shard, command, logged, &reach);
-    if (prepares ? !behind || !waits(command) : !behind && !follows) {
-        if (prepares) {
+    if (goes_on(shard, command, request, &held)) {
+        if (held.prepares) {
             claim(shard, &shard->gate.coming, command);
         }
         return false;
@@ -257,7 +289,7 @@ bool gate_holds(struct shard *shard, const struct command *command, const struct
         *ret_status = STATUS_FULL;
         return true;
     }
-    hold(shard, command, request, logged, reach);
+    hold(shard, command, request, &held);
     return true;
 }
 
@@ -291,21 +323,37 @@ static void pass(struct shard *shard, struct held *held, const struct command *c
     held_free(held);
 }
 
+/* Somebody was first, or for too long. */
+static void refuse(struct shard *shard, struct held *held, const struct command *command)
+{
+    const struct shard_request *request = &held->request;
+    take_out(shard, held);
+    if (!held->prepares) {
+        shard->sink.refused(shard->owner, request->origin, request->tag, STATUS_BUSY);
+    } else {
+        struct resp_writer *reply = shard->sink.begin(shard->owner, request->origin, request->tag);
+        if (reply != NULL) {
+            resp_array(reply, 3);
+            resp_bulk_string(reply, "NO");
+            resp_bulk_string(reply, "LOCKED");
+            resp_bulk_string(reply, "");
+        }
+        shard->sink.end(shard->owner, request->origin, request->tag, command);
+    }
+    held_free(held);
+}
+
 /* Whether it may go on, given what stays before it in this round: `before` filters requesters. */
-static bool may_pass(struct shard *shard, const struct held *held, const struct command *command,
+static bool may_pass(struct shard *shard, struct held *held, const struct command *command,
                      const uint64_t before[static GATE_FILTER / 64])
 {
-    struct look look = {shard, held->logged, false};
-    if (held->request.who != 0 && !held->prepares) {
-        uint64_t who = held->request.who;
-        uint64_t at = hash_bytes(0, &who, sizeof(who)) % GATE_FILTER;
-        if ((before[at / 64] >> at % 64 & 1) != 0) {
-            return false;
-        }
-    }
-    (void)footprint_visit(command, &shard->gate_arguments, look_at_key, &look);
-    return !look.blocked && !blocks_all(shard, held->reach, held->barrier) &&
-           !(shard->gate.waits_for_all && held->logged);
+    enum footprint_reach reach;
+    struct look look = look_at(shard, command, held->logged, held->barrier, &reach);
+    uint64_t who = held->request.who;
+    uint64_t at = hash_bytes(0, &who, sizeof(who)) % GATE_FILTER;
+    bool follows = who != 0 && !held->prepares && (before[at / 64] >> at % 64 & 1) != 0;
+    held->wants = look.blocked || look.behind;
+    return !held->wants && !follows;
 }
 
 static void stay(struct shard *shard, const struct held *held, const struct command *command,
@@ -314,10 +362,7 @@ static void stay(struct shard *shard, const struct held *held, const struct comm
     uint64_t who = held->request.who;
     uint64_t at = hash_bytes(0, &who, sizeof(who)) % GATE_FILTER;
     before[at / 64] |= who == 0 ? 0 : UINT64_C(1) << at % 64;
-    if (held->prepares) {
-        claim(shard, &shard->gate.wanted, command);
-    }
-    shard->gate.waits_for_all = shard->gate.waits_for_all || held->reach == FOOTPRINT_ALL_WRITTEN;
+    want(shard, held, command);
 }
 
 void gate_turn(struct shard *shard)
@@ -340,15 +385,15 @@ void gate_turn(struct shard *shard)
         struct held *held = CONTAINER_OF(at, struct held, node);
         struct command command = command_of(held, &arguments);
         bool ends = at == last;
-        if (may_pass(shard, held, &command, before)) {
+        if (held->refuses) {
+            refuse(shard, held, &command);
+        } else if (may_pass(shard, held, &command, before)) {
             if (held->prepares) {
                 claim(shard, &gate->coming, &command);
             }
             pass(shard, held, &command);
         } else if (held->since_ns <= late_ns) {
-            take_out(shard, held);
-            shard->sink.refused(shard->owner, held->request.origin, held->request.tag, STATUS_BUSY);
-            held_free(held);
+            refuse(shard, held, &command);
         } else {
             stay(shard, held, &command, before);
         }

@@ -11,11 +11,14 @@
  * that is before it in the log: so none meets a lock in the machine.
  * 2. A strong read is given its place only when no write lock stood in its way as of what was applied when it arrived.
  * (A PREPARE under way then has not been applied, so its transaction is not acknowledged, and may come after the read.)
+ * When it had to wait, none may stand in its way at all: what was prepared meanwhile may be older than something else
+ * that it is going to see. But COHORT.TXN.READ and COHORT.DUMP, whose versions are compared with a later look, wait
+ * for no lock that came after them: with many keys they would wait for ever.
  * 3. What one requester (`who`, not 0) asks of the shard goes through in the order in which it asked.
- * 4. Held requests go on in the order in which they came. A PREPARE that waits claims its keys before what comes later:
- *    so it is not passed for ever.
- * 5. What is held was not executed. It waits for SHARD_HELD_MS at most (then: BUSY), and so many and so much of it as
- *    there may be (then: FULL). When leadership goes it is returned.
+ * 4. First come, first served: what is held is next for its keys, so that nothing is passed for ever. What is to be
+ * logged and comes later is held behind it; a PREPARE that does not wait is answered with a no vote, here.
+ * 5. What is held was not executed. It waits for SHARD_HELD_MS at most (then: BUSY; a PREPARE: no), and so many and so
+ * much of it as there may be (then: FULL). When leadership goes it is returned.
  * 6. No cost while the shard has no transaction: one look at a count.
  *
  * A held request of a forwarded batch is logged later than the rest of it, behind a marker COHORT.PART of its own. */
@@ -31,7 +34,7 @@ struct gate {
     uint32_t held_count;
     uint16_t requesters[GATE_FILTER]; /* of what is held, counted by hash: never misses one */
     struct claims coming;             /* of PREPAREs that are on their way to be applied */
-    struct claims wanted;             /* of PREPAREs that are held */
+    struct claims wanted;             /* of what is held, but what is compared */
     uint64_t generation;              /* of leadership: of what `coming` consists */
     bool awake;                       /* false: for sure there is nothing to look at (invariant 6) */
     bool dirty;                       /* locks may have gone since the last look */

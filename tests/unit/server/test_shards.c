@@ -5,6 +5,7 @@
 #include "cluster/slot.h"
 #include "server/gather.h"
 #include "server/route.h"
+#include "server/server_state.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -175,6 +176,70 @@ static void test_transactions(void **state)
     fixture_expect(client, "WATCH d\r\nMULTI\r\nEXEC\r\nWATCH d\r\nMULTI\r\nPING\r\nEXEC\r\n",
                    "+OK\n+OK\n*0\n+OK\n+OK\n+QUEUED\n*1\n+PONG\n");
     fixture_destroy(fixture);
+}
+
+/* ---- nobody starves ---- */
+
+enum { STORM_KEYS = 100, STORM_WRITERS = 24, STORM_WRITES = 400, STORM_READS = 8 };
+
+/* Each client writes two keys at a time, whichever they are, one transaction after the other. */
+static void begin_storm(struct fixture *fixture, uint64_t seed)
+{
+    struct prng prng;
+    char text[64];
+    prng_seed(&prng, seed);
+    fixture_slow_disk(fixture, 2 * MS);
+    for (int client = 1; client <= STORM_WRITERS; client++) {
+        struct fixture_client *writer = fixture_connect(fixture, client);
+        for (int i = 0; i < STORM_WRITES; i++) {
+            unsigned one = prng_next(&prng) % STORM_KEYS;
+            unsigned other = (one + 1 + prng_next(&prng) % (STORM_KEYS - 1)) % STORM_KEYS;
+            (void)snprintf(text, sizeof(text), "MSET k:%u %d k:%u %d\r\n", one, i, other, i);
+            fixture_send(writer, text);
+        }
+    }
+    fixture_wait_lines(&fixture->clients[1], 5);
+}
+
+/* It still rages; and with locks that are waited for, no transaction needed a third attempt. */
+static void end_storm(struct fixture *fixture)
+{
+    for (int client = 1; client <= STORM_WRITERS; client++) {
+        assert_null(strchr(fixture_received(&fixture->clients[client]), '-'));
+    }
+    fixture_wait_lines(&fixture->clients[1], 1);
+    assert_int_equal(fixture->server->txn_attempts_most, 2);
+    fixture_destroy(fixture);
+}
+
+/* The command with every key, each followed by what goes with it. */
+static void send_with_keys(struct fixture_client *client, const char *before, const char *each, const char *behind)
+{
+    char text[STORM_KEYS * 8 + 64];
+    int size = snprintf(text, sizeof(text), "%s", before);
+    for (int i = 0; i < STORM_KEYS; i++) {
+        size += snprintf(text + size, sizeof(text) - (size_t)size, " k:%d%s", i, each);
+    }
+    (void)snprintf(text + size, sizeof(text) - (size_t)size, "\r\n%s", behind);
+    fixture_send(client, text);
+}
+
+/* Who reads every key of every shard is answered while others write them all the time. */
+static void test_a_reader_in_a_storm(void **state)
+{
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        struct fixture *fixture = fixture_create_shards(seed, SHARDS, NULL);
+        struct fixture_client *reader = fixture_connect(fixture, 0);
+        send_with_keys(reader, "MSET", " 0", "");
+        begin_storm(fixture, seed);
+        for (int i = 0; i < STORM_READS / 2; i++) {
+            send_with_keys(reader, "MGET", "", "");
+            send_with_keys(reader, "MULTI\r\nMGET", "", "EXEC\r\n");
+        }
+        fixture_wait_lines(reader, 1 + STORM_READS / 2 * (1 + 4) + STORM_READS * STORM_KEYS * 2);
+        assert_null(strchr(fixture_received(reader), '-'));
+        end_storm(fixture);
+    }
 }
 
 /* TXN.*: the commands of one connection belong to it, and nobody sees them before the end. */
@@ -361,6 +426,7 @@ int main(void)
         cmocka_unit_test(test_gathers),
         cmocka_unit_test(test_random_keys),
         cmocka_unit_test(test_transactions),
+        cmocka_unit_test(test_a_reader_in_a_storm),
         cmocka_unit_test(test_interactive),
         cmocka_unit_test(test_watch_in_a_pipeline),
         cmocka_unit_test(test_large_and_lost_gathers),

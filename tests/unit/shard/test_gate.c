@@ -42,6 +42,15 @@ static void prepared(struct fixture *fixture, const char *words)
     assert_non_null(strstr(fixture_call(fixture, words), "YES"));
 }
 
+/* The same while something is held. */
+static void prepared_beside(struct fixture *fixture, const char *words)
+{
+    uint64_t tag = fixture_submit(fixture, words);
+    run_ms(fixture, 100);
+    assert_non_null(fixture_reply(fixture, tag));
+    assert_non_null(strstr(fixture_reply(fixture, tag), "YES"));
+}
+
 static void expect(const struct fixture *fixture, uint64_t tag, const char *text)
 {
     const char *reply = fixture_reply(fixture, tag);
@@ -156,13 +165,12 @@ static void test_a_prepare_that_waits(void **state)
     run_ms(fixture, 100);
     expect(fixture, waits, NULL);
     expect(fixture, behind, NULL);
-    expect(fixture, read, NULL);
+    expect(fixture, read, "$-1"); /* it waits for no PREPARE that is not applied */
     assert_non_null(strstr(fixture_reply(fixture, no), "LOCKED"));
     (void)fixture_submit(fixture, "COHORT.TXN.FINISH t 0 COMMIT");
     run_ms(fixture, 100);
     assert_non_null(strstr(fixture_reply(fixture, waits), "YES"));
     expect(fixture, behind, NULL);
-    expect(fixture, read, "$-1"); /* it waits for no PREPARE that is not applied */
     (void)fixture_submit(fixture, "COHORT.TXN.FINISH u 0 COMMIT");
     fixture_settle(fixture);
     expect(fixture, behind, "+OK");
@@ -170,18 +178,77 @@ static void test_a_prepare_that_waits(void **state)
     finish(fixture);
 }
 
-/* Who looks at all keys waits for what was prepared when it came, and not for what is prepared later. */
+/* What is held is not passed: a PREPARE that does not wait, and could have the key now, is told no and logs nothing. */
+static void test_first_come(void **state)
+{
+    (void)state;
+    struct fixture *fixture = open_new(9);
+    prepared(fixture, PREPARE("t", "NOW", "k"));
+    uint64_t waits = fixture_submit(fixture, "COHORT.TXN.PREPARE u 1 0 2 WAIT 1 1 0 2 k \001uu j \001uu");
+    uint64_t exec = fixture_submit(fixture, "MSET k 1 l 1");
+    uint64_t before = fixture_stats(fixture).last_index;
+    uint64_t passes = fixture_submit(fixture, PREPARE("v", "NOW", "j"));
+    uint64_t passes_write = fixture_submit(fixture, PREPARE("w", "NOW", "l"));
+    run_ms(fixture, 100);
+    expect(fixture, passes, "*3 $2 NO $6 LOCKED $0 ");
+    expect(fixture, passes_write, "*3 $2 NO $6 LOCKED $0 ");
+    assert_int_equal(fixture_stats(fixture).last_index, before);
+    (void)fixture_submit(fixture, "COHORT.TXN.FINISH t 0 COMMIT");
+    run_ms(fixture, 100);
+    assert_non_null(strstr(fixture_reply(fixture, waits), "YES"));
+    expect(fixture, exec, NULL);
+    prepared_beside(fixture, PREPARE("x", "NOW", "other"));
+    (void)fixture_submit(fixture, "COHORT.TXN.FINISH u 0 COMMIT");
+    run_ms(fixture, 100);
+    expect(fixture, exec, "+OK");
+    prepared(fixture, PREPARE("y", "NOW", "l"));
+    (void)fixture_submit(fixture, "COHORT.TXN.FINISH x 0 ABORT");
+    (void)fixture_submit(fixture, "COHORT.TXN.FINISH y 0 ABORT");
+    fixture_settle(fixture);
+    finish(fixture);
+}
+
+/* Whose versions are compared afterwards waits for the locks that it met, and for none that came later; an ordinary
+ * read of several keys waits for those too, for it may see what is newer, and nobody takes its keys meanwhile. */
+static void test_a_read_that_is_compared(void **state)
+{
+    (void)state;
+    struct fixture *fixture = open_new(10);
+    prepared(fixture, PREPARE("t", "NOW", "k"));
+    uint64_t dump = fixture_submit(fixture, "COHORT.DUMP k j");
+    prepared_beside(fixture, PREPARE("u", "NOW", "j"));
+    uint64_t plain = fixture_submit(fixture, "MGET k l");
+    uint64_t no = fixture_submit(fixture, PREPARE("v", "NOW", "l"));
+    uint64_t both = fixture_submit(fixture, "COHORT.DUMP k j");
+    run_ms(fixture, 100);
+    expect(fixture, dump, NULL);
+    expect(fixture, plain, NULL);
+    assert_non_null(strstr(fixture_reply(fixture, no), "LOCKED"));
+    (void)fixture_submit(fixture, "COHORT.TXN.FINISH t 0 COMMIT");
+    run_ms(fixture, 100);
+    assert_non_null(fixture_reply(fixture, dump));
+    expect(fixture, plain, "*2 $3 new $-1");
+    expect(fixture, both, NULL);
+    (void)fixture_submit(fixture, "COHORT.TXN.FINISH u 0 COMMIT");
+    fixture_settle(fixture);
+    assert_non_null(fixture_reply(fixture, both));
+    finish(fixture);
+}
+
+/* Who looks at all keys waits for what was prepared when it came, and not for what is prepared later; while FLUSHALL
+ * waits, nothing is prepared. */
 static void test_all_keys(void **state)
 {
     (void)state;
     struct fixture *fixture = open_new(6);
     prepared(fixture, PREPARE("t", "NOW", "k"));
     uint64_t size = fixture_submit(fixture, "DBSIZE");
+    prepared_beside(fixture, PREPARE("u", "NOW", "j"));
     uint64_t flush = fixture_submit(fixture, "FLUSHALL");
-    uint64_t later = fixture_submit(fixture, PREPARE("u", "NOW", "j"));
+    uint64_t later = fixture_submit(fixture, PREPARE("v", "NOW", "i"));
     run_ms(fixture, 100);
     expect(fixture, size, NULL);
-    assert_non_null(strstr(fixture_reply(fixture, later), "YES"));
+    assert_non_null(strstr(fixture_reply(fixture, later), "LOCKED"));
     (void)fixture_submit(fixture, "COHORT.TXN.FINISH t 0 COMMIT");
     run_ms(fixture, 100);
     expect(fixture, size, ":1");
@@ -200,10 +267,12 @@ static void test_limits(void **state)
     struct fixture *fixture = open_new(7);
     prepared(fixture, PREPARE("t", "NOW", "k"));
     uint64_t first = fixture_submit(fixture, "APPEND k x");
+    uint64_t vote = fixture_submit(fixture, PREPARE("u", "WAIT", "k"));
     run_ms(fixture, SHARD_HELD_MS / 2);
     uint64_t second = fixture_submit(fixture, "APPEND k y");
     run_ms(fixture, SHARD_HELD_MS / 2 + 100);
     assert_int_equal(fixture->replies[first].refused, STATUS_BUSY);
+    assert_non_null(strstr(fixture_reply(fixture, vote), "LOCKED"));
     assert_int_equal(fixture->replies[second].tag, 0);
     run_ms(fixture, SHARD_HELD_MS / 2);
     assert_int_equal(fixture->replies[second].refused, STATUS_BUSY);
@@ -246,6 +315,8 @@ int main(void)
         cmocka_unit_test(test_what_is_coming),
         cmocka_unit_test(test_order_of_a_requester),
         cmocka_unit_test(test_a_prepare_that_waits),
+        cmocka_unit_test(test_first_come),
+        cmocka_unit_test(test_a_read_that_is_compared),
         cmocka_unit_test(test_all_keys),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_restart),
