@@ -258,6 +258,18 @@ static void unknown(struct node_client *client)
 
 /* ---- said at once ---- */
 
+/* COPY of nothing from shard to shard changes nothing, but cannot be cut. */
+static void ask_copy(struct node_client *client)
+{
+    char from[NODE_KEY_BYTES];
+    char to[NODE_KEY_BYTES];
+    node_key_of(client, client->world->profile.groups, 'z', 0, from);
+    node_key_of(client, 1, 'z', 0, to);
+    client->txn.of_values = true;
+    node_request(client, "COPY %s %s", from, to);
+    (void)node_expect(client, NODE_ASK_PREPARE);
+}
+
 static void ask_exec(struct node_client *client)
 {
     struct node_txn *txn = &client->txn;
@@ -265,6 +277,9 @@ static void ask_exec(struct node_client *client)
     for (int i = 0; i < txn->steps; i++) {
         say_step(client, i);
         (void)node_expect(client, NODE_ASK_PREPARE);
+    }
+    if (draw(client, 3) == 0) {
+        ask_copy(client);
     }
     node_request(client, "EXEC");
     (void)node_expect(client, NODE_ASK_TXN_EXEC);
@@ -413,7 +428,7 @@ static void take_all(struct node_client *client)
         aborted(client);
         return;
     }
-    if (reply->type != RESP_ARRAY || reply->count != (size_t)txn->steps) {
+    if (reply->type != RESP_ARRAY || reply->count != (size_t)txn->steps + (txn->of_values ? 1 : 0)) {
         node_unexpected(client, "a transaction with something else");
         return;
     }

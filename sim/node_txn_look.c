@@ -17,6 +17,7 @@ void node_txn_look(struct node *node, int shard, uint64_t term)
     }
     LIST_FOR_EACH (at, (struct list *)(uintptr_t)&txns->parts.prepared) {
         const struct part *part = CONTAINER_OF(at, struct part, node);
+        node_reach(world, NODE_MARK_TXN_HELD, part->state == PART_HELD);
         node_reach(world, NODE_MARK_TXN_PRECOMMIT, part->state == PART_PRECOMMIT);
         node_reach(world, NODE_MARK_TXN_PREABORT, part->state == PART_PREABORT);
         node_reach(world, NODE_MARK_TXN_IN_DOUBT, time_ms - part->since_ms > IN_DOUBT_MS);

@@ -141,6 +141,7 @@ struct node_txn {
     bool watched;   /* the first key was as seen_* before */
     bool named;     /* the client chose the id */
     bool repeated;  /* … and it has begun before */
+    bool of_values; /* a command among them makes its node run them: none writes before all is read */
     bool piped;     /* its first step was said behind TXN.BEGIN at once */
     bool lasting;   /* begun for longer than a run waits: never left prepared, so nothing of it may stay locked */
     uint32_t first;

@@ -57,6 +57,7 @@ const char *sim_mark_name(enum sim_mark mark)
         [NODE_MARK_VERSION_CHANGED] = "compare-and-set met another version",
         [NODE_MARK_TXN_CONFLICT] = "transaction aborted by a conflict",
         [NODE_MARK_TXN_WAITED] = "transaction's next attempt waits for locks",
+        [NODE_MARK_TXN_HELD] = "transaction reads under its locks",
         [NODE_MARK_TXN_LATER_LEADER] = "transaction finished by a later leader",
         [NODE_MARK_TXN_RESOLVED] = "transaction unknown at home, so aborted",
         [NODE_MARK_TXN_IN_DOUBT] = "transaction in doubt and recovered",

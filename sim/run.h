@@ -57,6 +57,7 @@ enum sim_mark {
     NODE_MARK_VERSION_CHANGED,  /* a compare-and-set met another version */
     NODE_MARK_TXN_CONFLICT,     /* a transaction was aborted by a conflict with another */
     NODE_MARK_TXN_WAITED,       /* another attempt of a transaction asked for locks, to wait for them */
+    NODE_MARK_TXN_HELD,         /* one whose commands run at the client's node took its locks before it read */
     NODE_MARK_TXN_LATER_LEADER, /* a decision was told by another leader than the one it was opened at */
     NODE_MARK_TXN_RESOLVED,     /* home was asked about an id that it did not know, and aborted it */
     NODE_MARK_TXN_IN_DOUBT,     /* a participant waited long for an outcome, and got it */

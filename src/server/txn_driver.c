@@ -15,6 +15,7 @@ void driver_go(struct txn_driver *driver, enum txn_driver_state to)
 {
     static const unsigned moves[DRIVER_STATES] = {
         [DRIVER_NEW] = MAY(DRIVER_READ) | MAY(DRIVER_DUMP) | MAY(DRIVER_PREPARE),
+        [DRIVER_HOLD] = MAY(DRIVER_PREPARE) | MAY(DRIVER_ABORT) | MAY(DRIVER_ENDED),
         [DRIVER_DUMP] = MAY(DRIVER_PREPARE) | MAY(DRIVER_PAUSE) | MAY(DRIVER_ENDED),
         [DRIVER_READ] = MAY(DRIVER_CONFIRM) | MAY(DRIVER_PREPARE) | MAY(DRIVER_ENDED),
         [DRIVER_CONFIRM] = MAY(DRIVER_CONFIRM) | MAY(DRIVER_PREPARE) | MAY(DRIVER_ENDED),
@@ -22,7 +23,8 @@ void driver_go(struct txn_driver *driver, enum txn_driver_state to)
         [DRIVER_MOVE] = MAY(DRIVER_ENDED),
         [DRIVER_DECIDE] = MAY(DRIVER_PAUSE) | MAY(DRIVER_ENDED),
         [DRIVER_ABORT] = MAY(DRIVER_PAUSE) | MAY(DRIVER_ENDED),
-        [DRIVER_PAUSE] = MAY(DRIVER_DUMP) | MAY(DRIVER_PREPARE) | MAY(DRIVER_DECIDE) | MAY(DRIVER_ENDED),
+        [DRIVER_PAUSE] =
+            MAY(DRIVER_DUMP) | MAY(DRIVER_HOLD) | MAY(DRIVER_PREPARE) | MAY(DRIVER_DECIDE) | MAY(DRIVER_ENDED),
     };
     ASSERT((moves[driver->state] & MAY(to)) != 0);
     driver->state = to;
@@ -32,11 +34,19 @@ void driver_go(struct txn_driver *driver, enum txn_driver_state to)
 
 uint32_t driver_home_question(const struct txn_driver *driver) { return driver->plan.part_count; }
 
-/* A later attempt waits for locks, and so does the first of one that has only read so far: it wants many keys. What a
- * plan of values has read may change before it has them, so that it does not. */
-bool driver_waits(const struct txn_driver *driver)
+/* A later attempt waits for locks, and so does the first of one that has only read so far: it wants many keys. */
+static bool waits(const struct txn_driver *driver) { return driver->attempt > 0 || driver->plan.readonly; }
+
+/* Who waits asks one shard after the other. A plan of values has its locks already when it comes to PREPARE. */
+bool driver_in_order(const struct txn_driver *driver)
 {
-    return (driver->attempt > 0 || driver->plan.readonly) && !driver->plan.of_values;
+    return driver->state == DRIVER_HOLD ||
+           (driver->state == DRIVER_PREPARE && waits(driver) && !driver->plan.of_values);
+}
+
+static enum txn_prepare_mode mode_of(const struct txn_driver *driver)
+{
+    return driver->state == DRIVER_HOLD ? PREPARE_HOLD : driver_in_order(driver) ? PREPARE_WAIT : PREPARE_NOW;
 }
 
 struct say_attempt driver_attempt_of(const struct txn_driver *driver)
@@ -47,7 +57,7 @@ struct say_attempt driver_attempt_of(const struct txn_driver *driver)
         .epoch = driver->epoch,
         .protocol = driver->protocol,
         .timeout_ms = OPEN_TIMEOUT_MS,
-        .wait = driver_waits(driver),
+        .mode = mode_of(driver),
     };
 }
 
@@ -253,6 +263,7 @@ void driver_over(struct txn_driver *driver)
     case DRIVER_READ:
     case DRIVER_CONFIRM: driver_reads_over(driver); return;
     case DRIVER_DUMP: driver_dumps_over(driver); return;
+    case DRIVER_HOLD: driver_hold_over(driver); return;
     case DRIVER_PREPARE: driver_prepare_over(driver); return;
     case DRIVER_MOVE: driver_move_over(driver); return;
     case DRIVER_DECIDE: driver_decide_over(driver); return;
@@ -272,12 +283,12 @@ static enum status on_submit(struct txn_round *round, uint32_t shard, const stru
     return of(round)->host->submit(of(round), shard, command, tag);
 }
 
-/* A later attempt asks one participant after the other, as long as they say yes. */
+/* Who waits asks one participant after the other, as long as they say yes. */
 static void on_answered(struct txn_round *round, uint32_t q)
 {
     struct txn_driver *driver = of(round);
     uint64_t vote;
-    bool more = driver->state == DRIVER_PREPARE && q + 1 < driver->plan.part_count && !round->questions[q + 1].asked &&
+    bool more = driver_in_order(driver) && q + 1 < driver->plan.part_count && !round->questions[q + 1].asked &&
                 round->questions[q].status == STATUS_OK;
     if (more && answer_yes(txn_round_answer(round, q), &vote)) {
         driver_ask_prepare(driver, q + 1);
@@ -364,7 +375,7 @@ void txn_driver_give_up(struct txn_driver *driver)
         return;
     }
     (void)snprintf(driver->why, sizeof(driver->why), "%s", text);
-    if (driver->state == DRIVER_PREPARE) {
+    if (driver->state == DRIVER_PREPARE || driver->state == DRIVER_HOLD) {
         txn_round_begin(&driver->round);
         driver_say_abort(driver, "its client waits no longer");
     }

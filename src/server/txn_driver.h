@@ -5,9 +5,10 @@
  *   READ ─▶ CONFIRM ─▶ end      only reads: two strong rounds with equal versions, nothing is written
  *     └────────┴──▶ PREPARE     after READS_MAXIMUM more rounds that differ: with read locks that it waits for
  *   DUMP ─▶ PREPARE             a plan of values: what it reads, then its commands here
+ *   HOLD ─▶ PREPARE             its later attempts: the locks first, one shard after the other; so what they read stays
  *   PREPARE ─▶ DECIDE ─▶ end    2PC: OPEN and all PREPAREs at once, then the decision
  *   PREPARE ─▶ MOVE ─▶ end      3PC: pre-commit decides, home is told
- *   PREPARE ─▶ ABORT ─▶ end, or PAUSE ─▶ PREPARE again, under another id
+ *   PREPARE, HOLD ─▶ ABORT ─▶ end, or PAUSE ─▶ again, under another id
  *
  * Invariants
  * 1. DECIDE(COMMIT) is said only after OPEN was answered OK and every participant voted yes, in this attempt.
@@ -58,6 +59,7 @@ enum txn_driver_state {
     DRIVER_READ,
     DRIVER_CONFIRM,
     DRIVER_DUMP,
+    DRIVER_HOLD,
     DRIVER_PREPARE,
     DRIVER_MOVE,
     DRIVER_DECIDE,
@@ -85,6 +87,7 @@ struct txn_driver {
     size_t id_size;
     uint32_t home;
     uint64_t epoch, known_epoch; /* of this attempt; what home told */
+    bool opened;                 /* home has opened it */
     bool decided_commit;         /* DECIDE(COMMIT) may have been executed */
     bool changed;                /* a vote said so */
     bool again;                  /* what went wrong may go right */

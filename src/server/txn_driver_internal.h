@@ -13,7 +13,7 @@
 
 void driver_go(struct txn_driver *driver, enum txn_driver_state to);
 uint32_t driver_home_question(const struct txn_driver *driver);
-bool driver_waits(const struct txn_driver *driver);
+bool driver_in_order(const struct txn_driver *driver);
 struct say_attempt driver_attempt_of(const struct txn_driver *driver);
 void driver_ask_home(struct txn_driver *driver, const struct command *command);
 void driver_say_abort(struct txn_driver *driver, const char *reason);
@@ -35,5 +35,6 @@ void driver_reads_over(struct txn_driver *driver);
 void driver_ask_prepare(struct txn_driver *driver, uint32_t part);
 void driver_start_prepare(struct txn_driver *driver);
 void driver_prepare_over(struct txn_driver *driver);
+void driver_hold_over(struct txn_driver *driver);
 void driver_dumps_over(struct txn_driver *driver);
 void driver_start_attempt(struct txn_driver *driver);

@@ -8,24 +8,39 @@ void driver_ask_prepare(struct txn_driver *driver, uint32_t part)
     txn_round_ask(&driver->round, part, driver->plan.parts[part].shard, &command);
 }
 
-void driver_start_prepare(struct txn_driver *driver)
+static void make_attempt(struct txn_driver *driver)
 {
-    driver_go(driver, DRIVER_PREPARE);
-    txn_round_begin(&driver->round);
-    driver->why[0] = '\0';
-    driver->again = false;
-    driver->changed = false;
     uint64_t term = driver->host->term(driver, driver->home);
     driver->epoch = term > driver->known_epoch ? term : driver->known_epoch;
     driver->id_size = driver->host->new_id(driver, driver->home, driver->id);
-    const struct say_attempt attempt = driver_attempt_of(driver);
-    const struct command open = txn_say_open(&driver->arguments, &attempt, &driver->plan);
-    driver_ask_home(driver, &open);
-    uint32_t at_once = driver_waits(driver) ? 1 : driver->plan.part_count;
+    driver->opened = false;
+    driver->why[0] = '\0';
+    driver->again = false;
+    driver->changed = false;
+}
+
+static void ask_votes(struct txn_driver *driver)
+{
+    uint32_t at_once = driver_in_order(driver) ? 1 : driver->plan.part_count;
     for (uint32_t i = 0; i < at_once; i++) {
         driver_ask_prepare(driver, i);
     }
     txn_round_asked(&driver->round);
+}
+
+void driver_start_prepare(struct txn_driver *driver)
+{
+    bool holds = driver->plan.of_values && driver->attempt > 0;
+    driver_go(driver, holds ? DRIVER_HOLD : DRIVER_PREPARE);
+    txn_round_begin(&driver->round);
+    if (holds) {
+        txn_values_clear(&driver->plan.values);
+    }
+    make_attempt(driver);
+    const struct say_attempt attempt = driver_attempt_of(driver);
+    const struct command open = txn_say_open(&driver->arguments, &attempt, &driver->plan);
+    driver_ask_home(driver, &open);
+    ask_votes(driver);
 }
 
 static void note_no(struct txn_driver *driver, struct slice answer)
@@ -67,9 +82,12 @@ static void note_no(struct txn_driver *driver, struct slice answer)
     }
 }
 
-/* True when home opened the record of this attempt. */
+/* True when home opened the record of this attempt, in this round or in the one before. */
 static bool take_open(struct txn_driver *driver)
 {
+    if (driver->opened) {
+        return true;
+    }
     const struct round_question *question = &driver->round.questions[driver_home_question(driver)];
     struct slice rest = buffer_slice(&question->answer);
     uint64_t count = 0;
@@ -141,28 +159,75 @@ static bool keep_replies(struct txn_driver *driver)
     return true;
 }
 
-void driver_prepare_over(struct txn_driver *driver)
+static void note_nonsense(struct txn_driver *driver)
 {
-    bool any = false;
-    bool opened = take_open(driver);
-    bool all = take_votes(driver, &any);
-    if (opened && all && !keep_replies(driver)) {
-        driver_note_why(
-            driver, "ERR a shard gave an answer that cannot be understood; the transaction was not executed", false);
-        all = false;
-    }
-    if (opened && all && driver->protocol == TXN_3PC) {
-        driver_move(driver);
-        return;
-    }
-    if (opened && all) {
-        driver_decide(driver);
-        return;
-    }
+    driver_note_why(driver, "ERR a shard gave an answer that cannot be understood; the transaction was not executed",
+                    false);
+}
+
+/* `any`: a part may be prepared. */
+static void abort_attempt(struct txn_driver *driver, bool any)
+{
+    bool unknown = driver->round.questions[driver_home_question(driver)].status != STATUS_OK;
     driver_go(driver, DRIVER_ABORT);
     txn_round_begin(&driver->round);
-    if (opened || any || driver->round.questions[driver_home_question(driver)].status != STATUS_OK) {
+    if (driver->opened || any || unknown) {
         driver_say_abort(driver, driver->changed ? "a watched key was changed" : driver->why);
     }
     txn_round_asked(&driver->round);
+}
+
+void driver_prepare_over(struct txn_driver *driver)
+{
+    bool any = false;
+    driver->opened = take_open(driver);
+    bool all = take_votes(driver, &any);
+    if (driver->opened && all && !keep_replies(driver)) {
+        note_nonsense(driver);
+        all = false;
+    }
+    if (!driver->opened || !all) {
+        abort_attempt(driver, any);
+    } else if (driver->protocol == TXN_3PC) {
+        driver_move(driver);
+    } else {
+        driver_decide(driver);
+    }
+}
+
+/* The values that came with the locks; nobody changes them now. */
+static bool take_held(struct txn_driver *driver)
+{
+    for (uint32_t i = 0; i < driver->plan.part_count; i++) {
+        struct slice rest = txn_round_answer(&driver->round, i);
+        uint64_t count = 0;
+        struct slice word;
+        int64_t vote;
+        if (!answer_array(&rest, &count) || !answer_text(&rest, &word) || !answer_integer(&rest, &vote) ||
+            !answer_array(&rest, &count) || count != 1 || !txn_plan_take_dump(&driver->plan, i, rest)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void driver_hold_over(struct txn_driver *driver)
+{
+    bool any = false;
+    driver->opened = take_open(driver);
+    bool all = take_votes(driver, &any);
+    if (driver->opened && all && !take_held(driver)) {
+        note_nonsense(driver);
+        all = false;
+    }
+    if (!driver->opened || !all) {
+        abort_attempt(driver, any);
+    } else if (!txn_plan_run(&driver->plan)) {
+        driver->changed = true;
+        abort_attempt(driver, any);
+    } else {
+        driver_go(driver, DRIVER_PREPARE);
+        txn_round_begin(&driver->round);
+        ask_votes(driver);
+    }
 }

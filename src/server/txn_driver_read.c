@@ -121,7 +121,7 @@ void driver_dumps_over(struct txn_driver *driver)
 
 void driver_start_attempt(struct txn_driver *driver)
 {
-    if (driver->plan.of_values) {
+    if (driver->plan.of_values && driver->attempt == 0) {
         ask_dumps(driver);
     } else {
         driver_start_prepare(driver);

@@ -121,22 +121,49 @@ static void put_writes(const struct txn_plan *plan, uint32_t shard, struct say_a
     free(ends);
 }
 
+/* Of a plan of values: what is going to be read, and maybe written. */
+static void put_held(const struct txn_plan *plan, uint32_t shard, struct say_arguments *arguments)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < plan->key_count; i++) {
+        count += plan->keys[i].shard == shard;
+    }
+    put_number(arguments, count);
+    for (uint32_t i = 0; i < plan->key_count; i++) {
+        if (plan->keys[i].shard == shard) {
+            put(arguments, plan->keys[i].key);
+            put(arguments, slice_of(NULL, 0));
+        }
+    }
+}
+
+static struct slice mode_word(enum txn_prepare_mode mode)
+{
+    static const char *const words[] = {"NOW", "WAIT", "HOLD"};
+    return slice_from_string(words[mode]);
+}
+
 struct command txn_say_prepare(struct say_arguments *arguments, const struct say_attempt *attempt,
                                const struct txn_plan *plan, uint32_t part)
 {
     size_t keys = known_keys(plan, plan->parts[part].shard);
-    size_t slices = 16 + plan->part_count + 2 * (size_t)plan->watch_count + plan->step_count + 4 * keys;
+    size_t slices = 16 + plan->part_count + 2 * (size_t)plan->watch_count + plan->step_count + 4 * keys +
+                    2 * (size_t)plan->key_count;
     begin(arguments, slices, 8 + plan->part_count + plan->watch_count + keys);
     put(arguments, SLICE_LITERAL("COHORT.TXN.PREPARE"));
     put(arguments, attempt->id);
     put_number(arguments, attempt->home);
     put_number(arguments, attempt->epoch);
     put_number(arguments, (uint64_t)attempt->protocol);
-    put(arguments, attempt->wait ? SLICE_LITERAL("WAIT") : SLICE_LITERAL("NOW"));
+    put(arguments, mode_word(attempt->mode));
     put_number(arguments, plan->part_count);
     put_parts(plan, arguments);
     put_checks(plan, plan->parts[part].shard, arguments);
-    put_writes(plan, plan->parts[part].shard, arguments);
+    if (attempt->mode == PREPARE_HOLD) {
+        put_held(plan, plan->parts[part].shard, arguments);
+    } else {
+        put_writes(plan, plan->parts[part].shard, arguments);
+    }
     put_steps(plan, plan->parts[part].shard, arguments);
     return said(arguments, COMMAND_COHORT_TXN_PREPARE);
 }

@@ -10,9 +10,9 @@ struct say_attempt {
     uint32_t home;
     uint64_t epoch;
     enum txn_protocol protocol;
-    int64_t timeout_ms; /* OPEN's */
-    int64_t kept_ms;    /* OPEN's, of a client's id; 0: it is ours */
-    bool wait;          /* PREPARE's: for locks */
+    int64_t timeout_ms;         /* OPEN's */
+    int64_t kept_ms;            /* OPEN's, of a client's id; 0: it is ours */
+    enum txn_prepare_mode mode; /* PREPARE's; HOLD: before anything is read */
 };
 
 struct say_arguments {

@@ -164,7 +164,7 @@ static void claim_key(void *owner, struct slice key, bool writes) { claims_add(o
 static bool waits(const struct command *command)
 {
     struct txn_prepare prepare;
-    return txn_prepare_parse(command, &prepare) && prepare.wait;
+    return txn_prepare_parse(command, &prepare) && prepare.mode != PREPARE_NOW;
 }
 
 static void claim(struct shard *shard, struct claims *claims, const struct command *command)
@@ -256,6 +256,13 @@ static void hold(struct shard *shard, const struct command *command, const struc
     arm(shard);
 }
 
+/* Its part holds the locks already, for this PREPARE. */
+static bool has_locks(const struct shard *shard, const struct command *command)
+{
+    const struct part *part = parts_find(parts_of(shard), command->argv[1]);
+    return part != NULL && part->state == PART_HELD;
+}
+
 /* Whether it goes on: what has to wait, and does not say so, is left to the machine's vote, unless somebody is held who
  * came first. */
 static bool goes_on(struct shard *shard, const struct command *command, const struct shard_request *request,
@@ -266,6 +273,9 @@ static bool goes_on(struct shard *shard, const struct command *command, const st
     if (!held->prepares) {
         bool follows = request->who != 0 && *filter_of(&shard->gate, request->who) != 0;
         return !held->wants && !follows;
+    }
+    if (held->wants && has_locks(shard, command)) {
+        return true;
     }
     held->refuses = (look.behind || shard->gate.waits_for_all) && !waits(command);
     return !held->refuses && (!held->wants || !waits(command));

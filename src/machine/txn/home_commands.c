@@ -90,7 +90,7 @@ static void finish_own_part(struct call *call, struct home *home)
     struct parts *parts = &call->txns->parts;
     struct part *part = parts_find(parts, home_id(home));
     bool prepared = part != NULL && part->state != PART_COMMITTED && part->state != PART_ABORTED;
-    if (!prepared || part->epoch != home->epoch) {
+    if (!prepared || part->epoch != home->epoch || (part->state == PART_HELD && home->outcome == HOME_COMMIT)) {
         return;
     }
     uint32_t here = part->home;

@@ -11,7 +11,8 @@
 /* The moves that there are; every other one is a mistake of ours. Pre-commit and pre-abort do not bind the outcome: it
  * belongs to the quorum, which may have been others'. */
 static const bool moves[PART_STATES][PART_STATES] = {
-    [PART_NONE] = {[PART_WAIT] = true, [PART_ABORTED] = true},
+    [PART_NONE] = {[PART_HELD] = true, [PART_WAIT] = true, [PART_ABORTED] = true},
+    [PART_HELD] = {[PART_ABORTED] = true},
     [PART_WAIT] = {[PART_PRECOMMIT] = true, [PART_PREABORT] = true, [PART_COMMITTED] = true, [PART_ABORTED] = true},
     [PART_PRECOMMIT] = {[PART_COMMITTED] = true, [PART_ABORTED] = true},
     [PART_PREABORT] = {[PART_COMMITTED] = true, [PART_ABORTED] = true},
@@ -19,7 +20,8 @@ static const bool moves[PART_STATES][PART_STATES] = {
 
 const char *part_state_name(enum part_state state)
 {
-    static const char *const names[PART_STATES] = {"NONE", "WAIT", "PRECOMMIT", "PREABORT", "COMMITTED", "ABORTED"};
+    static const char *const names[PART_STATES] = {"NONE",      "WAIT",    "PRECOMMIT", "PREABORT",
+                                                   "COMMITTED", "ABORTED", "HELD"};
     return names[state];
 }
 
@@ -130,7 +132,7 @@ bool part_next(struct slice *from, struct part_key *ret_key)
 
 static bool is_prepared(const struct part *part)
 {
-    return part->state == PART_WAIT || part->state == PART_PRECOMMIT || part->state == PART_PREABORT;
+    return part->state != PART_COMMITTED && part->state != PART_ABORTED;
 }
 
 struct part *part_create(struct slice id)
@@ -169,9 +171,10 @@ static void set_participants(struct part *part, const struct txn_prepare *prepar
 
 struct part *parts_prepare(struct parts *parts, const struct part_prepare *prepare, struct buffer *body)
 {
-    ASSERT(moves[PART_NONE][PART_WAIT] && parts->prepared_count < TXN_PARTS);
+    enum part_state to = prepare->prepare->mode == PREPARE_HOLD ? PART_HELD : PART_WAIT;
+    ASSERT(moves[PART_NONE][to] && parts->prepared_count < TXN_PARTS);
     struct part *part = part_create(prepare->prepare->id);
-    part->state = PART_WAIT;
+    part->state = (uint8_t)to;
     part->protocol = (uint8_t)prepare->prepare->protocol;
     part->home = prepare->prepare->home;
     part->epoch = prepare->prepare->epoch;
@@ -272,6 +275,13 @@ void part_finish(struct parts *parts, struct part *part, bool commit, struct key
     part->state = (uint8_t)to;
     part->since_ms = time->applied_time_ms;
     part_enter(parts, part);
+}
+
+void parts_let_go(struct parts *parts, struct part *part)
+{
+    ASSERT(part->state == PART_HELD);
+    part_leave(parts, part);
+    part_free(part);
 }
 
 void part_forget(struct parts *parts, struct part *part)

@@ -15,6 +15,7 @@ enum part_state {
     PART_PREABORT,
     PART_COMMITTED, /* under 3PC, until FORGET */
     PART_ABORTED,
+    PART_HELD, /* has not voted, but holds the locks: a PREPARE with the writes is to come */
     PART_STATES,
 };
 
@@ -35,7 +36,7 @@ struct part {
 struct parts {
     struct table table;
     struct lock_table locks; /* holders are parts */
-    struct list prepared;    /* WAIT, PRECOMMIT, PREABORT, in order of PREPARE */
+    struct list prepared;    /* HELD, WAIT, PRECOMMIT, PREABORT, in order of PREPARE */
     struct list finished;    /* COMMITTED, ABORTED */
     uint64_t prepared_count, finished_count;
     uint64_t bytes;   /* of all bodies */
@@ -74,8 +75,11 @@ struct part_prepare {
     int64_t time_ms;
     uint32_t key_count;
 };
-/* A yes vote: takes the body and all locks, which are free (asserted); the id is not there. */
+/* A yes vote, or the locks before it (HOLD): takes the body and all locks, which are free (asserted); the id is not
+ * there. */
 struct part *parts_prepare(struct parts *parts, const struct part_prepare *prepare, struct buffer *body);
+/* One that is HELD: the locks are free, for its own PREPARE. */
+void parts_let_go(struct parts *parts, struct part *part);
 /* Never voted, and never will: a record that is ABORTED. The id is not there. */
 struct part *parts_refuse(struct parts *parts, struct slice id, uint32_t home, uint64_t epoch, uint64_t position,
                           int64_t time_ms);

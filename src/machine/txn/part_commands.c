@@ -58,8 +58,8 @@ void txn_finish(struct call *call)
         tell(call, PART_NONE);
         return;
     }
-    if (part->epoch != epoch || is_finished(part)) {
-        tell(call, part->state);
+    if (part->epoch != epoch || is_finished(part) || (part->state == PART_HELD && commit)) {
+        tell(call, part->state); /* who has not voted cannot be committed */
         return;
     }
     part_finish(&call->txns->parts, part, commit, call->keyspace, &call->time, call->position);
@@ -91,6 +91,9 @@ void txn_ask(struct call *call)
     if (!valid || !txn_shard_parse(call->argv[2], &home) || !take_epoch(call->argv[3], &epoch)) {
         malformed(call);
         return;
+    }
+    if (part != NULL && part->state == PART_HELD && part->protocol == TXN_3PC) {
+        part_finish(parts, part, false, call->keyspace, &call->time, call->position); /* it has not voted */
     }
     if (part != NULL) {
         tell_vote(call, part);

@@ -37,6 +37,18 @@ bool txn_shard_parse(struct slice text, uint32_t *ret_shard)
     return true;
 }
 
+static bool take_mode(struct slice word, enum txn_prepare_mode *ret_mode)
+{
+    static const char *const words[] = {"NOW", "WAIT", "HOLD"};
+    for (enum txn_prepare_mode mode = PREPARE_NOW; mode <= PREPARE_HOLD; mode++) {
+        if (slice_is_word(word, words[mode])) {
+            *ret_mode = mode;
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool numbers_valid(const struct txn_prepare *prepare)
 {
     uint32_t shard;
@@ -67,9 +79,7 @@ bool txn_prepare_parse(const struct command *command, struct txn_prepare *ret_pr
     }
     prepare.epoch = (uint64_t)epoch;
     prepare.protocol = protocol == TXN_3PC ? TXN_3PC : TXN_2PC;
-    prepare.wait = slice_is_word(command->argv[cursor.at], "WAIT");
-    if ((protocol != TXN_2PC && protocol != TXN_3PC) ||
-        (!prepare.wait && !slice_is_word(command->argv[cursor.at], "NOW"))) {
+    if ((protocol != TXN_2PC && protocol != TXN_3PC) || !take_mode(command->argv[cursor.at], &prepare.mode)) {
         return false;
     }
     cursor.at++;
@@ -80,7 +90,7 @@ bool txn_prepare_parse(const struct command *command, struct txn_prepare *ret_pr
     }
     prepare.commands = command->argv + cursor.at;
     prepare.command_count = command->argc - cursor.at;
-    if (!numbers_valid(&prepare)) {
+    if (!numbers_valid(&prepare) || (prepare.mode == PREPARE_HOLD && prepare.command_count != 0)) {
         return false;
     }
     *ret_prepare = prepare;

@@ -5,17 +5,23 @@
 
 enum txn_protocol { TXN_2PC = 2, TXN_3PC = 3 };
 
+enum txn_prepare_mode {
+    PREPARE_NOW,  /* a lock is a no vote */
+    PREPARE_WAIT, /* at the gate, for locks: not a first attempt */
+    PREPARE_HOLD, /* waits, too, and takes the locks alone: it tells the values; the writes come with another */
+};
+
 struct txn_prepare {
     struct slice id;
     uint32_t home;
     uint64_t epoch;
     enum txn_protocol protocol;
-    bool wait;                        /* at the gate, for locks: not a first attempt */
+    enum txn_prepare_mode mode;
     const struct slice *participants; /* shards */
     uint32_t participant_count;
     const struct slice *checks; /* 2 × check_count: key, version as it was read */
     uint32_t check_count;
-    const struct slice *writes; /* 2 × write_count: key, value as entry_dump makes it, or empty */
+    const struct slice *writes; /* 2 × write_count: key, value as entry_dump makes it, or empty; HOLD: not looked at */
     uint32_t write_count;
     const struct slice *commands; /* encoded */
     uint32_t command_count;

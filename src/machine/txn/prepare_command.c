@@ -193,11 +193,44 @@ static bool put_values(struct preparing *preparing, struct overlay *overlay)
     return true;
 }
 
+/* The locks alone, and what is there: as COHORT.DUMP tells it. */
+static void keep_locks(struct preparing *preparing)
+{
+    struct call *call = preparing->call;
+    struct resp_writer reply = resp_writer_to(&preparing->replies, RESP2);
+    struct buffer value;
+    buffer_init(&value);
+    resp_array(&reply, 2 + 2 * (size_t)preparing->said.write_count);
+    resp_integer(&reply, call->time.applied_time_ms);
+    resp_integer(&reply, call->time.applied_wall_ms);
+    for (uint32_t i = 0; i < preparing->said.write_count; i++) {
+        struct slice key = preparing->said.writes[2 * i];
+        const struct entry *entry = call_look(call, key);
+        resp_integer(&reply, (int64_t)keyspace_version(call->keyspace, &call->time, key));
+        buffer_clear(&value);
+        if (entry == NULL) {
+            resp_null(&reply);
+        } else {
+            entry_dump(entry, &value);
+            resp_bulk(&reply, buffer_slice(&value));
+        }
+    }
+    for (size_t i = 0; i < preparing->key_count; i++) {
+        part_add_key(&preparing->body,
+                     &(struct part_key){.key = preparing->keys[i].key, .exclusive = preparing->keys[i].writes});
+    }
+    buffer_deinit(&value);
+}
+
 /* False: the values are none. */
 static bool execute(struct preparing *preparing)
 {
     struct call *call = preparing->call;
     struct txns *txns = call->txns;
+    if (preparing->said.mode == PREPARE_HOLD) {
+        keep_locks(preparing);
+        return true;
+    }
     if (txns->overlay == NULL) {
         txns->overlay = overlay_create(txns->hash_seed);
     }
@@ -231,7 +264,7 @@ static bool commands_valid(const struct preparing *preparing)
 static bool fits(struct preparing *preparing)
 {
     size_t held = preparing->call->txns->parts.bytes;
-    if (preparing->body.size > TXN_PART_BYTES) {
+    if (preparing->body.size > TXN_PART_BYTES || preparing->replies.size > CALL_REPLY_BYTES) {
         return vote_no(preparing, "LARGE", slice_of(NULL, 0));
     }
     return held + preparing->body.size <= TXN_PARTS_BYTES || vote_no(preparing, "FULL", slice_of(NULL, 0));
@@ -246,12 +279,12 @@ static void vote_yes(struct preparing *preparing)
     resp_array(&call->reply, 3);
     resp_bulk_string(&call->reply, "YES");
     resp_integer(&call->reply, (int64_t)part->vote);
-    resp_array(&call->reply, preparing->said.command_count);
+    resp_array(&call->reply, preparing->said.mode == PREPARE_HOLD ? 1 : preparing->said.command_count);
     resp_raw(&call->reply, buffer_slice(&preparing->replies));
 }
 
-/* It was prepared before, in the same epoch: the same vote again, though not the replies. In an older one: that attempt
- * was never opened, and is no more. */
+/* It was prepared before, in the same epoch: the same vote again, though not the replies; one that is HELD gives its
+ * locks to this vote. In an older one: that attempt was never opened, and is no more. */
 static bool known(struct preparing *preparing)
 {
     struct call *call = preparing->call;
@@ -261,7 +294,8 @@ static bool known(struct preparing *preparing)
         return false;
     }
     bool finished = part->state == PART_COMMITTED || part->state == PART_ABORTED;
-    if (finished || part->epoch > preparing->said.epoch) {
+    bool holds = preparing->said.mode == PREPARE_HOLD && part->epoch == preparing->said.epoch;
+    if (finished || holds || part->epoch > preparing->said.epoch) {
         (void)vote_no(preparing, "REFUSED", part_id(part));
         return true;
     }
@@ -271,6 +305,10 @@ static bool known(struct preparing *preparing)
             return true;
         }
         part_finish(parts, part, false, call->keyspace, &call->time, call->position);
+        return false;
+    }
+    if (part->state == PART_HELD) {
+        parts_let_go(parts, part);
         return false;
     }
     resp_array(&call->reply, 3);

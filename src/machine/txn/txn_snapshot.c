@@ -312,7 +312,7 @@ static bool take_part(struct parts *parts, struct slice from, struct part *part,
         part->participants[i] = (uint32_t)shard;
     }
     bool prepared = part->state != PART_COMMITTED && part->state != PART_ABORTED;
-    if (part->protocol != TXN_3PC && part->state != PART_WAIT) {
+    if (part->protocol != TXN_3PC && part->state != PART_WAIT && part->state != PART_HELD) {
         return false;
     }
     buffer_append_slice(&part->body, from);

@@ -289,6 +289,51 @@ static void what_cannot_be_run_is_refused(void **state)
     assert_int_equal(parts_of(h)->prepared_count, 0);
 }
 
+/* Locks before the vote (HOLD): the keys are taken, what is there is told, and the PREPARE that follows has them. */
+static void locks_come_before_the_vote(void **state)
+{
+    struct harness *h = *state;
+    (void)harness_apply(h, "SET w 1");
+    CHECK(h, "COHORT.TXN.PREPARE t 1 0 2 HOLD 1 1 1 w 9 1 a -", "*3 $2 NO $7 CHANGED $1 w");
+    assert_non_null(strstr(harness_apply(h, "COHORT.TXN.PREPARE t 1 0 2 HOLD 1 1 1 w 3 2 a - b -"), "YES"));
+    CHECK(h, "SET a 1", busy);
+    CHECK(h, "SET w 2", busy);
+    CHECK(h, "GET w", "$1 1");
+    assert_string_equal(harness_nested(h, "COHORT.TXN.PREPARE u 1 0 2 NOW 1 1 0 0", "GET b", NULL),
+                        "*3 $2 NO $6 LOCKED $1 t");
+    CHECK(h, "COHORT.TXN.PREPARE t 1 0 2 HOLD 1 1 0 1 a -", "*3 $2 NO $7 REFUSED $1 t");
+    CHECK(h, "COHORT.TXN.FINISH t 0 COMMIT", "*1 $4 HELD"); /* who has not voted cannot be committed */
+    CHECK(h, "COHORT.TXN.ASK t 1 0 1 1", "*2 $4 HELD :9");
+    struct machine *copy = harness_copy(h->machine, 10);
+    assert_int_equal(machine_digest(copy), machine_digest(h->machine));
+    machine_destroy(h->machine);
+    h->machine = copy;
+    CHECK(h, "SET b 1", busy);
+    assert_non_null(strstr(harness_nested(h, "COHORT.TXN.PREPARE t 1 0 2 NOW 1 1 0 0", "SET a 1", NULL), "YES"));
+    CHECK(h, "SET b 1", "+OK"); /* it holds what the PREPARE says */
+    CHECK(h, "SET a 2", busy);
+    CHECK(h, "COHORT.TXN.FINISH t 0 COMMIT", "*1 $9 COMMITTED");
+    CHECK(h, "GET a", "$1 1");
+    assert_int_equal(lock_table_count(&parts_of(h)->locks), 0);
+}
+
+/* Three phases: one that has not voted refuses when it is asked; it makes no other move. */
+static void held_is_no_vote(void **state)
+{
+    struct harness *h = *state;
+    assert_non_null(strstr(harness_apply(h, "COHORT.TXN.PREPARE t 1 0 3 HOLD 1 1 0 1 a -"), "YES"));
+    CHECK(h, "COHORT.TXN.MOVE t PRECOMMIT", "*2 $4 HELD :3");
+    CHECK(h, "COHORT.TXN.ASK t 1 0 1 1", "*2 $7 ABORTED :3");
+    CHECK(h, "SET a 1", "+OK");
+    assert_string_equal(harness_nested(h, "COHORT.TXN.PREPARE t 1 0 3 NOW 1 1 0 0", "SET a 2", NULL),
+                        "*3 $2 NO $7 REFUSED $1 t");
+    assert_non_null(strstr(harness_apply(h, "COHORT.TXN.PREPARE u 1 0 2 HOLD 1 1 0 1 a -"), "YES"));
+    CHECK(h, "COHORT.TXN.FINISH u 0 ABORT", "*1 $7 ABORTED");
+    CHECK(h, "SET a 2", "+OK");
+    assert_string_equal(harness_nested(h, "COHORT.TXN.PREPARE u 1 0 2 HOLD 1 1 0 0", "SET a 2", NULL),
+                        "-ERR malformed command of a transaction");
+}
+
 static void snapshots_carry_parts(void **state)
 {
     struct harness *h = *state;
@@ -382,6 +427,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(parts_are_bounded, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(refused_outcomes_are_bounded, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_run_is_refused, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(locks_come_before_the_vote, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(held_is_no_vote, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(snapshots_carry_parts, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(every_kind_of_value, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(reads_tell_versions, harness_setup, harness_teardown),

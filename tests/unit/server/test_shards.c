@@ -242,6 +242,23 @@ static void test_a_reader_in_a_storm(void **state)
     }
 }
 
+/* Commands that read in one shard what they write in another, of keys that others write all the time. */
+static void test_values_in_a_storm(void **state)
+{
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        struct fixture *fixture = fixture_create_shards(seed, SHARDS, NULL);
+        struct fixture_client *client = fixture_connect(fixture, 0);
+        begin_storm(fixture, seed);
+        for (int i = 0; i < STORM_READS; i++) {
+            send_with_keys(client, "MSETNX", " 1", "");
+            fixture_send(client, "COPY k:1 k:2 REPLACE\r\nMULTI\r\nRENAME k:3 k:4\r\nCOPY k:5 k:3\r\nEXEC\r\n");
+        }
+        fixture_wait_lines(client, STORM_READS * (1 + 1 + 3 + 3));
+        assert_null(strstr(fixture_received(client), "-BUSY"));
+        end_storm(fixture);
+    }
+}
+
 /* TXN.*: the commands of one connection belong to it, and nobody sees them before the end. */
 static void test_interactive(void **state)
 {
@@ -427,6 +444,7 @@ int main(void)
         cmocka_unit_test(test_random_keys),
         cmocka_unit_test(test_transactions),
         cmocka_unit_test(test_a_reader_in_a_storm),
+        cmocka_unit_test(test_values_in_a_storm),
         cmocka_unit_test(test_interactive),
         cmocka_unit_test(test_watch_in_a_pipeline),
         cmocka_unit_test(test_large_and_lost_gathers),

@@ -506,6 +506,44 @@ static void test_read_with_locks(void **state)
 
 #define NOTHING_THERE "*4\r\n:1000\r\n:1000\r\n:4\r\n$-1\r\n"
 
+#define HELD(dump) "*3\r\n$3\r\nYES\r\n:8\r\n*1\r\n" dump
+
+/* Locks that are not to be had, or a home that does not open it: no vote is asked for, and the next attempt begins
+ * anew; a watched key that has changed ends it. */
+static void test_values_without_locks(void **state)
+{
+    (void)state;
+    struct scene *scene = begin(TXN_2PC, true, "RENAME a b", NULL);
+    answer(scene, "DUMP", 1, NOTHING_THERE);
+    answer(scene, "DUMP", 3, NOTHING_THERE);
+    answer(scene, "OPEN", 1, OPENED);
+    answer(scene, "PREPARE", 1, NO("LOCKED"));
+    answer(scene, "PREPARE", 3, NO("LOCKED"));
+    answer(scene, "DECIDE", 1, TOLD("ABORT", "5"));
+    txn_driver_wake(&scene->driver);
+    scene->said[0] = '\0';
+    answer(scene, "OPEN", 1, OPENED);
+    answer(scene, "PREPARE/HOLD", 1, HELD(NOTHING_THERE));
+    answer(scene, "PREPARE/HOLD", 3, NO("LOCKED"));
+    expect(scene, "PREPARE/HOLD@3 DECIDE/ABORT@1");
+    answer(scene, "DECIDE", 1, TOLD("ABORT", "5"));
+    txn_driver_wake(&scene->driver);
+    expect(scene, "OPEN/5@1 PREPARE/HOLD@1");
+    answer(scene, "PREPARE/HOLD", 1, HELD(NOTHING_THERE));
+    answer(scene, "PREPARE/HOLD", 3, HELD(NOTHING_THERE));
+    answer(scene, "OPEN", 1, "*3\r\n$5\r\nEPOCH\r\n:6\r\n:77\r\n");
+    expect(scene, "PREPARE/HOLD@3 DECIDE/ABORT@1");
+    answer(scene, "DECIDE", 1, TOLD("ABORT", "5"));
+    txn_driver_wake(&scene->driver);
+    expect(scene, "OPEN/6@1 PREPARE/HOLD@1");
+    txn_driver_give_up(&scene->driver);
+    expect(scene, "DECIDE/ABORT@1");
+    answer(scene, "OPEN", 1, OPENED);
+    answer(scene, "PREPARE/HOLD", 1, HELD(NOTHING_THERE));
+    answer(scene, "DECIDE", 1, TOLD("ABORT", "5"));
+    finish(scene, TXN_END_REFUSED);
+}
+
 static void test_values(void **state)
 {
     (void)state;
@@ -520,11 +558,12 @@ static void test_values(void **state)
     expect(scene, "DECIDE/ABORT@1");
     answer(scene, "DECIDE", 1, TOLD("ABORT", "5"));
     txn_driver_wake(&scene->driver);
-    expect(scene, "DUMP/b@1 DUMP/a@3"); /* it is read again */
-    answer(scene, "DUMP", 1, NOTHING_THERE);
-    answer(scene, "DUMP", 3, NOTHING_THERE);
-    scene->said[0] = '\0';
+    expect(scene, "OPEN/5@1 PREPARE/HOLD@1"); /* it is read again, under its locks */
     answer(scene, "OPEN", 1, OPENED);
+    answer(scene, "PREPARE", 1, HELD(NOTHING_THERE));
+    expect(scene, "PREPARE/HOLD@3");
+    answer(scene, "PREPARE", 3, HELD(NOTHING_THERE));
+    expect(scene, "PREPARE/NOW@1 PREPARE/NOW@3"); /* the record is open already */
     answer(scene, "PREPARE", 1, "*3\r\n$3\r\nYES\r\n:9\r\n*0\r\n");
     answer(scene, "PREPARE", 3, "*3\r\n$3\r\nYES\r\n:9\r\n*0\r\n");
     expect(scene, "DECIDE/COMMIT@1");
@@ -552,6 +591,7 @@ int main(void)
         cmocka_unit_test(test_read),
         cmocka_unit_test(test_read_with_locks),
         cmocka_unit_test(test_values),
+        cmocka_unit_test(test_values_without_locks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

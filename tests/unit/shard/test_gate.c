@@ -208,6 +208,28 @@ static void test_first_come(void **state)
     finish(fixture);
 }
 
+/* Who has its locks already is not kept from its vote by those who want them. */
+static void test_locks_before_the_vote(void **state)
+{
+    (void)state;
+    struct fixture *fixture = open_new(11);
+    prepared(fixture, "COHORT.TXN.PREPARE t 1 0 2 HOLD 1 1 0 1 k -");
+    uint64_t next = fixture_submit(fixture, "COHORT.TXN.PREPARE u 1 0 2 HOLD 1 1 0 1 k -");
+    uint64_t write = fixture_submit(fixture, "SET k 1");
+    run_ms(fixture, 100);
+    expect(fixture, next, NULL);
+    prepared_beside(fixture, PREPARE("t", "NOW", "k"));
+    expect(fixture, next, NULL);
+    (void)fixture_submit(fixture, "COHORT.TXN.FINISH t 0 COMMIT");
+    run_ms(fixture, 100);
+    assert_non_null(fixture_reply(fixture, next));
+    expect(fixture, write, NULL);
+    (void)fixture_submit(fixture, "COHORT.TXN.FINISH u 0 ABORT");
+    fixture_settle(fixture);
+    expect(fixture, write, "+OK");
+    finish(fixture);
+}
+
 /* Whose versions are compared afterwards waits for the locks that it met, and for none that came later; an ordinary
  * read of several keys waits for those too, for it may see what is newer, and nobody takes its keys meanwhile. */
 static void test_a_read_that_is_compared(void **state)
@@ -316,6 +338,7 @@ int main(void)
         cmocka_unit_test(test_order_of_a_requester),
         cmocka_unit_test(test_a_prepare_that_waits),
         cmocka_unit_test(test_first_come),
+        cmocka_unit_test(test_locks_before_the_vote),
         cmocka_unit_test(test_a_read_that_is_compared),
         cmocka_unit_test(test_all_keys),
         cmocka_unit_test(test_limits),
