@@ -13,9 +13,9 @@
  * 1. At most FINISHER_TASKS transactions at a time, and of each at most one command to each participant is under way.
  * 2. What was not answered well is tried again after a pause that doubles from FINISHER_PAUSE_MS to
  * FINISHER_PAUSE_MAXIMUM_MS.
- * 3. Bounded work per turn: what the machine's limits allow to be open or prepared, and FINISHER_LOOK of what is
- * finished.
- *
+ * 3. A turn looks at its tasks, at what is new since the last one, at parts older than FINISHER_ASK_MS, and at
+ * FINISHER_LOOK of what is finished: not at what just runs. All open records are looked at only when the soonest
+ * deadline of them has passed.
  * 4. Nobody waits for DONE, so it goes with the next entry of its shard; or alone, when none comes in a pause.
  *
  * Its requests go by `submit`; the requesters are its own. */
@@ -60,3 +60,5 @@ struct finisher_shard {
 void finisher_begin_turn(struct finisher *finisher);
 void finisher_look(struct finisher *finisher, const struct finisher_shard *shard);
 void finisher_end_turn(struct finisher *finisher);
+/* Records that were looked at so far, for tests of invariant 3. */
+uint64_t finisher_looked(const struct finisher *finisher);

@@ -1,0 +1,63 @@
+/* What the files of txn_finisher*.c share. */
+#pragma once
+
+#include "base/assert.h"
+#include "base/memory.h"
+#include "cluster/txn_finisher.h"
+
+#include <stdlib.h>
+
+#define NS_PER_MS INT64_C(1000000)
+
+enum role { HOME_DECIDED, HOME_OVERDUE, PART_PREPARED, PART_FINISHED };
+
+/* What a command to one shard came to. */
+struct answer {
+    uint32_t shard;
+    bool asked, good; /* good: the reply was an array that begins with this word */
+    char word[12];
+    int64_t number, last; /* the elements behind it, when they are integers */
+};
+
+struct task {
+    struct requester requester; /* first */
+    struct finisher *finisher;
+    struct list node;
+    enum role role;
+    uint32_t shard;                                           /* whose record it is */
+    void (*then)(struct task *task, const struct txns *txns); /* when all have answered; NULL: pause */
+    struct answer *answers;
+    uint32_t answer_count, pending;
+    int64_t next_ns, pause_ms;
+    struct buffer reply;
+    struct resp_writer writer;
+    struct slice id;   /* points into `key`, behind role and shard */
+    uint32_t key_size; /* first of struct table_item, which begins here */
+    uint8_t key[];
+};
+
+/* What is known of the records of a shard that is led here. */
+struct watch {
+    struct list tasks;
+    uint64_t seen;            /* the last turn in which it was looked at */
+    uint64_t opened, decided; /* records up to these positions were looked at: */
+    int64_t soonest_ms;       /* no deadline of the open ones is before this */
+};
+
+struct finisher {
+    struct env *env;
+    struct finisher_events events;
+    void *owner;
+    struct table table;     /* of struct task, from key_size on */
+    struct watch **watches; /* by shard − 1; NULL: none yet */
+    uint32_t watch_count;
+    uint64_t count, turn, looked;
+    bool gathering;  /* the shard that is looked at */
+    int64_t next_ns; /* when something is due; INT64_MAX: nothing is */
+    struct env_timer timer;
+};
+
+/* The loop is woken then, or before. */
+void finisher_want_at(struct finisher *finisher, int64_t at_ns);
+/* Begins what the task's record asks for; the record is there. */
+void finisher_act(struct task *task, const struct txns *txns);

@@ -1,0 +1,210 @@
+/* The finisher by itself, over records made by hand: what it asks for, and how little it looks at
+ * (src/cluster/txn_finisher.h). */
+#include "cluster/txn_finisher.h"
+#include "sim.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { MANY = 1000, TIMEOUT_MS = 5000 };
+
+struct scene {
+    struct sim *sim;
+    struct env *env;
+    struct finisher *finisher;
+    struct txns txns;
+    uint64_t position;
+    int64_t time_ms;
+    int asked[COMMAND_MAXIMUM];
+    struct requester *last;
+    uint64_t last_tag;
+};
+
+static enum status submit(void *owner, uint32_t shard, const struct command *command, struct requester *requester,
+                          uint64_t tag)
+{
+    struct scene *scene = owner;
+    assert_true(shard >= 1 && shard <= 2);
+    scene->asked[command->spec->id]++;
+    scene->last = requester;
+    scene->last_tag = tag;
+    return STATUS_OK;
+}
+
+static int set_up(void **state)
+{
+    static const struct finisher_events events = {submit};
+    struct scene *scene = calloc(1, sizeof(*scene));
+    assert_non_null(scene);
+    scene->sim = sim_create(1);
+    scene->env = sim_node_start(scene->sim, 0);
+    scene->finisher = finisher_create(scene->env, &events, scene);
+    txns_init(&scene->txns, 0);
+    *state = scene;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct scene *scene = *state;
+    finisher_destroy(scene->finisher);
+    txns_deinit(&scene->txns);
+    sim_destroy(scene->sim);
+    free(scene);
+    return 0;
+}
+
+/* A turn with a look at shard 1; how many records were looked at. */
+static uint64_t look(struct scene *scene)
+{
+    uint64_t before = finisher_looked(scene->finisher);
+    finisher_begin_turn(scene->finisher);
+    finisher_look(scene->finisher, &(struct finisher_shard){1, &scene->txns, scene->time_ms, false});
+    finisher_end_turn(scene->finisher);
+    return finisher_looked(scene->finisher) - before;
+}
+
+static struct slice id_of(char text[static 16], int number)
+{
+    return slice_of(text, (size_t)snprintf(text, 16, "t%d", number));
+}
+
+static void open_one(struct scene *scene, int number, int64_t timeout_ms)
+{
+    char text[16];
+    const struct slice participants[] = {SLICE_LITERAL("2")};
+    const struct home_open open = {.id = id_of(text, number),
+                                   .position = ++scene->position,
+                                   .protocol = TXN_2PC,
+                                   .time_ms = scene->time_ms,
+                                   .timeout_ms = timeout_ms,
+                                   .participants = participants,
+                                   .participant_count = 1};
+    assert_int_equal(homes_open(&scene->txns.homes, &open), HOME_OPENED);
+}
+
+static void abort_one(struct scene *scene, int number)
+{
+    char text[16];
+    struct home *home = homes_find(&scene->txns.homes, id_of(text, number));
+    assert_true(home_abort(&scene->txns.homes, home, SLICE_LITERAL("so"), ++scene->position, scene->time_ms));
+}
+
+/* What runs costs nothing while it runs; all are looked at when the soonest deadline is over, and once. */
+static void open_records(void **state)
+{
+    struct scene *scene = *state;
+    for (int i = 0; i < MANY; i++) {
+        open_one(scene, i, TIMEOUT_MS);
+    }
+    assert_int_equal(look(scene), MANY);
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(look(scene), 0);
+    }
+    open_one(scene, MANY, TIMEOUT_MS / 2);
+    assert_int_equal(look(scene), 1);
+    scene->time_ms += TIMEOUT_MS / 2 - 1;
+    assert_int_equal(look(scene), 0);
+    scene->time_ms++;
+    assert_int_equal(look(scene), MANY + 1);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_DECIDE], 1);
+    assert_int_equal(look(scene), 0);
+    scene->time_ms += TIMEOUT_MS / 2;
+    (void)look(scene);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_DECIDE], MANY + 1);
+}
+
+/* A deadline that came later, with the participants, counts; the record is new then. */
+static void a_deadline_that_moves(void **state)
+{
+    struct scene *scene = *state;
+    const struct home_open begin = {.id = SLICE_LITERAL("t0"), .position = 1, .protocol = TXN_2PC, .timeout_ms = 10};
+    assert_int_equal(homes_open(&scene->txns.homes, &begin), HOME_OPENED);
+    scene->position = 1;
+    (void)look(scene);
+    open_one(scene, 0, TIMEOUT_MS);
+    scene->time_ms += 10;
+    (void)look(scene);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_DECIDE], 0);
+    scene->time_ms += TIMEOUT_MS;
+    (void)look(scene);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_DECIDE], 1);
+}
+
+/* Each decision is looked at once; its task asks again by itself, after a pause. */
+static void decided_records(void **state)
+{
+    struct scene *scene = *state;
+    for (int i = 0; i < MANY; i++) {
+        open_one(scene, i, TIMEOUT_MS);
+    }
+    (void)look(scene);
+    for (int i = 0; i < 10; i++) {
+        abort_one(scene, MANY - 1 - i);
+    }
+    assert_int_equal(look(scene), 10);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_FINISH], 10);
+    assert_int_equal(look(scene), 0);
+    scene->last->events->failed(scene->last, scene->last_tag, STATUS_UNCERTAIN);
+    (void)look(scene);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_FINISH], 10);
+    sim_run_for(scene->sim, 2 * FINISHER_PAUSE_MS * INT64_C(1000000));
+    assert_int_equal(look(scene), 0);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_FINISH], 11);
+}
+
+/* Led elsewhere in between: everything is looked at again. */
+static void leadership_comes_back(void **state)
+{
+    struct scene *scene = *state;
+    open_one(scene, 1, TIMEOUT_MS);
+    open_one(scene, 2, TIMEOUT_MS);
+    abort_one(scene, 2);
+    assert_int_equal(look(scene), 2);
+    finisher_begin_turn(scene->finisher);
+    finisher_end_turn(scene->finisher);
+    assert_int_equal(look(scene), 2);
+}
+
+/* Prepared parts that are young are not looked at; an old one asks its home. */
+static void prepared_parts(void **state)
+{
+    struct scene *scene = *state;
+    char text[16];
+    struct buffer body;
+    buffer_init(&body);
+    for (int i = 0; i < MANY; i++) {
+        const struct slice participants[] = {SLICE_LITERAL("1")};
+        const struct txn_prepare said = {.id = id_of(text, i),
+                                         .home = 2,
+                                         .protocol = i == 0 ? TXN_3PC : TXN_2PC,
+                                         .participants = participants,
+                                         .participant_count = 1};
+        const struct part_prepare prepare = {&said, ++scene->position, i < 2 ? 0 : 1, 0};
+        (void)parts_prepare(&scene->txns.parts, &prepare, &body);
+    }
+    assert_int_equal(look(scene), 0);
+    scene->time_ms = FINISHER_ASK_MS;
+    assert_int_equal(look(scene), 2);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_RESOLVE],
+                     1); /* the other one is of three phases, which wait longer */
+    scene->time_ms++;
+    (void)look(scene);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_RESOLVE], MANY - 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(open_records, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_deadline_that_moves, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(decided_records, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(leadership_comes_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(prepared_parts, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
