@@ -3,9 +3,11 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/number.h"
-#include "machine/txn/home.h"
+#include "server/gather_scan.h"
 #include "server/route.h"
 #include "server/server_state.h"
+#include "server/txn_session.h"
+#include "server/txn_status.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,20 +20,23 @@ enum gather_kind {
     GATHER_ARRAY,  /* arrays, one behind the other */
     GATHER_RANDOM, /* each is asked for its size and for a key; large shards win more often */
     GATHER_SCAN,   /* one shard: its cursor becomes ours */
+    GATHER_STATUS, /* TXN.STATUS: home, then those that take part */
 };
 
 struct gather {
     const struct command_spec *spec;
     enum gather_kind kind;
-    uint32_t waiting;     /* parts to come, and one more while they are being asked for */
-    uint32_t done;        /* parts that were executed */
-    enum status failure;  /* of a part that failed; the worst of them */
-    struct buffer error;  /* the first error that a shard replied */
-    struct buffer body;   /* what the reply will hold: elements, a key */
-    size_t part_start;    /* where in it the current part begins */
-    size_t counted_bytes; /* of the body, in connection.stash_bytes */
-    uint64_t sum;         /* integers, elements, sizes so far; of SCAN the cursor */
-    uint64_t *sizes;      /* RANDOMKEY: of each shard */
+    uint32_t waiting;          /* parts to come, and one more while they are being asked for */
+    uint32_t done;             /* parts that were executed */
+    enum status failure;       /* of a part that failed; the worst of them */
+    struct buffer error;       /* the first error that a shard replied */
+    struct buffer body;        /* what the reply will hold: elements, a key */
+    size_t part_start;         /* where in it the current part begins */
+    size_t counted_bytes;      /* of the body, in connection.stash_bytes */
+    uint64_t sum;              /* integers, elements, sizes so far; of SCAN the cursor */
+    uint64_t *sizes;           /* RANDOMKEY: of each shard */
+    struct txn_status *status; /* TXN.STATUS */
+    uint64_t slot;             /* … and where its questions belong */
 };
 
 static enum gather_kind kind_of(const struct command_spec *spec)
@@ -42,6 +47,7 @@ static enum gather_kind kind_of(const struct command_spec *spec)
     case COMMAND_DBSIZE: return GATHER_SUM;
     case COMMAND_KEYS: return GATHER_ARRAY;
     case COMMAND_RANDOMKEY: return GATHER_RANDOM;
+    case COMMAND_TXN_STATUS: return GATHER_STATUS;
     case COMMAND_TXN_LIST:
     case COMMAND_SCAN: return GATHER_SCAN;
     default: return GATHER_NONE;
@@ -62,6 +68,8 @@ bool gather_failed(struct gather *gather, enum status status)
 {
     if (status == STATUS_EXECUTED && gather->kind == GATHER_OK) {
         gather->done++; /* its reply would have been no news */
+    } else if (gather->kind == GATHER_STATUS && gather->done > 0) {
+        /* it is told that this one is not known */
     } else if (gather->failure == STATUS_OK || status == STATUS_UNCERTAIN) {
         gather->failure = status;
     }
@@ -135,6 +143,33 @@ static bool take_scan(struct connection *connection, struct gather *gather, uint
     return true;
 }
 
+struct asking {
+    struct connection *connection;
+    struct gather *gather;
+    uint64_t slot;
+    bool at_once; /* nothing is pending before it: what can be read from the state is */
+};
+
+static bool ask(const struct asking *asking, uint32_t shard, const struct command *command, bool at_once);
+
+/* Those that somebody leads: the others would have the whole reply wait. */
+static void ask_participants(struct connection *connection, struct gather *gather)
+{
+    const struct asking asking = {connection, gather, gather->slot, false};
+    const struct slice argv[] = {SLICE_LITERAL("COHORT.TXN.PART"), txn_status_id(gather->status)};
+    const struct command part = {command_by_id(COMMAND_COHORT_TXN_PART), argv, 2, RESP2};
+    uint32_t shard;
+    for (uint32_t i = 0; (shard = txn_status_asks(gather->status, i)) != 0; i++) {
+        struct cluster_replica replica = {0};
+        if (shard <= connection->server->shards) {
+            cluster_replica(connection->server->cluster, shard, &replica);
+        }
+        if (replica.leader != 0) {
+            (void)ask(&asking, shard, &part, false);
+        }
+    }
+}
+
 /* False when the part is not what a shard replies to this command. */
 static bool take_part(struct connection *connection, struct gather *gather, uint32_t shard)
 {
@@ -144,6 +179,11 @@ static bool take_part(struct connection *connection, struct gather *gather, uint
         return false;
     }
     uint64_t number = 0;
+    if (gather->kind == GATHER_STATUS && gather->done > 0) {
+        bool taken = txn_status_take_part(gather->status, shard, part);
+        gather->body.size = start;
+        return taken;
+    }
     if (part.data[0] == '-') {
         if (gather->error.size == 0) {
             buffer_append_slice(&gather->error, part);
@@ -157,6 +197,14 @@ static bool take_part(struct connection *connection, struct gather *gather, uint
     case GATHER_ARRAY: break;
     case GATHER_RANDOM: return take_random(connection, gather, shard, part);
     case GATHER_SCAN: return take_scan(connection, gather, shard, part);
+    case GATHER_STATUS: {
+        bool taken = txn_status_take_home(gather->status, part);
+        gather->body.size = start;
+        if (taken) {
+            ask_participants(connection, gather);
+        }
+        return taken;
+    }
     default: UNREACHABLE();
     }
     struct slice rest = part;
@@ -202,6 +250,7 @@ void gather_reply(const struct gather *gather, struct resp_writer *reply)
     switch (gather->kind) {
     case GATHER_OK: resp_status(reply, "OK"); return;
     case GATHER_SUM: resp_integer(reply, (int64_t)gather->sum); return;
+    case GATHER_STATUS: txn_status_reply(gather->status, reply); return;
     case GATHER_RANDOM:
         if (gather->body.size == 0) {
             resp_null(reply);
@@ -225,17 +274,11 @@ void gather_destroy(struct connection *connection, struct gather *gather)
     buffer_deinit(&gather->body);
     buffer_deinit(&gather->error);
     free(gather->sizes);
+    txn_status_destroy(gather->status);
     free(gather);
 }
 
 /* ---- asking ---- */
-
-struct asking {
-    struct connection *connection;
-    struct gather *gather;
-    uint64_t slot;
-    bool at_once; /* nothing is pending before it: what can be read from the state is */
-};
 
 /* Asks one shard. True when it has answered at once: its next question may try that too. */
 static bool ask(const struct asking *asking, uint32_t shard, const struct command *command, bool at_once)
@@ -287,12 +330,6 @@ static void ask_scan(const struct asking *asking, const struct command *command,
     (void)ask(asking, (uint32_t)(cursor % server->shards) + 1, &inner, asking->at_once);
 }
 
-/* Where SCAN and TXN.LIST go on, and what TXN.LIST is to show. */
-struct scan {
-    uint64_t cursor;
-    struct slice count, state, older;
-};
-
 /* TXN.LIST goes from shard to shard as SCAN does. */
 static void ask_list(const struct asking *asking, const struct command *command, const struct scan *scan)
 {
@@ -309,8 +346,22 @@ static void ask_list(const struct asking *asking, const struct command *command,
     (void)ask(asking, (uint32_t)(scan->cursor % shards) + 1, &inner, asking->at_once);
 }
 
+/* The id was looked at before. */
+static void ask_home(const struct asking *asking, const struct command *command)
+{
+    const struct slice argv[] = {SLICE_LITERAL("COHORT.TXN.STATUS"), command->argv[1]};
+    const struct command home = {command_by_id(COMMAND_COHORT_TXN_STATUS), argv, 2, RESP2};
+    asking->gather->status = txn_status_create(command->argv[1]);
+    asking->gather->slot = asking->slot;
+    (void)ask(asking, txn_session_home(asking->connection->server, command->argv[1]), &home, false);
+}
+
 static void ask_all(const struct asking *asking, const struct command *command, const struct scan *scan)
 {
+    if (command->spec->id == COMMAND_TXN_STATUS) {
+        ask_home(asking, command);
+        return;
+    }
     if (command->spec->id == COMMAND_TXN_LIST) {
         ask_list(asking, command, scan);
         return;
@@ -328,50 +379,10 @@ static void ask_all(const struct asking *asking, const struct command *command, 
     }
 }
 
-/* An option of TXN.LIST. NULL, or what is wrong. */
-static const char *take_option(struct slice word, struct slice value, struct scan *scan)
-{
-    int64_t number = 0;
-    enum home_state state;
-    bool valid = number_parse_int64(value, &number);
-    if (slice_is_word(word, "CURSOR")) {
-        return number_parse_cursor(value, &scan->cursor) ? NULL : "ERR invalid cursor";
-    }
-    if (slice_is_word(word, "COUNT")) {
-        scan->count = value;
-        return valid && number >= 1 && number <= TXN_LIST_COUNT ? NULL : "ERR COUNT is 1 to 1000";
-    }
-    if (slice_is_word(word, "OLDER")) {
-        scan->older = value;
-        return valid && number >= 0 ? NULL : "ERR OLDER is a time in ms, 0 or more";
-    }
-    if (slice_is_word(word, "STATE")) {
-        scan->state = value;
-        return home_state_parse(value, &state) ? NULL : "ERR STATE is BEGUN, OPEN, COMMIT, ABORT or DONE";
-    }
-    return "ERR syntax error";
-}
-
-static const char *take_scan_options(const struct command *command, struct scan *scan)
-{
-    *scan = (struct scan){0, SLICE_LITERAL("10"), SLICE_LITERAL("ANY"), SLICE_LITERAL("0")};
-    if (command->spec->id == COMMAND_SCAN) {
-        return number_parse_cursor(command->argv[1], &scan->cursor) ? NULL : "ERR invalid cursor";
-    }
-    for (uint32_t i = 1; command->spec->id == COMMAND_TXN_LIST && i < command->argc; i += 2) {
-        const char *problem =
-            i + 1 == command->argc ? "ERR syntax error" : take_option(command->argv[i], command->argv[i + 1], scan);
-        if (problem != NULL) {
-            return problem;
-        }
-    }
-    return NULL;
-}
-
 void gather_start(struct connection *connection, const struct command *command)
 {
     struct scan scan;
-    const char *problem = take_scan_options(command, &scan);
+    const char *problem = gather_scan_options(command, &scan);
     if (problem != NULL) {
         struct resp_writer *reply = reply_begin(connection);
         resp_error(reply, problem);

@@ -5,6 +5,7 @@
 #include "base/number.h"
 #include "cluster/slot.h"
 #include "server/figures.h"
+#include "server/gather.h"
 #include "server/route.h"
 #include "server/txn_session_internal.h"
 
@@ -172,43 +173,25 @@ bool txn_session_takes(const struct command_spec *spec)
     }
 }
 
-/* 0: it is no id. */
-static uint32_t home_of(const struct connection *connection, struct slice id)
+uint32_t txn_session_home(const struct server *server, struct slice id)
 {
     struct txn_id parsed;
-    uint32_t shards = connection->server->shards;
-    bool valid = txn_id_parse(id, &parsed) && (!parsed.made || (parsed.home >= 1 && parsed.home <= shards));
-    return !valid ? 0 : parsed.made ? parsed.home : slot_shard(key_slot(id), shards);
+    bool valid = txn_id_parse(id, &parsed) && (!parsed.made || (parsed.home >= 1 && parsed.home <= server->shards));
+    return !valid ? 0 : parsed.made ? parsed.home : slot_shard(key_slot(id), server->shards);
 }
 
-/* Home's answer is the client's. */
-static void ask_status(struct connection *connection, const struct command *command)
+static void answer_no_id(struct connection *connection)
 {
-    uint32_t home = home_of(connection, command->argv[1]);
-    if (home == 0) {
-        session_answer_now(connection, "-ERR this is no id of a transaction");
-        return;
-    }
-    const struct slice argv[] = {SLICE_LITERAL("COHORT.TXN.STATUS"), command->argv[1]};
-    const struct command status_of = {command_by_id(COMMAND_COHORT_TXN_STATUS), argv, 2, connection->protocol};
-    uint64_t number = slot_open(connection, command->spec);
-    enum status status = cluster_submit(connection->server->cluster, home, &status_of, CLUSTER_PLAIN,
-                                        &connection->requester, slot_tag(number, home));
-    if (status != STATUS_OK) {
-        slot_withdraw(connection);
-        route_refuse(connection, status);
-        return;
-    }
-    connection->owed++;
+    session_answer_now(connection, "-ERR this is no id of a transaction");
 }
 
 /* Somebody else's, by its id. */
 static void start_errand(struct connection *connection, const struct command *command)
 {
     struct slice id = command->argv[1];
-    uint32_t home = home_of(connection, id);
+    uint32_t home = txn_session_home(connection->server, id);
     if (home == 0) {
-        session_answer_now(connection, "-ERR this is no id of a transaction");
+        answer_no_id(connection);
         return;
     }
     if (connection->session != NULL) {
@@ -266,7 +249,11 @@ void txn_session_command(struct connection *connection, const struct command *co
         return;
     }
     if (command->spec->id == COMMAND_TXN_STATUS) {
-        ask_status(connection, command);
+        if (txn_session_home(connection->server, command->argv[1]) == 0) {
+            answer_no_id(connection);
+        } else {
+            gather_start(connection, command);
+        }
         return;
     }
     if (command->argc > 2) {

@@ -33,6 +33,8 @@ enum {
     SESSION_VALUE_BYTES = 64 << 20, /* of values that one has read */
 };
 
+/* The home shard of this id; 0: it is none. */
+uint32_t txn_session_home(const struct server *server, struct slice id);
 /* True for TXN.*. */
 bool txn_session_takes(const struct command_spec *spec);
 /* Executes one of them; nothing of the connection is pending. */

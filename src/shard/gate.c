@@ -5,25 +5,12 @@
 #include "base/memory.h"
 #include "machine/txn/footprint.h"
 #include "machine/txn/txn.h"
+#include "shard/gate_held.h"
 #include "shard/shard_state.h"
 
 #include <stdlib.h>
 
 #define NS_PER_MS INT64_C(1000000)
-
-struct held {
-    struct list node;
-    struct shard_request request;
-    struct machine_origin from; /* when request.forwarded */
-    bool logged;
-    bool prepares;
-    bool refuses; /* a PREPARE that would wait and must not: a no vote, at the next turn */
-    bool wants;   /* a key is taken; else it only stands behind its requester's own */
-    enum footprint_reach reach;
-    uint64_t barrier; /* of a read: it may wait for what was prepared up to here alone */
-    int64_t since_ns;
-    struct buffer bytes; /* the command, encoded */
-};
 
 static const struct parts *parts_of(const struct shard *shard) { return &machine_txns(shard->machine)->parts; }
 
@@ -305,14 +292,6 @@ bool gate_holds(struct shard *shard, const struct command *command, const struct
 
 /* ---- letting go ---- */
 
-static struct command command_of(struct held *held, struct command_arguments *arguments)
-{
-    struct slice from = buffer_slice(&held->bytes);
-    struct command command;
-    ASSERT(command_decode(&from, arguments, &command) == STATUS_OK);
-    return command;
-}
-
 static void pass(struct shard *shard, struct held *held, const struct command *command)
 {
     const struct shard_request *request = &held->request;
@@ -393,7 +372,7 @@ void gate_turn(struct shard *shard)
     struct list *last = gate->held.prev;
     for (struct list *at = gate->held.next, *after = at->next;; at = after, after = at->next) {
         struct held *held = CONTAINER_OF(at, struct held, node);
-        struct command command = command_of(held, &arguments);
+        struct command command = held_command(held, &arguments);
         bool ends = at == last;
         if (held->refuses) {
             refuse(shard, held, &command);
@@ -424,7 +403,7 @@ void gate_return(struct shard *shard)
     gate->waits_for_all = false;
     while (!list_empty(&gate->held)) {
         struct held *held = CONTAINER_OF(gate->held.next, struct held, node);
-        struct command command = command_of(held, &shard->arguments);
+        struct command command = held_command(held, &shard->arguments);
         take_out(shard, held);
         shard->sink.returned(shard->owner, held->request.origin, held->request.tag, &command);
         held_free(held);
@@ -438,7 +417,7 @@ void gate_forget(struct shard *shard, const void *origin)
     LIST_FOR_EACH_SAFE (at, after, &gate->held) {
         struct held *held = CONTAINER_OF(at, struct held, node);
         if (held->request.origin == origin) {
-            struct command command = command_of(held, &shard->arguments);
+            struct command command = held_command(held, &shard->arguments);
             take_out(shard, held);
             shard->sink.returned(shard->owner, held->request.origin, held->request.tag, &command);
             held_free(held);

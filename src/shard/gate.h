@@ -27,7 +27,7 @@
 #include "shard/claims.h"
 #include "shard/shard.h"
 
-enum { GATE_FILTER = 1024 };
+enum { GATE_FILTER = 1024, GATE_TOLD = 64 };
 
 struct gate {
     struct list held; /* struct held */
@@ -56,6 +56,9 @@ static inline void gate_open(struct gate *gate) { gate->awake = true; }
 bool gate_busy(const struct shard *shard);
 /* Whether a read of the applied state would see what is about to change. */
 bool gate_stops_read(struct shard *shard, const struct command *command);
+/* Who stands in the way of a transaction here, and what it stands in the way of: `[[id …], [[transaction|command, id or
+ * name, waited_ms] …]]` without the outer head, at most GATE_TOLD of each (gate_look.c). */
+void gate_tell(struct shard *shard, struct slice id, struct resp_writer *reply);
 /* Lets go on what can; refuses what has waited for too long. */
 void gate_turn(struct shard *shard);
 /* Whoever asked for these is gone: they go back, and are not executed any more. */

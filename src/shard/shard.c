@@ -158,7 +158,7 @@ bool shard_read(struct shard *shard, const struct command *command, struct resp_
     }
     struct machine_context context = {0};
     shard_time_now(shard, &context.time_ms, &context.wall_ms);
-    return machine_read(shard->machine, &context, command, reply);
+    return shard_look(shard, &context, command, reply);
 }
 
 bool shard_read_applied(struct shard *shard, const struct command *command, struct resp_writer *reply)
@@ -167,7 +167,7 @@ bool shard_read_applied(struct shard *shard, const struct command *command, stru
         return false;
     }
     struct machine_context context = {.time_ms = shard->applied_time_ms, .wall_ms = shard->applied_wall_ms};
-    bool read = machine_read(shard->machine, &context, command, reply);
+    bool read = shard_look(shard, &context, command, reply);
     ASSERT(read); /* nothing is due between the applied time and itself */
     return true;
 }

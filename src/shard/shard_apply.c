@@ -24,7 +24,21 @@ static struct machine_context context_of(const struct shard *shard, uint64_t ind
 static bool tells_ages(const struct command_spec *spec)
 {
     return spec->id == COMMAND_COHORT_TXN_STATUS || spec->id == COMMAND_COHORT_TXN_LIST ||
-           spec->id == COMMAND_COHORT_TXN_PARTS;
+           spec->id == COMMAND_COHORT_TXN_PARTS || spec->id == COMMAND_COHORT_TXN_PART;
+}
+
+bool shard_look(struct shard *shard, const struct machine_context *context, const struct command *command,
+                struct resp_writer *reply)
+{
+    bool part = command->spec->id == COMMAND_COHORT_TXN_PART;
+    if (part) {
+        resp_array(reply, 3);
+    }
+    bool read = machine_read(shard->machine, context, command, reply);
+    if (part) {
+        gate_tell(shard, command->argv[1], reply);
+    }
+    return read;
 }
 
 static void apply_read(struct shard *shard, struct slice *reads, const struct request *request)
@@ -38,7 +52,7 @@ static void apply_read(struct shard *shard, struct slice *reads, const struct re
         if (tells_ages(command.spec)) {
             shard_time_now(shard, &context.time_ms, &context.wall_ms);
         }
-        ASSERT(machine_read(shard->machine, &context, &command, reply));
+        ASSERT(shard_look(shard, &context, &command, reply));
     }
     shard->sink.end(shard->owner, request->origin, request->tag, &command);
 }

@@ -193,6 +193,11 @@ void snapshot_leave(struct shard *shard);
 /* Tells consensus of the newest durable snapshot, so that the log before it can go. */
 void shard_snapshot_announce(struct shard *shard);
 
+/* ---- shard_apply.c ---- */
+/* A read by the machine; to what it has of a transaction, who waits there is added. */
+bool shard_look(struct shard *shard, const struct machine_context *context, const struct command *command,
+                struct resp_writer *reply);
+
 /* ---- shard.c ---- */
 /* Closes the open batch: it waits for its place in the log. */
 void shard_close_batch(struct shard *shard);

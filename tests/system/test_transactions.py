@@ -1,5 +1,6 @@
 """TXN.* on three nodes: what is remembered of a transaction, and what can be seen of all of them."""
 
+import threading
 import time
 
 import pytest
@@ -106,3 +107,94 @@ def test_how_long_ids_are_kept_is_a_setting(three_nodes):
         assert connection.call("CONFIG", "SET", "txn-id-kept", "60000") == "OK"
         for wrong in ("59999", "604800001", "day"):
             assert code(connection.call("CONFIG", "SET", "txn-id-kept", wrong)) == "ERR"
+
+
+def status(connection, id):
+    """The record, and its participants by shard."""
+    record = maps([connection.call("TXN.STATUS", id)])[0]
+    return record, {each["shard"]: each for each in maps(record["participants"])}
+
+
+def until(look, seconds=30):
+    """What `look` finds, once it finds something."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_who_waits_for_whom(three_nodes):
+    """A command and a transaction wait for one that is prepared: each is named at the others."""
+    names = [three_nodes.key_of(shard) for shard in (2, 5)]
+    stop = threading.Event()
+
+    def again(*commands):
+        """Each waits for two seconds at most, then it is refused."""
+        with three_nodes[2].connect(60) as connection:
+            while not stop.is_set():
+                connection.calls(commands)
+
+    with three_nodes[1].connect() as holder, three_nodes[3].connect() as other:
+        assert holder.call("TXN.BEGIN", "ID", "holder", "TIMEOUT", "600000") == b"holder"
+        record, participants = status(other, "holder")
+        assert (record["state"], record["decided_ms"], participants) == (b"BEGUN", None, {})
+        assert holder.calls([["SET", name, "1"] for name in names]) == ["OK"] * 2
+        assert holder.call("TXN.PREPARE") == "PREPARED"
+        record, participants = status(other, "holder")
+        assert (record["state"], record["outcome"]) == (b"OPEN", b"")
+        assert {(shard, each["state"], each["keys"]) for shard, each in participants.items()} == {(2, b"WAIT", 1), (5, b"WAIT", 1)}
+        assert all(each["waits_for"] == each["waited_for_by"] == [] for each in participants.values())
+        waiting = [
+            threading.Thread(target=again, args=commands)
+            for commands in ([["INCR", names[0]]], [["MULTI"], *[["SET", name, "2"] for name in names], ["EXEC"]])
+        ]
+        for thread in waiting:
+            thread.start()
+
+        def who():
+            _, participants = status(other, "holder")
+            found = {each[0]: each for each in participants[2]["waited_for_by"]}
+            return found if set(found) == {b"command", b"transaction"} else None
+
+        def what_it_waits_for():
+            record, participants = status(other, who()[b"transaction"][1]) if who() else (None, {})
+            return 2 in participants and participants[2].get("waits_for")
+
+        found = until(who)
+        assert found[b"command"][1] == b"INCR" and 0 <= found[b"command"][2] < 60000
+        assert until(what_it_waits_for) == [b"holder"]
+        stop.set()
+        assert holder.call("TXN.COMMIT") == "OK"
+        for thread in waiting:
+            thread.join()
+
+        def done():
+            record, participants = status(other, "holder")
+            return record["state"] == b"DONE" and (record, participants)
+
+        record, participants = until(done)
+        assert record["outcome"] == b"COMMIT" and record["decided_ms"] >= record["done_ms"] >= 0
+        assert {each["state"] for each in participants.values()} == {b"COMMITTED"}
+        assert other.call("TXN.STATUS", "nobody") is None
+
+
+def test_status_without_a_participant(new_cluster):
+    """The outcome is told although a shard that takes part has lost its majority; that one is UNKNOWN."""
+    five = new_cluster(nodes=5, shards=8, replicas=1)
+    home = five.shard_of("job")
+    lost = next(shard for shard in range(1, 9) if five.leader_of(shard) is not five.leader_of(home))
+    node = next(each for each in five if each is not five.leader_of(lost))
+    with node.connect() as connection:
+        assert connection.call("TXN.BEGIN", "ID", "job", "TIMEOUT", "600000") == b"job"
+        assert connection.call("SET", five.key_of(lost), "1") == "OK"
+        assert connection.call("TXN.PREPARE") == "PREPARED"
+        five.leader_of(lost).kill()
+
+        def unknown():
+            reply = connection.call("TXN.STATUS", "job")
+            return not isinstance(reply, resp.Error) and status(connection, "job")[1][lost]["state"] == b"UNKNOWN"
+
+        assert until(unknown)

@@ -192,10 +192,20 @@ static void put_participants(struct call *call, const struct home *home)
     }
 }
 
+/* How long ago; nil: not yet. */
+static void put_since(struct call *call, bool was, int64_t time_ms)
+{
+    if (was) {
+        resp_integer(&call->reply, call->time.present_time_ms - time_ms);
+    } else {
+        resp_null(&call->reply);
+    }
+}
+
 static void put_map(struct call *call, const struct home *home)
 {
     struct resp_writer *reply = &call->reply;
-    resp_map(reply, 8);
+    resp_map(reply, 10);
     resp_bulk_string(reply, "id");
     resp_bulk(reply, home_id(home));
     resp_bulk_string(reply, "protocol");
@@ -210,6 +220,10 @@ static void put_map(struct call *call, const struct home *home)
     resp_integer(reply, (int64_t)home->epoch);
     resp_bulk_string(reply, "age_ms");
     resp_integer(reply, call->time.present_time_ms - home->opened_ms);
+    resp_bulk_string(reply, "decided_ms");
+    put_since(call, home->outcome != HOME_ABSENT, home->decided_ms);
+    resp_bulk_string(reply, "done_ms");
+    put_since(call, home->state == HOME_DONE, home->done_ms);
     resp_bulk_string(reply, "participants");
     put_participants(call, home);
 }

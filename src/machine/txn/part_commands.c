@@ -203,11 +203,9 @@ struct listing {
     uint32_t count;
 };
 
-static void list_part(void *owner, void *item)
+static void put_part(struct call *call, const struct part *part)
 {
-    struct listing *listing = owner;
-    const struct part *part = item;
-    struct resp_writer *reply = &listing->call->reply;
+    struct resp_writer *reply = &call->reply;
     resp_map(reply, 7);
     resp_bulk_string(reply, "id");
     resp_bulk(reply, part_id(part));
@@ -222,8 +220,28 @@ static void list_part(void *owner, void *item)
     resp_bulk_string(reply, "keys");
     resp_integer(reply, part->key_count);
     resp_bulk_string(reply, "age_ms");
-    resp_integer(reply, listing->call->time.present_time_ms - part->since_ms);
+    resp_integer(reply, call->time.present_time_ms - part->since_ms);
+}
+
+static void list_part(void *owner, void *item)
+{
+    struct listing *listing = owner;
+    put_part(listing->call, item);
     listing->count++;
+}
+
+/* The shard's gate adds who waits. */
+void txn_part(struct call *call)
+{
+    bool valid;
+    const struct part *part = find(call, &valid);
+    if (!valid) {
+        malformed(call);
+    } else if (part == NULL) {
+        resp_null(&call->reply);
+    } else {
+        put_part(call, part);
+    }
 }
 
 void txn_parts(struct call *call)

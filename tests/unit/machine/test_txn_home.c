@@ -247,9 +247,9 @@ static void status_tells(void **state)
     (void)harness_apply(h, "COHORT.TXN.OPEN a 0 3 1000 1");
     assert_string_equal(
         harness_read(h, "COHORT.TXN.STATUS a"),
-        "*16 $2 id $1 a $8 protocol $3 3PC $5 state $4 OPEN $7 outcome $0  $6 reason $0  $5 epoch :0 $6 age_ms "
-        ":0 $12 participants *1 *3 :1 :0 :0");
-    assert_non_null(strstr(harness_read(h, "COHORT.TXN.LIST 0 10 ANY 0"), "*2 $1 0 *1 *16 $2 id $1 a"));
+        "*20 $2 id $1 a $8 protocol $3 3PC $5 state $4 OPEN $7 outcome $0  $6 reason $0  $5 epoch :0 $6 age_ms "
+        ":0 $10 decided_ms $-1 $7 done_ms $-1 $12 participants *1 *3 :1 :0 :0");
+    assert_non_null(strstr(harness_read(h, "COHORT.TXN.LIST 0 10 ANY 0"), "*2 $1 0 *1 *20 $2 id $1 a"));
 }
 
 static void list_chooses(void **state)
@@ -258,9 +258,9 @@ static void list_chooses(void **state)
     (void)harness_apply(h, "COHORT.TXN.OPEN begun 0 2 1000");
     harness_pass(h, 500);
     (void)harness_apply(h, "COHORT.TXN.OPEN open 0 2 1000 1");
-    assert_non_null(strstr(harness_read(h, "COHORT.TXN.LIST 0 10 BEGUN 0"), "*2 $1 0 *1 *16 $2 id $5 begun"));
-    assert_non_null(strstr(harness_read(h, "COHORT.TXN.LIST 0 10 open 0"), "*2 $1 0 *1 *16 $2 id $4 open"));
-    assert_non_null(strstr(harness_read(h, "COHORT.TXN.LIST 0 10 ANY 500"), "*2 $1 0 *1 *16 $2 id $5 begun"));
+    assert_non_null(strstr(harness_read(h, "COHORT.TXN.LIST 0 10 BEGUN 0"), "*2 $1 0 *1 *20 $2 id $5 begun"));
+    assert_non_null(strstr(harness_read(h, "COHORT.TXN.LIST 0 10 open 0"), "*2 $1 0 *1 *20 $2 id $4 open"));
+    assert_non_null(strstr(harness_read(h, "COHORT.TXN.LIST 0 10 ANY 500"), "*2 $1 0 *1 *20 $2 id $5 begun"));
     assert_string_equal(harness_read(h, "COHORT.TXN.LIST 0 10 ANY 501"), "*2 $1 0 *0");
     assert_string_equal(harness_read(h, "COHORT.TXN.LIST 0 10 COMMIT 0"), "*2 $1 0 *0");
     assert_non_null(strstr(harness_read(h, "COHORT.TXN.LIST 0 10 ABSENT 0"), "-ERR malformed"));

@@ -1,0 +1,44 @@
+#include "server/gather_scan.h"
+
+#include "base/number.h"
+#include "machine/txn/home.h"
+
+/* An option of TXN.LIST. NULL, or what is wrong. */
+static const char *take_option(struct slice word, struct slice value, struct scan *scan)
+{
+    int64_t number = 0;
+    enum home_state state;
+    bool valid = number_parse_int64(value, &number);
+    if (slice_is_word(word, "CURSOR")) {
+        return number_parse_cursor(value, &scan->cursor) ? NULL : "ERR invalid cursor";
+    }
+    if (slice_is_word(word, "COUNT")) {
+        scan->count = value;
+        return valid && number >= 1 && number <= TXN_LIST_COUNT ? NULL : "ERR COUNT is 1 to 1000";
+    }
+    if (slice_is_word(word, "OLDER")) {
+        scan->older = value;
+        return valid && number >= 0 ? NULL : "ERR OLDER is a time in ms, 0 or more";
+    }
+    if (slice_is_word(word, "STATE")) {
+        scan->state = value;
+        return home_state_parse(value, &state) ? NULL : "ERR STATE is BEGUN, OPEN, COMMIT, ABORT or DONE";
+    }
+    return "ERR syntax error";
+}
+
+const char *gather_scan_options(const struct command *command, struct scan *scan)
+{
+    *scan = (struct scan){0, SLICE_LITERAL("10"), SLICE_LITERAL("ANY"), SLICE_LITERAL("0")};
+    if (command->spec->id == COMMAND_SCAN) {
+        return number_parse_cursor(command->argv[1], &scan->cursor) ? NULL : "ERR invalid cursor";
+    }
+    for (uint32_t i = 1; command->spec->id == COMMAND_TXN_LIST && i < command->argc; i += 2) {
+        const char *problem =
+            i + 1 == command->argc ? "ERR syntax error" : take_option(command->argv[i], command->argv[i + 1], scan);
+        if (problem != NULL) {
+            return problem;
+        }
+    }
+    return NULL;
+}

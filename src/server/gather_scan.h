@@ -1,0 +1,12 @@
+/* Where SCAN and TXN.LIST go on, and what TXN.LIST is to show. */
+#pragma once
+
+#include "command/command.h"
+
+struct scan {
+    uint64_t cursor;
+    struct slice count, state, older;
+};
+
+/* What the command says, or what nothing was said about. NULL, or what is wrong with it. */
+const char *gather_scan_options(const struct command *command, struct scan *scan);

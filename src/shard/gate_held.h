@@ -1,0 +1,29 @@
+/* What the gate holds: for gate.c and gate_look.c. */
+#pragma once
+
+#include "base/assert.h"
+#include "machine/txn/footprint.h"
+#include "shard/shard.h"
+
+struct held {
+    struct list node;
+    struct shard_request request;
+    struct machine_origin from; /* when request.forwarded */
+    bool logged;
+    bool prepares;
+    bool refuses; /* a PREPARE that would wait and must not: a no vote, at the next turn */
+    bool wants;   /* a key is taken; else it only stands behind its requester's own */
+    enum footprint_reach reach;
+    uint64_t barrier; /* of a read: it may wait for what was prepared up to here alone */
+    int64_t since_ns;
+    struct buffer bytes; /* the command, encoded */
+};
+
+/* Slices point into `held`. */
+static inline struct command held_command(const struct held *held, struct command_arguments *arguments)
+{
+    struct slice from = buffer_slice(&held->bytes);
+    struct command command;
+    ASSERT(command_decode(&from, arguments, &command) == STATUS_OK);
+    return command;
+}
