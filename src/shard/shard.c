@@ -50,12 +50,21 @@ static bool sealed_enough(const struct shard *shard)
     return bytes >= SHARD_SEALED_BYTES;
 }
 
+/* Whether a batch waits. The open one gathers until then: behind others that are held back it would only be small. */
+static bool close_next(struct shard *shard)
+{
+    if (list_empty(&shard->waiting) && shard->open->request_count != 0) {
+        shard_close_batch(shard);
+    }
+    return !list_empty(&shard->waiting);
+}
+
 /* Takes the batches that wait to the log, as far as it has space. Returns how many requests that were. */
 static size_t seal_waiting(struct shard *shard)
 {
     size_t requests = 0;
     shard->held_back = false;
-    while (!list_empty(&shard->waiting) && shard->leading && !shard->store->failed) {
+    while (shard->leading && !shard->store->failed && close_next(shard)) {
         if (sealed_enough(shard)) {
             shard->held_back = true;
             break;
@@ -110,10 +119,7 @@ size_t shard_begin_turn(struct shard *shard, bool sealing)
     if (!sealing || !shard->leading || shard->store->failed) {
         return 0; /* while a sync runs the next batch gathers */
     }
-    if (shard->open->request_count != 0) {
-        shard_close_batch(shard);
-    }
-    if (shard->time_entry_due && list_empty(&shard->waiting)) {
+    if (shard->time_entry_due && !close_next(shard)) {
         close_time_entry(shard);
     }
     return seal_waiting(shard);

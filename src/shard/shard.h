@@ -103,6 +103,8 @@ MUST_USE enum status shard_submit(struct shard *shard, const struct command *com
  * would wait as long. What another node forwarded has waited there, where it was judged; to refuse it here would cost
  * as much as to execute it. */
 bool shard_late(const struct shard *shard);
+/* Of requests that are not applied yet. */
+size_t shard_pending_bytes(const struct shard *shard);
 
 /* The same, for one of several whose requests must keep their order while some are held back for a transaction. */
 struct shard_origin;

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-enum { BATCH_KEEP_BYTES = 1 << 20, BATCH_KEEP_REQUESTS = 4096 };
+enum { BATCH_KEEP_BYTES = 1 << 20, BATCH_KEEP_REQUESTS = 4096, SPARE_BATCHES = 8 };
 #define NS_PER_MS INT64_C(1000000)
 
 static void batch_begin(struct batch *batch)
@@ -20,8 +20,10 @@ static void batch_begin(struct batch *batch)
 struct batch *batch_take(struct shard *shard)
 {
     if (!list_empty(&shard->spare)) {
-        struct batch *batch = CONTAINER_OF(shard->spare.next, struct batch, node);
+        struct batch *batch =
+            CONTAINER_OF(shard->spare.prev, struct batch, node); /* the last one used: it is in caches */
         list_remove(&batch->node);
+        shard->spare_count--;
         batch_begin(batch);
         return batch;
     }
@@ -35,6 +37,10 @@ void batch_give_back(struct shard *shard, struct batch *batch)
 {
     list_remove(&batch->node);
     gate_detach(shard, batch);
+    if (shard->spare_count == SPARE_BATCHES) { /* a crowd has left */
+        batch_destroy(batch);
+        return;
+    }
     buffer_clear(&batch->logged);
     buffer_clear(&batch->reads);
     buffer_shrink(&batch->logged, BATCH_KEEP_BYTES);
@@ -49,6 +55,7 @@ void batch_give_back(struct shard *shard, struct batch *batch)
     batch->index = 0;
     batch->round = 0;
     list_append(&shard->spare, &batch->node);
+    shard->spare_count++;
 }
 
 void batch_destroy(struct batch *batch)
@@ -136,6 +143,8 @@ bool shard_late(const struct shard *shard)
     const struct batch *oldest = oldest_batch(shard);
     return oldest != NULL && env_monotonic_ns(shard->env) - oldest->since_ns > SHARD_LATE_MS * NS_PER_MS;
 }
+
+size_t shard_pending_bytes(const struct shard *shard) { return shard->pending_bytes; }
 
 /* Whether there is room for so much more in what waits. */
 static bool may_wait(const struct shard *shard, size_t bytes)

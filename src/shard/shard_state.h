@@ -69,7 +69,8 @@ struct shard {
     struct list sealed;     /* in order: waiting for their entry to be committed */
     struct list orphans;    /* of an earlier term of ours: waiting to learn what became of their entry; the reads alone
                              * among them, of the entry behind them */
-    struct list spare;      /* empty batches to use again */
+    struct list spare;      /* empty batches to use again, … */
+    size_t spare_count;     /* … a few */
     struct gate gate;
     struct command_arguments gate_arguments; /* of commands inside the one at the gate */
     size_t pending_bytes;

@@ -1,6 +1,7 @@
 /* A shard's invariants but for time and recovery (numbers as in shard.h). */
 #include "shard_fixture.h"
 
+#include "shard/shard_state.h"
 #include "shard/store_internal.h"
 
 #include <setjmp.h>
@@ -237,6 +238,34 @@ static void test_little_is_sealed_at_once(void **state)
     fixture_destroy(fixture);
 }
 
+/* While others are held back the open batch gathers, however many turns that takes: a queue makes entries larger, not
+ * more of them. What it took for a crowd of batches is given back when they are gone. */
+static void test_a_queue_gathers(void **state)
+{
+    struct fixture *fixture = open_new(73);
+    sim_timing(fixture->sim)->sync_minimum_ns = 5 * MS;
+    sim_timing(fixture->sim)->sync_maximum_ns = 5 * MS;
+    enum { LARGE = 40, SMALL = 400 };
+    uint64_t before = fixture_stats(fixture).last_index;
+    for (int i = 0; i < LARGE; i++) {
+        (void)fixture_submit(fixture, "APPEND a ~200000");
+    }
+    for (int i = 0; i < SMALL; i++) {
+        (void)fixture_submit(fixture, "APPEND a b");
+        sim_run_for(fixture->sim, MS / 10);
+    }
+    assert_true(fixture_stats(fixture).pending_bytes > SHARD_SEALED_BYTES); /* there was a queue all the time */
+    fixture_settle(fixture);
+    assert_in_range(fixture_stats(fixture).last_index - before, LARGE, LARGE + 5);
+    assert_in_order(fixture, 1);
+    size_t spare = 0;
+    LIST_FOR_EACH (at, &fixture->shard->spare) {
+        spare++;
+    }
+    assert_in_range(spare, 1, 8);
+    fixture_destroy(fixture);
+}
+
 static void test_a_full_disk(void **state)
 {
     for (uint64_t seed = 10; seed < 20; seed++) {
@@ -372,6 +401,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_late_requests),
         cmocka_unit_test(test_little_is_sealed_at_once),
+        cmocka_unit_test(test_a_queue_gathers),
         cmocka_unit_test(test_a_full_disk),
         cmocka_unit_test(test_a_large_entry_waits_for_its_segment),
         cmocka_unit_test(test_a_failed_log),
