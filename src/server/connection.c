@@ -226,7 +226,8 @@ static enum status read_more(struct connection *connection, size_t *ret_size)
 static enum status read_shared(struct connection *connection, size_t *ret_size)
 {
     struct server *server = connection->server;
-    size_t room = (size_t)share_of_turn(server) * SERVER_BYTES_PER_COMMAND;
+    size_t each = connection->request_bytes == 0 ? SERVER_BYTES_PER_COMMAND : connection->request_bytes;
+    size_t room = share_of_turn(server) * each; /* what is read beyond its share would only wait, and age */
     room = room < SERVER_READ_LEAST_BYTES ? SERVER_READ_LEAST_BYTES : room;
     room = room < SERVER_READ_BYTES ? room : SERVER_READ_BYTES;
     enum status status = env_stream_read(server->env, connection->stream, server->read_buffer, room, ret_size);

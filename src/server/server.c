@@ -115,10 +115,11 @@ static void drain(struct server *server)
     }
 }
 
-/* The next turn's shares, as if it had the same clients. */
+/* The next turn's shares, as if it had the same clients; when some had to be slowed down, as if all came. */
 static void share_turn(struct server *server)
 {
-    uint32_t share = SERVER_COMMANDS_PER_TURN / (server->takers == 0 ? 1 : server->takers);
+    uint32_t takers = list_empty(&server->slowed) ? server->takers : (uint32_t)server->connection_count;
+    uint32_t share = SERVER_COMMANDS_PER_TURN / (takers == 0 ? 1 : takers);
     share = share < SERVER_SHARE_MINIMUM ? SERVER_SHARE_MINIMUM : share;
     server->share_of_turn = share < SERVER_SHARE_MAXIMUM ? share : SERVER_SHARE_MAXIMUM;
     server->takers = 0;

@@ -43,8 +43,8 @@ static void test_silence_and_order(void **state)
     }
 }
 
-/* -BUSY is answered at a bounded rate, whatever comes: the rest waits in its client's socket, and goes on as soon as
- * there is room again. */
+/* -BUSY is answered at a bounded rate, whatever comes: the rest waits in its client's socket (little of it was read,
+ * for here it would age unseen), and goes on as soon as there is room again. */
 static void test_refusals_are_few(void **state)
 {
     enum { HALF_BYTES = 2200000, REQUESTS = 60000 };
@@ -55,6 +55,9 @@ static void test_refusals_are_few(void **state)
     int head = sprintf(text, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$%d\r\n", HALF_BYTES);
     memset(text + head, 'x', HALF_BYTES);
     memcpy(text + head + HALF_BYTES, "\r\n", 3);
+    fixture_send_many(small, 100, "SET b 0\r\n");
+    fixture_wait_lines(small, 100);
+    (void)fixture_received(small);
     fixture_slow_disk(fixture, 2 * SECOND);
     fixture_send(large, text);
     fixture_send(large, text);
@@ -68,6 +71,9 @@ static void test_refusals_are_few(void **state)
     }
     assert_null(strstr(replies, "+OK"));
     assert_true(refused > 100 && refused <= SERVER_REFUSALS_PER_SECOND + SERVER_REFUSALS_AT_ONCE);
+    const struct connection *held = CONTAINER_OF(fixture->server->connections.prev, struct connection, node);
+    assert_true(held->slowed);
+    assert_in_range(held->in.size - held->in_start, 1, SERVER_READ_BYTES / 2);
     fixture_slow_disk(fixture, 0);
     sim_run_for(fixture->sim, 20 * SECOND);
     (void)fixture_received(small);
