@@ -20,7 +20,8 @@ enum {
     LANE_PARCELS = 64,                /* under way at a time, … */
     LANE_SENT_BYTES = 512 << 10,      /* … and none is added to so much: heartbeats take the same way, and what the
                                        * leader cannot do yet waits here, where it counts as late */
-    LANE_LATE_BYTES = 4 << 20,        /* in a lane with less, nothing is late */
+    LANE_ROOM_BYTES = 640 << 10,      /* in a shard, for requests of each node: what one has under way, about */
+    CLUSTER_LATE_BYTES = 4 << 20,     /* while less waits in all lanes, nothing is late */
     PEER_QUEUED_BYTES = 16 << 20,     /* to a peer, before parcels and answers wait: consensus must find room */
     REMOTE_OWED_BYTES = 64 << 20,     /* of answers that a peer has not taken: then it gets no more replies */
     ERRAND_ASKED_BYTES = 64 << 20,    /* of requests that another worker has not answered */
@@ -61,7 +62,7 @@ struct colleague {
 
 /* The way to one shard.
  *
- *   straight to the shard here ◀── nothing waits, we lead
+ *   straight to the shard here ◀── nothing waits, we lead, there is room
  *   waiting ──sent to the leader──▶ sent ──answered──▶ gone
  *      ▲                             └──the leader is lost──▶ doubtful ──not executed──┐
  *      └───────────────────────────────────────────────────────────────────────────────┘ */
@@ -77,7 +78,7 @@ struct lane {
     struct list waiting;    /* struct parcel */
     struct list sent;       /* in order of sequence */
     struct list doubtful;   /* in order of sequence; their leader is lost */
-    bool held_up;           /* in the last turn, by what the shard here has not settled */
+    bool held_up;           /* in the last turn, by what the shard here has not settled, or has no room for */
     bool disordered;        /* requests came back: what waits must be put in order */
     struct buffer executed; /* since the last time: what was executed though its answer is lost (lane_order.c) */
     size_t pending_bytes;

@@ -290,10 +290,19 @@ static enum status take_here(const struct lane *lane, const struct command *comm
     return shard_take(lane->local, command, logged, &request);
 }
 
+/* In the shard here this node's own requests get what the other nodes leave of LANE_ROOM_BYTES for each: the shard
+ * takes all in the order in which they come, so whoever has more waiting there gets more of it. */
+static bool room_here(const struct lane *lane)
+{
+    const struct cluster *cluster = lane->cluster;
+    return cluster_alone(cluster) ||
+           shard_pending_bytes(lane->local) < cluster->options.founder_count * LANE_ROOM_BYTES;
+}
+
 /* We lead: what waited goes to the shard here. */
 static void deliver_here(struct lane *lane)
 {
-    while (!list_empty(&lane->waiting)) {
+    while (!list_empty(&lane->waiting) && room_here(lane)) {
         struct parcel *parcel = CONTAINER_OF(lane->waiting.next, struct parcel, node);
         for (uint32_t place = 0; place < parcel->count; place++) {
             struct parcel_request request = parcel->requests[place];
@@ -324,7 +333,10 @@ static bool settled_here(const struct lane *lane)
     return lane->local == NULL || (!shard_orphaned(lane->local) && (lane_leads(lane) || !shard_leading(lane->local)));
 }
 
-bool lane_released(const struct lane *lane) { return lane->held_up && settled_here(lane); }
+bool lane_released(const struct lane *lane)
+{
+    return lane->held_up && settled_here(lane) && (!lane_leads(lane) || room_here(lane));
+}
 
 void lane_turn(struct lane *lane)
 {
@@ -340,6 +352,7 @@ void lane_turn(struct lane *lane)
         if (lane_leads(lane)) {
             if (list_empty(&lane->sent)) {
                 deliver_here(lane);
+                lane->held_up = !list_empty(&lane->waiting);
             }
         } else {
             lane_send(lane);
@@ -356,10 +369,12 @@ void lane_turn(struct lane *lane)
 /* Nothing stands before a new request. */
 static bool straight(const struct lane *lane) { return list_empty(&lane->node) && lane_leads(lane); }
 
-/* Much waits, and the oldest of it has waited for long though somebody leads: a new request would, too. */
+/* Much waits at this node, and the oldest of this lane has waited for long though somebody leads: a new request would,
+ * too. */
 static bool late(const struct lane *lane)
 {
-    if (lane->pending_bytes < LANE_LATE_BYTES || lane->leader == 0 || !list_empty(&lane->doubtful)) {
+    if (lane->cluster->pending_bytes < CLUSTER_LATE_BYTES || lane->pending_bytes == 0 || lane->leader == 0 ||
+        !list_empty(&lane->doubtful)) {
         return false;
     }
     const struct list *oldest = list_empty(&lane->sent) ? &lane->waiting : &lane->sent;
@@ -382,7 +397,7 @@ enum status cluster_submit(struct cluster *cluster, uint32_t shard, const struct
         }
     }
     bool logged = way == CLUSTER_LOGGED || is_write(command);
-    if (straight(lane)) {
+    if (straight(lane) && room_here(lane)) {
         if (shard_late(lane->local)) {
             return STATUS_FULL;
         }

@@ -477,7 +477,8 @@ static void late_queues_refuse(void **state)
     world_run_ms(&scene.world, SHARD_LATE_MS + 100);
     assert_int_equal(lane->sent_count, 1);
     append_many(scene.client, 1); /* little waits */
-    lane->pending_bytes += LANE_LATE_BYTES;
+    struct cluster *cluster = lane->cluster;
+    cluster->pending_bytes += CLUSTER_LATE_BYTES; /* elsewhere in this node */
     append_many(scene.client, 1);
     (void)world_read(scene.client, 1);
     world_expect(scene.client, 2, 3, STATUS_FULL);
@@ -485,7 +486,7 @@ static void late_queues_refuse(void **state)
     lane->leader = 0;
     append_many(scene.client, 1);
     lane->leader = leader;
-    lane->pending_bytes -= LANE_LATE_BYTES;
+    cluster->pending_bytes -= CLUSTER_LATE_BYTES;
     hush(&scene, false);
     world_wait(scene.client);
     world_expect(scene.client, 0, 1, STATUS_OK);
@@ -514,6 +515,41 @@ static void only_so_many_bytes_are_under_way(void **state)
     world_wait(scene.client);
     world_expect(scene.client, 0, COUNT - 1, STATUS_OK);
     assert_int_equal(away_lane(&scene)->sent_bytes, 0);
+    free(bytes);
+    world_end(&scene.world);
+}
+
+/* At the leader's node, too, what its shard has no room for waits in the lane, and follows as soon as there is some. */
+static void who_leads_has_no_more_room_than_others(void **state)
+{
+    (void)state;
+    static struct scene scene;
+    scene_begin(&scene, 18);
+    enum { COUNT = 80, LARGE = 100000 };
+    uint8_t *bytes = malloc(LARGE);
+    assert_non_null(bytes);
+    memset(bytes, 'x', LARGE);
+    struct slice set[] = {SLICE_LITERAL("set"), SLICE_LITERAL("large"), slice_of(bytes, LARGE)};
+    struct lane *lane = world_lane(&scene.world, scene.leader, 1);
+    struct world_client *near = world_client(&scene.world, scene.leader);
+    part_leader(&scene, true);
+    for (int i = 0; i < COUNT; i++) {
+        append_many(near, 1);
+        (void)world_command(near, 1, set, 3);
+    }
+    world_run_ms(&scene.world, 20);
+    assert_in_range(shard_pending_bytes(lane->local), WORLD_NODES * LANE_ROOM_BYTES,
+                    WORLD_NODES * LANE_ROOM_BYTES + PARCEL_BYTES);
+    assert_true(lane->pending_bytes > COUNT * LARGE - WORLD_NODES * LANE_ROOM_BYTES - PARCEL_BYTES);
+    append_many(scene.client, 1); /* it need not wait for all of them */
+    part_leader(&scene, false);
+    world_wait(scene.client);
+    assert_true(near->heard < near->count);
+    int64_t began_ns = sim_now_ns(scene.world.sim);
+    world_wait(near);
+    assert_true(sim_now_ns(scene.world.sim) - began_ns < 200 * WORLD_MS);
+    world_expect(near, 0, near->count - 1, STATUS_OK);
+    assert_int_equal(lane->pending_bytes, 0);
     free(bytes);
     world_end(&scene.world);
 }
@@ -1114,6 +1150,7 @@ int main(void)
         cmocka_unit_test(full_queues_refuse),
         cmocka_unit_test(late_queues_refuse),
         cmocka_unit_test(only_so_many_bytes_are_under_way),
+        cmocka_unit_test(who_leads_has_no_more_room_than_others),
         cmocka_unit_test(full_disks_refuse),
         cmocka_unit_test(only_so_many_parcels_are_under_way),
         cmocka_unit_test(the_window_of_sequences_is_kept),
