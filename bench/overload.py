@@ -3,12 +3,18 @@
 
 First clients that wait for their answers find the peak; then an open loop (bench/open_loop.c: it asks at its rate, whatever
 becomes of the answers) asks for twice as much through all nodes. Once a second: accepted and refused requests, the
-latency of both (from the moment at which a request was due), the nodes' memory, the terms of all shards. In the end five
-questions, each with its answer; the exit code is 1 when one is no.
+latency of both (from the moment at which a request was due), the nodes' memory, the terms of all shards. Then the peak once
+more. In the end five questions, each with its answer; the exit code is 1 when one is no.
 
-usage: bench/overload.py [--quick] [--seconds N] [--times X] [--connections N] [--shards N] [--write] [--folder DIR]"""
+A peak is what can be kept up: a machine may do more in the first seconds of a load than later (a virtual one that gets its memory
+page by page does), so the same load runs for --settle seconds before it is measured, and the peak is the mean of what it was
+before and after. Both loads are made by one process of the same program over as many connections.
+
+usage: bench/overload.py [--quick] [--seconds N] [--settle N] [--peak-seconds N] [--times X] [--connections N] [--shards N]
+                         [--write] [--folder DIR]"""
 
 import argparse
+import dataclasses
 import json
 import os
 import resource
@@ -25,6 +31,7 @@ CLIENT_NICE = -10
 MEMORY_SLACK_BYTES, LATENCY_SLACK_US = 32 << 20, 500_000
 MEGABYTE = 1 << 20
 WINDOWS = (16, 64, 256)  # requests under way in each connection, in search of the peak
+LOOK_SECONDS = 2
 
 
 def client_cpu_seconds():
@@ -33,21 +40,33 @@ def client_cpu_seconds():
     return used.ru_utime + used.ru_stime
 
 
-def peak_of(three, options):
-    """The most that clients get who wait for their answers, however many requests each has under way: few under way make
-    small batches, and twice the rate of small batches would be no overload."""
-    peaks, cost_us, client_cores = [], 0.0, 0.0
+@dataclasses.dataclass
+class Peak:
+    per_second: float
+    cost_us: float  # of the nodes' processor time, for each request
+    client_cores: float
+
+
+def best_window(three, options):
+    """How many requests each connection has under way where clients that wait for their answers get the most: with few of
+    them batches are small, and twice the rate of small batches would be no overload."""
+    rates = {}
     for window in WINDOWS:
-        load = nodes.Load(connections=options.connections, window=window, seconds=options.peak_seconds)
-        load.run(three)  # warms up
-        before, client_before = common.cpu_seconds([node.pid for node in three]), client_cpu_seconds()
-        runs = [load.run(three) for _ in range(3)]
-        peaks.append(statistics.median(one["per_second"] for one in runs))
-        if peaks[-1] == max(peaks):
-            cost_us = 1e6 * (common.cpu_seconds([node.pid for node in three]) - before) / sum(one["ok"] for one in runs)
-            client_cores = (client_cpu_seconds() - client_before) / sum(one["seconds"] for one in runs)
-        common.note(f"{window} under way in each connection: {peaks[-1]:,.0f} per second")
-    return max(peaks), cost_us, client_cores
+        load = nodes.Load(connections=options.connections, window=window, seconds=LOOK_SECONDS)
+        rates[window] = load.run(three)["per_second"]
+        common.note(f"{window} under way in each connection: {rates[window]:,.0f} per second")
+    return max(rates, key=rates.get)
+
+
+def peak_of(three, options, window):
+    load = nodes.Load(connections=options.connections, window=window, seconds=options.peak_seconds)
+    dataclasses.replace(load, seconds=LOOK_SECONDS).run(three)  # what was before it ends
+    before, client_before = common.cpu_seconds([node.pid for node in three]), client_cpu_seconds()
+    told = load.run(three)
+    used = common.cpu_seconds([node.pid for node in three]) - before
+    peak = Peak(told["per_second"], 1e6 * used / told["ok"], (client_cpu_seconds() - client_before) / told["seconds"])
+    common.note(f"peak {peak.per_second:,.0f} per second, {peak.cost_us:.2f} µs each")
+    return peak
 
 
 def put_first(process):
@@ -90,14 +109,17 @@ def thirds(seconds, what):
     return statistics.median(values[third : 2 * third] or values), statistics.median(values[-third:])
 
 
-def judge(seconds, whole, peak, cost_us, client_cores, before, after):
+def judge(seconds, whole, peaks, before, after):
     accepted = whole["ok"] / whole["seconds"]
+    peak, cost_us, client_cores = (statistics.mean(getattr(one, name) for one in peaks) for name in
+                                   ("per_second", "cost_us", "client_cores"))  # fmt: skip
     memory = thirds(seconds, lambda second: max(second["memory"]))
     latency = thirds([second for second in seconds if second["ok"]], lambda second: second["accepted_us"]["p99"])
     most = max(max(second["memory"]) for second in seconds) / MEGABYTE
     return [
         ("throughput holds", accepted >= SHARE_OF_PEAK * peak,
-         f"{accepted:,.0f} accepted per second, {accepted / peak:.0%} of the peak of {peak:,.0f}; an accepted one "
+         f"{accepted:,.0f} accepted per second, {accepted / peak:.0%} of the peak of {peak:,.0f} "
+         f"({peaks[0].per_second:,.0f} before, {peaks[1].per_second:,.0f} after); an accepted one "
          f"costs the nodes {whole['cost_us']:.2f} µs of the processor, refusals included, at the peak {cost_us:.2f}; "
          f"the client takes {whole['client_cores']:.2f} cores, at the peak {client_cores:.2f}"),
         ("the rest is refused", whole["busy"] > 0,
@@ -118,6 +140,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="twenty seconds: for a look, not for a claim")
     parser.add_argument("--seconds", type=int, help="of overload (default 300)")
+    parser.add_argument("--settle", type=int, help="seconds of load before the peak is measured (default 60)")
+    parser.add_argument("--peak-seconds", type=int, help="for each of the two measurements of the peak (default 30)")
     parser.add_argument("--times", type=float, default=2, help="the peak that is asked for (default 2)")
     parser.add_argument("--connections", type=int, default=256)
     parser.add_argument("--shards", type=int, default=4)
@@ -125,7 +149,8 @@ def main():
     parser.add_argument("--folder", default=common.ROOT / "build", help="where the nodes keep their data (default: build/)")
     options = parser.parse_args()
     options.seconds = options.seconds or (20 if options.quick else 300)
-    options.peak_seconds = 1 if options.quick else 5
+    options.settle = options.settle or (10 if options.quick else 60)
+    options.peak_seconds = options.peak_seconds or (5 if options.quick else 30)
     common.tell_when_busy()
     common.supervised(options.folder, lambda work: compare(work, options))
 
@@ -133,13 +158,17 @@ def main():
 def compare(work, options):
     """Whether all is well, as an exit code."""
     with cluster.Cluster(work, nodes=3, shards=options.shards) as three:
-        peak, cost_us, client_cores = peak_of(three, options)
-        common.note(f"peak {peak:,.0f} per second; asking for {options.times:g} times as much, {options.seconds} s long")
+        window = best_window(three, options)
+        nodes.Load(connections=options.connections, window=window, seconds=options.settle).run(three)
+        peaks = [peak_of(three, options, window)]
+        common.note(f"asking for {options.times:g} times as much, {options.seconds} s long")
         before = nodes.terms(three[1])
-        seconds, whole = overload(three, options, int(options.times * peak))
-        answers = judge(seconds, whole, peak, cost_us, client_cores, before, nodes.terms(three[1]))
+        seconds, whole = overload(three, options, int(options.times * peaks[0].per_second))
+        after = nodes.terms(three[1])
+        peaks.append(peak_of(three, options, window))
+        answers = judge(seconds, whole, peaks, before, after)
     lines = [f"Measured {common.machine()}: SET of 64 bytes, {options.connections} connections to three nodes with "
-             f"{options.shards} shards, {options.times:g} times the peak, {options.seconds} s.", "", "| | | |", "|---|---|---|"]  # fmt: skip
+             f"{options.shards} shards, {options.times:g} times the peak, {options.seconds} s; each peak {options.peak_seconds} s.", "", "| | | |", "|---|---|---|"]  # fmt: skip
     lines += [f"| {question} | {'yes' if yes else '**no**'} | {told} |" for question, yes, told in answers]
     print("\n".join(lines))
     if options.write:
