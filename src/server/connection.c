@@ -416,12 +416,8 @@ void connection_resume(struct connection *connection)
     }
     connection_update_reading(connection);
     connection_count_bytes(connection);
-    bool more = connection->in.size != connection->in_start && may_take(connection);
-    if (connection->finished_reading && !more && !connection->parked) {
-        /* What is left is no whole request, or there is nothing. */
-        bool stuck = !may_take(connection) && !connection->close_after_replies;
-        if (!stuck) {
-            connection_finish(connection);
-        }
+    bool later = connection->parked || !may_take(connection) || !list_empty(&connection->resume_node);
+    if (connection->finished_reading && !later) {
+        connection_finish(connection); /* what is left is no whole request, or there is nothing */
     }
 }

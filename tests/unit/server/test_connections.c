@@ -381,6 +381,29 @@ static void test_snapshot_inside_a_transaction(void **state)
 
 /* ---- clients that come and go ---- */
 
+/* The rest of half a command never comes when its client has gone: then nothing of either is kept. */
+static void test_half_a_command_ends_with_its_client(void **state)
+{
+    static const char *const halves[] = {"",
+                                         "GET",
+                                         "PING\r\nGE",
+                                         "*3\r\n$3\r\nSE",
+                                         "*2\r\n$3\r\nGET\r\n$100000\r\nab",
+                                         "MULTI\r\nSET a 1\r\nEX",
+                                         "MONITOR\r\nPI"};
+    struct fixture *fixture = fixture_create(34, NULL);
+    for (size_t i = 0; i < sizeof(halves) / sizeof(halves[0]); i++) {
+        struct fixture_client *client = fixture_connect(fixture, (int)i);
+        fixture_send(client, halves[i]);
+        sim_run_for(fixture->sim, SECOND);
+        assert_int_equal(fixture->server->connection_count, 1);
+        fixture_disconnect(client);
+        sim_run_for(fixture->sim, SECOND);
+        assert_int_equal(fixture->server->connection_count, 0);
+    }
+    fixture_destroy(fixture);
+}
+
 static const char *const scraps[] = {
     "INCR n\r\n",
     "GET n\r\n",
@@ -449,6 +472,12 @@ static void test_clients_come_and_go(void **state)
             server_shutdown(fixture->server);
             sim_run_for(fixture->sim, 20 * SECOND);
             assert_true(fixture->stopped);
+        } else {
+            for (int i = 0; i < FIXTURE_CLIENTS; i++) {
+                fixture_disconnect(&fixture->clients[i]);
+            }
+            sim_run_for(fixture->sim, 20 * SECOND);
+            assert_int_equal(fixture->server->connection_count, 0);
         }
         fixture_destroy(fixture);
     }
@@ -471,6 +500,7 @@ int main(void)
         cmocka_unit_test(test_shutdown_of_paused_clients),
         cmocka_unit_test(test_unpause_lets_sleepers_sleep),
         cmocka_unit_test(test_snapshot_inside_a_transaction),
+        cmocka_unit_test(test_half_a_command_ends_with_its_client),
         cmocka_unit_test(test_clients_come_and_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
