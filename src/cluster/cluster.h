@@ -55,11 +55,9 @@ struct cluster_events {
     void (*failed)(void *owner, enum status status, const char *what);
     /* The members have this start of the node (lineage_join); once, and not in a cluster of one. May be NULL. */
     void (*joined)(void *owner);
-    /* A request of another worker was executed here: counts its time. True: it was slow, and who asked is to be told.
-     * May be NULL. */
+    /* A request of another worker was executed here: counts its time. True: it was slow, and who asked is to be told,
+     * if it wants to be (requester.h). May be NULL. */
     bool (*visited)(void *owner, const struct command *command, int64_t *ret_duration_ns);
-    /* Another worker says that this request, just answered, was slow. With `visited`. */
-    void (*slow)(void *owner, struct requester *requester, const struct command *command, int64_t duration_ns);
 };
 
 enum { CLUSTER_MESSAGE_BYTES = 1024 };

@@ -20,7 +20,9 @@ enum { TAKEN_BYTES = 1 << 20 }; /* of answers: told of so many at a time */
 /* As they lie in records: no other process reads them. */
 struct request_head {
     uint64_t asker, id, tag; /* the asker is only given back */
-    uint32_t shard, way;
+    uint32_t shard;
+    uint16_t way;
+    bool tell_slow;
 };
 
 struct errand_answer_head {
@@ -42,7 +44,7 @@ struct visitor {
     uint32_t from, bytes;
     uint64_t asker;
     uint8_t protocol;
-    bool replying;
+    bool replying, tell_slow;
     struct resp_writer writer;
 };
 
@@ -72,7 +74,12 @@ enum status errand_submit(const struct lane *lane, const struct command *command
     if (colleague->asked != 0 && colleague->asked_bytes + bytes > ERRAND_ASKED_BYTES) {
         return STATUS_FULL;
     }
-    struct request_head head = {(uintptr_t)requester, requester->id, tag, lane->shard, way};
+    struct request_head head = {.asker = (uintptr_t)requester,
+                                .id = requester->id,
+                                .tag = tag,
+                                .shard = lane->shard,
+                                .way = (uint16_t)way,
+                                .tell_slow = requester->events->slow != NULL};
     struct buffer *record = workers_begin(cluster->workers, owner, WORKERS_CLUSTER, CLUSTER_TELL_REQUEST);
     buffer_append(record, &head, sizeof(head));
     command_encode(record, command);
@@ -104,7 +111,7 @@ void errand_answered(struct cluster *cluster, uint32_t from, struct slice body)
     requester->events->end(requester, head.tag, NULL);
 }
 
-/* Behind the answer, in the same message: who asked is still there. */
+/* Behind the answer, in the same message and so in the same turn. */
 void errand_was_slow(struct cluster *cluster, struct slice body)
 {
     struct slow_head head;
@@ -113,7 +120,8 @@ void errand_was_slow(struct cluster *cluster, struct slice body)
     memcpy(&head, body.data, sizeof(head));
     struct slice rest = slice_of(body.data + sizeof(head), body.size - sizeof(head));
     ASSERT(command_decode(&rest, &cluster->arguments, &command) == STATUS_OK);
-    cluster->events.slow(cluster->owner, (struct requester *)(uintptr_t)head.asker, &command, head.duration_ns);
+    struct requester *requester = (struct requester *)(uintptr_t)head.asker;
+    requester->events->slow(requester, &command, head.duration_ns);
 }
 
 void errands_turn(struct cluster *cluster)
@@ -181,33 +189,32 @@ static struct resp_writer *visitor_begin(struct requester *requester, uint64_t t
     return &visitor->writer;
 }
 
-/* Counts what a command took here, where it was executed. */
-static void note_visit(struct cluster *cluster, uint32_t from, uint64_t asker, const struct command *command)
+/* Counts what a command took here, where it was executed. The visitor is gone already: this is a copy. */
+static void note_visit(const struct visitor *visitor, const struct command *command)
 {
-    struct slow_head head = {.asker = asker};
+    struct cluster *cluster = visitor->cluster;
+    struct slow_head head = {.asker = visitor->asker};
     if (command == NULL || cluster->events.visited == NULL ||
-        !cluster->events.visited(cluster->owner, command, &head.duration_ns)) {
+        !cluster->events.visited(cluster->owner, command, &head.duration_ns) || !visitor->tell_slow) {
         return;
     }
-    struct buffer *record = workers_begin(cluster->workers, from, WORKERS_CLUSTER, CLUSTER_TELL_SLOW);
+    struct buffer *record = workers_begin(cluster->workers, visitor->from, WORKERS_CLUSTER, CLUSTER_TELL_SLOW);
     buffer_append(record, &head, sizeof(head));
     command_encode(record, command);
-    (void)workers_end(cluster->workers, from);
+    (void)workers_end(cluster->workers, visitor->from);
 }
 
 static void visitor_end(struct requester *requester, uint64_t tag, const struct command *command)
 {
     struct visitor *visitor = (struct visitor *)requester;
-    struct cluster *cluster = visitor->cluster;
-    uint32_t from = visitor->from;
-    uint64_t asker = visitor->asker;
+    struct visitor gone = *visitor;
     if (visitor->replying) {
         end_answer(visitor);
     } else {
         bool reads = command != NULL && (command->spec->flags & COMMAND_READONLY) != 0;
         answer_failed(visitor, tag, reads ? STATUS_FULL : STATUS_EXECUTED);
     }
-    note_visit(cluster, from, asker, command);
+    note_visit(&gone, command);
 }
 
 static void visitor_failed(struct requester *requester, uint64_t tag, enum status status)
@@ -215,11 +222,11 @@ static void visitor_failed(struct requester *requester, uint64_t tag, enum statu
     answer_failed((struct visitor *)requester, tag, status);
 }
 
-static const struct requester_events visitor_events = {visitor_begin, visitor_end, visitor_failed, NULL};
+static const struct requester_events visitor_events = {visitor_begin, visitor_end, visitor_failed, NULL, NULL};
 
 /* What can be read at once is. */
-static bool read_at_once(struct visitor *visitor, uint32_t from, const struct request_head *head,
-                         const struct command *command, enum cluster_way *way)
+static bool read_at_once(struct visitor *visitor, const struct request_head *head, const struct command *command,
+                         enum cluster_way *way)
 {
     bool weak = head->way == CLUSTER_WEAK;
     if (!weak && head->way != CLUSTER_READ) {
@@ -232,10 +239,10 @@ static bool read_at_once(struct visitor *visitor, uint32_t from, const struct re
     bool read = (weak && cluster_read_here(visitor->cluster, head->shard, command, &visitor->writer)) ||
                 cluster_read(visitor->cluster, head->shard, command, &visitor->writer, way);
     if (read) {
-        struct cluster *cluster = visitor->cluster;
+        struct visitor gone = *visitor;
         buffer_append_slice(begin_answer(visitor, head->tag, true, STATUS_OK), buffer_slice(scratch));
         end_answer(visitor);
-        note_visit(cluster, from, head->asker, command);
+        note_visit(&gone, command);
     }
     buffer_shrink(scratch, TAKEN_BYTES);
     return read;
@@ -256,11 +263,12 @@ void errand_arrived(struct cluster *cluster, uint32_t from, struct slice body)
                                 .from = from,
                                 .bytes = (uint32_t)body.size,
                                 .asker = head.asker,
-                                .protocol = command.protocol};
+                                .protocol = command.protocol,
+                                .tell_slow = head.tell_slow};
     list_init(&visitor->node);
     list_append(&cluster->visitors, &visitor->node);
     enum cluster_way way = (enum cluster_way)head.way;
-    if (read_at_once(visitor, from, &head, &command, &way)) {
+    if (read_at_once(visitor, &head, &command, &way)) {
         return;
     }
     enum status status = cluster_submit(cluster, head.shard, &command, way, &visitor->requester, head.tag);

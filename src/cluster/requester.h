@@ -20,6 +20,9 @@ struct requester_events {
     void (*failed)(struct requester *requester, uint64_t tag, enum status status);
     /* It definitely was not executed, and another node may lead now. NULL: the cluster takes it there. */
     void (*returned)(struct requester *requester, uint64_t tag);
+    /* A request that has just ended was slow at another worker of this node. Not NULL: whoever asks outlives the end of
+     * what it asked until the turn is over. */
+    void (*slow)(struct requester *requester, const struct command *command, int64_t duration_ns);
 };
 
 struct requester {

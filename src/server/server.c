@@ -49,7 +49,15 @@ static void client_failed(struct requester *requester, uint64_t tag, enum status
     slot_failed((struct connection *)requester, tag, status);
 }
 
-const struct requester_events connection_requester = {client_begin, client_end, client_failed};
+/* Closed or not: connections are freed at the end of a turn. */
+static void client_slow(struct requester *requester, const struct command *command, int64_t duration_ns)
+{
+    const struct connection *connection = (const struct connection *)requester;
+    figures_slow(connection->server, command, duration_ns, connection->peer,
+                 connection->closed || connection->name == NULL ? "" : connection->name);
+}
+
+const struct requester_events connection_requester = {client_begin, client_end, client_failed, NULL, client_slow};
 
 static void flush_dirty(struct server *server)
 {

@@ -25,16 +25,7 @@ static bool cluster_visited(void *owner, const struct command *command, int64_t 
     return figures_is_slow(server, command, *ret_duration_ns);
 }
 
-static void cluster_slow(void *owner, struct requester *requester, const struct command *command, int64_t duration_ns)
-{
-    if (requester->events == &connection_requester) {
-        const struct connection *connection = (const struct connection *)requester;
-        figures_slow(owner, command, duration_ns, connection->peer,
-                     connection->closed || connection->name == NULL ? "" : connection->name);
-    }
-}
-
-static const struct cluster_events cluster_events = {cluster_failed, cluster_joined, cluster_visited, cluster_slow};
+static const struct cluster_events cluster_events = {cluster_failed, cluster_joined, cluster_visited};
 
 /* Random; tells this process from all others. */
 static void make_run_id(struct server *server)

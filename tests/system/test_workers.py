@@ -140,6 +140,21 @@ def test_slow_commands_of_all_workers(clients):
     assert clients[6].call("SLOWLOG", "LEN") == 0
 
 
+def test_no_slow_log_entries_for_questions_of_transactions(clients):
+    """A transaction over shards may be over, and gone, when a worker tells that a part of it was slow."""
+    assert clients[0].call("CONFIG", "SET", "slowlog-log-slower-than", "0", "slowlog-max-len", "1000") == "OK"
+    assert clients[0].call("SLOWLOG", "RESET") == "OK"
+    for turn in range(20):
+        for client in clients:
+            assert client.call("MSET", *(word for i in range(SHARDS) for word in (f"part:{i}", turn))) == "OK"
+            assert client.call("MGET", *(f"part:{i}" for i in range(SHARDS))) == [b"%d" % turn] * SHARDS
+    for client in clients:
+        client.call("SET", "alone", "1")
+    assert clients[0].call("CONFIG", "SET", "slowlog-log-slower-than", "-1", "slowlog-max-len", "128") == "OK"
+    shown = [entry[3] for entry in clients[1].call("SLOWLOG", "GET", "-1")]
+    assert shown.count([b"SET", b"alone", b"1"]) == CLIENTS and not [words for words in shown if words[0].startswith(b"COHORT")]
+
+
 def test_monitors_see_every_worker(workers, clients):
     with resp.Connection(workers.port) as monitor:
         assert monitor.call("MONITOR") == "OK"
