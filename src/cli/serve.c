@@ -89,9 +89,14 @@ static int read_config(struct serve *serve, const char *path)
     char why[CONFIG_MESSAGE_BYTES] = "";
     int code = CLI_CONTINUE;
     enum status status = whole_file_read(serve->env, path, CONFIG_FILE_BYTES, &text);
-    if (status != STATUS_OK) {
-        code =
-            cli_error(&cli_serve, EX_NOINPUT, "cannot read the configuration file %s: %s", path, status_text(status));
+    if (status == STATUS_INVALID || status == STATUS_IO || status == STATUS_TOO_LARGE) {
+        code = cli_error(&cli_serve, EX_NOINPUT,
+                         "cannot read the configuration file %s: a text file of at most %d MB is needed, no folder and "
+                         "no pipe",
+                         path, CONFIG_FILE_BYTES >> 20);
+    } else if (status != STATUS_OK) {
+        code = cli_error(&cli_serve, EX_NOINPUT, "cannot read the configuration file %s: %s; correct --config", path,
+                         status_text(status));
     } else if (config_parse(&serve->config, buffer_slice(&text), path, why) != STATUS_OK) {
         code = cli_error(&cli_serve, EX_CONFIG, "%s", why);
     }
@@ -136,7 +141,7 @@ static int take_options(struct serve *serve, int argc, char **argv)
     if (code != CLI_CONTINUE) {
         return code;
     }
-    if (options.data == NULL) {
+    if (options.data == NULL || options.data[0] == '\0') {
         (void)cli_error(&cli_serve, EX_USAGE,
                         "--data DIR is needed: the folder for log and snapshots, made when missing");
         return cli_usage_hint(&cli_serve);
@@ -338,8 +343,10 @@ const struct cli_command cli_serve = {
                "With --peers it is a node of a cluster, whose nodes all have the same --peers, --shards\n"
                "and --replicas; these are fixed when all of them have come up for the first time.\n"
                "\n"
-               "Exit status: 0 after a clean stop, 64 wrong usage, 65 damaged data, 69 port or\n"
-               "folder in use, 74 the disk failed, 78 a wrong setting.",
+               "Exit status: 0 after a clean stop, 64 wrong usage, 65 damaged data, 66 no such\n"
+               "configuration file, 69 port or folder in use, 71 the system refused memory or\n"
+               "descriptors, 74 the disk failed or the folder cannot be made, 77 no permission, 78 a\n"
+               "wrong setting, or one that does not fit the folder.",
     .examples = "  cohort serve --data /var/lib/cohort\n"
                 "  cohort serve --data ./n1 --listen 127.0.0.1:7001 --maxmemory 2gb --metrics 127.0.0.1:9100\n"
                 "  cohort serve --data ./n1 --id 1 \\\n"

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { SHARDS_ALONE = 1, SHARDS_WITH_PEERS = 8, REPLICAS_WITH_PEERS = 3 };
 
@@ -57,6 +58,30 @@ static int take_peer_listen(struct serve_cluster *cluster, const struct member *
         return refuse(ret_message, EX_USAGE,
                       "--peer-listen %s: a numeric address and a port are needed, such as 127.0.0.1:16379",
                       cluster->peer_listen);
+    }
+    return CLI_CONTINUE;
+}
+
+static bool is_at(const struct member_address *address, const struct host_port *at)
+{
+    return address->port == at->port && strcmp(address->host, at->host) == 0;
+}
+
+/* Another node could not listen there, and this one would be taken for it. */
+static int check_others(const struct serve_cluster *cluster, uint64_t id, char *ret_message)
+{
+    const struct {
+        const char *option;
+        const struct host_port *at;
+    } own[] = {{"--listen", &cluster->listen_at}, {"--peer-listen", &cluster->peer_at}};
+    for (size_t i = 0; i < 2 * cluster->founders.count; i++) {
+        const struct member *node = &cluster->founders.nodes[i / 2];
+        const struct host_port *at = own[i % 2].at;
+        if (node->id != id && (is_at(&node->client, at) || is_at(&node->peer, at))) {
+            return refuse(ret_message, EX_USAGE,
+                          "%s %s:%d: that is where --peers has node %" PRIu64 "; correct it, or --id", own[i % 2].option,
+                          at->host, at->port, node->id);
+        }
     }
     return CLI_CONTINUE;
 }
@@ -123,6 +148,7 @@ static int take_with_peers(struct serve_cluster *cluster, bool protected_mode, s
     }
     int code = take_listen(cluster, own, ret_message);
     code = code == CLI_CONTINUE ? take_peer_listen(cluster, own, ret_message) : code;
+    code = code == CLI_CONTINUE ? check_others(cluster, own->id, ret_message) : code;
     code = code == CLI_CONTINUE && protected_mode ? check_protection(cluster, ret_message) : code;
     options->node_id = own->id;
     options->founders = cluster->founders.nodes;

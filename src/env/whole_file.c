@@ -18,7 +18,8 @@ enum status whole_file_read(struct env *env, const char *path, size_t limit, str
     }
     if (status == STATUS_OK) {
         size_t got = 0;
-        status = env_read(env, file, 0, buffer_reserve(out, (size_t)size + 1), (size_t)size, &got);
+        status = env_read(env, file, 0, buffer_reserve(out, (size_t)size + 1), (size_t)size + 1, &got);
+        status = status == STATUS_OK && got > size ? STATUS_INVALID : status; /* a device: it says that it is empty */
         out->size += status == STATUS_OK ? got : 0;
     }
     env_close(env, file);

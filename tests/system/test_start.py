@@ -11,7 +11,7 @@ import pytest
 import resp
 import servers
 
-USAGE, DAMAGED, IN_USE, OSERR, IOERR, CONFIG = 64, 65, 69, 71, 74, 78
+USAGE, DAMAGED, NOINPUT, IN_USE, OSERR, IOERR, CONFIG = 64, 65, 66, 69, 71, 74, 78
 
 
 def refused(data, *arguments, **how):
@@ -58,6 +58,13 @@ def test_an_address_that_cannot_be(tmp_path, arguments, said):
         (["--peers", "1=127.0.0.1:7001", "--id", "1"], USAGE, "the port must not be 0"),
         (["--peers", "1=127.0.0.1:7001", "--id", "1", "--shards", "1025"], USAGE, "not between 1 and 1024"),
         (["--peers", "1=127.0.0.1:7001", "--id", "1", "--replicas", "8"], USAGE, "not between 1 and 7"),
+        (["--peers", "1=127.0.0.1:7001,2=127.0.0.1:7002", "--id", "1", "--listen", "127.0.0.1:7002"], USAGE, "--peers has node 2"),
+        (
+            ["--peers", "1=127.0.0.1:7001,2=127.0.0.1:7002", "--id", "1", "--listen", "127.0.0.1:7001"]
+            + ["--peer-listen", "127.0.0.1:17002"],
+            USAGE,
+            "--peer-listen 127.0.0.1:17002: that is where --peers has node 2; correct it, or --id",
+        ),
         (["--replicas", "3"], USAGE, "--replicas means nothing without --peers"),
         (["--reads", "quick"], USAGE, "majority or lease is needed"),
     ],
@@ -65,6 +72,14 @@ def test_an_address_that_cannot_be(tmp_path, arguments, said):
 def test_a_cluster_that_cannot_be(tmp_path, arguments, status, said):
     found, line = refused(tmp_path / "data", *arguments)
     assert found == status and said in line
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("file", ["/", "/dev/zero", "/dev/stdin"])
+def test_a_configuration_that_is_no_file(tmp_path, file):
+    """It is not taken for an empty one: what was to stand in it may be the password."""
+    status, line = refused(tmp_path / "data", "--config", file, stdin=subprocess.PIPE)
+    assert status == NOINPUT and f"{file}: a text file of at most 1 MB is needed, no folder and no pipe" in line
     assert not (tmp_path / "data").exists()
 
 
