@@ -79,8 +79,8 @@ static int check_others(const struct serve_cluster *cluster, uint64_t id, char *
         const struct host_port *at = own[i % 2].at;
         if (node->id != id && (is_at(&node->client, at) || is_at(&node->peer, at))) {
             return refuse(ret_message, EX_USAGE,
-                          "%s %s:%d: that is where --peers has node %" PRIu64 "; correct it, or --id", own[i % 2].option,
-                          at->host, at->port, node->id);
+                          "%s %s:%d: that is where --peers has node %" PRIu64 "; correct it, or --id",
+                          own[i % 2].option, at->host, at->port, node->id);
         }
     }
     return CLI_CONTINUE;
