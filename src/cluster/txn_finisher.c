@@ -45,10 +45,17 @@ static struct resp_writer *begin(struct requester *requester, uint64_t tag)
     return &task->writer;
 }
 
-static void answered(struct task *task)
+/* What comes of a round that was judged without it is nobody's. */
+static bool is_of_round(const struct task *task, uint64_t tag) { return tag / FINISHER_TAG_ROUND == task->round; }
+
+static void answered(struct task *task, uint64_t tag)
 {
-    ASSERT(task->pending > 0);
-    task->pending--;
+    ASSERT(task->owed > 0);
+    task->owed--;
+    if (is_of_round(task, tag)) {
+        ASSERT(task->pending > 0);
+        task->pending--;
+    }
     if (task->pending == 0) {
         env_wake(task->finisher->env);
     }
@@ -58,16 +65,17 @@ static void end(struct requester *requester, uint64_t tag, const struct command 
 {
     struct task *task = (struct task *)requester;
     (void)command;
-    take_reply(&task->answers[tag], buffer_slice(&task->reply));
+    if (is_of_round(task, tag)) {
+        take_reply(&task->answers[tag % FINISHER_TAG_ROUND], buffer_slice(&task->reply));
+    }
     buffer_deinit(&task->reply);
-    answered(task);
+    answered(task, tag);
 }
 
 static void failed(struct requester *requester, uint64_t tag, enum status status)
 {
-    (void)tag;
     (void)status;
-    answered((struct task *)requester);
+    answered((struct task *)requester, tag);
 }
 
 static const struct requester_events task_events = {begin, end, failed, NULL};
@@ -93,10 +101,9 @@ struct finisher *finisher_create(struct env *env, const struct finisher_events *
 static void task_free(struct task *task)
 {
     struct slice key = slice_of(task->key, task->key_size);
-    ASSERT(task->pending == 0);
+    ASSERT(task->owed == 0);
     table_remove(&task->finisher->table, table_hash(&task->finisher->table, key), &task->key_size);
     list_remove(&task->node);
-    task->finisher->count--;
     buffer_deinit(&task->reply);
     free(task->answers);
     free(task);
@@ -112,8 +119,8 @@ static void free_tasks(struct watch *watch, bool waiting_too)
 {
     LIST_FOR_EACH_SAFE (at, after, &watch->tasks) {
         struct task *task = CONTAINER_OF(at, struct task, node);
-        task->pending = waiting_too ? 0 : task->pending;
-        if (task->pending == 0) {
+        task->owed = waiting_too ? 0 : task->owed;
+        if (task->owed == 0) {
             task_free(task);
         }
     }
@@ -171,7 +178,7 @@ static struct watch *watch_for(struct finisher *finisher, uint32_t shard)
     return *watch;
 }
 
-/* The task for this record; NULL when there are too many. */
+/* The task for this record. There are as many as there may be records, so that none waits for another's. */
 static struct task *task_for(struct finisher *finisher, enum role role, uint32_t shard, struct slice id)
 {
     uint8_t bytes[KEY_HEAD + TXN_ID_BYTES];
@@ -179,10 +186,6 @@ static struct task *task_for(struct finisher *finisher, enum role role, uint32_t
     void *item = table_find(&finisher->table, table_hash(&finisher->table, key), key);
     if (item != NULL) {
         return task_of(item);
-    }
-    if (finisher->count >= FINISHER_TASKS) {
-        finisher_want_at(finisher, env_monotonic_ns(finisher->env) + FINISHER_PAUSE_MS * NS_PER_MS);
-        return NULL;
     }
     struct task *task = memory_allocate_zeroed(1, sizeof(*task) + key.size);
     task->requester.events = &task_events;
@@ -195,7 +198,6 @@ static struct task *task_for(struct finisher *finisher, enum role role, uint32_t
     task->id = slice_of(task->key + KEY_HEAD, id.size);
     list_append(&watch_for(finisher, shard)->tasks, &task->node);
     table_insert(&finisher->table, table_hash(&finisher->table, key), &task->key_size);
-    finisher->count++;
     return task;
 }
 
@@ -206,7 +208,7 @@ static void advance(struct task *task, const struct txns *txns)
 {
     struct finisher *finisher = task->finisher;
     int64_t now_ns = env_monotonic_ns(finisher->env);
-    if (task->pending != 0 || task->then != NULL) {
+    if (task->pending != 0 || task->then != NULL || task->owed > FINISHER_OWED * task->answer_count) {
         return;
     }
     if (now_ns < task->next_ns) {
@@ -219,14 +221,9 @@ static void advance(struct task *task, const struct txns *txns)
     finisher_act(task, txns);
 }
 
-/* False: there are too many tasks, so it is to be looked at again. */
-static bool run(struct finisher *finisher, enum role role, uint32_t shard, struct slice id, const struct txns *txns)
+static void run(struct finisher *finisher, enum role role, uint32_t shard, struct slice id, const struct txns *txns)
 {
-    struct task *task = task_for(finisher, role, shard, id);
-    if (task != NULL) {
-        advance(task, txns);
-    }
-    return task != NULL;
+    advance(task_for(finisher, role, shard, id), txns);
 }
 
 /* Whether the task's record still asks for it. */
@@ -245,17 +242,30 @@ static bool is_wanted(const struct task *task, const struct txns *txns, int64_t 
     return false;
 }
 
-/* Tasks that have all answers go on, those of home also when their pause is over; those that nobody wants any more end.
+/* Whether its round is over; if it is judged without some answers, those are nobody's. */
+static bool round_over(struct task *task)
+{
+    struct finisher *finisher = task->finisher;
+    if (task->pending != 0 && env_monotonic_ns(finisher->env) >= task->over_ns) {
+        task->round++;
+        task->pending = 0;
+    } else if (task->pending != 0) {
+        finisher_want_at(finisher, task->over_ns);
+    }
+    return task->pending == 0;
+}
+
+/* Tasks whose rounds are over go on, those of home also when their pause is over; those that nobody wants any more end.
  */
 static void go_on(struct watch *watch, const struct txns *txns, int64_t time_ms)
 {
     LIST_FOR_EACH_SAFE (at, after, &watch->tasks) {
         struct task *task = CONTAINER_OF(at, struct task, node);
-        if (task->pending != 0) {
-            continue;
-        }
-        if (!is_wanted(task, txns, time_ms)) {
+        bool wanted = is_wanted(task, txns, time_ms);
+        if (!wanted && task->owed == 0) {
             task_free(task);
+        }
+        if (!wanted || !round_over(task)) {
             continue;
         }
         if (task->then != NULL) {
@@ -271,7 +281,6 @@ static void go_on(struct watch *watch, const struct txns *txns, int64_t time_ms)
 static void look_at_decided(struct finisher *finisher, struct watch *watch, uint32_t shard, const struct txns *txns)
 {
     uint64_t newest = watch->decided;
-    bool all = true;
     for (const struct list *at = txns->homes.decided.prev; at != &txns->homes.decided; at = at->prev) {
         const struct home *home = CONTAINER_OF(at, struct home, node);
         if (home->decided <= watch->decided) {
@@ -279,9 +288,9 @@ static void look_at_decided(struct finisher *finisher, struct watch *watch, uint
         }
         newest = home->decided > newest ? home->decided : newest;
         finisher->looked++;
-        all = run(finisher, HOME_DECIDED, shard, home_id(home), txns) && all;
+        run(finisher, HOME_DECIDED, shard, home_id(home), txns);
     }
-    watch->decided = all ? newest : watch->decided;
+    watch->decided = newest;
 }
 
 /* Those that were opened since the last look; the list is in order of opening. */
@@ -308,20 +317,20 @@ static void look_at_open(struct finisher *finisher, struct watch *watch, uint32_
         watch->soonest_ms = INT64_MAX;
         LIST_FOR_EACH (at, &txns->homes.open) {
             const struct home *home = CONTAINER_OF(at, struct home, node);
-            bool due = home->deadline_ms <= time_ms;
             finisher->looked++;
-            if ((!due || !run(finisher, HOME_OVERDUE, shard, home_id(home), txns)) &&
-                home->deadline_ms < watch->soonest_ms) {
+            if (home->deadline_ms <= time_ms) {
+                run(finisher, HOME_OVERDUE, shard, home_id(home), txns);
+            } else if (home->deadline_ms < watch->soonest_ms) {
                 watch->soonest_ms = home->deadline_ms;
             }
         }
     }
-    if (watch->soonest_ms > time_ms && watch->soonest_ms != INT64_MAX) {
+    if (watch->soonest_ms != INT64_MAX) {
         finisher_want_at(finisher, env_monotonic_ns(finisher->env) + (watch->soonest_ms - time_ms) * NS_PER_MS);
     }
 }
 
-/* How long it is prepared before this shard does something about it. */
+/* How long it is as it is before this shard does something about it. */
 static int64_t patience_ms(const struct part *part, uint32_t shard)
 {
     if (part->protocol != TXN_3PC) {
@@ -331,7 +340,7 @@ static int64_t patience_ms(const struct part *part, uint32_t shard)
     for (uint32_t i = 0; i < part->participant_count; i++) {
         rank += part->participants[i] < shard ? 1 : 0;
     }
-    return FINISHER_TERMINATE_MS + rank * FINISHER_RANK_MS;
+    return FINISHER_ASK_MS + FINISHER_RANKS_MS * rank / part->participant_count;
 }
 
 static void look_at_part(struct finisher *finisher, const struct part *part, enum role role, uint32_t shard,
@@ -342,7 +351,7 @@ static void look_at_part(struct finisher *finisher, const struct part *part, enu
     if (due_ms > time_ms) {
         finisher_want_at(finisher, env_monotonic_ns(finisher->env) + (due_ms - time_ms) * NS_PER_MS);
     } else {
-        (void)run(finisher, role, shard, part_id(part), txns);
+        run(finisher, role, shard, part_id(part), txns);
     }
 }
 

@@ -2,15 +2,17 @@
  *
  *   home, decided            FINISH to each participant until it acknowledges, then DONE
  *   home, open too long      2PC: DECIDE(ABORT); 3PC: as a participant
- *   part, prepared too long  2PC: RESOLVE at home; told an outcome, FINISH here. It never decides alone.
- *                            3PC: asks all participants, and ends it by txn_rules.h; the later, the higher its number,
- * so that mostly one of them does part, finished (3PC)     RESOLVE at home; FORGET when home is DONE
+ *   part, prepared too long  RESOLVE at home; told an outcome, FINISH here. Of 2PC it never decides alone. Of 3PC, when
+ *                            home does not answer or somebody has begun to decide: asks all participants, and ends it
+ *                            by txn_rules.h; the later, the higher its number, so that mostly one of them does
+ *   part, finished (3PC)     RESOLVE at home; FORGET when home is DONE
  *
  * What to do is read from the machine's state each time, so a new leader carries on, and whatever is lost is asked for
  * again: no message here is needed twice, and none hurts twice.
  *
  * Invariants
- * 1. At most FINISHER_TASKS transactions at a time, and of each at most one command to each participant is under way.
+ * 1. A task for each record that asks for one, so at most as many as the machine's limits allow; of each at most
+ *    FINISHER_OWED commands for each participant are under way, and more than one only while it does not answer.
  * 2. What was not answered well is tried again after a pause that doubles from FINISHER_PAUSE_MS to
  * FINISHER_PAUSE_MAXIMUM_MS.
  * 3. A turn looks at its tasks, at what is new since the last one, at parts older than FINISHER_ASK_MS, and at
@@ -29,13 +31,13 @@
 struct finisher;
 
 enum {
-    FINISHER_TASKS = 4096,
     FINISHER_LOOK = 1024,
     FINISHER_PAUSE_MS = 100,
     FINISHER_PAUSE_MAXIMUM_MS = 5000,
-    FINISHER_ASK_MS = 1000,       /* so long a part is prepared before its home is asked */
-    FINISHER_TERMINATE_MS = 2000, /* … before the participants of 3PC are, plus … */
-    FINISHER_RANK_MS = 1000,      /* … for each participant before it */
+    FINISHER_ASK_MS = 1000,   /* so long a part is as it is before somebody is asked, and … */
+    FINISHER_RANKS_MS = 2000, /* … up to so much longer under 3PC, by the participants before it */
+    FINISHER_ROUND_MS = 1500, /* so long 3PC waits for those that it asks */
+    FINISHER_OWED = 8,
 };
 
 struct finisher_events {

@@ -45,20 +45,38 @@ static void send(struct task *task, uint32_t place, uint16_t id, const struct wo
     answer->good = false;
     answer->number = 0;
     answer->last = 0;
+    uint64_t tag = task->round * FINISHER_TAG_ROUND + place;
     task->pending++;
-    if (finisher->events.submit(finisher->owner, answer->shard, &command, &task->requester, place) != STATUS_OK) {
+    task->owed++;
+    if (finisher->events.submit(finisher->owner, answer->shard, &command, &task->requester, tag) != STATUS_OK) {
         task->pending--;
+        task->owed--;
     }
+}
+
+/* More questions to those who were asked last. */
+static void go_round(struct task *task, void (*then)(struct task *, const struct txns *))
+{
+    ASSERT(task->pending == 0);
+    task->round++;
+    task->over_ns = INT64_MAX;
+    task->then = then;
+}
+
+/* The round that has begun is judged soon, by whatever has come: three-phase commit is there for shards that do not
+ * answer, and what waits for their leader waits for a long time. */
+static void hurry(struct task *task)
+{
+    task->over_ns = env_monotonic_ns(task->finisher->env) + FINISHER_ROUND_MS * NS_PER_MS;
 }
 
 /* A round of so many answers begins. */
 static void begin_round(struct task *task, uint32_t count, void (*then)(struct task *, const struct txns *))
 {
-    ASSERT(task->pending == 0);
+    go_round(task, then);
     free(task->answers);
     task->answers = memory_allocate_zeroed(count, sizeof(*task->answers));
     task->answer_count = count;
-    task->then = then;
 }
 
 /* To one shard. */
@@ -175,7 +193,8 @@ static void report(struct task *task, const struct home *home, bool commit)
 
 static void outcome_to_all(struct task *task, uint64_t epoch, bool commit)
 {
-    task->then = NULL;
+    go_round(task, NULL);
+    hurry(task);
     for (uint32_t i = 0; i < task->answer_count; i++) {
         finish_at(task, i, epoch, commit);
     }
@@ -188,7 +207,8 @@ static void move_waiting(struct task *task, const char *to)
     struct words words;
     words_init(&words, COMMAND_COHORT_TXN_MOVE, task, 1);
     add_word(&words, to);
-    task->then = look_at_states;
+    go_round(task, look_at_states);
+    hurry(task);
     for (uint32_t i = 0; i < task->answer_count; i++) {
         if (state_of(&task->answers[i]) == PART_WAIT) {
             send(task, i, COMMAND_COHORT_TXN_MOVE, &words);
@@ -232,6 +252,7 @@ static void ask_all(struct task *task, const uint32_t *shards, uint32_t count, u
 {
     struct words words;
     begin_round(task, count, look_at_states);
+    hurry(task);
     words_init(&words, COMMAND_COHORT_TXN_ASK, task, 3 + count);
     add_number(&words, home);
     add_number(&words, epoch);
@@ -263,14 +284,20 @@ static void told_by_home(struct task *task, const struct txns *txns)
     const struct answer *answer = &task->answers[0];
     const struct part *part = parts_find(&txns->parts, task->id);
     task->then = NULL;
-    if (!answer->good || part == NULL) {
+    if (part == NULL) {
+        return;
+    }
+    if (!answer->good) {
+        if (part->protocol == TXN_3PC) {
+            ask_all(task, part->participants, part->participant_count, part->home, part->epoch);
+        }
         return;
     }
     bool same = answer->number == (int64_t)part->epoch;
     bool commit = strcmp(answer->word, "COMMIT") == 0 && same;
     bool open = strcmp(answer->word, "OPEN") == 0 || strcmp(answer->word, "BEGUN") == 0;
     if (strcmp(answer->word, "FULL") == 0 || (open && same) || (open && answer->number < (int64_t)part->epoch)) {
-        return; /* it is asked again */
+        return; /* it is asked again; of an open one home knows when its time is over */
     }
     uint64_t epoch = part->epoch;
     begin_round(task, 1, NULL);
@@ -314,10 +341,13 @@ void finisher_act(struct task *task, const struct txns *txns)
         }
         break;
     case PART_PREPARED:
-        if (part->protocol == TXN_3PC) {
+        if (part->state == PART_PRECOMMIT || part->state == PART_PREABORT) {
             ask_all(task, part->participants, part->participant_count, part->home, part->epoch);
-        } else {
-            ask_home(task, part->home, told_by_home);
+            break;
+        }
+        ask_home(task, part->home, told_by_home);
+        if (part->protocol == TXN_3PC) {
+            hurry(task);
         }
         break;
     case PART_FINISHED: ask_home(task, part->home, told_whether_done); break;

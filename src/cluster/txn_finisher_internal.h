@@ -9,6 +9,8 @@
 
 #define NS_PER_MS INT64_C(1000000)
 
+enum { FINISHER_TAG_ROUND = 1 << 16 }; /* tags are the round's number × this + place */
+
 enum role { HOME_DECIDED, HOME_OVERDUE, PART_PREPARED, PART_FINISHED };
 
 /* What a command to one shard came to. */
@@ -28,6 +30,9 @@ struct task {
     void (*then)(struct task *task, const struct txns *txns); /* when all have answered; NULL: pause */
     struct answer *answers;
     uint32_t answer_count, pending;
+    uint64_t round;  /* whose answers are pending */
+    uint32_t owed;   /* answers of all rounds to come */
+    int64_t over_ns; /* the round is judged by what has come then; INT64_MAX: all are waited for */
     int64_t next_ns, pause_ms;
     struct buffer reply;
     struct resp_writer writer;
@@ -51,7 +56,7 @@ struct finisher {
     struct table table;     /* of struct task, from key_size on */
     struct watch **watches; /* by shard − 1; NULL: none yet */
     uint32_t watch_count;
-    uint64_t count, turn, looked;
+    uint64_t turn, looked;
     bool gathering;  /* the shard that is looked at */
     int64_t next_ns; /* when something is due; INT64_MAX: nothing is */
     struct env_timer timer;

@@ -225,7 +225,7 @@ void driver_move(struct txn_driver *driver)
     txn_round_begin(&driver->round);
     driver->decided_commit = true; /* from here on the participants may commit without us */
     const struct say_attempt attempt = driver_attempt_of(driver);
-    const struct command command = txn_say_move(&driver->arguments, &attempt);
+    const struct command command = txn_say_move(&driver->arguments, &attempt, true);
     for (uint32_t i = 0; i < driver->plan.part_count; i++) {
         txn_round_ask(&driver->round, i, driver->plan.parts[i].shard, &command);
     }

@@ -231,12 +231,12 @@ struct command txn_say_abort(struct say_arguments *arguments, const struct say_a
     return said(arguments, COMMAND_COHORT_TXN_DECIDE);
 }
 
-struct command txn_say_move(struct say_arguments *arguments, const struct say_attempt *attempt)
+struct command txn_say_move(struct say_arguments *arguments, const struct say_attempt *attempt, bool commit)
 {
     begin(arguments, 3, 0);
     put(arguments, SLICE_LITERAL("COHORT.TXN.MOVE"));
     put(arguments, attempt->id);
-    put(arguments, SLICE_LITERAL("PRECOMMIT"));
+    put(arguments, commit ? SLICE_LITERAL("PRECOMMIT") : SLICE_LITERAL("PREABORT"));
     return said(arguments, COMMAND_COHORT_TXN_MOVE);
 }
 

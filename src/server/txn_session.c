@@ -21,11 +21,14 @@ void session_go(struct txn_session *session, enum session_state to)
         [SESSION_BEGIN] = MAY(SESSION_BEGIN) | MAY(SESSION_ACTIVE) | MAY(SESSION_LOOK) | MAY(SESSION_ENDED),
         [SESSION_ACTIVE] = MAY(SESSION_READ) | MAY(SESSION_PREPARE) | MAY(SESSION_ABORT),
         [SESSION_READ] = MAY(SESSION_ACTIVE) | MAY(SESSION_ABORT),
-        [SESSION_PREPARE] = MAY(SESSION_PREPARED) | MAY(SESSION_ABORT),
-        [SESSION_PREPARED] = MAY(SESSION_MOVE) | MAY(SESSION_DECIDE) | MAY(SESSION_ABORT) | MAY(SESSION_ENDED),
-        [SESSION_LOOK] = MAY(SESSION_ASK) | MAY(SESSION_ABORT) | MAY(SESSION_ENDED),
-        [SESSION_ASK] = MAY(SESSION_MOVE) | MAY(SESSION_DECIDE) | MAY(SESSION_ABORT) | MAY(SESSION_ENDED),
-        [SESSION_MOVE] = MAY(SESSION_DECIDE) | MAY(SESSION_ENDED),
+        [SESSION_PREPARE] = MAY(SESSION_PREPARED) | MAY(SESSION_BACK) | MAY(SESSION_ABORT),
+        [SESSION_PREPARED] =
+            MAY(SESSION_MOVE) | MAY(SESSION_DECIDE) | MAY(SESSION_BACK) | MAY(SESSION_ABORT) | MAY(SESSION_ENDED),
+        [SESSION_LOOK] = MAY(SESSION_ASK) | MAY(SESSION_BACK) | MAY(SESSION_ABORT) | MAY(SESSION_ENDED),
+        [SESSION_ASK] =
+            MAY(SESSION_MOVE) | MAY(SESSION_DECIDE) | MAY(SESSION_BACK) | MAY(SESSION_ABORT) | MAY(SESSION_ENDED),
+        [SESSION_BACK] = MAY(SESSION_ABORT) | MAY(SESSION_ENDED),
+        [SESSION_MOVE] = MAY(SESSION_DECIDE) | MAY(SESSION_ABORT) | MAY(SESSION_ENDED),
         [SESSION_DECIDE] = MAY(SESSION_DECIDE) | MAY(SESSION_ENDED),
         [SESSION_ABORT] = MAY(SESSION_ENDED),
     };
@@ -219,7 +222,7 @@ static void finish(struct txn_session *session, const struct command *command)
     }
     session_wait_for(session, command->spec);
     switch (command->spec->id) {
-    case COMMAND_TXN_ROLLBACK: session_start_abort(session, "rolled back"); return;
+    case COMMAND_TXN_ROLLBACK: session_start_back(session, "rolled back"); return;
     case COMMAND_TXN_COMMIT:
         session->commit = true;
         if (prepared) {
@@ -292,6 +295,7 @@ static void on_over(struct txn_round *round)
     case SESSION_ASK: session_ask_over(session); return;
     case SESSION_MOVE: session_move_over(session); return;
     case SESSION_DECIDE: session_decide_over(session); return;
+    case SESSION_BACK: session_back_over(session); return;
     case SESSION_ABORT: session_abort_over(session); return;
     case SESSION_ACTIVE:
     case SESSION_PREPARED:
@@ -358,7 +362,8 @@ static void give_up(struct txn_session *session)
 {
     static const char down[] =
         "-CLUSTERDOWN the shards of the transaction do not answer; it was not committed, try again";
-    bool unknown = session->state == SESSION_MOVE || session->state == SESSION_DECIDE; /* it is out */
+    bool unknown = session->state == SESSION_MOVE || session->state == SESSION_DECIDE ||
+                   session->state == SESSION_BACK; /* it is out, or others' */
     bool last = session->spec->id == COMMAND_TXN_COMMIT || session->spec->id == COMMAND_TXN_ROLLBACK;
     if (session->connection != NULL) {
         session->connection->session = NULL;

@@ -50,6 +50,8 @@ void session_begin_over(struct txn_session *session)
         if (reply != NULL) {
             resp_bulk(reply, session_id_of(session));
             session_answer_end(session);
+        } else {
+            session_start_abort(session, "its client is gone");
         }
     } else if (slice_is_word(open.word, "EXISTS") && !session->made) {
         session_end(session,

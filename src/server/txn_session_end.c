@@ -75,8 +75,9 @@ static void note_no(struct txn_session *session, struct slice answer)
 void session_prepare_over(struct txn_session *session)
 {
     struct open_answer open;
-    bool good = session_home_status(session) == STATUS_OK && answer_open(session_home_answer(session), &open) &&
-                slice_is_word(open.word, "OK");
+    bool told = session_home_status(session) == STATUS_OK && answer_open(session_home_answer(session), &open);
+    bool good = told && slice_is_word(open.word, "OK");
+    bool refused = told && !good; /* else it may be open, and all may have voted yes */
     if (!good) {
         (void)snprintf(session->why, sizeof(session->why), "its home shard could not open it, or its time is over");
     }
@@ -89,10 +90,15 @@ void session_prepare_over(struct txn_session *session)
         } else if (!answer_yes(buffer_slice(&question->answer), &session->votes[i])) {
             note_no(session, buffer_slice(&question->answer));
             good = false;
+            refused = true;
         }
     }
+    if (refused) {
+        session_start_abort(session, session->why);
+        return;
+    }
     if (!good || session->given_up) {
-        session_start_abort(session, good ? "it took too long to prepare" : session->why);
+        session_start_back(session, good ? "it took too long to prepare" : session->why);
         return;
     }
     session_go(session, SESSION_PREPARED);
@@ -126,31 +132,22 @@ void session_start_decide(struct txn_session *session)
     }
     session_go(session, SESSION_MOVE);
     session->unsure = true;
-    txn_round_begin(&session->round);
-    const struct say_attempt attempt = session_attempt(session);
-    const struct command move = txn_say_move(&session->arguments, &attempt);
-    for (uint32_t i = 0; i < session->plan.part_count; i++) {
-        uint32_t shard = session->plan.parts[i].shard;
-        txn_round_ask(&session->round, shard - 1, shard, &move);
-    }
+    session_say_move(session, true);
     txn_round_asked(&session->round);
 }
 
 void session_move_over(struct txn_session *session)
 {
-    uint32_t moved = 0;
-    for (uint32_t i = 0; i < session->plan.part_count; i++) {
-        const struct round_question *question = &session->round.questions[session->plan.parts[i].shard - 1];
-        struct slice word;
-        moved += question->status == STATUS_OK && answer_word(buffer_slice(&question->answer), &word) &&
-                 (slice_is_word(word, "PRECOMMIT") || slice_is_word(word, "COMMITTED"));
-    }
-    if (moved >= txn_quorum_commit(session->plan.part_count)) {
+    struct session_tally tally = session_tally(session);
+    if (tally.commit) {
         session_leave_with(session, "OK"); /* the quorum has decided; home is told */
         decide(session);
-        return;
+    } else if (tally.abort) {
+        (void)snprintf(session->why, sizeof(session->why), "others have rolled it back");
+        session_start_abort(session, session->why);
+    } else {
+        session_end(session, "-UNCERTAIN too few shards have answered; ask TXN.STATUS what became of the transaction");
     }
-    session_end(session, "-UNCERTAIN too few shards have answered; ask TXN.STATUS what became of the transaction");
 }
 
 void session_decide_over(struct txn_session *session)
@@ -273,13 +270,7 @@ static bool take_look(struct txn_session *session, struct look *look)
 static void ask_parts(struct txn_session *session)
 {
     session_go(session, SESSION_ASK);
-    txn_round_begin(&session->round);
-    const struct say_attempt attempt = session_attempt(session);
-    const struct command ask = txn_say_ask(&session->arguments, &attempt, &session->plan);
-    for (uint32_t i = 0; i < session->plan.part_count; i++) {
-        uint32_t shard = session->plan.parts[i].shard;
-        txn_round_ask(&session->round, shard - 1, shard, &ask);
-    }
+    session_say_ask(session);
     txn_round_asked(&session->round);
 }
 
@@ -302,7 +293,7 @@ void session_look_over(struct txn_session *session)
     } else if (slice_is_word(look.outcome, "ABORT")) {
         session_end(session, session->commit ? "-TXNABORT it was aborted" : "OK");
     } else if (!session->commit) {
-        session_start_abort(session, "rolled back");
+        session_start_back(session, "rolled back");
     } else if (session->plan.part_count == 0) {
         session_end(session, "-ERR the transaction is not prepared");
     } else {
@@ -328,12 +319,13 @@ void session_ask_over(struct txn_session *session)
         }
         bool told = answer_array(&from, &count) && answer_text(&from, &word) && answer_integer(&from, &vote);
         session->votes[i] = (uint64_t)vote;
-        prepared = prepared && told && (slice_is_word(word, "WAIT") || slice_is_word(word, "PRECOMMIT"));
+        prepared =
+            prepared && told &&
+            (slice_is_word(word, "WAIT") || slice_is_word(word, "PRECOMMIT") || slice_is_word(word, "COMMITTED"));
     }
     if (prepared) {
         session_start_decide(session);
     } else {
-        (void)snprintf(session->why, sizeof(session->why), "a shard has not prepared it");
-        session_start_abort(session, session->why);
+        session_start_back(session, "a shard has not prepared it");
     }
 }

@@ -20,6 +20,7 @@ enum session_state {
     SESSION_ASK,
     SESSION_MOVE,
     SESSION_DECIDE,
+    SESSION_BACK,
     SESSION_ABORT,
     SESSION_ENDED,
     SESSION_STATES,
@@ -38,6 +39,7 @@ struct txn_session {
     bool waiting;  /* a slot waits for a reply */
     bool unsure;   /* COMMIT may have been decided */
     bool given_up; /* its client was told that it is not committed */
+    bool moved;    /* BACK: pre-abort was said */
     uint64_t slot;
     const struct command_spec *spec;
     int64_t asked_ns;
@@ -109,6 +111,19 @@ void session_ask_over(struct txn_session *session);
 void session_move_over(struct txn_session *session);
 void session_decide_over(struct txn_session *session);
 void session_abort_over(struct txn_session *session);
+
+/* txn_session_back.c */
+void session_start_back(struct txn_session *session, const char *reason);
+void session_back_over(struct txn_session *session);
+/* What the participants have told in this round decides the transaction: nobody can do otherwise any more. */
+struct session_tally {
+    bool commit, abort;
+};
+struct session_tally session_tally(const struct txn_session *session);
+/* A round to all participants, not begun to be waited for. */
+void session_say_move(struct txn_session *session, bool commit);
+void session_say_ask(struct txn_session *session);
+
 void session_start_prepare(struct txn_session *session);
 void session_start_decide(struct txn_session *session);
 void session_start_abort(struct txn_session *session, const char *reason);

@@ -166,9 +166,9 @@ static bool is_old(const struct homes *homes, struct slice id)
     return parts.made && parts.position < homes->watermark;
 }
 
-static bool has_room(const struct homes *homes, struct slice id)
+static bool has_room(const struct homes *homes, struct slice id, uint64_t ids)
 {
-    return homes->open_count < TXN_OPEN && (id.data[0] == '~' || homes->named_count < TXN_IDS);
+    return id.data[0] == '~' || homes->named_count < ids;
 }
 
 static void set_participants(struct home *home, const struct home_open *open)
@@ -198,7 +198,7 @@ enum home_outcome homes_open(struct homes *homes, const struct home_open *open)
         if (is_old(homes, open->id)) {
             return HOME_OLD;
         }
-        if (!has_room(homes, open->id)) {
+        if (homes->open_count >= TXN_OPEN || !has_room(homes, open->id, TXN_IDS)) {
             return HOME_FULL;
         }
         home = home_create(open->id);
@@ -244,7 +244,7 @@ struct home *homes_resolve(struct homes *homes, struct slice id, uint64_t positi
     if (home != NULL || is_old(homes, id)) {
         return home;
     }
-    if (!has_room(homes, id)) {
+    if (!has_room(homes, id, TXN_IDS + TXN_IDS_ASKED)) { /* those that are open take no room from it: it is DONE now */
         *ret_full = true;
         return NULL;
     }

@@ -6,6 +6,7 @@ enum {
     TXN_OPEN = 4096,                   /* not DONE, at their home */
     TXN_DONE = 16384,                  /* of Cohort's ids, remembered after they are done */
     TXN_IDS = 65536,                   /* of clients' ids, remembered … */
+    TXN_IDS_ASKED = 4096,              /* more of them, that somebody asked about who holds locks for them, … */
     TXN_ID_KEPT_MS = 24 * 3600 * 1000, /* … for so long after they are done, when their OPEN says nothing else: */
     TXN_ID_KEPT_MINIMUM_MS = 60 * 1000,
     TXN_ID_KEPT_MAXIMUM_MS = 7 * 24 * 3600 * 1000,

@@ -304,13 +304,15 @@ static int voters_but(struct run *run, uint32_t shard, uint64_t one, uint64_t ot
     return count;
 }
 
-/* Two nodes without which home has no majority, and the participants have one. */
-static void kill_home(struct run *run)
+/* Two nodes without which this shard has no majority, and the others have one. */
+static void kill_shard(struct run *run, uint32_t shard)
 {
+    uint32_t left = shard == HOME ? FIRST : HOME;
+    uint32_t right = shard == SECOND ? FIRST : SECOND;
     for (uint64_t one = 1; one <= 5; one++) {
         for (uint64_t other = one + 1; other <= 5; other++) {
-            if (voters_but(run, HOME, one, other) == 1 && voters_but(run, FIRST, one, other) >= 2 &&
-                voters_but(run, SECOND, one, other) >= 2) {
+            if (voters_but(run, shard, one, other) == 1 && voters_but(run, left, one, other) >= 2 &&
+                voters_but(run, right, one, other) >= 2) {
                 world_kill(&run->world, one, SIM_CRASH_POWER);
                 world_kill(&run->world, other, SIM_CRASH_POWER);
                 run->down[0] = one;
@@ -349,7 +351,7 @@ static struct run *lose_home(uint64_t seed, enum txn_protocol protocol)
         move(&run, FIRST);
     }
     assert_false(run.no);
-    kill_home(&run);
+    kill_shard(&run, HOME);
     world_run_ms(&run.world, 20000);
     return &run;
 }
@@ -377,6 +379,22 @@ static void two_phases_wait_for_home(void **state)
     world_run_ms(&run->world, SHARD_HELD_MS);
     world_expect(run->client, run->client->count - 1, run->client->count - 1, STATUS_BUSY); /* … but not for ever */
     (void)finish(run);
+}
+
+/* Nobody waits for a participant that does not answer, as long as there is a quorum without it. */
+static void three_phases_end_without_a_participant(void **state)
+{
+    (void)state;
+    static struct run run;
+    begin(&run, 51, TXN_3PC);
+    open_it(&run);
+    prepare(&run, FIRST);
+    prepare(&run, SECOND);
+    kill_shard(&run, FIRST);
+    world_run_ms(&run.world, 6000);
+    assert_int_equal(prepared_at(&run, SECOND), 0);
+    assert_false(is_written(&run, SECOND));
+    assert_false(finish(&run));
 }
 
 /* ---- the termination rule, for every state that participants can be in ---- */
@@ -455,6 +473,7 @@ int main(void)
         cmocka_unit_test(two_crashes),
         cmocka_unit_test(three_phases_end_without_home),
         cmocka_unit_test(two_phases_wait_for_home),
+        cmocka_unit_test(three_phases_end_without_a_participant),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -188,10 +188,12 @@ static void open_transactions_are_bounded(void **state)
         assert_non_null(strstr(harness_apply(h, text), "$2 OK"));
     }
     assert_non_null(strstr(harness_apply(h, "COHORT.TXN.OPEN more 0 2 1000 1"), "$4 FULL"));
-    CHECK(h, "COHORT.TXN.RESOLVE more", "*2 $4 FULL $0 ");
+    /* Whoever asks holds locks, and must not hold them until others are done. */
+    CHECK(h, "COHORT.TXN.RESOLVE more", "*3 $5 ABORT :0 :1");
+    CHECK(h, "COHORT.TXN.DECIDE ~1.0.1.1.1 0 ABORT no", "*2 $5 ABORT $39 it was asked about before it was opened");
     (void)harness_apply(h, "COHORT.TXN.DECIDE t0 0 ABORT x");
     (void)harness_apply(h, "COHORT.TXN.DONE t0 1");
-    assert_non_null(strstr(harness_apply(h, "COHORT.TXN.OPEN more 0 2 1000 1"), "$2 OK"));
+    assert_non_null(strstr(harness_apply(h, "COHORT.TXN.OPEN last 0 2 1000 1"), "$2 OK"));
 }
 
 static void ids_are_checked(void **state)
