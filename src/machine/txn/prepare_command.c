@@ -168,13 +168,15 @@ static void keep_changes(struct preparing *preparing, const struct overlay *over
     for (size_t i = 0; i < preparing->key_count; i++) {
         struct overlay_key now;
         overlay_at(overlay, i, &now);
+        /* Traces of deletion are shared: an absent key that is only read may look as if it were deleted here. */
+        bool written = now.changed && preparing->keys[i].writes;
         buffer_clear(&value);
-        if (now.changed) {
+        if (written) {
             overlay_dump(overlay, now.key, &value);
         }
         part_add_key(&preparing->body, &(struct part_key){.key = preparing->keys[i].key,
                                                           .exclusive = preparing->keys[i].writes,
-                                                          .written = now.changed,
+                                                          .written = written,
                                                           .deleted = !now.present,
                                                           .value = buffer_slice(&value)});
     }
