@@ -4,14 +4,15 @@
 #include "cli/metrics_http.h"
 #include "cli/serve_cluster.h"
 #include "cli/serve_workers.h"
-#include "env/whole_file.h"
 #include "env_uv/env_uv.h"
 #include "server/server.h"
 
+#include <errno.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
 enum {
@@ -82,22 +83,34 @@ static void list_options(struct serve_options *options, const struct config *con
     config_each_settable(config, add_setting, options);
 }
 
+/* From a file or a pipe, to its end. */
+static int read_text(const char *path, struct buffer *out)
+{
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return cli_error(&cli_serve, EX_NOINPUT, "cannot read the configuration file %s: %s; correct --config", path,
+                         strerror(errno));
+    }
+    uint8_t *at = buffer_reserve(out, CONFIG_FILE_BYTES + 1);
+    size_t size = fread(at, 1, CONFIG_FILE_BYTES + 1, file);
+    bool good = ferror(file) == 0 && size <= CONFIG_FILE_BYTES;
+    (void)fclose(file);
+    if (!good) {
+        return cli_error(&cli_serve, EX_NOINPUT,
+                         "cannot read the configuration file %s: a text of at most %d MB is needed; correct --config",
+                         path, CONFIG_FILE_BYTES >> 20);
+    }
+    out->size += size;
+    return CLI_CONTINUE;
+}
+
 static int read_config(struct serve *serve, const char *path)
 {
     struct buffer text;
     buffer_init(&text);
     char why[CONFIG_MESSAGE_BYTES] = "";
-    int code = CLI_CONTINUE;
-    enum status status = whole_file_read(serve->env, path, CONFIG_FILE_BYTES, &text);
-    if (status == STATUS_INVALID || status == STATUS_IO || status == STATUS_TOO_LARGE) {
-        code = cli_error(&cli_serve, EX_NOINPUT,
-                         "cannot read the configuration file %s: a text file of at most %d MB is needed, no folder and "
-                         "no pipe",
-                         path, CONFIG_FILE_BYTES >> 20);
-    } else if (status != STATUS_OK) {
-        code = cli_error(&cli_serve, EX_NOINPUT, "cannot read the configuration file %s: %s; correct --config", path,
-                         status_text(status));
-    } else if (config_parse(&serve->config, buffer_slice(&text), path, why) != STATUS_OK) {
+    int code = read_text(path, &text);
+    if (code == CLI_CONTINUE && config_parse(&serve->config, buffer_slice(&text), path, why) != STATUS_OK) {
         code = cli_error(&cli_serve, EX_CONFIG, "%s", why);
     }
     buffer_deinit(&text);

@@ -75,12 +75,18 @@ def test_a_cluster_that_cannot_be(tmp_path, arguments, status, said):
     assert not (tmp_path / "data").exists()
 
 
-@pytest.mark.parametrize("file", ["/", "/dev/zero", "/dev/stdin"])
-def test_a_configuration_that_is_no_file(tmp_path, file):
+@pytest.mark.parametrize("file", ["/", "/dev/zero"])
+def test_a_configuration_that_is_no_text(tmp_path, file):
     """It is not taken for an empty one: what was to stand in it may be the password."""
-    status, line = refused(tmp_path / "data", "--config", file, stdin=subprocess.PIPE)
-    assert status == NOINPUT and f"{file}: a text file of at most 1 MB is needed, no folder and no pipe" in line
+    status, line = refused(tmp_path / "data", "--config", file)
+    assert status == NOINPUT and f"{file}: a text of at most 1 MB is needed; correct --config" in line
     assert not (tmp_path / "data").exists()
+
+
+def test_a_configuration_from_a_pipe(tmp_path):
+    """Not taken for an empty one either: its last line is read."""
+    status, line = refused(tmp_path / "data", "--config", "/dev/stdin", input="# nothing\n" * 9999 + "no-such-setting = 1\n")
+    assert status == CONFIG and "no-such-setting" in line
 
 
 @pytest.mark.parametrize("lost", ["worker-0", "worker-0/0000000000000001.log"])
