@@ -430,6 +430,10 @@ void route_request(struct connection *connection, const struct slice *argv, uint
     case COMMAND_UNKNOWN_SUBCOMMAND: answer_unknown_subcommand(connection, spec, argv[1]); return;
     case COMMAND_WRONG_ARITY: break;
     }
+    if (spec->id == COMMAND_EXEC && watch_pending(connection)) { /* it forgets the watches: those on their way, too */
+        park(connection, argv, argc);
+        return;
+    }
     char text[128];
     (void)snprintf(text, sizeof(text), "ERR wrong number of arguments for '%s' command", spec->name);
     answer_refusal(connection, spec, text);

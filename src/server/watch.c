@@ -25,6 +25,7 @@ static void key_free(struct connection *connection, struct slice key)
 void watch_forget(struct connection *connection)
 {
     struct watches *watches = &connection->watches;
+    ASSERT(watches->looking == 0); /* what comes later would be watched again */
     for (size_t i = 0; i < watches->count; i++) {
         key_free(connection, watches->items[i].key);
     }

@@ -2,7 +2,7 @@
  *
  * Invariants
  * 1. A version is read by the leader of the keys' shard, at the WATCH's place among the client's requests.
- * 2. All watched keys are in one shard.
+ * 2. Nothing is forgotten while a version is on its way: EXEC, refused or not, and its like wait for it.
  * 3. After a WATCH that was refused the next EXEC is refused too: it never runs without what it was to depend on. */
 #pragma once
 
@@ -15,6 +15,7 @@ struct slot;
 struct watch_look;
 
 void watch_execute(struct connection *connection, const struct command *command, uint32_t shard);
+/* No version is on its way (asserted). */
 void watch_forget(struct connection *connection);
 /* The WATCH was refused elsewhere. */
 void watch_failed(struct connection *connection);

@@ -169,6 +169,8 @@ def test_watch_through_each_node(three):
         assert mine.calls([["MULTI"], ["SET", key, 3], ["EXEC"]]) == ["OK", "QUEUED", None]
         assert mine.calls([["WATCH", key], ["MULTI"], ["SET", key, 4], ["EXEC"]]) == ["OK", "OK", "QUEUED", ["OK"]]
         assert other.call("GET", key) == b"4"
+        refused, *_, executed = mine.calls([["WATCH", key], ["EXEC", "x"], ["SET", key, 5], ["MULTI"], ["EXEC"]])[1:]
+        assert str(refused).startswith("EXECABORT") and executed == []  # refused, it forgets what was watched, as in Redis
 
 
 def test_transfers_with_watch_through_all_nodes(three):

@@ -43,6 +43,9 @@ CROSSING = [
     [["MULTI"], ["SET", "a", "1"], ["SET", "b", "2"], ["EXEC"], ["EXEC"], ["DISCARD"], ["GET", "a"]],
     [["MULTI"], ["SET", "a", "x"], ["INCR", "a"], ["INCR", "b"], ["RENAME", "a", "c"], ["MGET", "a", "b", "c"], ["PING"], ["EXEC"], ["GET", "c"]],
     [["WATCH", "a"], ["MULTI"], ["SET", "{a}b", "1"], ["PING"], ["EXEC"], ["GET", "{a}b"]],
+    [["SET", "a", "1"], ["WATCH", "a", "b"], ["EXEC", "x"], ["SET", "b", "1"], ["MULTI"], ["EXEC"]],
+    [["WATCH", "a"], ["EXEC", "x"], ["SET", "a", "1"], ["MULTI"], ["GET", "a"], ["EXEC"]],
+    [["WATCH", "a"], ["MULTI"], ["EXEC", "x"], ["SET", "a", "1"], ["MULTI"], ["GET", "a"], ["EXEC"]],
     [["MGET"], ["GET", "a", "b"], ["MSET", "a", "1", "b"], ["MULTI"], ["GET", "a", "b"], ["EXEC"]],
     [["MULTI"], ["MGET", "a", "b"], ["HGETALL", "c"], ["EXISTS", "a", "b"], ["EXEC"]],
 ]
