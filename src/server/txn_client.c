@@ -52,6 +52,7 @@ static size_t host_new_id(struct txn_driver *driver, uint32_t home, char id[stat
         driver->attempt < server->txn_attempts_most ? server->txn_attempts_most : driver->attempt + 1;
     const struct txn_id made = {
         .made = true,
+        .runs = true,
         .home = home,
         .position = server->txn_positions[home - 1],
         .node = server->options.node_id,

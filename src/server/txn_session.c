@@ -188,6 +188,13 @@ static void answer_no_id(struct connection *connection)
     session_answer_now(connection, "-ERR this is no id of a transaction");
 }
 
+/* It is of TXN.BEGIN: whoever runs another one counts on being the only one that says COMMIT. */
+static bool may_finish(struct slice id)
+{
+    struct txn_id parsed;
+    return txn_id_parse(id, &parsed) && !parsed.runs;
+}
+
 /* Somebody else's, by its id. */
 static void start_errand(struct connection *connection, const struct command *command)
 {
@@ -195,6 +202,10 @@ static void start_errand(struct connection *connection, const struct command *co
     uint32_t home = txn_session_home(connection->server, id);
     if (home == 0) {
         answer_no_id(connection);
+        return;
+    }
+    if (!may_finish(id)) {
+        session_answer_now(connection, "-ERR this is the transaction of a command or a MULTI; it ends by itself");
         return;
     }
     if (connection->session != NULL) {

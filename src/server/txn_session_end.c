@@ -190,6 +190,9 @@ void session_abort_over(struct txn_session *session)
     bool rollback = session->waiting && session->spec->id == COMMAND_TXN_ROLLBACK;
     if (told && slice_is_word(word, "COMMIT")) {
         session_end(session, rollback ? "-ERR the transaction is committed already" : "OK");
+    } else if (rollback && !told && session->protocol == TXN_2PC && session->plan.part_count > 0) {
+        session_end(session,
+                    "-UNCERTAIN the home shard of the transaction does not answer; ask TXN.STATUS what became of it");
     } else if (rollback) {
         session_end(session, "OK"); /* nobody has said COMMIT: at the latest its time ends it */
     } else {

@@ -6,7 +6,7 @@ size_t txn_id_make(char at[static TXN_ID_BYTES], const struct txn_id *id)
 {
     return (size_t)snprintf(at, TXN_ID_BYTES, "~%x.%llx.%llx.%llx.%llx", id->home, (unsigned long long)id->position,
                             (unsigned long long)id->node, (unsigned long long)id->start,
-                            (unsigned long long)id->sequence);
+                            (unsigned long long)(id->sequence << 1 | (id->runs ? 1 : 0)));
 }
 
 static int digit(uint8_t byte)
@@ -55,6 +55,8 @@ bool txn_id_parse(struct slice text, struct txn_id *ret_id)
         return false;
     }
     id.home = (uint32_t)home;
+    id.runs = (id.sequence & 1) != 0;
+    id.sequence >>= 1;
     *ret_id = id;
     return true;
 }

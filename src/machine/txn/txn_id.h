@@ -5,8 +5,9 @@
  *
  *   ~ home . position . node . start . sequence       lower-case hexadecimal, without leading zeros
  *
- * (node, start, sequence) never come twice. An id that a client chooses is any other text; its home is the shard of its
- * hash slot. */
+ * (node, start, sequence) never come twice. The lowest bit of the sequence is set when it is of a command or a MULTI:
+ * the node that runs such a one relies on nobody else deciding COMMIT, so no client may finish it. An id that a client
+ * chooses is any other text; its home is the shard of its hash slot. */
 #pragma once
 
 #include "base/slice.h"
@@ -15,8 +16,10 @@ enum { TXN_ID_BYTES = 128 };
 
 struct txn_id {
     bool made;     /* by Cohort; else the rest is 0 */
+    bool runs;     /* of a command or a MULTI */
     uint32_t home; /* shard */
-    uint64_t position, node, start, sequence;
+    uint64_t position, node, start;
+    uint64_t sequence; /* less than 2^63 */
 };
 
 /* Writes the text; returns its size. */

@@ -209,16 +209,21 @@ static void ids_are_checked(void **state)
     CHECK(h, "COHORT.TXN.OPEN a 0 2 -1 1", error);
     struct txn_id id = {
         .made = true, .home = 1024, .position = INT64_MAX, .node = 3, .start = UINT64_MAX, .sequence = 0};
-    char text[TXN_ID_BYTES];
-    size_t size = txn_id_make(text, &id);
-    struct txn_id parsed;
-    assert_true(txn_id_parse(slice_of(text, size), &parsed));
-    assert_true(parsed.made);
-    assert_int_equal(parsed.home, id.home);
-    assert_int_equal(parsed.position, id.position);
-    assert_int_equal(parsed.node, id.node);
-    assert_int_equal(parsed.start, id.start);
-    assert_int_equal(parsed.sequence, id.sequence);
+    for (int i = 0; i < 4; i++) {
+        char text[TXN_ID_BYTES];
+        id.runs = (i & 1) != 0;
+        id.sequence = (i & 2) != 0 ? INT64_MAX : 0;
+        size_t size = txn_id_make(text, &id);
+        struct txn_id parsed;
+        assert_true(txn_id_parse(slice_of(text, size), &parsed));
+        assert_true(parsed.made);
+        assert_int_equal(parsed.home, id.home);
+        assert_int_equal(parsed.position, id.position);
+        assert_int_equal(parsed.node, id.node);
+        assert_int_equal(parsed.start, id.start);
+        assert_int_equal(parsed.sequence, id.sequence);
+        assert_int_equal(parsed.runs, id.runs);
+    }
 }
 
 /* Snapshots carry every state, and load to the same digest. */

@@ -14,6 +14,7 @@ enum { SHARDS = 4 };
 #define REFUSED                                                                                                        \
     "-TXNABORT the transaction was not begun or was given up, so this is not executed; TXN.ROLLBACK it first\n"
 #define FAILED "-TXNABORT it was not begun or was given up, as was said before\n"
+#define BY_ITSELF "-ERR this is the transaction of a command or a MULTI; it ends by itself\n"
 #define NONE "-ERR no transaction is open on this connection\n"
 #define APART "-ERR MULTI and WATCH do not go together with TXN.BEGIN; TXN.COMMIT or TXN.ROLLBACK first\n"
 
@@ -88,13 +89,97 @@ static void test_behind_a_read_that_took_too_long(void **state)
     fixture_destroy(fixture);
 }
 
+/* An id that Cohort made, as TXN.LIST tells it. */
+static void find_id(struct fixture_client *client, char id[static 128])
+{
+    char cursor[32] = "0";
+    do {
+        char list[64];
+        (void)snprintf(list, sizeof(list), "TXN.LIST CURSOR %s\r\n", cursor);
+        fixture_send(client, list);
+        sim_run_for(client->fixture->sim, SECOND);
+        const char *text = fixture_received(client);
+        assert_int_equal(sscanf(text, "*2 $%*d %31s", cursor), 1);
+        for (const char *at = text; (at = strstr(at, "\n~")) != NULL; at++) {
+            (void)snprintf(id, 128, "%.*s", (int)strcspn(at + 1, "\n"), at + 1);
+        }
+    } while (strcmp(cursor, "0") != 0);
+}
+
+/* A command over several shards is a transaction with an id, too; its node alone says COMMIT, and may rely on that. */
+static void test_what_ends_by_itself(void **state)
+{
+    struct fixture *fixture = create(5);
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    struct fixture_client *other = fixture_connect(fixture, 1);
+    char id[128] = "";
+    char text[512];
+    fixture_expect(client, "MSET a 1 b 2\r\n", "+OK\n");
+    find_id(other, id);
+    assert_int_equal(id[0], '~');
+    (void)snprintf(text, sizeof(text), "TXN.COMMIT %s\r\nTXN.ROLLBACK %s\r\n", id, id);
+    fixture_expect(other, text, BY_ITSELF BY_ITSELF);
+    /* one of TXN.BEGIN has an id of the same form, and is finished by it */
+    fixture_send(client, "TXN.BEGIN\r\n");
+    fixture_wait_lines(client, 2);
+    (void)snprintf(id, sizeof(id), "%s", strchr(fixture_received(client), '~'));
+    id[strcspn(id, "\n")] = '\0';
+    fixture_expect(client, "SET a 3\r\nSET b 3\r\nTXN.PREPARE\r\n", "+OK\n+OK\n+PREPARED\n");
+    (void)snprintf(text, sizeof(text), "TXN.COMMIT %s\r\nMGET a b\r\n", id);
+    fixture_expect(other, text, "+OK\n*2\n$1\n3\n$1\n3\n");
+    fixture_destroy(fixture);
+}
+
+/* One says TXN.COMMIT, the other TXN.ROLLBACK, so much later: one of them has its way, at all shards, and the other
+ * hears of it. Which one? */
+static bool commit_against_rollback(const char *protocol, int64_t later_ns, bool prepared)
+{
+    struct fixture *fixture = create(6);
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    struct fixture_client *other = fixture_connect(fixture, 1);
+    char text[256];
+    (void)snprintf(text, sizeof(text), "TXN.BEGIN ID one PROTOCOL %s\r\nSET a 1\r\nSET b 1\r\nSET c 1\r\n", protocol);
+    fixture_expect(client, text, "$3\none\n+OK\n+OK\n+OK\n");
+    if (prepared) {
+        fixture_expect(client, "TXN.PREPARE\r\n", "+PREPARED\n");
+    }
+    fixture_slow_disk(fixture, 10 * MS);
+    bool first = later_ns >= 0;
+    fixture_send(first ? client : other, first ? "TXN.COMMIT\r\n" : "TXN.ROLLBACK one\r\n");
+    sim_run_for(fixture->sim, first ? later_ns : -later_ns);
+    fixture_send(first ? other : client, first ? "TXN.ROLLBACK one\r\n" : "TXN.COMMIT\r\n");
+    fixture_wait_lines(client, 1);
+    fixture_wait_lines(other, 1);
+    const char *said = fixture_received(client);
+    bool committed = strcmp(said, "+OK\n") == 0;
+    assert_true(committed || strncmp(said, "-TXNABORT", 9) == 0);
+    said = fixture_received(other);
+    assert_true(strncmp(said, committed ? "-" : "+OK", committed ? 1 : 3) == 0);
+    sim_run_for(fixture->sim, 10 * SECOND);
+    fixture_expect(other, "MGET a b c\r\n", committed ? "*3\n$1\n1\n$1\n1\n$1\n1\n" : "*3\n$-1\n$-1\n$-1\n");
+    fixture_destroy(fixture);
+    return committed;
+}
+
+static void test_commit_against_rollback(void **state)
+{
+    for (int variant = 0; variant < 4; variant++) {
+        int committed = 0;
+        int runs = 0;
+        for (int64_t later_ns = -30 * MS; later_ns <= 60 * MS; later_ns += MS) {
+            committed += commit_against_rollback((variant & 1) != 0 ? "3PC" : "2PC", later_ns, (variant & 2) != 0);
+            runs++;
+        }
+        assert_in_range(committed, 1, runs - 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_behind_an_id_that_ran),
-        cmocka_unit_test(test_until_the_client_knows),
-        cmocka_unit_test(test_behind_what_took_too_long),
-        cmocka_unit_test(test_behind_a_read_that_took_too_long),
+        cmocka_unit_test(test_behind_an_id_that_ran),     cmocka_unit_test(test_until_the_client_knows),
+        cmocka_unit_test(test_behind_what_took_too_long), cmocka_unit_test(test_behind_a_read_that_took_too_long),
+        cmocka_unit_test(test_what_ends_by_itself),       cmocka_unit_test(test_commit_against_rollback),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
