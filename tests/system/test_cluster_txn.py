@@ -1,14 +1,17 @@
 """Transactions of real clusters that somebody wants to break: finished by many at once, left behind, or without those who
 decide about them."""
 
+import itertools
 import threading
 import time
 
+import cluster
 import pytest
 import resp
 
 LONG_MS = 24 * 3600 * 1000
 WAIT_SECONDS = 60
+HOME_MS = 15000  # then a home that was away asks what its participants came to
 
 both = pytest.mark.parametrize("protocol", ["2PC", "3PC"])
 
@@ -121,3 +124,65 @@ def test_a_client_that_is_killed_before_begin_is_answered(new_cluster, protocol)
             return not isinstance(status, resp.Error) and status is not None and status["state"] == b"DONE"
 
         wait_for(ended, "its id is taken for a day")
+
+
+def without_majority(five):
+    """(home, two nodes without which it has no majority, three shards that have one then)."""
+    with five[1].connect() as connection:
+        ranges = connection.call("CLUSTER", "SLOTS")
+    numbers = {node.port: node.number for node in five}
+    voters = {cluster.slot_shard(first, five.shards): {numbers[port] for _, port, *_ in members}
+              for first, _, *members in ranges}  # fmt: skip
+    for home in voters:
+        for pair in itertools.combinations(sorted(voters[home]), 2):
+            others = [shard for shard in voters if len(voters[shard] & set(pair)) < 2]
+            if len(others) >= 3:
+                return home, [five[number] for number in pair], others[:3]
+    raise AssertionError(voters)
+
+
+def test_home_is_gone(new_cluster):
+    """Five nodes, three voters a shard, and two nodes less: home has no majority, the shards that take part have theirs.
+    Three-phase transactions are committed and aborted without home; those of two phases wait until it is back."""
+    five = new_cluster(nodes=5, shards=8)
+    home, gone, shards = without_majority(five)
+    node, other = [each for each in five if each not in gone][:2]
+
+    def keys(name):
+        return [five.key_of(shard, f"{name}-") for shard in shards]
+
+    def named(name):
+        return five.key_of(home, f"{name}-id-")  # an id of a client is at home where a key of that name is
+
+    def values(connection, name):
+        return [value_when_free(connection, key) for key in keys(name)]
+
+    def locked(connection, name):
+        return all(str(connection.call("GET", key)).startswith("BUSY") for key in keys(name))
+
+    for name, protocol, timeout_ms in (("open3", "3PC", HOME_MS), ("open2", "2PC", LONG_MS), ("late2", "2PC", 3000)):
+        prepared(node, named(name), [(key, "new") for key in keys(name)], protocol, timeout_ms)
+    with node.connect(WAIT_SECONDS) as third, node.connect(WAIT_SECONDS) as second, other.connect(WAIT_SECONDS) as reader:
+        for connection, name, protocol in ((third, "own3", "3PC"), (second, "own2", "2PC")):
+            begin = ["TXN.BEGIN", "ID", named(name), "PROTOCOL", protocol, "TIMEOUT", HOME_MS if protocol == "3PC" else LONG_MS]
+            assert connection.calls([begin, *(["SET", key, "new"] for key in keys(name)), ["TXN.PREPARE"]])[-1] == "PREPARED"
+        for each in gone:
+            each.kill()
+        for shard in shards:
+            wait_for(lambda shard=shard: reader.call("SET", five.key_of(shard, "free"), 1) == "OK", f"nobody leads {shard}")
+
+        assert third.call("TXN.COMMIT") == "OK"
+        assert values(reader, "own3") == [b"new"] * 3
+        assert values(reader, "open3") == [None] * 3  # nobody had said COMMIT
+        assert str(second.call("TXN.COMMIT")).split()[0] in ("CLUSTERDOWN", "UNCERTAIN")
+        assert locked(reader, "own2") and locked(reader, "open2")
+        assert locked(reader, "late2")  # though its time is over
+
+        five.start()
+        for name in ("own2", "open2"):
+            assert reader.call("TXN.COMMIT", named(name)) == "OK"
+            assert values(reader, name) == [b"new"] * 3
+        assert values(reader, "late2") == [None] * 3
+        for name, outcome in (("own3", b"COMMIT"), ("open3", b"ABORT"), ("late2", b"ABORT")):
+            wait_for(lambda name=name: status_of(reader, named(name))["state"] == b"DONE", f"home does not end {name}")
+            assert status_of(reader, named(name))["outcome"] == outcome
