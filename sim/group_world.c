@@ -314,7 +314,7 @@ static void close_member(struct member *member)
 
 static enum status open_member(struct member *member, char *message, size_t capacity)
 {
-    struct store_options options = {"/d", 64 << 10, {{(uint8_t)(1 + member->number)}}};
+    struct store_options options = {"/d", 64 << 10, {{{(uint8_t)(1 + member->number)}}, 0}};
     enum status status = env_make_directory(member->env, "/d");
     if (status == STATUS_OK) {
         status = env_sync_directory(member->env, "/");

@@ -44,7 +44,7 @@ static enum status open_all(struct cluster *cluster, char ret_message[static CLU
     struct store_options store = {
         .directory = cluster->worker_directory,
         .log_segment_bytes = options->log_segment_bytes,
-        .incarnation = options->incarnation,
+        .folder = {options->incarnation, cluster->worker},
     };
     enum status status =
         store_open(cluster->env, &store, &store_events, cluster, &cluster->store, ret_message, CLUSTER_MESSAGE_BYTES);

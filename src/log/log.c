@@ -13,13 +13,13 @@ enum status log_open(struct env *env, const struct log_options *options, const s
 {
     ASSERT(options->segment_bytes == 0 || (options->segment_bytes >= LOG_MINIMUM_SEGMENT_BYTES &&
                                            options->segment_bytes <= LOG_MAXIMUM_SEGMENT_BYTES));
-    ASSERT(!id128_is_zero(&options->incarnation));
+    ASSERT(!id128_is_zero(&options->folder.incarnation));
     struct log *log = memory_allocate_zeroed(1, sizeof(*log));
     ASSERT(strlen(options->directory) < sizeof(log->directory));
     memcpy(log->directory, options->directory, strlen(options->directory) + 1);
     log->env = env;
     log->segment_bytes = options->segment_bytes == 0 ? LOG_DEFAULT_SEGMENT_BYTES : options->segment_bytes;
-    log->incarnation = options->incarnation;
+    log->folder = options->folder;
     log->events = events;
     log->owner = owner;
     log->chore = (struct log_chore){.work = {.run = log_chore_run, .done = log_chore_done}, .log = log};

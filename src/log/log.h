@@ -11,7 +11,7 @@
  * and all after it (a conflict), durably, in order with everything else.
  * 5. A segment is removed when every group has trimmed all its entries in it, and no group's hard state lives only
  *    there.
- * 6. Each segment names the data folder it belongs to; recovery refuses those of another one, and changes nothing.
+ * 6. Each segment names the folder it belongs to; recovery refuses those of another one, and changes nothing.
  *
  * What recovery cannot know: when the very last block is damaged, and no later one says that it was synced, it looks
  * like a torn tail. So an idle log writes a mark 100 ms after its last sync, and when it is closed, which says so.
@@ -22,8 +22,8 @@
 #pragma once
 
 #include "base/buffer.h"
-#include "base/id128.h"
 #include "env/env.h"
+#include "log/folder_name.h"
 
 struct log;
 
@@ -32,8 +32,7 @@ struct log_options {
     /* Size of the largest segments, 64 KiB to 1 GiB; 0: 16 MiB. The first one has 1 MiB (or this, when smaller), and
      * each next one twice the size, so that little data takes little disk. A larger record makes its segment larger. */
     uint64_t segment_bytes;
-    /* Of the data folder it belongs to, not zero; stated in each segment: files of another folder are refused. */
-    struct id128 incarnation;
+    struct folder_name folder; /* stated in each segment: files of another one are refused */
 };
 
 struct log_events {

@@ -25,7 +25,8 @@ void log_format_put_segment(uint8_t at[LOG_SEGMENT_HEADER_BYTES], const struct l
     put_u64(at + 16, header->number);
     put_u64(at + 24, header->salt);
     put_u64(at + 32, header->size);
-    memcpy(at + 40, header->incarnation.bytes, sizeof(header->incarnation.bytes));
+    memcpy(at + 40, header->folder.incarnation.bytes, sizeof(header->folder.incarnation.bytes));
+    put_u32(at + 56, header->folder.worker);
     put_u32(at + 12, segment_crc(at));
 }
 
@@ -43,7 +44,8 @@ enum log_header_fault log_format_take_segment(struct slice bytes, struct log_seg
     ret_header->number = get_u64(bytes.data + 16);
     ret_header->salt = get_u64(bytes.data + 24);
     ret_header->size = get_u64(bytes.data + 32);
-    memcpy(ret_header->incarnation.bytes, bytes.data + 40, sizeof(ret_header->incarnation.bytes));
+    memcpy(ret_header->folder.incarnation.bytes, bytes.data + 40, sizeof(ret_header->folder.incarnation.bytes));
+    ret_header->folder.worker = get_u32(bytes.data + 56);
     return LOG_HEADER_OK;
 }
 

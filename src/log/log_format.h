@@ -5,13 +5,14 @@
  *
  *   offset size  segment header (the rest of the first 4096 bytes is zero)
  *   0      8     magic "COHORTWL"
- *   8      4     format version: 2
+ *   8      4     format version: 3
  *   12     4     CRC32C of the first 64 bytes with this field zero
  *   16     8     number of the segment, as in its name
  *   24     8     salt, random: seeds every other checksum of the file
  *   32     8     preallocated size of the file, which is never shorter: it gets its name when it has this size
  *   40     16    incarnation of the data folder it belongs to
- *   56     8     zero
+ *   56     4     worker to whose folder it belongs
+ *   60     4     zero
  *
  *   offset size  block: what one flush wrote (or a part of it); starts at a multiple of 8
  *   0      4     magic
@@ -44,12 +45,12 @@
  * headers costs nothing for a body that only looks like one. */
 #pragma once
 
-#include "base/id128.h"
 #include "base/slice.h"
 #include "base/varint.h"
+#include "log/folder_name.h"
 
 enum {
-    LOG_FORMAT_VERSION = 2,
+    LOG_FORMAT_VERSION = 3,
     LOG_SEGMENT_HEADER_BYTES = 64,
     LOG_SEGMENT_START = 4096, /* where blocks begin */
     LOG_BLOCK_HEADER_BYTES = 48,
@@ -70,7 +71,7 @@ enum log_record_type {
 
 struct log_segment_header {
     uint64_t number, salt, size;
-    struct id128 incarnation;
+    struct folder_name folder;
 };
 
 enum log_header_fault { LOG_HEADER_OK, LOG_HEADER_MAGIC, LOG_HEADER_CHECKSUM, LOG_HEADER_VERSION };

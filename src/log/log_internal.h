@@ -123,7 +123,7 @@ struct log {
     struct env *env;
     char directory[LOG_PATH_BYTES - LOG_NAME_BYTES - 8];
     uint64_t segment_bytes;
-    struct id128 incarnation;
+    struct folder_name folder;
     const struct log_events *events;
     void *owner;
     bool failed, closing;

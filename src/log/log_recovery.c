@@ -155,13 +155,13 @@ static enum status read_file(struct recovery *recovery, uint64_t number, struct 
     return STATUS_OK;
 }
 
-/* Someone put a file of another data folder here, or all of them. */
-static enum status foreign(struct recovery *recovery, uint64_t number, const struct id128 *incarnation)
+/* Someone put a file of another folder here, or all of them. */
+static enum status foreign(struct recovery *recovery, uint64_t number, const struct folder_name *folder)
 {
     char path[LOG_PATH_BYTES];
-    char text[STORAGE_FOREIGN_BYTES];
+    char text[FOLDER_NAME_TEXT_BYTES];
     log_segment_path(recovery->log, number, path);
-    storage_foreign(incarnation, &recovery->log->incarnation, text);
+    folder_name_explain(folder, &recovery->log->folder, text);
     return refuse(recovery, STATUS_INVALID, path, "%s", text);
 }
 
@@ -176,7 +176,7 @@ static enum status open_segment(struct recovery *recovery, uint64_t number)
     env_close(recovery->log->env, file);
     struct log_segment_header header = {0};
     enum log_header_fault fault = log_format_take_segment(buffer_slice(&recovery->bytes), &header);
-    bool ours = id128_equal(&header.incarnation, &recovery->log->incarnation);
+    bool ours = folder_name_equal(&header.folder, &recovery->log->folder);
     if (fault == LOG_HEADER_OK && header.number == number && ours) {
         if (recovery->bytes.size < header.size) { /* it got its name when all its zeros were synced */
             return damaged(recovery, number, recovery->bytes.size, "the file ends here, though it was made larger");
@@ -189,7 +189,7 @@ static enum status open_segment(struct recovery *recovery, uint64_t number)
     switch (fault) {
     case LOG_HEADER_OK:
         return ours ? damaged(recovery, number, 16, "the header names another segment")
-                    : foreign(recovery, number, &header.incarnation);
+                    : foreign(recovery, number, &header.folder);
     case LOG_HEADER_MAGIC: return damaged(recovery, number, 0, "this is no log segment");
     case LOG_HEADER_CHECKSUM: return damaged(recovery, number, 0, "the header's checksum is wrong");
     case LOG_HEADER_VERSION:

@@ -297,7 +297,7 @@ void log_chore_make(struct log *log, const struct log_segment *segment)
     log->chore.removal = false;
     log->chore.header.salt = segment->salt;
     log->chore.header.size = segment->size;
-    log->chore.header.incarnation = log->incarnation;
+    log->chore.header.folder = log->folder;
 }
 
 void log_segment_make_now(struct log *log)

@@ -7,16 +7,16 @@
 #pragma once
 
 #include "base/buffer.h"
-#include "base/id128.h"
 #include "env/env.h"
+#include "log/folder_name.h"
 
 struct snapshot_meta {
     uint32_t group;
     uint64_t index, term;
     int64_t time_ms, wall_ms;
     uint64_t hash_seed;
-    struct id128 incarnation; /* of the data folder it belongs to */
-    struct slice extra;       /* the owner's, up to 64 KiB: configuration of the group, remembered sequences */
+    struct folder_name folder; /* it belongs to */
+    struct slice extra;        /* the owner's, up to 64 KiB: configuration of the group, remembered sequences */
 };
 
 /* ---- writing, beside service: blocks are written and synced by env_work ---- */
@@ -47,15 +47,15 @@ void snapshot_writer_destroy(struct snapshot_writer *writer);
 MUST_USE enum status snapshot_find(struct env *env, const char *directory, uint32_t group, char *ret_path,
                                    size_t path_capacity, uint64_t *ret_index);
 /* Checks header, blocks and trailer while giving each record to `record` (which may fail); refuses a snapshot of
- * another data folder. ret_meta->extra is appended to `extra`. On failure ret_message names file, offset and the way
+ * another folder. ret_meta->extra is appended to `extra`. On failure ret_message names file, offset and the way
  * out. */
-MUST_USE enum status snapshot_load(struct env *env, const char *path, const struct id128 *incarnation,
+MUST_USE enum status snapshot_load(struct env *env, const char *path, const struct folder_name *folder,
                                    enum status (*header)(void *owner, const struct snapshot_meta *meta),
                                    enum status (*record)(void *owner, struct slice record), void *owner,
                                    struct snapshot_meta *ret_meta, struct buffer *extra, char *ret_message,
                                    size_t message_capacity);
-/* Makes a file that came from another node, open for writing and yet to be synced, one of this data folder. */
-MUST_USE enum status snapshot_adopt(struct env *env, struct env_file *file, const struct id128 *incarnation);
+/* Makes a file that came from another node, open for writing and yet to be synced, one of this folder. */
+MUST_USE enum status snapshot_adopt(struct env *env, struct env_file *file, const struct folder_name *folder);
 /* Removes snapshots of the group older than `index`, and its temporary files: so not while one is written. File
  * operations only; removing a large file takes a while, so rather from env_work. */
 MUST_USE enum status snapshot_remove_older(struct env *env, const char *directory, uint32_t group, uint64_t index);

@@ -14,14 +14,15 @@ static uint32_t header_crc(const uint8_t *at, size_t extra_size)
     static const uint8_t zero[4];
     uint32_t crc = crc32c(0, at, 12);
     crc = crc32c(crc, zero, sizeof(zero));
-    crc = crc32c(crc, at + 16, SNAPSHOT_INCARNATION_AT - 16);
+    crc = crc32c(crc, at + 16, SNAPSHOT_FOLDER_AT - 16);
     return crc32c(crc, at + SNAPSHOT_HEADER_BYTES, extra_size);
 }
 
-void snapshot_format_put_incarnation(uint8_t at[SNAPSHOT_INCARNATION_BYTES], const struct id128 *incarnation)
+void snapshot_format_put_folder(uint8_t at[SNAPSHOT_FOLDER_BYTES], const struct folder_name *folder)
 {
-    memcpy(at, incarnation->bytes, sizeof(incarnation->bytes));
-    put_u32(at + sizeof(incarnation->bytes), crc32c(0, incarnation->bytes, sizeof(incarnation->bytes)));
+    memcpy(at, folder->incarnation.bytes, sizeof(folder->incarnation.bytes));
+    put_u32(at + 16, folder->worker);
+    put_u32(at + 20, crc32c(0, at, 20));
 }
 
 void snapshot_format_put_header(struct buffer *out, const struct snapshot_meta *meta, uint32_t *chain)
@@ -37,7 +38,7 @@ void snapshot_format_put_header(struct buffer *out, const struct snapshot_meta *
     put_u64(at + 40, (uint64_t)meta->time_ms);
     put_u64(at + 48, (uint64_t)meta->wall_ms);
     put_u64(at + 56, meta->hash_seed);
-    snapshot_format_put_incarnation(at + SNAPSHOT_INCARNATION_AT, &meta->incarnation);
+    snapshot_format_put_folder(at + SNAPSHOT_FOLDER_AT, &meta->folder);
     if (meta->extra.size > 0) {
         memcpy(at + SNAPSHOT_HEADER_BYTES, meta->extra.data, meta->extra.size);
     }
@@ -56,9 +57,8 @@ enum snapshot_fault snapshot_format_take_header(struct slice bytes, struct snaps
     if (bytes.size - SNAPSHOT_HEADER_BYTES < extra) {
         return SNAPSHOT_SHORT;
     }
-    const uint8_t *incarnation = at + SNAPSHOT_INCARNATION_AT;
-    if (get_u32(at + 12) != header_crc(at, extra) ||
-        get_u32(incarnation + sizeof(struct id128)) != crc32c(0, incarnation, sizeof(struct id128))) {
+    const uint8_t *folder = at + SNAPSHOT_FOLDER_AT;
+    if (get_u32(at + 12) != header_crc(at, extra) || get_u32(folder + 20) != crc32c(0, folder, 20)) {
         return SNAPSHOT_CHECKSUM;
     }
     if (get_u32(at + 8) != SNAPSHOT_FORMAT_VERSION) {
@@ -73,7 +73,8 @@ enum snapshot_fault snapshot_format_take_header(struct slice bytes, struct snaps
         .hash_seed = get_u64(at + 56),
         .extra = slice_of(at + SNAPSHOT_HEADER_BYTES, extra),
     };
-    memcpy(ret_meta->incarnation.bytes, incarnation, sizeof(struct id128));
+    memcpy(ret_meta->folder.incarnation.bytes, folder, sizeof(struct id128));
+    ret_meta->folder.worker = get_u32(folder + 16);
     *chain = crc32c(0, at + 12, 4);
     return SNAPSHOT_OK;
 }

@@ -2,7 +2,7 @@
  *
  *   offset size  header
  *   0      8     magic "COHORTSN"
- *   8      4     format version: 2
+ *   8      4     format version: 3
  *   12     4     CRC32C of the first 64 bytes, with this field zero, and extra
  *   16     4     group
  *   20     4     size of extra, up to 64 KiB
@@ -12,8 +12,9 @@
  *   48     8     wall_ms
  *   56     8     hash seed
  *   64     16    incarnation of the data folder it belongs to
- *   80     4     CRC32C of that: of its own, as a snapshot that travels to another node comes to belong there
- *   84           extra
+ *   80     4     worker to whose folder it belongs
+ *   84     4     CRC32C of these two: of their own, as a snapshot that travels to another node comes to belong there
+ *   88           extra
  * (Bytes 0 to 24 mean the same in every later version.)
  *
  *   offset size  block
@@ -37,10 +38,10 @@
 #include "log/snapshot.h"
 
 enum {
-    SNAPSHOT_FORMAT_VERSION = 2,
-    SNAPSHOT_INCARNATION_AT = 64,
-    SNAPSHOT_INCARNATION_BYTES = 20, /* with its checksum */
-    SNAPSHOT_HEADER_BYTES = 84,
+    SNAPSHOT_FORMAT_VERSION = 3,
+    SNAPSHOT_FOLDER_AT = 64,
+    SNAPSHOT_FOLDER_BYTES = 24, /* with its checksum */
+    SNAPSHOT_HEADER_BYTES = 88,
     SNAPSHOT_EXTRA_BYTES = 64 * 1024,
     SNAPSHOT_BLOCK_HEADER_BYTES = 24,
     SNAPSHOT_TRAILER_BYTES = 32,
@@ -64,7 +65,7 @@ struct snapshot_trailer {
 
 /* Appends header and extra; *chain is the first link of the trailer's checksum. */
 void snapshot_format_put_header(struct buffer *out, const struct snapshot_meta *meta, uint32_t *chain);
-void snapshot_format_put_incarnation(uint8_t at[SNAPSHOT_INCARNATION_BYTES], const struct id128 *incarnation);
+void snapshot_format_put_folder(uint8_t at[SNAPSHOT_FOLDER_BYTES], const struct folder_name *folder);
 /* The extra in ret_meta is borrowed from bytes. */
 enum snapshot_fault snapshot_format_take_header(struct slice bytes, struct snapshot_meta *ret_meta, uint32_t *chain);
 

@@ -82,7 +82,7 @@ enum status snapshot_remove_older(struct env *env, const char *directory, uint32
 struct loader {
     struct env *env;
     const char *path;
-    const struct id128 *incarnation;
+    const struct folder_name *folder;
     struct env_file *file;
     uint64_t size; /* of the file */
     uint64_t at;   /* where the piece in `bytes` begins */
@@ -166,9 +166,9 @@ static enum status load_header(struct loader *loader, struct snapshot_meta *ret_
                       get_u32(loader->bytes.data + 8), SNAPSHOT_FORMAT_VERSION);
     case SNAPSHOT_OK: break;
     }
-    if (!id128_equal(&meta.incarnation, loader->incarnation)) {
-        char text[STORAGE_FOREIGN_BYTES];
-        storage_foreign(&meta.incarnation, loader->incarnation, text);
+    if (!folder_name_equal(&meta.folder, loader->folder)) {
+        char text[FOLDER_NAME_TEXT_BYTES];
+        folder_name_explain(&meta.folder, loader->folder, text);
         return refuse(loader, STATUS_INVALID, "%s", text);
     }
     uint8_t *copy = buffer_reserve(extra, meta.extra.size + 1); /* never NULL */
@@ -276,7 +276,7 @@ static enum status load(struct loader *loader, enum status (*header)(void *owner
     return status;
 }
 
-enum status snapshot_load(struct env *env, const char *path, const struct id128 *incarnation,
+enum status snapshot_load(struct env *env, const char *path, const struct folder_name *folder,
                           enum status (*header)(void *owner, const struct snapshot_meta *meta),
                           enum status (*record)(void *owner, struct slice record), void *owner,
                           struct snapshot_meta *ret_meta, struct buffer *extra, char *ret_message,
@@ -284,7 +284,7 @@ enum status snapshot_load(struct env *env, const char *path, const struct id128 
 {
     struct loader loader = {.env = env,
                             .path = path,
-                            .incarnation = incarnation,
+                            .folder = folder,
                             .record = record,
                             .owner = owner,
                             .message = ret_message,
@@ -299,10 +299,10 @@ enum status snapshot_load(struct env *env, const char *path, const struct id128 
     return status;
 }
 
-enum status snapshot_adopt(struct env *env, struct env_file *file, const struct id128 *incarnation)
+enum status snapshot_adopt(struct env *env, struct env_file *file, const struct folder_name *folder)
 {
-    uint8_t bytes[SNAPSHOT_INCARNATION_BYTES];
-    snapshot_format_put_incarnation(bytes, incarnation);
+    uint8_t bytes[SNAPSHOT_FOLDER_BYTES];
+    snapshot_format_put_folder(bytes, folder);
     struct iovec part = {bytes, sizeof(bytes)};
-    return env_write(env, file, SNAPSHOT_INCARNATION_AT, &part, 1);
+    return env_write(env, file, SNAPSHOT_FOLDER_AT, &part, 1);
 }

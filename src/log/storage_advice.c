@@ -1,7 +1,5 @@
 #include "log/storage_advice.h"
 
-#include <stdio.h>
-
 const char *storage_advice(enum status status)
 {
     switch (status) {
@@ -13,21 +11,10 @@ const char *storage_advice(enum status status)
     case STATUS_DENIED:
         return "give the user that runs cohort read and write permission for the data folder and its files";
     case STATUS_NOTFOUND: return "the folder is not there; make it or correct the path";
-    case STATUS_VERSION: return "a newer cohort wrote it; start that version or a later one";
+    case STATUS_VERSION: return "another version of cohort wrote it; start that one";
     case STATUS_CORRUPT: return "nothing was changed"; /* the way out depends on the cluster: server/data_folder.h */
     case STATUS_FULL: return "raise the limit of open files (ulimit -n), then start again";
     case STATUS_NOMEM: return "give this machine or process more memory, then start again";
-    default: return "move away what does not belong into the data folder";
+    default: return "move away what does not belong here, and bring back what does";
     }
-}
-
-void storage_foreign(const struct id128 *theirs, const struct id128 *ours, char ret_text[static STORAGE_FOREIGN_BYTES])
-{
-    char their_text[ID128_DIGITS + 1];
-    char our_text[ID128_DIGITS + 1];
-    id128_format(theirs, their_text);
-    id128_format(ours, our_text);
-    (void)snprintf(ret_text, STORAGE_FOREIGN_BYTES,
-                   "it belongs to another data folder (its incarnation is %s, that of this folder %s)", their_text,
-                   our_text);
 }

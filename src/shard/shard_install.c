@@ -27,7 +27,7 @@ struct arrival {
     bool running;
     char *directory;
     uint32_t group;
-    struct id128 incarnation;
+    struct folder_name folder;
     struct env_file *file; /* NULL: none is being received */
     /* The chunk. */
     struct raft_snapshot_ident ident;
@@ -93,8 +93,8 @@ static enum status load(struct arrival *arrival, const char *path)
 {
     struct buffer extra;
     buffer_init(&extra);
-    enum status status = snapshot_load(arrival->env, path, &arrival->incarnation, arrival_header, arrival_record,
-                                       arrival, &arrival->meta, &extra, arrival->message, MESSAGE_BYTES);
+    enum status status = snapshot_load(arrival->env, path, &arrival->folder, arrival_header, arrival_record, arrival,
+                                       &arrival->meta, &extra, arrival->message, MESSAGE_BYTES);
     if (status == STATUS_OK) {
         status = raft_configuration_decode(buffer_slice(&extra), &arrival->configuration);
     }
@@ -113,7 +113,7 @@ static enum status complete(struct arrival *arrival)
     char path[PATH_BYTES];
     char name[SNAPSHOT_PATH_BYTES];
     incoming_path(arrival->directory, arrival->group, path);
-    enum status status = snapshot_adopt(arrival->env, arrival->file, &arrival->incarnation);
+    enum status status = snapshot_adopt(arrival->env, arrival->file, &arrival->folder);
     if (status == STATUS_OK) {
         status = env_sync(arrival->env, arrival->file);
     }
@@ -244,7 +244,7 @@ static struct arrival *arrival_of(struct shard *shard)
         arrival->shard = shard;
         arrival->directory = memory_copy_text(shard->options.directory);
         arrival->group = shard->options.group;
-        arrival->incarnation = shard->store->incarnation;
+        arrival->folder = shard->store->folder;
         shard->arrival = arrival;
     }
     return shard->arrival;

@@ -40,7 +40,7 @@ static enum status load_snapshot(struct shard *shard, char *ret_message, size_t 
     struct snapshot_meta meta;
     struct buffer extra;
     buffer_init(&extra);
-    status = snapshot_load(shard->env, path, &shard->store->incarnation, load_header, load_record, shard, &meta, &extra,
+    status = snapshot_load(shard->env, path, &shard->store->folder, load_header, load_record, shard, &meta, &extra,
                            ret_message, message_capacity);
     if (status == STATUS_OK) {
         status = raft_configuration_decode(buffer_slice(&extra), &shard->configuration);

@@ -172,7 +172,7 @@ enum status shard_snapshot(struct shard *shard)
         .time_ms = shard->applied_time_ms,
         .wall_ms = shard->applied_wall_ms,
         .hash_seed = shard->hash_seed,
-        .incarnation = shard->store->incarnation,
+        .folder = shard->store->folder,
         .extra = buffer_slice(&extra),
     };
     if (SHARD_MUTATED(shard, SNAPSHOT_WITH_GAP) && raft_term_at(shard->raft, meta.index + 1, &term) == STATUS_OK) {

@@ -55,10 +55,10 @@ enum status store_open(struct env *env, const struct store_options *options, con
                        void *owner, struct store **ret_store, char *ret_message, size_t message_capacity)
 {
     struct store *store = memory_allocate_zeroed(1, sizeof(*store));
-    *store = (struct store){.env = env, .events = *events, .owner = owner, .incarnation = options->incarnation};
+    *store = (struct store){.env = env, .events = *events, .owner = owner, .folder = options->folder};
     list_init(&store->shards);
     env_timer_init(&store->timer, timer_fire);
-    struct log_options log_options = {options->directory, options->log_segment_bytes, options->incarnation};
+    struct log_options log_options = {options->directory, options->log_segment_bytes, options->folder};
     enum status status =
         log_open(env, &log_options, &store_log_events, store, &store->log, ret_message, message_capacity);
     if (status != STATUS_OK) {

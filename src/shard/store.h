@@ -14,7 +14,7 @@ struct store;
 struct store_options {
     const char *directory;      /* of log and snapshots; exists */
     uint64_t log_segment_bytes; /* as log_options.segment_bytes */
-    struct id128 incarnation;   /* of the data folder: what belongs to another one is refused */
+    struct folder_name folder;  /* of `directory`: what belongs to another one is refused */
 };
 
 struct store_events {

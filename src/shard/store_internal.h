@@ -8,7 +8,7 @@ struct store {
     struct env *env;
     struct store_events events;
     void *owner;
-    struct id128 incarnation; /* of the data folder */
+    struct folder_name folder;
     struct log *log;
     struct list shards;     /* struct shard, in order of opening */
     size_t pending_bytes;   /* of all of them */

@@ -2,7 +2,8 @@
  * appends, and when it is opened again it shows the same.
  *
  * The first byte chooses how the rest is meant: as a whole file, or as records, which get the checksums, blocks and
- * header that they need to be looked at; its bit 6 makes the header that of another data folder. */
+ * header that they need to be looked at; its bit 6 makes the header that of another folder,
+ * with bit 5 of another worker of the node. */
 #include "../unit/log/disk_env.h"
 #include "base/hash.h"
 #include "fuzz.h"
@@ -12,6 +13,8 @@
 #include <stdlib.h>
 
 enum { SALT = 7, SEGMENT_BYTES = 64 * 1024, NUMBER = 1 };
+
+static const struct folder_name mine = {{{1}}, 0}, others[] = {{{{2}}, 0}, {{{1}}, 1}};
 
 struct harness {
     struct sim_disk *disk;
@@ -80,7 +83,7 @@ static void append_block(struct buffer *file, struct slice *input, uint32_t seed
     buffer_deinit(&body);
 }
 
-/* Returns whether the file is of another data folder. */
+/* Returns whether the file is of another folder. */
 static bool make_file(struct buffer *file, struct slice input)
 {
     uint8_t how = fuzz_take_byte(&input);
@@ -91,9 +94,10 @@ static bool make_file(struct buffer *file, struct slice input)
     }
     uint32_t seed = log_format_seed(SALT);
     memset(buffer_reserve(file, LOG_SEGMENT_START), 0, LOG_SEGMENT_START);
-    log_format_put_segment(
-        file->data, &(struct log_segment_header){
-                        .number = NUMBER, .salt = SALT, .size = SEGMENT_BYTES, .incarnation = {{foreign ? 2 : 1}}});
+    log_format_put_segment(file->data, &(struct log_segment_header){.number = NUMBER,
+                                                                    .salt = SALT,
+                                                                    .size = SEGMENT_BYTES,
+                                                                    .folder = foreign ? others[how >> 5 & 1] : mine});
     file->size = LOG_SEGMENT_START;
     for (uint64_t sequence = 1; input.size > 0; sequence++) {
         append_block(file, &input, seed, sequence, fuzz_take_byte(&input));
@@ -117,7 +121,7 @@ static void put_file(struct sim_disk *disk, struct slice content)
 static enum status open_log(struct harness *harness)
 {
     char message[512] = "";
-    struct log_options options = {"log", SEGMENT_BYTES, {{1}}};
+    struct log_options options = {"log", SEGMENT_BYTES, mine};
     enum status status =
         log_open(&harness->env.env, &options, &events, harness, &harness->log, message, sizeof(message));
     ASSERT(status == STATUS_OK || strlen(message) > 30);

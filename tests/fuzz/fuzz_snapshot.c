@@ -2,13 +2,15 @@
  * loads does not load any more when one bit of it is another.
  *
  * The first byte chooses how the rest is meant: as a whole file, or as the extra and bodies of blocks, which get the
- * checksums, header and trailer that they need to be looked at; its bit 6 makes the header that of another data
- * folder. */
+ * checksums, header and trailer that they need to be looked at; its bit 6 makes the header that of another
+ * folder, with bit 5 of another worker of the node. */
 #include "../unit/log/disk_env.h"
 #include "fuzz.h"
 #include "log/snapshot_format.h"
 
 #include <stdlib.h>
+
+static const struct folder_name mine = {{{1}}, 0}, others[] = {{{{2}}, 0}, {{{1}}, 1}};
 
 struct loading {
     uint64_t records, bytes;
@@ -27,7 +29,7 @@ static enum status take_record(void *owner, struct slice record)
     return record.size == 77 ? STATUS_INVALID : STATUS_OK;
 }
 
-/* Returns whether the file is of another data folder. */
+/* Returns whether the file is of another folder. */
 static bool make_file(struct buffer *file, struct slice input)
 {
     uint8_t how = fuzz_take_byte(&input);
@@ -38,8 +40,11 @@ static bool make_file(struct buffer *file, struct slice input)
     }
     size_t extra = fuzz_take_byte(&input);
     extra = extra < input.size ? extra : input.size;
-    struct snapshot_meta meta = {
-        .group = how, .index = 5, .term = 2, .incarnation = {{foreign ? 2 : 1}}, .extra = {input.data, extra}};
+    struct snapshot_meta meta = {.group = how,
+                                 .index = 5,
+                                 .term = 2,
+                                 .folder = foreign ? others[how >> 5 & 1] : mine,
+                                 .extra = {input.data, extra}};
     struct snapshot_trailer trailer = {0};
     snapshot_format_put_header(file, &meta, &trailer.crc);
     input = slice_of(input.data + extra, input.size - extra);
@@ -67,7 +72,7 @@ static enum status load(struct env *env)
     buffer_init(&extra);
     char message[512] = "";
     enum status status =
-        snapshot_load(env, "s", &(struct id128){{1}}, take_header, take_record, &loading, &meta, &extra, message, 512);
+        snapshot_load(env, "s", &mine, take_header, take_record, &loading, &meta, &extra, message, 512);
     ASSERT(status == STATUS_OK || strlen(message) > 10);
     ASSERT(status != STATUS_OK || meta.extra.size == extra.size);
     ASSERT(extra.size <= SNAPSHOT_EXTRA_BYTES);

@@ -16,7 +16,7 @@ struct fixture *fixture_create(uint64_t seed)
     ASSERT(fixture != NULL);
     fixture->disk = sim_disk_create(seed);
     fixture->segment_bytes = FIXTURE_SEGMENT_BYTES;
-    fixture->incarnation = (struct id128){{1}};
+    fixture->folder = (struct folder_name){{{1}}, 1};
     assert_int_equal(sim_disk_make_directory(fixture->disk, "log"), STATUS_OK);
     assert_int_equal(sim_disk_sync_directory(fixture->disk, "."), STATUS_OK);
     disk_env_init(&fixture->env, fixture->disk);
@@ -54,7 +54,7 @@ enum status fixture_open(struct fixture *fixture)
 {
     fixture->failures = 0;
     fixture->message[0] = '\0';
-    struct log_options options = {"log", fixture->segment_bytes, fixture->incarnation};
+    struct log_options options = {"log", fixture->segment_bytes, fixture->folder};
     enum status status = log_open(&fixture->env.env, &options, &events, fixture, &fixture->log, fixture->message,
                                   sizeof(fixture->message));
     for (size_t i = 0; i < fixture->count; i++) {

@@ -25,7 +25,7 @@ struct fixture {
     struct disk_env env;
     struct log *log;
     uint64_t segment_bytes;
-    struct id128 incarnation;
+    struct folder_name folder;
     struct fixture_record records[FIXTURE_RECORDS];
     size_t count;
     size_t durable; /* records reported durable, or found by a recovery */

@@ -654,7 +654,7 @@ static void test_flush_from_event(void **state)
     for (int background = 0; background < 2; background++) {
         struct fixture *fixture = fixture_create(1);
         struct chain chain = {.fixture = fixture, .left = 2000};
-        struct log_options options = {"log", 64 * 1024, fixture->incarnation};
+        struct log_options options = {"log", 64 * 1024, fixture->folder};
         assert_int_equal(log_open(&fixture->env.env, &options, &chain_events, &chain, &fixture->log, fixture->message,
                                   sizeof(fixture->message)),
                          STATUS_OK);

@@ -65,10 +65,8 @@ static void begin_snapshot(struct run *run)
     run->snapshot_index = last;
     run->snapshot_term = log_term(fixture->log, SNAPSHOT_GROUP, run->snapshot_index);
     run->writer_fed = false;
-    struct snapshot_meta meta = {.group = SNAPSHOT_GROUP,
-                                 .index = run->snapshot_index,
-                                 .term = run->snapshot_term,
-                                 .incarnation = fixture->incarnation};
+    struct snapshot_meta meta = {
+        .group = SNAPSHOT_GROUP, .index = run->snapshot_index, .term = run->snapshot_term, .folder = fixture->folder};
     if (snapshot_writer_create(&fixture->env.env, "log", &meta, &events, run, &run->writer) == STATUS_OK) {
         ready(run);
     }
@@ -93,9 +91,9 @@ static void check_snapshot(struct fixture *fixture)
     buffer_init(&extra);
     assert_int_equal(snapshot_find(&fixture->env.env, "log", SNAPSHOT_GROUP, path, sizeof(path), &index), STATUS_OK);
     assert_true(index >= trimmed);
-    assert_int_equal(snapshot_load(&fixture->env.env, path, &fixture->incarnation, NULL, take_record, NULL, &meta,
-                                   &extra, message, 512),
-                     STATUS_OK);
+    assert_int_equal(
+        snapshot_load(&fixture->env.env, path, &fixture->folder, NULL, take_record, NULL, &meta, &extra, message, 512),
+        STATUS_OK);
     assert_int_equal(meta.index, index);
     buffer_deinit(&extra);
 }

@@ -225,8 +225,8 @@ static void test_headers(void **state)
 {
     struct fixture *fixture = fixture_create(1);
     uint8_t header[LOG_SEGMENT_HEADER_BYTES];
-    log_format_put_segment(header, &(struct log_segment_header){
-                                       .number = 1, .salt = 7, .size = 65536, .incarnation = fixture->incarnation});
+    log_format_put_segment(
+        header, &(struct log_segment_header){.number = 1, .salt = 7, .size = 65536, .folder = fixture->folder});
     put_file(fixture, header, sizeof(header), 65536);
     assert_int_equal(fixture_open(fixture), STATUS_OK);
     fixture_close(fixture);
@@ -236,8 +236,8 @@ static void test_headers(void **state)
     put_u32(header + 12, crc32c(0, header, sizeof(header)));
     put_file(fixture, header, sizeof(header), 65536);
     assert_int_equal(fixture_open(fixture), STATUS_VERSION);
-    assert_non_null(strstr(fixture->message, "version 3"));
-    assert_non_null(strstr(fixture->message, "newer cohort"));
+    assert_non_null(strstr(fixture->message, "version 4"));
+    assert_non_null(strstr(fixture->message, "another version of cohort"));
 
     put_file(fixture, header, 30, 30);
     assert_int_equal(fixture_open(fixture), STATUS_CORRUPT);
@@ -246,18 +246,15 @@ static void test_headers(void **state)
     fixture_destroy(fixture);
 }
 
-/* Files of another data folder: all of them, or one among its own. Nothing is changed. */
-static void test_foreign_files(void **state)
+/* Files of another folder: all of them, or one among its own. Nothing is changed. */
+static void check_foreign(const struct folder_name *folder, const char *said)
 {
     struct fixture *fixture = make_log();
-    fixture->incarnation = (struct id128){{2}};
+    fixture->folder = *folder;
     uint64_t changes = sim_disk_operations(fixture->disk, SIM_DISK_CHANGES);
     assert_int_equal(fixture_open(fixture), STATUS_INVALID);
     assert_int_equal(sim_disk_operations(fixture->disk, SIM_DISK_CHANGES), changes);
-    assert_string_equal(fixture->message,
-                        "log/0000000000000001.log: it belongs to another data folder (its incarnation is "
-                        "01000000000000000000000000000000, that of this folder 02000000000000000000000000000000); move "
-                        "away what does not belong into the data folder");
+    assert_string_equal(fixture->message, said);
 
     for (uint64_t number = 1; number <= 3; number++) {
         char path[64];
@@ -269,7 +266,7 @@ static void test_foreign_files(void **state)
         name_file(number, path);
         assert_int_equal(sim_disk_peek(fixture->disk, path, &content), STATUS_OK);
         assert_int_equal(log_format_take_segment(content, &mine), LOG_HEADER_OK);
-        mine.incarnation = fixture->incarnation;
+        mine.folder = fixture->folder;
         log_format_put_segment(header, &mine);
         assert_int_equal(sim_disk_open(fixture->disk, path, ENV_OPEN_WRITE, &file), STATUS_OK);
         assert_int_equal(sim_disk_write(fixture->disk, file, 0, &part, 1), STATUS_OK);
@@ -282,6 +279,17 @@ static void test_foreign_files(void **state)
     }
     fixture_check(fixture);
     fixture_destroy(fixture);
+}
+
+static void test_foreign_files(void **state)
+{
+    check_foreign(&(struct folder_name){{{2}}, 1},
+                  "log/0000000000000001.log: it belongs to another data folder (its incarnation is "
+                  "01000000000000000000000000000000, that of this folder 02000000000000000000000000000000); move away "
+                  "what does not belong here, and bring back what does");
+    check_foreign(&(struct folder_name){{{1}}, 2},
+                  "log/0000000000000001.log: it belongs to worker 1 of this node, and this is the folder of worker 2; "
+                  "move away what does not belong here, and bring back what does");
 }
 
 /* A user stores a copy of the log's own blocks. In a torn tail they must not pass for blocks that prove a sync. */

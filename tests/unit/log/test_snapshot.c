@@ -71,7 +71,7 @@ static const struct snapshot_meta meta = {.group = 3,
                                           .time_ms = 123456,
                                           .wall_ms = -7,
                                           .hash_seed = 0x1122334455667788,
-                                          .incarnation = {{1}},
+                                          .folder = {{{1}}, 1},
                                           .extra = {(const uint8_t *)"configuration", 13}};
 
 static void init(struct writing *writing, uint64_t seed)
@@ -136,8 +136,8 @@ static enum status load(struct writing *writing, const char *path, struct readin
     buffer_init(&extra);
     buffer_append_string(&extra, "before");
     struct snapshot_meta got = {0};
-    enum status status = snapshot_load(&writing->env.env, path, &meta.incarnation, take_header, take_record, reading,
-                                       &got, &extra, message, MESSAGE_BYTES);
+    enum status status = snapshot_load(&writing->env.env, path, &meta.folder, take_header, take_record, reading, &got,
+                                       &extra, message, MESSAGE_BYTES);
     if (status == STATUS_OK) {
         assert_true(slice_equal(got.extra, meta.extra) && got.extra.data == extra.data + 6);
         assert_true(got.group == 3 && got.term == 5 && got.time_ms == 123456 && got.wall_ms == -7 &&
@@ -258,16 +258,16 @@ static void test_newer_version(void **state)
     init(&writing, 1);
     uint8_t header[SNAPSHOT_HEADER_BYTES] = "COHORTSN";
     header[8] = SNAPSHOT_FORMAT_VERSION + 1;
-    put_u32(header + 12, crc32c(0, header, SNAPSHOT_INCARNATION_AT)); /* the field itself is zero here */
-    snapshot_format_put_incarnation(header + SNAPSHOT_INCARNATION_AT, &meta.incarnation);
+    put_u32(header + 12, crc32c(0, header, SNAPSHOT_FOLDER_AT)); /* the field itself is zero here */
+    snapshot_format_put_folder(header + SNAPSHOT_FOLDER_AT, &meta.folder);
     struct env_file *file;
     struct iovec part = {header, sizeof(header)};
     assert_int_equal(sim_disk_open(writing.disk, "s/x", ENV_OPEN_WRITE | ENV_OPEN_CREATE, &file), STATUS_OK);
     assert_int_equal(sim_disk_write(writing.disk, file, 0, &part, 1), STATUS_OK);
     char message[MESSAGE_BYTES] = "";
     assert_int_equal(load(&writing, "s/x", &(struct reading){0}, message), STATUS_VERSION);
-    assert_non_null(strstr(message, "version 3"));
-    assert_non_null(strstr(message, "newer cohort"));
+    assert_non_null(strstr(message, "version 4"));
+    assert_non_null(strstr(message, "another version of cohort"));
     assert_int_equal(load(&writing, "s/none", &(struct reading){0}, message), STATUS_NOTFOUND);
     assert_non_null(strstr(message, "s/none: cannot open"));
     sim_disk_destroy(writing.disk);
@@ -281,9 +281,9 @@ static void test_owner_refuses(void **state)
     char message[MESSAGE_BYTES] = "";
     const char *path = "s/snapshot-3-700.snap";
     assert_int_equal(load(&writing, path, &(struct reading){.refuse_header = STATUS_VERSION}, message), STATUS_VERSION);
-    assert_non_null(strstr(message, "newer"));
+    assert_non_null(strstr(message, "another version"));
     assert_int_equal(load(&writing, path, &(struct reading){.refuse_record = STATUS_CORRUPT}, message), STATUS_CORRUPT);
-    assert_non_null(strstr(message, "the record at byte 121 "));
+    assert_non_null(strstr(message, "the record at byte 125 "));
     sim_disk_add_fault(writing.disk,
                        &(struct sim_disk_fault){.kinds = SIM_DISK_READ, .status = STATUS_IO, .skip = 2, .times = 1});
     assert_int_equal(load(&writing, path, &(struct reading){0}, message), STATUS_IO);
@@ -291,14 +291,14 @@ static void test_owner_refuses(void **state)
     sim_disk_destroy(writing.disk);
 }
 
-/* A file of another data folder, put here by hand; or sent by another node, then it comes to belong here. */
+/* A file of another folder, put here by hand; or sent by another node, then it comes to belong here. */
 static void test_another_folder(void **state)
 {
     struct writing writing;
     init(&writing, 1);
     write_all(&writing, 700);
     const char *path = "s/snapshot-3-700.snap";
-    const struct id128 other = {{2}};
+    const struct folder_name other = {{{2}}, 1}, colleague = {{{1}}, 0};
     char message[MESSAGE_BYTES] = "";
     struct env_file *file = NULL;
     struct reading reading = {0};
@@ -307,11 +307,15 @@ static void test_another_folder(void **state)
     assert_int_equal(load(&writing, path, &reading, message), STATUS_INVALID);
     assert_string_equal(message, "s/snapshot-3-700.snap: it belongs to another data folder (its incarnation is "
                                  "02000000000000000000000000000000, that of this folder "
-                                 "01000000000000000000000000000000); move away what does not belong into the data "
-                                 "folder");
+                                 "01000000000000000000000000000000); move away what does not belong here, and bring "
+                                 "back what does");
+    assert_int_equal(snapshot_adopt(&writing.env.env, file, &colleague), STATUS_OK);
+    assert_int_equal(load(&writing, path, &reading, message), STATUS_INVALID);
+    assert_string_equal(message, "s/snapshot-3-700.snap: it belongs to worker 0 of this node, and this is the folder "
+                                 "of worker 1; move away what does not belong here, and bring back what does");
     assert_int_equal(reading.records, 0);
     assert_int_equal(reading.header.group, 0); /* nobody heard of it */
-    assert_int_equal(snapshot_adopt(&writing.env.env, file, &meta.incarnation), STATUS_OK);
+    assert_int_equal(snapshot_adopt(&writing.env.env, file, &meta.folder), STATUS_OK);
     assert_int_equal(load(&writing, path, &reading, message), STATUS_OK);
     assert_int_equal(reading.records, 120);
     sim_disk_close(writing.disk, file);

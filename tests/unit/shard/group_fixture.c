@@ -92,7 +92,7 @@ void group_member_start(struct group_member *member)
     member->failed = false;
     assert_int_equal(env_make_directory(member->env, "/d"), STATUS_OK);
     assert_int_equal(env_sync_directory(member->env, "/"), STATUS_OK);
-    struct store_options store_options = {"/d", 64 << 10, {{(uint8_t)(1 + number)}}};
+    struct store_options store_options = {"/d", 64 << 10, {{{(uint8_t)(1 + number)}}, 0}};
     enum status status =
         store_open(member->env, &store_options, &store_events, member, &member->store, message, sizeof(message));
     if (status != STATUS_OK) {

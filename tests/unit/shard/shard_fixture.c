@@ -110,7 +110,7 @@ enum status fixture_open(struct fixture *fixture)
 {
     static const struct shard_sink sink = {.begin = begin, .end = end, .refused = refused, .repeated = repeated};
     static const struct store_events events = {failed};
-    struct store_options options = {"/data", fixture->segment_bytes, FIXTURE_INCARNATION};
+    struct store_options options = {"/data", fixture->segment_bytes, FIXTURE_FOLDER};
     fixture->failures = 0;
     fixture->message[0] = '\0';
     enum status status = store_open(fixture->env, &options, &events, fixture, &fixture->store, fixture->message,

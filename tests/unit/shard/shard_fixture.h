@@ -6,7 +6,7 @@
 
 enum { FIXTURE_REPLIES = 200000, FIXTURE_TEXT_BYTES = 32, FIXTURE_SEGMENT_BYTES = 64 * 1024 };
 
-#define FIXTURE_INCARNATION ((struct id128){{7}})
+#define FIXTURE_FOLDER ((struct folder_name){{{7}}, 0})
 
 #define MS 1000000LL
 #define SECOND 1000000000LL

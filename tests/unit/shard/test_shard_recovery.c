@@ -275,7 +275,7 @@ static void add_entry(struct fixture *fixture, uint8_t kind, struct slice payloa
     static const struct log_events events = {nothing_durable, nothing_failed};
     struct log *log = NULL;
     char message[512];
-    struct log_options options = {"/data", FIXTURE_SEGMENT_BYTES, FIXTURE_INCARNATION};
+    struct log_options options = {"/data", FIXTURE_SEGMENT_BYTES, FIXTURE_FOLDER};
     assert_int_equal(log_open(fixture->env, &options, &events, NULL, &log, message, sizeof(message)), STATUS_OK);
     uint64_t trimmed, trimmed_term, last, last_term;
     log_bounds(log, 0, &trimmed, &trimmed_term, &last, &last_term);

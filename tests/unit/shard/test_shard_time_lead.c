@@ -141,7 +141,7 @@ static struct played *play(void)
     char message[512];
     played->sim = sim_create(1);
     played->env = sim_node_start(played->sim, 0);
-    struct store_options store_options = {"/", 1 << 20, {{7}}};
+    struct store_options store_options = {"/", 1 << 20, {{{7}}, 0}};
     struct shard_options options = {
         .group = GROUP, .member = OURS, .voters = voters, .voter_count = 3, .directory = "/"};
     assert_int_equal(store_open(played->env, &store_options, &events, played, &played->store, message, sizeof(message)),
