@@ -51,7 +51,7 @@ def free_port(*offsets):
     """A port that was free a moment ago, and so were those at `offsets` (up to 10000) from it. All are below the range
     that the kernel gives to outgoing connections."""
     while True:
-        port = 10240 + int.from_bytes(os.urandom(2), "big") % 12000
+        port = 10240 + int.from_bytes(os.urandom(2), "big") % 10000  # so that no port is another one plus 10000
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
             for offset in (0, *offsets):
                 stack.enter_context(socket.socket()).bind(("127.0.0.1", port + offset))
