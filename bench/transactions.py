@@ -5,6 +5,8 @@ Every round loads the cluster with SETs and with each kind of transaction, for a
 turns around from round to round. Rates and latencies are medians of the rounds, ratios the medians of the rounds' own ratios
 to SET. A transaction writes one key of 64 bytes in each of its shards; clients are connected to all nodes in turn.
 
+  round trips   between nodes, one after the other, for a commit of one client at one node: its mean latency over the time of
+                one, with relays between all nodes that keep every byte for DELAY_S
   entries       log entries per commit, counted by the nodes that lead (INFO: log_entries)
   syncs         fdatasync calls of all three nodes per commit (log_syncs)
                 Of one client both say what a commit costs; of many, what commits share, and attempts that failed are in
@@ -28,6 +30,7 @@ from nodes import cluster
 
 KEYS = 100_000
 SHARDS = 8
+DELAY_S = 0.01  # one way, so that what else a commit takes is little beside it
 LATENCY_TARGET, RATE_TARGET = 2.5, 1 / 3
 MANY = 64
 
@@ -150,6 +153,20 @@ def measure(three, cases, rounds, seconds):
     return results
 
 
+def round_trips(work, cases, seconds):
+    """{case: round trips}, of those with one client."""
+    trips = {}
+    with cluster.Cluster(work / "far", nodes=3, shards=SHARDS, relays=True) as far:
+        for node in far:
+            node.relay.delay_s = DELAY_S
+        for case in cases:
+            if case.clients == 1:
+                set_protocol(far, case.protocol)
+                trips[case] = 1 / load(far, case, seconds)["rate"] / (2 * DELAY_S)
+                note(f"{case.name}: {trips[case]:.2f} round trips")
+    return trips
+
+
 def median(results, name):
     return statistics.median(one[name] for one in results)
 
@@ -158,20 +175,21 @@ def ratio(results, base, name):
     return statistics.median(one[name] / max(other[name], 1e-9) for one, other in zip(results, base))
 
 
-def report(results, rounds, seconds):
+def report(results, trips, rounds, seconds):
     lines = [f"Measured {common.machine()}: {rounds} round{'s' if rounds > 1 else ''} of {seconds:g} s each.", "",
-             "| | commits per second | / SET | p50 µs | / SET | p99 µs | entries | syncs | CPU µs | errors |",
-             "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
+             "| | commits per second | / SET | p50 µs | / SET | p99 µs | round trips | entries | syncs | CPU µs | errors |",
+             "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
     answers = []
     clients = None
     for case, own in results.items():
         base = next(results[other] for other in results if other.name == "SET" and other.clients == case.clients)
         if case.clients != clients:
             clients = case.clients
-            lines.append(f"| **{clients} client{'s' if clients > 1 else ''}** | | | | | | | | | |")
+            lines.append(f"| **{clients} client{'s' if clients > 1 else ''}** | | | | | | | | | | |")
         rate, latency = ratio(own, base, "rate"), ratio(own, base, "p50")
+        trip = f"{trips[case]:.1f}" if case in trips else ""
         lines.append(f"| {case.name} | {median(own, 'rate'):,.0f} | {rate:.2f} | {median(own, 'p50'):,.0f} | {latency:.2f} "
-                     f"| {median(own, 'p99'):,.0f} | {median(own, 'entries'):.2f} | {median(own, 'syncs'):.2f} "
+                     f"| {median(own, 'p99'):,.0f} | {trip} | {median(own, 'entries'):.2f} | {median(own, 'syncs'):.2f} "
                      f"| {median(own, 'cpu'):,.1f} | {sum(one['errors'] for one in own):,} |")  # fmt: skip
         if case.name == "2 shards" and case.clients == 1:
             answers.append((f"A commit over two shards within {LATENCY_TARGET} times the latency of a single write, one client",
@@ -206,7 +224,8 @@ def compare(work, options):
         common.run([servers.COHORT, "bench", "--url", f"cohort://127.0.0.1:{three[1].port}", "--prepare", "--keys", KEYS,
                     "--clients", 16, "--requests", 16])  # fmt: skip
         results = measure(three, cases, options.rounds, options.seconds)
-    table, met = report(results, options.rounds, options.seconds)
+    trips = round_trips(work, cases, max(1, options.seconds))
+    table, met = report(results, trips, options.rounds, options.seconds)
     print(table)
     if options.write:
         common.write_document(table, "transactions.py")

@@ -2,12 +2,13 @@
 asked for it.
 
     relay = Relay(target_port)           # listens at relay.port
-    relay.delay_s = 0.05                 # every piece of bytes waits for so long
+    relay.delay_s = 0.05                 # every piece of bytes is so long on its way, however many are
     relay.held = True                    # nothing passes, and nobody is told; False: all of it passes
     relay.reset()                        # all connections break; some of what was under way has arrived, some not
     relay.close()"""
 
 import contextlib
+import queue
 import socket
 import struct
 import threading
@@ -44,9 +45,18 @@ class Relay:
                     threading.Thread(target=self.pump, args=(source, target), daemon=True).start()
 
     def pump(self, source, target):
+        under_way = queue.SimpleQueue()
+        threading.Thread(target=self.deliver, args=(under_way, source, target), daemon=True).start()
         with contextlib.suppress(OSError):
             while data := source.recv(PIECE_BYTES):
-                time.sleep(self.delay_s)
+                under_way.put((time.monotonic() + self.delay_s, data))
+        under_way.put(None)
+
+    def deliver(self, under_way, source, target):
+        with contextlib.suppress(OSError):
+            while piece := under_way.get():
+                due, data = piece
+                time.sleep(max(0.0, due - time.monotonic()))
                 while self.held:
                     time.sleep(0.01)
                 target.sendall(data)
