@@ -185,7 +185,7 @@ static void rot_candidate(void *owner, const char *path, uint64_t size)
 {
     struct rot *rot = owner;
     bool fits = is_log(path) || strstr(path, ".snap") != NULL || strcmp(path, "data/node") == 0 ||
-                strcmp(path, "data/cluster") == 0;
+                strcmp(path, "data/cluster") == 0 || strstr(path, "/start") != NULL;
     if (fits && strstr(path, ".tmp") == NULL && size > 0 && rot->count < ROT_CANDIDATES) {
         rot->candidates[rot->count] = path;
         rot->sizes[rot->count++] = size;

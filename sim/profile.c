@@ -119,6 +119,7 @@ enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_prof
     if (profile.level == SIM_LEVEL_TXN_2PC || profile.level == SIM_LEVEL_TXN_3PC) { /* txn_run.h: one size */
         int faults = profile.faults < 2 ? profile.faults : 2;
         profile = (struct sim_profile){.level = profile.level,
+                                       .classes = named ? profile.classes & SIM_FAULT_BLACKOUT : 0,
                                        .members = 5,
                                        .groups = 3,
                                        .replicas = 3,

@@ -3,6 +3,7 @@
 #include "txn_world.h"
 
 #include "base/assert.h"
+#include "machine/txn/txn.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,15 @@ static int victim_node(const struct txn_world *world, enum txn_victim victim)
     return -1;
 }
 
+static void lose_node(struct txn_world *world, int node)
+{
+    if (node >= 0 && world->nodes->nodes[node].server != NULL) {
+        txn_show_crash(world, world->column_of[node], "power lost");
+        node_stop(&world->nodes->nodes[node], SIM_CRASH_POWER);
+        world->outcome->crashes++;
+    }
+}
+
 static void lose(struct txn_world *world, enum txn_victim victim)
 {
     if (victim == TXN_VICTIM_CLIENT) {
@@ -47,12 +57,27 @@ static void lose(struct txn_world *world, enum txn_victim victim)
         }
         return;
     }
-    int node = victim_node(world, victim);
-    if (node >= 0 && world->nodes->nodes[node].server != NULL) {
-        txn_show_crash(world, world->column_of[node], "power lost");
-        node_stop(&world->nodes->nodes[node], SIM_CRASH_POWER);
-        world->outcome->crashes++;
+    lose_node(world, victim_node(world, victim));
+}
+
+/* Leads the home of a transaction that is decided, and not done; -1: nobody does. */
+static int decider(const struct txn_world *world)
+{
+    for (int shard = 1; shard <= TXN_SHARDS; shard++) {
+        int64_t time_ms;
+        int node = victim_node(world, TXN_VICTIM_FIRST + (enum txn_victim)(shard - 1));
+        const struct txns *txns = node < 0 ? NULL : node_txns(&world->nodes->nodes[node], shard, &time_ms);
+        if (txns != NULL && !list_empty(&txns->homes.decided)) {
+            return node;
+        }
     }
+    return -1;
+}
+
+static void crash_when_decided(struct txn_world *world)
+{
+    int node = world->what->crashes[0].decided && world->outcome->crashes == 0 ? decider(world) : -1;
+    lose_node(world, node);
 }
 
 static void reach_point(struct txn_world *world)
@@ -65,7 +90,7 @@ static void crash_at_points(struct txn_world *world, int from)
 {
     for (int i = 0; i < world->what->crash_count; i++) {
         const struct txn_crash *crash = &world->what->crashes[i];
-        if (!crash->mid_turn && crash->point >= from && crash->point < world->outcome->points) {
+        if (!crash->mid_turn && !crash->decided && crash->point >= from && crash->point < world->outcome->points) {
             lose(world, crash->victim);
         }
     }
@@ -148,6 +173,7 @@ static void step(struct txn_world *world)
         txn_show_step(world);
         count_syncs(world);
         crash_at_points(world, points);
+        crash_when_decided(world);
     }
     int64_t now_ns = sim_now_ns(nodes->sim);
     if (now_ns >= world->looked_ns + MS) {
@@ -365,6 +391,9 @@ void txn_run(uint64_t seed, const struct sim_profile *profile, const struct sim_
         crash->victim = (enum txn_victim)prng_below(&prng, TXN_VICTIMS);
         crash->mid_turn = crash->victim != TXN_VICTIM_CLIENT && prng_below(&prng, 4) == 0;
         crash->point = (int)prng_below(&prng, crash->mid_turn ? 8 : DRAWN_POINTS);
+    }
+    if (one.crash_count > 0 && (profile->classes & SIM_FAULT_BLACKOUT) != 0) {
+        one.crashes[0] = (struct txn_crash){.decided = true};
     }
     txn_run_case(&one, mutation, record, ret_result, &outcome);
 }

@@ -26,6 +26,7 @@ enum txn_victim {
 
 struct txn_crash {
     enum txn_victim victim;
+    bool decided;  /* once home has decided, whoever leads it then; else … */
     bool mid_turn; /* right after the point-th forced write of the victim, a node */
     int point;     /* from 0 */
 };
@@ -51,6 +52,7 @@ struct txn_outcome {
 void txn_run_case(const struct txn_case *one, const struct sim_mutation *mutation, const struct sim_record *record,
                   struct sim_result *ret_result, struct txn_outcome *ret_outcome);
 
-/* A case that is drawn from the seed, with as many crashes as the profile has faults. */
+/* A case that is drawn from the seed, with as many crashes as the profile has faults; with SIM_FAULT_BLACKOUT the first
+ * of them is that of home's leader, once it has decided. */
 void txn_run(uint64_t seed, const struct sim_profile *profile, const struct sim_mutation *mutation,
              const struct sim_record *record, struct sim_result *ret_result);

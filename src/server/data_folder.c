@@ -3,6 +3,7 @@
 
 #include "server/node_file.h"
 #include "server/server_state.h"
+#include "server/worker_file.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -101,6 +102,9 @@ static enum status open_worker_folder(struct server *server, uint32_t worker, bo
     } else {
         status = match_log(server, folder, known, ret_message);
     }
+    if (status == STATUS_OK && server->node_file.opened != 0) {
+        status = worker_file_check(server->env, folder, worker, &server->node_file, ret_message);
+    }
     free(folder);
     return status;
 }
@@ -137,12 +141,28 @@ static enum status count_start(struct server *server, bool known, char ret_messa
     return node_file_write(server->env, server->directory, file, ret_message);
 }
 
+/* This start, in each worker's folder. */
+static enum status tell_workers(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
+{
+    const struct node_file *node = &server->node_file;
+    enum status status = STATUS_OK;
+    for (uint32_t worker = 0; worker < server->worker_count && status == STATUS_OK; worker++) {
+        char *folder = data_folder_of_worker(server->directory, worker);
+        struct worker_file file = {{node->incarnation, worker}, node->lineage.start, node->opened};
+        status = worker_file_write(server->env, folder, &file, ret_message);
+        free(folder);
+    }
+    return status;
+}
+
 enum status data_folder_complete(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
 {
-    if (server->node_file.log_made) {
-        return STATUS_OK;
+    enum status status = tell_workers(server, ret_message);
+    if (status != STATUS_OK) {
+        return status;
     }
     server->node_file.log_made = true;
+    server->node_file.opened = server->node_file.lineage.start;
     return node_file_write(server->env, server->directory, &server->node_file, ret_message);
 }
 

@@ -1,5 +1,5 @@
 /* DIR, which this process alone serves: `lock` (held while it runs), `node` (whose it is), `worker-0` … (log and
- * snapshots of each worker).
+ * snapshots of each worker, and its last start).
  */
 #pragma once
 
@@ -8,8 +8,8 @@
 /* Makes what is missing, locks it, looks whose it is, and counts this start (server->node_file). On failure ret_message
  * says what to do. */
 MUST_USE enum status data_folder_open(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES]);
-/* The log's first file is there, durably, and nothing was promised on it yet: notes that it must be there from now on.
- */
+/* The logs are open, so they are of this folder and their first files are there, durably; nothing was promised on them
+ * in this start yet. Notes that they must be there from now on, and this start in each worker's folder. */
 MUST_USE enum status data_folder_complete(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES]);
 /* The members have this start: notes it. */
 void data_folder_joined(struct server *server);

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATH_BYTES = 4096, NODE_FILE_BYTES = 4096 };
+enum { PATH_BYTES = 4096, NODE_FILE_BYTES = 4096, NODE_FILE_FORMAT = 2 };
 
 static enum status make_path(const char *directory, char path[static PATH_BYTES],
                              char ret_message[static NODE_FILE_MESSAGE_BYTES])
@@ -22,18 +22,22 @@ static enum status make_path(const char *directory, char path[static PATH_BYTES]
     return STATUS_TOO_LARGE;
 }
 
-/* Without the checksum, as versions before it wrote it. */
+/* Without the checksum, as the oldest versions wrote it. */
 static void render_fields(const struct node_file *file, struct buffer *out)
 {
     char incarnation[ID128_DIGITS + 1];
     id128_format(&file->incarnation, incarnation);
     buffer_append_format(
-        out, "cohort-node 1\nid = %" PRIu64 "\nincarnation = %s\nstarts = %" PRIu64 "\njoined = %" PRIu64 "\nbetween =",
-        file->id, incarnation, file->lineage.start, file->lineage.joined);
+        out,
+        "cohort-node %d\nid = %" PRIu64 "\nincarnation = %s\nstarts = %" PRIu64 "\njoined = %" PRIu64 "\nbetween =",
+        file->opened != 0 ? NODE_FILE_FORMAT : 1, file->id, incarnation, file->lineage.start, file->lineage.joined);
     for (uint32_t i = 0; i < file->lineage.count; i++) {
         buffer_append_format(out, " %" PRIu64, file->lineage.between[i]);
     }
     buffer_append_format(out, "\nlog = %s\n", file->log_made ? "made" : "none");
+    if (file->opened != 0) {
+        buffer_append_format(out, "opened = %" PRIu64 "\n", file->opened);
+    }
     if (file->workers > 1) {
         buffer_append_format(out, "workers = %" PRIu32 "\n", file->workers);
     }
@@ -98,22 +102,25 @@ static bool parse(struct slice text, struct node_file *ret_file)
     char log[8] = "";
     const char *begin = (const char *)text.data;
     int size = 0;
+    unsigned version = 0;
     int fields = sscanf(begin,
-                        "cohort-node 1 id = %" SCNu64 " incarnation = %32s starts = %" SCNu64 " joined = %" SCNu64
+                        "cohort-node %u id = %" SCNu64 " incarnation = %32s starts = %" SCNu64 " joined = %" SCNu64
                         " between =%n",
-                        &file.id, incarnation, &file.lineage.start, &file.lineage.joined, &size);
-    if (fields != 4 || size == 0 || sscanf(parse_between(begin + size, &file.lineage), " log = %7s", log) != 1 ||
+                        &version, &file.id, incarnation, &file.lineage.start, &file.lineage.joined, &size);
+    if (fields != 5 || size == 0 || sscanf(parse_between(begin + size, &file.lineage), " log = %7s", log) != 1 ||
         !id128_parse(incarnation, &file.incarnation) || id128_is_zero(&file.incarnation) ||
         !lineage_valid(&file.lineage) || file.lineage.start > INT64_MAX) {
         return false;
     }
     file.log_made = strcmp(log, "made") == 0;
+    const char *opened = strstr(begin, "\nopened = ");
+    file.opened = opened == NULL ? 0 : strtoull(opened + strlen("\nopened = "), NULL, 10);
     const char *workers = strstr(begin, "\nworkers = ");
     file.workers = workers == NULL ? 1 : (uint32_t)strtoul(workers + strlen("\nworkers = "), NULL, 10);
-    if (file.workers == 0 || file.workers > WORKERS_MAXIMUM) {
+    if (file.opened > file.lineage.start || file.workers == 0 || file.workers > WORKERS_MAXIMUM) {
         return false;
     }
-    bool same = is_rendered(&file, text, render) || is_rendered(&file, text, render_fields);
+    bool same = is_rendered(&file, text, render) || (version == 1 && is_rendered(&file, text, render_fields));
     *ret_file = same ? file : *ret_file;
     return same;
 }
@@ -123,7 +130,7 @@ static enum status check(const char *path, struct slice text, uint64_t node_id, 
 {
     unsigned version = 0;
     struct node_file file;
-    if (sscanf((const char *)text.data, "cohort-node %u\n", &version) == 1 && version > 1) {
+    if (sscanf((const char *)text.data, "cohort-node %u\n", &version) == 1 && version > NODE_FILE_FORMAT) {
         (void)snprintf(ret_message, NODE_FILE_MESSAGE_BYTES,
                        "%.512s was written by a newer version of cohort (format %u); start that version", path,
                        version);

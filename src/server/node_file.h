@@ -1,14 +1,15 @@
 /* DIR/node: who this data folder belongs to, and how often it was started.
  *
- *   cohort-node 1
+ *   cohort-node 2            (1: without `opened`)
  *   id = 1
  *   incarnation = 32 hexadecimal digits, random: a node that lost its disk comes back with another one
  *   starts = 1794873600000
  *   joined = 1794700800000
  *   between = 1794787200000 1794787300000
  *   log = made
+ *   opened = 1794873600000   (not yet, and in folders of older versions)
  *   workers = 2              (when there are more than one)
- *   checksum = 8 hexadecimal digits, the CRC32C of what stands before (files of older versions have none)
+ *   checksum = 8 hexadecimal digits, the CRC32C of what stands before (in format 1 it may be missing)
  *
  * Invariants
  * 1. The file is there before the log's first file is, so a log without it has lost it.
@@ -18,7 +19,10 @@
  *    clock (in ms) where that is more, so that a folder from a backup does not repeat numbers either. What a node
  *    forwards to others carries it (src/cluster), so they can tell a process from its predecessors.
  * 4. `joined` and `between` say which starts were before it on this folder (cluster/lineage.h), so others can tell the
- *    folder from its copies. */
+ *    folder from its copies.
+ * 5. `opened` is the last start whose logs were opened, and on which something may have been promised. It is durable
+ *    before that, and behind the same number in each worker's folder, which so can be told from its copies
+ *    (worker_file.h). */
 #pragma once
 
 #include "base/id128.h"
@@ -32,11 +36,12 @@ struct node_file {
     struct id128 incarnation;
     struct lineage lineage; /* of this start */
     bool log_made;
+    uint64_t opened;  /* 0: none */
     uint32_t workers; /* each has a log of its own, worker-0 … */
 };
 
 /* Reads directory/node; *ret_known tells whether there is one. Everything that is not byte for byte what
- * node_file_write makes, or made without a checksum, is damage. On failure ret_message says what to do. */
+ * node_file_write makes, or an older version made, is damage. On failure ret_message says what to do. */
 MUST_USE enum status node_file_read(struct env *env, const char *directory, uint64_t node_id, bool *ret_known,
                                     struct node_file *ret_file, char ret_message[static NODE_FILE_MESSAGE_BYTES]);
 /* Writes it atomically and durably. */

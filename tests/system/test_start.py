@@ -134,6 +134,9 @@ def test_a_log_or_snapshot_of_another_node_is_refused(new_server):
     kept = own.rename(mine.data / "kept")
     shutil.copytree(other.data / "worker-0", own)
     status, line = refused(mine.data)
+    assert status == CONFIG and "worker-0/start: it belongs to another data folder" in line
+    shutil.copy(kept / "start", own)
+    status, line = refused(mine.data)
     assert status == CONFIG and "0000000000000001.log: it belongs to another data folder" in line
 
     shutil.rmtree(own)

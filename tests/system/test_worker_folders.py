@@ -1,5 +1,5 @@
 """Folders of workers in each other's place: each has the votes and acknowledged writes of its own shards only, so a node that took
-another one's would have lost them. It is refused, changes nothing, and says what to do."""
+another one's, or an older copy, would have lost them. It is refused, changes nothing, and says what to do."""
 
 import shutil
 import subprocess
@@ -15,9 +15,9 @@ OPTIONS = ("--workers", "2", "--shards", "4")
 BRING_BACK = "; move away what does not belong here, and bring back what does"
 
 
-def refused(data):
+def refused(data, *options):
     """Exit status, and the line of a node that does not start, or stops when its shards are opened."""
-    command = [str(servers.COHORT), "serve", "--data", str(data), "--listen", "127.0.0.1:0", *OPTIONS]
+    command = [str(servers.COHORT), "serve", "--data", str(data), "--listen", "127.0.0.1:0", *(options or OPTIONS)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     lines = [line for line in done.stderr.splitlines() if str(data) in line and " info " not in line]
     assert len(lines) == 1, done.stderr
@@ -121,3 +121,58 @@ def test_only_files(stopped, files):
     status, line = refused(stopped.data)
     said = "it belongs to worker 1 of this node, and this is the folder of worker 0"
     assert status == CONFIG and f"{stopped.data}/worker-0/" in line and said + BRING_BACK in line
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_older_copy(new_server, workers):
+    """As when a backup of one folder is put back; all of them together are an older node (test_cluster_copies.py)."""
+    server = new_server("cohort", "--workers", str(workers), "--shards", "4")
+    write(server, "old")
+    assert server.stop() == 0
+    shutil.copytree(server.data, server.data.parent / "backup")
+    server.start()
+    write(server, "new")
+    assert server.stop() == 0
+    for worker in range(workers):
+        folder = server.data / f"worker-{worker}"
+        shutil.move(folder, server.data.parent / "newest")
+        shutil.copytree(server.data.parent / "backup" / folder.name, folder)
+        for _ in range(2):  # as a supervisor would
+            status, line = refused(server.data, "--workers", str(workers), "--shards", "4")
+            assert status == CONFIG and f"{folder} is an older copy of this worker's folder" in line and "; bring back" in line
+        shutil.rmtree(folder)
+        shutil.move(server.data.parent / "newest", folder)
+    server.start()
+    check(server, "new")
+
+
+def test_an_older_node_file(stopped):
+    shutil.copy(stopped.data / "node", stopped.data.parent)
+    for _ in range(2):
+        stopped.start()
+        assert stopped.stop() == 0
+    shutil.copy(stopped.data.parent / "node", stopped.data / "node")
+    status, line = refused(stopped.data)
+    assert status == CONFIG and "the file `node` of the data folder is an older copy" in line
+
+
+def test_a_folder_of_an_older_version(stopped):
+    """Which did not have the starts in the workers' folders: taken once."""
+    older_version(stopped.data)
+    for _ in range(2):
+        stopped.start()
+        check(stopped, "mine")
+        assert stopped.stop() == 0
+    for worker in 0, 1:
+        assert (stopped.data / f"worker-{worker}" / "start").exists()
+    (stopped.data / "worker-1" / "start").unlink()
+    status, line = refused(stopped.data)
+    assert status == DAMAGED and f"{stopped.data}/worker-1/start is missing" in line
+
+
+def older_version(data):
+    lines = (data / "node").read_text().splitlines()
+    lines[0] = "cohort-node 1"
+    (data / "node").write_text("\n".join(line for line in lines if not line.startswith(("checksum", "opened"))) + "\n")
+    for file in data.glob("worker-*/start"):
+        file.unlink()
