@@ -199,8 +199,29 @@ static void server_is_ready(void *owner)
 static void signal_arrived(void *owner, int signum)
 {
     struct serve *serve = owner;
-    env_log(serve->env, ENV_LOG_INFO, "%s received", signum == SIGTERM ? "SIGTERM" : "SIGINT");
+    env_log(serve->env, ENV_LOG_INFO, "%s received",
+            signum == SIGTERM  ? "SIGTERM"
+            : signum == SIGHUP ? "SIGHUP"
+                               : "SIGINT");
     server_shutdown(serve->server);
+}
+
+/* SIGHUP says that the terminal is gone. Under nohup it is ignored, and stays so. */
+static bool hangup_is_ignored(void)
+{
+    struct sigaction action;
+    return sigaction(SIGHUP, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+static enum status catch_signals(struct serve *serve)
+{
+    static const int caught[] = {SIGTERM, SIGINT, SIGHUP};
+    size_t count = sizeof(caught) / sizeof(caught[0]) - (hangup_is_ignored() ? 1 : 0);
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < count && status == STATUS_OK; i++) {
+        status = env_uv_on_signal(serve->env, caught[i], signal_arrived, serve);
+    }
+    return status;
 }
 
 static void render_metrics(void *owner, struct buffer *out)
@@ -307,11 +328,7 @@ static int start(struct serve *serve)
             return cli_error(&cli_serve, exit_code(status), "--metrics %s: %s", metrics, metrics_advice(status));
         }
     }
-    if (env_uv_on_signal(serve->env, SIGTERM, signal_arrived, serve) != STATUS_OK ||
-        env_uv_on_signal(serve->env, SIGINT, signal_arrived, serve) != STATUS_OK) {
-        return cli_error(&cli_serve, EX_OSERR, "cannot catch signals");
-    }
-    return EX_OK;
+    return catch_signals(serve) == STATUS_OK ? EX_OK : cli_error(&cli_serve, EX_OSERR, "cannot catch signals");
 }
 
 static int run(const struct cli_command *command, int argc, char **argv)
@@ -350,8 +367,9 @@ const struct cli_command cli_serve = {
     .arguments = "",
     .arguments_maximum = 0,
     .summary = "run one node in the foreground",
-    .details = "Serves until SIGTERM or SIGINT, answers what it has received, and ends; a second\n"
-               "signal ends it at once. Settings have the names of CONFIG GET and SET.\n"
+    .details = "Serves until SIGTERM, SIGINT or SIGHUP, answers what it has received, and ends; a second\n"
+               "signal ends it at once. Under nohup it ignores SIGHUP. Settings have the names of\n"
+               "CONFIG GET and SET.\n"
                "\n"
                "With --peers it is a node of a cluster, whose nodes all have the same --peers, --shards\n"
                "and --replicas; these are fixed when all of them have come up for the first time.\n"

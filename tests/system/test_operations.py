@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import re
+import signal
 import socket
 import struct
 import time
@@ -120,6 +121,41 @@ def test_half_requests_keep_nobody_from_the_metrics(measured, part):
         for _ in range(10):
             assert ask()[0] == 200
         assert time.monotonic() - began < 5  # and not after the time limit of the others
+
+
+# ---- signals ----
+
+
+def with_hangup(server, disposition):
+    """Starts it as a child of one that has set this for SIGHUP, whatever the test's own is."""
+    server.in_child = lambda: (servers.end_with_parent(), signal.signal(signal.SIGHUP, disposition))
+    return server.start()
+
+
+@pytest.mark.parametrize("with_signal", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_signals_that_end_it_cleanly(new_server, with_signal):
+    server = new_server("cohort")
+    assert server.stop() == 0
+    with_hangup(server, signal.SIG_DFL)
+    with resp.Connection(server.port) as connection:
+        assert connection.call("SET", "key", with_signal.name) == "OK"
+    assert server.end(with_signal) == 0
+    log = server.log(last=1000)
+    assert f"{with_signal.name} received" in log and log.rstrip().endswith("stopped")
+
+
+def test_under_nohup_it_stays(new_server):
+    server = new_server("cohort")
+    assert server.stop() == 0
+    with_hangup(server, signal.SIG_IGN)
+    with open(f"/proc/{server.pid}/status") as status:
+        ignored = int(re.search(r"SigIgn:\s*([0-9a-f]+)", status.read())[1], 16)
+    assert ignored >> (signal.SIGHUP - 1) & 1
+    server.process.send_signal(signal.SIGHUP)
+    with resp.Connection(server.port) as connection:
+        assert connection.call("PING") == "PONG"
+    assert server.stop() == 0
+    assert "SIGHUP" not in server.log(last=1000)
 
 
 # ---- log lines ----
