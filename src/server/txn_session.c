@@ -122,6 +122,17 @@ void session_end(struct txn_session *session, const char *text)
     }
 }
 
+void session_fail(struct txn_session *session, const char *text)
+{
+    if (session->connection != NULL) {
+        session->connection->session = NULL;
+        session->connection->txn_failed = true;
+    }
+    session_answer(session, text);
+    session->connection = NULL;
+    session_start_abort(session, "a shard refused what it reads");
+}
+
 /* ---- questions ---- */
 
 struct say_attempt session_attempt(const struct txn_session *session)

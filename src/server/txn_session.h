@@ -15,9 +15,9 @@
  *    saw one moment, that of its commit.
  * 2. OK is said to TXN.COMMIT only after home said COMMIT; -TXNABORT only after home said ABORT, or when nobody can
  * have decided otherwise.
- * 3. What a client sends behind TXN.BEGIN is never executed outside of the transaction: when that was refused, or a
- * step took longer than it may, it is refused too, until the client has heard of it (TXN.COMMIT, TXN.ROLLBACK,
- * TXN.BEGIN, RESET).
+ * 3. What a client sends behind TXN.BEGIN is executed in the transaction, with all before it, or not at all: when that
+ * was refused, a shard refused a read, or a step took longer than it may, it is refused too, until the client has heard
+ * of it (TXN.COMMIT, TXN.ROLLBACK, TXN.BEGIN, RESET).
  * 4. A client that goes away before TXN.PREPARE has its transaction rolled back; one that is prepared stays so until
  *    somebody finishes it, or its time is over at home. */
 #pragma once

@@ -67,6 +67,9 @@ void session_end(struct txn_session *session, const char *text);
 /* The same, but the session goes on by itself. */
 void session_leave_with(struct txn_session *session, const char *text);
 
+/* A step has failed: its client hears why, and what it sends behind that is refused until it says that it knows. */
+void session_fail(struct txn_session *session, const char *text);
+
 /* A reply to a connection that waits for none. */
 void session_answer_now(struct connection *connection, const char *text);
 /* From now on the client waits for a reply. */

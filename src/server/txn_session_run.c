@@ -110,6 +110,17 @@ bool txn_session_run(struct connection *connection, const struct command *comman
     return true;
 }
 
+static void answer_read(struct txn_session *session, const struct command *command)
+{
+    struct resp_writer *reply = session_answer_begin(session);
+    if (reply != NULL) {
+        run_now(session, command, reply);
+        session_answer_end(session);
+    } else if (session->connection == NULL) {
+        session_start_abort(session, "its client is gone");
+    }
+}
+
 void session_read_over(struct txn_session *session)
 {
     struct command_arguments arguments;
@@ -144,17 +155,12 @@ void session_read_over(struct txn_session *session)
         }
     }
     session_go(session, SESSION_ACTIVE);
-    struct resp_writer *reply = problem[0] == '\0' ? session_answer_begin(session) : NULL;
     if (problem[0] != '\0') {
-        session_answer(session, problem);
-    } else if (reply != NULL) {
-        run_now(session, &command, reply);
-        session_answer_end(session);
+        session_fail(session, problem);
+    } else {
+        answer_read(session, &command);
     }
     free(keys);
     free(some);
     command_arguments_deinit(&arguments);
-    if (session->connection == NULL) {
-        session_start_abort(session, "its client is gone");
-    }
 }

@@ -13,6 +13,9 @@ enum { SHARDS = 4 };
 #define EXISTS "-TXNEXISTS a transaction with this id runs or ran already; TXN.STATUS tells what became of it\n"
 #define REFUSED                                                                                                        \
     "-TXNABORT the transaction was not begun or was given up, so this is not executed; TXN.ROLLBACK it first\n"
+#define HELD                                                                                                           \
+    "-BUSY a transaction has held a key of this command for too long; the command was not executed, try again in a "   \
+    "moment\n"
 #define FAILED "-TXNABORT it was not begun or was given up, as was said before\n"
 #define BY_ITSELF "-ERR this is the transaction of a command or a MULTI; it ends by itself\n"
 #define NONE "-ERR no transaction is open on this connection\n"
@@ -84,6 +87,21 @@ static void test_behind_a_read_that_took_too_long(void **state)
     fixture_expect(client, "TXN.BEGIN ID one\r\nSET b 1\r\nGET a\r\nSET b 2\r\nTXN.COMMIT\r\nGET b\r\n",
                    "$3\none\n+OK\n" DOWN REFUSED FAILED "$-1\n");
     sim_run_for(fixture->sim, 5 * SECOND);
+    fixture_expect(client, "TXN.COMMIT one\r\n", "-TXNABORT it was aborted\n");
+    fixture_expect(other, "TXN.COMMIT\r\nGET a\r\n", "+OK\n$1\n1\n");
+    fixture_destroy(fixture);
+}
+
+/* The same, and the shard refuses the read before its time is over: then nothing of the transaction is committed. */
+static void test_behind_a_read_that_was_refused(void **state)
+{
+    struct fixture *fixture = fixture_create_shards(7, SHARDS, (const char *const[]){"command-timeout", "60000", NULL});
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    struct fixture_client *other = fixture_connect(fixture, 1);
+    fixture_expect(other, "TXN.BEGIN ID lock\r\nSET a 1\r\nTXN.PREPARE\r\n", "$4\nlock\n+OK\n+PREPARED\n");
+    fixture_expect(client, "TXN.BEGIN ID one\r\nSET b 1\r\nGET a\r\nSET b 2\r\nTXN.COMMIT\r\nGET b\r\n",
+                   "$3\none\n+OK\n" HELD REFUSED FAILED "$-1\n");
+    sim_run_for(fixture->sim, SECOND);
     fixture_expect(client, "TXN.COMMIT one\r\n", "-TXNABORT it was aborted\n");
     fixture_expect(other, "TXN.COMMIT\r\nGET a\r\n", "+OK\n$1\n1\n");
     fixture_destroy(fixture);
@@ -177,9 +195,10 @@ static void test_commit_against_rollback(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_behind_an_id_that_ran),     cmocka_unit_test(test_until_the_client_knows),
-        cmocka_unit_test(test_behind_what_took_too_long), cmocka_unit_test(test_behind_a_read_that_took_too_long),
-        cmocka_unit_test(test_what_ends_by_itself),       cmocka_unit_test(test_commit_against_rollback),
+        cmocka_unit_test(test_behind_an_id_that_ran),          cmocka_unit_test(test_until_the_client_knows),
+        cmocka_unit_test(test_behind_what_took_too_long),      cmocka_unit_test(test_behind_a_read_that_took_too_long),
+        cmocka_unit_test(test_behind_a_read_that_was_refused), cmocka_unit_test(test_what_ends_by_itself),
+        cmocka_unit_test(test_commit_against_rollback),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
