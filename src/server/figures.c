@@ -54,25 +54,50 @@ void figures_failed(struct server *server, uint16_t id, enum status status)
 /* An EXEC is one step here: it stands for its commands. */
 static bool is_transaction(const struct command *command) { return command->spec->id == COMMAND_EXEC; }
 
+static bool is_shown(const struct server *server, const struct command *command)
+{
+    return server->config.slowlog_log_slower_than_us >= 0 &&
+           (is_transaction(command) || (command->spec->flags & COMMAND_SKIP_SLOWLOG) == 0);
+}
+
+static bool is_slow(const struct server *server, int64_t duration_ns)
+{
+    return duration_ns / 1000 >= server->config.slowlog_log_slower_than_us;
+}
+
 bool figures_is_slow(const struct server *server, const struct command *command, int64_t duration_ns)
 {
-    int64_t limit_us = server->config.slowlog_log_slower_than_us;
-    return limit_us >= 0 && duration_ns / 1000 >= limit_us &&
-           (is_transaction(command) || (command->spec->flags & COMMAND_SKIP_SLOWLOG) == 0);
+    return is_shown(server, command) && is_slow(server, duration_ns);
+}
+
+void figures_keep(const struct server *server, const struct command *command, struct slow_words *words)
+{
+    struct command shown = *command;
+    slow_words_deinit(words);
+    if (is_shown(server, command)) {
+        shown.argc = is_transaction(command) ? 1 : shown.argc;
+        slow_words_take(words, &shown);
+    }
+}
+
+void figures_slow_kept(struct server *server, struct slow_words *words, int64_t duration_ns, const char *peer,
+                       const char *name)
+{
+    if (words->count != 0 && is_slow(server, duration_ns)) {
+        slowlog_add(&server->slowlog, words, duration_ns / 1000, env_wall_ms(server->env) / 1000, peer, name,
+                    (size_t)server->config.slowlog_max_len);
+    }
+    slow_words_deinit(words);
 }
 
 void figures_slow(struct server *server, const struct command *command, int64_t duration_ns, const char *peer,
                   const char *name)
 {
-    if (!figures_is_slow(server, command, duration_ns)) {
-        return;
+    struct slow_words words = {0};
+    if (figures_is_slow(server, command, duration_ns)) {
+        figures_keep(server, command, &words);
+        figures_slow_kept(server, &words, duration_ns, peer, name);
     }
-    struct command shown = *command;
-    if (is_transaction(command)) {
-        shown.argc = 1;
-    }
-    slowlog_add(&server->slowlog, &shown, duration_ns / 1000, env_wall_ms(server->env) / 1000, peer, name,
-                (size_t)server->config.slowlog_max_len);
 }
 
 void figures_command(struct server *server, const struct command *command, int64_t duration_ns, const char *peer,

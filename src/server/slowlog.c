@@ -10,16 +10,19 @@ struct slow_command {
     uint64_t id;
     int64_t wall_s, duration_us;
     char *peer, *name;
-    uint32_t argument_count;
-    struct buffer arguments[SLOWLOG_ARGUMENTS];
+    struct slow_words words;
 };
+
+void slow_words_deinit(struct slow_words *words)
+{
+    buffer_deinit(&words->text);
+    *words = (struct slow_words){0};
+}
 
 static void slow_command_destroy(struct slow_command *slow)
 {
     list_remove(&slow->node);
-    for (uint32_t i = 0; i < slow->argument_count; i++) {
-        buffer_deinit(&slow->arguments[i]);
-    }
+    slow_words_deinit(&slow->words);
     free(slow->peer);
     free(slow->name);
     free(slow);
@@ -51,10 +54,26 @@ static void keep_argument(struct buffer *out, struct slice argument)
     buffer_append_format(out, "... (%zu more bytes)", argument.size - SLOWLOG_ARGUMENT_BYTES);
 }
 
-void slowlog_add(struct slowlog *slowlog, const struct command *command, int64_t duration_us, int64_t wall_s,
+void slow_words_take(struct slow_words *words, const struct command *command)
+{
+    bool cut = command->argc > SLOWLOG_ARGUMENTS;
+    slow_words_deinit(words);
+    words->count = cut ? SLOWLOG_ARGUMENTS : command->argc;
+    for (uint32_t i = 0; i < words->count; i++) {
+        if (cut && i == SLOWLOG_ARGUMENTS - 1) {
+            buffer_append_format(&words->text, "... (%u more arguments)", command->argc - SLOWLOG_ARGUMENTS + 1);
+        } else {
+            keep_argument(&words->text, command->argv[i]);
+        }
+        words->ends[i] = (uint32_t)words->text.size;
+    }
+}
+
+void slowlog_add(struct slowlog *slowlog, struct slow_words *words, int64_t duration_us, int64_t wall_s,
                  const char *peer, const char *name, size_t limit)
 {
     if (limit == 0) {
+        slow_words_deinit(words);
         return;
     }
     struct slow_command *slow = memory_allocate_zeroed(1, sizeof(*slow));
@@ -64,15 +83,8 @@ void slowlog_add(struct slowlog *slowlog, const struct command *command, int64_t
     slow->duration_us = duration_us;
     slow->peer = memory_copy_text(peer);
     slow->name = memory_copy_text(name);
-    bool cut = command->argc > SLOWLOG_ARGUMENTS;
-    slow->argument_count = cut ? SLOWLOG_ARGUMENTS : command->argc;
-    for (uint32_t i = 0; i < slow->argument_count; i++) {
-        if (cut && i == SLOWLOG_ARGUMENTS - 1) {
-            buffer_append_format(&slow->arguments[i], "... (%u more arguments)", command->argc - SLOWLOG_ARGUMENTS + 1);
-        } else {
-            keep_argument(&slow->arguments[i], command->argv[i]);
-        }
-    }
+    slow->words = *words;
+    *words = (struct slow_words){0};
     list_prepend(&slowlog->entries, &slow->node);
     slowlog->count++;
     slowlog_trim(slowlog, limit);
@@ -91,9 +103,11 @@ static void write_one(const struct slow_command *slow, struct resp_writer *reply
     resp_integer(reply, (int64_t)slow->id);
     resp_integer(reply, slow->wall_s);
     resp_integer(reply, slow->duration_us);
-    resp_array(reply, slow->argument_count);
-    for (uint32_t i = 0; i < slow->argument_count; i++) {
-        resp_bulk(reply, buffer_slice(&slow->arguments[i]));
+    const struct slow_words *words = &slow->words;
+    resp_array(reply, words->count);
+    for (uint32_t i = 0; i < words->count; i++) {
+        uint32_t start = i == 0 ? 0 : words->ends[i - 1];
+        resp_bulk(reply, slice_of(words->text.data + start, words->ends[i] - start));
     }
     resp_bulk_string(reply, slow->peer);
     resp_bulk_string(reply, slow->name);

@@ -16,8 +16,19 @@ struct slowlog {
 /* One of `count` that are shown together: `place` from 0. */
 void slowlog_init(struct slowlog *slowlog, uint32_t place, uint32_t count);
 void slowlog_clear(struct slowlog *slowlog);
-/* Keeps at most `limit` entries. Long arguments are shortened as Redis does ("... (n more bytes)"). */
-void slowlog_add(struct slowlog *slowlog, const struct command *command, int64_t duration_us, int64_t wall_s,
+
+/* The arguments of a command as an entry shows them: long ones are shortened as Redis does ("... (n more bytes)"). All
+ * zero: none. */
+struct slow_words {
+    uint32_t count;
+    uint32_t ends[SLOWLOG_ARGUMENTS];
+    struct buffer text;
+};
+void slow_words_take(struct slow_words *words, const struct command *command);
+void slow_words_deinit(struct slow_words *words);
+
+/* Takes over the words. Keeps at most `limit` entries. */
+void slowlog_add(struct slowlog *slowlog, struct slow_words *words, int64_t duration_us, int64_t wall_s,
                  const char *peer, const char *name, size_t limit);
 void slowlog_trim(struct slowlog *slowlog, size_t limit);
 /* What slowlog_reply takes from the logs of others. */

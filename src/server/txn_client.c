@@ -20,6 +20,7 @@ struct client_txn {
     bool exec;
     struct exec_plan *exec_plan; /* owned, until it is the slot's */
     int64_t began_ns;
+    struct slow_words words;
     struct env_timer timer;
 };
 
@@ -106,6 +107,15 @@ static void write_reply(struct client_txn *txn, enum txn_end end, struct resp_wr
     UNREACHABLE();
 }
 
+/* From its beginning to its reply: it cannot be told what of that was work. */
+static void measure(struct client_txn *txn, const struct connection *connection)
+{
+    int64_t duration_ns = server_now_ns(txn->server) - txn->began_ns;
+    figures_part(txn->server, txn->spec->id, duration_ns, true);
+    figures_slow_kept(txn->server, &txn->words, duration_ns, connection->peer,
+                      connection->name == NULL ? "" : connection->name);
+}
+
 static void host_ended(struct txn_driver *driver, enum txn_end end)
 {
     struct client_txn *txn = of(driver);
@@ -129,7 +139,7 @@ static void host_ended(struct txn_driver *driver, enum txn_end end)
     }
     connection->reply_start = 0;
     slot_finish(connection, txn->slot);
-    figures_part(txn->server, txn->spec->id, host_now_ns(driver) - txn->began_ns, true);
+    measure(txn, connection);
 }
 
 static void client_txn_free(struct client_txn *txn)
@@ -137,6 +147,7 @@ static void client_txn_free(struct client_txn *txn)
     list_remove(&txn->node);
     env_timer_stop(txn->server->env, &txn->timer);
     exec_plan_destroy(txn->exec_plan);
+    slow_words_deinit(&txn->words);
     txn_driver_deinit(&txn->driver);
     free(txn);
 }
@@ -160,7 +171,7 @@ static void fire(struct env_timer *timer) { txn_driver_wake(&CONTAINER_OF(timer,
 
 /* ---- beginning ---- */
 
-static void start(struct connection *connection, const struct command_spec *spec, struct txn_plan *plan, bool exec,
+static void start(struct connection *connection, const struct command *command, struct txn_plan *plan, bool exec,
                   struct exec_plan *exec_plan)
 {
     struct server *server = connection->server;
@@ -172,25 +183,28 @@ static void start(struct connection *connection, const struct command_spec *spec
                     now_ns + server->config.command_timeout_ms / 2 * INT64_C(1000000));
     txn->server = server;
     txn->connection = connection;
-    txn->slot = slot_open(connection, spec);
-    txn->spec = spec;
+    txn->slot = slot_open(connection, command->spec);
+    txn->spec = command->spec;
     txn->exec = exec;
     txn->exec_plan = exec_plan;
     txn->began_ns = now_ns;
+    figures_keep(server, command, &txn->words);
     env_timer_init(&txn->timer, fire);
     list_append(&server->txns, &txn->node);
     connection->txn = txn;
     txn_driver_start(&txn->driver);
 }
 
-void txn_client_command(struct connection *connection, const struct command_spec *spec, struct txn_plan *plan)
+void txn_client_command(struct connection *connection, const struct command *command, struct txn_plan *plan)
 {
-    start(connection, spec, plan, false, NULL);
+    start(connection, command, plan, false, NULL);
 }
 
 void txn_client_exec(struct connection *connection, struct txn_plan *plan, struct exec_plan *exec_plan)
 {
-    start(connection, command_by_id(COMMAND_EXEC), plan, true, exec_plan);
+    const struct slice word = SLICE_LITERAL("EXEC");
+    const struct command exec = {command_by_id(COMMAND_EXEC), &word, 1, RESP2};
+    start(connection, &exec, plan, true, exec_plan);
 }
 
 /* ---- ends ---- */

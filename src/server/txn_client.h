@@ -13,7 +13,7 @@ struct exec_plan;
 struct server;
 
 /* Starts the transaction of the plan (sealed here, taken over), which is one command (its reply is the client's), … */
-void txn_client_command(struct connection *connection, const struct command_spec *spec, struct txn_plan *plan);
+void txn_client_command(struct connection *connection, const struct command *command, struct txn_plan *plan);
 /* … or an EXEC: their replies in an array; nil when a watched key was changed. `exec_plan` (may be NULL) is taken over.
  */
 void txn_client_exec(struct connection *connection, struct txn_plan *plan, struct exec_plan *exec_plan);

@@ -49,11 +49,12 @@ void session_answer_now(struct connection *connection, const char *text)
     reply_end(connection);
 }
 
-void session_wait_for(struct txn_session *session, const struct command_spec *spec)
+void session_wait_for(struct txn_session *session, const struct command *command)
 {
     ASSERT(!session->waiting && !connection_pending(session->connection));
-    session->slot = slot_open(session->connection, spec);
-    session->spec = spec;
+    session->slot = slot_open(session->connection, command->spec);
+    session->spec = command->spec;
+    figures_keep(session->server, command, &session->words);
     session->waiting = true;
     session->asked_ns = server_now_ns(session->server);
 }
@@ -73,9 +74,13 @@ struct resp_writer *session_answer_begin(struct txn_session *session)
 
 void session_answer_end(struct txn_session *session)
 {
+    struct connection *connection = session->connection;
+    int64_t duration_ns = server_now_ns(session->server) - session->asked_ns;
     session->waiting = false;
-    slot_finish(session->connection, session->slot);
-    figures_part(session->server, session->spec->id, server_now_ns(session->server) - session->asked_ns, true);
+    figures_part(session->server, session->spec->id, duration_ns, true);
+    figures_slow_kept(session->server, &session->words, duration_ns, connection->peer,
+                      connection->name == NULL ? "" : connection->name);
+    slot_finish(connection, session->slot);
 }
 
 void session_answer(struct txn_session *session, const char *text)
@@ -97,6 +102,7 @@ void session_free(struct txn_session *session)
     txn_round_deinit(&session->round);
     txn_plan_deinit(&session->plan);
     say_arguments_deinit(&session->arguments);
+    slow_words_deinit(&session->words);
     buffer_deinit(&session->command);
     free(session->votes);
     free(session);
@@ -231,7 +237,7 @@ static void start_errand(struct connection *connection, const struct command *co
     session->home = home;
     memcpy(session->id, id.data, id.size);
     session->id_size = id.size;
-    session_wait_for(session, command->spec);
+    session_wait_for(session, command);
     session_start_look(session);
 }
 
@@ -242,7 +248,7 @@ static void finish(struct txn_session *session, const struct command *command)
         session_answer_now(session->connection, "PREPARED");
         return;
     }
-    session_wait_for(session, command->spec);
+    session_wait_for(session, command);
     switch (command->spec->id) {
     case COMMAND_TXN_ROLLBACK: session_start_back(session, "rolled back"); return;
     case COMMAND_TXN_COMMIT:

@@ -138,6 +138,6 @@ void session_begin(struct connection *connection, const struct command *command)
         memcpy(session->id, options.id.data, options.id.size);
         session->id_size = options.id.size;
     }
-    session_wait_for(session, command->spec);
+    session_wait_for(session, command);
     ask_begin(session);
 }

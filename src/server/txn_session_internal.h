@@ -42,6 +42,7 @@ struct txn_session {
     bool moved;    /* BACK: pre-abort was said */
     uint64_t slot;
     const struct command_spec *spec;
+    struct slow_words words; /* of the command that waits for its reply */
     int64_t asked_ns;
     char id[TXN_ID_BYTES];
     size_t id_size;
@@ -73,7 +74,7 @@ void session_fail(struct txn_session *session, const char *text);
 /* A reply to a connection that waits for none. */
 void session_answer_now(struct connection *connection, const char *text);
 /* From now on the client waits for a reply. */
-void session_wait_for(struct txn_session *session, const struct command_spec *spec);
+void session_wait_for(struct txn_session *session, const struct command *command);
 /* That reply, as a text, … */
 void session_answer(struct txn_session *session, const char *text);
 /* … or written by the caller; NULL, and no end, when nobody waits. */

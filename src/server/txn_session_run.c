@@ -100,7 +100,7 @@ bool txn_session_run(struct connection *connection, const struct command *comman
     } else {
         buffer_clear(&session->command);
         command_encode(&session->command, command);
-        session_wait_for(session, spec);
+        session_wait_for(session, command);
         session_go(session, SESSION_READ);
         txn_round_begin(&session->round);
         ask_keys(session, keys, count);

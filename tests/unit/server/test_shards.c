@@ -432,6 +432,44 @@ static void test_the_end_amid_gathers(void **state)
     fixture_destroy(fixture);
 }
 
+/* What goes over several shards waits for their disks: the slow log has all of that time, whatever it was. */
+static void test_slow_transactions(void **state)
+{
+    static const char *const shown[] = {
+        "*5\n$4\nMSET\n$1\na\n$1\n1\n",
+        "*1\n$4\nEXEC\n",
+        "*2\n$3\nGET\n$1\na\n",
+        "*1\n$10\nTXN.COMMIT\n",
+    };
+    struct fixture *fixture = fixture_create_shards(8, SHARDS, NULL);
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    struct fixture_client *other = fixture_connect(fixture, 1);
+    fixture_slow_disk(fixture, 20 * MS);
+    fixture_expect(client, "CLIENT SETNAME me\r\nSET a 0\r\nSLOWLOG LEN\r\n",
+                   "+OK\n+OK\n:0\n"); /* one shard: work alone */
+    fixture_expect(client, "MSET a 1 b 2\r\nMULTI\r\nSET a 2\r\nSET b 3\r\nEXEC\r\n",
+                   "+OK\n+OK\n+QUEUED\n+QUEUED\n*2\n+OK\n+OK\n");
+    fixture_expect(other, "TXN.BEGIN ID lock\r\nSET a 3\r\nTXN.PREPARE\r\n", "$4\nlock\n+OK\n+PREPARED\n");
+    fixture_expect(client, "TXN.BEGIN ID one\r\n", "$3\none\n");
+    fixture_send(client, "GET a\r\n"); /* held by the other one */
+    sim_run_for(fixture->sim, 100 * MS);
+    fixture_expect(other, "TXN.COMMIT\r\n", "+OK\n");
+    fixture_expect(client, "SET b 4\r\nTXN.COMMIT\r\n", "$1\n3\n+OK\n+OK\n");
+    fixture_expect(client, "SLOWLOG LEN\r\n", ":9\n"); /* two of BEGIN, one of PREPARE, two of COMMIT; SET b reads */
+    fixture_send(client, "SLOWLOG GET\r\n");
+    sim_run_for(fixture->sim, SECOND);
+    const char *text = fixture_received(client);
+    for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
+        if (strstr(text, shown[i]) == NULL) {
+            fail_msg("no %s in %s", shown[i], text);
+        }
+    }
+    assert_non_null(strstr(text, "$2\nme\n"));
+    fixture_expect(client, "CONFIG SET slowlog-log-slower-than -1\r\nSLOWLOG RESET\r\nMSET a 1 b 2\r\nSLOWLOG LEN\r\n",
+                   "+OK\n+OK\n+OK\n:0\n");
+    fixture_destroy(fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -445,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_transactions),
         cmocka_unit_test(test_a_reader_in_a_storm),
         cmocka_unit_test(test_values_in_a_storm),
+        cmocka_unit_test(test_slow_transactions),
         cmocka_unit_test(test_interactive),
         cmocka_unit_test(test_watch_in_a_pipeline),
         cmocka_unit_test(test_large_and_lost_gathers),
