@@ -30,7 +30,7 @@ void session_go(struct txn_session *session, enum session_state to)
         [SESSION_BACK] = MAY(SESSION_ABORT) | MAY(SESSION_ENDED),
         [SESSION_MOVE] = MAY(SESSION_DECIDE) | MAY(SESSION_ABORT) | MAY(SESSION_ENDED),
         [SESSION_DECIDE] = MAY(SESSION_DECIDE) | MAY(SESSION_ENDED),
-        [SESSION_ABORT] = MAY(SESSION_ENDED),
+        [SESSION_ABORT] = MAY(SESSION_ABORT) | MAY(SESSION_ENDED),
     };
     ASSERT((moves[session->state] & MAY(to)) != 0);
     session->state = to;
@@ -391,7 +391,8 @@ static void give_up(struct txn_session *session)
     static const char down[] =
         "-CLUSTERDOWN the shards of the transaction do not answer; it was not committed, try again";
     bool unknown = session->state == SESSION_MOVE || session->state == SESSION_DECIDE ||
-                   session->state == SESSION_BACK; /* it is out, or others' */
+                   session->state == SESSION_BACK || /* it is out, or others' */
+                   (session->state == SESSION_ABORT && session_may_be_committed(session));
     bool last = session->spec->id == COMMAND_TXN_COMMIT || session->spec->id == COMMAND_TXN_ROLLBACK;
     if (session->connection != NULL) {
         session->connection->session = NULL;

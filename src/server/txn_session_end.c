@@ -93,6 +93,7 @@ void session_prepare_over(struct txn_session *session)
             refused = true;
         }
     }
+    session->refused = refused;
     if (refused) {
         session_start_abort(session, session->why);
         return;
@@ -176,6 +177,9 @@ void session_decide_over(struct txn_session *session)
 void session_start_abort(struct txn_session *session, const char *reason)
 {
     session_go(session, SESSION_ABORT);
+    if (reason != session->why) {
+        (void)snprintf(session->why, sizeof(session->why), "%s", reason);
+    }
     txn_round_begin(&session->round);
     const struct say_attempt attempt = session_attempt(session);
     const struct command abort = txn_say_abort(&session->arguments, &attempt, reason);
@@ -183,14 +187,35 @@ void session_start_abort(struct txn_session *session, const char *reason)
     txn_round_asked(&session->round);
 }
 
+bool session_may_be_committed(const struct txn_session *session)
+{
+    return session->protocol == TXN_2PC && session->plan.part_count > 0 && !session->refused;
+}
+
+/* Home was lost with the answer, and the next leader has it. */
+static bool asks_again(struct txn_session *session)
+{
+    enum { ABORT_TRIES = 10 };
+    enum status status = session_home_status(session);
+    bool again = session_may_be_committed(session) && (status == STATUS_UNCERTAIN || status == STATUS_EXECUTED) &&
+                 session->tries++ < ABORT_TRIES;
+    if (again) {
+        session_start_abort(session, session->why);
+    }
+    return again;
+}
+
 void session_abort_over(struct txn_session *session)
 {
     struct slice word = slice_of(NULL, 0);
     bool told = session_home_status(session) == STATUS_OK && answer_word(session_home_answer(session), &word);
     bool rollback = session->waiting && session->spec->id == COMMAND_TXN_ROLLBACK;
+    if (!told && asks_again(session)) {
+        return;
+    }
     if (told && slice_is_word(word, "COMMIT")) {
         session_end(session, rollback ? "-ERR the transaction is committed already" : "OK");
-    } else if (rollback && !told && session->protocol == TXN_2PC && session->plan.part_count > 0) {
+    } else if (!told && session_may_be_committed(session)) {
         session_end(session,
                     "-UNCERTAIN the home shard of the transaction does not answer; ask TXN.STATUS what became of it");
     } else if (rollback) {

@@ -38,6 +38,7 @@ struct txn_session {
     bool commit;   /* what is prepared is committed at once */
     bool waiting;  /* a slot waits for a reply */
     bool unsure;   /* COMMIT may have been decided */
+    bool refused;  /* nobody can commit it: home has not opened it, or a vote was no */
     bool given_up; /* its client was told that it is not committed */
     bool moved;    /* BACK: pre-abort was said */
     uint64_t slot;
@@ -115,6 +116,9 @@ void session_ask_over(struct txn_session *session);
 void session_move_over(struct txn_session *session);
 void session_decide_over(struct txn_session *session);
 void session_abort_over(struct txn_session *session);
+
+/* As long as home has not answered: somebody who knows the id may have committed it (of 3PC that is the quorum's). */
+bool session_may_be_committed(const struct txn_session *session);
 
 /* txn_session_back.c */
 void session_start_back(struct txn_session *session, const char *reason);

@@ -17,6 +17,8 @@ enum { SHARDS = 4 };
     "-BUSY a transaction has held a key of this command for too long; the command was not executed, try again in a "   \
     "moment\n"
 #define FAILED "-TXNABORT it was not begun or was given up, as was said before\n"
+#define UNKNOWN                                                                                                        \
+    "-UNCERTAIN the shard that decides about the transaction does not answer; ask TXN.STATUS what became of it\n"
 #define BY_ITSELF "-ERR this is the transaction of a command or a MULTI; it ends by itself\n"
 #define NONE "-ERR no transaction is open on this connection\n"
 #define APART "-ERR MULTI and WATCH do not go together with TXN.BEGIN; TXN.COMMIT or TXN.ROLLBACK first\n"
@@ -192,12 +194,34 @@ static void test_commit_against_rollback(void **state)
     }
 }
 
+/* ROLLBACK takes longer than it may, and another connection has said COMMIT before: nobody is told that it was not. */
+static void test_a_rollback_that_took_too_long(void **state)
+{
+    struct fixture *fixture = create(8);
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    struct fixture_client *other = fixture_connect(fixture, 1);
+    fixture_expect(client, "TXN.BEGIN ID one PROTOCOL 2PC\r\nSET a 1\r\nSET b 1\r\nTXN.PREPARE\r\n",
+                   "$3\none\n+OK\n+OK\n+PREPARED\n");
+    fixture_slow_disk(fixture, 20 * MS);
+    fixture_expect(other, "TXN.COMMIT one\r\n", "+OK\n"); /* and the disk is known as slow */
+    fixture_slow_disk(fixture, 3 * SECOND);
+    fixture_expect(client, "TXN.ROLLBACK\r\nTXN.COMMIT\r\n", UNKNOWN NONE);
+    fixture_slow_disk(fixture, MS);
+    sim_run_for(fixture->sim, 5 * SECOND);
+    fixture_expect(client, "MGET a b\r\n", "*2\n$1\n1\n$1\n1\n");
+    fixture_destroy(fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_behind_an_id_that_ran),          cmocka_unit_test(test_until_the_client_knows),
-        cmocka_unit_test(test_behind_what_took_too_long),      cmocka_unit_test(test_behind_a_read_that_took_too_long),
-        cmocka_unit_test(test_behind_a_read_that_was_refused), cmocka_unit_test(test_what_ends_by_itself),
+        cmocka_unit_test(test_behind_an_id_that_ran),
+        cmocka_unit_test(test_until_the_client_knows),
+        cmocka_unit_test(test_behind_what_took_too_long),
+        cmocka_unit_test(test_behind_a_read_that_took_too_long),
+        cmocka_unit_test(test_behind_a_read_that_was_refused),
+        cmocka_unit_test(test_a_rollback_that_took_too_long),
+        cmocka_unit_test(test_what_ends_by_itself),
         cmocka_unit_test(test_commit_against_rollback),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
