@@ -1,7 +1,7 @@
 /* Brings transactions to their end, at the node that leads one of their shards: the usual way and after a crash alike.
  *
  *   home, decided            FINISH to each participant until it acknowledges, then DONE
- *   home, open too long      2PC: DECIDE(ABORT); 3PC: as a participant
+ *   home, open too long      2PC: DECIDE(ABORT); 3PC: as a participant, or RESOLVE when it has none yet
  *   part, prepared too long  RESOLVE at home; told an outcome, FINISH here. Of 2PC it never decides alone. Of 3PC, when
  *                            home does not answer or somebody has begun to decide: asks all participants, and ends it
  *                            by txn_rules.h; the later, the higher its number, so that mostly one of them does

@@ -334,7 +334,9 @@ void finisher_act(struct task *task, const struct txns *txns)
     switch (task->role) {
     case HOME_DECIDED: tell_participants(task, home); break;
     case HOME_OVERDUE:
-        if (home->protocol == TXN_3PC && home->state == HOME_OPEN) {
+        if (home->protocol == TXN_3PC && home->state == HOME_BEGUN) {
+            ask_home(task, task->shard, NULL); /* OPEN may be on its way, and then it is the participants' */
+        } else if (home->protocol == TXN_3PC) {
             terminate_home(task, home);
         } else {
             abort_home(task, home->epoch, "its time was over");

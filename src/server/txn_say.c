@@ -231,6 +231,14 @@ struct command txn_say_abort(struct say_arguments *arguments, const struct say_a
     return said(arguments, COMMAND_COHORT_TXN_DECIDE);
 }
 
+struct command txn_say_resolve(struct say_arguments *arguments, const struct say_attempt *attempt)
+{
+    begin(arguments, 2, 0);
+    put(arguments, SLICE_LITERAL("COHORT.TXN.RESOLVE"));
+    put(arguments, attempt->id);
+    return said(arguments, COMMAND_COHORT_TXN_RESOLVE);
+}
+
 struct command txn_say_move(struct say_arguments *arguments, const struct say_attempt *attempt, bool commit)
 {
     begin(arguments, 3, 0);

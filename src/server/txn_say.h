@@ -29,6 +29,8 @@ struct command txn_say_open(struct say_arguments *arguments, const struct say_at
                             const struct txn_plan *plan);
 struct command txn_say_commit(struct say_arguments *arguments, const struct say_attempt *attempt,
                               const struct txn_plan *plan, const uint64_t *votes);
+/* Home is asked what was decided, and aborts what is not OPEN yet. */
+struct command txn_say_resolve(struct say_arguments *arguments, const struct say_attempt *attempt);
 struct command txn_say_abort(struct say_arguments *arguments, const struct say_attempt *attempt, const char *reason);
 
 /* To a part's shard. */

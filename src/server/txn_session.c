@@ -30,7 +30,7 @@ void session_go(struct txn_session *session, enum session_state to)
         [SESSION_BACK] = MAY(SESSION_ABORT) | MAY(SESSION_ENDED),
         [SESSION_MOVE] = MAY(SESSION_DECIDE) | MAY(SESSION_ABORT) | MAY(SESSION_ENDED),
         [SESSION_DECIDE] = MAY(SESSION_DECIDE) | MAY(SESSION_ENDED),
-        [SESSION_ABORT] = MAY(SESSION_ABORT) | MAY(SESSION_ENDED),
+        [SESSION_ABORT] = MAY(SESSION_ABORT) | MAY(SESSION_LOOK) | MAY(SESSION_ENDED),
     };
     ASSERT((moves[session->state] & MAY(to)) != 0);
     session->state = to;

@@ -7,8 +7,9 @@
  *              └─▶ ABORT ─▶ end               ROLLBACK
  *
  * A transaction that is prepared can be finished by its id from any connection (TXN.COMMIT id, TXN.ROLLBACK id): home
- * tells its participants, they their votes. That is an errand: LOOK ─▶ ASK ─▶ DECIDE or ABORT. Not one of a command or
- * a MULTI: whoever runs it counts on being the only one that says COMMIT.
+ * tells its participants, they their votes. That is an errand: LOOK ─▶ ASK ─▶ DECIDE or ABORT (and LOOK again, when it
+ * was opened meanwhile). Not one of a command or a MULTI: whoever runs it counts on being the only one that says
+ * COMMIT.
  *
  * Invariants
  * 1. What is read is as it was when it was read first; PREPARE checks every version. So a transaction that is committed

@@ -182,14 +182,20 @@ void session_start_abort(struct txn_session *session, const char *reason)
     }
     txn_round_begin(&session->round);
     const struct say_attempt attempt = session_attempt(session);
-    const struct command abort = txn_say_abort(&session->arguments, &attempt, reason);
+    /* Of another connection's that is not OPEN yet: it may be when this arrives, and then it is its participants'. */
+    bool begun = session->errand && session->protocol == TXN_3PC && session->plan.part_count == 0;
+    const struct command abort =
+        begun ? txn_say_resolve(&session->arguments, &attempt) : txn_say_abort(&session->arguments, &attempt, reason);
     session_ask_home(session, &abort);
     txn_round_asked(&session->round);
 }
 
 bool session_may_be_committed(const struct txn_session *session)
 {
-    return session->protocol == TXN_2PC && session->plan.part_count > 0 && !session->refused;
+    if (session->plan.part_count == 0) {
+        return session->errand; /* its own connection may have gone on */
+    }
+    return session->protocol == TXN_2PC && !session->refused;
 }
 
 /* Home was lost with the answer, and the next leader has it. */
@@ -211,6 +217,10 @@ void session_abort_over(struct txn_session *session)
     bool told = session_home_status(session) == STATUS_OK && answer_word(session_home_answer(session), &word);
     bool rollback = session->waiting && session->spec->id == COMMAND_TXN_ROLLBACK;
     if (!told && asks_again(session)) {
+        return;
+    }
+    if (told && session->errand && slice_is_word(word, "OPEN")) {
+        session_start_look(session); /* it has been opened meanwhile */
         return;
     }
     if (told && slice_is_word(word, "COMMIT")) {
@@ -249,6 +259,9 @@ static bool take_participants(struct txn_session *session, struct slice *from)
 {
     struct txn_plan *plan = &session->plan;
     struct resp_token token;
+    free(plan->parts);
+    plan->parts = NULL;
+    plan->part_count = 0;
     if (!answer_token(from, &token) || token.type != RESP_ARRAY) {
         return false;
     }

@@ -135,6 +135,26 @@ static void a_deadline_that_moves(void **state)
     assert_int_equal(scene->asked[COMMAND_COHORT_TXN_DECIDE], 1);
 }
 
+/* Of three phases one that has no participants yet may be OPEN when this arrives: RESOLVE aborts it only if it is not.
+ */
+static void one_that_was_not_opened_in_time(void **state)
+{
+    struct scene *scene = *state;
+    for (int i = 0; i < 2; i++) {
+        char text[16];
+        const struct home_open begin = {.id = id_of(text, i),
+                                        .position = ++scene->position,
+                                        .protocol = i == 0 ? TXN_2PC : TXN_3PC,
+                                        .timeout_ms = 10};
+        assert_int_equal(homes_open(&scene->txns.homes, &begin), HOME_OPENED);
+    }
+    (void)look(scene);
+    scene->time_ms += 10;
+    (void)look(scene);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_DECIDE], 1);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_RESOLVE], 1);
+}
+
 /* Each decision is looked at once; its task asks again by itself, after a pause. */
 static void decided_records(void **state)
 {
@@ -201,6 +221,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(open_records, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_deadline_that_moves, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_that_was_not_opened_in_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(decided_records, set_up, tear_down),
         cmocka_unit_test_setup_teardown(leadership_comes_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(prepared_parts, set_up, tear_down),
