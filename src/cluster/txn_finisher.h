@@ -5,7 +5,8 @@
  *   part, prepared too long  RESOLVE at home; told an outcome, FINISH here. Of 2PC it never decides alone. Of 3PC, when
  *                            home does not answer or somebody has begun to decide: asks all participants, and ends it
  *                            by txn_rules.h; the later, the higher its number, so that mostly one of them does
- *   part, finished (3PC)     RESOLVE at home; FORGET when home is DONE
+ *   part, finished (3PC)     RESOLVE at home; FORGET when home is DONE; told OPEN (home was away when the participants
+ *                            ended it), DECIDE there, with the votes that all tell
  *
  * What to do is read from the machine's state each time, so a new leader carries on, and whatever is lost is asked for
  * again: no message here is needed twice, and none hurts twice.

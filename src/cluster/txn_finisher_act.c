@@ -144,14 +144,14 @@ static void tell_participants(struct task *task, const struct home *home)
     }
 }
 
-static void abort_home(struct task *task, uint64_t epoch, const char *reason)
+static void abort_at(struct task *task, uint32_t home, uint64_t epoch, const char *reason)
 {
     struct words words;
     words_init(&words, COMMAND_COHORT_TXN_DECIDE, task, 3);
     add_number(&words, epoch);
     add_word(&words, "ABORT");
     add_word(&words, reason);
-    send_one(task, task->shard, COMMAND_COHORT_TXN_DECIDE, &words, NULL);
+    send_one(task, home, COMMAND_COHORT_TXN_DECIDE, &words, NULL);
     words_deinit(&words);
 }
 
@@ -167,26 +167,28 @@ static enum part_state state_of(const struct answer *answer)
     return PART_NONE; /* it did not answer */
 }
 
-/* Home reports what the participants came to: a commit once it can name every vote. */
-static void report(struct task *task, const struct home *home, bool commit)
+/* What the participants came to is reported at home: a commit once every vote can be named. */
+static void report(struct task *task, uint32_t home, uint64_t epoch, bool commit)
 {
     if (!commit) {
-        abort_home(task, home->epoch, "its participants have aborted it");
+        abort_at(task, home, epoch, "its participants have aborted it");
         return;
     }
     struct words words;
     words_init(&words, COMMAND_COHORT_TXN_DECIDE, task, 2 + 2 * task->answer_count);
-    add_number(&words, home->epoch);
+    add_number(&words, epoch);
     add_word(&words, "COMMIT");
     bool all = true;
     for (uint32_t i = 0; i < task->answer_count; i++) {
-        all = all && state_of(&task->answers[i]) != PART_NONE;
+        enum part_state state = state_of(&task->answers[i]);
+        all = all && state != PART_NONE &&
+              state != PART_ABORTED; /* that one was done and forgotten before it was asked */
         add_number(&words, task->answers[i].shard);
         add_number(&words, (uint64_t)task->answers[i].number);
     }
     task->then = NULL;
     if (all) {
-        send_one(task, task->shard, COMMAND_COHORT_TXN_DECIDE, &words, NULL);
+        send_one(task, home, COMMAND_COHORT_TXN_DECIDE, &words, NULL);
     }
     words_deinit(&words);
 }
@@ -241,17 +243,18 @@ static void look_at_states(struct task *task, const struct txns *txns)
     if (what == TXN_MOVE_COMMIT || what == TXN_MOVE_ABORT) {
         move_waiting(task, what == TXN_MOVE_COMMIT ? "PRECOMMIT" : "PREABORT");
     } else if (ended && home != NULL && home->state == HOME_OPEN) {
-        report(task, home, what == TXN_COMMIT);
+        report(task, task->shard, home->epoch, what == TXN_COMMIT);
     } else if (ended && part != NULL) {
         outcome_to_all(task, part->epoch, what == TXN_COMMIT);
     }
 }
 
 /* Asks every participant; one that has not voted refuses from then on. */
-static void ask_all(struct task *task, const uint32_t *shards, uint32_t count, uint32_t home, uint64_t epoch)
+static void ask_all(struct task *task, const uint32_t *shards, uint32_t count, uint32_t home, uint64_t epoch,
+                    void (*then)(struct task *, const struct txns *))
 {
     struct words words;
-    begin_round(task, count, look_at_states);
+    begin_round(task, count, then);
     hurry(task);
     words_init(&words, COMMAND_COHORT_TXN_ASK, task, 3 + count);
     add_number(&words, home);
@@ -273,8 +276,14 @@ static void terminate_home(struct task *task, const struct home *home)
     for (uint32_t i = 0; i < home->participant_count; i++) {
         shards[i] = home->participants[i].shard;
     }
-    ask_all(task, shards, home->participant_count, task->shard, home->epoch);
+    ask_all(task, shards, home->participant_count, task->shard, home->epoch, look_at_states);
     free(shards);
+}
+
+static void ask_participants(struct task *task, const struct part *part,
+                             void (*then)(struct task *, const struct txns *))
+{
+    ask_all(task, part->participants, part->participant_count, part->home, part->epoch, then);
 }
 
 /* ---- a part that waits for its outcome ---- */
@@ -289,7 +298,7 @@ static void told_by_home(struct task *task, const struct txns *txns)
     }
     if (!answer->good) {
         if (part->protocol == TXN_3PC) {
-            ask_all(task, part->participants, part->participant_count, part->home, part->epoch);
+            ask_participants(task, part, look_at_states);
         }
         return;
     }
@@ -305,11 +314,34 @@ static void told_by_home(struct task *task, const struct txns *txns)
     finish_at(task, 0, epoch, commit);
 }
 
+static void votes_told(struct task *task, const struct txns *txns)
+{
+    const struct part *part = parts_find(&txns->parts, task->id);
+    task->then = NULL;
+    if (part != NULL) {
+        report(task, part->home, part->epoch, true);
+    }
+}
+
+/* Home was away while the participants ended it. */
+static void tell_home(struct task *task, const struct part *part)
+{
+    if (part->state == PART_COMMITTED) {
+        ask_participants(task, part, votes_told);
+    } else {
+        report(task, part->home, part->epoch, false);
+    }
+}
+
 static void told_whether_done(struct task *task, const struct txns *txns)
 {
     const struct answer *answer = &task->answers[0];
-    (void)txns;
+    const struct part *part = parts_find(&txns->parts, task->id);
     task->then = NULL;
+    if (part != NULL && answer->good && strcmp(answer->word, "OPEN") == 0 && answer->number == (int64_t)part->epoch) {
+        tell_home(task, part);
+        return;
+    }
     if (!answer->good || (strcmp(answer->word, "OLD") != 0 && answer->last != 1)) {
         return;
     }
@@ -339,12 +371,12 @@ void finisher_act(struct task *task, const struct txns *txns)
         } else if (home->protocol == TXN_3PC) {
             terminate_home(task, home);
         } else {
-            abort_home(task, home->epoch, "its time was over");
+            abort_at(task, task->shard, home->epoch, "its time was over");
         }
         break;
     case PART_PREPARED:
         if (part->state == PART_PRECOMMIT || part->state == PART_PREABORT) {
-            ask_all(task, part->participants, part->participant_count, part->home, part->epoch);
+            ask_participants(task, part, look_at_states);
             break;
         }
         ask_home(task, part->home, told_by_home);

@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-enum { HOME = 1, FIRST, SECOND, WORDS = 16, TIMEOUT_MS = 1000 };
+enum { HOME = 1, FIRST, SECOND, WORDS = 16, TIMEOUT_MS = 1000, DAY_MS = 86400000 };
 
 enum victim { NOBODY, CLIENT, HOME_LEADER, FIRST_LEADER, SECOND_LEADER, VICTIMS };
 
@@ -30,6 +30,7 @@ struct run {
     struct world world;
     struct world_client *client;
     enum txn_protocol protocol;
+    int timeout_ms;
     struct crash crashes[2];
     int crash_count, step;
     uint64_t epoch;
@@ -125,7 +126,8 @@ static void open_it(struct run *run)
 {
     char words[128];
     run->epoch = world_lane(&run->world, run->client->node->id, HOME)->term;
-    (void)snprintf(words, sizeof(words), "t %llu %d %d 2 3", (unsigned long long)run->epoch, run->protocol, TIMEOUT_MS);
+    (void)snprintf(words, sizeof(words), "t %llu %d %d 2 3", (unsigned long long)run->epoch, run->protocol,
+                   run->timeout_ms);
     run->no = strstr(call(run, HOME, COMMAND_COHORT_TXN_OPEN, words), "$2\r\nOK") == NULL;
 }
 
@@ -205,7 +207,7 @@ static bool is_written(struct run *run, uint32_t shard)
 
 static void begin(struct run *run, uint64_t seed, enum txn_protocol protocol)
 {
-    *run = (struct run){.protocol = protocol};
+    *run = (struct run){.protocol = protocol, .timeout_ms = TIMEOUT_MS};
     world_begin(&run->world, seed, 5, 3, 3);
     /* At a node that leads none of them, so that it lives on when their leaders are lost. */
     uint64_t at = 1;
@@ -339,15 +341,16 @@ static uint64_t prepared_at(struct run *run, uint32_t shard)
     return stats.machine.prepared;
 }
 
-/* All have voted, and one knows that all have; then client and home are lost. */
-static struct run *lose_home(uint64_t seed, enum txn_protocol protocol)
+/* All have voted, and maybe one knows that all have; then client and home are lost. */
+static struct run *lose_home(uint64_t seed, enum txn_protocol protocol, bool moves, int timeout_ms)
 {
     static struct run run;
     begin(&run, seed, protocol);
+    run.timeout_ms = timeout_ms;
     open_it(&run);
     prepare(&run, FIRST);
     prepare(&run, SECOND);
-    if (protocol == TXN_3PC) {
+    if (moves) {
         move(&run, FIRST);
     }
     assert_false(run.no);
@@ -359,17 +362,25 @@ static struct run *lose_home(uint64_t seed, enum txn_protocol protocol)
 static void three_phases_end_without_home(void **state)
 {
     (void)state;
-    struct run *run = lose_home(50, TXN_3PC);
+    struct run *run = lose_home(50, TXN_3PC, true, TIMEOUT_MS);
     assert_int_equal(prepared_at(run, FIRST), 0);
     assert_int_equal(prepared_at(run, SECOND), 0);
     assert_true(is_written(run, FIRST) && is_written(run, SECOND));
     assert_true(finish(run)); /* home comes back, and reports it */
 }
 
+/* Long before the transaction's own time is over. */
+static void a_home_that_comes_back_is_told(void **state)
+{
+    (void)state;
+    assert_true(finish(lose_home(52, TXN_3PC, true, DAY_MS)));
+    assert_false(finish(lose_home(52, TXN_3PC, false, DAY_MS)));
+}
+
 static void two_phases_wait_for_home(void **state)
 {
     (void)state;
-    struct run *run = lose_home(50, TXN_2PC);
+    struct run *run = lose_home(50, TXN_2PC, false, TIMEOUT_MS);
     assert_int_equal(prepared_at(run, FIRST), 1);
     assert_int_equal(prepared_at(run, SECOND), 1);
     struct slice argv[] = {SLICE_LITERAL("get"), SLICE_LITERAL("k")};
@@ -472,6 +483,7 @@ int main(void)
         cmocka_unit_test(three_phases_crash_at_every_step),
         cmocka_unit_test(two_crashes),
         cmocka_unit_test(three_phases_end_without_home),
+        cmocka_unit_test(a_home_that_comes_back_is_told),
         cmocka_unit_test(two_phases_wait_for_home),
         cmocka_unit_test(three_phases_end_without_a_participant),
     };
