@@ -424,8 +424,11 @@ void node_ask_something(struct node_client *client)
         return;
     }
     switch (draw(client, 16)) {
-    case 11:
-    case 12: node_txn_ask(client, shard); break;
+    case 12:
+        if (node_txn_roll_back_other(client)) {
+            break;
+        } /* fallthrough */
+    case 11: node_txn_ask(client, shard); break;
     case 13:
     case 14:
     case 15: node_txn_begin(client, shard); break;

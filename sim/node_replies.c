@@ -281,6 +281,7 @@ static void take_value(struct node_client *client, const struct node_pending *pe
         break;
     }
     case NODE_ASK_READ_EXPIRING: take_expiring(client, pending); break;
+    case NODE_ASK_ROLL_BACK_OTHER: (void)node_txn_other_answered(client); break;
     default: node_txn_answered(client, pending, false, false); break;
     }
 }
@@ -293,6 +294,9 @@ void node_client_answered(struct node_client *client, const struct node_pending 
     }
     if (pending->ask == NODE_ASK_TXN_ROLLBACK && begins(client->reply.text, "ERR no transaction is open")) {
         node_txn_answered(client, pending, true, false); /* it had ended with the error that was told before */
+        return;
+    }
+    if (pending->ask == NODE_ASK_ROLL_BACK_OTHER && node_txn_other_answered(client)) {
         return;
     }
     bool uncertain = is_uncertain(client);

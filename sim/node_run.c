@@ -327,6 +327,7 @@ static void world_deinit(struct node_world *world)
     buffer_deinit(&world->weak_texts);
     buffer_deinit(&world->expiring);
     buffer_deinit(&world->txn_ids);
+    buffer_deinit(&world->txn_outcomes);
     history_deinit(&world->history);
     timer_heap_deinit(&world->events);
     sim_destroy(world->sim);

@@ -211,6 +211,7 @@ static void committed(struct node_client *client)
     struct node_txn *txn = &client->txn;
     struct node_world *world = client->world;
     node_reach(world, NODE_MARK_CROSSED, 1);
+    node_txn_note_outcome(client, txn->id, true);
     world->result->acknowledged += (uint64_t)txn->steps;
     world->plan.acknowledged = world->plan.acknowledged || txn->kind == NODE_TXN_APPEND;
     if (txn->kind == NODE_TXN_SUM) {
@@ -463,6 +464,7 @@ static void take_status(struct node_client *client)
         node_reach(client->world, NODE_MARK_TXN_STATUS, 1);
         committed(client);
     } else if (slice_is_word(outcome, "ABORT")) {
+        node_txn_note_outcome(client, client->txn.id, false);
         aborted(client);
     }
 }
@@ -477,6 +479,7 @@ static void take_end(struct node_client *client, enum node_ask ask)
         node_reach(client->world, NODE_MARK_TXN_ANY, txn->stage == NODE_TXN_AFTER);
         committed(client);
     } else if (ask == NODE_ASK_TXN_ROLLBACK && slice_is_word(text, "OK")) {
+        node_txn_note_outcome(client, txn->id, false);
         aborted(client);
     } else {
         node_unexpected(client, "the end of a transaction with something else");
@@ -508,6 +511,9 @@ static void take_error(struct node_client *client, enum node_ask ask, bool uncer
     } else if (uncertain && txn->noted && ask != NODE_ASK_TXN_PREPARE) {
         unknown(client);
     } else {
+        if (ask == NODE_ASK_TXN_COMMIT) {
+            node_txn_note_outcome(client, txn->id, false);
+        }
         aborted(client);
     }
 }

@@ -84,7 +84,8 @@ enum node_ask {
     NODE_ASK_WEAK,
     NODE_ASK_SET_EXPIRING,
     NODE_ASK_READ_EXPIRING,
-    NODE_ASK_TXN_EXEC, /* this and what follows: of client->txn; also MGET */
+    NODE_ASK_ROLL_BACK_OTHER, /* another client's transaction, by its id */
+    NODE_ASK_TXN_EXEC,        /* this and what follows: of client->txn; also MGET */
     NODE_ASK_TXN_MSET,
     NODE_ASK_TXN_BEGIN,
     NODE_ASK_TXN_STEP,
@@ -173,6 +174,7 @@ struct node_client {
     int final_shard; /* in the end: which one is to be asked; 0: not the end */
     int final_node;
     uint32_t final_generation;
+    char other_id[NODE_TXN_ID_BYTES];
     struct node_txn txn;
 };
 
@@ -214,6 +216,7 @@ struct node_world {
     struct buffer weak_reads, weak_texts; /* of struct node_weak_read */
     struct buffer expiring;               /* of struct node_expiring */
     struct buffer txn_ids;                /* that clients chose, and that have begun; NODE_TXN_ID_BYTES each */
+    struct buffer txn_outcomes;           /* that anybody was told (node_txn_others.c) */
     uint64_t words;                       /* each value is used once */
     struct env_timer fault, plan_timer;
     struct node_plan plan;
@@ -304,6 +307,14 @@ void node_txn_choose_id(struct node_client *client, char ret_id[static NODE_TXN_
 void node_txn_has_begun(struct node_client *client);
 /* -TXNEXISTS is for ids that have begun. */
 void node_txn_check_refusal(struct node_client *client, enum node_ask ask);
+
+/* ---- node_txn_others.c ---- */
+/* False: none runs. */
+bool node_txn_roll_back_other(struct node_client *client);
+/* False: it is an error as any. */
+bool node_txn_other_answered(struct node_client *client);
+/* All who are told the outcome of a transaction are told the same. */
+void node_txn_note_outcome(struct node_client *client, const char *id, bool committed);
 
 /* ---- node_txn_look.c ---- */
 /* What shows in the records of the shards that the node leads. */

@@ -64,6 +64,7 @@ enum sim_mark {
     NODE_MARK_TXN_PRECOMMIT,    /* a participant of 3PC was in pre-commit */
     NODE_MARK_TXN_PREABORT,     /* … and in pre-abort: participants aborted it among them */
     NODE_MARK_TXN_ANY,          /* a prepared one was committed from another connection */
+    NODE_MARK_TXN_ROLLED_BACK,  /* one was rolled back by another client, by its id */
     NODE_MARK_TXN_STATUS,       /* who had lost the answer to a COMMIT learned the outcome by the id */
     NODE_MARK_TXN_EXISTS,       /* an id that a client chose was refused: it had begun before */
     NODE_MARK_ERRAND,           /* a request was executed by another worker than its connection's */
