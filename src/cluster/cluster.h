@@ -114,9 +114,9 @@ uint32_t cluster_owner(const struct cluster *cluster, uint32_t shard);
 bool cluster_look(struct cluster *cluster, struct cluster_view *ret_view);
 
 struct cluster_replica {
-    bool here;                /* this node votes in the shard; else only leader and term are known */
-    bool leading;             /* and takes requests */
-    uint64_t leader, term;    /* leader 0: not known */
+    bool here;    /* this node votes in the shard; else only the leader is known, and the term if this worker has it */
+    bool leading; /* and takes requests */
+    uint64_t leader, term;    /* leader 0: not known, as of the meta group at other workers than the first */
     struct shard_stats stats; /* when here */
 };
 /* shard 0: the meta group. */

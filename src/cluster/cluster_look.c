@@ -28,7 +28,8 @@ bool cluster_look(struct cluster *cluster, struct cluster_view *ret_view)
 void cluster_replica(const struct cluster *cluster, uint32_t shard, struct cluster_replica *ret_replica)
 {
     const struct lane *lane = lane_of(cluster, shard);
-    *ret_replica = (struct cluster_replica){.leader = lane->leader, .term = lane->term};
+    uint64_t leader = lane->away && shard != 0 ? cluster->leaders[shard - 1] : lane->leader;
+    *ret_replica = (struct cluster_replica){.leader = leader, .term = lane->term};
     if (lane->local != NULL) {
         ret_replica->here = true;
         ret_replica->leading = lane_leads(lane);

@@ -2,6 +2,7 @@
 
 import time
 
+import cluster
 import conftest
 import pytest
 import redis
@@ -66,6 +67,20 @@ def test_transactions_and_watches_of_any_shard(clients):
         assert one.call("WATCH", key) == "OK"
         assert other.call("INCR", key) == 2
         assert one.calls([["MULTI"], ["INCR", key], ["EXEC"]]) == ["OK", "QUEUED", None]
+
+
+def test_participants_are_seen_from_every_worker(clients):
+    """TXN.STATUS asks those that somebody leads: also in the shards of other workers."""
+    keys = {cluster.slot_shard(cluster.slot_of(f"part:{i}"), SHARDS): f"part:{i}" for i in range(10 * SHARDS)}
+    assert clients[0].call("TXN.BEGIN", "ID", "seen", "TIMEOUT", "600000") == b"seen"
+    assert clients[0].calls(["SET", key, "1"] for key in keys.values()) == ["OK"] * SHARDS
+    assert clients[0].call("TXN.PREPARE") == "PREPARED"
+    for client in clients:
+        status = client.call("TXN.STATUS", "seen")
+        participants = status[status.index(b"participants") + 1]
+        states = {each[each.index(b"shard") + 1]: each[each.index(b"state") + 1] for each in participants}
+        assert states == dict.fromkeys(keys, b"WAIT")
+    assert clients[0].call("TXN.ROLLBACK") == "OK"
 
 
 def test_large_values_go_both_ways(clients):

@@ -95,13 +95,35 @@ static void records_come_in_order_and_each_once(void **state)
     buffer_deinit(&third.heard);
 }
 
-/* ---- requests and answers ---- */
+/* ---- what each keeps of the others ---- */
 
 static void begin(struct world *world, uint64_t seed, int nodes, uint32_t shards)
 {
     *world = (struct world){.workers = 2};
     world_begin(world, seed, nodes, shards, 3);
 }
+
+static void every_worker_knows_who_leads(void **state)
+{
+    (void)state;
+    static struct world world;
+    begin(&world, 5, 3, 2);
+    for (uint32_t shard = 1; shard <= 2; shard++) {
+        uint64_t leader = world_leader(&world, 1, shard);
+        assert_int_not_equal(leader, 0);
+        for (uint64_t node = 1; node <= 3; node++) {
+            world_wait_for_leader(&world, node, shard);
+            for (int i = 0; i < 2; i++) {
+                struct cluster_replica replica;
+                cluster_replica(world_node(&world, node)->workers[i].cluster, shard, &replica);
+                assert_int_equal(replica.leader, leader);
+            }
+        }
+    }
+    world_end(&world);
+}
+
+/* ---- requests and answers ---- */
 
 static struct colleague *colleague(struct world *world, uint64_t node, int of, int other)
 {
@@ -355,6 +377,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records_come_in_order_and_each_once),
+        cmocka_unit_test(every_worker_knows_who_leads),
         cmocka_unit_test(requests_of_a_worker_are_bounded),
         cmocka_unit_test(answers_to_a_worker_are_bounded),
         cmocka_unit_test(frames_of_a_worker_to_a_peer_are_bounded),
