@@ -1,7 +1,7 @@
 #include "check/serial_state.h"
 
 /* What is known of the object while a unit's operations pass. */
-enum { UNKNOWN = STATE_NONE };
+#define UNKNOWN STATE_NONE
 
 static void note_read(struct touch *touch, const struct rule *rule)
 {
