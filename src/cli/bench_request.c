@@ -176,6 +176,7 @@ enum bench_operation bench_requests_append(struct bench_requests *requests, stru
     uint64_t keys[BENCH_TXN_KEYS_MAXIMUM];
     enum bench_operation operation = choose(requests, keys);
     const struct bench_template *template = &requests->templates[operation];
+    ASSERT(template->key_count == (operation == BENCH_TXN ? requests->mix->txn.keys : 1));
     uint8_t *bytes = buffer_reserve(out, template->bytes.size);
     buffer_append_slice(out, buffer_slice(&template->bytes));
     for (uint32_t i = 0; i < template->key_count; i++) {
