@@ -158,6 +158,8 @@ static void watch_reset(struct watch *watch)
     watch->opened = 0;
     watch->decided = 0;
     watch->soonest_ms = INT64_MAX;
+    watch->prepared_ms = INT64_MIN;
+    watch->finished_size = 0;
 }
 
 static struct watch *watch_for(struct finisher *finisher, uint32_t shard)
@@ -221,9 +223,12 @@ static void advance(struct task *task, const struct txns *txns)
     finisher_act(task, txns);
 }
 
-static void run(struct finisher *finisher, enum role role, uint32_t shard, struct slice id, const struct txns *txns)
+static struct task *run(struct finisher *finisher, enum role role, uint32_t shard, struct slice id,
+                        const struct txns *txns)
 {
-    advance(task_for(finisher, role, shard, id), txns);
+    struct task *task = task_for(finisher, role, shard, id);
+    advance(task, txns);
+    return task;
 }
 
 /* Whether the task's record still asks for it. */
@@ -255,12 +260,32 @@ static bool round_over(struct task *task)
     return task->pending == 0;
 }
 
+/* Nothing can have come of it since the last turn: its answers have not, or it pauses. There may be thousands of such.
+ */
+static bool rests(struct task *task)
+{
+    struct finisher *finisher = task->finisher;
+    bool asks = task->pending != 0;
+    if (!asks && (task->then != NULL || task->role <= HOME_OVERDUE)) {
+        return false;
+    }
+    int64_t until_ns = asks ? task->over_ns : task->next_ns;
+    if (env_monotonic_ns(finisher->env) >= until_ns) {
+        return false;
+    }
+    finisher_want_at(finisher, until_ns);
+    return true;
+}
+
 /* Tasks whose rounds are over go on, those of home also when their pause is over; those that nobody wants any more end.
  */
 static void go_on(struct watch *watch, const struct txns *txns, int64_t time_ms)
 {
     LIST_FOR_EACH_SAFE (at, after, &watch->tasks) {
         struct task *task = CONTAINER_OF(at, struct task, node);
+        if (rests(task)) {
+            continue;
+        }
         bool wanted = is_wanted(task, txns, time_ms);
         if (!wanted && task->owed == 0) {
             task_free(task);
@@ -288,7 +313,7 @@ static void look_at_decided(struct finisher *finisher, struct watch *watch, uint
         }
         newest = home->decided > newest ? home->decided : newest;
         finisher->looked++;
-        run(finisher, HOME_DECIDED, shard, home_id(home), txns);
+        (void)run(finisher, HOME_DECIDED, shard, home_id(home), txns);
     }
     watch->decided = newest;
 }
@@ -319,7 +344,7 @@ static void look_at_open(struct finisher *finisher, struct watch *watch, uint32_
             const struct home *home = CONTAINER_OF(at, struct home, node);
             finisher->looked++;
             if (home->deadline_ms <= time_ms) {
-                run(finisher, HOME_OVERDUE, shard, home_id(home), txns);
+                (void)run(finisher, HOME_OVERDUE, shard, home_id(home), txns);
             } else if (home->deadline_ms < watch->soonest_ms) {
                 watch->soonest_ms = home->deadline_ms;
             }
@@ -343,16 +368,19 @@ static int64_t patience_ms(const struct part *part, uint32_t shard)
     return FINISHER_ASK_MS + FINISHER_RANKS_MS * rank / part->participant_count;
 }
 
-static void look_at_part(struct finisher *finisher, const struct part *part, enum role role, uint32_t shard,
-                         const struct txns *txns, int64_t time_ms)
+/* When it is due to be looked at again, in the shard's time; what waits for answers is not. */
+static int64_t look_at_part(struct finisher *finisher, const struct part *part, enum role role, uint32_t shard,
+                            const struct txns *txns, int64_t time_ms)
 {
     int64_t due_ms = part->since_ms + (role == PART_PREPARED ? patience_ms(part, shard) : FINISHER_ASK_MS);
     finisher->looked++;
     if (due_ms > time_ms) {
         finisher_want_at(finisher, env_monotonic_ns(finisher->env) + (due_ms - time_ms) * NS_PER_MS);
-    } else {
-        run(finisher, role, shard, part_id(part), txns);
+        return due_ms;
     }
+    const struct task *task = run(finisher, role, shard, part_id(part), txns);
+    int64_t pause_ns = task->next_ns - env_monotonic_ns(finisher->env);
+    return pause_ns > 0 ? time_ms + (pause_ns + NS_PER_MS - 1) / NS_PER_MS : INT64_MAX;
 }
 
 /* It came to its state less than FINISHER_ASK_MS ago, and so did all behind it in its list: nothing is due yet. */
@@ -366,22 +394,62 @@ static bool is_young(struct finisher *finisher, const struct part *part, int64_t
     return true;
 }
 
-static void look_at_parts(struct finisher *finisher, uint32_t shard, const struct txns *txns, int64_t time_ms)
+/* All of them, when one is due: what is prepared from now on is not before FINISHER_ASK_MS have passed. */
+static void look_at_prepared(struct finisher *finisher, struct watch *watch, uint32_t shard, const struct txns *txns,
+                             int64_t time_ms)
 {
+    if (list_empty(&txns->parts.prepared)) {
+        watch->prepared_ms = INT64_MIN;
+        return;
+    }
+    int64_t next_ms = time_ms + FINISHER_ASK_MS;
+    if (time_ms < watch->prepared_ms) {
+        finisher_want_at(finisher, env_monotonic_ns(finisher->env) + (watch->prepared_ms - time_ms) * NS_PER_MS);
+        return;
+    }
     LIST_FOR_EACH (at, &txns->parts.prepared) {
         const struct part *part = CONTAINER_OF(at, struct part, node);
         if (is_young(finisher, part, time_ms)) {
+            int64_t due_ms = part->since_ms + FINISHER_ASK_MS;
+            next_ms = due_ms < next_ms ? due_ms : next_ms;
             break;
         }
-        look_at_part(finisher, part, PART_PREPARED, shard, txns, time_ms);
+        int64_t due_ms = look_at_part(finisher, part, PART_PREPARED, shard, txns, time_ms);
+        next_ms = due_ms < next_ms ? due_ms : next_ms;
     }
-    int left = FINISHER_LOOK;
-    LIST_FOR_EACH (at, &txns->parts.finished) {
+    watch->prepared_ms = next_ms;
+    finisher_want_at(finisher, env_monotonic_ns(finisher->env) + (next_ms - time_ms) * NS_PER_MS);
+}
+
+/* Where the last turn ended; the whole list's beginning when that one has been forgotten. */
+static const struct list *finished_from(const struct watch *watch, const struct parts *parts)
+{
+    const struct part *last = parts_find(parts, slice_of(watch->finished, watch->finished_size));
+    bool there =
+        watch->finished_size != 0 && last != NULL && (last->state == PART_COMMITTED || last->state == PART_ABORTED);
+    return there ? &last->node : &parts->finished;
+}
+
+/* Some of them, others in the next turn: those whose home is lost stay for as long as it is, and others come behind. */
+static void look_at_finished(struct finisher *finisher, struct watch *watch, uint32_t shard, const struct txns *txns,
+                             int64_t time_ms)
+{
+    const struct parts *parts = &txns->parts;
+    const struct list *at = finished_from(watch, parts)->next;
+    watch->finished_size = 0;
+    for (int left = FINISHER_LOOK; at != &parts->finished; at = at->next, left--) {
         const struct part *part = CONTAINER_OF(at, struct part, node);
-        if (left-- == 0 || is_young(finisher, part, time_ms)) {
-            break;
+        if (is_young(finisher, part, time_ms)) {
+            return;
         }
-        look_at_part(finisher, part, PART_FINISHED, shard, txns, time_ms);
+        if (left == 0) {
+            const struct slice id = part_id(CONTAINER_OF(at->prev, struct part, node));
+            memcpy(watch->finished, id.data, id.size);
+            watch->finished_size = id.size;
+            finisher_want_at(finisher, env_monotonic_ns(finisher->env) + FINISHER_PAUSE_MS * NS_PER_MS);
+            return;
+        }
+        (void)look_at_part(finisher, part, PART_FINISHED, shard, txns, time_ms);
     }
 }
 
@@ -415,7 +483,8 @@ void finisher_look(struct finisher *finisher, const struct finisher_shard *shard
     go_on(watch, shard->txns, shard->time_ms);
     look_at_decided(finisher, watch, shard->number, shard->txns);
     look_at_open(finisher, watch, shard->number, shard->txns, shard->time_ms);
-    look_at_parts(finisher, shard->number, shard->txns, shard->time_ms);
+    look_at_prepared(finisher, watch, shard->number, shard->txns, shard->time_ms);
+    look_at_finished(finisher, watch, shard->number, shard->txns, shard->time_ms);
 }
 
 uint64_t finisher_looked(const struct finisher *finisher) { return finisher->looked; }

@@ -16,9 +16,9 @@
  *    FINISHER_OWED commands for each participant are under way, and more than one only while it does not answer.
  * 2. What was not answered well is tried again after a pause that doubles from FINISHER_PAUSE_MS to
  * FINISHER_PAUSE_MAXIMUM_MS.
- * 3. A turn looks at its tasks, at what is new since the last one, at parts older than FINISHER_ASK_MS, and at
- * FINISHER_LOOK of what is finished: not at what just runs. All open records are looked at only when the soonest
- * deadline of them has passed.
+ * 3. A turn looks at its tasks, at what is new since the last one, and at FINISHER_LOOK of what is finished, at others
+ * in the next turn: not at what just runs. All open records are looked at only when the soonest deadline of them has
+ * passed, and all prepared parts only when one of them may be due: thousands that are left for minutes cost little.
  * 4. Nobody waits for DONE, so it goes with the next entry of its shard; or alone, when none comes in a pause.
  *
  * Its requests go by `submit`; the requesters are its own. */

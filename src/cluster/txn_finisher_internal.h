@@ -44,9 +44,12 @@ struct task {
 /* What is known of the records of a shard that is led here. */
 struct watch {
     struct list tasks;
-    uint64_t seen;            /* the last turn in which it was looked at */
-    uint64_t opened, decided; /* records up to these positions were looked at: */
-    int64_t soonest_ms;       /* no deadline of the open ones is before this */
+    uint64_t seen;                  /* the last turn in which it was looked at */
+    uint64_t opened, decided;       /* records up to these positions were looked at: */
+    int64_t soonest_ms;             /* no deadline of the open ones is before this */
+    int64_t prepared_ms;            /* of the shard's time: no part that is prepared is due before this */
+    uint8_t finished[TXN_ID_BYTES]; /* of what is finished, who was looked at last; the next turn goes on behind it */
+    size_t finished_size;           /* 0: it begins with the oldest */
 };
 
 struct finisher {

@@ -214,6 +214,29 @@ static void prepared_parts(void **state)
     scene->time_ms++;
     (void)look(scene);
     assert_int_equal(scene->asked[COMMAND_COHORT_TXN_RESOLVE], MANY);
+    for (int i = 0; i < 10; i++) { /* all pause */
+        assert_int_equal(look(scene), 0);
+    }
+    scene->time_ms += FINISHER_ASK_MS;
+    assert_int_equal(look(scene), MANY);
+}
+
+/* Those whose home does not answer stay; others behind them are asked about, and forgotten, all the same. */
+static void finished_parts(void **state)
+{
+    struct scene *scene = *state;
+    char text[16];
+    enum { STUCK = 2 * FINISHER_LOOK };
+    for (int i = 0; i <= STUCK; i++) {
+        (void)parts_refuse(&scene->txns.parts, id_of(text, i), i == STUCK ? 1 : 2, 0, ++scene->position, 0);
+    }
+    scene->time_ms = FINISHER_ASK_MS;
+    for (int i = 0; i < 3; i++) {
+        assert_true(look(scene) <= FINISHER_LOOK);
+    }
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_RESOLVE], STUCK + 1);
+    assert_int_equal(look(scene), FINISHER_LOOK); /* from the beginning again */
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_RESOLVE], STUCK + 1);
 }
 
 int main(void)
@@ -225,6 +248,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(decided_records, set_up, tear_down),
         cmocka_unit_test_setup_teardown(leadership_comes_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(prepared_parts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(finished_parts, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
