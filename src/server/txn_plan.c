@@ -296,12 +296,9 @@ static bool watches_hold(const struct txn_plan *plan)
 {
     for (uint32_t i = 0; i < plan->watch_count; i++) {
         const struct plan_watch *watch = &plan->watches[i];
-        for (size_t k = 0; k < txn_values_count(&plan->values, watch->shard); k++) {
-            struct overlay_key key;
-            txn_values_at(&plan->values, watch->shard, k, &key);
-            if (slice_equal(key.key, buffer_slice(&watch->key)) && key.version != watch->version) {
-                return false;
-            }
+        uint64_t version = watch->version; /* of one that was not read, too */
+        if (txn_values_version(&plan->values, buffer_slice(&watch->key), &version) && version != watch->version) {
+            return false;
         }
     }
     return true;

@@ -53,6 +53,12 @@ bool txn_values_knows(const struct txn_values *values, struct slice key)
     return shard->overlay != NULL && overlay_has(shard->overlay, key);
 }
 
+bool txn_values_version(const struct txn_values *values, struct slice key, uint64_t *ret_version)
+{
+    const struct values_shard *shard = shard_of(values, key);
+    return shard->overlay != NULL && overlay_version(shard->overlay, key, ret_version);
+}
+
 /* ---- what the shards tell ---- */
 
 static void set_time(struct values_shard *shard, int64_t time_ms, int64_t wall_ms)
@@ -165,6 +171,15 @@ void txn_values_run(struct txn_values *values, const struct command *command, st
 }
 
 /* ---- what it comes to ---- */
+
+size_t txn_values_memory_bytes(const struct txn_values *values)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < values->shard_count; i++) {
+        bytes += values->shards[i].overlay == NULL ? 0 : overlay_memory_bytes(values->shards[i].overlay);
+    }
+    return bytes;
+}
 
 size_t txn_values_count(const struct txn_values *values, uint32_t shard)
 {

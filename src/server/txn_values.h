@@ -28,7 +28,11 @@ void txn_values_deinit(struct txn_values *values);
 /* Knows no key again. */
 void txn_values_clear(struct txn_values *values);
 
+/* What was read and written takes so much. */
+size_t txn_values_memory_bytes(const struct txn_values *values);
 bool txn_values_knows(const struct txn_values *values, struct slice key);
+/* The version that was read; false when the key is not known. */
+bool txn_values_version(const struct txn_values *values, struct slice key, uint64_t *ret_version);
 /* Takes the answer to COHORT.DUMP of these keys of a shard; none is known already. False: it is no such answer. */
 bool txn_values_take(struct txn_values *values, uint32_t shard, const struct slice *keys, uint32_t count,
                      struct slice answer);

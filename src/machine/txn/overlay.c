@@ -22,6 +22,7 @@ struct overlay {
     struct table index;     /* of struct loaded */
     struct loaded **loaded; /* in order */
     size_t count, capacity;
+    size_t loaded_bytes; /* of all that is loaded, but their values */
     int64_t time_ms, wall_ms;
     struct prng prng;
     struct command_arguments queued;
@@ -81,6 +82,7 @@ void overlay_clear(struct overlay *overlay)
         free(loaded);
     }
     overlay->count = 0;
+    overlay->loaded_bytes = 0;
     overlay->time_ms = 0;
     overlay->wall_ms = 0;
     ASSERT(keyspace_count(overlay->keyspace) == 0); /* invariant 1 was kept */
@@ -100,6 +102,13 @@ static struct loaded *find(const struct overlay *overlay, struct slice key)
 
 bool overlay_has(const struct overlay *overlay, struct slice key) { return find(overlay, key) != NULL; }
 
+bool overlay_version(const struct overlay *overlay, struct slice key, uint64_t *ret_version)
+{
+    const struct loaded *loaded = find(overlay, key);
+    *ret_version = loaded == NULL ? *ret_version : loaded->version;
+    return loaded != NULL;
+}
+
 static void note_loaded(struct overlay *overlay, struct slice key, uint64_t version)
 {
     struct loaded *loaded = memory_allocate(sizeof(*loaded) + key.size);
@@ -112,6 +121,7 @@ static void note_loaded(struct overlay *overlay, struct slice key, uint64_t vers
         overlay->loaded = memory_resize(overlay->loaded, overlay->capacity * sizeof(struct loaded *));
     }
     overlay->loaded[overlay->count++] = loaded;
+    overlay->loaded_bytes += sizeof(*loaded) + key.size;
     table_insert(&overlay->index, table_hash(&overlay->index, key), loaded);
 }
 
@@ -206,6 +216,12 @@ void overlay_at(const struct overlay *overlay, size_t at, struct overlay_key *re
         .changed = keyspace_version(overlay->keyspace, &time, key) == OVERLAY_POSITION,
         .present = entry != NULL,
     };
+}
+
+size_t overlay_memory_bytes(const struct overlay *overlay)
+{
+    return keyspace_memory_bytes(overlay->keyspace) + overlay->loaded_bytes +
+           overlay->capacity * sizeof(struct loaded *);
 }
 
 bool overlay_work(struct overlay *overlay) { return keyspace_work(overlay->keyspace); }

@@ -30,6 +30,8 @@ void overlay_set_time(struct overlay *overlay, int64_t time_ms, int64_t wall_ms)
  * CORRUPT: these bytes are no value; the key is not loaded. */
 MUST_USE enum status overlay_load(struct overlay *overlay, struct slice key, uint64_t version, struct slice value);
 bool overlay_has(const struct overlay *overlay, struct slice key);
+/* The version with which it was loaded; false when it was not. */
+bool overlay_version(const struct overlay *overlay, struct slice key, uint64_t *ret_version);
 /* Gives the key (loaded before) this value, or none: a change as by a command. */
 MUST_USE enum status overlay_put(struct overlay *overlay, struct slice key, struct slice value);
 /* Appends its value as it is now; nothing when it is absent. */
@@ -49,5 +51,7 @@ struct overlay_key {
 size_t overlay_count(const struct overlay *overlay);
 /* In the order in which they were loaded. */
 void overlay_at(const struct overlay *overlay, size_t at, struct overlay_key *ret_key);
+/* What it holds. */
+size_t overlay_memory_bytes(const struct overlay *overlay);
 /* A little of freeing what is large; true when more is left. */
 bool overlay_work(struct overlay *overlay);
