@@ -49,7 +49,8 @@ void connection_count_bytes(struct connection *connection)
     size_t bytes = sizeof(*connection) + connection->in.capacity + connection->out.capacity +
                    connection->queued.capacity + connection->parked_bytes.capacity +
                    connection->slot_capacity * sizeof(struct slot) + connection->stash_bytes +
-                   connection->watches.bytes + connection->watches.capacity * sizeof(struct watch);
+                   connection->watches.bytes + connection->watches.capacity * sizeof(struct watch) +
+                   (connection->session == NULL ? 0 : txn_session_bytes(connection->session));
     connection->server->client_bytes += bytes - connection->counted_bytes;
     connection->counted_bytes = bytes;
 }

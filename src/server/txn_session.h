@@ -46,6 +46,9 @@ bool txn_session_holds(const struct connection *connection);
 /* A command of such a connection: true when it was taken. Nothing of the connection is pending. */
 bool txn_session_run(struct connection *connection, const struct command *command);
 
+/* What it has read and written. */
+size_t txn_session_bytes(const struct txn_session *session);
+
 /* A reply is on its way that txn_sessions_look_after looks after. */
 bool txn_session_waits(const struct connection *connection);
 /* The client is gone, or was told something else. */

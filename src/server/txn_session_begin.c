@@ -121,6 +121,7 @@ void session_begin(struct connection *connection, const struct command *command)
         problem = "-ERR TXN.BEGIN does not go together with MULTI and WATCH; DISCARD and UNWATCH first";
     }
     if (problem != NULL) {
+        connection->txn_failed = connection->session == NULL; /* what was sent behind it was to be a part of it */
         session_answer_now(connection, problem);
         return;
     }

@@ -63,6 +63,11 @@ static struct slice *unknown_keys(struct txn_session *session, const struct comm
     return reading.keys;
 }
 
+size_t txn_session_bytes(const struct txn_session *session)
+{
+    return txn_values_memory_bytes(&session->plan.values) + session->command.capacity;
+}
+
 bool txn_session_run(struct connection *connection, const struct command *command)
 {
     struct txn_session *session = connection->session;
@@ -88,6 +93,11 @@ bool txn_session_run(struct connection *connection, const struct command *comman
     }
     if (session->plan.values.bytes > SESSION_VALUE_BYTES) {
         session_answer_now(connection, "-ERR the transaction has read more than 64 MiB; TXN.COMMIT or TXN.ROLLBACK it");
+        return true;
+    }
+    if (txn_session_bytes(session) > (size_t)connection->server->config.client_query_buffer_bytes) {
+        session_answer_now(
+            connection, "-ERR the transaction is larger than client-query-buffer-limit; TXN.ROLLBACK it and send less");
         return true;
     }
     uint32_t count;

@@ -60,6 +60,38 @@ static void test_until_the_client_knows(void **state)
     fixture_destroy(fixture);
 }
 
+/* What is said wrongly is not begun either, and what was sent behind it is nothing by itself. */
+static void test_behind_a_begin_that_is_wrong(void **state)
+{
+    struct fixture *fixture = create(7);
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    fixture_expect(client, "TXN.BEGIN TIMEOUT 0\r\nSET a 1\r\nSET b 1\r\nTXN.COMMIT\r\nMGET a b\r\n",
+                   "-ERR the timeout is 1 to 86400000 ms\n" REFUSED REFUSED FAILED "*2\n$-1\n$-1\n");
+    fixture_expect(client, "TXN.BEGIN ID ~1\r\nSET a 1\r\nTXN.COMMIT\r\nGET a\r\n",
+                   "-ERR an id of a client is 1 to 128 bytes that do not begin with ~\n" REFUSED FAILED "$-1\n");
+    fixture_expect(client, "WATCH b\r\nTXN.BEGIN\r\nSET a 1\r\nTXN.ROLLBACK\r\nUNWATCH\r\nGET a\r\n",
+                   "+OK\n-ERR TXN.BEGIN does not go together with MULTI and WATCH; DISCARD and UNWATCH first\n" REFUSED
+                   "+OK\n+OK\n$-1\n");
+    /* the one that is open goes on */
+    fixture_expect(client, "TXN.BEGIN ID one\r\nTXN.BEGIN ID two\r\nSET a 1\r\nTXN.COMMIT\r\nGET a\r\n",
+                   "$3\none\n-ERR this connection has a transaction open; TXN.COMMIT or TXN.ROLLBACK it first\n"
+                   "+OK\n+OK\n$1\n1\n");
+    fixture_destroy(fixture);
+}
+
+/* What it has written is kept back at the client's node, and limited there. */
+static void test_one_that_writes_too_much(void **state)
+{
+    struct fixture *fixture =
+        fixture_create_shards(8, SHARDS, (const char *const[]){"client-query-buffer-limit", "1048576", NULL});
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    fixture_expect(
+        client, "TXN.BEGIN ID one\r\nSETRANGE a 1048576 x\r\nSET b 1\r\nTXN.COMMIT\r\nSTRLEN a\r\nGET b\r\n",
+        "$3\none\n:1048577\n-ERR the transaction is larger than client-query-buffer-limit; TXN.ROLLBACK it and send "
+        "less\n+OK\n:1048577\n$-1\n");
+    fixture_destroy(fixture);
+}
+
 /* TXN.BEGIN and TXN.PREPARE wait for the disk, longer than they may. */
 static void test_behind_what_took_too_long(void **state)
 {
@@ -218,6 +250,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_behind_an_id_that_ran),
         cmocka_unit_test(test_until_the_client_knows),
+        cmocka_unit_test(test_behind_a_begin_that_is_wrong),
+        cmocka_unit_test(test_one_that_writes_too_much),
         cmocka_unit_test(test_behind_what_took_too_long),
         cmocka_unit_test(test_behind_a_read_that_took_too_long),
         cmocka_unit_test(test_behind_a_read_that_was_refused),
