@@ -93,8 +93,8 @@ void figures_slow_kept(struct server *server, struct slow_words *words, int64_t 
 void figures_slow(struct server *server, const struct command *command, int64_t duration_ns, const char *peer,
                   const char *name)
 {
-    struct slow_words words = {0};
     if (figures_is_slow(server, command, duration_ns)) {
+        struct slow_words words = {0};
         figures_keep(server, command, &words);
         figures_slow_kept(server, &words, duration_ns, peer, name);
     }
