@@ -363,6 +363,7 @@ void txn_plan_reply(const struct txn_plan *plan, uint32_t at, struct resp_writer
         return;
     }
     const struct plan_step *steps = plan->steps + command->first_step;
+    ASSERT(command->step_count > 0);
     for (uint32_t s = 0; s < command->step_count; s++) {
         struct slice rest = steps[s].reply;
         struct resp_token token = {0};

@@ -95,4 +95,4 @@ bool txn_plan_reads(const struct txn_plan *plan, struct slice key);
  */
 bool txn_plan_take(struct txn_plan *plan, uint32_t part, struct slice from);
 /* One command's reply, after all parts were taken; an error that a shard replied comes first. */
-void txn_plan_reply(const struct txn_plan *plan, uint32_t command, struct resp_writer *reply);
+void txn_plan_reply(const struct txn_plan *plan, uint32_t at, struct resp_writer *reply);

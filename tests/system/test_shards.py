@@ -33,7 +33,7 @@ CROSSING = [
     [["MGET", "a", "b"]],
     [["MSET", "a", "1", "b", "2"], ["EXISTS", "a", "b", "a"], ["MGET", "b", "c", "a", "b"], ["TOUCH", "a", "b", "c"]],
     [["SET", "a", "1"], ["DEL", "a", "{a}2", "b"], ["UNLINK", "a", "b"]],
-    [["RENAME", "a", "b"], ["SET", "a", "1", "EX", "100"], ["RENAME", "a", "b"], ["TTL", "b"], ["RENAMENX", "b", "c"], ["GET", "c"]],
+    [["RENAME", "a", "b"], ["SET", "a", "1", "EXAT", "9999999999"], ["RENAME", "a", "b"], ["EXPIRETIME", "b"], ["RENAMENX", "b", "c"], ["GET", "c"]],
     [["HSET", "a", "f", "v"], ["COPY", "a", "b"], ["HGETALL", "b"], ["COPY", "a", "b"], ["COPY", "a", "b", "REPLACE"], ["COPY", "a", "b", "X"]],
     [["MSETNX", "a", "1", "b", "2"], ["MSETNX", "b", "3", "c", "4"], ["MGET", "a", "b", "c"]],
     [["WATCH", "a", "b"], ["MULTI"], ["SET", "a", "1"], ["EXEC"]],

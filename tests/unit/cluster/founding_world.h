@@ -54,9 +54,9 @@ struct id128 world_incarnation(int folder);
 /* False: refused, or its disk failed; the line is in node.line. */
 bool world_start(struct world *world, int node);
 /* Power goes, and what was not synced may. Silently: the others do not notice, and still get what it has sent. */
-void world_crash(struct world *world, int node, bool silently);
+void world_crash(struct world *world, int at, bool silently);
 /* Its disk is empty from now on; it is down. */
-void world_wipe(struct world *world, int node, bool silently);
+void world_wipe(struct world *world, int at, bool silently);
 void world_connect(struct world *world, int a, int b);
 /* What is under way is lost. Not noticed at the one that is down. */
 void world_disconnect(struct world *world, int a, int b);

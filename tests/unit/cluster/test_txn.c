@@ -237,8 +237,9 @@ static bool play(uint64_t seed, enum txn_protocol protocol, const struct crash *
 {
     static struct run run;
     begin(&run, seed, protocol);
-    memcpy(run.crashes, crashes, (size_t)count * sizeof(*crashes));
-    run.crash_count = count;
+    for (run.crash_count = 0; run.crash_count < count; run.crash_count++) {
+        run.crashes[run.crash_count] = crashes[run.crash_count];
+    }
     drive(&run);
     return finish(&run);
 }

@@ -51,7 +51,7 @@ void fixture_restart(struct fixture *fixture, enum sim_crash how);
 enum status fixture_try(struct fixture *fixture, const char *words, uint64_t *ret_tag);
 uint64_t fixture_submit(struct fixture *fixture, const char *words);
 /* As one whose requests keep their order. */
-uint64_t fixture_submit_as(struct fixture *fixture, uint64_t who, const char *words);
+uint64_t fixture_submit_as(struct fixture *fixture, uint64_t who, const char *text);
 uint64_t fixture_submit_logged(struct fixture *fixture, const char *words);
 /* A read now; NULL when it has to go through the log. */
 const char *fixture_read(struct fixture *fixture, const char *text);

@@ -4,6 +4,8 @@
  *
  * with END "?" where the outcome is unknown and "!" where it failed, and no result where there is none or none is
  * known; then the same without a known verdict: random ones, against brute force. */
+#include "base/assert.h"
+
 #include "check/history_reader.h"
 #include "check/history_writer.h"
 #include "check_random.h"
@@ -328,7 +330,11 @@ static struct history_call random_call(struct prng *prng, uint32_t serial, char 
     };
 }
 
-static uint32_t key_number(struct slice key) { return (uint32_t)(key.data[0] - 'x'); }
+static uint32_t key_number(struct slice key)
+{
+    ASSERT(key.size == 1);
+    return (uint32_t)(key.data[0] - 'x');
+}
 
 /* Executes transactions one after the other; now and then one on a state of before, in part, or not at all. */
 static void make_history(struct prng *prng, struct history *history)
