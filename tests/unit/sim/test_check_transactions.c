@@ -5,7 +5,6 @@
  * with END "?" where the outcome is unknown and "!" where it failed, and no result where there is none or none is
  * known; then the same without a known verdict: random ones, against brute force. */
 #include "base/assert.h"
-
 #include "check/history_reader.h"
 #include "check/history_writer.h"
 #include "check_random.h"
