@@ -47,6 +47,16 @@ bool call_long_double(struct call *call, struct slice text, long double *ret_val
     return false;
 }
 
+bool call_flush_asked(struct call *call)
+{
+    bool known = call->argc == 1 ||
+                 (call->argc == 2 && (slice_is_word(call->argv[1], "sync") || slice_is_word(call->argv[1], "async")));
+    if (!known) {
+        call_syntax_error(call);
+    }
+    return known;
+}
+
 void call_syntax_error(struct call *call) { resp_error(&call->reply, "ERR syntax error"); }
 
 void call_arity_error(struct call *call)

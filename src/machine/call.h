@@ -93,6 +93,8 @@ bool call_meets_due(struct call *call, const struct entry *entry);
 /* The argument as an int64; else the reply is Redis's error. */
 bool call_integer(struct call *call, struct slice text, int64_t *ret_value);
 bool call_long_double(struct call *call, struct slice text, long double *ret_value);
+/* Of FLUSHALL and FLUSHDB: nothing, SYNC or ASYNC, which are the same here; else the reply is Redis's error. */
+bool call_flush_asked(struct call *call);
 
 /* ---- replies ---- */
 

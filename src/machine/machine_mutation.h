@@ -4,8 +4,9 @@
 
 enum machine_mutation {
     MACHINE_MUTATION_NONE,
-    MACHINE_MUTATION_NO_LOCKS,      /* a PREPARE takes none */
-    MACHINE_MUTATION_NO_READ_LOCKS, /* what a transaction has read is free again at once */
+    MACHINE_MUTATION_NO_LOCKS,       /* a PREPARE takes none */
+    MACHINE_MUTATION_NO_READ_LOCKS,  /* what a transaction has read is free again at once */
+    MACHINE_MUTATION_NO_LOCK_OF_ALL, /* a FLUSHALL takes none */
     MACHINE_MUTATION_COUNT,
 };
 

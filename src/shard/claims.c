@@ -13,6 +13,7 @@ struct claim {
 
 void claims_init(struct claims *claims, uint64_t seed)
 {
+    *claims = (struct claims){0};
     table_init(&claims->table, seed, offsetof(struct claim, key));
 }
 
@@ -47,6 +48,7 @@ void claims_add(struct claims *claims, struct slice key, bool writes)
         table_insert(&claims->table, table_hash(&claims->table, key), claim);
     }
     claim->readers += writes ? 0 : 1;
+    claims->written += writes && claim->writers == 0 ? 1 : 0;
     claim->writers += writes ? 1 : 0;
 }
 
@@ -56,6 +58,7 @@ void claims_remove(struct claims *claims, struct slice key, bool writes)
     ASSERT(claim != NULL && (writes ? claim->writers : claim->readers) > 0);
     claim->readers -= writes ? 0 : 1;
     claim->writers -= writes ? 1 : 0;
+    claims->written -= writes && claim->writers == 0 ? 1 : 0;
     if (claim->readers == 0 && claim->writers == 0) {
         table_remove(&claims->table, table_hash(&claims->table, key), claim);
         free(claim);
@@ -65,5 +68,24 @@ void claims_remove(struct claims *claims, struct slice key, bool writes)
 bool claims_block(const struct claims *claims, struct slice key, bool writes)
 {
     const struct claim *claim = find(claims, key);
-    return claim != NULL && (writes || claim->writers > 0);
+    return (claim != NULL && (writes || claim->writers > 0)) || claims->all_writers > 0 ||
+           (writes && claims->all_readers > 0);
+}
+
+void claims_add_all(struct claims *claims, bool writes)
+{
+    claims->all_readers += writes ? 0 : 1;
+    claims->all_writers += writes ? 1 : 0;
+}
+
+void claims_remove_all(struct claims *claims, bool writes)
+{
+    ASSERT((writes ? claims->all_writers : claims->all_readers) > 0);
+    claims->all_readers -= writes ? 0 : 1;
+    claims->all_writers -= writes ? 1 : 0;
+}
+
+bool claims_block_all(const struct claims *claims, bool writes)
+{
+    return writes ? !claims_empty(claims) : claims->written > 0 || claims->all_writers > 0;
 }

@@ -99,16 +99,6 @@ static uint64_t newest_vote(const struct parts *parts)
     return list_empty(&parts->prepared) ? 0 : CONTAINER_OF(parts->prepared.prev, struct part, node)->vote;
 }
 
-static bool blocks_all(const struct shard *shard, enum footprint_reach reach, uint64_t barrier)
-{
-    const struct parts *parts = parts_of(shard);
-    if (reach == FOOTPRINT_ALL_WRITTEN) {
-        return parts->prepared_count != 0 || !claims_empty(&shard->gate.coming);
-    }
-    return reach == FOOTPRINT_ALL_READ && parts->prepared_count != 0 &&
-           CONTAINER_OF(parts->prepared.next, struct part, node)->vote <= barrier;
-}
-
 /* Not those of transactions themselves: they bring the outcome. */
 static bool minds_locks(const struct command_spec *spec)
 {
@@ -127,12 +117,31 @@ static bool is_compared(const struct command_spec *spec)
     return spec->id == COMMAND_COHORT_TXN_READ || spec->id == COMMAND_COHORT_DUMP;
 }
 
+static bool prepares(const struct command_spec *spec) { return spec->id == COMMAND_COHORT_TXN_PREPARE; }
+
+/* Who only looks at all keys takes no lock, so it waits for what was prepared when it came, and nobody for it. */
+static void look_at_all(struct look *look, const struct command_spec *spec, bool writes, uint64_t barrier)
+{
+    const struct gate *gate = &look->shard->gate;
+    const struct parts *parts = parts_of(look->shard);
+    if (!writes && !prepares(spec)) {
+        look->blocked = look->blocked || (parts->prepared_count != 0 &&
+                                          CONTAINER_OF(parts->prepared.next, struct part, node)->vote <= barrier);
+        return;
+    }
+    look->behind = look->behind || claims_block_all(&gate->wanted, writes);
+    look->blocked =
+        look->blocked || lock_table_blocks_all(&parts->locks, writes, NULL) || claims_block_all(&gate->coming, writes);
+}
+
 static struct look look_at(struct shard *shard, const struct command *command, bool logged, uint64_t barrier,
                            enum footprint_reach *ret_reach)
 {
     struct look look = {.shard = shard, .writes = logged, .barrier = is_compared(command->spec) ? barrier : UINT64_MAX};
     enum footprint_reach reach = footprint_visit(command, &shard->gate_arguments, look_at_key, &look);
-    look.blocked = look.blocked || blocks_all(shard, reach, barrier) || (shard->gate.waits_for_all && logged);
+    if (reach != FOOTPRINT_KEYS) {
+        look_at_all(&look, command->spec, reach == FOOTPRINT_ALL_WRITTEN, barrier);
+    }
     *ret_reach = reach;
     return look;
 }
@@ -154,10 +163,18 @@ static bool waits(const struct command *command)
     return txn_prepare_parse(command, &prepare) && prepare.mode != PREPARE_NOW;
 }
 
+static bool claims_all(const struct command_spec *spec, enum footprint_reach reach)
+{
+    return reach == FOOTPRINT_ALL_WRITTEN || (reach == FOOTPRINT_ALL_READ && prepares(spec));
+}
+
 static void claim(struct shard *shard, struct claims *claims, const struct command *command)
 {
     shard->gate.awake = true;
-    (void)footprint_visit(command, &shard->gate_arguments, claim_key, claims);
+    enum footprint_reach reach = footprint_visit(command, &shard->gate_arguments, claim_key, claims);
+    if (claims_all(command->spec, reach)) {
+        claims_add_all(claims, reach == FOOTPRINT_ALL_WRITTEN);
+    }
 }
 
 void gate_attach(struct batch *batch, const struct shard *shard, const struct command *command)
@@ -173,7 +190,11 @@ static void unclaim_key(void *owner, struct slice key, bool writes) { claims_rem
 
 void gate_unclaim(struct shard *shard, const struct command *command)
 {
-    (void)footprint_visit(command, &shard->gate_arguments, unclaim_key, &shard->gate.coming);
+    struct claims *coming = &shard->gate.coming;
+    enum footprint_reach reach = footprint_visit(command, &shard->gate_arguments, unclaim_key, coming);
+    if (claims_all(command->spec, reach)) {
+        claims_remove_all(coming, reach == FOOTPRINT_ALL_WRITTEN);
+    }
     shard->gate.dirty = true;
 }
 
@@ -212,7 +233,6 @@ static void want(struct shard *shard, const struct held *held, const struct comm
     if (held->wants && !held->refuses && !is_compared(command->spec)) {
         claim(shard, &shard->gate.wanted, command);
     }
-    shard->gate.waits_for_all = shard->gate.waits_for_all || held->reach == FOOTPRINT_ALL_WRITTEN;
 }
 
 /* The caller has the rest of it from `sample`. */
@@ -264,14 +284,14 @@ static bool goes_on(struct shard *shard, const struct command *command, const st
     if (held->wants && has_locks(shard, command)) {
         return true;
     }
-    held->refuses = (look.behind || shard->gate.waits_for_all) && !waits(command);
+    held->refuses = look.behind && !waits(command);
     return !held->refuses && (!held->wants || !waits(command));
 }
 
 bool gate_holds(struct shard *shard, const struct command *command, const struct shard_request *request, bool logged,
                 enum status *ret_status)
 {
-    struct held held = {.logged = logged, .prepares = command->spec->id == COMMAND_COHORT_TXN_PREPARE};
+    struct held held = {.logged = logged, .prepares = prepares(command->spec)};
     *ret_status = STATUS_OK;
     if ((!held.prepares && !gate_busy(shard)) || !minds_locks(command->spec)) {
         return false;
@@ -365,8 +385,7 @@ void gate_turn(struct shard *shard)
     gate->dirty = false;
     int64_t late_ns = env_monotonic_ns(shard->env) - SHARD_HELD_MS * NS_PER_MS;
     uint64_t before[GATE_FILTER / 64] = {0};
-    claims_deinit(&gate->wanted); /* made anew by those that stay */
-    gate->waits_for_all = false;
+    claims_deinit(&gate->wanted);       /* made anew by those that stay */
     struct command_arguments arguments; /* the sink may submit more */
     command_arguments_init(&arguments);
     struct list *last = gate->held.prev;
@@ -400,7 +419,6 @@ void gate_return(struct shard *shard)
     gate->generation++;
     claims_deinit(&gate->coming);
     claims_deinit(&gate->wanted);
-    gate->waits_for_all = false;
     while (!list_empty(&gate->held)) {
         struct held *held = CONTAINER_OF(gate->held.next, struct held, node);
         struct command command = held_command(held, &shard->arguments);

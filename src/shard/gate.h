@@ -38,7 +38,6 @@ struct gate {
     uint64_t generation;              /* of leadership: of what `coming` consists */
     bool awake;                       /* false: for sure there is nothing to look at (invariant 6) */
     bool dirty;                       /* locks may have gone since the last look */
-    bool waits_for_all;               /* a FLUSHALL is held */
     struct env_timer timer;
 };
 

@@ -24,7 +24,19 @@ static void claim_body(struct claims *claims, const struct part *part)
     struct slice rest = buffer_slice(&part->body);
     struct part_key key;
     while (part_next(&rest, &key)) {
-        claims_add(claims, key.key, key.exclusive);
+        if (key.all) {
+            claims_add_all(claims, key.exclusive);
+        } else {
+            claims_add(claims, key.key, key.exclusive);
+        }
+    }
+}
+
+static void claim_command(struct look *look, const struct command *command)
+{
+    enum footprint_reach reach = footprint_visit(command, &look->shard->gate_arguments, claim_key, &look->claims);
+    if (reach != FOOTPRINT_KEYS) {
+        claims_add_all(&look->claims, reach == FOOTPRINT_ALL_WRITTEN);
     }
 }
 
@@ -41,7 +53,7 @@ static void find_mine(struct look *look)
         struct command command = held_command(held, &look->arguments);
         if (held->prepares && slice_equal(command.argv[1], look->id)) {
             look->mine = held;
-            (void)footprint_visit(&command, &look->shard->gate_arguments, claim_key, &look->claims);
+            claim_command(look, &command);
             return;
         }
     }
@@ -60,7 +72,8 @@ static void meet_key(void *owner, struct slice key, bool writes)
 
 static bool meets_held(struct look *look, const struct held *held, const struct command *command)
 {
-    struct meeting meeting = {&look->claims, held->reach != FOOTPRINT_KEYS && !claims_empty(&look->claims)};
+    struct meeting meeting = {&look->claims, held->reach != FOOTPRINT_KEYS &&
+                                                 claims_block_all(&look->claims, held->reach == FOOTPRINT_ALL_WRITTEN)};
     (void)footprint_visit(command, &look->shard->gate_arguments, meet_key, &meeting);
     return meeting.meets;
 }
@@ -71,7 +84,11 @@ static bool meets_part(const struct look *look, const struct part *part)
     struct slice rest = buffer_slice(&part->body);
     struct part_key key;
     while (!meeting.meets && part_next(&rest, &key)) {
-        meet_key(&meeting, key.key, key.exclusive);
+        if (key.all) {
+            meeting.meets = claims_block_all(&look->claims, key.exclusive);
+        } else {
+            meet_key(&meeting, key.key, key.exclusive);
+        }
     }
     return meeting.meets;
 }

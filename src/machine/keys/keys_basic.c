@@ -131,10 +131,7 @@ void keys_dbsize(struct call *call) { resp_integer(&call->reply, (int64_t)keyspa
 
 static void flush(struct call *call)
 {
-    bool known = call->argc == 1 ||
-                 (call->argc == 2 && (slice_is_word(call->argv[1], "sync") || slice_is_word(call->argv[1], "async")));
-    if (!known) {
-        call_syntax_error(call);
+    if (!call_flush_asked(call)) {
         return;
     }
     if (keyspace_count(call->keyspace) != 0) {

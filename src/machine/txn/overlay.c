@@ -23,6 +23,7 @@ struct overlay {
     struct loaded **loaded; /* in order */
     size_t count, capacity;
     size_t loaded_bytes; /* of all that is loaded, but their values */
+    bool flushed;
     int64_t time_ms, wall_ms;
     struct prng prng;
     struct command_arguments queued;
@@ -83,6 +84,7 @@ void overlay_clear(struct overlay *overlay)
     }
     overlay->count = 0;
     overlay->loaded_bytes = 0;
+    overlay->flushed = false;
     overlay->time_ms = 0;
     overlay->wall_ms = 0;
     ASSERT(keyspace_count(overlay->keyspace) == 0); /* invariant 1 was kept */
@@ -182,9 +184,31 @@ bool overlay_takes(const struct command *command)
     return spec->place == COMMAND_AT_MACHINE && !spec->internal && spec->first_key != 0;
 }
 
+bool overlay_flushes(const struct command *command)
+{
+    return command->spec->id == COMMAND_FLUSHALL || command->spec->id == COMMAND_FLUSHDB;
+}
+
+bool overlay_flushed(const struct overlay *overlay) { return overlay->flushed; }
+
+static void flush(struct overlay *overlay, struct call *call)
+{
+    if (!call_flush_asked(call)) {
+        return;
+    }
+    for (size_t i = 0; i < overlay->count; i++) {
+        struct entry *entry = keyspace_edit(overlay->keyspace, &call->time, key_of(overlay->loaded[i]));
+        if (entry != NULL) {
+            keyspace_remove(overlay->keyspace, entry, OVERLAY_POSITION);
+        }
+    }
+    overlay->flushed = true;
+    call_ok(call);
+}
+
 void overlay_run(struct overlay *overlay, const struct command *command, struct resp_writer *reply)
 {
-    ASSERT(overlay_takes(command));
+    ASSERT(overlay_takes(command) || overlay_flushes(command));
     size_t start = reply->out == NULL ? 0 : reply->out->size;
     struct call call = {
         .keyspace = overlay->keyspace,
@@ -199,7 +223,11 @@ void overlay_run(struct overlay *overlay, const struct command *command, struct 
         .prng = &overlay->prng,
         .queued = &overlay->queued,
     };
-    dispatch_find(command->spec)(&call);
+    if (overlay_flushes(command)) {
+        flush(overlay, &call);
+    } else {
+        dispatch_find(command->spec)(&call);
+    }
 }
 
 size_t overlay_count(const struct overlay *overlay) { return overlay->count; }

@@ -5,7 +5,8 @@
  *
  * Invariants
  * 1. Only keys that were loaded may be touched by commands that are run (the caller's part, asserted nowhere: a key
- *    that was not loaded looks absent, and its change would be lost).
+ *    that was not loaded looks absent, and its change would be lost). But FLUSHALL: it removes what was loaded, and
+ *    overlay_flushed tells the caller about all others.
  * 2. The overlay's time is that of its shard, as the caller sets it; it never goes back. A key due by it is absent.
  * 3. Replies are those that the commands would give in the keyspace itself, but COHORT.GETV of a key that was changed
  * here tells a version that no key has. */
@@ -39,8 +40,12 @@ void overlay_dump(const struct overlay *overlay, struct slice key, struct buffer
 
 /* True for commands that can be run: at the machine, with keys of their own (not EXEC, KEYS, FLUSHALL …). */
 bool overlay_takes(const struct command *command);
-/* Runs it and writes its reply. */
+/* Runs it, or one that overlay_flushes, and writes its reply. */
 void overlay_run(struct overlay *overlay, const struct command *command, struct resp_writer *reply);
+/* FLUSHALL or FLUSHDB: to be run, too. */
+bool overlay_flushes(const struct command *command);
+/* One was run, and its arguments were right: every key that is not loaded is gone. */
+bool overlay_flushed(const struct overlay *overlay);
 
 struct overlay_key {
     struct slice key; /* borrowed until the overlay is changed */

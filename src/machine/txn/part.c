@@ -76,9 +76,10 @@ bool parts_see_epoch(struct parts *parts, uint32_t home, uint64_t epoch)
     return true;
 }
 
-/* ---- the body: flags u8 · size, key · size, value when it is written and not deleted; sizes are varints ---- */
+/* ---- the body: flags u8 · size, key unless it is about all · size, value when it is written and not deleted; sizes
+ * are varints ---- */
 
-enum { BODY_EXCLUSIVE = 1, BODY_WRITTEN = 2, BODY_DELETED = 4 };
+enum { BODY_EXCLUSIVE = 1, BODY_WRITTEN = 2, BODY_DELETED = 4, BODY_ALL = 8 };
 
 static void put_sized(struct buffer *out, struct slice bytes)
 {
@@ -100,10 +101,13 @@ static bool take_sized(struct slice *from, struct slice *ret_bytes)
 
 void part_add_key(struct buffer *body, const struct part_key *key)
 {
-    ASSERT(!key->written || key->exclusive);
+    ASSERT((!key->written || key->exclusive) && (!key->all || (body->size == 0 && key->written == key->deleted)));
     int flags = (key->exclusive ? BODY_EXCLUSIVE : 0) | (key->written ? BODY_WRITTEN : 0) |
-                (key->written && key->deleted ? BODY_DELETED : 0);
+                (key->written && key->deleted ? BODY_DELETED : 0) | (key->all ? BODY_ALL : 0);
     buffer_append_byte(body, (uint8_t)flags);
+    if (key->all) {
+        return;
+    }
     put_sized(body, key->key);
     if (flags == (BODY_EXCLUSIVE | BODY_WRITTEN)) {
         put_sized(body, key->value);
@@ -118,9 +122,11 @@ bool part_next(struct slice *from, struct part_key *ret_key)
     uint8_t flags = from->data[0];
     struct part_key key = {.exclusive = (flags & BODY_EXCLUSIVE) != 0,
                            .written = (flags & BODY_WRITTEN) != 0,
-                           .deleted = (flags & BODY_DELETED) != 0};
+                           .deleted = (flags & BODY_DELETED) != 0,
+                           .all = (flags & BODY_ALL) != 0};
     *from = slice_of(from->data + 1, from->size - 1);
-    if (flags > 7 || (key.written && !key.exclusive) || (key.deleted && !key.written) || !take_sized(from, &key.key) ||
+    if (flags > 15 || (key.written && !key.exclusive) || (key.deleted && !key.written) ||
+        (key.all && key.written != key.deleted) || (!key.all && !take_sized(from, &key.key)) ||
         (key.written && !key.deleted && !take_sized(from, &key.value))) {
         return false;
     }
@@ -144,6 +150,30 @@ struct part *part_create(struct slice id)
     return part;
 }
 
+static void lock(struct parts *parts, const struct part_key *key, const struct part *part, bool take)
+{
+    if (key->all) {
+        (take ? lock_table_take_all : lock_table_release_all)(&parts->locks, key->exclusive, part);
+    } else {
+        (take ? lock_table_take : lock_table_release)(&parts->locks, key->key, key->exclusive, part);
+    }
+}
+
+/* Takes or gives back all locks of a body. */
+static void lock_body(struct parts *parts, const struct part *part, bool take)
+{
+    struct slice rest = buffer_slice(&part->body);
+    struct part_key key;
+    bool covered = false; /* by the lock of all keys */
+    while (part_next(&rest, &key)) {
+        if (!covered) {
+            lock(parts, &key, part, take);
+        }
+        covered = covered || (key.all && key.exclusive);
+    }
+    ASSERT(rest.size == 0);
+}
+
 void part_enter(struct parts *parts, struct part *part)
 {
     bool prepared = is_prepared(part);
@@ -152,12 +182,7 @@ void part_enter(struct parts *parts, struct part *part)
     parts->prepared_count += prepared ? 1 : 0;
     parts->finished_count += prepared ? 0 : 1;
     parts->bytes += part->body.size;
-    struct slice rest = buffer_slice(&part->body);
-    struct part_key key;
-    while (part_next(&rest, &key)) {
-        lock_table_take(&parts->locks, key.key, key.exclusive, part);
-    }
-    ASSERT(rest.size == 0);
+    lock_body(parts, part, true);
 }
 
 static void set_participants(struct part *part, const struct txn_prepare *prepare)
@@ -240,11 +265,7 @@ static void write_key(struct keyspace *keyspace, const struct keyspace_time *tim
 /* Out of table, list and locks. */
 static void part_leave(struct parts *parts, struct part *part)
 {
-    struct slice rest = buffer_slice(&part->body);
-    struct part_key key;
-    while (part_next(&rest, &key)) {
-        lock_table_release(&parts->locks, key.key, key.exclusive, part);
-    }
+    lock_body(parts, part, false);
     bool prepared = is_prepared(part);
     table_remove(&parts->table, table_hash(&parts->table, part_id(part)), part);
     list_remove(&part->node);
@@ -261,7 +282,9 @@ void part_finish(struct parts *parts, struct part *part, bool commit, struct key
     struct slice rest = buffer_slice(&part->body);
     struct part_key key;
     while (commit && part_next(&rest, &key)) {
-        if (key.written) {
+        if (key.all && key.deleted) {
+            keyspace_clear(keyspace, position);
+        } else if (key.written) {
             write_key(keyspace, time, &key, position);
         }
     }

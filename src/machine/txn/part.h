@@ -27,7 +27,7 @@ struct part {
     int64_t since_ms;     /* of the shard's time, when it came to its state */
     uint32_t *participants;
     uint32_t participant_count;
-    uint32_t key_count;
+    uint32_t key_count; /* of single keys */
     struct buffer body; /* its keys and writes: see part_next */
     struct list node;   /* in the list of its state */
     uint8_t id[];
@@ -57,10 +57,11 @@ bool parts_see_epoch(struct parts *parts, uint32_t home, uint64_t epoch);
 /* ---- the body: each key once ---- */
 
 struct part_key {
+    bool all; /* comes first, if at all: it is about every key, and those that follow come on top of it */
     struct slice key;
     bool exclusive; /* the lock */
     bool written;   /* and then: */
-    bool deleted;   /* … it is removed; else it gets this value, as entry_dump makes it */
+    bool deleted;   /* … it is removed (all: every one is); else it gets this value, as entry_dump makes it */
     struct slice value;
 };
 void part_add_key(struct buffer *body, const struct part_key *key);

@@ -90,7 +90,7 @@ bool txn_prepare_parse(const struct command *command, struct txn_prepare *ret_pr
     }
     prepare.commands = command->argv + cursor.at;
     prepare.command_count = command->argc - cursor.at;
-    if (!numbers_valid(&prepare) || (prepare.mode == PREPARE_HOLD && prepare.command_count != 0)) {
+    if (!numbers_valid(&prepare)) {
         return false;
     }
     *ret_prepare = prepare;

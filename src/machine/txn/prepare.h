@@ -23,7 +23,8 @@ struct txn_prepare {
     uint32_t check_count;
     const struct slice *writes; /* 2 × write_count: key, value as entry_dump makes it, or empty; HOLD: not looked at */
     uint32_t write_count;
-    const struct slice *commands; /* encoded */
+    const struct slice
+        *commands; /* encoded; executed before these values are put. HOLD: about all keys, for its lock */
     uint32_t command_count;
 };
 

@@ -20,6 +20,7 @@ struct preparing {
     struct txn_prepare said;
     struct touched *keys; /* sorted, each once, when they are gathered */
     size_t key_count, key_capacity;
+    enum footprint_reach reach;
     struct buffer body;
     struct buffer replies;
     const char *no;     /* why the vote is no */
@@ -49,7 +50,7 @@ static void gather_keys(struct preparing *preparing)
 {
     struct call *call = preparing->call;
     const struct command command = {call->spec, call->argv, call->argc, RESP2};
-    (void)footprint_visit(&command, call->queued, gather_key, preparing);
+    preparing->reach = footprint_visit(&command, call->queued, gather_key, preparing);
     if (preparing->key_count == 0) {
         return;
     }
@@ -87,14 +88,22 @@ static bool has_room(struct preparing *preparing)
     return true;
 }
 
+static bool vote_locked(struct preparing *preparing, const struct part *holder)
+{
+    return vote_no(preparing, "LOCKED", holder == NULL ? slice_of(NULL, 0) : part_id(holder));
+}
+
 static bool keys_free(struct preparing *preparing)
 {
     const struct lock_table *locks = &preparing->call->txns->parts.locks;
+    const void *holder = NULL;
+    if (preparing->reach != FOOTPRINT_KEYS &&
+        lock_table_blocks_all(locks, preparing->reach == FOOTPRINT_ALL_WRITTEN, &holder)) {
+        return vote_locked(preparing, holder);
+    }
     for (size_t i = 0; i < preparing->key_count; i++) {
-        const void *holder = NULL;
         if (lock_table_blocks(locks, preparing->keys[i].key, preparing->keys[i].writes, &holder)) {
-            const struct part *part = holder;
-            return vote_no(preparing, "LOCKED", part == NULL ? slice_of(NULL, 0) : part_id(part));
+            return vote_locked(preparing, holder);
         }
     }
     return true;
@@ -161,10 +170,21 @@ static void run_commands(struct preparing *preparing, struct overlay *overlay)
     }
 }
 
+/* The lock of all keys, before those of single ones. */
+static void keep_all(struct preparing *preparing, bool flushed)
+{
+    if (preparing->reach != FOOTPRINT_KEYS) {
+        bool writes = preparing->reach == FOOTPRINT_ALL_WRITTEN;
+        part_add_key(&preparing->body,
+                     &(struct part_key){.all = true, .exclusive = writes, .written = flushed, .deleted = flushed});
+    }
+}
+
 static void keep_changes(struct preparing *preparing, const struct overlay *overlay)
 {
     struct buffer value;
     buffer_init(&value);
+    keep_all(preparing, overlay_flushed(overlay));
     for (size_t i = 0; i < preparing->key_count; i++) {
         struct overlay_key now;
         overlay_at(overlay, i, &now);
@@ -202,6 +222,7 @@ static void keep_locks(struct preparing *preparing)
     struct resp_writer reply = resp_writer_to(&preparing->replies, RESP2);
     struct buffer value;
     buffer_init(&value);
+    keep_all(preparing, false);
     resp_array(&reply, 2 + 2 * (size_t)preparing->said.write_count);
     resp_integer(&reply, call->time.applied_time_ms);
     resp_integer(&reply, call->time.applied_wall_ms);
@@ -238,9 +259,9 @@ static bool execute(struct preparing *preparing)
     }
     overlay_set_time(txns->overlay, call->time.applied_time_ms, call->time.applied_wall_ms);
     load_keys(preparing, txns->overlay);
+    run_commands(preparing, txns->overlay);
     bool good = put_values(preparing, txns->overlay);
     if (good) {
-        run_commands(preparing, txns->overlay);
         keep_changes(preparing, txns->overlay);
     }
     overlay_clear(txns->overlay);
@@ -249,14 +270,20 @@ static bool execute(struct preparing *preparing)
 
 /* ---- the vote ---- */
 
-/* Each is a command with keys, for clients, to its last byte. */
+/* What may stand in a PREPARE; in HOLD it only says that all keys are wanted. */
+static bool may_stand(const struct preparing *preparing, const struct command *command)
+{
+    return overlay_flushes(command) || (preparing->said.mode != PREPARE_HOLD && overlay_takes(command));
+}
+
+/* Each is a command for clients, to its last byte. */
 static bool commands_valid(const struct preparing *preparing)
 {
     for (uint32_t i = 0; i < preparing->said.command_count; i++) {
         struct slice from = preparing->said.commands[i];
         struct command command;
         if (command_decode(&from, preparing->call->queued, &command) != STATUS_OK || from.size != 0 ||
-            !overlay_takes(&command)) {
+            !may_stand(preparing, &command)) {
             return false;
         }
     }

@@ -29,7 +29,7 @@ static void meet_key(void *owner, struct slice key, bool writes)
 
 bool txns_block(const struct txns *txns, const struct command *command, struct command_arguments *scratch)
 {
-    if (lock_table_count(&txns->parts.locks) == 0) {
+    if (lock_table_empty(&txns->parts.locks)) {
         return false;
     }
     struct blocking blocking = {&txns->parts.locks, false};

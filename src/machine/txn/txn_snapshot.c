@@ -272,12 +272,17 @@ enum status homes_load(struct homes *homes, struct slice record)
     return STATUS_OK;
 }
 
-/* A body is sound when its keys are free, each comes once, and each value is one. */
+/* A body is sound when its keys are free, each comes once, what is about all comes first, and each value is one. */
 static bool body_sound(struct parts *parts, struct slice body, uint32_t keys, bool prepared, struct overlay *overlay)
 {
     struct part_key key;
     bool sound = true;
+    const uint8_t *start = body.data;
     while (sound && part_next(&body, &key)) {
+        if (key.all) {
+            sound = prepared && !lock_table_blocks_all(&parts->locks, key.exclusive, NULL) && body.data == start + 1;
+            continue;
+        }
         sound = prepared && !lock_table_blocks(&parts->locks, key.key, key.exclusive, NULL) &&
                 !overlay_has(overlay, key.key) && keys-- > 0 &&
                 overlay_load(overlay, key.key, 1, key.value) == STATUS_OK &&

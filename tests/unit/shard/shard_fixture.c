@@ -174,6 +174,7 @@ struct request_words {
     struct slice items[WORDS];
     uint32_t count;
     char *bytes, *filler;
+    struct buffer inner;
 };
 
 /* Internal commands are found by their names, too. */
@@ -190,6 +191,15 @@ static const struct command_spec *find(const struct request_words *words)
     return spec;
 }
 
+static struct slice encode_inner(struct request_words *words, const char *name)
+{
+    const struct slice argv[] = {slice_from_string(name)};
+    const struct command_spec *spec = NULL;
+    ASSERT(command_lookup(argv, 1, &spec) == COMMAND_FOUND && words->inner.size == 0);
+    command_encode(&words->inner, &(struct command){spec, argv, 1, RESP2});
+    return buffer_slice(&words->inner);
+}
+
 static struct command parse(struct request_words *words, const char *text)
 {
     *words = (struct request_words){.bytes = strdup(text)};
@@ -204,6 +214,8 @@ static struct command parse(struct request_words *words, const char *text)
             ASSERT(words->filler != NULL);
             memset(words->filler, 'x', size);
             words->items[words->count++] = slice_of(words->filler, size);
+        } else if (word[0] == '=') {
+            words->items[words->count++] = encode_inner(words, word + 1);
         } else {
             words->items[words->count++] = slice_from_string(word);
         }
@@ -215,6 +227,7 @@ static void words_free(struct request_words *words)
 {
     free(words->bytes);
     free(words->filler);
+    buffer_deinit(&words->inner);
 }
 
 static enum status submit(struct fixture *fixture, const char *text, bool logged, uint64_t *ret_tag)

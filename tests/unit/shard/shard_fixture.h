@@ -47,7 +47,8 @@ void fixture_crash(struct fixture *fixture, enum sim_crash how);
 /* A crash, then open again, which must succeed. */
 void fixture_restart(struct fixture *fixture, enum sim_crash how);
 
-/* Words separated by spaces; "~n" stands for n bytes. The tag, from 1, or the refusal. */
+/* Words separated by spaces; "~n" stands for n bytes, "=NAME" for the command of that name inside another. The tag,
+ * from 1, or the refusal. */
 enum status fixture_try(struct fixture *fixture, const char *words, uint64_t *ret_tag);
 uint64_t fixture_submit(struct fixture *fixture, const char *words);
 /* As one whose requests keep their order. */

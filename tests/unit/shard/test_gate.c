@@ -12,6 +12,8 @@
 /* Prepares to set `key` to "new": \001 is the head of a short string's value. */
 #define PREPARE(id, wait, key) "COHORT.TXN.PREPARE " id " 1 0 2 " wait " 1 1 0 1 " key " \001new"
 /* Prepares having read a key that is not there. */
+/* Prepares to remove every key. */
+#define PREPARE_FLUSH(id, wait) "COHORT.TXN.PREPARE " id " 1 0 2 " wait " 1 1 0 0 =FLUSHALL"
 #define PREPARE_READ(id, key) "COHORT.TXN.PREPARE " id " 1 0 2 NOW 1 1 1 " key " 0 0"
 
 static struct fixture *open_new(uint64_t seed)
@@ -282,6 +284,69 @@ static void test_all_keys(void **state)
     finish(fixture);
 }
 
+/* Who has all keys keeps everybody waiting, from when it is on its way. */
+static void test_a_flush_that_is_prepared(void **state)
+{
+    (void)state;
+    struct fixture *fixture = open_new(12);
+    assert_string_equal(fixture_call(fixture, "SET k old"), "+OK");
+    uint64_t flush = fixture_submit(fixture, PREPARE_FLUSH("t", "NOW"));
+    uint64_t behind = fixture_submit(fixture, "APPEND k x");
+    uint64_t new = fixture_submit(fixture, "SETNX none 1");
+    run_ms(fixture, 100);
+    assert_non_null(strstr(fixture_reply(fixture, flush), "YES"));
+    assert_null(fixture_read(fixture, "GET none"));
+    assert_null(fixture_read(fixture, "DBSIZE"));
+    uint64_t read = fixture_submit(fixture, "GET k");
+    uint64_t size = fixture_submit(fixture, "DBSIZE");
+    uint64_t no = fixture_submit(fixture, PREPARE_READ("u", "r"));
+    run_ms(fixture, 100);
+    expect(fixture, behind, NULL);
+    expect(fixture, new, NULL);
+    expect(fixture, read, NULL);
+    expect(fixture, size, NULL);
+    assert_non_null(strstr(fixture_reply(fixture, no), "LOCKED"));
+    (void)fixture_submit(fixture, "COHORT.TXN.FINISH t 0 COMMIT");
+    fixture_settle(fixture);
+    expect(fixture, behind, ":1");
+    expect(fixture, new, ":1");
+    expect(fixture, read, "$1 x");
+    expect(fixture, size, ":2");
+    finish(fixture);
+}
+
+/* A flush that waits is next: what comes behind it, for whichever key, does not pass it. */
+static void test_a_flush_that_waits(void **state)
+{
+    (void)state;
+    struct fixture *fixture = open_new(13);
+    prepared(fixture, PREPARE_READ("t", "k"));
+    uint64_t no = fixture_submit(fixture, PREPARE_FLUSH("v", "NOW"));
+    uint64_t flush = fixture_submit(fixture, PREPARE_FLUSH("u", "WAIT"));
+    uint64_t write = fixture_submit(fixture, "SET other 1");
+    uint64_t passes = fixture_submit(fixture, PREPARE("w", "NOW", "j"));
+    uint64_t again = fixture_submit(fixture, PREPARE_FLUSH("x", "HOLD"));
+    uint64_t read = fixture_submit(fixture, "GET other");
+    run_ms(fixture, 100);
+    assert_non_null(strstr(fixture_reply(fixture, no), "LOCKED"));
+    expect(fixture, flush, NULL);
+    expect(fixture, write, NULL);
+    assert_non_null(strstr(fixture_reply(fixture, passes), "LOCKED"));
+    expect(fixture, read, "$-1");
+    (void)fixture_submit(fixture, "COHORT.TXN.FINISH t 0 ABORT");
+    run_ms(fixture, 100);
+    assert_non_null(strstr(fixture_reply(fixture, flush), "YES"));
+    expect(fixture, write, NULL);
+    (void)fixture_submit(fixture, "COHORT.TXN.FINISH u 0 COMMIT");
+    run_ms(fixture, 100);
+    expect(fixture, write, "+OK"); /* it came before the other flush */
+    assert_non_null(strstr(fixture_reply(fixture, again), "YES"));
+    (void)fixture_submit(fixture, "COHORT.TXN.FINISH x 0 ABORT");
+    fixture_settle(fixture);
+    assert_string_equal(fixture_call(fixture, "DBSIZE"), ":1");
+    finish(fixture);
+}
+
 /* Nobody waits for ever, nor do too many: both were not executed. */
 static void test_limits(void **state)
 {
@@ -341,6 +406,8 @@ int main(void)
         cmocka_unit_test(test_locks_before_the_vote),
         cmocka_unit_test(test_a_read_that_is_compared),
         cmocka_unit_test(test_all_keys),
+        cmocka_unit_test(test_a_flush_that_is_prepared),
+        cmocka_unit_test(test_a_flush_that_waits),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_restart),
     };

@@ -1,0 +1,173 @@
+/* FLUSHALL in a PREPARE: the lock of all keys, and what becomes of them (src/machine/txn/README.md). */
+#include "harness.h"
+#include "machine/txn/txn.h"
+
+#include <stdio.h>
+
+#define NOW "COHORT.TXN.PREPARE t 1 0 2 NOW 1 1 0 0"
+#define OTHER "COHORT.TXN.PREPARE u 1 0 2 NOW 1 1 0 0"
+#define COMMIT "COHORT.TXN.FINISH t 0 COMMIT"
+
+static const char *const committed = "*1 $9 COMMITTED";
+static const char *busy = "-BUSY a transaction holds a key of this command; it was not executed, try again";
+
+static const struct parts *parts_of(const struct harness *h) { return &machine_txns(h->machine)->parts; }
+
+static void reload(struct harness *h)
+{
+    struct machine *copy = harness_copy(h->machine, 10);
+    assert_int_equal(machine_digest(copy), machine_digest(h->machine));
+    machine_destroy(h->machine);
+    h->machine = copy;
+}
+
+/* Whoever flushes has every key, whether it is there or not, until the outcome. */
+static void a_flush_has_every_key(void **state)
+{
+    struct harness *h = *state;
+    CHECK(h, "MSET a 1 b 2", "+OK");
+    uint64_t version = harness_version(h, "a");
+    assert_string_equal(harness_nested(h, NOW, "FLUSHALL", NULL), "*3 $3 YES :6 *1 +OK");
+    CHECK(h, "MGET a b", "*2 $1 1 $1 2");
+    CHECK(h, "SET a 2", busy);
+    CHECK(h, "SET none 2", busy);
+    CHECK(h, "FLUSHDB", busy);
+    assert_string_equal(harness_nested(h, OTHER, "GET none", NULL), "*3 $2 NO $6 LOCKED $1 t");
+    assert_string_equal(harness_nested(h, OTHER, "FLUSHALL", NULL), "*3 $2 NO $6 LOCKED $1 t");
+    CHECK(h, COMMIT, committed);
+    CHECK(h, "DBSIZE", ":0");
+    assert_true(harness_version(h, "a") > version);
+    assert_true(lock_table_empty(&parts_of(h)->locks));
+    CHECK(h, "SET a 2", "+OK");
+}
+
+/* One key that somebody holds, to read it alone, keeps a flush out. */
+static void one_key_keeps_it_out(void **state)
+{
+    struct harness *h = *state;
+    static const char *const holds[] = {"GET r", "SET r 1", "FLUSHDB"};
+    for (size_t i = 0; i < 3; i++) {
+        assert_non_null(strstr(harness_nested(h, OTHER, holds[i], NULL), "YES"));
+        assert_non_null(strstr(harness_nested(h, NOW, "SET other 1", "FLUSHALL ASYNC", NULL), "*3 $2 NO $6 LOCKED"));
+        CHECK(h, "COHORT.TXN.FINISH u 0 ABORT", "*1 $7 ABORTED");
+    }
+    assert_non_null(strstr(harness_nested(h, NOW, "SET other 1", "FLUSHALL", NULL), "YES"));
+    CHECK(h, COMMIT, committed);
+    CHECK(h, "DBSIZE", ":0");
+}
+
+/* The commands before it have no effect left, and those behind it find nothing; what they write stays. */
+static void what_stands_around_it(void **state)
+{
+    struct harness *h = *state;
+    CHECK(h, "MSET a 1 b 2 c 3 d 4", "+OK");
+    assert_string_equal(
+        harness_nested(h, NOW, "INCR a", "SET new 1", "FLUSHALL", "EXISTS a new b", "INCR b", "SET c x", "DEL c", NULL),
+        "*3 $3 YES :6 *7 :2 +OK +OK :0 :1 +OK :1");
+    reload(h);
+    CHECK(h, "SET e 1", busy);
+    CHECK(h, COMMIT, committed);
+    CHECK(h, "KEYS *", "*1 $1 b");
+    CHECK(h, "GET b", "$1 1");
+    assert_int_equal(harness_version(h, "b"), harness_version(h, "c"));
+    assert_int_equal(harness_version(h, "b"), harness_version(h, "d"));
+}
+
+static void an_abort_leaves_all(void **state)
+{
+    struct harness *h = *state;
+    CHECK(h, "MSET a 1 b 2", "+OK");
+    uint64_t digest = machine_digest(h->machine);
+    (void)harness_nested(h, NOW, "SET a 2", "FLUSHALL", "SET c 3", NULL);
+    CHECK(h, "COHORT.TXN.FINISH t 0 ABORT", "*1 $7 ABORTED");
+    CHECK(h, "MGET a b c", "*3 $1 1 $1 2 $-1");
+    assert_int_not_equal(digest, 0);
+    assert_true(lock_table_empty(&parts_of(h)->locks));
+}
+
+/* A mistake is a reply, as in EXEC; it flushes nothing. */
+static void a_mistake_flushes_nothing(void **state)
+{
+    struct harness *h = *state;
+    CHECK(h, "SET a 1", "+OK");
+    assert_string_equal(harness_nested(h, NOW, "FLUSHALL NOW", "FLUSHDB SYNC x", "GET a", NULL),
+                        "*3 $3 YES :6 *3 -ERR syntax error -ERR syntax error $1 1");
+    CHECK(h, COMMIT, committed);
+    CHECK(h, "GET a", "$1 1");
+}
+
+/* A watched key is looked at before: one that is flushed has changed, and one that was watched keeps a flush out. */
+static void versions_are_checked(void **state)
+{
+    struct harness *h = *state;
+    char text[128];
+    CHECK(h, "SET a 1", "+OK");
+    (void)snprintf(text, sizeof(text), "COHORT.TXN.PREPARE u 1 0 2 NOW 1 1 1 a %llu 0",
+                   (unsigned long long)harness_version(h, "a"));
+    assert_string_equal(harness_nested(h, "COHORT.TXN.PREPARE t 1 0 2 NOW 1 1 1 a 9 0", "FLUSHALL", NULL),
+                        "*3 $2 NO $7 CHANGED $1 a");
+    (void)harness_nested(h, NOW, "FLUSHALL", NULL);
+    CHECK(h, COMMIT, committed);
+    assert_string_equal(harness_nested(h, text, "SET b 1", NULL), "*3 $2 NO $7 CHANGED $1 a");
+}
+
+/* A later attempt of what moves values: all locks first, then the values, which are put when everything is gone. */
+static void locks_come_before_the_vote(void **state)
+{
+    struct harness *h = *state;
+    CHECK(h, "MSET a 1 b 2", "+OK");
+    assert_string_equal(harness_nested(h, "COHORT.TXN.PREPARE t 1 0 2 HOLD 1 1 0 1 none -", "FLUSHALL", NULL),
+                        "*3 $3 YES :6 *1 *4 :1000 :1700000000000 :0 $-1");
+    CHECK(h, "SET x 1", busy);
+    reload(h);
+    CHECK(h, "SET x 1", busy);
+    /* \001 is the head of a short string's value. */
+    assert_non_null(
+        strstr(harness_nested(h, "COHORT.TXN.PREPARE t 1 0 2 NOW 1 1 1 none 0 2 none \"\\x00\\x01v\" b \"\"",
+                              "FLUSHALL", NULL),
+               "ERR"));
+    assert_int_equal(parts_of(h)->prepared_count, 0);
+    assert_non_null(strstr(
+        harness_nested(h, "COHORT.TXN.PREPARE t 1 0 2 NOW 1 1 1 none 0 2 none \001v b \"\"", "FLUSHALL", NULL), "YES"));
+    CHECK(h, COMMIT, committed);
+    CHECK(h, "KEYS *", "*1 $4 none");
+    CHECK(h, "GET none", "$1 v");
+}
+
+/* More keys than leave a trace each: everybody's version moves. A snapshot that runs keeps what was. */
+static void many_keys(void **state)
+{
+    enum { KEYS = 6000 };
+    struct harness *h = *state;
+    char text[64];
+    for (int i = 0; i < KEYS; i++) {
+        (void)snprintf(text, sizeof(text), "SET k%d v", i);
+        (void)harness_apply(h, text);
+    }
+    assert_non_null(
+        strstr(harness_nested(h, "COHORT.TXN.PREPARE t 1 0 3 NOW 1 1 0 0", "FLUSHALL", "SET k1 w", NULL), "YES"));
+    assert_true(parts_of(h)->bytes < 64);
+    CHECK(h, "COHORT.TXN.MOVE t PRECOMMIT", "*2 $9 PRECOMMIT :18003");
+    reload(h);
+    CHECK(h, "COHORT.TXN.FINISH t 0 COMMIT", committed);
+    CHECK(h, "DBSIZE", ":1");
+    assert_int_equal(harness_version(h, "k2"), harness_version(h, "k1"));
+    reload(h);
+    CHECK(h, "COHORT.TXN.FORGET t", "*1 $4 NONE");
+    CHECK(h, "SET k3 1", "+OK");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_flush_has_every_key, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(one_key_keeps_it_out, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(what_stands_around_it, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(an_abort_leaves_all, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(a_mistake_flushes_nothing, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(versions_are_checked, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(locks_come_before_the_vote, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(many_keys, harness_setup, harness_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
