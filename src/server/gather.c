@@ -15,7 +15,6 @@
 
 enum gather_kind {
     GATHER_NONE,
-    GATHER_OK,     /* all say OK */
     GATHER_SUM,    /* integers */
     GATHER_ARRAY,  /* arrays, one behind the other */
     GATHER_RANDOM, /* each is asked for its size and for a key; large shards win more often */
@@ -24,7 +23,6 @@ enum gather_kind {
 };
 
 struct gather {
-    const struct command_spec *spec;
     enum gather_kind kind;
     uint32_t waiting;          /* parts to come, and one more while they are being asked for */
     uint32_t done;             /* parts that were executed */
@@ -42,8 +40,6 @@ struct gather {
 static enum gather_kind kind_of(const struct command_spec *spec)
 {
     switch (spec->id) {
-    case COMMAND_FLUSHALL:
-    case COMMAND_FLUSHDB: return GATHER_OK;
     case COMMAND_DBSIZE: return GATHER_SUM;
     case COMMAND_KEYS: return GATHER_ARRAY;
     case COMMAND_RANDOMKEY: return GATHER_RANDOM;
@@ -66,9 +62,7 @@ struct buffer *gather_part(struct gather *gather)
 
 bool gather_failed(struct gather *gather, enum status status)
 {
-    if (status == STATUS_EXECUTED && gather->kind == GATHER_OK) {
-        gather->done++; /* its reply would have been no news */
-    } else if (gather->kind == GATHER_STATUS && gather->done > 0) {
+    if (gather->kind == GATHER_STATUS && gather->done > 0) {
         /* it is told that this one is not known */
     } else if (gather->failure == STATUS_OK || status == STATUS_UNCERTAIN) {
         gather->failure = status;
@@ -192,7 +186,6 @@ static bool take_part(struct connection *connection, struct gather *gather, uint
         return true;
     }
     switch (gather->kind) {
-    case GATHER_OK: gather->body.size = start; return part.data[0] == '+';
     case GATHER_SUM: gather->body.size = start; break;
     case GATHER_ARRAY: break;
     case GATHER_RANDOM: return take_random(connection, gather, shard, part);
@@ -236,11 +229,7 @@ bool gather_take(struct connection *connection, struct gather *gather, uint32_t 
 void gather_reply(const struct gather *gather, struct resp_writer *reply)
 {
     if (gather->failure != STATUS_OK) {
-        bool partly = (gather->spec->flags & COMMAND_WRITE) != 0 && gather->done != 0;
-        resp_error(reply, partly
-                              ? "UNCERTAIN not every shard has said that it executed the command; send it again when "
-                                "all of them answer"
-                              : route_refusal(gather->failure, route_reads(gather->spec)));
+        resp_error(reply, route_refusal(gather->failure, true));
         return;
     }
     if (gather->error.size != 0) {
@@ -248,7 +237,6 @@ void gather_reply(const struct gather *gather, struct resp_writer *reply)
         return;
     }
     switch (gather->kind) {
-    case GATHER_OK: resp_status(reply, "OK"); return;
     case GATHER_SUM: resp_integer(reply, (int64_t)gather->sum); return;
     case GATHER_STATUS: txn_status_reply(gather->status, reply); return;
     case GATHER_RANDOM:
@@ -393,7 +381,6 @@ void gather_start(struct connection *connection, const struct command *command)
     bool quiet = connection_quiet(connection);
     uint64_t strong_end = connection->strong_end;
     struct gather *gather = memory_allocate_zeroed(1, sizeof(*gather));
-    gather->spec = command->spec;
     gather->kind = kind_of(command->spec);
     gather->waiting = 1;
     uint64_t number = slot_open(connection, command->spec);

@@ -1,11 +1,10 @@
-/* Commands about the whole cluster (DBSIZE, KEYS, SCAN, RANDOMKEY, FLUSHALL, FLUSHDB) when it has several shards: one
- * request of a client, one slot of its connection, a part for each shard, one reply.
+/* Commands that look at the whole cluster (DBSIZE, KEYS, SCAN, RANDOMKEY) when it has several shards: one request of a
+ * client, one slot of its connection, a part for each shard, one reply.
  *
  * Invariants
  * 1. Parts are requests of the connection itself, so in each shard the command has its place among what the client sent
- *    before and after it. Over the shards it is not one atomic look, nor one atomic change.
- * 2. The reply is written when all parts are answered; it is an error when one of them failed. That of a write says
- *    that nothing was executed only when no shard has executed it.
+ *    before and after it. Over the shards it is not one atomic look.
+ * 2. The reply is written when all parts are answered; it is an error when one of them failed.
  * 3. What is held of replies counts as output of the client.
  *
  * SCAN asks one shard at a time. Its cursor is (position in the shard) × shards + (shard − 1), 0 at the beginning and

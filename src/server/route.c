@@ -202,15 +202,19 @@ static void search_key(void *owner, uint32_t position)
     search->shard = shard;
 }
 
-/* The shard of a command's keys, or ROUTE_SEVERAL; 0 when it has none. A cluster of one shard has it for everything. */
+/* The shard of a command's keys, or ROUTE_SEVERAL (FLUSHALL, too); 0 when it has none. A cluster of one shard has it
+ * for everything. */
 static uint32_t find_shard(const struct server *server, const struct command *command)
 {
     const struct command_spec *spec = command->spec;
     if (server->shards == 1) {
         return 1;
     }
+    if (spec->first_key == 0) {
+        return txn_plan_of_all(spec) ? ROUTE_SEVERAL : 0;
+    }
     if (spec->first_key == spec->last_key) {
-        return spec->first_key == 0 ? 0 : shard_of_key(server, command->argv[spec->first_key]);
+        return shard_of_key(server, command->argv[spec->first_key]);
     }
     struct shard_search search = {.server = server, .argv = command->argv};
     (void)command_keys(spec, command->argv, command->argc, search_key, &search);

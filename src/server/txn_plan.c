@@ -61,10 +61,17 @@ static enum plan_merge merge_of(const struct command_spec *spec)
     case COMMAND_UNLINK:
     case COMMAND_EXISTS:
     case COMMAND_TOUCH: return PLAN_SUM;
+    case COMMAND_FLUSHALL:
+    case COMMAND_FLUSHDB:
     case COMMAND_MSET: return PLAN_OK;
     case COMMAND_MGET: return PLAN_ARRAY;
     default: return PLAN_WHOLE;
     }
+}
+
+bool txn_plan_of_all(const struct command_spec *spec)
+{
+    return spec->id == COMMAND_FLUSHALL || spec->id == COMMAND_FLUSHDB;
 }
 
 bool txn_plan_cuts(const struct command_spec *spec) { return merge_of(spec) != PLAN_WHOLE; }
@@ -139,10 +146,19 @@ static bool can_be_cut(const struct command *command)
     return merge_of(command->spec) != PLAN_WHOLE && (command->argc - 1) % width == 0;
 }
 
+static void add_everywhere(struct txn_plan *plan, struct plan_command *planned, const struct command *command)
+{
+    for (uint32_t shard = 1; shard <= plan->shards; shard++) {
+        add_step(plan, shard, command);
+    }
+    planned->step_count = plan->shards;
+}
+
 void txn_plan_add(struct txn_plan *plan, const struct command *command)
 {
     const struct command_spec *spec = command->spec;
-    ASSERT(spec->first_key != 0 && plan->parts == NULL);
+    bool of_all = txn_plan_of_all(spec);
+    ASSERT((spec->first_key != 0 || of_all) && plan->parts == NULL);
     plan->commands = room(plan->commands, plan->command_count, sizeof(*plan->commands));
     struct plan_command *planned = &plan->commands[plan->command_count++];
     *planned = (struct plan_command){
@@ -150,6 +166,11 @@ void txn_plan_add(struct txn_plan *plan, const struct command *command)
     plan->readonly = plan->readonly && (spec->flags & COMMAND_READONLY) != 0;
     if (plan->of_values) {
         command_encode(&planned->encoded, command);
+    }
+    if (of_all) {
+        add_everywhere(plan, planned, command);
+    } else if (plan->of_values) {
+        /* the shards are told what comes of it */
     } else if (can_be_cut(command)) {
         cut(plan, planned, command);
     } else {
@@ -358,7 +379,7 @@ void txn_plan_reply(const struct txn_plan *plan, uint32_t at, struct resp_writer
 {
     const struct plan_command *command = &plan->commands[at];
     int64_t sum = 0;
-    if (plan->of_values) { /* which has no steps */
+    if (plan->of_values) {
         resp_raw(reply, buffer_slice(&command->reply));
         return;
     }

@@ -2,9 +2,9 @@
  * watched. It makes the commands that the shards are asked, and one reply for each command of what they answer. Pure.
  *
  * A step is a command, or the part of one that concerns one shard: MSET a 1 b 2 becomes MSET a 1 and MSET b 2, and
- * their replies become one again. What cannot be cut, because what it writes in one shard depends on another (RENAME,
- * COPY, MSETNX), makes the plan one of values: all its keys are read first, its commands run here over what was read
- * (txn_values.h), and the shards are told what to check and what to write.
+ * their replies become one again; FLUSHALL is a step in every shard. What cannot be cut, because what it writes in one
+ * shard depends on another (RENAME, COPY, MSETNX), makes the plan one of values: all its keys are read first, its
+ * commands run here over what was read (txn_values.h), and the shards are told what to check and what to write.
  *
  * Invariants: parts ascend by shard; within one, steps stand in the order of the transaction. */
 #pragma once
@@ -18,7 +18,7 @@
 enum plan_merge {
     PLAN_WHOLE, /* one shard's reply is the reply */
     PLAN_SUM,   /* integers: DEL, UNLINK, EXISTS, TOUCH */
-    PLAN_OK,    /* MSET */
+    PLAN_OK,    /* MSET, FLUSHALL */
     PLAN_ARRAY, /* MGET: elements, in the order of the keys */
 };
 
@@ -75,9 +75,12 @@ struct txn_plan {
 void txn_plan_init(struct txn_plan *plan, uint32_t shards, bool of_values);
 void txn_plan_deinit(struct txn_plan *plan);
 
+/* True when it is about all keys, so that every shard takes part: FLUSHALL, FLUSHDB. */
+bool txn_plan_of_all(const struct command_spec *spec);
 /* True when the command can be cut; else it needs a plan of values, if its keys are in several shards. */
 bool txn_plan_cuts(const struct command_spec *spec);
-/* Adds a command; its keys are in one shard, or it can be cut, or the plan is of values. Bytes are copied. */
+/* Adds a command; its keys are in one shard, or it can be cut, or the plan is of values. Bytes are copied. In a plan of
+ * values one about all keys is a step as well: the shards do it before they put the values. */
 void txn_plan_add(struct txn_plan *plan, const struct command *command);
 /* The transaction must not take effect unless the key has this version. */
 void txn_plan_watch(struct txn_plan *plan, struct slice key, uint64_t version);

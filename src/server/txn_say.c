@@ -121,7 +121,7 @@ static void put_writes(const struct txn_plan *plan, uint32_t shard, struct say_a
     free(ends);
 }
 
-/* Of a plan of values: what is going to be read, and maybe written. */
+/* Of a plan of values: what is going to be read, and maybe written. Its steps, about all keys, follow. */
 static void put_held(const struct txn_plan *plan, uint32_t shard, struct say_arguments *arguments)
 {
     uint32_t count = 0;

@@ -31,7 +31,12 @@ static void gather_unknown(void *owner, uint32_t position)
 
 static void run_now(struct txn_session *session, const struct command *command, struct resp_writer *reply)
 {
-    txn_values_run(&session->plan.values, command, reply);
+    struct txn_plan *plan = &session->plan;
+    bool flushed = plan->values.flushed;
+    txn_values_run(&plan->values, command, reply);
+    if (plan->values.flushed && !flushed) {
+        txn_plan_add(plan, command); /* once is enough: what was written since is put behind it */
+    }
 }
 
 /* COHORT.DUMP to each shard that has some of the keys. */
@@ -87,8 +92,9 @@ bool txn_session_run(struct connection *connection, const struct command *comman
                                            : "-TXNABORT the transaction is aborted; TXN.ROLLBACK it first");
         return true;
     }
-    if (!overlay_takes(command)) {
-        session_answer_now(connection, "-ERR this command asks every shard, and cannot be a part of a transaction");
+    if (!overlay_takes(command) && !overlay_flushes(command)) {
+        session_answer_now(connection, "-ERR this command looks at all keys, and cannot be a part of a transaction of "
+                                       "TXN.BEGIN; send it by itself, or in MULTI");
         return true;
     }
     if (session->plan.values.bytes > SESSION_VALUE_BYTES) {

@@ -40,6 +40,7 @@ void txn_values_clear(struct txn_values *values)
         values->shards[i].wall_ms = 0;
     }
     values->bytes = 0;
+    values->flushed = false;
 }
 
 static struct values_shard *shard_of(const struct txn_values *values, struct slice key)
@@ -90,9 +91,14 @@ bool txn_values_take(struct txn_values *values, uint32_t number, const struct sl
             return false;
         }
         struct slice value = token.type == RESP_BULK ? token.text : slice_of(NULL, 0);
-        if (!overlay_has(shard->overlay, keys[i]) &&
-            overlay_load(shard->overlay, keys[i], (uint64_t)version, value) != STATUS_OK) {
-            return false;
+        if (!overlay_has(shard->overlay, keys[i])) {
+            if (overlay_load(shard->overlay, keys[i], (uint64_t)version, value) != STATUS_OK) {
+                return false;
+            }
+            if (values->flushed && value.size != 0 &&
+                overlay_put(shard->overlay, keys[i], slice_of(NULL, 0)) != STATUS_OK) {
+                return false;
+            }
         }
         values->bytes += value.size;
     }
@@ -150,8 +156,35 @@ static void copy_back(struct crossing *crossing)
     }
 }
 
+static struct overlay *across_of(struct txn_values *values)
+{
+    if (values->across == NULL) {
+        values->across = overlay_create(HASH_SEED);
+    }
+    return values->across;
+}
+
+/* The reply comes from an overlay of no keys. */
+static void run_flush(struct txn_values *values, const struct command *command, struct resp_writer *reply)
+{
+    struct overlay *across = across_of(values);
+    overlay_run(across, command, reply);
+    values->flushed = values->flushed || overlay_flushed(across);
+    overlay_clear(across);
+    struct resp_writer silent = {NULL, command->protocol};
+    for (uint32_t i = 0; i < values->shard_count; i++) {
+        if (values->shards[i].overlay != NULL) {
+            overlay_run(values->shards[i].overlay, command, &silent);
+        }
+    }
+}
+
 void txn_values_run(struct txn_values *values, const struct command *command, struct resp_writer *reply)
 {
+    if (overlay_flushes(command)) {
+        run_flush(values, command, reply);
+        return;
+    }
     struct crossing crossing = {.values = values, .command = command};
     bool valid = command_keys(command->spec, command->argv, command->argc, find_shards, &crossing);
     ASSERT(valid && crossing.first != NULL);
@@ -159,10 +192,7 @@ void txn_values_run(struct txn_values *values, const struct command *command, st
         overlay_run(crossing.first->overlay, command, reply);
         return;
     }
-    if (values->across == NULL) {
-        values->across = overlay_create(HASH_SEED);
-    }
-    overlay_set_time(values->across, crossing.first->time_ms, crossing.first->wall_ms);
+    overlay_set_time(across_of(values), crossing.first->time_ms, crossing.first->wall_ms);
     (void)command_keys(command->spec, command->argv, command->argc, copy_in, &crossing);
     overlay_run(values->across, command, reply);
     copy_back(&crossing);

@@ -20,6 +20,7 @@ struct txn_values {
     uint32_t shard_count;
     struct values_shard *shards; /* by shard − 1 */
     struct overlay *across;
+    bool flushed; /* by a command that was run: what is read from now on is gone */
     size_t bytes; /* of values that were read */
 };
 
@@ -36,7 +37,7 @@ bool txn_values_version(const struct txn_values *values, struct slice key, uint6
 /* Takes the answer to COHORT.DUMP of these keys of a shard; none is known already. False: it is no such answer. */
 bool txn_values_take(struct txn_values *values, uint32_t shard, const struct slice *keys, uint32_t count,
                      struct slice answer);
-/* Runs the command, all of whose keys are known, and writes its reply. */
+/* Runs the command, all of whose keys are known, or FLUSHALL or FLUSHDB, and writes its reply. */
 void txn_values_run(struct txn_values *values, const struct command *command, struct resp_writer *reply);
 
 /* The keys of a shard, as overlay_at; 0 when none is known. */

@@ -86,7 +86,7 @@ ARITY_ONLY = {
     "CONFIG SET", "CONFIG RESETSTAT", "COMMAND GETKEYS", "COMMAND GETKEYSANDFLAGS",
 }  # fmt: skip
 NEVER = {"SHUTDOWN"}
-OF_ALL_SHARDS = {b"DBSIZE", b"KEYS", b"SCAN", b"RANDOMKEY", b"FLUSHALL", b"FLUSHDB"}
+LOOK_AT_ALL_SHARDS = {b"DBSIZE", b"KEYS", b"SCAN", b"RANDOMKEY"}
 CONFIG_NAMES = [b"maxmemory", b"timeout", b"slowlog-max-len", b"slowlog-log-slower-than"]
 MALFORMED = [
     b"*1\r\n$abc\r\n", b"*1\r\n$-1\r\n", b"*abc\r\n", b"*1\r\n:5\r\n", b"*99999999999\r\n", b"*2147483648\r\n",
@@ -335,9 +335,9 @@ class Generator:
         return Step(connection, encode(argv), argv, **more)
 
     def may_be_queued(self, argv):
-        """What asks all shards cannot stand in a transaction, and HELLO acts at another moment (docs/differences.md)."""
+        """What looks at all shards cannot stand in a transaction, and HELLO acts at another moment (docs/differences.md)."""
         name = argv[0].upper()
-        return name != b"HELLO" and (self.shards == 1 or name not in OF_ALL_SHARDS)
+        return name != b"HELLO" and (self.shards == 1 or name not in LOOK_AT_ALL_SHARDS)
 
     def plain(self, connection):
         argv = None
@@ -367,6 +367,8 @@ class Generator:
         self.in_multi[connection] = True
         for _ in range(rng.choice([0, 1, 2, 3, 5, 12])):
             steps.append(self.plain(connection))
+            if self.in_multi[connection] and rng.random() < 0.03:
+                steps.append(self.step(connection, rng.choice([[b"FLUSHALL"], [b"FLUSHDB", b"ASYNC"], [b"flushall", b"x"]])))
         if self.in_multi[connection] and rng.random() < 0.05:
             steps.append(self.step(connection, rng.choice([[b"MULTI"], [b"WATCH", key], [b"EXEC", b"x"], [b"UNWATCH"]])))
         if rng.random() < 0.95:

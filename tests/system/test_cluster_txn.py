@@ -77,6 +77,42 @@ def test_commit_and_rollback_race(new_cluster, protocol):
 
 
 @both
+def test_nobody_sees_a_flush_half_done(new_cluster, protocol):
+    """Keys of all shards, written together and flushed together, alone and in MULTI: they are equal in every look, through
+    whichever node; and what was written behind a flush stays."""
+    three = new_cluster(shards=8, arguments=["--txn-protocol", protocol.lower()])
+    keys = [three.key_of(shard, "flushed") for shard in range(1, 9)]
+    stop = threading.Event()
+    seen = []
+
+    def again(node, commands, look=None):
+        with three[node].connect(60) as connection:
+            while not stop.is_set():
+                replies = connection.calls(commands)
+                assert not any(isinstance(reply, resp.Error) for reply in replies), replies
+                if look is not None:
+                    seen.append(tuple(replies[look]))
+
+    work = [(node, [["MSET", *itertools.chain(*((key, value) for key in keys))]]) for node, value in ((1, "x"), (2, "y"))]
+    work += [(3, [["FLUSHALL"]]), (1, [["MULTI"], ["SET", keys[0], "z"], ["FLUSHDB"], ["MSET", *itertools.chain(*((key, "w") for key in keys))], ["EXEC"]])]
+    work += [(node, [["MGET", *keys]], 0) for node in (1, 2, 3)]
+    threads = [threading.Thread(target=again, args=args) for args in work]
+    for thread in threads:
+        thread.start()
+    time.sleep(4)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert all(len(set(look)) == 1 for look in seen), [look for look in seen if len(set(look)) != 1][:3]
+    assert {None, b"w"} <= {look[0] for look in seen}, len(seen)
+    with three[1].connect() as connection, three[2].connect() as other:
+        for turn in range(20):
+            assert connection.call("FLUSHALL") == "OK"
+            assert other.call("MSET", *itertools.chain(*((key, turn) for key in keys))) == "OK"
+            assert connection.call("MGET", *keys) == [b"%d" % turn] * len(keys)
+
+
+@both
 def test_prepared_waits_for_its_time(three, protocol):
     """Longer than anybody waits who must find out what became of a transaction: five seconds of the home shard's time."""
     keys = [three.key_of(shard, "patient") for shard in (1, 2)]

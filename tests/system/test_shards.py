@@ -48,6 +48,12 @@ CROSSING = [
     [["WATCH", "a"], ["MULTI"], ["EXEC", "x"], ["SET", "a", "1"], ["MULTI"], ["GET", "a"], ["EXEC"]],
     [["MGET"], ["GET", "a", "b"], ["MSET", "a", "1", "b"], ["MULTI"], ["GET", "a", "b"], ["EXEC"]],
     [["MULTI"], ["MGET", "a", "b"], ["HGETALL", "c"], ["EXISTS", "a", "b"], ["EXEC"]],
+    [["MSET", "a", "1", "b", "2", "c", "3"], ["FLUSHALL"], ["MGET", "a", "b", "c"], ["SET", "a", "1"], ["FLUSHDB", "ASYNC"], ["FLUSHALL", "NOW"], ["GET", "a"]],
+    [["MSET", "a", "1", "b", "2"], ["MULTI"], ["SET", "a", "3"], ["FLUSHALL"], ["INCR", "b"], ["FLUSHDB", "x"], ["EXEC"], ["MGET", "a", "b"], ["DBSIZE"]],
+    [["MSET", "a", "1", "b", "2"], ["MULTI"], ["RENAME", "a", "c"], ["FLUSHALL", "SYNC"], ["COPY", "c", "a"], ["MSETNX", "d", "1", "e", "2"], ["EXEC"], ["MGET", "a", "b", "c", "d", "e"]],
+    [["MSET", "a", "1", "b", "2"], ["WATCH", "a", "b"], ["FLUSHALL"], ["MULTI"], ["SET", "c", "1"], ["EXEC"], ["GET", "c"]],
+    [["MSET", "a", "1", "b", "2"], ["WATCH", "a", "b"], ["SET", "b", "3"], ["MULTI"], ["FLUSHALL"], ["EXEC"], ["MGET", "a", "b"]],
+    [["SET", "a", "1"], ["WATCH", "a", "none"], ["MULTI"], ["FLUSHDB"], ["FLUSHALL"], ["EXEC"], ["DBSIZE"]],
 ]
 
 
@@ -64,7 +70,7 @@ def test_several_shards_as_one_redis(redis_server, sharded, commands, protocol):
 
 def test_refusals_say_what_to_do(sharded):
     with resp.Connection(sharded.port) as connection:
-        assert "send it by itself" in connection.calls([["MULTI"], ["FLUSHALL"], ["DISCARD"]])[1]
+        assert "send it by itself" in connection.calls([["MULTI"], ["KEYS", "*"], ["DISCARD"]])[1]
 
 
 def test_whole_cluster_commands(sharded):
