@@ -169,7 +169,11 @@ static void ask_single(struct node_client *client, int shard)
 {
     char key[NODE_KEY_BYTES];
     uint32_t generation = client->world->shards[shard].generation;
-    switch (draw(client, 8)) {
+    uint64_t what = draw(client, 8);
+    if (client->world->profile.flush && (what == 2 || what > 4)) {
+        what = what % 2; /* of strings that a flush may end, no hashes and no texts */
+    }
+    switch (what) {
     case 0:
     case 1:
         node_key_of(client, shard, draw(client, 2) == 0 ? 'r' : 'q', generation, key);
@@ -395,6 +399,32 @@ void node_ask_finally(struct node_client *client)
     }
 }
 
+static void ask_singles(struct node_client *client, int shard)
+{
+    for (uint64_t i = draw(client, PIPELINE); i < PIPELINE; i++) {
+        int groups = client->world->profile.groups;
+        ask_single(client, draw(client, 4) == 0 ? 1 + (int)draw(client, (uint64_t)groups) : shard);
+    }
+}
+
+/* Where FLUSHALL is said: what knows that keys may go at any time. */
+static void ask_beside_flushes(struct node_client *client, int shard)
+{
+    switch (draw(client, 10)) {
+    case 0:
+        if (node_txn_roll_back_other(client)) {
+            break;
+        } /* fallthrough */
+    case 1:
+    case 2: node_txn_ask(client, shard); break;
+    case 3:
+    case 4: node_txn_begin(client, shard); break;
+    case 5: ask_look(client, shard); break;
+    case 6: ask_all(client); break;
+    default: ask_singles(client, shard); break;
+    }
+}
+
 void node_ask_something(struct node_client *client)
 {
     struct node_world *world = client->world;
@@ -423,6 +453,10 @@ void node_ask_something(struct node_client *client)
         }
         return;
     }
+    if (world->profile.flush) {
+        ask_beside_flushes(client, shard);
+        return;
+    }
     switch (draw(client, 16)) {
     case 12:
         if (node_txn_roll_back_other(client)) {
@@ -444,10 +478,6 @@ void node_ask_something(struct node_client *client)
     case 2: ask_look(client, shard); break;
     case 3:
     case 4: ask_expiring(client, shard); break;
-    default:
-        for (uint64_t i = draw(client, PIPELINE); i < PIPELINE; i++) {
-            ask_single(client, draw(client, 4) == 0 ? 1 + (int)draw(client, (uint64_t)world->profile.groups) : shard);
-        }
-        break;
+    default: ask_singles(client, shard); break;
     }
 }

@@ -2,7 +2,8 @@
  * that speak RESP to any of them over the simulated network.
  *
  * Clients set, append, increment, compare and set, watch, and set keys that expire; singly, in pipelines and in
- * transactions of one shard. A run has a safety phase, in which the profile's faults happen, then a majority of every
+ * transactions of one shard and of several; in some runs (flush=1) FLUSHALL is among it, and what expires or grows is
+ * not. A run has a safety phase, in which the profile's faults happen, then a majority of every
  * shard heals and must converge.
  *
  * What is checked all the time

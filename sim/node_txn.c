@@ -94,12 +94,39 @@ static void make(struct node_client *client, enum node_txn_kind kind, int shard,
             name_account(client, txn->steps, txn->keys[txn->steps]);
         }
         break;
+    case NODE_TXN_FLUSH:
+        txn->steps = 1;
+        txn->flush = 1;
+        break;
     case NODE_TXN_NOTHING: UNREACHABLE();
     }
 }
 
+/* Before or behind everything else: twins stay equal, and the sum of all accounts 0. */
+static void add_flush(struct node_client *client)
+{
+    struct node_txn *txn = &client->txn;
+    if (txn->flush == 0 && txn->steps < NODE_STEPS && draw(client, 4) == 0) {
+        txn->steps++;
+        txn->flush = draw(client, 2) == 0 ? 1 : txn->steps;
+    }
+}
+
+/* Where FLUSHALL is said; texts that grow, whose order a flush would hide, are not. */
+static void make_beside_flushes(struct node_client *client, int shard)
+{
+    static const enum node_txn_kind kinds[] = {NODE_TXN_SET, NODE_TXN_READ, NODE_TXN_TRANSFER, NODE_TXN_SUM,
+                                               NODE_TXN_SET, NODE_TXN_READ, NODE_TXN_TRANSFER, NODE_TXN_FLUSH};
+    make(client, kinds[draw(client, sizeof(kinds) / sizeof(kinds[0]))], shard, false);
+    add_flush(client);
+}
+
 static void make_some(struct node_client *client, int shard)
 {
+    if (client->world->profile.flush) {
+        make_beside_flushes(client, shard);
+        return;
+    }
     static const enum node_txn_kind kinds[] = {NODE_TXN_APPEND, NODE_TXN_APPEND,   NODE_TXN_SET,
                                                NODE_TXN_READ,   NODE_TXN_TRANSFER, NODE_TXN_TRANSFER,
                                                NODE_TXN_SUM,    NODE_TXN_CROSS,    NODE_TXN_CROSS};
@@ -109,6 +136,11 @@ static void make_some(struct node_client *client, int shard)
 static void say_step(struct node_client *client, int step)
 {
     struct node_txn *txn = &client->txn;
+    if (step + 1 == txn->flush) {
+        node_request(client, step % 2 == 0 ? "FLUSHALL" : "FLUSHDB");
+        return;
+    }
+    step -= txn->flush == 1 ? 1 : 0;
     const char *key = txn->keys[of_bank(txn) ? step : step % 2];
     switch (txn->kind) {
     case NODE_TXN_APPEND:
@@ -134,11 +166,51 @@ static void say_step(struct node_client *client, int step)
 
 /* ---- in the history ---- */
 
+/* For each single key: it is gone. That all of them go at once is seen by twins and accounts. */
+static void note_flush(struct node_client *client)
+{
+    static const char kinds[] = {'r', 'q', 'c'};
+    struct node_txn *txn = &client->txn;
+    struct node_world *world = client->world;
+    char key[NODE_KEY_BYTES];
+    for (uint32_t i = 0; i < sizeof(kinds) * (uint32_t)world->profile.groups; i++) {
+        int shard = 1 + (int)(i / sizeof(kinds));
+        uint32_t operation;
+        ASSERT(world->shards[shard].generation == 0);
+        node_key_of(client, shard, kinds[i % sizeof(kinds)], 0, key);
+        struct history_call call = {
+            .kind = HISTORY_CLEAR, .process = (uint32_t)client->number, .key = slice_from_string(key)};
+        ASSERT(history_invoke(&world->history, &call, (uint64_t)sim_now_ns(world->sim), &operation) == STATUS_OK);
+        txn->cleared = i == 0 ? operation : txn->cleared;
+        txn->cleared_count++;
+    }
+}
+
+static void end_flush(struct node_client *client, bool done)
+{
+    struct node_txn *txn = &client->txn;
+    struct node_world *world = client->world;
+    const struct history_result nothing = {.shape = HISTORY_RESULT_NONE};
+    for (uint32_t i = txn->cleared; i < txn->cleared + txn->cleared_count; i++) {
+        if (!done) {
+            history_fail(&world->history, i);
+        } else if (history_complete(&world->history, i, &nothing, (uint64_t)sim_now_ns(world->sim)) != STATUS_OK) {
+            node_unexpected(client, "a flush with another reply");
+        }
+    }
+    node_reach(world, NODE_MARK_FLUSHED, done && txn->cleared_count > 0);
+}
+
+static bool in_history(const struct node_txn *txn) { return txn->noted || txn->cleared_count > 0; }
+
 static void note(struct node_client *client)
 {
     struct node_txn *txn = &client->txn;
     struct node_world *world = client->world;
     struct history_call calls[NODE_STEPS];
+    if (txn->flush != 0 && txn->cleared_count == 0) {
+        note_flush(client);
+    }
     if (of_bank(txn) || txn->registers || txn->noted) {
         return; /* orders of blind writes are not always decidable: registers are only compared */
     }
@@ -212,6 +284,7 @@ static void committed(struct node_client *client)
     struct node_world *world = client->world;
     node_reach(world, NODE_MARK_CROSSED, 1);
     node_txn_note_outcome(client, txn->id, true);
+    end_flush(client, true);
     world->result->acknowledged += (uint64_t)txn->steps;
     world->plan.acknowledged = world->plan.acknowledged || txn->kind == NODE_TXN_APPEND;
     if (txn->kind == NODE_TXN_SUM) {
@@ -222,7 +295,8 @@ static void committed(struct node_client *client)
         for (int i = 0; i < txn->steps; i++) {
             results[i] = result_of(txn, &txn->results[i]);
         }
-        if (txn->kind != NODE_TXN_CROSS && (!equal(txn, 0, 1) || (txn->steps == 4 && !equal(txn, 2, 3)))) {
+        int twin = txn->flush == 1 ? 1 : 0;
+        if (txn->kind != NODE_TXN_CROSS && (!equal(txn, twin, twin + 1) || (txn->steps == 4 && !equal(txn, 2, 3)))) {
             node_fail(world, "client %d: node %d shows twins that differ", client->number + 1, client->node + 1);
         }
         if (txn->noted && history_complete_transaction(&world->history, txn->first, results,
@@ -237,6 +311,7 @@ static void aborted(struct node_client *client)
 {
     struct node_txn *txn = &client->txn;
     client->world->result->returned += (uint64_t)txn->steps;
+    end_flush(client, false);
     if (txn->noted) {
         history_fail_transaction(&client->world->history, txn->first);
     }
@@ -304,12 +379,16 @@ void node_txn_ask(struct node_client *client, int shard)
 {
     struct node_txn *txn = &client->txn;
     make_some(client, shard);
-    bool together = draw(client, 2) == 0;
-    if (together && (txn->kind == NODE_TXN_READ || txn->kind == NODE_TXN_SUM)) {
+    bool together = draw(client, 2) == 0 && (txn->flush == 0 || txn->kind == NODE_TXN_FLUSH);
+    if (together && txn->kind == NODE_TXN_FLUSH) {
+        node_request(client, "FLUSHALL");
+        (void)node_expect(client, NODE_ASK_TXN_DONE);
+        note(client);
+    } else if (together && (txn->kind == NODE_TXN_READ || txn->kind == NODE_TXN_SUM)) {
         ask_mget(client);
     } else if (together && txn->kind == NODE_TXN_SET) {
         node_request(client, "MSET %s %s %s %s", txn->keys[0], txn->value, txn->keys[1], txn->value);
-        (void)node_expect(client, NODE_ASK_TXN_MSET);
+        (void)node_expect(client, NODE_ASK_TXN_DONE);
         note(client);
     } else if (together && txn->kind == NODE_TXN_APPEND) {
         txn->watched = true; /* the look comes first; what it decides upon is said then */
@@ -508,7 +587,7 @@ static void take_error(struct node_client *client, enum node_ask ask, bool uncer
                (ask == NODE_ASK_TXN_PREPARE && !mentions(text, "TXNABORT"))) {
         txn->step = 0; /* until it is rolled back, everything else is refused */
         end(client, "ROLLBACK", NODE_ASK_TXN_ROLLBACK, false);
-    } else if (uncertain && txn->noted && ask != NODE_ASK_TXN_PREPARE) {
+    } else if (uncertain && in_history(txn) && ask != NODE_ASK_TXN_PREPARE) {
         unknown(client);
     } else {
         if (ask == NODE_ASK_TXN_COMMIT) {
@@ -532,9 +611,10 @@ void node_txn_answered(struct node_client *client, const struct node_pending *pe
     }
     switch (pending->ask) {
     case NODE_ASK_TXN_EXEC: take_all(client); break;
-    case NODE_ASK_TXN_MSET:
-        keep(client, 0, reply->type, 0, reply->text);
-        keep(client, 1, reply->type, 0, reply->text);
+    case NODE_ASK_TXN_DONE:
+        for (int i = 0; i < txn->steps; i++) {
+            keep(client, i, reply->type, 0, reply->text);
+        }
         committed(client);
         break;
     case NODE_ASK_TXN_BEGIN:
@@ -566,7 +646,7 @@ void node_txn_disconnected(struct node_client *client)
     bool may_ask = txn->id[0] != '\0' && (txn->decided || txn->stage != NODE_TXN_SAYING);
     if (client->final_shard == 0 && may_ask) {
         txn->stage = NODE_TXN_AFTER;
-    } else if (txn->noted && (txn->decided || txn->id[0] == '\0')) {
+    } else if (in_history(txn) && (txn->decided || txn->id[0] == '\0')) {
         unknown(client);
     } else {
         aborted(client); /* nobody has said COMMIT */

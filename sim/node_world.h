@@ -86,7 +86,7 @@ enum node_ask {
     NODE_ASK_READ_EXPIRING,
     NODE_ASK_ROLL_BACK_OTHER, /* another client's transaction, by its id */
     NODE_ASK_TXN_EXEC,        /* this and what follows: of client->txn; also MGET */
-    NODE_ASK_TXN_MSET,
+    NODE_ASK_TXN_DONE,        /* one command, MSET or FLUSHALL, whose OK is that of all steps */
     NODE_ASK_TXN_BEGIN,
     NODE_ASK_TXN_STEP,
     NODE_ASK_TXN_PREPARE,
@@ -112,6 +112,7 @@ enum node_txn_kind {
     NODE_TXN_CROSS,    /* looks at one key, appends to another; others do the opposite: no twins */
     NODE_TXN_TRANSFER, /* from one account of the bank to another */
     NODE_TXN_SUM,      /* of all accounts */
+    NODE_TXN_FLUSH,    /* FLUSHALL alone */
 };
 
 enum node_txn_stage {
@@ -127,6 +128,7 @@ struct node_txn {
     enum node_txn_stage stage;
     char id[NODE_TXN_ID_BYTES]; /* of TXN.BEGIN; empty: not known */
     int step, steps;
+    int flush; /* which step is a FLUSHALL, from 1; 0: none */
     char keys[NODE_STEPS][NODE_KEY_BYTES];
     char value[16];
     int64_t amount;
@@ -146,6 +148,7 @@ struct node_txn {
     bool piped;     /* its first step was said behind TXN.BEGIN at once */
     bool lasting;   /* begun for longer than a run waits: never left prepared, so nothing of it may stay locked */
     uint32_t first;
+    uint32_t cleared, cleared_count; /* in the history: what the FLUSHALL does to single keys */
     int tries;
 };
 

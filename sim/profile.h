@@ -56,6 +56,7 @@ struct sim_profile {
     int clients;  /* of groups, each has at most one request at a time */
     int faults;   /* then everything heals */
     int workers;  /* of nodes: most have so many, one may have one less */
+    int flush;    /* of nodes: 1: clients say FLUSHALL, and of the rest what it may meet */
 };
 
 /* Changes are words and sizes separated by commas: "groups,network,crash,members=5,groups=1,clients=4,faults=20".

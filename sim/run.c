@@ -67,6 +67,7 @@ const char *sim_mark_name(enum sim_mark mark)
         [NODE_MARK_TXN_ROLLED_BACK] = "transaction rolled back by another client",
         [NODE_MARK_TXN_STATUS] = "outcome learned by TXN.STATUS",
         [NODE_MARK_TXN_EXISTS] = "transaction's id refused: it began before",
+        [NODE_MARK_FLUSHED] = "FLUSHALL committed",
         [NODE_MARK_ERRAND] = "request executed by another worker",
     };
     return names[mark];

@@ -67,6 +67,7 @@ enum sim_mark {
     NODE_MARK_TXN_ROLLED_BACK,  /* one was rolled back by another client, by its id */
     NODE_MARK_TXN_STATUS,       /* who had lost the answer to a COMMIT learned the outcome by the id */
     NODE_MARK_TXN_EXISTS,       /* an id that a client chose was refused: it had begun before */
+    NODE_MARK_FLUSHED,          /* FLUSHALL, alone or in a transaction, was committed */
     NODE_MARK_ERRAND,           /* a request was executed by another worker than its connection's */
     SIM_MARKS,
 };

@@ -15,6 +15,7 @@ static const struct history_kind_facts kinds[HISTORY_KINDS] = {
     [HISTORY_IFEQ] = {"ifeq", false, true, true, false, true, HISTORY_RESULT_NUMBER},
     [HISTORY_APPEND] = {"append", false, true, false, false, false, HISTORY_RESULT_NUMBER},
     [HISTORY_INCR] = {"incr", false, false, false, true, false, HISTORY_RESULT_NUMBER},
+    [HISTORY_CLEAR] = {"clear", false, false, false, false, false, HISTORY_RESULT_NONE},
     [HISTORY_HGET] = {"hget", true, false, false, false, false, HISTORY_RESULT_TEXT},
     [HISTORY_HSET] = {"hset", true, true, false, false, true, HISTORY_RESULT_NUMBER},
     [HISTORY_HSETNX] = {"hsetnx", true, true, false, false, true, HISTORY_RESULT_NUMBER},

@@ -31,7 +31,8 @@ enum history_kind {
     HISTORY_DEL,
     HISTORY_IFEQ, /* SET key value IFEQ expected */
     HISTORY_APPEND,
-    HISTORY_INCR, /* INCRBY */
+    HISTORY_INCR,  /* INCRBY */
+    HISTORY_CLEAR, /* what FLUSHALL does to each string: it is gone, whether it was there or not */
     HISTORY_HGET,
     HISTORY_HSET,
     HISTORY_HSETNX,

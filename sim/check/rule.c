@@ -77,6 +77,12 @@ static struct rule del_rule(const struct operands *o)
                    : (struct rule){.condition = RULE_ABSENT, .effect = RULE_KEEP};
 }
 
+static struct rule clear_rule(const struct operands *o)
+{
+    (void)o;
+    return (struct rule){.condition = RULE_ANY, .effect = RULE_DELETE};
+}
+
 static struct rule setnx_rule(const struct operands *o)
 {
     return o->done ? write_rule(RULE_ABSENT, value_of(o))
@@ -131,7 +137,7 @@ struct rule rule_of(const struct history *history, const struct history_operatio
         [HISTORY_GETDEL] = getdel_rule, [HISTORY_DEL] = del_rule,      [HISTORY_IFEQ] = ifeq_rule,
         [HISTORY_APPEND] = append_rule, [HISTORY_INCR] = incr_rule,    [HISTORY_HGET] = get_rule,
         [HISTORY_HSET] = hset_rule,     [HISTORY_HSETNX] = setnx_rule, [HISTORY_HDEL] = del_rule,
-        [HISTORY_HINCRBY] = incr_rule,
+        [HISTORY_HINCRBY] = incr_rule,  [HISTORY_CLEAR] = clear_rule,
     };
     ASSERT(operation->outcome != HISTORY_FAILED);
     /* What an operation of an open transaction found holds if that took effect; a plain reply tells nothing more. */

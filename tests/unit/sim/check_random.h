@@ -114,6 +114,10 @@ static inline bool model_execute(struct model *model, const struct history_call 
         *ret_result = model_number((int64_t)(size + call->value.size));
         return true;
     }
+    case HISTORY_CLEAR:
+        model->present = false;
+        *ret_result = (struct history_result){.shape = HISTORY_RESULT_NONE};
+        return true;
     case HISTORY_HSET:
         model_write(model, call->value);
         *ret_result = model_number(!was);

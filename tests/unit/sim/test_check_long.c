@@ -191,7 +191,7 @@ static void everything(void **state)
                           .latency_ns = 1000,
                           .pause_ns = 500,
                           KINDS(HISTORY_GET, HISTORY_GET, HISTORY_SET, HISTORY_SETNX, HISTORY_GETSET, HISTORY_GETDEL,
-                                HISTORY_DEL, HISTORY_IFEQ, HISTORY_INCR)};
+                                HISTORY_DEL, HISTORY_IFEQ, HISTORY_INCR, HISTORY_CLEAR)};
     judge("everything", &shape);
     shape.unknown_of_10000 = 10;
     judge("unknown", &shape);
