@@ -98,6 +98,7 @@ static void make(struct node_client *client, enum node_txn_kind kind, int shard,
         txn->steps = 1;
         txn->flush = 1;
         break;
+    case NODE_TXN_PAIRS: txn->steps = 1; break;
     case NODE_TXN_NOTHING: UNREACHABLE();
     }
 }
@@ -113,18 +114,23 @@ static void add_flush(struct node_client *client)
 }
 
 /* Where FLUSHALL is said; texts that grow, whose order a flush would hide, are not. */
-static void make_beside_flushes(struct node_client *client, int shard)
+static void make_beside_flushes(struct node_client *client, int shard, bool in_multi)
 {
-    static const enum node_txn_kind kinds[] = {NODE_TXN_SET, NODE_TXN_READ, NODE_TXN_TRANSFER, NODE_TXN_SUM,
-                                               NODE_TXN_SET, NODE_TXN_READ, NODE_TXN_TRANSFER, NODE_TXN_FLUSH};
-    make(client, kinds[draw(client, sizeof(kinds) / sizeof(kinds[0]))], shard, false);
-    add_flush(client);
+    static const enum node_txn_kind kinds[] = {NODE_TXN_SET, NODE_TXN_READ,     NODE_TXN_TRANSFER,
+                                               NODE_TXN_SUM, NODE_TXN_SET,      NODE_TXN_READ,
+                                               NODE_TXN_SUM, NODE_TXN_TRANSFER, NODE_TXN_FLUSH};
+    bool all_fit = 1 + 2 * client->world->profile.groups <= NODE_ELEMENTS;
+    bool pairs = in_multi && all_fit && draw(client, 8) == 0;
+    make(client, pairs ? NODE_TXN_PAIRS : kinds[draw(client, sizeof(kinds) / sizeof(kinds[0]))], shard, false);
+    if (!pairs) {
+        add_flush(client);
+    }
 }
 
-static void make_some(struct node_client *client, int shard)
+static void make_some(struct node_client *client, int shard, bool in_multi)
 {
     if (client->world->profile.flush) {
-        make_beside_flushes(client, shard);
+        make_beside_flushes(client, shard, in_multi);
         return;
     }
     static const enum node_txn_kind kinds[] = {NODE_TXN_APPEND, NODE_TXN_APPEND,   NODE_TXN_SET,
@@ -156,6 +162,8 @@ static void say_step(struct node_client *client, int step)
         }
         break;
     case NODE_TXN_SET: node_request(client, "SET %s %s", key, txn->value); return;
+    case NODE_TXN_FLUSH: node_request(client, "DBSIZE"); return;
+    case NODE_TXN_PAIRS: node_request(client, "KEYS *[mn]0"); return;
     case NODE_TXN_TRANSFER:
         node_request(client, "INCRBY %s %lld", key, (long long)(step == 0 ? -txn->amount : txn->amount));
         return;
@@ -166,41 +174,6 @@ static void say_step(struct node_client *client, int step)
 
 /* ---- in the history ---- */
 
-/* For each single key: it is gone. That all of them go at once is seen by twins and accounts. */
-static void note_flush(struct node_client *client)
-{
-    static const char kinds[] = {'r', 'q', 'c'};
-    struct node_txn *txn = &client->txn;
-    struct node_world *world = client->world;
-    char key[NODE_KEY_BYTES];
-    for (uint32_t i = 0; i < sizeof(kinds) * (uint32_t)world->profile.groups; i++) {
-        int shard = 1 + (int)(i / sizeof(kinds));
-        uint32_t operation;
-        ASSERT(world->shards[shard].generation == 0);
-        node_key_of(client, shard, kinds[i % sizeof(kinds)], 0, key);
-        struct history_call call = {
-            .kind = HISTORY_CLEAR, .process = (uint32_t)client->number, .key = slice_from_string(key)};
-        ASSERT(history_invoke(&world->history, &call, (uint64_t)sim_now_ns(world->sim), &operation) == STATUS_OK);
-        txn->cleared = i == 0 ? operation : txn->cleared;
-        txn->cleared_count++;
-    }
-}
-
-static void end_flush(struct node_client *client, bool done)
-{
-    struct node_txn *txn = &client->txn;
-    struct node_world *world = client->world;
-    const struct history_result nothing = {.shape = HISTORY_RESULT_NONE};
-    for (uint32_t i = txn->cleared; i < txn->cleared + txn->cleared_count; i++) {
-        if (!done) {
-            history_fail(&world->history, i);
-        } else if (history_complete(&world->history, i, &nothing, (uint64_t)sim_now_ns(world->sim)) != STATUS_OK) {
-            node_unexpected(client, "a flush with another reply");
-        }
-    }
-    node_reach(world, NODE_MARK_FLUSHED, done && txn->cleared_count > 0);
-}
-
 static bool in_history(const struct node_txn *txn) { return txn->noted || txn->cleared_count > 0; }
 
 static void note(struct node_client *client)
@@ -209,7 +182,7 @@ static void note(struct node_client *client)
     struct node_world *world = client->world;
     struct history_call calls[NODE_STEPS];
     if (txn->flush != 0 && txn->cleared_count == 0) {
-        note_flush(client);
+        node_flush_note(client);
     }
     if (of_bank(txn) || txn->registers || txn->noted) {
         return; /* orders of blind writes are not always decidable: registers are only compared */
@@ -284,12 +257,13 @@ static void committed(struct node_client *client)
     struct node_world *world = client->world;
     node_reach(world, NODE_MARK_CROSSED, 1);
     node_txn_note_outcome(client, txn->id, true);
-    end_flush(client, true);
+    node_flush_end(client, true);
     world->result->acknowledged += (uint64_t)txn->steps;
     world->plan.acknowledged = world->plan.acknowledged || txn->kind == NODE_TXN_APPEND;
     if (txn->kind == NODE_TXN_SUM) {
         check_sum(client);
     }
+    node_flush_check(client);
     if (!of_bank(txn)) {
         struct history_result results[NODE_STEPS];
         for (int i = 0; i < txn->steps; i++) {
@@ -311,7 +285,7 @@ static void aborted(struct node_client *client)
 {
     struct node_txn *txn = &client->txn;
     client->world->result->returned += (uint64_t)txn->steps;
-    end_flush(client, false);
+    node_flush_end(client, false);
     if (txn->noted) {
         history_fail_transaction(&client->world->history, txn->first);
     }
@@ -349,12 +323,14 @@ static void ask_copy(struct node_client *client)
 static void ask_exec(struct node_client *client)
 {
     struct node_txn *txn = &client->txn;
+    bool looks = txn->kind == NODE_TXN_FLUSH || txn->kind == NODE_TXN_PAIRS; /* with which COPY does not go */
+    txn->steps += txn->kind == NODE_TXN_FLUSH ? 1 : 0;
     node_ask_prepare(client, "MULTI");
     for (int i = 0; i < txn->steps; i++) {
         say_step(client, i);
         (void)node_expect(client, NODE_ASK_PREPARE);
     }
-    if (draw(client, 3) == 0) {
+    if (draw(client, 3) == 0 && !looks) {
         ask_copy(client);
     }
     node_request(client, "EXEC");
@@ -378,7 +354,7 @@ static void ask_mget(struct node_client *client)
 void node_txn_ask(struct node_client *client, int shard)
 {
     struct node_txn *txn = &client->txn;
-    make_some(client, shard);
+    make_some(client, shard, true);
     bool together = draw(client, 2) == 0 && (txn->flush == 0 || txn->kind == NODE_TXN_FLUSH);
     if (together && txn->kind == NODE_TXN_FLUSH) {
         node_request(client, "FLUSHALL");
@@ -415,7 +391,7 @@ void node_txn_ask_finally(struct node_client *client, int shard, uint32_t genera
 
 void node_txn_begin(struct node_client *client, int shard)
 {
-    make_some(client, shard);
+    make_some(client, shard, false);
     const char *protocol = draw(client, 2) == 0 ? "2PC" : "3PC";
     int timeout_ms = 500 + (int)draw(client, 4500);
     client->txn.lasting = timeout_ms % 4 == 0;

@@ -112,7 +112,8 @@ enum node_txn_kind {
     NODE_TXN_CROSS,    /* looks at one key, appends to another; others do the opposite: no twins */
     NODE_TXN_TRANSFER, /* from one account of the bank to another */
     NODE_TXN_SUM,      /* of all accounts */
-    NODE_TXN_FLUSH,    /* FLUSHALL alone */
+    NODE_TXN_FLUSH,    /* FLUSHALL alone, or with a count of what is left */
+    NODE_TXN_PAIRS,    /* KEYS of all twins: of each either both are there, or none */
 };
 
 enum node_txn_stage {
@@ -303,6 +304,13 @@ void node_txn_ask_finally(struct node_client *client, int shard, uint32_t genera
 void node_txn_answered(struct node_client *client, const struct node_pending *pending, bool error, bool uncertain);
 /* The connection is gone. */
 void node_txn_disconnected(struct node_client *client);
+
+/* ---- node_flush.c ---- */
+/* A transaction with a FLUSHALL is about to be committed; and is, or never will be. */
+void node_flush_note(struct node_client *client);
+void node_flush_end(struct node_client *client, bool done);
+/* What its looks at all keys have shown, once it is committed. */
+void node_flush_check(struct node_client *client);
 
 /* ---- node_txn_ids.c ---- */
 /* One of its own; sometimes one that has begun before. */

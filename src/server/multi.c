@@ -69,6 +69,7 @@ void multi_discard(struct connection *connection)
     connection->queued_shard = 0;
     connection->queued_crosses = false;
     connection->queued_values = false;
+    connection->queued_looks = false;
     buffer_deinit(&connection->queued);
 }
 
@@ -120,11 +121,14 @@ void multi_queue(struct connection *connection, const struct command *command, u
         return;
     }
     bool machine = command->spec->place == COMMAND_AT_MACHINE;
-    if (machine && shard == 0) {
+    bool looks = machine && shard == 0;
+    bool moves = machine && shard == ROUTE_SEVERAL && !txn_plan_cuts(command->spec);
+    if ((looks && connection->queued_values) || (moves && connection->queued_looks)) {
         multi_spoil(connection);
         answer_error(connection,
-                     "CROSSSLOT Keys in request don't hash to the same slot: this command asks every shard, and "
-                     "cannot be a part of a transaction; send it by itself");
+                     "CROSSSLOT Keys in request don't hash to the same slot: what looks at all keys, and what "
+                     "moves values between shards (RENAME, COPY, MSETNX), cannot be parts of one "
+                     "transaction; send it by itself");
         return;
     }
     size_t limit = (size_t)connection->server->config.client_query_buffer_bytes;
@@ -148,9 +152,9 @@ void multi_queue(struct connection *connection, const struct command *command, u
         later.protocol = connection->queued_protocol;
         buffer_append_byte(&connection->queued, QUEUED_MACHINE);
         command_encode(&connection->queued, &later);
-        note_shard(connection, shard);
-        connection->queued_values =
-            connection->queued_values || (shard == ROUTE_SEVERAL && !txn_plan_cuts(command->spec));
+        note_shard(connection, looks ? ROUTE_SEVERAL : shard);
+        connection->queued_values = connection->queued_values || moves;
+        connection->queued_looks = connection->queued_looks || looks;
     }
     connection->queued_count++;
     connection->queued_flags |= command->spec->flags;

@@ -211,7 +211,7 @@ static uint32_t find_shard(const struct server *server, const struct command *co
         return 1;
     }
     if (spec->first_key == 0) {
-        return txn_plan_of_all(spec) ? ROUTE_SEVERAL : 0;
+        return txn_plan_flushes(spec) ? ROUTE_SEVERAL : 0;
     }
     if (spec->first_key == spec->last_key) {
         return shard_of_key(server, command->argv[spec->first_key]);

@@ -179,6 +179,9 @@ static void start(struct connection *connection, const struct command *command, 
     struct client_txn *txn = memory_allocate_zeroed(1, sizeof(*txn));
     int64_t now_ns = server_now_ns(server);
     txn_plan_seal(plan);
+    if (plan->draws) {
+        env_random(server->env, (uint8_t *)&plan->random, sizeof(plan->random));
+    }
     txn_driver_init(&txn->driver, &host, plan, server->config.txn_protocol == 1 ? TXN_3PC : TXN_2PC,
                     now_ns + server->config.command_timeout_ms / 2 * INT64_C(1000000));
     txn->server = server;

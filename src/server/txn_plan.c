@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/number.h"
 #include "cluster/slot.h"
+#include "machine/txn/whole.h"
 #include "server/txn_answer.h"
 
 #include <stdlib.h>
@@ -60,19 +61,25 @@ static enum plan_merge merge_of(const struct command_spec *spec)
     case COMMAND_DEL:
     case COMMAND_UNLINK:
     case COMMAND_EXISTS:
-    case COMMAND_TOUCH: return PLAN_SUM;
+    case COMMAND_TOUCH:
+    case COMMAND_DBSIZE: return PLAN_SUM;
     case COMMAND_FLUSHALL:
     case COMMAND_FLUSHDB:
     case COMMAND_MSET: return PLAN_OK;
     case COMMAND_MGET: return PLAN_ARRAY;
+    case COMMAND_KEYS: return PLAN_ARRAYS;
+    case COMMAND_RANDOMKEY: return PLAN_RANDOM;
+    case COMMAND_SCAN: return PLAN_SCAN;
     default: return PLAN_WHOLE;
     }
 }
 
-bool txn_plan_of_all(const struct command_spec *spec)
+bool txn_plan_flushes(const struct command_spec *spec)
 {
     return spec->id == COMMAND_FLUSHALL || spec->id == COMMAND_FLUSHDB;
 }
+
+bool txn_plan_looks(const struct command_spec *spec) { return whole_looks(spec); }
 
 bool txn_plan_cuts(const struct command_spec *spec) { return merge_of(spec) != PLAN_WHOLE; }
 
@@ -146,29 +153,57 @@ static bool can_be_cut(const struct command *command)
     return merge_of(command->spec) != PLAN_WHOLE && (command->argc - 1) % width == 0;
 }
 
-static void add_everywhere(struct txn_plan *plan, struct plan_command *planned, const struct command *command)
+static void add_everywhere(struct txn_plan *plan, const struct command *command)
 {
+    const struct slice name = SLICE_LITERAL("DBSIZE");
+    const struct command size = {command_by_id(COMMAND_DBSIZE), &name, 1, RESP2};
     for (uint32_t shard = 1; shard <= plan->shards; shard++) {
+        if (merge_of(command->spec) == PLAN_RANDOM) {
+            add_step(plan, shard, &size);
+        }
         add_step(plan, shard, command);
     }
-    planned->step_count = plan->shards;
+}
+
+/* In the shard that its cursor names; any shard tells what is wrong with it. */
+static void add_scan(struct txn_plan *plan, struct plan_command *planned, const struct command *command)
+{
+    uint64_t cursor;
+    char digits[NUMBER_INT64_BYTES];
+    if (!number_parse_cursor(command->argv[1], &cursor)) {
+        planned->merge = PLAN_WHOLE;
+        add_step(plan, 1, command);
+        return;
+    }
+    struct slice *argv = memory_allocate(command->argc * sizeof(*argv));
+    memcpy(argv, command->argv, command->argc * sizeof(*argv));
+    argv[1] = slice_of(digits, number_format_uint64(digits, cursor / plan->shards));
+    const struct command inner = {command->spec, argv, command->argc, command->protocol};
+    add_step(plan, (uint32_t)(cursor % plan->shards) + 1, &inner);
+    free(argv);
 }
 
 void txn_plan_add(struct txn_plan *plan, const struct command *command)
 {
     const struct command_spec *spec = command->spec;
-    bool of_all = txn_plan_of_all(spec);
-    ASSERT((spec->first_key != 0 || of_all) && plan->parts == NULL);
+    bool looks = txn_plan_looks(spec);
+    ASSERT((spec->first_key != 0 || txn_plan_flushes(spec) || looks) && plan->parts == NULL);
+    ASSERT(!looks || !plan->of_values);
     plan->commands = room(plan->commands, plan->command_count, sizeof(*plan->commands));
     struct plan_command *planned = &plan->commands[plan->command_count++];
     *planned = (struct plan_command){
         .merge = (uint8_t)merge_of(spec), .protocol = command->protocol, .first_step = plan->step_count};
+    plan->draws = plan->draws || planned->merge == PLAN_RANDOM;
     plan->readonly = plan->readonly && (spec->flags & COMMAND_READONLY) != 0;
     if (plan->of_values) {
         command_encode(&planned->encoded, command);
     }
-    if (of_all) {
-        add_everywhere(plan, planned, command);
+    if (planned->merge == PLAN_SCAN) {
+        add_scan(plan, planned, command);
+        planned->step_count = 1;
+    } else if (spec->first_key == 0) {
+        add_everywhere(plan, command);
+        planned->step_count = plan->step_count - planned->first_step;
     } else if (plan->of_values) {
         /* the shards are told what comes of it */
     } else if (can_be_cut(command)) {
@@ -351,54 +386,4 @@ bool txn_plan_take(struct txn_plan *plan, uint32_t part, struct slice from)
         from = slice_of(from.data + reader.consumed, from.size - reader.consumed);
     }
     return from.size == 0;
-}
-
-static void reply_array(const struct plan_command *command, const struct plan_step *steps, struct resp_writer *reply)
-{
-    struct slice *rests = memory_allocate(command->step_count * sizeof(*rests));
-    struct resp_token token;
-    for (uint32_t s = 0; s < command->step_count; s++) {
-        rests[s] = steps[s].reply;
-        ASSERT(answer_token(&rests[s], &token));
-    }
-    resp_array(reply, command->order_count);
-    for (uint32_t i = 0; i < command->order_count; i++) {
-        struct slice *rest = &rests[command->order[i]];
-        const uint8_t *start = rest->data;
-        bool taken = answer_token(rest, &token);
-        if (taken) {
-            resp_raw(reply, slice_of(start, (size_t)(rest->data - start)));
-        } else {
-            resp_null(reply); /* fewer elements than keys: not from our machine */
-        }
-    }
-    free(rests);
-}
-
-void txn_plan_reply(const struct txn_plan *plan, uint32_t at, struct resp_writer *reply)
-{
-    const struct plan_command *command = &plan->commands[at];
-    int64_t sum = 0;
-    if (plan->of_values) {
-        resp_raw(reply, buffer_slice(&command->reply));
-        return;
-    }
-    const struct plan_step *steps = plan->steps + command->first_step;
-    ASSERT(command->step_count > 0);
-    for (uint32_t s = 0; s < command->step_count; s++) {
-        struct slice rest = steps[s].reply;
-        struct resp_token token = {0};
-        if (command->merge == PLAN_WHOLE || !answer_token(&rest, &token) || token.type == RESP_ERROR) {
-            resp_raw(reply, steps[s].reply);
-            return;
-        }
-        sum += token.type == RESP_INTEGER ? token.integer : 0;
-    }
-    switch ((enum plan_merge)command->merge) {
-    case PLAN_SUM: resp_integer(reply, sum); return;
-    case PLAN_OK: resp_status(reply, "OK"); return;
-    case PLAN_ARRAY: reply_array(command, steps, reply); return;
-    case PLAN_WHOLE: break;
-    }
-    UNREACHABLE();
 }

@@ -2,9 +2,10 @@
  * watched. It makes the commands that the shards are asked, and one reply for each command of what they answer. Pure.
  *
  * A step is a command, or the part of one that concerns one shard: MSET a 1 b 2 becomes MSET a 1 and MSET b 2, and
- * their replies become one again; FLUSHALL is a step in every shard. What cannot be cut, because what it writes in one
- * shard depends on another (RENAME, COPY, MSETNX), makes the plan one of values: all its keys are read first, its
- * commands run here over what was read (txn_values.h), and the shards are told what to check and what to write.
+ * their replies become one again; what is about all keys (FLUSHALL, DBSIZE, KEYS, …) is a step in every shard, and SCAN
+ * in the one where its cursor is (as in gather.h). What cannot be cut, because what it writes in one shard depends on
+ * another (RENAME, COPY, MSETNX), makes the plan one of values: all its keys are read first, its commands run here over
+ * what was read (txn_values.h), and the shards are told what to check and what to write.
  *
  * Invariants: parts ascend by shard; within one, steps stand in the order of the transaction. */
 #pragma once
@@ -16,10 +17,13 @@
 #include "wire/resp_writer.h"
 
 enum plan_merge {
-    PLAN_WHOLE, /* one shard's reply is the reply */
-    PLAN_SUM,   /* integers: DEL, UNLINK, EXISTS, TOUCH */
-    PLAN_OK,    /* MSET, FLUSHALL */
-    PLAN_ARRAY, /* MGET: elements, in the order of the keys */
+    PLAN_WHOLE,  /* one shard's reply is the reply */
+    PLAN_SUM,    /* integers: DEL, UNLINK, EXISTS, TOUCH, DBSIZE */
+    PLAN_OK,     /* MSET, FLUSHALL */
+    PLAN_ARRAY,  /* MGET: elements, in the order of the keys */
+    PLAN_ARRAYS, /* KEYS: one array behind the other */
+    PLAN_RANDOM, /* RANDOMKEY: of each shard DBSIZE, and a key; large shards win more often */
+    PLAN_SCAN,   /* one shard's reply, but for its cursor */
 };
 
 struct plan_step {
@@ -57,6 +61,8 @@ struct plan_part {
 
 struct txn_plan {
     uint32_t shards; /* of the cluster */
+    bool draws;      /* a RANDOMKEY is among it, which wants … */
+    uint64_t random; /* … any number */
     bool readonly;   /* no command writes, and nothing is watched */
     bool of_values;
     struct txn_values values;
@@ -75,12 +81,14 @@ struct txn_plan {
 void txn_plan_init(struct txn_plan *plan, uint32_t shards, bool of_values);
 void txn_plan_deinit(struct txn_plan *plan);
 
-/* True when it is about all keys, so that every shard takes part: FLUSHALL, FLUSHDB. */
-bool txn_plan_of_all(const struct command_spec *spec);
+/* FLUSHALL, FLUSHDB: every shard takes part. */
+bool txn_plan_flushes(const struct command_spec *spec);
+/* DBSIZE, KEYS, RANDOMKEY, SCAN: for plans that are not of values. */
+bool txn_plan_looks(const struct command_spec *spec);
 /* True when the command can be cut; else it needs a plan of values, if its keys are in several shards. */
 bool txn_plan_cuts(const struct command_spec *spec);
 /* Adds a command; its keys are in one shard, or it can be cut, or the plan is of values. Bytes are copied. In a plan of
- * values one about all keys is a step as well: the shards do it before they put the values. */
+ * values FLUSHALL is a step as well: the shards do it before they put the values. */
 void txn_plan_add(struct txn_plan *plan, const struct command *command);
 /* The transaction must not take effect unless the key has this version. */
 void txn_plan_watch(struct txn_plan *plan, struct slice key, uint64_t version);

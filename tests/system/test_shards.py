@@ -54,6 +54,9 @@ CROSSING = [
     [["MSET", "a", "1", "b", "2"], ["WATCH", "a", "b"], ["FLUSHALL"], ["MULTI"], ["SET", "c", "1"], ["EXEC"], ["GET", "c"]],
     [["MSET", "a", "1", "b", "2"], ["WATCH", "a", "b"], ["SET", "b", "3"], ["MULTI"], ["FLUSHALL"], ["EXEC"], ["MGET", "a", "b"]],
     [["SET", "a", "1"], ["WATCH", "a", "none"], ["MULTI"], ["FLUSHDB"], ["FLUSHALL"], ["EXEC"], ["DBSIZE"]],
+    [["MSET", "a", "1", "b", "2"], ["MULTI"], ["DBSIZE"], ["KEYS", "b"], ["DEL", "b"], ["RANDOMKEY"], ["SET", "c", "3"], ["DBSIZE"], ["EXEC"]],
+    [["MSET", "a", "1", "b", "2"], ["MULTI"], ["DBSIZE"], ["KEYS", "c*"], ["KEYS"], ["EXEC"], ["MULTI"], ["DBSIZE"], ["KEYS", "a"], ["MGET", "a", "b"], ["EXEC"]],
+    [["SET", "a", "1"], ["MULTI"], ["FLUSHALL"], ["DBSIZE"], ["KEYS", "*"], ["RANDOMKEY"], ["SET", "d", "1"], ["KEYS", "*"], ["RANDOMKEY"], ["EXEC"], ["DBSIZE"]],
 ]
 
 
@@ -70,7 +73,7 @@ def test_several_shards_as_one_redis(redis_server, sharded, commands, protocol):
 
 def test_refusals_say_what_to_do(sharded):
     with resp.Connection(sharded.port) as connection:
-        assert "send it by itself" in connection.calls([["MULTI"], ["KEYS", "*"], ["DISCARD"]])[1]
+        assert "send it by itself" in connection.calls([["MULTI"], ["COPY", "a", "b"], ["KEYS", "*"], ["DISCARD"]])[2]
 
 
 def test_whole_cluster_commands(sharded):

@@ -424,6 +424,8 @@ void keyspace_next_due(const struct keyspace *keyspace, int64_t *ret_time_ms, in
 
 uint64_t keyspace_count(const struct keyspace *keyspace) { return keyspace->table.count; }
 
+uint64_t keyspace_last_position(const struct keyspace *keyspace) { return keyspace->last_position; }
+
 uint64_t keyspace_count_in_slot(const struct keyspace *keyspace, uint16_t slot)
 {
     ASSERT(slot < KEY_SLOTS);

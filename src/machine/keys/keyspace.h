@@ -143,6 +143,8 @@ enum { KEYSPACE_RECORD_FIRST = 1, KEYSPACE_RECORD_END = 7, KEYSPACE_RECORD_LAST 
 
 bool keyspace_work(struct keyspace *keyspace);
 uint64_t keyspace_count(const struct keyspace *keyspace);
+/* No change of a key is later; one that fell due and was removed is no change. */
+uint64_t keyspace_last_position(const struct keyspace *keyspace);
 /* Those in one hash slot (base/key_slot.h), with keys that are due and not yet removed. */
 uint64_t keyspace_count_in_slot(const struct keyspace *keyspace, uint16_t slot);
 uint64_t keyspace_count_with_expiry(const struct keyspace *keyspace);

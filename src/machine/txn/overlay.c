@@ -164,7 +164,7 @@ enum status overlay_put(struct overlay *overlay, struct slice key, struct slice 
     return status;
 }
 
-static const struct entry *look(const struct overlay *overlay, struct slice key)
+const struct entry *overlay_look(const struct overlay *overlay, struct slice key)
 {
     struct keyspace_time time = time_of(overlay);
     return keyspace_find(overlay->keyspace, &time, key, NULL);
@@ -172,7 +172,7 @@ static const struct entry *look(const struct overlay *overlay, struct slice key)
 
 void overlay_dump(const struct overlay *overlay, struct slice key, struct buffer *out)
 {
-    const struct entry *entry = look(overlay, key);
+    const struct entry *entry = overlay_look(overlay, key);
     if (entry != NULL) {
         entry_dump(entry, out);
     }
@@ -237,7 +237,7 @@ void overlay_at(const struct overlay *overlay, size_t at, struct overlay_key *re
     ASSERT(at < overlay->count);
     struct slice key = key_of(overlay->loaded[at]);
     struct keyspace_time time = time_of(overlay);
-    const struct entry *entry = look(overlay, key);
+    const struct entry *entry = overlay_look(overlay, key);
     *ret_key = (struct overlay_key){
         .key = key,
         .version = overlay->loaded[at]->version,

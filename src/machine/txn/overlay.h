@@ -35,6 +35,8 @@ bool overlay_has(const struct overlay *overlay, struct slice key);
 bool overlay_version(const struct overlay *overlay, struct slice key, uint64_t *ret_version);
 /* Gives the key (loaded before) this value, or none: a change as by a command. */
 MUST_USE enum status overlay_put(struct overlay *overlay, struct slice key, struct slice value);
+/* The entry of a key that was loaded, or NULL when it is absent now. */
+const struct entry *overlay_look(const struct overlay *overlay, struct slice key);
 /* Appends its value as it is now; nothing when it is absent. */
 void overlay_dump(const struct overlay *overlay, struct slice key, struct buffer *out);
 

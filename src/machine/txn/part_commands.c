@@ -5,6 +5,7 @@
 #include "machine/keys/dump.h"
 #include "machine/txn/footprint.h"
 #include "machine/txn/txn.h"
+#include "machine/txn/whole.h"
 
 static void malformed(struct call *call) { resp_error(&call->reply, "ERR malformed command of a transaction"); }
 
@@ -138,14 +139,23 @@ static void put_version(void *owner, struct slice key, bool writes)
     versions->count++;
 }
 
-/* Each is a command that only reads keys. */
+/* Equal twice: no key was changed in between, and none fell due. */
+static void put_all_versions(struct versions *versions)
+{
+    struct call *call = versions->call;
+    resp_integer(&call->reply, (int64_t)keyspace_last_position(call->keyspace));
+    resp_integer(&call->reply, (int64_t)keyspace_count(call->keyspace));
+    versions->count += 2;
+}
+
+/* Each is a command that only reads, keys or all of them. */
 static bool only_reads(struct call *call)
 {
     for (uint32_t i = 1; i < call->argc; i++) {
         struct slice from = call->argv[i];
         struct command inner;
-        if (command_decode(&from, call->queued, &inner) != STATUS_OK || from.size != 0 || !overlay_takes(&inner) ||
-            (inner.spec->flags & COMMAND_READONLY) == 0) {
+        if (command_decode(&from, call->queued, &inner) != STATUS_OK || from.size != 0 ||
+            !(overlay_takes(&inner) || whole_looks(inner.spec)) || (inner.spec->flags & COMMAND_READONLY) == 0) {
             return false;
         }
     }
@@ -162,7 +172,9 @@ void txn_read(struct call *call)
     const struct command whole = {call->spec, call->argv, call->argc, (uint8_t)call->reply.protocol};
     struct versions versions = {call, 0};
     size_t begin = call_array_begin(call);
-    (void)footprint_visit(&whole, call->queued, put_version, &versions);
+    if (footprint_visit(&whole, call->queued, put_version, &versions) == FOOTPRINT_ALL_READ) {
+        put_all_versions(&versions);
+    }
     call_array_end(call, begin, versions.count);
     resp_array(&call->reply, call->argc - 1);
     for (uint32_t i = 1; i < call->argc; i++) {

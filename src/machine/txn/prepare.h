@@ -23,8 +23,7 @@ struct txn_prepare {
     uint32_t check_count;
     const struct slice *writes; /* 2 × write_count: key, value as entry_dump makes it, or empty; HOLD: not looked at */
     uint32_t write_count;
-    const struct slice
-        *commands; /* encoded; executed before these values are put. HOLD: about all keys, for its lock */
+    const struct slice *commands; /* encoded; they come before the values. HOLD: for its lock of all keys */
     uint32_t command_count;
 };
 

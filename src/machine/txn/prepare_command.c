@@ -7,6 +7,7 @@
 #include "machine/keys/dump.h"
 #include "machine/txn/footprint.h"
 #include "machine/txn/txn.h"
+#include "machine/txn/whole.h"
 
 #include <stdlib.h>
 
@@ -151,7 +152,11 @@ static void run_command(struct preparing *preparing, struct overlay *overlay, co
     bool discards = preparing->call->reply.out == NULL;
     struct resp_writer writer = {discards ? NULL : &preparing->replies, command->protocol};
     size_t before = preparing->replies.size;
-    overlay_run(overlay, command, &writer);
+    if (whole_looks(command->spec)) {
+        whole_run(preparing->call, overlay, command, &writer);
+    } else {
+        overlay_run(overlay, command, &writer);
+    }
     if (preparing->replies.size > CALL_REPLY_BYTES) {
         preparing->replies.size = before;
         resp_error(&writer, "ERR the reply would exceed 1 GiB; ask for less in one command");
@@ -273,7 +278,8 @@ static bool execute(struct preparing *preparing)
 /* What may stand in a PREPARE; in HOLD it only says that all keys are wanted. */
 static bool may_stand(const struct preparing *preparing, const struct command *command)
 {
-    return overlay_flushes(command) || (preparing->said.mode != PREPARE_HOLD && overlay_takes(command));
+    return overlay_flushes(command) ||
+           (preparing->said.mode != PREPARE_HOLD && (overlay_takes(command) || whole_looks(command->spec)));
 }
 
 /* Each is a command for clients, to its last byte. */

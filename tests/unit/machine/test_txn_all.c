@@ -1,4 +1,5 @@
-/* FLUSHALL in a PREPARE: the lock of all keys, and what becomes of them (src/machine/txn/README.md). */
+/* What is about all keys in a PREPARE, FLUSHALL and looks: the lock of all keys, and what becomes of them
+ * (src/machine/txn/README.md). */
 #include "harness.h"
 #include "machine/txn/txn.h"
 
@@ -157,6 +158,101 @@ static void many_keys(void **state)
     CHECK(h, "SET k3 1", "+OK");
 }
 
+/* ---- looks ---- */
+
+/* Who looks at all keys keeps away whoever writes one, and nobody else. */
+static void a_look_reads_every_key(void **state)
+{
+    struct harness *h = *state;
+    CHECK(h, "MSET a 1 b 2", "+OK");
+    assert_string_equal(harness_nested(h, NOW, "DBSIZE", NULL), "*3 $3 YES :6 *1 :2");
+    CHECK(h, "SET a 2", busy);
+    CHECK(h, "SET none 2", busy);
+    CHECK(h, "FLUSHALL", busy);
+    assert_string_equal(harness_nested(h, OTHER, "SET none 1", NULL), "*3 $2 NO $6 LOCKED $1 t");
+    assert_non_null(strstr(harness_nested(h, OTHER, "GET a", "KEYS *", NULL), "YES"));
+    reload(h);
+    CHECK(h, "COHORT.TXN.FINISH u 0 COMMIT", committed);
+    CHECK(h, "SET a 2", busy);
+    CHECK(h, COMMIT, committed);
+    CHECK(h, "SET a 2", "+OK");
+    assert_non_null(strstr(harness_nested(h, OTHER, "SET w 1", NULL), "YES"));
+    assert_string_equal(harness_nested(h, NOW, "DBSIZE", NULL), "*3 $2 NO $6 LOCKED $0 ");
+    CHECK(h, "COHORT.TXN.FINISH u 0 ABORT", "*1 $7 ABORTED");
+    assert_non_null(strstr(harness_nested(h, NOW, "DBSIZE", "SET w 1", NULL), "YES"));
+    assert_string_equal(harness_nested(h, OTHER, "DBSIZE", NULL), "*3 $2 NO $6 LOCKED $0 ");
+    reload(h);
+    CHECK(h, COMMIT, committed);
+    assert_true(lock_table_empty(&parts_of(h)->locks));
+}
+
+/* They see what the transaction has made of its own keys, at that place among its commands. */
+static void a_look_sees_what_was_done(void **state)
+{
+    struct harness *h = *state;
+    CHECK(h, "MSET a 1 b 2", "+OK");
+    assert_string_equal(harness_nested(h, NOW, "DBSIZE", "DEL a", "DBSIZE", "KEYS *", "HSET c f v", "SET d 1", "DBSIZE",
+                                       "KEYS [a-c]", NULL),
+                        "*3 $3 YES :6 *8 :2 :1 :1 *1 $1 b :1 +OK :3 *2 $1 c $1 b");
+    CHECK(h, COMMIT, committed);
+    assert_string_equal(harness_nested(h, NOW, "DEL b d", "RANDOMKEY", "HSET b f v", "SCAN 0 TYPE string",
+                                       "SCAN 0 MATCH b", "SCAN 0 COUNT 0", "DEL b c", "RANDOMKEY", "FLUSHDB", "SET e 1",
+                                       "RANDOMKEY", "SCAN 0", "SCAN 7", NULL),
+                        "*3 $3 YES :12 *13 :2 $1 c :1 *2 $1 0 *0 *2 $1 0 *1 $1 b -ERR syntax error :2 $-1 +OK +OK $1 e "
+                        "*2 $1 0 *1 $1 e *2 $1 0 *0");
+    CHECK(h, COMMIT, committed);
+    CHECK(h, "KEYS *", "*1 $1 e");
+}
+
+/* What is due is gone, though it may be counted yet; made again, it is there. */
+static void a_look_at_what_is_due(void **state)
+{
+    struct harness *h = *state;
+    CHECK(h, "SET a 1 PX 100", "+OK");
+    CHECK(h, "SET b 1 PX 100", "+OK");
+    harness_pass(h, 200);
+    assert_string_equal(harness_nested(h, NOW, "KEYS *", "SET a 2", "KEYS *", "SCAN 0", "DBSIZE", "RANDOMKEY", "DEL a",
+                                       "KEYS *", "RANDOMKEY", NULL),
+                        "*3 $3 YES :9 *9 *0 +OK *1 $1 a *2 $1 0 *1 $1 a :2 $1 a :1 *0 $-1");
+}
+
+/* A key is found among many of the transaction's own that are gone; and every other one has its turn. */
+static void random_keys(void **state)
+{
+    enum { KEYS = 24 };
+    struct harness *h = *state;
+    struct buffer all;
+    buffer_init(&all);
+    char text[64];
+    buffer_append_string(&all, "DEL");
+    for (int i = 0; i < KEYS; i++) {
+        (void)snprintf(text, sizeof(text), "SET k%d v", i);
+        (void)harness_apply(h, text);
+        if (i != 7) {
+            buffer_append_format(&all, " k%d", i);
+        }
+    }
+    buffer_append_byte(&all, '\0');
+    assert_non_null(strstr(harness_nested(h, NOW, (const char *)all.data, "RANDOMKEY", NULL), ":23 $2 k7"));
+    buffer_deinit(&all);
+}
+
+/* Two rounds of reads that are equal had no change in between, of whichever key. */
+static void reads_tell_when_all_is_as_it_was(void **state)
+{
+    struct harness *h = *state;
+    static const char *const changes[] = {"SET new 1", "SET new 2", "DEL new", "SET a 1", "FLUSHALL"};
+    char before[256];
+    CHECK(h, "SET a 1", "+OK");
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        (void)snprintf(before, sizeof(before), "%s", harness_nested_read(h, "COHORT.TXN.READ", "DBSIZE", NULL));
+        assert_string_equal(harness_nested_read(h, "COHORT.TXN.READ", "DBSIZE", NULL), before);
+        (void)harness_apply(h, changes[i]);
+        assert_string_not_equal(harness_nested_read(h, "COHORT.TXN.READ", "DBSIZE", NULL), before);
+    }
+    assert_non_null(strstr(harness_nested_read(h, "COHORT.TXN.READ", "SET b 1", "KEYS *", NULL), "malformed"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,6 +264,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(versions_are_checked, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(locks_come_before_the_vote, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(many_keys, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(a_look_reads_every_key, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(a_look_sees_what_was_done, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(a_look_at_what_is_due, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(random_keys, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(reads_tell_when_all_is_as_it_was, harness_setup, harness_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* FLUSHALL over several shards: one transaction, alone, in MULTI and in TXN.*. */
+/* What is about all keys, over several shards: FLUSHALL, alone, in MULTI and in TXN.*, and looks in MULTI. */
 #include "server_fixture.h"
 
 #include "server/server_state.h"
@@ -116,6 +116,41 @@ static void test_interactive(void **state)
     }
 }
 
+/* ---- looks at all keys ---- */
+
+static void test_looks(void **state)
+{
+    (void)state;
+    for (int protocol = 0; protocol < 2; protocol++) {
+        struct fixture *fixture = create(6, protocol);
+        struct fixture_client *client = fixture_connect(fixture, 0);
+        fixture_expect(client, "MULTI\r\nDBSIZE\r\nKEYS *\r\nRANDOMKEY\r\nEXEC\r\nMSET a 1 b 2\r\n",
+                       "+OK\n+QUEUED\n+QUEUED\n+QUEUED\n*3\n:0\n*0\n$-1\n+OK\n");
+        /* they alone: two rounds of reads */
+        fixture_expect(client, "MULTI\r\nDBSIZE\r\nKEYS [ab]\r\nKEYS c\r\nGET a\r\nEXEC\r\n",
+                       "+OK\n+QUEUED\n+QUEUED\n+QUEUED\n+QUEUED\n*4\n:2\n*2\n$1\nb\n$1\na\n*0\n$1\n1\n");
+        /* they see what the transaction has done so far */
+        fixture_expect(client,
+                       "MULTI\r\nDEL a\r\nDBSIZE\r\nMSET c 3 d 4 e 5\r\nDBSIZE\r\nKEYS [a-d]\r\nDEL b c d\r\n"
+                       "RANDOMKEY\r\nEXEC\r\n",
+                       "+OK\n+QUEUED\n+QUEUED\n+QUEUED\n+QUEUED\n+QUEUED\n+QUEUED\n+QUEUED\n"
+                       "*7\n:1\n:1\n+OK\n:4\n*3\n$1\nb\n$1\nc\n$1\nd\n:3\n$1\ne\n");
+        fixture_expect(client, "MULTI\r\nSET x 1\r\nFLUSHALL\r\nDBSIZE\r\nSET b 1\r\nKEYS *\r\nRANDOMKEY\r\nEXEC\r\n",
+                       "+OK\n+QUEUED\n+QUEUED\n+QUEUED\n+QUEUED\n+QUEUED\n+QUEUED\n"
+                       "*6\n+OK\n+OK\n:0\n+OK\n*1\n$1\nb\n$1\nb\n");
+        /* SCAN, of the shard where its cursor is; cursors: position × 4 + shard − 1 */
+        fixture_expect(client,
+                       "MULTI\r\nSET a 1\r\nSCAN 0\r\nSCAN 1\r\nSCAN 3 TYPE hash\r\nSCAN 3 MATCH a\r\nSCAN x\r\n"
+                       "SCAN 0 COUNT\r\nEXEC\r\n",
+                       "+OK\n+QUEUED\n+QUEUED\n+QUEUED\n+QUEUED\n+QUEUED\n+QUEUED\n+QUEUED\n"
+                       "*7\n+OK\n*2\n$1\n1\n*1\n$1\nb\n*2\n$1\n2\n*0\n*2\n$1\n0\n*0\n*2\n$1\n0\n*1\n$1\na\n"
+                       "-ERR invalid cursor\n-ERR syntax error\n");
+        fixture_expect(client, "MULTI\r\nSCAN 0\r\nEXEC\r\nWATCH a\r\nSET a 2\r\nMULTI\r\nDBSIZE\r\nEXEC\r\n",
+                       "+OK\n+QUEUED\n*1\n*2\n$1\n1\n*1\n$1\nb\n+OK\n+OK\n+OK\n+QUEUED\n*-1\n");
+        fixture_destroy(fixture);
+    }
+}
+
 /* ---- beside others ---- */
 
 enum { WRITERS = 8, READERS = 4, ROUNDS = 60 };
@@ -178,12 +213,44 @@ static void test_nobody_sees_half_of_it(void **state)
     assert_in_range(empty, 1, 6 * READERS * ROUNDS - 1);
 }
 
+/* Counting all keys beside those who make and remove them four at a time, and never leave it unanswered. */
+static void test_a_count_in_a_storm(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        struct fixture *fixture = create(seed, seed % 2 == 0);
+        fixture_slow_disk(fixture, 2 * MS);
+        for (int i = 1; i <= WRITERS; i++) {
+            struct fixture_client *writer = fixture_connect(fixture, i);
+            for (int round = 0; round < ROUNDS; round++) {
+                fixture_send(writer, "MSET a 1 b 1 c 1 d 1\r\nDEL a b c d\r\n");
+            }
+        }
+        struct fixture_client *counter = fixture_connect(fixture, 0);
+        fixture_send_many(counter, ROUNDS,
+                          "MULTI\r\nDBSIZE\r\nEXEC\r\nMULTI\r\nDBSIZE\r\nSET {a}n 1\r\nDEL {a}n\r\nEXEC\r\n");
+        sim_run_for(fixture->sim, 60 * SECOND);
+        const char *replies = fixture_received(counter);
+        int counted = 0;
+        for (const char *at = replies; (at = strstr(at, "*1\n:")) != NULL; counted++, at++) {
+            assert_true(at[4] == '0' || at[4] == '4');
+        }
+        for (const char *at = replies; (at = strstr(at, "*3\n:")) != NULL; counted++, at++) {
+            assert_true(at[4] == '0' || at[4] == '4');
+        }
+        assert_int_equal(counted, 2 * ROUNDS);
+        assert_int_equal(fixture->server->txn_attempts_most, 2);
+        fixture_destroy(fixture);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_alone),       cmocka_unit_test(test_in_multi),
         cmocka_unit_test(test_with_values), cmocka_unit_test(test_watched),
         cmocka_unit_test(test_interactive), cmocka_unit_test(test_nobody_sees_half_of_it),
+        cmocka_unit_test(test_looks),       cmocka_unit_test(test_a_count_in_a_storm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

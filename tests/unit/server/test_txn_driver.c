@@ -480,6 +480,46 @@ static void test_read(void **state)
     finish(scene, TXN_END_DONE);
 }
 
+/* What is about all keys asks every shard, and SCAN the one where its cursor is. */
+static void test_all_keys(void **state)
+{
+    (void)state;
+    struct scene *scene = begin(TXN_2PC, false, "FLUSHALL", NULL);
+    expect(scene, "OPEN/5@1 PREPARE/NOW@1 PREPARE/NOW@2 PREPARE/NOW@3");
+    answer(scene, "OPEN", 1, OPENED);
+    for (uint32_t shard = 1; shard <= SHARDS; shard++) {
+        answer(scene, "PREPARE", shard, YES);
+    }
+    expect(scene, "DECIDE/COMMIT@1");
+    answer(scene, "DECIDE", 1, TOLD("COMMIT", "6"));
+    reply_is(scene, "+OK\r\n");
+    finish(scene, TXN_END_DONE);
+#define COUNTED(count, key) "*2\r\n*2\r\n:7\r\n:" count "\r\n*3\r\n:" count "\r\n:" count "\r\n" key
+    scene = begin(TXN_2PC, false, "DBSIZE", "RANDOMKEY");
+    for (int round = 0; round < 2; round++) {
+        expect(scene, "READ@1 READ@2 READ@3");
+        answer(scene, "READ", 1, COUNTED("0", "$-1\r\n"));
+        answer(scene, "READ", 2, COUNTED("5", "$1\r\nc\r\n"));
+        answer(scene, "READ", 3, COUNTED("0", "$-1\r\n"));
+    }
+    reply_is(scene, ":5\r\n$1\r\nc\r\n");
+    finish(scene, TXN_END_DONE);
+#define SCANNED(cursor) "*2\r\n*2\r\n:7\r\n:2\r\n*1\r\n*2\r\n$1\r\n" cursor "\r\n*1\r\n$1\r\na\r\n"
+    const char *const cursors[][3] = {{"SCAN 2", SCANNED("0"), "0"}, {"SCAN 2", SCANNED("4"), "14"}};
+    for (int i = 0; i < 2; i++) {
+        char text[64];
+        scene = begin(TXN_2PC, false, cursors[i][0], NULL);
+        for (int round = 0; round < 2; round++) {
+            expect(scene, "READ@3");
+            answer(scene, "READ", 3, cursors[i][1]);
+        }
+        (void)snprintf(text, sizeof(text), "*2\r\n$%zu\r\n%s\r\n*1\r\n$1\r\na\r\n", strlen(cursors[i][2]),
+                       cursors[i][2]);
+        reply_is(scene, text);
+        finish(scene, TXN_END_DONE);
+    }
+}
+
 /* Others write all the time: after four looks it takes locks, waiting for them from the first attempt on. */
 static void test_read_with_locks(void **state)
 {
@@ -572,6 +612,25 @@ static void test_values(void **state)
     finish(scene, TXN_END_DONE);
 }
 
+/* A flush among what moves values: the shards are told FLUSHALL, and what to put behind it. */
+static void test_values_and_a_flush(void **state)
+{
+    (void)state;
+    struct scene *scene = begin(TXN_2PC, true, "FLUSHALL", "MSETNX b 1 a 2");
+    expect(scene, "DUMP/b@1 DUMP/a@3");
+    answer(scene, "DUMP", 1, NOTHING_THERE);
+    answer(scene, "DUMP", 3, NOTHING_THERE);
+    expect(scene, "OPEN/5@1 PREPARE/NOW@1 PREPARE/NOW@2 PREPARE/NOW@3");
+    answer(scene, "OPEN", 1, OPENED);
+    for (uint32_t shard = 1; shard <= SHARDS; shard++) {
+        answer(scene, "PREPARE", shard, YES);
+    }
+    expect(scene, "DECIDE/COMMIT@1");
+    answer(scene, "DECIDE", 1, TOLD("COMMIT", "6"));
+    reply_is(scene, "+OK\r\n:1\r\n");
+    finish(scene, TXN_END_DONE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -589,6 +648,8 @@ int main(void)
         cmocka_unit_test(test_three_phases),
         cmocka_unit_test(test_no_quorum),
         cmocka_unit_test(test_read),
+        cmocka_unit_test(test_all_keys),
+        cmocka_unit_test(test_values_and_a_flush),
         cmocka_unit_test(test_read_with_locks),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_values_without_locks),

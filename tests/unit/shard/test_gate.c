@@ -11,9 +11,10 @@
 
 /* Prepares to set `key` to "new": \001 is the head of a short string's value. */
 #define PREPARE(id, wait, key) "COHORT.TXN.PREPARE " id " 1 0 2 " wait " 1 1 0 1 " key " \001new"
-/* Prepares having read a key that is not there. */
-/* Prepares to remove every key. */
+/* Prepares to remove every key, and to have counted them. */
 #define PREPARE_FLUSH(id, wait) "COHORT.TXN.PREPARE " id " 1 0 2 " wait " 1 1 0 0 =FLUSHALL"
+#define PREPARE_COUNT(id, wait) "COHORT.TXN.PREPARE " id " 1 0 2 " wait " 1 1 0 0 =DBSIZE"
+/* Prepares having read a key that is not there. */
 #define PREPARE_READ(id, key) "COHORT.TXN.PREPARE " id " 1 0 2 NOW 1 1 1 " key " 0 0"
 
 static struct fixture *open_new(uint64_t seed)
@@ -347,6 +348,40 @@ static void test_a_flush_that_waits(void **state)
     finish(fixture);
 }
 
+/* Who looks at all keys keeps writers waiting, also while it waits itself, and no readers. */
+static void test_a_look_at_all_keys(void **state)
+{
+    (void)state;
+    struct fixture *fixture = open_new(14);
+    prepared(fixture, PREPARE("t", "NOW", "k"));
+    uint64_t look = fixture_submit(fixture, PREPARE_COUNT("u", "WAIT"));
+    uint64_t other = fixture_submit(fixture, PREPARE_READ("v", "j"));
+    uint64_t passes = fixture_submit(fixture, PREPARE("w", "NOW", "i"));
+    uint64_t write = fixture_submit(fixture, "SET none 1");
+    uint64_t read = fixture_submit(fixture, "GET none");
+    run_ms(fixture, 100);
+    expect(fixture, look, NULL);
+    assert_non_null(strstr(fixture_reply(fixture, other), "YES"));
+    assert_non_null(strstr(fixture_reply(fixture, passes), "LOCKED"));
+    expect(fixture, write, NULL);
+    expect(fixture, read, "$-1");
+    (void)fixture_submit(fixture, "COHORT.TXN.FINISH t 0 COMMIT");
+    run_ms(fixture, 100);
+    assert_non_null(strstr(fixture_reply(fixture, look), "YES"));
+    expect(fixture, write, NULL);
+    uint64_t late = fixture_submit(fixture, PREPARE_COUNT("x", "NOW")); /* the write was here before it */
+    uint64_t size = fixture_submit(fixture, "DBSIZE");
+    (void)fixture_submit(fixture, "COHORT.TXN.FINISH v 0 ABORT");
+    run_ms(fixture, 100);
+    assert_non_null(strstr(fixture_reply(fixture, late), "LOCKED"));
+    expect(fixture, write, NULL);
+    (void)fixture_submit(fixture, "COHORT.TXN.FINISH u 0 COMMIT");
+    fixture_settle(fixture);
+    expect(fixture, write, "+OK");
+    assert_non_null(fixture_reply(fixture, size));
+    finish(fixture);
+}
+
 /* Nobody waits for ever, nor do too many: both were not executed. */
 static void test_limits(void **state)
 {
@@ -408,6 +443,7 @@ int main(void)
         cmocka_unit_test(test_all_keys),
         cmocka_unit_test(test_a_flush_that_is_prepared),
         cmocka_unit_test(test_a_flush_that_waits),
+        cmocka_unit_test(test_a_look_at_all_keys),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_restart),
     };

@@ -1,0 +1,213 @@
+#include "machine/txn/whole.h"
+
+#include "base/assert.h"
+#include "machine/keys/scan_options.h"
+
+/* How many buckets a walk takes in one step; how often a key is drawn anew that is the overlay's. */
+enum { WALK_STEP = 4096, DRAWS = 64 };
+
+struct whole {
+    struct call *call;
+    const struct overlay *overlay;
+    const struct scan_options *options;
+    size_t found;
+};
+
+bool whole_looks(const struct command_spec *spec)
+{
+    switch (spec->id) {
+    case COMMAND_DBSIZE:
+    case COMMAND_KEYS:
+    case COMMAND_RANDOMKEY:
+    case COMMAND_SCAN: return true;
+    default: return false;
+    }
+}
+
+/* ---- the two parts of what is there: the keyspace without the overlay's keys, and those ---- */
+
+/* In the keyspace, which may count it although it is due. */
+static bool is_counted(const struct whole *whole, struct slice key)
+{
+    static const struct keyspace_time before_all = {INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN};
+    return !overlay_flushed(whole->overlay) && keyspace_find(whole->call->keyspace, &before_all, key, NULL) != NULL;
+}
+
+static uint64_t count_others(const struct whole *whole)
+{
+    uint64_t count = overlay_flushed(whole->overlay) ? 0 : keyspace_count(whole->call->keyspace);
+    for (size_t i = 0; i < overlay_count(whole->overlay); i++) {
+        struct overlay_key key;
+        overlay_at(whole->overlay, i, &key);
+        count -= is_counted(whole, key.key) ? 1 : 0;
+    }
+    return count;
+}
+
+static uint64_t count_own(const struct whole *whole)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < overlay_count(whole->overlay); i++) {
+        struct overlay_key key;
+        overlay_at(whole->overlay, i, &key);
+        count += key.present ? 1 : 0;
+    }
+    return count;
+}
+
+/* ---- walks ---- */
+
+static void put(struct whole *whole, const struct entry *entry)
+{
+    const struct scan_options *options = whole->options;
+    if (options->has_type && !slice_is_word(options->type, entry_type(entry) == ENTRY_STRING ? "string" : "hash")) {
+        return;
+    }
+    if (scan_options_match(options, entry_key(entry))) {
+        resp_bulk(&whole->call->reply, entry_key(entry));
+        whole->found++;
+    }
+}
+
+/* The key as the transaction has it. */
+static void walk_key(void *owner, const struct entry *entry)
+{
+    struct whole *whole = owner;
+    bool own = overlay_has(whole->overlay, entry_key(entry));
+    const struct entry *now = own ? overlay_look(whole->overlay, entry_key(entry)) : entry;
+    if (now != NULL) {
+        put(whole, now);
+    }
+}
+
+/* Those that the transaction has made; a walk of the keyspace does not come by them, nor by what is due there. */
+static void put_new(struct whole *whole)
+{
+    struct keyspace_time time = call_applied_time(whole->call);
+    for (size_t i = 0; i < overlay_count(whole->overlay); i++) {
+        struct overlay_key key;
+        overlay_at(whole->overlay, i, &key);
+        bool walked =
+            !overlay_flushed(whole->overlay) && keyspace_find(whole->call->keyspace, &time, key.key, NULL) != NULL;
+        if (key.present && !walked) {
+            put(whole, overlay_look(whole->overlay, key.key));
+        }
+    }
+}
+
+static uint64_t walk(struct whole *whole, uint64_t cursor, size_t count)
+{
+    struct keyspace_time time = call_applied_time(whole->call);
+    return overlay_flushed(whole->overlay)
+               ? 0
+               : keyspace_scan(whole->call->keyspace, &time, cursor, count, walk_key, whole);
+}
+
+static void keys(struct whole *whole)
+{
+    const struct scan_options options = {.has_pattern = true, .pattern = whole->call->argv[1]};
+    whole->options = &options;
+    size_t begin = call_array_begin(whole->call);
+    uint64_t cursor = 0;
+    put_new(whole);
+    do {
+        cursor = walk(whole, cursor, WALK_STEP);
+    } while (cursor != 0);
+    call_array_end(whole->call, begin, whole->found);
+}
+
+/* Who begins here meets what the transaction has made at once: its walk may end before the transaction does. */
+static void scan(struct whole *whole)
+{
+    struct scan_options options;
+    if (!scan_options_cursor(whole->call, whole->call->argv[1], &options) ||
+        !scan_options_read(whole->call, 2, true, &options)) {
+        return;
+    }
+    whole->options = &options;
+    size_t begin = call_array_begin(whole->call);
+    if (options.cursor == 0) {
+        put_new(whole);
+    }
+    uint64_t cursor = walk(whole, options.cursor, options.count);
+    scan_options_reply(whole->call, begin, cursor, whole->found);
+}
+
+/* ---- a random one ---- */
+
+static void put_own(struct whole *whole, uint64_t number)
+{
+    for (size_t i = 0; i < overlay_count(whole->overlay); i++) {
+        struct overlay_key key;
+        overlay_at(whole->overlay, i, &key);
+        if (key.present && number-- == 0) {
+            resp_bulk(&whole->call->reply, key.key);
+            return;
+        }
+    }
+    UNREACHABLE();
+}
+
+static void take_first(void *owner, const struct entry *entry)
+{
+    struct whole *whole = owner;
+    if (whole->found == 0 && !overlay_has(whole->overlay, entry_key(entry))) {
+        resp_bulk(&whole->call->reply, entry_key(entry));
+        whole->found++;
+    }
+}
+
+/* Draws until it is none of the overlay's; when those are nearly all, takes the first other one. */
+static bool put_other(struct whole *whole)
+{
+    struct keyspace_time time = call_applied_time(whole->call);
+    for (int i = 0; i < DRAWS; i++) {
+        const struct entry *entry = keyspace_random(whole->call->keyspace, &time, prng_next(whole->call->prng));
+        if (entry != NULL && !overlay_has(whole->overlay, entry_key(entry))) {
+            resp_bulk(&whole->call->reply, entry_key(entry));
+            return true;
+        }
+    }
+    uint64_t cursor = 0;
+    do {
+        cursor = keyspace_scan(whole->call->keyspace, &time, cursor, WALK_STEP, take_first, whole);
+    } while (cursor != 0 && whole->found == 0);
+    return whole->found != 0;
+}
+
+static void randomkey(struct whole *whole)
+{
+    uint64_t own = count_own(whole);
+    uint64_t others = count_others(whole);
+    uint64_t drawn = own + others == 0 ? 0 : prng_below(whole->call->prng, own + others);
+    if (drawn >= own && others > 0 && put_other(whole)) {
+        return;
+    }
+    if (own > 0) {
+        put_own(whole, drawn % own);
+    } else {
+        resp_null(&whole->call->reply);
+    }
+}
+
+void whole_run(const struct call *call, const struct overlay *overlay, const struct command *command,
+               struct resp_writer *reply)
+{
+    if (reply->out == NULL) {
+        return; /* looking changes nothing */
+    }
+    struct call inner = *call;
+    inner.spec = command->spec;
+    inner.argv = command->argv;
+    inner.argc = command->argc;
+    inner.reply = resp_writer_to(reply->out, command->protocol);
+    inner.reply_start = reply->out->size;
+    struct whole whole = {&inner, overlay, NULL, 0};
+    switch (command->spec->id) {
+    case COMMAND_DBSIZE: resp_integer(&inner.reply, (int64_t)(count_others(&whole) + count_own(&whole))); return;
+    case COMMAND_KEYS: keys(&whole); return;
+    case COMMAND_SCAN: scan(&whole); return;
+    case COMMAND_RANDOMKEY: randomkey(&whole); return;
+    default: UNREACHABLE();
+    }
+}
