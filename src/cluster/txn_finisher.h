@@ -3,8 +3,9 @@
  *   home, decided            FINISH to each participant until it acknowledges, then DONE
  *   home, open too long      2PC: DECIDE(ABORT); 3PC: as a participant, or RESOLVE when it has none yet
  *   part, prepared too long  RESOLVE at home; told an outcome, FINISH here. Of 2PC it never decides alone. Of 3PC, when
- *                            home does not answer or somebody has begun to decide: asks all participants, and ends it
- *                            by txn_rules.h; the later, the higher its number, so that mostly one of them does
+ *                            home does not answer twice (it may be electing), or somebody has begun to decide: asks all
+ *                            participants, and ends it by txn_rules.h; the later, the higher its number, so that mostly
+ *                            one of them does
  *   part, finished (3PC)     RESOLVE at home; FORGET when home is DONE; told OPEN (home was away when the participants
  *                            ended it), DECIDE there, with the votes that all tell
  *

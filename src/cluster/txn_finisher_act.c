@@ -297,11 +297,15 @@ static void told_by_home(struct task *task, const struct txns *txns)
         return;
     }
     if (!answer->good) {
-        if (part->protocol == TXN_3PC) {
+        if (part->protocol == TXN_3PC && !task->silent) {
+            task->silent = true; /* it may be electing */
+            task->next_ns = env_monotonic_ns(task->finisher->env);
+        } else if (part->protocol == TXN_3PC) {
             ask_participants(task, part, look_at_states);
         }
         return;
     }
+    task->silent = false;
     bool same = answer->number == (int64_t)part->epoch;
     bool commit = strcmp(answer->word, "COMMIT") == 0 && same;
     bool open = strcmp(answer->word, "OPEN") == 0 || strcmp(answer->word, "BEGUN") == 0;

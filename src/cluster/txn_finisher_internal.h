@@ -34,6 +34,7 @@ struct task {
     uint32_t owed;   /* answers of all rounds to come */
     int64_t over_ns; /* the round is judged by what has come then; INT64_MAX: all are waited for */
     int64_t next_ns, pause_ms;
+    bool silent; /* a part's home has not answered the last time */
     struct buffer reply;
     struct resp_writer writer;
     struct slice id;   /* points into `key`, behind role and shard */

@@ -221,6 +221,28 @@ static void prepared_parts(void **state)
     assert_int_equal(look(scene), MANY);
 }
 
+/* Of three phases: a home that does not answer once may be electing, and what is prepared waits for its client. */
+static void a_home_that_is_silent(void **state)
+{
+    struct scene *scene = *state;
+    struct buffer body;
+    buffer_init(&body);
+    const struct slice participants[] = {SLICE_LITERAL("1")};
+    const struct txn_prepare said = {
+        .id = SLICE_LITERAL("t"), .home = 2, .protocol = TXN_3PC, .participants = participants, .participant_count = 1};
+    const struct part_prepare prepare = {&said, ++scene->position, 0, 0};
+    (void)parts_prepare(&scene->txns.parts, &prepare, &body);
+    for (int times = 1; times <= 2; times++) {
+        assert_int_equal(scene->asked[COMMAND_COHORT_TXN_ASK], 0);
+        scene->time_ms += FINISHER_ASK_MS;
+        (void)look(scene);
+        assert_int_equal(scene->asked[COMMAND_COHORT_TXN_RESOLVE], times);
+        scene->last->events->failed(scene->last, scene->last_tag, STATUS_UNCERTAIN);
+        (void)look(scene);
+    }
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_ASK], 1);
+}
+
 /* Those whose home does not answer stay; others behind them are asked about, and forgotten, all the same. */
 static void finished_parts(void **state)
 {
@@ -248,6 +270,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(decided_records, set_up, tear_down),
         cmocka_unit_test_setup_teardown(leadership_comes_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(prepared_parts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_home_that_is_silent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(finished_parts, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
