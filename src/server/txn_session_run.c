@@ -8,10 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+struct keyed {
+    uint32_t shard, position;
+};
+
 struct reading {
     struct txn_session *session;
     const struct command *command;
-    struct slice *keys; /* sorted by shard when they are gathered */
+    struct keyed *keys;
     uint32_t count;
 };
 
@@ -25,7 +29,7 @@ static void gather_unknown(void *owner, uint32_t position)
     struct reading *reading = owner;
     struct slice key = reading->command->argv[position];
     if (!txn_values_knows(&reading->session->plan.values, key)) {
-        reading->keys[reading->count++] = key;
+        reading->keys[reading->count++] = (struct keyed){shard_of(reading->session, key), position};
     }
 }
 
@@ -44,12 +48,10 @@ static void ask_keys(struct txn_session *session, const struct slice *keys, uint
 {
     struct slice *argv = memory_allocate((1 + (size_t)count) * sizeof(*argv));
     argv[0] = SLICE_LITERAL("COHORT.DUMP");
-    for (uint32_t shard = 1; shard <= session->server->shards; shard++) {
+    for (uint32_t shard = 1, i = 0; shard <= session->server->shards; shard++) {
         uint32_t argc = 1;
-        for (uint32_t i = 0; i < count; i++) {
-            if (shard_of(session, keys[i]) == shard) {
-                argv[argc++] = keys[i];
-            }
+        while (i < count && shard_of(session, keys[i]) == shard) {
+            argv[argc++] = keys[i++];
         }
         const struct command dump = {command_by_id(COMMAND_COHORT_DUMP), argv, argc, RESP2};
         if (argc > 1) {
@@ -59,13 +61,27 @@ static void ask_keys(struct txn_session *session, const struct slice *keys, uint
     free(argv);
 }
 
-/* The keys of the command that are not known yet; the caller frees. */
+static int compare_keyed(const void *a, const void *b)
+{
+    const struct keyed *x = a;
+    const struct keyed *y = b;
+    int order = (x->shard > y->shard) - (x->shard < y->shard);
+    return order != 0 ? order : (x->position > y->position) - (x->position < y->position);
+}
+
+/* The keys of the command that are not known yet, shard by shard; the caller frees. */
 static struct slice *unknown_keys(struct txn_session *session, const struct command *command, uint32_t *ret_count)
 {
-    struct reading reading = {session, command, memory_allocate(command->argc * sizeof(struct slice)), 0};
+    struct reading reading = {session, command, memory_allocate(command->argc * sizeof(struct keyed)), 0};
+    struct slice *keys = memory_allocate(command->argc * sizeof(*keys));
     (void)command_keys(command->spec, command->argv, command->argc, gather_unknown, &reading);
+    qsort(reading.keys, reading.count, sizeof(*reading.keys), compare_keyed);
+    for (uint32_t i = 0; i < reading.count; i++) {
+        keys[i] = command->argv[reading.keys[i].position];
+    }
+    free(reading.keys);
     *ret_count = reading.count;
-    return reading.keys;
+    return keys;
 }
 
 size_t txn_session_bytes(const struct txn_session *session)
@@ -147,15 +163,14 @@ void session_read_over(struct txn_session *session)
     ASSERT(status == STATUS_OK);
     uint32_t count;
     struct slice *keys = unknown_keys(session, &command, &count);
-    struct slice *some = memory_allocate(count * sizeof(*some));
     char problem[WHY_BYTES] = "";
-    for (uint32_t shard = 1; shard <= session->server->shards; shard++) {
+    for (uint32_t shard = 1, at = 0; shard <= session->server->shards; shard++) {
         const struct round_question *question = &session->round.questions[shard - 1];
+        const struct slice *some = keys + at;
         uint32_t taken = 0;
-        for (uint32_t i = 0; i < count; i++) {
-            if (shard_of(session, keys[i]) == shard) {
-                some[taken++] = keys[i];
-            }
+        while (at < count && shard_of(session, keys[at]) == shard) {
+            taken++;
+            at++;
         }
         struct slice said;
         if (!question->asked || problem[0] != '\0') {
@@ -177,6 +192,5 @@ void session_read_over(struct txn_session *session)
         answer_read(session, &command);
     }
     free(keys);
-    free(some);
     command_arguments_deinit(&arguments);
 }
