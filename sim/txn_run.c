@@ -43,6 +43,7 @@ static void lose_node(struct txn_world *world, int node)
         txn_show_crash(world, world->column_of[node], "power lost");
         node_stop(&world->nodes->nodes[node], SIM_CRASH_POWER);
         world->outcome->crashes++;
+        world->client.gone = world->client.gone || node == world->driver; /* it may be back before anybody looks */
     }
 }
 
@@ -98,10 +99,11 @@ static void crash_at_points(struct txn_world *world, int from)
 
 static void name_reply(struct slice data, char text[static TXN_WATCH_TEXT_BYTES])
 {
-    const uint8_t *error = memmem(data.data, data.size, "\r\n-", 3);
+    const uint8_t *behind = memmem(data.data, data.size, "\r\n-", 3);
+    const uint8_t *error = behind != NULL ? behind + 2 : data.size > 0 && data.data[0] == '-' ? data.data : NULL;
     const uint8_t *end = error == NULL ? NULL : memchr(error, ' ', data.size - (size_t)(error - data.data));
     if (end != NULL) {
-        (void)snprintf(text, TXN_WATCH_TEXT_BYTES, "%.*s", (int)(end - error) - 2, (const char *)error + 2);
+        (void)snprintf(text, TXN_WATCH_TEXT_BYTES, "%.*s", (int)(end - error), (const char *)error);
     } else {
         bool done = memmem(data.data, data.size, "*3\r\n", 4) != NULL;
         (void)snprintf(text, TXN_WATCH_TEXT_BYTES, "%s", done ? "OK, OK, OK" : "QUEUED");
@@ -160,6 +162,7 @@ static void count_ended(struct txn_world *world)
         if (node->crashed && node->server != NULL) {
             txn_show_crash(world, world->column_of[i], "power lost");
             world->outcome->crashes++;
+            world->client.gone = world->client.gone || i == world->driver;
         }
     }
 }
@@ -251,7 +254,6 @@ static bool all_alive(const struct txn_world *world)
 static bool is_over(struct txn_world *world)
 {
     struct node_world *nodes = world->nodes;
-    world->client.gone = world->client.gone || !node_alive(&nodes->nodes[world->driver]);
     bool heard = world->client.gone || world->client.stream == NULL || txn_client_heard(&world->client, REPLIES);
     for (int shard = 1; heard && shard <= TXN_SHARDS; shard++) {
         int64_t time_ms;
