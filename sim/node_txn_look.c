@@ -3,7 +3,7 @@
 #include "node_world.h"
 
 enum {
-    IN_DOUBT_MS = 3000,       /* longer than a participant waits before it asks */
+    IN_DOUBT_MS = 4000,       /* longer than a participant waits before it asks */
     DOUBT_MAXIMUM_MS = 10000, /* after the last fault */
 };
 

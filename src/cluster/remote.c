@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/varint.h"
+#include "machine/txn/prepare.h"
 
 #include <stdlib.h>
 
@@ -156,7 +157,7 @@ static enum status check(struct cluster *cluster, const struct forward_head *hea
         }
         logged += request.logged ? 1 : 0;
         ret_protocols[i] = request.command.protocol;
-        *ret_prepares = *ret_prepares || request.command.spec->id == COMMAND_COHORT_TXN_PREPARE;
+        *ret_prepares = *ret_prepares || txn_prepares(request.command.spec);
     }
     return payload.size == 0 && logged == head->logged ? STATUS_OK : STATUS_CORRUPT;
 }

@@ -359,7 +359,7 @@ static void look_at_open(struct finisher *finisher, struct watch *watch, uint32_
 static int64_t patience_ms(const struct part *part, uint32_t shard)
 {
     if (part->protocol != TXN_3PC) {
-        return FINISHER_ASK_MS;
+        return FINISHER_ASK_2PC_MS;
     }
     int64_t rank = 0;
     for (uint32_t i = 0; i < part->participant_count; i++) {

@@ -98,6 +98,10 @@ static void write_reply(struct client_txn *txn, enum txn_end end, struct resp_wr
         return;
     case TXN_END_CHANGED: resp_null_array(reply); return;
     case TXN_END_REFUSED: resp_error(reply, txn->driver.why); return;
+    case TXN_END_LOST:
+        resp_error(reply, route_refusal(STATUS_EXECUTED, false));
+        figures_failed(txn->server, txn->spec->id, STATUS_EXECUTED);
+        return;
     case TXN_END_UNKNOWN:
         resp_error(reply, "UNCERTAIN the shard that decides about the transaction does not answer; it may have been "
                           "executed, look before you send it again");

@@ -21,7 +21,7 @@ void driver_go(struct txn_driver *driver, enum txn_driver_state to)
         [DRIVER_CONFIRM] = MAY(DRIVER_CONFIRM) | MAY(DRIVER_PREPARE) | MAY(DRIVER_ENDED),
         [DRIVER_PREPARE] = MAY(DRIVER_MOVE) | MAY(DRIVER_DECIDE) | MAY(DRIVER_ABORT) | MAY(DRIVER_ENDED),
         [DRIVER_MOVE] = MAY(DRIVER_ENDED),
-        [DRIVER_DECIDE] = MAY(DRIVER_PAUSE) | MAY(DRIVER_ENDED),
+        [DRIVER_DECIDE] = MAY(DRIVER_ABORT) | MAY(DRIVER_PAUSE) | MAY(DRIVER_ENDED),
         [DRIVER_ABORT] = MAY(DRIVER_PAUSE) | MAY(DRIVER_ENDED),
         [DRIVER_PAUSE] =
             MAY(DRIVER_DUMP) | MAY(DRIVER_HOLD) | MAY(DRIVER_PREPARE) | MAY(DRIVER_DECIDE) | MAY(DRIVER_ENDED),
@@ -172,8 +172,17 @@ void driver_abort_over(struct txn_driver *driver)
 
 void driver_decide(struct txn_driver *driver)
 {
+    bool again = driver->state == DRIVER_PAUSE;
     driver_go(driver, DRIVER_DECIDE);
+    if (driver->last && !again) {
+        driver_say_last(driver);
+        return;
+    }
     txn_round_begin(&driver->round);
+    if (driver->last) {
+        driver_say_resolve(driver);
+        return;
+    }
     driver_say_commit(driver);
     if (CLUSTER_MUTATED(TOLD_EARLY)) {
         driver_end(driver, TXN_END_DONE);
@@ -266,7 +275,13 @@ void driver_over(struct txn_driver *driver)
     case DRIVER_HOLD: driver_hold_over(driver); return;
     case DRIVER_PREPARE: driver_prepare_over(driver); return;
     case DRIVER_MOVE: driver_move_over(driver); return;
-    case DRIVER_DECIDE: driver_decide_over(driver); return;
+    case DRIVER_DECIDE:
+        if (driver->last) {
+            driver_last_over(driver);
+        } else {
+            driver_decide_over(driver);
+        }
+        return;
     case DRIVER_ABORT: driver_abort_over(driver); return;
     case DRIVER_NEW:
     case DRIVER_PAUSE:
@@ -375,7 +390,9 @@ void txn_driver_give_up(struct txn_driver *driver)
         return;
     }
     (void)snprintf(driver->why, sizeof(driver->why), "%s", text);
-    if (driver->state == DRIVER_PREPARE || driver->state == DRIVER_HOLD) {
+    if (driver->state == DRIVER_PREPARE && driver->last) {
+        driver_drop_parts(driver, false);
+    } else if (driver->state == DRIVER_PREPARE || driver->state == DRIVER_HOLD) {
         txn_round_begin(&driver->round);
         driver_say_abort(driver, "its client waits no longer");
     }

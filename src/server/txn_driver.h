@@ -6,13 +6,15 @@
  *     └────────┴──▶ PREPARE     after READS_MAXIMUM more rounds that differ: with read locks that it waits for
  *   DUMP ─▶ PREPARE             a plan of values: what it reads, then its commands here
  *   HOLD ─▶ PREPARE             its later attempts: the locks first, one shard after the other; so what they read stays
- *   PREPARE ─▶ DECIDE ─▶ end    2PC: OPEN and all PREPAREs at once, then the decision
+ *   PREPARE ─▶ DECIDE ─▶ end    2PC: the first attempt PREPAREs everywhere but at home, then LAST at home opens,
+ *                               prepares and decides; later ones OPEN and PREPARE, then the decision
  *   PREPARE ─▶ MOVE ─▶ end      3PC: pre-commit decides, home is told
  *   PREPARE, HOLD ─▶ ABORT ─▶ end, or PAUSE ─▶ again, under another id
  *
  * Invariants
- * 1. DECIDE(COMMIT) is said only after OPEN was answered OK and every participant voted yes, in this attempt.
- * 2. "committed" is told only after home said COMMIT (2PC), or a quorum said PRECOMMIT (3PC).
+ * 1. DECIDE(COMMIT) is said only after OPEN was answered OK and every participant voted yes, in this attempt; LAST
+ * after every participant but home did, and once.
+ * 2. "committed" is told only after home said COMMIT, or YES to LAST (2PC), or a quorum said PRECOMMIT (3PC).
  * 3. "refused" is told only when nobody can ever have decided COMMIT: this driver alone would have said it, and did
  * not, or home said ABORT.
  * 4. The first attempt waits for nobody: a lock is a no vote. Later ones, and those of what has only read, prepare
@@ -31,6 +33,7 @@ enum txn_end {
     TXN_END_DONE,    /* committed, or read: the plan has the replies */
     TXN_END_CHANGED, /* aborted: a watched key had another version */
     TXN_END_REFUSED, /* aborted: driver->why says why, and what to do */
+    TXN_END_LOST,    /* committed, but a shard's replies are lost */
     TXN_END_UNKNOWN, /* it may be committed, now or later */
 };
 
@@ -87,8 +90,9 @@ struct txn_driver {
     size_t id_size;
     uint32_t home;
     uint64_t epoch, known_epoch; /* of this attempt; what home told */
+    bool last;                   /* home's vote is the decision: it is not opened before */
     bool opened;                 /* home has opened it */
-    bool decided_commit;         /* DECIDE(COMMIT) may have been executed */
+    bool decided_commit;         /* DECIDE(COMMIT) or LAST may have been executed */
     bool changed;                /* a vote said so */
     bool again;                  /* what went wrong may go right */
     bool deciding;               /* PAUSE is between two DECIDEs */

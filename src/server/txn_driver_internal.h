@@ -27,6 +27,17 @@ bool driver_late(struct txn_driver *driver);
 void driver_abort_over(struct txn_driver *driver);
 void driver_decide(struct txn_driver *driver);
 void driver_decide_over(struct txn_driver *driver);
+/* All but home have voted yes. */
+void driver_say_last(struct txn_driver *driver);
+void driver_say_resolve(struct txn_driver *driver);
+void driver_last_over(struct txn_driver *driver);
+/* Nobody will say COMMIT: a round that ends the parts that home would not tell; those that this round has asked and
+ * that may be prepared, or `all`. Home's own is none of them when it was to vote last. */
+void driver_drop_parts(struct txn_driver *driver, bool all);
+bool driver_keep_replies(struct txn_driver *driver);
+void driver_note_no(struct txn_driver *driver, struct slice answer);
+/* `any`: a part may be prepared. */
+void driver_abort_attempt(struct txn_driver *driver, bool any);
 void driver_move(struct txn_driver *driver);
 void driver_move_over(struct txn_driver *driver);
 void driver_over(struct txn_driver *driver);

@@ -1,4 +1,5 @@
 /* OPEN and the PREPAREs of an attempt, and the votes. */
+#include "cluster/cluster_mutation.h"
 #include "server/txn_driver_internal.h"
 
 void driver_ask_prepare(struct txn_driver *driver, uint32_t part)
@@ -13,17 +14,27 @@ static void make_attempt(struct txn_driver *driver)
     uint64_t term = driver->host->term(driver, driver->home);
     driver->epoch = term > driver->known_epoch ? term : driver->known_epoch;
     driver->id_size = driver->host->new_id(driver, driver->home, driver->id);
+    driver->last = driver->state == DRIVER_PREPARE && driver->protocol == TXN_2PC && !driver_in_order(driver) &&
+                   driver->attempt == 0 &&
+                   !CLUSTER_MUTATED(TOLD_EARLY); /* LAST brings replies: none are there before */
     driver->opened = false;
     driver->why[0] = '\0';
     driver->again = false;
     driver->changed = false;
 }
 
+static bool votes_last(const struct txn_driver *driver, uint32_t part)
+{
+    return driver->last && driver->plan.parts[part].shard == driver->home;
+}
+
 static void ask_votes(struct txn_driver *driver)
 {
     uint32_t at_once = driver_in_order(driver) ? 1 : driver->plan.part_count;
     for (uint32_t i = 0; i < at_once; i++) {
-        driver_ask_prepare(driver, i);
+        if (!votes_last(driver, i)) {
+            driver_ask_prepare(driver, i);
+        }
     }
     txn_round_asked(&driver->round);
 }
@@ -37,13 +48,15 @@ void driver_start_prepare(struct txn_driver *driver)
         txn_values_clear(&driver->plan.values);
     }
     make_attempt(driver);
-    const struct say_attempt attempt = driver_attempt_of(driver);
-    const struct command open = txn_say_open(&driver->arguments, &attempt, &driver->plan);
-    driver_ask_home(driver, &open);
+    if (!driver->last) {
+        const struct say_attempt attempt = driver_attempt_of(driver);
+        const struct command open = txn_say_open(&driver->arguments, &attempt, &driver->plan);
+        driver_ask_home(driver, &open);
+    }
     ask_votes(driver);
 }
 
-static void note_no(struct txn_driver *driver, struct slice answer)
+void driver_note_no(struct txn_driver *driver, struct slice answer)
 {
     static const struct {
         const char *word;
@@ -52,6 +65,7 @@ static void note_no(struct txn_driver *driver, struct slice answer)
     } reasons[] = {
         {"LOCKED", true, "BUSY keys of the transaction are held by another one; it was not executed, try again"},
         {"EPOCH", true, "CLUSTERDOWN a shard's leader has just changed; the transaction was not executed, try again"},
+        {"OLD", true, "CLUSTERDOWN the transaction was begun too long ago; it was not executed, try again"},
         {"REFUSED", true, "CLUSTERDOWN the transaction was given up meanwhile; it was not executed, try again"},
         {"FULL", false, "BUSY a shard has no room for one more transaction; it was not executed, try again later"},
         {"LARGE", false,
@@ -125,8 +139,15 @@ static bool take_votes(struct txn_driver *driver, bool *ret_any)
     for (uint32_t i = 0; i < driver->plan.part_count; i++) {
         struct round_question *question = &driver->round.questions[i];
         struct slice answer = buffer_slice(&question->answer);
+        if (votes_last(driver, i)) {
+            continue;
+        }
         if (question->status == STATUS_OK && question->asked && answer_yes(answer, &driver->votes[i])) {
             *ret_any = true;
+            continue;
+        }
+        if (driver->last && CLUSTER_MUTATED(HOME_ALONE)) {
+            driver->votes[i] = 1;
             continue;
         }
         all = false;
@@ -134,14 +155,14 @@ static bool take_votes(struct txn_driver *driver, bool *ret_any)
             *ret_any = true; /* maybe */
             driver_note_failure(driver, question->status);
         } else if (question->asked) {
-            note_no(driver, answer);
+            driver_note_no(driver, answer);
         }
     }
     return all;
 }
 
 /* The replies of a yes vote; the answers stay with the plan. */
-static bool keep_replies(struct txn_driver *driver)
+bool driver_keep_replies(struct txn_driver *driver)
 {
     for (uint32_t i = 0; i < driver->plan.part_count; i++) {
         struct buffer kept = driver->plan.parts[i].answer;
@@ -165,13 +186,16 @@ static void note_nonsense(struct txn_driver *driver)
                     false);
 }
 
-/* `any`: a part may be prepared. */
-static void abort_attempt(struct txn_driver *driver, bool any)
+void driver_abort_attempt(struct txn_driver *driver, bool any)
 {
     bool unknown = driver->round.questions[driver_home_question(driver)].status != STATUS_OK;
     driver_go(driver, DRIVER_ABORT);
-    txn_round_begin(&driver->round);
-    if (driver->opened || any || unknown) {
+    if (driver->opened || driver->protocol == TXN_3PC) {
+        txn_round_begin(&driver->round); /* home tells its participants, or they ask each other */
+    } else {
+        driver_drop_parts(driver, false);
+    }
+    if (!driver->last && (driver->opened || any || unknown)) {
         driver_say_abort(driver, driver->changed ? "a watched key was changed" : driver->why);
     }
     txn_round_asked(&driver->round);
@@ -180,14 +204,14 @@ static void abort_attempt(struct txn_driver *driver, bool any)
 void driver_prepare_over(struct txn_driver *driver)
 {
     bool any = false;
-    driver->opened = take_open(driver);
+    driver->opened = !driver->last && take_open(driver);
     bool all = take_votes(driver, &any);
-    if (driver->opened && all && !keep_replies(driver)) {
+    if (driver->opened && all && !driver_keep_replies(driver)) {
         note_nonsense(driver);
         all = false;
     }
-    if (!driver->opened || !all) {
-        abort_attempt(driver, any);
+    if ((!driver->opened && !driver->last) || !all) {
+        driver_abort_attempt(driver, any);
     } else if (driver->protocol == TXN_3PC) {
         driver_move(driver);
     } else {
@@ -221,10 +245,10 @@ void driver_hold_over(struct txn_driver *driver)
         all = false;
     }
     if (!driver->opened || !all) {
-        abort_attempt(driver, any);
+        driver_abort_attempt(driver, any);
     } else if (!txn_plan_run(&driver->plan)) {
         driver->changed = true;
-        abort_attempt(driver, any);
+        driver_abort_attempt(driver, any);
     } else {
         driver_go(driver, DRIVER_PREPARE);
         txn_round_begin(&driver->round);

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "server/txn_answer.h"
 
 #include <stdlib.h>
 
@@ -99,6 +100,16 @@ void txn_round_ask(struct txn_round *round, uint32_t q, uint32_t shard, const st
     question->answered = question->status != STATUS_OK;
     round->waiting += question->status == STATUS_OK;
     round->owed += question->status == STATUS_OK;
+}
+
+bool round_question_may_be_yes(const struct round_question *question)
+{
+    uint64_t vote;
+    if (!question->asked || !question->answered) {
+        return question->asked;
+    }
+    return question->status == STATUS_OK ? answer_yes(buffer_slice(&question->answer), &vote)
+                                         : question->status == STATUS_UNCERTAIN || question->status == STATUS_EXECUTED;
 }
 
 void txn_round_asked(struct txn_round *round)

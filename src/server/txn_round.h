@@ -46,6 +46,9 @@ void txn_round_ask(struct txn_round *round, uint32_t q, uint32_t shard, const st
 /* All is asked: it is over now if nobody took a question. */
 void txn_round_asked(struct txn_round *round);
 
+/* It asked for a vote, and that may be yes: no other is told, and it may have been executed. */
+bool round_question_may_be_yes(const struct round_question *question);
+
 static inline struct slice txn_round_answer(const struct txn_round *round, uint32_t q)
 {
     return buffer_slice(&round->questions[q].answer);

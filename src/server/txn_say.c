@@ -143,13 +143,20 @@ static struct slice mode_word(enum txn_prepare_mode mode)
     return slice_from_string(words[mode]);
 }
 
+/* For what a shard is told of the plan. */
+static void begin_work(struct say_arguments *arguments, const struct txn_plan *plan, uint32_t shard)
+{
+    size_t keys = known_keys(plan, shard);
+    size_t parts = 2 * (size_t)plan->part_count; /* votes, too */
+    size_t slices =
+        16 + parts + 2 * (size_t)plan->watch_count + plan->step_count + 4 * keys + 2 * (size_t)plan->key_count;
+    begin(arguments, slices, 8 + parts + plan->watch_count + keys);
+}
+
 struct command txn_say_prepare(struct say_arguments *arguments, const struct say_attempt *attempt,
                                const struct txn_plan *plan, uint32_t part)
 {
-    size_t keys = known_keys(plan, plan->parts[part].shard);
-    size_t slices = 16 + plan->part_count + 2 * (size_t)plan->watch_count + plan->step_count + 4 * keys +
-                    2 * (size_t)plan->key_count;
-    begin(arguments, slices, 8 + plan->part_count + plan->watch_count + keys);
+    begin_work(arguments, plan, plan->parts[part].shard);
     put(arguments, SLICE_LITERAL("COHORT.TXN.PREPARE"));
     put(arguments, attempt->id);
     put_number(arguments, attempt->home);
@@ -166,6 +173,37 @@ struct command txn_say_prepare(struct say_arguments *arguments, const struct say
     }
     put_steps(plan, plan->parts[part].shard, arguments);
     return said(arguments, COMMAND_COHORT_TXN_PREPARE);
+}
+
+struct command txn_say_last(struct say_arguments *arguments, const struct say_attempt *attempt,
+                            const struct txn_plan *plan, const uint64_t *votes)
+{
+    begin_work(arguments, plan, attempt->home);
+    put(arguments, SLICE_LITERAL("COHORT.TXN.LAST"));
+    put(arguments, attempt->id);
+    put_number(arguments, attempt->home);
+    put_number(arguments, attempt->epoch);
+    put_number(arguments, attempt->begun);
+    put_number(arguments, plan->part_count);
+    put_parts(plan, arguments);
+    put_number(arguments, plan->part_count);
+    for (uint32_t i = 0; i < plan->part_count; i++) {
+        put_number(arguments, plan->parts[i].shard == attempt->home ? 0 : votes[i]);
+    }
+    put_checks(plan, attempt->home, arguments);
+    put_writes(plan, attempt->home, arguments);
+    put_steps(plan, attempt->home, arguments);
+    return said(arguments, COMMAND_COHORT_TXN_LAST);
+}
+
+struct command txn_say_drop(struct say_arguments *arguments, const struct say_attempt *attempt)
+{
+    begin(arguments, 4, 1);
+    put(arguments, SLICE_LITERAL("COHORT.TXN.FINISH"));
+    put(arguments, attempt->id);
+    put_number(arguments, attempt->epoch);
+    put(arguments, SLICE_LITERAL("ABORT"));
+    return said(arguments, COMMAND_COHORT_TXN_FINISH);
 }
 
 struct command txn_say_read(struct say_arguments *arguments, const struct txn_plan *plan, uint32_t part)

@@ -13,6 +13,7 @@ struct say_attempt {
     int64_t timeout_ms;         /* OPEN's */
     int64_t kept_ms;            /* OPEN's, of a client's id; 0: it is ours */
     enum txn_prepare_mode mode; /* PREPARE's; HOLD: before anything is read */
+    uint64_t begun;             /* LAST's: where home noted TXN.BEGIN; 0: there was none */
 };
 
 struct say_arguments {
@@ -29,6 +30,9 @@ struct command txn_say_open(struct say_arguments *arguments, const struct say_at
                             const struct txn_plan *plan);
 struct command txn_say_commit(struct say_arguments *arguments, const struct say_attempt *attempt,
                               const struct txn_plan *plan, const uint64_t *votes);
+/* The own part of home, if it has one, goes with it; `votes` of the others. */
+struct command txn_say_last(struct say_arguments *arguments, const struct say_attempt *attempt,
+                            const struct txn_plan *plan, const uint64_t *votes);
 /* Home is asked what was decided, and aborts what is not OPEN yet. */
 struct command txn_say_resolve(struct say_arguments *arguments, const struct say_attempt *attempt);
 struct command txn_say_abort(struct say_arguments *arguments, const struct say_attempt *attempt, const char *reason);
@@ -36,6 +40,8 @@ struct command txn_say_abort(struct say_arguments *arguments, const struct say_a
 /* To a part's shard. */
 struct command txn_say_prepare(struct say_arguments *arguments, const struct say_attempt *attempt,
                                const struct txn_plan *plan, uint32_t part);
+/* It is aborted, by who alone would have said LAST. */
+struct command txn_say_drop(struct say_arguments *arguments, const struct say_attempt *attempt);
 struct command txn_say_read(struct say_arguments *arguments, const struct txn_plan *plan, uint32_t part);
 struct command txn_say_dump(struct say_arguments *arguments, const struct txn_plan *plan, uint32_t part);
 /* To PRECOMMIT or PREABORT; and how it stands: one that has not voted refuses to, from now on. */

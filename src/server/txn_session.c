@@ -29,7 +29,7 @@ void session_go(struct txn_session *session, enum session_state to)
             MAY(SESSION_MOVE) | MAY(SESSION_DECIDE) | MAY(SESSION_BACK) | MAY(SESSION_ABORT) | MAY(SESSION_ENDED),
         [SESSION_BACK] = MAY(SESSION_ABORT) | MAY(SESSION_ENDED),
         [SESSION_MOVE] = MAY(SESSION_DECIDE) | MAY(SESSION_ABORT) | MAY(SESSION_ENDED),
-        [SESSION_DECIDE] = MAY(SESSION_DECIDE) | MAY(SESSION_ENDED),
+        [SESSION_DECIDE] = MAY(SESSION_DECIDE) | MAY(SESSION_ABORT) | MAY(SESSION_ENDED),
         [SESSION_ABORT] = MAY(SESSION_ABORT) | MAY(SESSION_LOOK) | MAY(SESSION_ENDED),
     };
     ASSERT((moves[session->state] & MAY(to)) != 0);
@@ -149,6 +149,7 @@ struct say_attempt session_attempt(const struct txn_session *session)
         .epoch = session->epoch,
         .protocol = session->protocol,
         .timeout_ms = session->timeout_ms,
+        .begun = session->begun,
         .kept_ms = session->made ? 0 : session->server->config.txn_id_kept_ms,
     };
 }

@@ -3,7 +3,7 @@
  *   BEGIN ─▶ ACTIVE ⇄ READ        the id is taken at home; commands run here over what they read (txn_values.h)
  *              ├─▶ PREPARE ─▶ PREPARED        OPEN with the participants and all PREPAREs at once
  *              │      └─▶ ABORT               a vote was no
- *              ├─▶ (PREPARE ─▶) DECIDE ─▶ end COMMIT
+ *              ├─▶ (PREPARE ─▶) DECIDE ─▶ end COMMIT; of 2PC that was not prepared before, home votes last
  *              └─▶ ABORT ─▶ end               ROLLBACK
  *
  * A transaction that is prepared can be finished by its id from any connection (TXN.COMMIT id, TXN.ROLLBACK id): home

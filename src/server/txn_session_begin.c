@@ -45,6 +45,7 @@ void session_begin_over(struct txn_session *session)
         session_end(session, "-ERR the shard of the transaction gave an answer that cannot be understood");
     } else if (slice_is_word(open.word, "OK")) {
         session_note_home(session, &open);
+        session->begun = open.position;
         session_go(session, SESSION_ACTIVE);
         struct resp_writer *reply = session_answer_begin(session);
         if (reply != NULL) {

@@ -30,23 +30,28 @@ void session_start_prepare(struct txn_session *session)
 {
     session_go(session, SESSION_PREPARE);
     find_parts(session);
+    session->last = session->commit && session->protocol == TXN_2PC;
     if (session->commit && session->timeout_ms > SESSION_COMMIT_MS) {
         session->timeout_ms =
             SESSION_COMMIT_MS; /* nobody will wait for it: should this node be lost, home ends it soon */
     }
     txn_round_begin(&session->round);
-    session_ask_open(session);
+    if (!session->last) {
+        session_ask_open(session);
+    }
     const struct say_attempt attempt = session_attempt(session);
     for (uint32_t i = 0; i < session->plan.part_count; i++) {
         uint32_t shard = session->plan.parts[i].shard;
-        const struct command command = txn_say_prepare(&session->arguments, &attempt, &session->plan, i);
-        txn_round_ask(&session->round, shard - 1, shard, &command);
+        if (!session->last || shard != session->home) {
+            const struct command command = txn_say_prepare(&session->arguments, &attempt, &session->plan, i);
+            txn_round_ask(&session->round, shard - 1, shard, &command);
+        }
     }
     txn_round_asked(&session->round);
 }
 
 /* Why a vote is no, for the client. */
-static void note_no(struct txn_session *session, struct slice answer)
+void session_note_no(struct txn_session *session, struct slice answer)
 {
     static const struct {
         const char *word, *text;
@@ -72,27 +77,42 @@ static void note_no(struct txn_session *session, struct slice answer)
     }
 }
 
-void session_prepare_over(struct txn_session *session)
+/* Home has opened it, or will when it votes last. */
+static bool take_open(struct txn_session *session, bool *ret_refused)
 {
     struct open_answer open;
     bool told = session_home_status(session) == STATUS_OK && answer_open(session_home_answer(session), &open);
-    bool good = told && slice_is_word(open.word, "OK");
-    bool refused = told && !good; /* else it may be open, and all may have voted yes */
+    bool good = session->last || (told && slice_is_word(open.word, "OK"));
+    *ret_refused = told && !good; /* else it may be open, and all may have voted yes */
     if (!good) {
         (void)snprintf(session->why, sizeof(session->why), "its home shard could not open it, or its time is over");
     }
-    for (uint32_t i = 0; i < session->plan.part_count && good; i++) {
+    return good;
+}
+
+/* All who were asked have voted yes. */
+static bool take_votes(struct txn_session *session, bool *ret_refused)
+{
+    for (uint32_t i = 0; i < session->plan.part_count; i++) {
         uint32_t shard = session->plan.parts[i].shard;
         const struct round_question *question = &session->round.questions[shard - 1];
         if (question->status != STATUS_OK) {
             (void)snprintf(session->why, sizeof(session->why), "a shard that takes part does not answer");
-            good = false;
-        } else if (!answer_yes(buffer_slice(&question->answer), &session->votes[i])) {
-            note_no(session, buffer_slice(&question->answer));
-            good = false;
-            refused = true;
+            return false;
+        }
+        if (question->asked && !answer_yes(buffer_slice(&question->answer), &session->votes[i])) {
+            session_note_no(session, buffer_slice(&question->answer));
+            *ret_refused = true;
+            return false;
         }
     }
+    return true;
+}
+
+void session_prepare_over(struct txn_session *session)
+{
+    bool refused;
+    bool good = take_open(session, &refused) && take_votes(session, &refused);
     session->refused = refused;
     if (refused) {
         session_start_abort(session, session->why);
@@ -118,6 +138,10 @@ void session_prepare_over(struct txn_session *session)
 static void decide(struct txn_session *session)
 {
     session_go(session, SESSION_DECIDE);
+    if (session->last) {
+        session_say_last(session);
+        return;
+    }
     txn_round_begin(&session->round);
     const struct say_attempt attempt = session_attempt(session);
     const struct command commit = txn_say_commit(&session->arguments, &attempt, &session->plan, session->votes);
@@ -153,6 +177,10 @@ void session_move_over(struct txn_session *session)
 
 void session_decide_over(struct txn_session *session)
 {
+    if (session->last) {
+        session_last_over(session);
+        return;
+    }
     struct slice word = slice_of(NULL, 0);
     enum status status = session_home_status(session);
     bool told = status == STATUS_OK && answer_word(session_home_answer(session), &word);
@@ -180,7 +208,11 @@ void session_start_abort(struct txn_session *session, const char *reason)
     if (reason != session->why) {
         (void)snprintf(session->why, sizeof(session->why), "%s", reason);
     }
-    txn_round_begin(&session->round);
+    if (session->last && !session->unsure) {
+        session_drop_parts(session, false);
+    } else {
+        txn_round_begin(&session->round);
+    }
     const struct say_attempt attempt = session_attempt(session);
     /* Of another connection's that is not OPEN yet: it may be when this arrives, and then it is its participants'. */
     bool begun = session->errand && session->protocol == TXN_3PC && session->plan.part_count == 0;
@@ -192,6 +224,9 @@ void session_start_abort(struct txn_session *session, const char *reason)
 
 bool session_may_be_committed(const struct txn_session *session)
 {
+    if (session->last) {
+        return session->unsure; /* nobody else has the votes */
+    }
     if (session->plan.part_count == 0) {
         return session->errand; /* its own connection may have gone on */
     }
@@ -233,6 +268,9 @@ void session_abort_over(struct txn_session *session)
     } else {
         char text[WHY_BYTES + 16];
         (void)snprintf(text, sizeof(text), "-TXNABORT %s", session->why);
+        if (session->last && session->unsure) {
+            session_drop_parts(session, true); /* home does not know them */
+        }
         session_end(session, text);
     }
 }

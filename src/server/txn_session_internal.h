@@ -36,6 +36,7 @@ struct txn_session {
     enum session_state state;
     bool errand;   /* for a transaction of another connection */
     bool commit;   /* what is prepared is committed at once */
+    bool last;     /* … and home's vote is the decision */
     bool waiting;  /* a slot waits for a reply */
     bool unsure;   /* COMMIT may have been decided */
     bool refused;  /* nobody can commit it: home has not opened it, or a vote was no */
@@ -50,6 +51,7 @@ struct txn_session {
     bool made; /* the id is ours */
     uint32_t home;
     uint64_t epoch;
+    uint64_t begun; /* where home noted TXN.BEGIN */
     enum txn_protocol protocol;
     int64_t timeout_ms;
     uint32_t tries;
@@ -119,6 +121,15 @@ void session_abort_over(struct txn_session *session);
 
 /* As long as home has not answered: somebody who knows the id may have committed it (of 3PC that is the quorum's). */
 bool session_may_be_committed(const struct txn_session *session);
+void session_note_no(struct txn_session *session, struct slice answer);
+
+/* txn_session_last.c */
+/* All but home have voted yes, in this round. */
+void session_say_last(struct txn_session *session);
+void session_last_over(struct txn_session *session);
+/* Nobody will say LAST: a round that ends the parts that home would not tell; those that this round has asked and that
+ * may be prepared, or `all`. */
+void session_drop_parts(struct txn_session *session, bool all);
 
 /* txn_session_back.c */
 void session_start_back(struct txn_session *session, const char *reason);

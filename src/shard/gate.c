@@ -106,7 +106,8 @@ static bool minds_locks(const struct command_spec *spec)
     case COMMAND_COHORT_DUMP:
     case COMMAND_COHORT_VERSIONS:
     case COMMAND_COHORT_TXN_READ:
-    case COMMAND_COHORT_TXN_PREPARE: return true;
+    case COMMAND_COHORT_TXN_PREPARE:
+    case COMMAND_COHORT_TXN_LAST: return true;
     default: return !spec->internal;
     }
 }
@@ -117,14 +118,12 @@ static bool is_compared(const struct command_spec *spec)
     return spec->id == COMMAND_COHORT_TXN_READ || spec->id == COMMAND_COHORT_DUMP;
 }
 
-static bool prepares(const struct command_spec *spec) { return spec->id == COMMAND_COHORT_TXN_PREPARE; }
-
 /* Who only looks at all keys takes no lock, so it waits for what was prepared when it came, and nobody for it. */
 static void look_at_all(struct look *look, const struct command_spec *spec, bool writes, uint64_t barrier)
 {
     const struct gate *gate = &look->shard->gate;
     const struct parts *parts = parts_of(look->shard);
-    if (!writes && !prepares(spec)) {
+    if (!writes && !txn_prepares(spec)) {
         look->blocked = look->blocked || (parts->prepared_count != 0 &&
                                           CONTAINER_OF(parts->prepared.next, struct part, node)->vote <= barrier);
         return;
@@ -160,12 +159,12 @@ static void claim_key(void *owner, struct slice key, bool writes) { claims_add(o
 static bool waits(const struct command *command)
 {
     struct txn_prepare prepare;
-    return txn_prepare_parse(command, &prepare) && prepare.mode != PREPARE_NOW;
+    return txn_prepare_parse(command, &prepare) && (prepare.mode == PREPARE_WAIT || prepare.mode == PREPARE_HOLD);
 }
 
 static bool claims_all(const struct command_spec *spec, enum footprint_reach reach)
 {
-    return reach == FOOTPRINT_ALL_WRITTEN || (reach == FOOTPRINT_ALL_READ && prepares(spec));
+    return reach == FOOTPRINT_ALL_WRITTEN || (reach == FOOTPRINT_ALL_READ && txn_prepares(spec));
 }
 
 static void claim(struct shard *shard, struct claims *claims, const struct command *command)
@@ -291,7 +290,7 @@ static bool goes_on(struct shard *shard, const struct command *command, const st
 bool gate_holds(struct shard *shard, const struct command *command, const struct shard_request *request, bool logged,
                 enum status *ret_status)
 {
-    struct held held = {.logged = logged, .prepares = prepares(command->spec)};
+    struct held held = {.logged = logged, .prepares = txn_prepares(command->spec)};
     *ret_status = STATUS_OK;
     if ((!held.prepares && !gate_busy(shard)) || !minds_locks(command->spec)) {
         return false;

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "machine/txn/prepare.h"
 
 #include <stdlib.h>
 
@@ -204,7 +205,7 @@ enum status batch_add(struct shard *shard, const struct command *command, enum r
     command_encode(into, command);
     shard_weigh(shard, into->size - before + sizeof(struct request));
     batch->logged_count += kind == REQUEST_LOGGED ? 1 : 0;
-    if (command->spec->id == COMMAND_COHORT_TXN_PREPARE) {
+    if (txn_prepares(command->spec)) {
         gate_attach(batch, shard, command);
     }
     *add_request(shard, batch) = (struct request){origin, tag, kind, machine_key_hash(shard->machine, command)};
@@ -313,7 +314,7 @@ bool shard_hold(struct shard *shard, const struct command *command, bool logged,
 
 void shard_let_go(struct shard *shard, const struct command *command)
 {
-    if (command->spec->id == COMMAND_COHORT_TXN_PREPARE) {
+    if (txn_prepares(command->spec)) {
         gate_unclaim(shard, command);
     }
 }

@@ -60,6 +60,7 @@ enum footprint_reach footprint_visit(const struct command *command, struct comma
         return visit_inner(exec.queued, exec.queued_count, scratch, key, owner);
     case COMMAND_COHORT_TXN_READ: return visit_inner(command->argv + 1, command->argc - 1, scratch, key, owner);
     case COMMAND_COHORT_TXN_PREPARE:
+    case COMMAND_COHORT_TXN_LAST:
         if (!txn_prepare_parse(command, &prepare)) {
             return FOOTPRINT_KEYS;
         }

@@ -184,23 +184,31 @@ static void set_participants(struct home *home, const struct home_open *open)
     }
 }
 
-enum home_outcome homes_open(struct homes *homes, const struct home_open *open)
+/* `home` is its record; NULL: it has none. */
+static enum home_outcome may_open(const struct homes *homes, const struct home *home, const struct home_open *open)
 {
-    forget_some(homes, open->time_ms);
-    struct home *home = homes_find(homes, open->id);
     if (home != NULL && (home->state != HOME_BEGUN || open->participant_count == 0)) {
         return HOME_EXISTS;
     }
     if (open->epoch != open->term) {
         return HOME_EPOCH;
     }
+    if (home == NULL && is_old(homes, open->id)) {
+        return HOME_OLD;
+    }
+    bool full = homes->open_count >= TXN_OPEN || !has_room(homes, open->id, TXN_IDS);
+    return home == NULL && full ? HOME_FULL : HOME_OPENED;
+}
+
+enum home_outcome homes_open(struct homes *homes, const struct home_open *open)
+{
+    forget_some(homes, open->time_ms);
+    struct home *home = homes_find(homes, open->id);
+    enum home_outcome outcome = may_open(homes, home, open);
+    if (outcome != HOME_OPENED) {
+        return outcome;
+    }
     if (home == NULL) {
-        if (is_old(homes, open->id)) {
-            return HOME_OLD;
-        }
-        if (homes->open_count >= TXN_OPEN || !has_room(homes, open->id, TXN_IDS)) {
-            return HOME_FULL;
-        }
         home = home_create(open->id);
         home_insert(homes, home);
     }
@@ -319,6 +327,34 @@ bool home_abort(struct homes *homes, struct home *home, struct slice reason, uin
     home->reason = memory_make_text(reason.data, size);
     decide(homes, home, HOME_ABORT, position, time_ms);
     return true;
+}
+
+/* ---- both at once ---- */
+
+enum home_outcome homes_take_last(struct homes *homes, const struct home_open *open)
+{
+    forget_some(homes, open->time_ms);
+    const struct home *home = homes_find(homes, open->id);
+    enum home_outcome outcome = may_open(homes, home, open);
+    uint64_t begun = home == NULL ? 0 : home->opened;
+    bool other = begun != open->begun || (home == NULL && open->id.data[0] != '~');
+    return outcome == HOME_OPENED && other ? HOME_EXISTS : outcome; /* it was somebody else's, or has ended */
+}
+
+struct home *homes_open_last(struct homes *homes, const struct home_open *open)
+{
+    const struct home *begun = homes_find(homes, open->id);
+    struct home_open so = *open;
+    so.kept_ms = begun == NULL ? 0 : begun->kept_ms;
+    ASSERT(homes_open(homes, &so) == HOME_OPENED);
+    struct home *home = homes_find(homes, open->id);
+    for (uint32_t i = 0; i < home->participant_count; i++) {
+        int64_t vote;
+        ASSERT(number_parse_int64(open->votes[i], &vote) && vote >= 0);
+        home->participants[i].vote = vote == 0 ? open->position : (uint64_t)vote;
+    }
+    decide(homes, home, HOME_COMMIT, open->position, open->time_ms);
+    return home;
 }
 
 void home_acknowledge(struct homes *homes, struct home *home, uint32_t shard, uint64_t position, int64_t time_ms)

@@ -74,8 +74,15 @@ struct home_open {
     int64_t time_ms, timeout_ms, kept_ms; /* kept: of a client's id */
     const struct slice *participants;
     uint32_t participant_count;
+    const struct slice *votes; /* of the participants, for homes_open_last: decimal; "0" is this entry's */
+    uint64_t begun;            /* for homes_open_last: where the record was made that it goes on from; 0: nowhere */
 };
 enum home_outcome homes_open(struct homes *homes, const struct home_open *open);
+
+/* OPEN and DECIDE(COMMIT) at once. Whether it would be opened; nothing is changed but what is due to be forgotten. */
+enum home_outcome homes_take_last(struct homes *homes, const struct home_open *open);
+/* It would be (asserted): the record, which is COMMIT now. */
+struct home *homes_open_last(struct homes *homes, const struct home_open *open);
 
 /* The record with this id; one that is absent becomes an abort. NULL: it is OLD, or, with *ret_full, there is no room.
  */

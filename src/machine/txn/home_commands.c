@@ -1,4 +1,5 @@
 /* The internal commands at the home shard; README.md has their forms and replies. */
+#include "machine/txn/home_commands.h"
 #include "base/assert.h"
 #include "command/machine_handlers.h"
 #include "machine/call.h"
@@ -84,8 +85,7 @@ static void tell(struct call *call, const struct home *home)
     resp_bulk_string(&call->reply, home->reason == NULL ? "" : home->reason);
 }
 
-/* The home shard is a participant itself: its part is finished in the same step. */
-static void finish_own_part(struct call *call, struct home *home)
+void home_finish_own_part(struct call *call, struct home *home)
 {
     struct parts *parts = &call->txns->parts;
     struct part *part = parts_find(parts, home_id(home));
@@ -136,7 +136,7 @@ void txn_decide(struct call *call)
             : home->epoch == (uint64_t)epoch && home_abort(homes, home, call->argv[4], call->position, time_ms);
     tell(call, home); /* before it may be forgotten */
     if (decided && home->state != HOME_DONE) {
-        finish_own_part(call, home);
+        home_finish_own_part(call, home);
     }
 }
 

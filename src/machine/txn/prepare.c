@@ -49,6 +49,20 @@ static bool take_mode(struct slice word, enum txn_prepare_mode *ret_mode)
     return false;
 }
 
+/* Every vote is named, but home's own, which is the entry itself. */
+static bool votes_valid(const struct txn_prepare *prepare, uint32_t vote_count)
+{
+    uint32_t shard;
+    int64_t vote;
+    for (uint32_t i = 0; i < vote_count; i++) {
+        if (!txn_shard_parse(prepare->participants[i], &shard) || !number_parse_int64(prepare->votes[i], &vote) ||
+            vote < 0 || (vote == 0) != (shard == prepare->home)) {
+            return false;
+        }
+    }
+    return vote_count == prepare->participant_count;
+}
+
 static bool numbers_valid(const struct txn_prepare *prepare)
 {
     uint32_t shard;
@@ -66,24 +80,47 @@ static bool numbers_valid(const struct txn_prepare *prepare)
     return prepare->participant_count > 0 && prepare->participant_count <= TXN_PARTICIPANTS;
 }
 
+/* Behind the epoch: protocol and mode, and the participants. */
+static bool take_participants(struct cursor *cursor, struct txn_prepare *prepare)
+{
+    int64_t protocol;
+    if (!take_number(cursor, &protocol) || (protocol != TXN_2PC && protocol != TXN_3PC) ||
+        !take_mode(cursor->argv[cursor->at], &prepare->mode)) {
+        return false;
+    }
+    prepare->protocol = protocol == TXN_3PC ? TXN_3PC : TXN_2PC;
+    cursor->at++;
+    return take_list(cursor, 1, &prepare->participants, &prepare->participant_count);
+}
+
+/* The same of LAST: the record it goes on from, the participants, their votes. */
+static bool take_voters(struct cursor *cursor, struct txn_prepare *prepare)
+{
+    int64_t begun;
+    uint32_t vote_count;
+    if (!take_number(cursor, &begun) || !take_list(cursor, 1, &prepare->participants, &prepare->participant_count) ||
+        !take_list(cursor, 1, &prepare->votes, &vote_count)) {
+        return false;
+    }
+    prepare->begun = (uint64_t)begun;
+    prepare->protocol = TXN_2PC;
+    prepare->mode = PREPARE_LAST;
+    return votes_valid(prepare, vote_count);
+}
+
 bool txn_prepare_parse(const struct command *command, struct txn_prepare *ret_prepare)
 {
     struct txn_prepare prepare = {.id = command->argv[1]};
     struct cursor cursor = {command->argv, 3, command->argc};
+    bool last = command->spec->id == COMMAND_COHORT_TXN_LAST;
     struct txn_id id;
     int64_t epoch;
-    int64_t protocol;
     if (!txn_id_parse(prepare.id, &id) || !txn_shard_parse(command->argv[2], &prepare.home) ||
-        !take_number(&cursor, &epoch) || !take_number(&cursor, &protocol)) {
+        !take_number(&cursor, &epoch)) {
         return false;
     }
     prepare.epoch = (uint64_t)epoch;
-    prepare.protocol = protocol == TXN_3PC ? TXN_3PC : TXN_2PC;
-    if ((protocol != TXN_2PC && protocol != TXN_3PC) || !take_mode(command->argv[cursor.at], &prepare.mode)) {
-        return false;
-    }
-    cursor.at++;
-    if (!take_list(&cursor, 1, &prepare.participants, &prepare.participant_count) ||
+    if (!(last ? take_voters(&cursor, &prepare) : take_participants(&cursor, &prepare)) ||
         !take_list(&cursor, 2, &prepare.checks, &prepare.check_count) ||
         !take_list(&cursor, 2, &prepare.writes, &prepare.write_count)) {
         return false;

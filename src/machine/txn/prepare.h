@@ -1,4 +1,4 @@
-/* What a COHORT.TXN.PREPARE says, taken apart. */
+/* What a COHORT.TXN.PREPARE or a COHORT.TXN.LAST says, taken apart. */
 #pragma once
 
 #include "command/command.h"
@@ -9,6 +9,7 @@ enum txn_prepare_mode {
     PREPARE_NOW,  /* a lock is a no vote */
     PREPARE_WAIT, /* at the gate, for locks: not a first attempt */
     PREPARE_HOLD, /* waits, too, and takes the locks alone: it tells the values; the writes come with another */
+    PREPARE_LAST, /* as NOW, at home, when all others have voted yes: it opens and commits, too */
 };
 
 struct txn_prepare {
@@ -19,6 +20,8 @@ struct txn_prepare {
     enum txn_prepare_mode mode;
     const struct slice *participants; /* shards */
     uint32_t participant_count;
+    const struct slice *votes;  /* LAST: of each participant; "0" of home itself */
+    uint64_t begun;             /* LAST: position of the record that TXN.BEGIN made; 0: there is none */
     const struct slice *checks; /* 2 × check_count: key, version as it was read */
     uint32_t check_count;
     const struct slice *writes; /* 2 × write_count: key, value as entry_dump makes it, or empty; HOLD: not looked at */
@@ -29,5 +32,10 @@ struct txn_prepare {
 
 /* False when no node of ours can have said so; values and inner commands are not looked into. */
 bool txn_prepare_parse(const struct command *command, struct txn_prepare *ret_prepare);
+/* Its keys are claimed and locked for a transaction. */
+static inline bool txn_prepares(const struct command_spec *spec)
+{
+    return spec->id == COMMAND_COHORT_TXN_PREPARE || spec->id == COMMAND_COHORT_TXN_LAST;
+}
 /* A shard's number. */
 bool txn_shard_parse(struct slice text, uint32_t *ret_shard);

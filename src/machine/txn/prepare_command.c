@@ -1,11 +1,13 @@
 /* COHORT.TXN.PREPARE: a shard's vote. The commands are executed over an overlay of their keys, at the entry's time, and
- * what they change is kept back with the locks. */
+ * what they change is kept back with the locks. COHORT.TXN.LAST is the same at home when all others have voted yes: its
+ * own yes is the decision. */
 #include "base/assert.h"
 #include "base/memory.h"
 #include "command/machine_handlers.h"
 #include "machine/call.h"
 #include "machine/keys/dump.h"
 #include "machine/txn/footprint.h"
+#include "machine/txn/home_commands.h"
 #include "machine/txn/txn.h"
 #include "machine/txn/whole.h"
 
@@ -25,7 +27,8 @@ struct preparing {
     struct buffer body;
     struct buffer replies;
     const char *no;     /* why the vote is no */
-    struct slice whose; /* which transaction or key that is about */
+    struct slice whose; /* which transaction or key that is about, or what home knows better */
+    char number[NUMBER_INT64_BYTES];
 };
 
 /* ---- keys ---- */
@@ -328,7 +331,8 @@ static bool known(struct preparing *preparing)
     if (part == NULL) {
         return false;
     }
-    bool finished = part->state == PART_COMMITTED || part->state == PART_ABORTED;
+    bool finished =
+        part->state == PART_COMMITTED || part->state == PART_ABORTED || preparing->said.mode == PREPARE_LAST;
     bool holds = preparing->said.mode == PREPARE_HOLD && part->epoch == preparing->said.epoch;
     if (finished || holds || part->epoch > preparing->said.epoch) {
         (void)vote_no(preparing, "REFUSED", part_id(part));
@@ -375,22 +379,93 @@ static void prepare(struct preparing *preparing)
     }
 }
 
-void txn_prepare(struct call *call)
+/* False: malformed, and the reply is written. */
+static bool begin(struct preparing *preparing, struct call *call)
 {
-    struct preparing preparing = {.call = call};
+    *preparing = (struct preparing){.call = call};
     const struct command command = {call->spec, call->argv, call->argc, RESP2};
-    if (!txn_prepare_parse(&command, &preparing.said) || !commands_valid(&preparing)) {
-        resp_error(&call->reply, "ERR malformed command of a transaction");
-        return;
+    if (txn_prepare_parse(&command, &preparing->said) && commands_valid(preparing)) {
+        return true;
     }
-    prepare(&preparing);
-    if (preparing.no != NULL) {
+    resp_error(&call->reply, "ERR malformed command of a transaction");
+    return false;
+}
+
+static void end(struct preparing *preparing)
+{
+    struct call *call = preparing->call;
+    if (preparing->no != NULL) {
         resp_array(&call->reply, 3);
         resp_bulk_string(&call->reply, "NO");
-        resp_bulk_string(&call->reply, preparing.no);
-        resp_bulk(&call->reply, preparing.whose);
+        resp_bulk_string(&call->reply, preparing->no);
+        resp_bulk(&call->reply, preparing->whose);
     }
-    buffer_deinit(&preparing.body);
-    buffer_deinit(&preparing.replies);
-    free(preparing.keys);
+    buffer_deinit(&preparing->body);
+    buffer_deinit(&preparing->replies);
+    free(preparing->keys);
+}
+
+void txn_prepare(struct call *call)
+{
+    struct preparing preparing;
+    if (begin(&preparing, call)) {
+        prepare(&preparing);
+        end(&preparing);
+    }
+}
+
+/* ---- the last vote ---- */
+
+static struct home_open opening(const struct preparing *preparing)
+{
+    const struct call *call = preparing->call;
+    return (struct home_open){.id = preparing->said.id,
+                              .epoch = preparing->said.epoch,
+                              .term = call->term,
+                              .position = call->position,
+                              .protocol = TXN_2PC,
+                              .time_ms = call->time.applied_time_ms,
+                              .participants = preparing->said.participants,
+                              .participant_count = preparing->said.participant_count,
+                              .votes = preparing->said.votes,
+                              .begun = preparing->said.begun};
+}
+
+/* Home's record allows it. Of an epoch or an id that is too old the answer has the term or the position of now. */
+static bool home_takes(struct preparing *preparing)
+{
+    const struct home_open open = opening(preparing);
+    uint64_t now = 0;
+    const char *why = NULL;
+    switch (homes_take_last(&preparing->call->txns->homes, &open)) {
+    case HOME_OPENED: return true;
+    case HOME_EXISTS: return vote_no(preparing, "REFUSED", slice_of(NULL, 0));
+    case HOME_FULL: return vote_no(preparing, "FULL", slice_of(NULL, 0));
+    case HOME_EPOCH:
+        why = "EPOCH";
+        now = open.term;
+        break;
+    case HOME_OLD:
+        why = "OLD";
+        now = open.position;
+        break;
+    }
+    return vote_no(preparing, why, slice_of(preparing->number, number_format_uint64(preparing->number, now)));
+}
+
+void txn_last(struct call *call)
+{
+    struct preparing preparing;
+    if (!begin(&preparing, call)) {
+        return;
+    }
+    if (home_takes(&preparing)) {
+        prepare(&preparing);
+    }
+    const struct part *own = parts_find(&call->txns->parts, preparing.said.id);
+    if (preparing.no == NULL && own != NULL && own->vote == call->position) {
+        const struct home_open open = opening(&preparing);
+        home_finish_own_part(call, homes_open_last(&call->txns->homes, &open));
+    }
+    end(&preparing);
 }

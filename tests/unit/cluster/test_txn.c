@@ -17,7 +17,9 @@
 
 #include <cmocka.h>
 
-enum { HOME = 1, FIRST, SECOND, WORDS = 16, TIMEOUT_MS = 1000, DAY_MS = 86400000 };
+#define MADE "~1.0.1.1.1" /* home may hear of it first when it is to be committed */
+
+enum { HOME = 1, FIRST, SECOND, WORDS = 24, TIMEOUT_MS = 1000, DAY_MS = 86400000 };
 
 enum victim { NOBODY, CLIENT, HOME_LEADER, FIRST_LEADER, SECOND_LEADER, VICTIMS };
 
@@ -31,6 +33,7 @@ struct run {
     struct world_client *client;
     enum txn_protocol protocol;
     int timeout_ms;
+    bool last; /* home votes last, and has a part */
     struct crash crashes[2];
     int crash_count, step;
     uint64_t epoch;
@@ -114,8 +117,8 @@ static const char *call(struct run *run, uint32_t shard, uint16_t id, const char
 static void prepare(struct run *run, uint32_t shard)
 {
     char words[128];
-    (void)snprintf(words, sizeof(words), "t 1 %llu %d NOW 2 2 3 0 1 k \001new", (unsigned long long)run->epoch,
-                   run->protocol);
+    (void)snprintf(words, sizeof(words), "%s 1 %llu %d NOW %s 0 1 k \001new", run->last ? MADE : "t",
+                   (unsigned long long)run->epoch, run->protocol, run->last ? "3 1 2 3" : "2 2 3");
     const char *reply = call(run, shard, COMMAND_COHORT_TXN_PREPARE, words);
     const char *vote = strstr(reply, "YES\r\n:");
     run->no = run->no || vote == NULL;
@@ -148,6 +151,35 @@ static void decide(struct run *run)
     const char *reply = call(run, HOME, COMMAND_COHORT_TXN_DECIDE, words);
     run->committed = strstr(reply, "COMMIT") != NULL;
     assert_false(run->committed && run->no);
+}
+
+/* Who ran it ends the parts when home has not said yes; unless nobody knows what home has said. */
+static void say_last(struct run *run)
+{
+    char words[160];
+    (void)snprintf(words, sizeof(words), MADE " 1 %llu 0 3 1 2 3 3 0 %llu %llu 0 1 k \001new",
+                   (unsigned long long)run->epoch, (unsigned long long)run->votes[0],
+                   (unsigned long long)run->votes[1]);
+    const char *reply = call(run, HOME, COMMAND_COHORT_TXN_LAST, words);
+    run->committed = strstr(reply, "YES") != NULL;
+    run->no = strstr(reply, "NO\r\n") != NULL;
+}
+
+static void drive_last(struct run *run)
+{
+    char words[64];
+    run->epoch = world_lane(&run->world, run->client->node->id, HOME)->term;
+    prepare(run, FIRST);
+    if (!run->gone) {
+        prepare(run, SECOND);
+    }
+    if (!run->gone && !run->no) {
+        say_last(run);
+    }
+    (void)snprintf(words, sizeof(words), MADE " %llu ABORT", (unsigned long long)run->epoch);
+    for (uint32_t shard = FIRST; shard <= SECOND && !run->gone && run->no; shard++) {
+        (void)call(run, shard, COMMAND_COHORT_TXN_FINISH, words);
+    }
 }
 
 /* Under three phases a refusal before the votes aborts; later the participants decide among themselves. */
@@ -228,19 +260,27 @@ static bool finish(struct run *run)
     world_run_until(&run->world, all_ended, run);
     bool first = is_written(run, FIRST);
     assert_int_equal(is_written(run, SECOND), first);
+    assert_int_equal(is_written(run, HOME), first && run->last);
     assert_true(first || !run->committed);
     world_end(&run->world);
     return first;
 }
 
-static bool play(uint64_t seed, enum txn_protocol protocol, const struct crash *crashes, int count)
+enum way { OPEN_FIRST, LAST_VOTE, THREE_PHASES, WAYS };
+
+static bool play(uint64_t seed, enum way way, const struct crash *crashes, int count)
 {
     static struct run run;
-    begin(&run, seed, protocol);
+    begin(&run, seed, way == THREE_PHASES ? TXN_3PC : TXN_2PC);
+    run.last = way == LAST_VOTE;
     for (run.crash_count = 0; run.crash_count < count; run.crash_count++) {
         run.crashes[run.crash_count] = crashes[run.crash_count];
     }
-    drive(&run);
+    if (run.last) {
+        drive_last(&run);
+    } else {
+        drive(&run);
+    }
     return finish(&run);
 }
 
@@ -249,18 +289,22 @@ static bool play(uint64_t seed, enum txn_protocol protocol, const struct crash *
 static void undisturbed(void **state)
 {
     (void)state;
-    assert_true(play(1, TXN_2PC, NULL, 0));
-    assert_true(play(2, TXN_3PC, NULL, 0));
+    for (enum way way = OPEN_FIRST; way < WAYS; way++) {
+        assert_true(play(1 + way, way, NULL, 0));
+    }
 }
 
-static void one_crash_at_every_step(enum txn_protocol protocol, int points)
+/* Two of each step. */
+static const int points_of[WAYS] = {[OPEN_FIRST] = 8, [LAST_VOTE] = 6, [THREE_PHASES] = 12};
+
+static void one_crash_at_every_step(enum way way)
 {
     int written = 0;
     int runs = 0;
-    for (int point = 0; point < points; point++) {
+    for (int point = 0; point < points_of[way]; point++) {
         for (enum victim victim = CLIENT; victim < VICTIMS; victim++) {
             struct crash crash = {point, victim};
-            written += play(100 + (uint64_t)point, protocol, &crash, 1) ? 1 : 0;
+            written += play(100 + (uint64_t)point, way, &crash, 1) ? 1 : 0;
             runs++;
         }
     }
@@ -270,13 +314,19 @@ static void one_crash_at_every_step(enum txn_protocol protocol, int points)
 static void two_phases_crash_at_every_step(void **state)
 {
     (void)state;
-    one_crash_at_every_step(TXN_2PC, 8);
+    one_crash_at_every_step(OPEN_FIRST);
+}
+
+static void last_vote_crash_at_every_step(void **state)
+{
+    (void)state;
+    one_crash_at_every_step(LAST_VOTE);
 }
 
 static void three_phases_crash_at_every_step(void **state)
 {
     (void)state;
-    one_crash_at_every_step(TXN_3PC, 12);
+    one_crash_at_every_step(THREE_PHASES);
 }
 
 static void two_crashes(void **state)
@@ -284,15 +334,15 @@ static void two_crashes(void **state)
     (void)state;
     struct prng prng;
     prng_seed(&prng, 7);
-    for (int i = 0; i < 40; i++) {
-        enum txn_protocol protocol = i % 2 == 0 ? TXN_2PC : TXN_3PC;
-        uint64_t points = protocol == TXN_2PC ? 8 : 12;
+    for (int i = 0; i < 60; i++) {
+        enum way way = (enum way)(i % WAYS);
+        uint64_t points = (uint64_t)points_of[way];
         struct crash crashes[2];
         for (int k = 0; k < 2; k++) {
             crashes[k].point = (int)prng_below(&prng, points);
             crashes[k].victim = CLIENT + (enum victim)prng_below(&prng, VICTIMS - CLIENT);
         }
-        (void)play(1000 + (uint64_t)i, protocol, crashes, 2);
+        (void)play(1000 + (uint64_t)i, way, crashes, 2);
     }
 }
 
@@ -481,6 +531,7 @@ int main(void)
         cmocka_unit_test(quorums_never_split),
         cmocka_unit_test(undisturbed),
         cmocka_unit_test(two_phases_crash_at_every_step),
+        cmocka_unit_test(last_vote_crash_at_every_step),
         cmocka_unit_test(three_phases_crash_at_every_step),
         cmocka_unit_test(two_crashes),
         cmocka_unit_test(three_phases_end_without_home),

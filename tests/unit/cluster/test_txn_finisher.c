@@ -210,6 +210,9 @@ static void prepared_parts(void **state)
     assert_int_equal(look(scene), 0);
     scene->time_ms = FINISHER_ASK_MS;
     assert_int_equal(look(scene), 2);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_RESOLVE], 1);
+    scene->time_ms = FINISHER_ASK_2PC_MS;
+    (void)look(scene);
     assert_int_equal(scene->asked[COMMAND_COHORT_TXN_RESOLVE], 2);
     scene->time_ms++;
     (void)look(scene);

@@ -53,10 +53,10 @@ static void test_two_phases(void **state)
 {
     assert_int_equal(cost("SET a 2\r\n", 1), TIMES);
     assert_int_equal(cost("MULTI\r\nSET a 2\r\nINCR a\r\nGET a\r\nEXEC\r\n", 9), TIMES); /* one shard: one entry */
-    /* home: OPEN with PREPARE, DECIDE; another one: PREPARE, FINISH */
-    assert_int_equal(cost("MULTI\r\nSET a 2\r\nSET b 2\r\nEXEC\r\n", 6), TIMES * 4 + 1);
-    assert_int_equal(cost("MSET a 2 b 2\r\n", 1), TIMES * 4 + 1);
-    assert_int_equal(cost("MSET a 2 b 2 c 2 d 2\r\n", 1), TIMES * 8 + 1);
+    /* another one: PREPARE, FINISH; home: LAST */
+    assert_int_equal(cost("MULTI\r\nSET a 2\r\nSET b 2\r\nEXEC\r\n", 6), TIMES * 3 + 1);
+    assert_int_equal(cost("MSET a 2 b 2\r\n", 1), TIMES * 3 + 1);
+    assert_int_equal(cost("MSET a 2 b 2 c 2 d 2\r\n", 1), TIMES * 7 + 1);
 }
 
 static void test_reads(void **state)

@@ -50,6 +50,8 @@ static void name(const struct command *command, char word[static 32])
         {COMMAND_COHORT_TXN_OPEN, "OPEN", 2},     {COMMAND_COHORT_TXN_PREPARE, "PREPARE", 5},
         {COMMAND_COHORT_TXN_DECIDE, "DECIDE", 3}, {COMMAND_COHORT_TXN_MOVE, "MOVE", 2},
         {COMMAND_COHORT_TXN_READ, "READ", 0},     {COMMAND_COHORT_DUMP, "DUMP", 1},
+        {COMMAND_COHORT_TXN_LAST, "LAST", 3},     {COMMAND_COHORT_TXN_RESOLVE, "RESOLVE", 0},
+        {COMMAND_COHORT_TXN_FINISH, "FINISH", 3},
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (names[i].id == command->spec->id) {
@@ -95,7 +97,7 @@ static void told_position(struct txn_driver *driver, uint32_t home, uint64_t pos
 {
     (void)driver;
     (void)home;
-    assert_int_equal(position, 77);
+    assert_true(position == 77 || position == 9);
 }
 
 static bool leads(struct txn_driver *driver, uint32_t shard) { return of(driver)->led == shard; }
@@ -236,18 +238,20 @@ static void test_keys(void **state)
     txn_plan_deinit(&plan);
 }
 
+#define MISSED(why, size, now) "*3\r\n$2\r\nNO\r\n$" size "\r\n" why "\r\n$2\r\n" now "\r\n"
+
+/* Home votes last: what the others said comes first, and its yes is the decision. */
 static void test_commit(void **state)
 {
     (void)state;
-    struct scene *scene = begin(TXN_2PC, false, "SET b 1", "SET a 2");
-    expect(scene, "OPEN/5@1 PREPARE/NOW@1 PREPARE/NOW@3");
+    struct scene *scene = begin(TXN_2PC, false, "MSET a 1 b 2 c 3", "SET b 4");
+    expect(scene, "PREPARE/NOW@2 PREPARE/NOW@3");
     answer(scene, "PREPARE", 3, YES);
-    answer(scene, "OPEN", 1, OPENED);
     expect(scene, "");
-    answer(scene, "PREPARE", 1, YES);
-    expect(scene, "DECIDE/COMMIT@1");
+    answer(scene, "PREPARE", 2, YES);
+    expect(scene, "LAST/5@1");
     assert_int_equal(scene->ended, 0); /* nothing is told before it is decided */
-    answer(scene, "DECIDE", 1, TOLD("COMMIT", "6"));
+    answer(scene, "LAST", 1, "*3\r\n$3\r\nYES\r\n:9\r\n*2\r\n+OK\r\n+OK\r\n");
     reply_is(scene, "+OK\r\n+OK\r\n");
     finish(scene, TXN_END_DONE);
 }
@@ -259,28 +263,95 @@ static void test_home(void **state)
     for (uint32_t led = 1; led <= SHARDS; led++) {
         struct scene *scene = begin_led(led, TXN_2PC, false, "SET b 1", "SET a 2");
         const bool third = led == 3;
-        expect(scene, third ? "OPEN/5@3 PREPARE/NOW@1 PREPARE/NOW@3" : "OPEN/5@1 PREPARE/NOW@1 PREPARE/NOW@3");
-        answer(scene, "PREPARE", 3, YES);
-        answer(scene, "PREPARE", 1, YES);
-        answer(scene, "OPEN", third ? 3 : 1, OPENED);
-        expect(scene, third ? "DECIDE/COMMIT@3" : "DECIDE/COMMIT@1");
-        answer(scene, "DECIDE", third ? 3 : 1, TOLD("COMMIT", "6"));
+        expect(scene, third ? "PREPARE/NOW@1" : "PREPARE/NOW@3");
+        answer(scene, "PREPARE", third ? 1 : 3, YES);
+        expect(scene, third ? "LAST/5@3" : "LAST/5@1");
+        answer(scene, "LAST", third ? 3 : 1, YES);
         finish(scene, TXN_END_DONE);
     }
 }
 
-/* A vote without its OPEN is worth nothing. */
+/* Home is not asked when another has not voted yes; those that may be prepared are told, by whoever ran it. */
+static void test_a_vote_is_no(void **state)
+{
+    (void)state;
+    struct scene *scene = begin(TXN_2PC, false, "MSET a 1 b 2 c 3", NULL);
+    expect(scene, "PREPARE/NOW@2 PREPARE/NOW@3");
+    answer(scene, "PREPARE", 2, YES);
+    answer(scene, "PREPARE", 3, NO("LOCKED"));
+    expect(scene, "FINISH/ABORT@2");
+    assert_int_equal(scene->wake_ns, 0);
+    answer(scene, "FINISH", 2, TOLD("ABORTED", "7"));
+    assert_true(scene->wake_ns > 0);
+    scene->now_ns = 1001;
+    txn_driver_give_up(&scene->driver);
+    finish(scene, TXN_END_REFUSED);
+
+    static const enum status lost[] = {STATUS_UNCERTAIN, STATUS_EXECUTED, STATUS_NO_LEADER};
+    for (size_t i = 0; i < sizeof(lost) / sizeof(lost[0]); i++) {
+        scene = begin(TXN_2PC, false, "MSET a 1 b 2 c 3", NULL);
+        scene->said[0] = '\0';
+        scene->now_ns = 1001;
+        answer(scene, "PREPARE", 2, NO("LARGE!"));
+        lose(scene, "PREPARE", 3, lost[i]);
+        if (lost[i] != STATUS_NO_LEADER) { /* who has not executed it is not prepared */
+            expect(scene, "FINISH/ABORT@3");
+            lose(scene, "FINISH", 3, STATUS_NO_LEADER);
+        }
+        finish(scene, TXN_END_REFUSED);
+    }
+}
+
+/* Home's own no ends it as well; what it knows better is believed next time. */
+static void test_home_says_no(void **state)
+{
+    (void)state;
+    struct scene *scene = begin(TXN_2PC, false, "SET b 1", "SET a 2");
+    expect(scene, "PREPARE/NOW@3");
+    answer(scene, "PREPARE", 3, YES);
+    expect(scene, "LAST/5@1");
+    answer(scene, "LAST", 1, MISSED("EPOCH", "5", "16"));
+    expect(scene, "FINISH/ABORT@3");
+    answer(scene, "FINISH", 3, TOLD("ABORTED", "7"));
+    txn_driver_wake(&scene->driver);
+    expect(scene, "OPEN/16@1 PREPARE/WAIT@1");
+    txn_driver_give_up(&scene->driver);
+    scene->said[0] = '\0';
+    answer(scene, "OPEN", 1, OPENED);
+    answer(scene, "PREPARE", 1, YES);
+    answer(scene, "DECIDE", 1, TOLD("ABORT", "5"));
+    finish(scene, TXN_END_REFUSED);
+
+    static const char *const no[] = {NO("LOCKED"), NO("CHANGE"), MISSED("OLD", "3", "77"), "-ERR what?\r\n"};
+    for (size_t i = 0; i < sizeof(no) / sizeof(no[0]); i++) {
+        scene = begin(TXN_2PC, false, "SET b 1", "SET a 2");
+        scene->now_ns = 1001;
+        answer(scene, "PREPARE", 3, YES);
+        scene->said[0] = '\0';
+        answer(scene, "LAST", 1, no[i]);
+        expect(scene, "FINISH/ABORT@3");
+        answer(scene, "FINISH", 3, TOLD("ABORTED", "7"));
+        finish(scene, TXN_END_REFUSED);
+    }
+}
+
+/* A later attempt OPENs first. A vote without its OPEN is worth nothing, and home would not tell who has voted. */
 static void test_open_is_needed(void **state)
 {
     (void)state;
     struct scene *scene = begin(TXN_2PC, false, "SET b 1", "SET a 2");
-    expect(scene, "OPEN/5@1 PREPARE/NOW@1 PREPARE/NOW@3");
-    answer(scene, "PREPARE", 3, YES);
+    expect(scene, "PREPARE/NOW@3");
+    answer(scene, "PREPARE", 3, NO("LOCKED"));
+    txn_driver_wake(&scene->driver);
+    expect(scene, "OPEN/5@1 PREPARE/WAIT@1");
     answer(scene, "PREPARE", 1, YES);
+    expect(scene, "PREPARE/WAIT@3");
+    answer(scene, "PREPARE", 3, YES);
     answer(scene, "OPEN", 1, "*3\r\n$5\r\nEPOCH\r\n:6\r\n:77\r\n");
-    expect(scene, "DECIDE/ABORT@1");
+    expect(scene, "FINISH/ABORT@1 FINISH/ABORT@3 DECIDE/ABORT@1");
     answer(scene, "DECIDE", 1, TOLD("ABORT", "5"));
-    assert_true(scene->wake_ns > 0);
+    answer(scene, "FINISH", 1, TOLD("ABORTED", "7"));
+    answer(scene, "FINISH", 3, TOLD("ABORTED", "7"));
     txn_driver_wake(&scene->driver);
     expect(scene, "OPEN/6@1 PREPARE/WAIT@1"); /* with the term that home told */
     lose(scene, "OPEN", 1, STATUS_NO_LEADER);
@@ -295,13 +366,9 @@ static void test_conflict(void **state)
 {
     (void)state;
     struct scene *scene = begin(TXN_2PC, false, "MSET a 1 b 2 c 3", NULL);
-    expect(scene, "OPEN/5@1 PREPARE/NOW@1 PREPARE/NOW@2 PREPARE/NOW@3");
-    answer(scene, "OPEN", 1, OPENED);
-    answer(scene, "PREPARE", 1, YES);
+    expect(scene, "PREPARE/NOW@2 PREPARE/NOW@3");
     answer(scene, "PREPARE", 2, NO("LOCKED"));
-    answer(scene, "PREPARE", 3, YES);
-    expect(scene, "DECIDE/ABORT@1");
-    answer(scene, "DECIDE", 1, TOLD("ABORT", "5"));
+    answer(scene, "PREPARE", 3, NO("LOCKED"));
     txn_driver_wake(&scene->driver);
     expect(scene, "OPEN/5@1 PREPARE/WAIT@1");
     answer(scene, "PREPARE", 1, YES);
@@ -322,11 +389,7 @@ static void test_conflict_for_too_long(void **state)
     struct scene *scene = begin(TXN_2PC, false, "MSET a 1 b 2", NULL);
     scene->said[0] = '\0';
     scene->now_ns = 1001; /* past the deadline */
-    answer(scene, "OPEN", 1, OPENED);
-    answer(scene, "PREPARE", 1, YES);
     answer(scene, "PREPARE", 3, NO("LOCKED"));
-    expect(scene, "DECIDE/ABORT@1");
-    answer(scene, "DECIDE", 1, TOLD("ABORT", "5"));
     assert_memory_equal(scene->driver.why, "BUSY ", 5);
     finish(scene, TXN_END_REFUSED);
 }
@@ -343,25 +406,56 @@ static void test_watch(void **state)
     assert_false(plan.readonly); /* a watch is checked by a vote */
     txn_driver_init(&scene->driver, &host, &plan, TXN_2PC, 1000);
     txn_driver_start(&scene->driver);
-    expect(scene, "OPEN/0@2 PREPARE/NOW@2 PREPARE/NOW@3");
-    answer(scene, "OPEN", 2, OPENED);
+    expect(scene, "PREPARE/NOW@3");
     answer(scene, "PREPARE", 3, YES);
-    answer(scene, "PREPARE", 2, "*3\r\n$2\r\nNO\r\n$7\r\nCHANGED\r\n$1\r\nc\r\n");
-    expect(scene, "DECIDE/ABORT@2");
-    answer(scene, "DECIDE", 2, TOLD("ABORT", "5"));
+    expect(scene, "LAST/0@2");
+    answer(scene, "LAST", 2, "*3\r\n$2\r\nNO\r\n$7\r\nCHANGED\r\n$1\r\nc\r\n");
+    expect(scene, "FINISH/ABORT@3");
+    answer(scene, "FINISH", 3, TOLD("ABORTED", "7"));
     finish(scene, TXN_END_CHANGED);
 }
 
-/* The decision's answer is lost: it is asked for again until home tells, and told as unknown when that takes too long.
- */
+/* The answer to LAST is lost: home is asked until it tells what it was. Then home's replies are lost, unless they were
+ * made here. */
 static void test_lost_decision(void **state)
+{
+    (void)state;
+    enum { LATE, COMMITTED, ABORTED, CASES };
+    for (int which = 0; which < CASES; which++) {
+        struct scene *scene = begin(TXN_2PC, false, "MSET a 1 b 2", NULL);
+        answer(scene, "PREPARE", 3, YES);
+        scene->said[0] = '\0';
+        scene->now_ns = which == LATE ? 1001 : 0;
+        lose(scene, "LAST", 1, which == COMMITTED ? STATUS_EXECUTED : STATUS_UNCERTAIN);
+        if (which != LATE) {
+            expect(scene, "");
+            txn_driver_wake(&scene->driver);
+            expect(scene, "RESOLVE@1");
+            lose(scene, "RESOLVE", 1, STATUS_NO_LEADER);
+            txn_driver_wake(&scene->driver);
+            expect(scene, "RESOLVE@1");
+            scene->now_ns = 1001;
+            answer(scene, "RESOLVE", 1, which == COMMITTED ? TOLD("COMMIT", "6") : TOLD("ABORT", "5"));
+        }
+        if (which == ABORTED) {
+            expect(scene, "FINISH/ABORT@3"); /* home does not know whom to tell */
+            answer(scene, "FINISH", 3, TOLD("ABORTED", "7"));
+        }
+        finish(scene, which == LATE ? TXN_END_UNKNOWN : which == COMMITTED ? TXN_END_LOST : TXN_END_REFUSED);
+    }
+}
+
+/* The same of a later attempt, whose replies came with the votes: it says the decision again. */
+static void test_lost_decision_of_a_later_attempt(void **state)
 {
     (void)state;
     for (int late = 0; late <= 1; late++) {
         struct scene *scene = begin(TXN_2PC, false, "MSET a 1 b 2", NULL);
-        scene->said[0] = '\0';
+        answer(scene, "PREPARE", 3, NO("LOCKED"));
+        txn_driver_wake(&scene->driver);
         answer(scene, "OPEN", 1, OPENED);
         answer(scene, "PREPARE", 1, YES);
+        scene->said[0] = '\0';
         answer(scene, "PREPARE", 3, YES);
         expect(scene, "DECIDE/COMMIT@1");
         scene->now_ns = late ? 1001 : 0;
@@ -380,6 +474,8 @@ static void test_home_aborts(void **state)
 {
     (void)state;
     struct scene *scene = begin(TXN_2PC, false, "MSET a 1 b 2", NULL);
+    answer(scene, "PREPARE", 3, NO("LOCKED"));
+    txn_driver_wake(&scene->driver);
     answer(scene, "OPEN", 1, OPENED);
     answer(scene, "PREPARE", 1, YES);
     answer(scene, "PREPARE", 3, YES);
@@ -392,17 +488,24 @@ static void test_home_aborts(void **state)
 static void test_gives_up(void **state)
 {
     (void)state;
-    struct scene *scene = begin(TXN_2PC, false, "MSET a 1 b 2", NULL);
+    struct scene *scene = begin(TXN_2PC, false, "MSET a 1 b 2 c 3", NULL);
     scene->said[0] = '\0';
-    answer(scene, "PREPARE", 1, YES);
+    answer(scene, "PREPARE", 2, NO("LOCKED"));
     txn_driver_give_up(&scene->driver);
-    expect(scene, "DECIDE/ABORT@1"); /* it never said COMMIT, and never will */
+    expect(scene, "FINISH/ABORT@3"); /* it never said LAST, and never will */
     assert_int_equal(scene->end, TXN_END_REFUSED);
     assert_int_equal(scene->settled, 0); /* what shards owe yet is nobody's */
-    answer(scene, "OPEN", 1, OPENED);
     answer(scene, "PREPARE", 3, YES);
-    answer(scene, "DECIDE", 1, TOLD("ABORT", "5"));
+    answer(scene, "FINISH", 3, TOLD("ABORTED", "7"));
     finish(scene, TXN_END_REFUSED);
+
+    scene = begin(TXN_2PC, false, "MSET a 1 b 2", NULL);
+    answer(scene, "PREPARE", 3, YES);
+    scene->said[0] = '\0';
+    txn_driver_give_up(&scene->driver); /* LAST is out */
+    assert_int_equal(scene->end, TXN_END_UNKNOWN);
+    answer(scene, "LAST", 1, YES);
+    finish(scene, TXN_END_UNKNOWN);
 }
 
 static void test_nobody_takes_it(void **state)
@@ -556,10 +659,7 @@ static void test_values_without_locks(void **state)
     struct scene *scene = begin(TXN_2PC, true, "RENAME a b", NULL);
     answer(scene, "DUMP", 1, NOTHING_THERE);
     answer(scene, "DUMP", 3, NOTHING_THERE);
-    answer(scene, "OPEN", 1, OPENED);
-    answer(scene, "PREPARE", 1, NO("LOCKED"));
     answer(scene, "PREPARE", 3, NO("LOCKED"));
-    answer(scene, "DECIDE", 1, TOLD("ABORT", "5"));
     txn_driver_wake(&scene->driver);
     scene->said[0] = '\0';
     answer(scene, "OPEN", 1, OPENED);
@@ -572,8 +672,10 @@ static void test_values_without_locks(void **state)
     answer(scene, "PREPARE/HOLD", 1, HELD(NOTHING_THERE));
     answer(scene, "PREPARE/HOLD", 3, HELD(NOTHING_THERE));
     answer(scene, "OPEN", 1, "*3\r\n$5\r\nEPOCH\r\n:6\r\n:77\r\n");
-    expect(scene, "PREPARE/HOLD@3 DECIDE/ABORT@1");
+    expect(scene, "PREPARE/HOLD@3 FINISH/ABORT@1 FINISH/ABORT@3 DECIDE/ABORT@1");
     answer(scene, "DECIDE", 1, TOLD("ABORT", "5"));
+    answer(scene, "FINISH", 1, TOLD("ABORTED", "7"));
+    answer(scene, "FINISH", 3, TOLD("ABORTED", "7"));
     txn_driver_wake(&scene->driver);
     expect(scene, "OPEN/6@1 PREPARE/HOLD@1");
     txn_driver_give_up(&scene->driver);
@@ -591,12 +693,8 @@ static void test_values(void **state)
     expect(scene, "DUMP/b@1 DUMP/a@3");
     answer(scene, "DUMP", 1, NOTHING_THERE);
     answer(scene, "DUMP", 3, NOTHING_THERE);
-    expect(scene, "OPEN/5@1 PREPARE/NOW@1 PREPARE/NOW@3"); /* that it is not there is checked, too */
-    answer(scene, "OPEN", 1, OPENED);
+    expect(scene, "PREPARE/NOW@3"); /* that it is not there is checked, too */
     answer(scene, "PREPARE", 3, "*3\r\n$2\r\nNO\r\n$7\r\nCHANGED\r\n$1\r\na\r\n");
-    answer(scene, "PREPARE", 1, "*3\r\n$3\r\nYES\r\n:9\r\n*0\r\n");
-    expect(scene, "DECIDE/ABORT@1");
-    answer(scene, "DECIDE", 1, TOLD("ABORT", "5"));
     txn_driver_wake(&scene->driver);
     expect(scene, "OPEN/5@1 PREPARE/HOLD@1"); /* it is read again, under its locks */
     answer(scene, "OPEN", 1, OPENED);
@@ -631,17 +729,43 @@ static void test_values_and_a_flush(void **state)
     finish(scene, TXN_END_DONE);
 }
 
+/* The replies were made here, so they are not lost with the answer to LAST. */
+static void test_values_vote_last(void **state)
+{
+    (void)state;
+    for (int lost = 0; lost <= 1; lost++) {
+        struct scene *scene = begin(TXN_2PC, true, "RENAME a b", NULL);
+        answer(scene, "DUMP", 1, NOTHING_THERE);
+        answer(scene, "DUMP", 3, NOTHING_THERE);
+        answer(scene, "PREPARE", 3, "*3\r\n$3\r\nYES\r\n:9\r\n*0\r\n");
+        expect(scene, "DUMP/b@1 DUMP/a@3 PREPARE/NOW@3 LAST/5@1");
+        if (lost) {
+            lose(scene, "LAST", 1, STATUS_EXECUTED);
+            txn_driver_wake(&scene->driver);
+            expect(scene, "RESOLVE@1");
+            answer(scene, "RESOLVE", 1, TOLD("COMMIT", "6"));
+        } else {
+            answer(scene, "LAST", 1, "*3\r\n$3\r\nYES\r\n:9\r\n*0\r\n");
+        }
+        reply_is(scene, "-ERR no such key\r\n");
+        finish(scene, TXN_END_DONE);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_commit),
         cmocka_unit_test(test_home),
+        cmocka_unit_test(test_a_vote_is_no),
+        cmocka_unit_test(test_home_says_no),
         cmocka_unit_test(test_open_is_needed),
         cmocka_unit_test(test_conflict),
         cmocka_unit_test(test_conflict_for_too_long),
         cmocka_unit_test(test_watch),
         cmocka_unit_test(test_lost_decision),
+        cmocka_unit_test(test_lost_decision_of_a_later_attempt),
         cmocka_unit_test(test_home_aborts),
         cmocka_unit_test(test_gives_up),
         cmocka_unit_test(test_nobody_takes_it),
@@ -652,6 +776,7 @@ int main(void)
         cmocka_unit_test(test_values_and_a_flush),
         cmocka_unit_test(test_read_with_locks),
         cmocka_unit_test(test_values),
+        cmocka_unit_test(test_values_vote_last),
         cmocka_unit_test(test_values_without_locks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -155,6 +155,53 @@ static void test_order_of_a_requester(void **state)
     finish(fixture);
 }
 
+/* The last vote of a transaction that TXN.BEGIN has opened, at its home: it sets k. */
+static void begin_last(struct fixture *fixture, const char *id, char text[static 128])
+{
+    uint64_t leader;
+    uint64_t term;
+    unsigned long long position;
+    shard_leader(fixture->shard, &leader, &term);
+    (void)snprintf(text, 128, "COHORT.TXN.OPEN %s %llu 2 60000", id, (unsigned long long)term);
+    assert_int_equal(sscanf(fixture_call(fixture, text), "*3 $2 OK :%*u :%llu", &position), 1);
+    (void)snprintf(text, 128, "COHORT.TXN.LAST %s 1 %llu %llu 2 1 2 2 0 9 0 1 k \001new", id, (unsigned long long)term,
+                   position);
+}
+
+/* The last vote claims its keys as any PREPARE does, and leaves no lock: what was held for it goes on at once. It waits
+ * for nobody itself. */
+static void test_a_last_vote(void **state)
+{
+    (void)state;
+    struct fixture *fixture = open_new(12);
+    char words[3][128];
+    begin_last(fixture, "s", words[0]);
+    begin_last(fixture, "v", words[1]);
+    begin_last(fixture, "w", words[2]);
+    uint64_t last = fixture_submit(fixture, words[0]);
+    uint64_t read = fixture_submit(fixture, "GET k");
+    uint64_t write = fixture_submit(fixture, "APPEND k x");
+    fixture_settle(fixture);
+    assert_non_null(strstr(fixture_reply(fixture, last), "YES"));
+    expect(fixture, read, "$3 new");
+    expect(fixture, write, ":4");
+    assert_string_equal(fixture_call(fixture, "GET k"), "$4 newx");
+    prepared(fixture, "COHORT.TXN.PREPARE t 2 0 2 NOW 1 1 0 1 k \001new");
+    uint64_t no = fixture_submit(fixture, words[1]);
+    run_ms(fixture, 100);
+    assert_non_null(strstr(fixture_reply(fixture, no), "LOCKED"));
+    uint64_t waits = fixture_submit(fixture, "COHORT.TXN.PREPARE u 2 0 2 WAIT 1 1 0 1 k \001uu");
+    no = fixture_submit(fixture, words[2]);
+    run_ms(fixture, 100);
+    assert_non_null(strstr(fixture_reply(fixture, no), "LOCKED")); /* it does not pass who waits */
+    expect(fixture, waits, NULL);
+    (void)fixture_submit(fixture, "COHORT.TXN.FINISH t 0 ABORT");
+    run_ms(fixture, 100);
+    (void)fixture_submit(fixture, "COHORT.TXN.FINISH u 0 ABORT");
+    fixture_settle(fixture);
+    finish(fixture);
+}
+
 /* A PREPARE that waits is next, whoever came behind it; one that does not wait votes no. */
 static void test_a_prepare_that_waits(void **state)
 {
@@ -436,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_read_locks),
         cmocka_unit_test(test_what_is_coming),
         cmocka_unit_test(test_order_of_a_requester),
+        cmocka_unit_test(test_a_last_vote),
         cmocka_unit_test(test_a_prepare_that_waits),
         cmocka_unit_test(test_first_come),
         cmocka_unit_test(test_locks_before_the_vote),
