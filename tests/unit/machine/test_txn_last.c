@@ -30,7 +30,7 @@ static void its_yes_is_the_decision(void **state)
     CHECK(h, "MGET a b", "*2 $1 2 $1 x");
     assert_int_equal(harness_version(h, "a"), 6);
     assert_int_equal(harness_version(h, "b"), 6);
-    assert_int_equal(lock_table_count(&parts_of(h)->locks), 0);
+    assert_true(lock_table_empty(&parts_of(h)->locks));
     assert_int_equal(parts_of(h)->prepared_count, 0);
     assert_int_equal(state_of(h, MADE), HOME_COMMIT);
     const struct home *home = homes_find(homes_of(h), slice_from_string(MADE));

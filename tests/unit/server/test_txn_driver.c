@@ -588,13 +588,11 @@ static void test_all_keys(void **state)
 {
     (void)state;
     struct scene *scene = begin(TXN_2PC, false, "FLUSHALL", NULL);
-    expect(scene, "OPEN/5@1 PREPARE/NOW@1 PREPARE/NOW@2 PREPARE/NOW@3");
-    answer(scene, "OPEN", 1, OPENED);
-    for (uint32_t shard = 1; shard <= SHARDS; shard++) {
-        answer(scene, "PREPARE", shard, YES);
-    }
-    expect(scene, "DECIDE/COMMIT@1");
-    answer(scene, "DECIDE", 1, TOLD("COMMIT", "6"));
+    expect(scene, "PREPARE/NOW@2 PREPARE/NOW@3");
+    answer(scene, "PREPARE", 2, YES);
+    answer(scene, "PREPARE", 3, YES);
+    expect(scene, "LAST/5@1");
+    answer(scene, "LAST", 1, YES);
     reply_is(scene, "+OK\r\n");
     finish(scene, TXN_END_DONE);
 #define COUNTED(count, key) "*2\r\n*2\r\n:7\r\n:" count "\r\n*3\r\n:" count "\r\n:" count "\r\n" key
@@ -718,13 +716,11 @@ static void test_values_and_a_flush(void **state)
     expect(scene, "DUMP/b@1 DUMP/a@3");
     answer(scene, "DUMP", 1, NOTHING_THERE);
     answer(scene, "DUMP", 3, NOTHING_THERE);
-    expect(scene, "OPEN/5@1 PREPARE/NOW@1 PREPARE/NOW@2 PREPARE/NOW@3");
-    answer(scene, "OPEN", 1, OPENED);
-    for (uint32_t shard = 1; shard <= SHARDS; shard++) {
-        answer(scene, "PREPARE", shard, YES);
-    }
-    expect(scene, "DECIDE/COMMIT@1");
-    answer(scene, "DECIDE", 1, TOLD("COMMIT", "6"));
+    expect(scene, "PREPARE/NOW@2 PREPARE/NOW@3");
+    answer(scene, "PREPARE", 2, YES);
+    answer(scene, "PREPARE", 3, YES);
+    expect(scene, "LAST/5@1");
+    answer(scene, "LAST", 1, YES);
     reply_is(scene, "+OK\r\n:1\r\n");
     finish(scene, TXN_END_DONE);
 }
