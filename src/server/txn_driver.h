@@ -23,6 +23,7 @@
 #pragma once
 
 #include "machine/txn/prepare.h"
+#include "machine/txn/txn_limits.h"
 #include "server/txn_plan.h"
 #include "server/txn_round.h"
 #include "server/txn_say.h"

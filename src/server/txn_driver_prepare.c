@@ -71,6 +71,7 @@ void driver_note_no(struct txn_driver *driver, struct slice answer)
         {"LARGE", false,
          "ERR the transaction is larger than one may be in a shard (32 MiB, 65536 keys); it was not "
          "executed, send less"},
+        {"READS", false, TXN_READS_TOO_MUCH},
     };
     struct slice rest = answer;
     uint64_t count = 0;
@@ -240,18 +241,22 @@ void driver_hold_over(struct txn_driver *driver)
     bool any = false;
     driver->opened = take_open(driver);
     bool all = take_votes(driver, &any);
+    const char *why = NULL;
+    enum plan_run run = PLAN_LARGE;
     if (driver->opened && all && !take_held(driver)) {
         note_nonsense(driver);
-        all = false;
+    } else if (driver->opened && all) {
+        run = txn_plan_run(&driver->plan, &why);
+        driver->changed = run == PLAN_CHANGED;
     }
-    if (!driver->opened || !all) {
-        driver_abort_attempt(driver, any);
-    } else if (!txn_plan_run(&driver->plan)) {
-        driver->changed = true;
-        driver_abort_attempt(driver, any);
-    } else {
-        driver_go(driver, DRIVER_PREPARE);
-        txn_round_begin(&driver->round);
-        ask_votes(driver);
+    if (why != NULL) {
+        driver_note_why(driver, why, false);
     }
+    if (run != PLAN_RAN) {
+        driver_abort_attempt(driver, any);
+        return;
+    }
+    driver_go(driver, DRIVER_PREPARE);
+    txn_round_begin(&driver->round);
+    ask_votes(driver);
 }

@@ -96,6 +96,20 @@ static void ask_dumps(struct txn_driver *driver)
     txn_round_asked(&driver->round);
 }
 
+static void run_values(struct txn_driver *driver)
+{
+    const char *why = NULL;
+    switch (txn_plan_run(&driver->plan, &why)) {
+    case PLAN_RAN: driver_start_prepare(driver); return;
+    case PLAN_CHANGED: driver_end(driver, TXN_END_CHANGED); return;
+    case PLAN_LARGE:
+        driver_note_why(driver, why, false);
+        driver_end(driver, TXN_END_REFUSED);
+        return;
+    }
+    UNREACHABLE();
+}
+
 void driver_dumps_over(struct txn_driver *driver)
 {
     for (uint32_t i = 0; i < driver->plan.part_count; i++) {
@@ -112,10 +126,8 @@ void driver_dumps_over(struct txn_driver *driver)
         } else {
             driver_end(driver, TXN_END_REFUSED);
         }
-    } else if (!txn_plan_run(&driver->plan)) {
-        driver_end(driver, TXN_END_CHANGED);
     } else {
-        driver_start_prepare(driver);
+        run_values(driver);
     }
 }
 

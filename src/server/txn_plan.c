@@ -248,27 +248,29 @@ static int compare_keys(const void *a, const void *b)
     return order != 0 ? order : slice_compare(x->key, y->key);
 }
 
-/* Calls for each command in turn, decoded. */
+/* Calls for each command in turn, decoded, until that says false. */
 static void each_command(struct txn_plan *plan,
-                         void (*each)(struct txn_plan *plan, uint32_t at, const struct command *command))
+                         bool (*each)(struct txn_plan *plan, uint32_t at, const struct command *command))
 {
     struct command_arguments arguments;
+    bool goes_on = true;
     command_arguments_init(&arguments);
-    for (uint32_t i = 0; i < plan->command_count; i++) {
+    for (uint32_t i = 0; i < plan->command_count && goes_on; i++) {
         struct slice from = buffer_slice(&plan->commands[i].encoded);
         struct command command;
         enum status status = command_decode(&from, &arguments, &command);
         ASSERT(status == STATUS_OK);
-        each(plan, i, &command);
+        goes_on = each(plan, i, &command);
     }
     command_arguments_deinit(&arguments);
 }
 
-static void find_command_keys(struct txn_plan *plan, uint32_t at, const struct command *command)
+static bool find_command_keys(struct txn_plan *plan, uint32_t at, const struct command *command)
 {
     struct key_search search = {plan, command->argv};
     (void)at;
     (void)command_keys(command->spec, command->argv, command->argc, add_key, &search);
+    return true;
 }
 
 static void find_keys(struct txn_plan *plan)
@@ -341,11 +343,19 @@ bool txn_plan_take_dump(struct txn_plan *plan, uint32_t part, struct slice answe
     return taken;
 }
 
-static void run_command(struct txn_plan *plan, uint32_t at, const struct command *command)
+/* False when there is too much of what was read and written by now; of what is replied, only this reply is refused. */
+static bool run_command(struct txn_plan *plan, uint32_t at, const struct command *command)
 {
-    struct resp_writer reply = resp_writer_to(&plan->commands[at].reply, command->protocol);
-    buffer_clear(&plan->commands[at].reply);
+    struct buffer *out = &plan->commands[at].reply;
+    struct resp_writer reply = resp_writer_to(out, command->protocol);
+    buffer_clear(out);
     txn_values_run(&plan->values, command, &reply);
+    if (plan->replied_bytes + out->size > CALL_REPLY_BYTES) {
+        buffer_deinit(out);
+        resp_error(&reply, "ERR the reply would exceed 1 GiB; ask for less in one command");
+    }
+    plan->replied_bytes += out->size;
+    return txn_values_too_much(&plan->values) == NULL;
 }
 
 static bool watches_hold(const struct txn_plan *plan)
@@ -360,13 +370,18 @@ static bool watches_hold(const struct txn_plan *plan)
     return true;
 }
 
-bool txn_plan_run(struct txn_plan *plan)
+enum plan_run txn_plan_run(struct txn_plan *plan, const char **ret_why)
 {
     if (!watches_hold(plan)) {
-        return false;
+        return PLAN_CHANGED;
     }
-    each_command(plan, run_command);
-    return true;
+    *ret_why = txn_values_too_much(&plan->values);
+    if (*ret_why == NULL) {
+        plan->replied_bytes = 0;
+        each_command(plan, run_command);
+        *ret_why = txn_values_too_much(&plan->values);
+    }
+    return *ret_why == NULL ? PLAN_RAN : PLAN_LARGE;
 }
 
 bool txn_plan_take(struct txn_plan *plan, uint32_t part, struct slice from)

@@ -66,6 +66,7 @@ struct txn_plan {
     bool readonly;   /* no command writes, and nothing is watched */
     bool of_values;
     struct txn_values values;
+    size_t replied_bytes; /* of its commands so far */
     struct plan_key *keys; /* of values, after txn_plan_seal: sorted by shard and key, each once */
     uint32_t key_count;
     struct plan_command *commands;
@@ -97,8 +98,13 @@ void txn_plan_seal(struct txn_plan *plan);
 
 /* Of values: takes the answer to COHORT.DUMP of the part's keys; false when it is none. */
 bool txn_plan_take_dump(struct txn_plan *plan, uint32_t part, struct slice answer);
-/* All dumps were taken: runs the commands. False: a watched key was read with another version, so there is no use. */
-bool txn_plan_run(struct txn_plan *plan);
+enum plan_run {
+    PLAN_RAN,
+    PLAN_CHANGED, /* a watched key was read with another version, so there is no use */
+    PLAN_LARGE,   /* *ret_why says of what there is too much */
+};
+/* All dumps were taken: runs the commands, as long as what they make is not too much. */
+enum plan_run txn_plan_run(struct txn_plan *plan, const char **ret_why);
 /* Whether this key was read by the plan itself, so that another version of it only means to read again. */
 bool txn_plan_reads(const struct txn_plan *plan, struct slice key);
 

@@ -113,13 +113,17 @@ bool txn_session_run(struct connection *connection, const struct command *comman
                                        "TXN.BEGIN; send it by itself, or in MULTI");
         return true;
     }
-    if (session->plan.values.bytes > SESSION_VALUE_BYTES) {
+    if (session->plan.values.bytes > TXN_READ_BYTES) {
         session_answer_now(connection, "-ERR the transaction has read more than 64 MiB; TXN.COMMIT or TXN.ROLLBACK it");
         return true;
     }
-    if (txn_session_bytes(session) > (size_t)connection->server->config.client_query_buffer_bytes) {
-        session_answer_now(
-            connection, "-ERR the transaction is larger than client-query-buffer-limit; TXN.ROLLBACK it and send less");
+    bool large = txn_values_memory_bytes(&session->plan.values) > TXN_VALUES_BYTES;
+    if (large || txn_session_bytes(session) > (size_t)connection->server->config.client_query_buffer_bytes) {
+        session_answer_now(connection,
+                           large ? "-ERR the transaction is larger than one may be (128 MiB of what it reads and "
+                                   "writes); TXN.ROLLBACK it and send less"
+                                 : "-ERR the transaction is larger than client-query-buffer-limit; TXN.ROLLBACK it and "
+                                   "send less");
         return true;
     }
     uint32_t count;

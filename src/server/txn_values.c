@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "cluster/slot.h"
 #include "machine/keys/dump.h"
+#include "machine/txn/txn_limits.h"
 #include "server/txn_answer.h"
 
 #include <stdlib.h>
@@ -30,11 +31,31 @@ void txn_values_deinit(struct txn_values *values)
     *values = (struct txn_values){0};
 }
 
+/* After a change of the shard's overlay. */
+static void recount(struct txn_values *values, struct values_shard *shard)
+{
+    values->memory_bytes -= shard->memory_bytes;
+    shard->memory_bytes = overlay_memory_bytes(shard->overlay);
+    values->memory_bytes += shard->memory_bytes;
+}
+
+const char *txn_values_too_much(const struct txn_values *values)
+{
+    if (values->bytes > TXN_READ_BYTES) {
+        return TXN_READS_TOO_MUCH;
+    }
+    return values->memory_bytes <= TXN_VALUES_BYTES
+               ? NULL
+               : "ERR the transaction is larger than one may be (128 MiB of what it reads and writes); it was not "
+                 "executed, send less in one";
+}
+
 void txn_values_clear(struct txn_values *values)
 {
     for (uint32_t i = 0; i < values->shard_count; i++) {
         if (values->shards[i].overlay != NULL) {
             overlay_clear(values->shards[i].overlay);
+            recount(values, &values->shards[i]);
         }
         values->shards[i].time_ms = 0;
         values->shards[i].wall_ms = 0;
@@ -102,6 +123,7 @@ bool txn_values_take(struct txn_values *values, uint32_t number, const struct sl
         }
         values->bytes += value.size;
     }
+    recount(values, shard);
     return true;
 }
 
@@ -153,6 +175,7 @@ static void copy_back(struct crossing *crossing)
         entry_dump_shift(&crossing->value, shard->time_ms - crossing->first->time_ms);
         enum status status = overlay_put(shard->overlay, key.key, buffer_slice(&crossing->value));
         ASSERT(status == STATUS_OK);
+        recount(crossing->values, shard);
     }
 }
 
@@ -175,6 +198,7 @@ static void run_flush(struct txn_values *values, const struct command *command, 
     for (uint32_t i = 0; i < values->shard_count; i++) {
         if (values->shards[i].overlay != NULL) {
             overlay_run(values->shards[i].overlay, command, &silent);
+            recount(values, &values->shards[i]);
         }
     }
 }
@@ -190,6 +214,7 @@ void txn_values_run(struct txn_values *values, const struct command *command, st
     ASSERT(valid && crossing.first != NULL);
     if (!crossing.several) {
         overlay_run(crossing.first->overlay, command, reply);
+        recount(values, crossing.first);
         return;
     }
     overlay_set_time(across_of(values), crossing.first->time_ms, crossing.first->wall_ms);
@@ -201,15 +226,6 @@ void txn_values_run(struct txn_values *values, const struct command *command, st
 }
 
 /* ---- what it comes to ---- */
-
-size_t txn_values_memory_bytes(const struct txn_values *values)
-{
-    size_t bytes = 0;
-    for (uint32_t i = 0; i < values->shard_count; i++) {
-        bytes += values->shards[i].overlay == NULL ? 0 : overlay_memory_bytes(values->shards[i].overlay);
-    }
-    return bytes;
-}
 
 size_t txn_values_count(const struct txn_values *values, uint32_t shard)
 {

@@ -14,6 +14,7 @@
 struct values_shard {
     struct overlay *overlay; /* NULL: none of its keys is known */
     int64_t time_ms, wall_ms;
+    size_t memory_bytes; /* of the overlay, as it was counted last */
 };
 
 struct txn_values {
@@ -21,7 +22,8 @@ struct txn_values {
     struct values_shard *shards; /* by shard − 1 */
     struct overlay *across;
     bool flushed; /* by a command that was run: what is read from now on is gone */
-    size_t bytes; /* of values that were read */
+    size_t bytes;        /* of values that were read */
+    size_t memory_bytes; /* of all shards */
 };
 
 void txn_values_init(struct txn_values *values, uint32_t shard_count);
@@ -30,7 +32,9 @@ void txn_values_deinit(struct txn_values *values);
 void txn_values_clear(struct txn_values *values);
 
 /* What was read and written takes so much. */
-size_t txn_values_memory_bytes(const struct txn_values *values);
+static inline size_t txn_values_memory_bytes(const struct txn_values *values) { return values->memory_bytes; }
+/* It is more than one transaction may have read, or read and written; NULL: it is not. */
+const char *txn_values_too_much(const struct txn_values *values);
 bool txn_values_knows(const struct txn_values *values, struct slice key);
 /* The version that was read; false when the key is not known. */
 bool txn_values_version(const struct txn_values *values, struct slice key, uint64_t *ret_version);

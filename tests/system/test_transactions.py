@@ -5,6 +5,7 @@ import time
 
 import pytest
 import resp
+import servers
 
 
 def maps(reply):
@@ -198,3 +199,27 @@ def test_status_without_a_participant(new_cluster):
             return not isinstance(reply, resp.Error) and status(connection, "job")[1][lost]["state"] == b"UNKNOWN"
 
         assert until(unknown)
+
+
+def peak_bytes(node):
+    """The most memory that the process had at once."""
+    with open(f"/proc/{node.pid}/status", encoding="ascii") as status:
+        return next(1024 * int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+
+
+@pytest.mark.parametrize("kind", ["values", "a part"])
+def test_one_that_makes_too_much_is_refused_on_the_way(three_nodes, kind):
+    """It says little and would make gigabytes: at the node of its client, or in a shard. It hears so soon, nothing is executed,
+    and no node has held more than a part of that."""
+    if kind == "values":
+        commands = [["COPY", "big", f"copy{n}"] for n in range(100)]
+    else:
+        commands = [["SETRANGE", f"{{s}}{n}", 100 << 20, "x"] for n in range(20)] + [["SET", "elsewhere", "x"]]
+    made = [words[2 if kind == "values" else 1] for words in commands]
+    with three_nodes[1].connect() as one:
+        assert one.call("SET", "big", b"x" * (20 << 20)) == "OK"
+        replies = one.calls([["MULTI"], *commands, ["EXEC"]])
+        assert str(replies[-1]).startswith("ERR the transaction is larger than one may be"), replies[-1]
+        assert one.call("EXISTS", *made) == 0
+    if servers.SMALLER == 1:
+        assert max(peak_bytes(node) for node in three_nodes) < 1 << 30

@@ -246,6 +246,8 @@ void overlay_at(const struct overlay *overlay, size_t at, struct overlay_key *re
     };
 }
 
+size_t overlay_value_bytes(const struct overlay *overlay) { return keyspace_memory_bytes(overlay->keyspace); }
+
 size_t overlay_memory_bytes(const struct overlay *overlay)
 {
     return keyspace_memory_bytes(overlay->keyspace) + overlay->loaded_bytes +

@@ -58,6 +58,8 @@ struct overlay_key {
 size_t overlay_count(const struct overlay *overlay);
 /* In the order in which they were loaded. */
 void overlay_at(const struct overlay *overlay, size_t at, struct overlay_key *ret_key);
+/* Its keys and values as they are now: alike on every replica. */
+size_t overlay_value_bytes(const struct overlay *overlay);
 /* What it holds. */
 size_t overlay_memory_bytes(const struct overlay *overlay);
 /* A little of freeing what is large; true when more is left. */

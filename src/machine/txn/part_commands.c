@@ -189,6 +189,7 @@ void txn_read(struct call *call)
 void txn_dump(struct call *call)
 {
     struct buffer value;
+    size_t bytes = 0;
     buffer_init(&value);
     resp_array(&call->reply, 2 + 2 * (call->argc - 1));
     resp_integer(&call->reply, call->time.present_time_ms);
@@ -200,12 +201,15 @@ void txn_dump(struct call *call)
             resp_null(&call->reply);
             continue;
         }
+        bytes += entry_memory_bytes(entry);
+        if (bytes > TXN_READ_BYTES) {
+            call->reply.out->size = call->reply_start;
+            resp_error(&call->reply, TXN_READS_TOO_MUCH);
+            break;
+        }
         buffer_clear(&value);
         entry_dump(entry, &value);
         resp_bulk(&call->reply, buffer_slice(&value));
-        if (!call_reply_fits(call)) {
-            break;
-        }
     }
     buffer_deinit(&value);
 }

@@ -129,16 +129,21 @@ static bool versions_hold(struct preparing *preparing)
 
 /* ---- what it would write ---- */
 
-/* Every key as it is. */
-static void load_keys(struct preparing *preparing, struct overlay *overlay)
+/* Every key as it is; false when that is too much. */
+static bool load_keys(struct preparing *preparing, struct overlay *overlay)
 {
     struct call *call = preparing->call;
     struct buffer value;
+    bool fits = true;
     buffer_init(&value);
-    for (size_t i = 0; i < preparing->key_count; i++) {
+    for (size_t i = 0; i < preparing->key_count && fits; i++) {
         struct slice key = preparing->keys[i].key;
         const struct entry *entry = call_look(call, key);
         buffer_clear(&value);
+        if (entry != NULL && overlay_value_bytes(overlay) + entry_memory_bytes(entry) > TXN_TOUCHED_BYTES) {
+            fits = vote_no(preparing, "LARGE", key);
+            break;
+        }
         if (entry != NULL) {
             entry_dump(entry, &value);
         }
@@ -147,6 +152,7 @@ static void load_keys(struct preparing *preparing, struct overlay *overlay)
         ASSERT(status == STATUS_OK);
     }
     buffer_deinit(&value);
+    return fits;
 }
 
 /* Runs one command; the replies of all are bounded as those of an EXEC. */
@@ -166,16 +172,22 @@ static void run_command(struct preparing *preparing, struct overlay *overlay, co
     }
 }
 
-static void run_commands(struct preparing *preparing, struct overlay *overlay)
+/* False as soon as they have made too much of what was loaded. */
+static bool run_commands(struct preparing *preparing, struct overlay *overlay)
 {
     struct call *call = preparing->call;
+    size_t loaded = overlay_value_bytes(overlay);
     for (uint32_t i = 0; i < preparing->said.command_count; i++) {
         struct slice from = preparing->said.commands[i];
         struct command command;
         enum status status = command_decode(&from, call->queued, &command);
         ASSERT(status == STATUS_OK); /* commands_valid has looked */
         run_command(preparing, overlay, &command);
+        if (overlay_value_bytes(overlay) > loaded + TXN_GROWTH_BYTES) {
+            return vote_no(preparing, "LARGE", slice_of(NULL, 0));
+        }
     }
+    return true;
 }
 
 /* The lock of all keys, before those of single ones. */
@@ -223,12 +235,13 @@ static bool put_values(struct preparing *preparing, struct overlay *overlay)
     return true;
 }
 
-/* The locks alone, and what is there: as COHORT.DUMP tells it. */
-static void keep_locks(struct preparing *preparing)
+/* The locks alone, and what is there: as COHORT.DUMP tells it. False when that is too much. */
+static bool keep_locks(struct preparing *preparing)
 {
     struct call *call = preparing->call;
     struct resp_writer reply = resp_writer_to(&preparing->replies, RESP2);
     struct buffer value;
+    size_t bytes = 0;
     buffer_init(&value);
     keep_all(preparing, false);
     resp_array(&reply, 2 + 2 * (size_t)preparing->said.write_count);
@@ -237,6 +250,11 @@ static void keep_locks(struct preparing *preparing)
     for (uint32_t i = 0; i < preparing->said.write_count; i++) {
         struct slice key = preparing->said.writes[2 * i];
         const struct entry *entry = call_look(call, key);
+        bytes += entry == NULL ? 0 : entry_memory_bytes(entry);
+        if (bytes > TXN_READ_BYTES) {
+            buffer_deinit(&value);
+            return vote_no(preparing, "READS", slice_of(NULL, 0));
+        }
         resp_integer(&reply, (int64_t)keyspace_version(call->keyspace, &call->time, key));
         buffer_clear(&value);
         if (entry == NULL) {
@@ -251,24 +269,23 @@ static void keep_locks(struct preparing *preparing)
                      &(struct part_key){.key = preparing->keys[i].key, .exclusive = preparing->keys[i].writes});
     }
     buffer_deinit(&value);
+    return true;
 }
 
-/* False: the values are none. */
+/* False: it is too large, which is a vote, or the values are none. */
 static bool execute(struct preparing *preparing)
 {
     struct call *call = preparing->call;
     struct txns *txns = call->txns;
     if (preparing->said.mode == PREPARE_HOLD) {
-        keep_locks(preparing);
-        return true;
+        return keep_locks(preparing);
     }
     if (txns->overlay == NULL) {
         txns->overlay = overlay_create(txns->hash_seed);
     }
     overlay_set_time(txns->overlay, call->time.applied_time_ms, call->time.applied_wall_ms);
-    load_keys(preparing, txns->overlay);
-    run_commands(preparing, txns->overlay);
-    bool good = put_values(preparing, txns->overlay);
+    bool good = load_keys(preparing, txns->overlay) && run_commands(preparing, txns->overlay) &&
+                put_values(preparing, txns->overlay);
     if (good) {
         keep_changes(preparing, txns->overlay);
     }
@@ -370,12 +387,11 @@ static void prepare(struct preparing *preparing)
     if (!keys_free(preparing) || !versions_hold(preparing)) {
         return;
     }
-    if (!execute(preparing)) {
-        resp_error(&preparing->call->reply, "ERR malformed value in a transaction");
-        return;
-    }
-    if (fits(preparing)) {
+    bool executed = execute(preparing);
+    if (executed && fits(preparing)) {
         vote_yes(preparing);
+    } else if (!executed && preparing->no == NULL) {
+        resp_error(&preparing->call->reply, "ERR malformed value in a transaction");
     }
 }
 

@@ -15,8 +15,17 @@ enum {
     TXN_PART_KEYS = 65536,             /* locked by one */
     TXN_PART_BYTES = 32 << 20,         /* of keys and values kept back by one … */
     TXN_PARTS_BYTES = 128 << 20,       /* … and by all */
+    TXN_GROWTH_BYTES = 64 << 20,       /* so much larger one may become while its commands run */
+    TXN_TOUCHED_BYTES = 513 << 20,     /* of values before that: one of any size, and some more */
+    TXN_READ_BYTES = 64 << 20,         /* of values that a transaction takes to the node of its client */
+    TXN_VALUES_BYTES = 128 << 20,      /* what it has read and written there */
     TXN_FINISHED = 16384,              /* outcomes of three-phase commit that are remembered until FORGET */
     TXN_REASON_BYTES = 128,            /* why it was aborted */
     TXN_LIST_SEEN = 4096,              /* records that one LIST looks at, roughly */
     TXN_LIST_COUNT = 1000,             /* records in one reply of LIST and PARTS, roughly */
 };
+
+/* What is said of one that is past TXN_READ_BYTES. */
+#define TXN_READS_TOO_MUCH                                                                                             \
+    "ERR the transaction reads more than 64 MiB of values to move or change them over shards; it was not executed, "   \
+    "use less or smaller keys in one"

@@ -268,6 +268,9 @@ static void parts_are_bounded(void **state)
     CHECK(h, "COHORT.TXN.FINISH t0 0 ABORT", "*1 $7 ABORTED");
     assert_non_null(
         strstr(harness_nested(h, "COHORT.TXN.PREPARE more 1 0 2 NOW 1 1 0 0", "SETRANGE a 33554432 x", NULL), "LARGE"));
+    assert_string_equal(
+        harness_nested(h, "COHORT.TXN.PREPARE more 1 0 2 NOW 1 1 0 0", "SETRANGE a 67108864 x", "DEL a", NULL),
+        "*3 $2 NO $5 LARGE $0 "); /* on the way */
     for (int i = 0; i < 4; i++) {
         (void)snprintf(text, sizeof(text), "COHORT.TXN.FINISH t%d 0 ABORT", i + 1);
         (void)harness_apply(h, text);
