@@ -37,7 +37,7 @@ static void sink_refused(void *owner, void *origin, uint64_t tag, enum status st
 {
     struct cluster *cluster = ((struct lane *)owner)->cluster;
     struct requester *requester = origin;
-    if (status == STATUS_BUSY) { /* it has waited for a transaction */
+    if (status == STATUS_BUSY) { /* it has waited for a transaction, and finds no room now */
         requester->events->failed(requester, tag, status);
         return;
     }

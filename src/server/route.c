@@ -144,11 +144,8 @@ const char *route_refusal(enum status status, bool reads)
     }
     switch (status) {
     case STATUS_FULL:
+    case STATUS_BUSY: /* it has waited for a transaction, and then there was no room for it */
         return "BUSY too many commands wait for this shard; this one was not executed, try again in a moment";
-    case STATUS_BUSY:
-        return "BUSY a transaction has held a key of this command for too long; the command was not executed, try "
-               "again "
-               "in a moment";
     case STATUS_NOSPACE:
         return "MISCONF the disk is full; the command was not executed, free space on the disk of the data folder";
     case STATUS_TOO_LARGE:

@@ -114,7 +114,7 @@ void driver_note_failure(struct txn_driver *driver, enum status status)
 
 /* ---- what is answered ---- */
 
-/* An error instead of the reply: -BUSY may be another answer next time. */
+/* An error instead of the reply. */
 void driver_note_error(struct txn_driver *driver, struct slice answer)
 {
     struct slice said;
@@ -126,7 +126,7 @@ void driver_note_error(struct txn_driver *driver, struct slice answer)
     char text[DRIVER_WHY_BYTES];
     (void)snprintf(text, sizeof(text), "%.*s", (int)(said.size < sizeof(text) ? said.size : sizeof(text) - 1),
                    (const char *)said.data);
-    driver_note_why(driver, text, strncmp(text, "BUSY", 4) == 0);
+    driver_note_why(driver, text, false);
 }
 
 /* ---- pausing, and what comes then ---- */

@@ -73,7 +73,7 @@ enum txn_driver_state {
     DRIVER_STATES,
 };
 
-enum { DRIVER_WHY_BYTES = 192 };
+enum { DRIVER_WHY_BYTES = 384 };
 
 struct txn_driver {
     struct txn_round round; /* first; a question for each part, and the last one for home */

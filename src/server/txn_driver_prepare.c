@@ -56,6 +56,17 @@ void driver_start_prepare(struct txn_driver *driver)
     ask_votes(driver);
 }
 
+/* Whose is the id that has the keys; empty when that is not known. */
+static void note_locked(struct txn_driver *driver, struct slice whose)
+{
+    char text[DRIVER_WHY_BYTES];
+    (void)snprintf(text, sizeof(text),
+                   "BUSY keys of the transaction are held by %s%.*s; it was not executed, try again%s",
+                   whose.size == 0 ? "another one" : "", (int)whose.size, (const char *)whose.data,
+                   whose.size == 0 ? "" : ", or ask TXN.STATUS about that one");
+    driver_note_why(driver, text, true);
+}
+
 void driver_note_no(struct txn_driver *driver, struct slice answer)
 {
     static const struct {
@@ -63,7 +74,6 @@ void driver_note_no(struct txn_driver *driver, struct slice answer)
         bool again;
         const char *text;
     } reasons[] = {
-        {"LOCKED", true, "BUSY keys of the transaction are held by another one; it was not executed, try again"},
         {"EPOCH", true, "CLUSTERDOWN a shard's leader has just changed; the transaction was not executed, try again"},
         {"OLD", true, "CLUSTERDOWN the transaction was begun too long ago; it was not executed, try again"},
         {"REFUSED", true, "CLUSTERDOWN the transaction was given up meanwhile; it was not executed, try again"},
@@ -89,6 +99,9 @@ void driver_note_no(struct txn_driver *driver, struct slice answer)
                         true);
     } else if (slice_is_word(why, "CHANGED")) {
         driver->changed = true;
+    } else if (slice_is_word(why, "LOCKED")) {
+        (void)answer_text(&rest, &whose);
+        note_locked(driver, whose);
     }
     for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
         if (slice_is_word(why, reasons[i].word)) {

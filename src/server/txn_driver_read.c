@@ -52,14 +52,29 @@ static bool take_part_read(struct txn_driver *driver, uint32_t part)
     return txn_plan_take(&driver->plan, part, replies) && same;
 }
 
+/* A shard did not take the question, or answered that it waited for too long. */
+static bool is_refused(struct txn_driver *driver, uint32_t part)
+{
+    enum status status = driver->round.questions[part].status;
+    struct slice answer = txn_round_answer(&driver->round, part);
+    struct slice said;
+    if (status != STATUS_OK) {
+        (void)snprintf(driver->why, sizeof(driver->why), "%s", route_refusal(status, true));
+    } else if (answer_error_text(answer, &said)) {
+        driver->why[0] = '\0';
+        driver_note_error(driver, answer);
+    } else {
+        return false;
+    }
+    return true;
+}
+
 void driver_reads_over(struct txn_driver *driver)
 {
     bool first = driver->state == DRIVER_READ;
     bool same = true;
     for (uint32_t i = 0; i < driver->plan.part_count; i++) {
-        enum status status = driver->round.questions[i].status;
-        if (status != STATUS_OK) {
-            (void)snprintf(driver->why, sizeof(driver->why), "%s", route_refusal(status, true));
+        if (is_refused(driver, i)) {
             driver_end(driver, TXN_END_REFUSED);
             return;
         }

@@ -56,7 +56,6 @@ void session_note_no(struct txn_session *session, struct slice answer)
     static const struct {
         const char *word, *text;
     } reasons[] = {
-        {"LOCKED", "another transaction holds one of its keys"},
         {"CHANGED", "a key that it read was written by others"},
         {"EPOCH", "the leader of its home shard has changed"},
         {"REFUSED", "it was given up meanwhile"},
@@ -74,6 +73,12 @@ void session_note_no(struct txn_session *session, struct slice answer)
         if (slice_is_word(why, reasons[i].word)) {
             (void)snprintf(session->why, sizeof(session->why), "%s", reasons[i].text);
         }
+    }
+    struct slice whose;
+    if (slice_is_word(why, "LOCKED") && answer_text(&answer, &whose)) {
+        (void)snprintf(session->why, sizeof(session->why), "%s%.*s holds one of its keys",
+                       whose.size == 0 ? "another transaction" : "the transaction ", (int)whose.size,
+                       (const char *)whose.data);
     }
 }
 

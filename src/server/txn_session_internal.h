@@ -26,7 +26,7 @@ enum session_state {
     SESSION_STATES,
 };
 
-enum { WHY_BYTES = 192 };
+enum { WHY_BYTES = 384 };
 
 struct txn_session {
     struct txn_round round; /* first; a question for each shard, and the last one for home */

@@ -183,8 +183,7 @@ void session_read_over(struct txn_session *session)
         if (question->status != STATUS_OK) {
             (void)snprintf(problem, sizeof(problem), "-%s", route_refusal(question->status, true));
         } else if (answer_error_text(buffer_slice(&question->answer), &said)) {
-            (void)snprintf(problem, sizeof(problem), "-%.*s", (int)(said.size < 150 ? said.size : 150),
-                           (const char *)said.data);
+            (void)snprintf(problem, sizeof(problem), "-%.*s", (int)said.size, (const char *)said.data);
         } else if (!txn_values_take(&session->plan.values, shard, some, taken, buffer_slice(&question->answer))) {
             (void)snprintf(problem, sizeof(problem), "-ERR a shard gave an answer that cannot be understood");
         }

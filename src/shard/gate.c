@@ -331,23 +331,35 @@ static void pass(struct shard *shard, struct held *held, const struct command *c
     held_free(held);
 }
 
+static void tell_busy(struct resp_writer *reply, struct slice holder)
+{
+    if (holder.size != 0) {
+        resp_error_format(reply,
+                          "BUSY the transaction %.*s has held a key of this command for too long; the command was not "
+                          "executed, ask TXN.STATUS about it, or try again in a moment",
+                          (int)holder.size, (const char *)holder.data);
+    } else {
+        resp_error(reply, "BUSY a transaction has held a key of this command, or of one that the same client sent "
+                          "before it, for too long; the command was not executed, try again in a moment");
+    }
+}
+
 /* Somebody was first, or for too long. */
 static void refuse(struct shard *shard, struct held *held, const struct command *command)
 {
     const struct shard_request *request = &held->request;
     take_out(shard, held);
-    if (!held->prepares) {
-        shard->sink.refused(shard->owner, request->origin, request->tag, STATUS_BUSY);
-    } else {
-        struct resp_writer *reply = shard->sink.begin(shard->owner, request->origin, request->tag);
-        if (reply != NULL) {
-            resp_array(reply, 3);
-            resp_bulk_string(reply, "NO");
-            resp_bulk_string(reply, "LOCKED");
-            resp_bulk_string(reply, "");
-        }
-        shard->sink.end(shard->owner, request->origin, request->tag, command);
+    struct resp_writer *reply = shard->sink.begin(shard->owner, request->origin, request->tag);
+    struct slice holder = gate_holder(shard, held, command);
+    if (reply != NULL && held->prepares) {
+        resp_array(reply, 3);
+        resp_bulk_string(reply, "NO");
+        resp_bulk_string(reply, "LOCKED");
+        resp_bulk(reply, holder);
+    } else if (reply != NULL) {
+        tell_busy(reply, holder);
     }
+    shard->sink.end(shard->owner, request->origin, request->tag, command);
     held_free(held);
 }
 

@@ -19,6 +19,10 @@ struct held {
     struct buffer bytes; /* the command, encoded */
 };
 
+/* The id of the transaction that this one waits for, or of one of them; empty when that is not known. Valid until
+ * something is held or applied (gate_look.c). */
+struct slice gate_holder(struct shard *shard, const struct held *held, const struct command *command);
+
 /* Slices point into `held`. */
 static inline struct command held_command(const struct held *held, struct command_arguments *arguments)
 {

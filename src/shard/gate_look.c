@@ -160,6 +160,38 @@ static void tell_waiters(struct look *look, struct resp_writer *reply)
     end(look, reply);
 }
 
+/* ---- of what has waited for too long ---- */
+
+struct holding {
+    const struct lock_table *locks;
+    const void *holder;
+};
+
+static void find_holder(void *owner, struct slice key, bool writes)
+{
+    struct holding *holding = owner;
+    if (holding->holder == NULL) {
+        (void)lock_table_blocks(holding->locks, key, writes, &holding->holder);
+    }
+}
+
+static const struct part *part_that_holds(struct shard *shard, const struct held *held, const struct command *command)
+{
+    const struct parts *parts = &machine_txns(shard->machine)->parts;
+    struct holding holding = {&parts->locks, NULL};
+    (void)footprint_visit(command, &shard->gate_arguments, find_holder, &holding);
+    if (holding.holder == NULL && held->reach != FOOTPRINT_KEYS && !list_empty(&parts->prepared)) {
+        return CONTAINER_OF(parts->prepared.next, struct part, node);
+    }
+    return holding.holder;
+}
+
+struct slice gate_holder(struct shard *shard, const struct held *held, const struct command *command)
+{
+    const struct part *part = part_that_holds(shard, held, command);
+    return part == NULL ? slice_of(NULL, 0) : part_id(part);
+}
+
 void gate_tell(struct shard *shard, struct slice id, struct resp_writer *reply)
 {
     struct look look = {.shard = shard, .id = id};

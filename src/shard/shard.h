@@ -37,7 +37,7 @@ struct shard_sink {
     struct resp_writer *(*begin)(void *owner, void *origin, uint64_t tag);
     void (*end)(void *owner, void *origin, uint64_t tag, const struct command *command);
     /* Instead of both: the request was taken, and definitely not executed (NOSPACE: the disk is full; BUSY: it waited
-     * for a transaction for too long). */
+     * for a transaction, and there was no room for it then). */
     void (*refused)(void *owner, void *origin, uint64_t tag, enum status status);
     /* Instead of both: the request was definitely not executed here: another member leads now. It may be sent to that
      * one. May be NULL in a group of one. */

@@ -14,8 +14,8 @@ enum { SHARDS = 4 };
 #define REFUSED                                                                                                        \
     "-TXNABORT the transaction was not begun or was given up, so this is not executed; TXN.ROLLBACK it first\n"
 #define HELD                                                                                                           \
-    "-BUSY a transaction has held a key of this command for too long; the command was not executed, try again in a "   \
-    "moment\n"
+    "-BUSY the transaction lock has held a key of this command for too long; the command was not executed, ask "        \
+    "TXN.STATUS about it, or try again in a moment\n"
 #define FAILED "-TXNABORT it was not begun or was given up, as was said before\n"
 #define UNKNOWN                                                                                                        \
     "-UNCERTAIN the shard that decides about the transaction does not answer; ask TXN.STATUS what became of it\n"
@@ -56,7 +56,8 @@ static void test_until_the_client_knows(void **state)
     fixture_expect(client, "TXN.BEGIN ID one\r\nRESET\r\nSET a 2\r\n", EXISTS "+RESET\n+OK\n");
     /* RESET is the end of a transaction that is open, too */
     fixture_expect(client, "TXN.BEGIN ID three\r\nSET a 3\r\nRESET\r\nGET a\r\nTXN.COMMIT\r\nTXN.COMMIT three\r\n",
-                   "$5\nthree\n+OK\n+RESET\n$1\n2\n" NONE "-TXNABORT it was aborted\n");
+                   "$5\nthree\n+OK\n+RESET\n$1\n2\n" NONE
+                   "-TXNABORT it was aborted\n");
     fixture_destroy(fixture);
 }
 
@@ -138,6 +139,40 @@ static void test_behind_a_read_that_was_refused(void **state)
     sim_run_for(fixture->sim, SECOND);
     fixture_expect(client, "TXN.COMMIT one\r\n", "-TXNABORT it was aborted\n");
     fixture_expect(other, "TXN.COMMIT\r\nGET a\r\n", "+OK\n$1\n1\n");
+    fixture_destroy(fixture);
+}
+
+/* Whatever waits for a key of a prepared transaction, or for all keys, hears in the end whom it waited for. */
+static void test_who_waits_hears_for_whom(void **state)
+{
+    static const char *const commands[] = {
+        "SET a 2",      "GET a",          "MGET a b", "DBSIZE",  "KEYS *",
+        "SCAN 0",       "SCAN 1",         "RANDOMKEY", "COPY a b", "MULTI\r\nGET a\r\nEXEC",
+        "MSET a 1 b 2", "MSETNX a 1 b 2", "FLUSHALL", "DEL a b", "WATCH a",
+    };
+    struct fixture *fixture = fixture_create_shards(9, SHARDS, (const char *const[]){"command-timeout", "8000", NULL});
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    struct fixture_client *other = fixture_connect(fixture, 1);
+    fixture_expect(other,
+                   "MSET a 0 b 0 c 0 d 0\r\nTXN.BEGIN ID lock TIMEOUT 3600000\r\nMSET a 1 b 1 c 1 d 1\r\nTXN.PREPARE\r\n",
+                   "+OK\n$4\nlock\n+OK\n+PREPARED\n");
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        fixture_send(client, commands[i]);
+        fixture_send(client, "\r\n");
+        sim_run_for(fixture->sim, 10 * SECOND);
+        const char *said = fixture_received(client);
+        bool named = strstr(said, "-BUSY the transaction lock has held") != NULL ||
+                     strstr(said, "-BUSY keys of the transaction are held by lock;") != NULL;
+        if (!named) {
+            fail_msg("%s: %s", commands[i], said);
+        }
+    }
+    fixture_expect(other, "TXN.COMMIT\r\nGET a\r\n", "+OK\n$1\n1\n");
+    /* one of TXN.* */
+    fixture_expect(client, "UNWATCH\r\n", "+OK\n");
+    fixture_expect(client, "TXN.BEGIN ID two\r\nGET a\r\n", "$3\ntwo\n$1\n1\n");
+    fixture_expect(other, "TXN.BEGIN ID lock2\r\nSET a 1\r\nTXN.PREPARE\r\n", "$5\nlock2\n+OK\n+PREPARED\n");
+    fixture_expect(client, "TXN.COMMIT\r\n", "-TXNABORT the transaction lock2 holds one of its keys\n");
     fixture_destroy(fixture);
 }
 
@@ -255,6 +290,7 @@ int main(void)
         cmocka_unit_test(test_behind_what_took_too_long),
         cmocka_unit_test(test_behind_a_read_that_took_too_long),
         cmocka_unit_test(test_behind_a_read_that_was_refused),
+        cmocka_unit_test(test_who_waits_hears_for_whom),
         cmocka_unit_test(test_a_rollback_that_took_too_long),
         cmocka_unit_test(test_what_ends_by_itself),
         cmocka_unit_test(test_commit_against_rollback),
