@@ -107,6 +107,8 @@ void driver_note_failure(struct txn_driver *driver, enum status status)
         driver_note_why(
             driver, "CLUSTERDOWN a node that takes part in the transaction was lost; it was not executed, try again",
             true);
+    } else if (status == STATUS_TOO_LARGE) {
+        driver_note_why(driver, DRIVER_LARGE, false);
     } else {
         driver_note_why(driver, route_refusal(status, false), false);
     }

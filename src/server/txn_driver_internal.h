@@ -11,6 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define DRIVER_LARGE                                                                                                   \
+    "ERR the transaction is larger than one may be in a shard (32 MiB, 65536 keys); it was not executed, send less"
+
 void driver_go(struct txn_driver *driver, enum txn_driver_state to);
 uint32_t driver_home_question(const struct txn_driver *driver);
 bool driver_in_order(const struct txn_driver *driver);

@@ -78,9 +78,7 @@ void driver_note_no(struct txn_driver *driver, struct slice answer)
         {"OLD", true, "CLUSTERDOWN the transaction was begun too long ago; it was not executed, try again"},
         {"REFUSED", true, "CLUSTERDOWN the transaction was given up meanwhile; it was not executed, try again"},
         {"FULL", false, "BUSY a shard has no room for one more transaction; it was not executed, try again later"},
-        {"LARGE", false,
-         "ERR the transaction is larger than one may be in a shard (32 MiB, 65536 keys); it was not "
-         "executed, send less"},
+        {"LARGE", false, DRIVER_LARGE},
         {"READS", false, TXN_READS_TOO_MUCH},
     };
     struct slice rest = answer;

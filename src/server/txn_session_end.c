@@ -50,6 +50,27 @@ void session_start_prepare(struct txn_session *session)
     txn_round_asked(&session->round);
 }
 
+#define TOO_LARGE "it is larger than one may be in a shard (32 MiB, 65536 keys)"
+
+/* Why home has not opened it; `told`: it has answered. When it was ended before, its reason comes with the next answer. */
+static void note_not_opened(struct txn_session *session, bool told, struct slice word)
+{
+    static const struct {
+        const char *word, *text;
+    } reasons[] = {
+        {"EPOCH", "the leader of its home shard has changed"},
+        {"OLD", "its home shard has forgotten it"},
+        {"EXISTS", "it was ended before"},
+        {"FULL", "its home shard has no room for one more transaction"},
+    };
+    (void)snprintf(session->why, sizeof(session->why), "its home shard does not answer");
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]) && told; i++) {
+        if (slice_is_word(word, reasons[i].word)) {
+            (void)snprintf(session->why, sizeof(session->why), "%s", reasons[i].text);
+        }
+    }
+}
+
 /* Why a vote is no, for the client. */
 void session_note_no(struct txn_session *session, struct slice answer)
 {
@@ -60,7 +81,7 @@ void session_note_no(struct txn_session *session, struct slice answer)
         {"EPOCH", "the leader of its home shard has changed"},
         {"REFUSED", "it was given up meanwhile"},
         {"FULL", "a shard has no room for one more transaction"},
-        {"LARGE", "it is larger than one may be in a shard (32 MiB, 65536 keys)"},
+        {"LARGE", TOO_LARGE},
     };
     uint64_t count = 0;
     struct slice no;
@@ -90,7 +111,7 @@ static bool take_open(struct txn_session *session, bool *ret_refused)
     bool good = session->last || (told && slice_is_word(open.word, "OK"));
     *ret_refused = told && !good; /* else it may be open, and all may have voted yes */
     if (!good) {
-        (void)snprintf(session->why, sizeof(session->why), "its home shard could not open it, or its time is over");
+        note_not_opened(session, told, open.word);
     }
     return good;
 }
@@ -102,7 +123,10 @@ static bool take_votes(struct txn_session *session, bool *ret_refused)
         uint32_t shard = session->plan.parts[i].shard;
         const struct round_question *question = &session->round.questions[shard - 1];
         if (question->status != STATUS_OK) {
-            (void)snprintf(session->why, sizeof(session->why), "a shard that takes part does not answer");
+            bool large = question->status == STATUS_TOO_LARGE;
+            (void)snprintf(session->why, sizeof(session->why), "%s",
+                           large ? TOO_LARGE : "a shard that takes part does not answer");
+            *ret_refused = large;
             return false;
         }
         if (question->asked && !answer_yes(buffer_slice(&question->answer), &session->votes[i])) {
@@ -180,6 +204,26 @@ void session_move_over(struct txn_session *session)
     }
 }
 
+/* Home's answer says that it is aborted, and mostly why. That reason is told, if it is another's: ours was cut off. */
+static void end_aborted(struct txn_session *session)
+{
+    struct slice answer = session_home_answer(session);
+    struct slice word;
+    struct slice reason;
+    uint64_t count = 0;
+    char text[WHY_BYTES + 16];
+    bool told = session_home_status(session) == STATUS_OK && answer_array(&answer, &count) && count == 2 &&
+                answer_text(&answer, &word) && slice_is_word(word, "ABORT") && answer_text(&answer, &reason);
+    bool others = told && reason.size != 0 &&
+                  (reason.size > strlen(session->why) || memcmp(reason.data, session->why, reason.size) != 0);
+    (void)snprintf(text, sizeof(text), "-TXNABORT %s%.*s", others ? "it was aborted: " : session->why,
+                   others ? (int)reason.size : 0, others ? (const char *)reason.data : "");
+    if (session->last && session->unsure) {
+        session_drop_parts(session, true); /* home does not know them */
+    }
+    session_end(session, text);
+}
+
 void session_decide_over(struct txn_session *session)
 {
     if (session->last) {
@@ -192,7 +236,8 @@ void session_decide_over(struct txn_session *session)
     if (told && slice_is_word(word, "COMMIT")) {
         session_end(session, "OK");
     } else if (told && slice_is_word(word, "ABORT")) {
-        session_end(session, "-TXNABORT its time was over before it was committed");
+        (void)snprintf(session->why, sizeof(session->why), "it was aborted before it was committed");
+        end_aborted(session);
     } else if (told) {
         session_end(session, "-ERR the home shard has no such transaction open in this epoch");
     } else {
@@ -271,12 +316,7 @@ void session_abort_over(struct txn_session *session)
     } else if (rollback) {
         session_end(session, "OK"); /* nobody has said COMMIT: at the latest its time ends it */
     } else {
-        char text[WHY_BYTES + 16];
-        (void)snprintf(text, sizeof(text), "-TXNABORT %s", session->why);
-        if (session->last && session->unsure) {
-            session_drop_parts(session, true); /* home does not know them */
-        }
-        session_end(session, text);
+        end_aborted(session);
     }
 }
 
@@ -294,7 +334,7 @@ void session_start_look(struct txn_session *session)
 
 /* What home says of the transaction. */
 struct look {
-    struct slice state, outcome, protocol;
+    struct slice state, outcome, protocol, reason;
     int64_t epoch;
 };
 
@@ -344,6 +384,7 @@ static bool take_look(struct txn_session *session, struct look *look)
             look->state = slice_is_word(name, "state") ? token.text : look->state;
             look->outcome = slice_is_word(name, "outcome") ? token.text : look->outcome;
             look->protocol = slice_is_word(name, "protocol") ? token.text : look->protocol;
+            look->reason = slice_is_word(name, "reason") ? token.text : look->reason;
             look->epoch = slice_is_word(name, "epoch") ? token.integer : look->epoch;
         }
     }
@@ -375,7 +416,10 @@ void session_look_over(struct txn_session *session)
     if (committed) {
         session_end(session, session->commit ? "OK" : "-ERR the transaction is committed already");
     } else if (slice_is_word(look.outcome, "ABORT")) {
-        session_end(session, session->commit ? "-TXNABORT it was aborted" : "OK");
+        char text[WHY_BYTES];
+        (void)snprintf(text, sizeof(text), "-TXNABORT it was aborted: %.*s", (int)look.reason.size,
+                       (const char *)look.reason.data);
+        session_end(session, session->commit ? text : "OK");
     } else if (!session->commit) {
         session_start_back(session, "rolled back");
     } else if (session->plan.part_count == 0) {
@@ -410,6 +454,6 @@ void session_ask_over(struct txn_session *session)
     if (prepared) {
         session_start_decide(session);
     } else {
-        session_start_back(session, "a shard has not prepared it");
+        session_start_back(session, "a shard that takes part has not prepared it, or has aborted it since");
     }
 }

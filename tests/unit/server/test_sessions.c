@@ -14,7 +14,7 @@ enum { SHARDS = 4 };
 #define REFUSED                                                                                                        \
     "-TXNABORT the transaction was not begun or was given up, so this is not executed; TXN.ROLLBACK it first\n"
 #define HELD                                                                                                           \
-    "-BUSY the transaction lock has held a key of this command for too long; the command was not executed, ask "        \
+    "-BUSY the transaction lock has held a key of this command for too long; the command was not executed, ask "       \
     "TXN.STATUS about it, or try again in a moment\n"
 #define FAILED "-TXNABORT it was not begun or was given up, as was said before\n"
 #define UNKNOWN                                                                                                        \
@@ -56,8 +56,7 @@ static void test_until_the_client_knows(void **state)
     fixture_expect(client, "TXN.BEGIN ID one\r\nRESET\r\nSET a 2\r\n", EXISTS "+RESET\n+OK\n");
     /* RESET is the end of a transaction that is open, too */
     fixture_expect(client, "TXN.BEGIN ID three\r\nSET a 3\r\nRESET\r\nGET a\r\nTXN.COMMIT\r\nTXN.COMMIT three\r\n",
-                   "$5\nthree\n+OK\n+RESET\n$1\n2\n" NONE
-                   "-TXNABORT it was aborted\n");
+                   "$5\nthree\n+OK\n+RESET\n$1\n2\n" NONE "-TXNABORT it was aborted: its client is gone\n");
     fixture_destroy(fixture);
 }
 
@@ -108,7 +107,8 @@ static void test_behind_what_took_too_long(void **state)
     fixture_slow_disk(fixture, MS);
     sim_run_for(fixture->sim, 10 * SECOND);
     /* what was prepared too late is rolled back long before its own time is over */
-    fixture_expect(client, "SET a 3\r\nGET a\r\nTXN.COMMIT two\r\n", "+OK\n$1\n3\n-TXNABORT it was aborted\n");
+    fixture_expect(client, "SET a 3\r\nGET a\r\nTXN.COMMIT two\r\n",
+                   "+OK\n$1\n3\n-TXNABORT it was aborted: it took too long to prepare\n");
     fixture_destroy(fixture);
 }
 
@@ -122,7 +122,7 @@ static void test_behind_a_read_that_took_too_long(void **state)
     fixture_expect(client, "TXN.BEGIN ID one\r\nSET b 1\r\nGET a\r\nSET b 2\r\nTXN.COMMIT\r\nGET b\r\n",
                    "$3\none\n+OK\n" DOWN REFUSED FAILED "$-1\n");
     sim_run_for(fixture->sim, 5 * SECOND);
-    fixture_expect(client, "TXN.COMMIT one\r\n", "-TXNABORT it was aborted\n");
+    fixture_expect(client, "TXN.COMMIT one\r\n", "-TXNABORT it was aborted: a shard refused what it reads\n");
     fixture_expect(other, "TXN.COMMIT\r\nGET a\r\n", "+OK\n$1\n1\n");
     fixture_destroy(fixture);
 }
@@ -137,7 +137,7 @@ static void test_behind_a_read_that_was_refused(void **state)
     fixture_expect(client, "TXN.BEGIN ID one\r\nSET b 1\r\nGET a\r\nSET b 2\r\nTXN.COMMIT\r\nGET b\r\n",
                    "$3\none\n+OK\n" HELD REFUSED FAILED "$-1\n");
     sim_run_for(fixture->sim, SECOND);
-    fixture_expect(client, "TXN.COMMIT one\r\n", "-TXNABORT it was aborted\n");
+    fixture_expect(client, "TXN.COMMIT one\r\n", "-TXNABORT it was aborted: a shard refused what it reads\n");
     fixture_expect(other, "TXN.COMMIT\r\nGET a\r\n", "+OK\n$1\n1\n");
     fixture_destroy(fixture);
 }
@@ -146,16 +146,16 @@ static void test_behind_a_read_that_was_refused(void **state)
 static void test_who_waits_hears_for_whom(void **state)
 {
     static const char *const commands[] = {
-        "SET a 2",      "GET a",          "MGET a b", "DBSIZE",  "KEYS *",
+        "SET a 2",      "GET a",          "MGET a b",  "DBSIZE",   "KEYS *",
         "SCAN 0",       "SCAN 1",         "RANDOMKEY", "COPY a b", "MULTI\r\nGET a\r\nEXEC",
-        "MSET a 1 b 2", "MSETNX a 1 b 2", "FLUSHALL", "DEL a b", "WATCH a",
+        "MSET a 1 b 2", "MSETNX a 1 b 2", "FLUSHALL",  "DEL a b",  "WATCH a",
     };
     struct fixture *fixture = fixture_create_shards(9, SHARDS, (const char *const[]){"command-timeout", "8000", NULL});
     struct fixture_client *client = fixture_connect(fixture, 0);
     struct fixture_client *other = fixture_connect(fixture, 1);
-    fixture_expect(other,
-                   "MSET a 0 b 0 c 0 d 0\r\nTXN.BEGIN ID lock TIMEOUT 3600000\r\nMSET a 1 b 1 c 1 d 1\r\nTXN.PREPARE\r\n",
-                   "+OK\n$4\nlock\n+OK\n+PREPARED\n");
+    fixture_expect(
+        other, "MSET a 0 b 0 c 0 d 0\r\nTXN.BEGIN ID lock TIMEOUT 3600000\r\nMSET a 1 b 1 c 1 d 1\r\nTXN.PREPARE\r\n",
+        "+OK\n$4\nlock\n+OK\n+PREPARED\n");
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         fixture_send(client, commands[i]);
         fixture_send(client, "\r\n");
@@ -283,16 +283,11 @@ static void test_a_rollback_that_took_too_long(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_behind_an_id_that_ran),
-        cmocka_unit_test(test_until_the_client_knows),
-        cmocka_unit_test(test_behind_a_begin_that_is_wrong),
-        cmocka_unit_test(test_one_that_writes_too_much),
-        cmocka_unit_test(test_behind_what_took_too_long),
-        cmocka_unit_test(test_behind_a_read_that_took_too_long),
-        cmocka_unit_test(test_behind_a_read_that_was_refused),
-        cmocka_unit_test(test_who_waits_hears_for_whom),
-        cmocka_unit_test(test_a_rollback_that_took_too_long),
-        cmocka_unit_test(test_what_ends_by_itself),
+        cmocka_unit_test(test_behind_an_id_that_ran),          cmocka_unit_test(test_until_the_client_knows),
+        cmocka_unit_test(test_behind_a_begin_that_is_wrong),   cmocka_unit_test(test_one_that_writes_too_much),
+        cmocka_unit_test(test_behind_what_took_too_long),      cmocka_unit_test(test_behind_a_read_that_took_too_long),
+        cmocka_unit_test(test_behind_a_read_that_was_refused), cmocka_unit_test(test_who_waits_hears_for_whom),
+        cmocka_unit_test(test_a_rollback_that_took_too_long),  cmocka_unit_test(test_what_ends_by_itself),
         cmocka_unit_test(test_commit_against_rollback),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

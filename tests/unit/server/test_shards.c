@@ -303,7 +303,7 @@ static void test_interactive(void **state)
         "$5\nthree\n+OK\n+PREPARED\n-ERR the transaction is prepared; TXN.COMMIT or TXN.ROLLBACK it first\n");
     fixture_expect(other, "TXN.ROLLBACK three\r\nGET a\r\nTXN.COMMIT nobody\r\n",
                    "+OK\n$3\n3PC\n-TXNABORT no transaction with this id is known\n");
-    fixture_expect(client, "TXN.COMMIT\r\n", "-TXNABORT its time was over before it was committed\n");
+    fixture_expect(client, "TXN.COMMIT\r\n", "-TXNABORT it was aborted: rolled back\n");
     fixture_destroy(fixture);
 }
 
