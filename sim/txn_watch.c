@@ -152,6 +152,19 @@ static struct slice first_word(struct slice reply)
     return slice_of(NULL, 0);
 }
 
+/* That, or of a record as COHORT.TXN.STATUS tells it, its state. */
+static struct slice told_word(struct slice reply)
+{
+    static const char name[] = "state\r\n";
+    struct slice word = first_word(reply);
+    const uint8_t *at = slice_is_word(word, "id") ? memmem(reply.data, reply.size, name, sizeof(name) - 1) : NULL;
+    if (at == NULL) {
+        return word;
+    }
+    at += sizeof(name) - 1;
+    return first_word(slice_of(at, reply.size - (size_t)(at - reply.data)));
+}
+
 static void take_answers(struct txn_watch *watch, int from, int to, struct slice payload, struct found *found)
 {
     uint32_t shard;
@@ -168,7 +181,7 @@ static void take_answers(struct txn_watch *watch, int from, int to, struct slice
     struct slice reply;
     while (known && answer_take(&payload, &head, &reply) == STATUS_OK) {
         find(found, TXN_MESSAGE_ANSWER,
-             head.outcome == FORWARD_REPLIED ? first_word(reply) : SLICE_LITERAL("not executed"));
+             head.outcome == FORWARD_REPLIED ? told_word(reply) : SLICE_LITERAL("not executed"));
     }
 }
 

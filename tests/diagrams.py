@@ -30,7 +30,7 @@ DIAGRAMS = [
     ("transaction-2pc-home-lost", "transaction-2pc,blackout,faults=1", 0,
      ["LAST", "home COMMIT", "power lost", "leads shard ", "FINISH COMMIT"]),
     ("transaction-2pc-client-node-lost", "transaction-2pc,faults=1", 0,
-     ["PREPARE", "WAIT", "power lost", "RESOLVE", "ABORT", "finished"]),
+     ["PREPARE", "WAIT", "power lost", "STATUS", "RESOLVE", "ABORT", "finished"]),
     ("transaction-3pc-split", f"3pc-no-quorum,none,{SIZES}", 1,
      ["lost", "the network splits: coordinator, 2 | 1, 3", "PREABORT", "COMMITTED", "ABORTED",
       "the transaction is split: 3 has committed, 2 has aborted"]),

@@ -1,84 +1,4 @@
-#include "base/number.h"
 #include "cluster/txn_finisher_internal.h"
-
-static struct task *task_of(void *item) { return CONTAINER_OF(item, struct task, key_size); }
-
-enum { KEY_HEAD = 5 };
-
-/* ---- what comes back ---- */
-
-static bool take_line(struct slice *from, char type, int64_t *ret_number)
-{
-    const uint8_t *end = from->size == 0 ? NULL : memchr(from->data, '\n', from->size);
-    size_t size = end == NULL ? 0 : (size_t)(end - from->data) + 1;
-    if (size < 4 || from->data[0] != (uint8_t)type ||
-        !number_parse_int64(slice_of(from->data + 1, size - 3), ret_number)) {
-        return false;
-    }
-    *from = slice_of(from->data + size, from->size - size);
-    return true;
-}
-
-static void take_reply(struct answer *answer, struct slice reply)
-{
-    int64_t count;
-    int64_t size;
-    if (!take_line(&reply, '*', &count) || count < 1 || !take_line(&reply, '$', &size) || size < 0 ||
-        size >= (int64_t)sizeof(answer->word) || reply.size < (size_t)size + 2) {
-        return;
-    }
-    memcpy(answer->word, reply.data, (size_t)size);
-    answer->word[size] = '\0';
-    answer->good = true;
-    reply = slice_of(reply.data + size + 2, reply.size - (size_t)size - 2);
-    if (take_line(&reply, ':', &answer->number)) {
-        (void)take_line(&reply, ':', &answer->last);
-    }
-}
-
-static struct resp_writer *begin(struct requester *requester, uint64_t tag)
-{
-    struct task *task = (struct task *)requester;
-    (void)tag;
-    buffer_clear(&task->reply);
-    task->writer = resp_writer_to(&task->reply, RESP2);
-    return &task->writer;
-}
-
-/* What comes of a round that was judged without it is nobody's. */
-static bool is_of_round(const struct task *task, uint64_t tag) { return tag / FINISHER_TAG_ROUND == task->round; }
-
-static void answered(struct task *task, uint64_t tag)
-{
-    ASSERT(task->owed > 0);
-    task->owed--;
-    if (is_of_round(task, tag)) {
-        ASSERT(task->pending > 0);
-        task->pending--;
-    }
-    if (task->pending == 0) {
-        env_wake(task->finisher->env);
-    }
-}
-
-static void end(struct requester *requester, uint64_t tag, const struct command *command)
-{
-    struct task *task = (struct task *)requester;
-    (void)command;
-    if (is_of_round(task, tag)) {
-        take_reply(&task->answers[tag % FINISHER_TAG_ROUND], buffer_slice(&task->reply));
-    }
-    buffer_deinit(&task->reply);
-    answered(task, tag);
-}
-
-static void failed(struct requester *requester, uint64_t tag, enum status status)
-{
-    (void)status;
-    answered((struct task *)requester, tag);
-}
-
-static const struct requester_events task_events = {begin, end, failed, NULL};
 
 /* ---- tasks ---- */
 
@@ -98,30 +18,19 @@ struct finisher *finisher_create(struct env *env, const struct finisher_events *
     return finisher;
 }
 
-static void task_free(struct task *task)
-{
-    struct slice key = slice_of(task->key, task->key_size);
-    ASSERT(task->owed == 0);
-    table_remove(&task->finisher->table, table_hash(&task->finisher->table, key), &task->key_size);
-    list_remove(&task->node);
-    buffer_deinit(&task->reply);
-    free(task->answers);
-    free(task);
-}
-
 static void release_nothing(void *owner, void *item)
 {
     (void)owner;
     (void)item;
 }
 
-static void free_tasks(struct watch *watch, bool waiting_too)
+static void free_tasks(struct list *tasks, bool waiting_too)
 {
-    LIST_FOR_EACH_SAFE (at, after, &watch->tasks) {
+    LIST_FOR_EACH_SAFE (at, after, tasks) {
         struct task *task = CONTAINER_OF(at, struct task, node);
         task->owed = waiting_too ? 0 : task->owed;
         if (task->owed == 0) {
-            task_free(task);
+            finisher_task_free(task);
         }
     }
 }
@@ -134,7 +43,8 @@ void finisher_destroy(struct finisher *finisher)
     env_timer_stop(finisher->env, &finisher->timer);
     for (uint32_t i = 0; i < finisher->watch_count; i++) {
         if (finisher->watches[i] != NULL) {
-            free_tasks(finisher->watches[i], true);
+            free_tasks(&finisher->watches[i]->homes, true);
+            free_tasks(&finisher->watches[i]->parts, true);
             free(finisher->watches[i]);
         }
     }
@@ -142,14 +52,6 @@ void finisher_destroy(struct finisher *finisher)
     while (table_release(&finisher->table, 1024, release_nothing, NULL)) {
     }
     free(finisher);
-}
-
-static size_t make_key(uint8_t at[static KEY_HEAD + TXN_ID_BYTES], enum role role, uint32_t shard, struct slice id)
-{
-    at[0] = (uint8_t)role;
-    memcpy(at + 1, &shard, sizeof(shard));
-    memcpy(at + KEY_HEAD, id.data, id.size);
-    return KEY_HEAD + id.size;
 }
 
 /* It knows nothing, so that it looks at everything. */
@@ -162,7 +64,7 @@ static void watch_reset(struct watch *watch)
     watch->finished_size = 0;
 }
 
-static struct watch *watch_for(struct finisher *finisher, uint32_t shard)
+struct watch *finisher_watch(struct finisher *finisher, uint32_t shard)
 {
     if (shard > finisher->watch_count) {
         finisher->watches = memory_resize(finisher->watches, shard * sizeof(*finisher->watches));
@@ -174,60 +76,22 @@ static struct watch *watch_for(struct finisher *finisher, uint32_t shard)
     struct watch **watch = &finisher->watches[shard - 1];
     if (*watch == NULL) {
         *watch = memory_allocate_zeroed(1, sizeof(**watch));
-        list_init(&(*watch)->tasks);
+        list_init(&(*watch)->homes);
+        list_init(&(*watch)->parts);
+        list_init(&(*watch)->ready);
+        (*watch)->scan_ns = INT64_MAX;
         watch_reset(*watch);
     }
     return *watch;
 }
 
-/* The task for this record. There are as many as there may be records, so that none waits for another's. */
-static struct task *task_for(struct finisher *finisher, enum role role, uint32_t shard, struct slice id)
-{
-    uint8_t bytes[KEY_HEAD + TXN_ID_BYTES];
-    struct slice key = slice_of(bytes, make_key(bytes, role, shard, id));
-    void *item = table_find(&finisher->table, table_hash(&finisher->table, key), key);
-    if (item != NULL) {
-        return task_of(item);
-    }
-    struct task *task = memory_allocate_zeroed(1, sizeof(*task) + key.size);
-    task->requester.events = &task_events;
-    task->finisher = finisher;
-    task->role = role;
-    task->shard = shard;
-    task->pause_ms = FINISHER_PAUSE_MS;
-    task->key_size = (uint32_t)key.size;
-    memcpy(task->key, key.data, key.size);
-    task->id = slice_of(task->key + KEY_HEAD, id.size);
-    list_append(&watch_for(finisher, shard)->tasks, &task->node);
-    table_insert(&finisher->table, table_hash(&finisher->table, key), &task->key_size);
-    return task;
-}
-
 /* ---- looking ---- */
-
-/* One that waits for nothing: its next step, when it is due. */
-static void advance(struct task *task, const struct txns *txns)
-{
-    struct finisher *finisher = task->finisher;
-    int64_t now_ns = env_monotonic_ns(finisher->env);
-    if (task->pending != 0 || task->then != NULL || task->owed > FINISHER_OWED * task->answer_count) {
-        return;
-    }
-    if (now_ns < task->next_ns) {
-        finisher_want_at(finisher, task->next_ns);
-        return;
-    }
-    task->next_ns = now_ns + task->pause_ms * NS_PER_MS;
-    task->pause_ms = 2 * task->pause_ms < FINISHER_PAUSE_MAXIMUM_MS ? 2 * task->pause_ms : FINISHER_PAUSE_MAXIMUM_MS;
-    finisher_want_at(finisher, task->next_ns);
-    finisher_act(task, txns);
-}
 
 static struct task *run(struct finisher *finisher, enum role role, uint32_t shard, struct slice id,
                         const struct txns *txns)
 {
-    struct task *task = task_for(finisher, role, shard, id);
-    advance(task, txns);
+    struct task *task = finisher_task(finisher, role, shard, id);
+    finisher_advance(task, txns);
     return task;
 }
 
@@ -260,46 +124,78 @@ static bool round_over(struct task *task)
     return task->pending == 0;
 }
 
-/* Nothing can have come of it since the last turn: its answers have not, or it pauses. There may be thousands of such.
- */
-static bool rests(struct task *task)
+/* Its round goes on, or its pause: until then there is nothing to do for it. */
+static bool rests(const struct task *task, int64_t now_ns, int64_t *ret_until_ns)
 {
-    struct finisher *finisher = task->finisher;
     bool asks = task->pending != 0;
-    if (!asks && (task->then != NULL || task->role <= HOME_OVERDUE)) {
-        return false;
-    }
-    int64_t until_ns = asks ? task->over_ns : task->next_ns;
-    if (env_monotonic_ns(finisher->env) >= until_ns) {
-        return false;
-    }
-    finisher_want_at(finisher, until_ns);
-    return true;
+    *ret_until_ns = asks ? task->over_ns : task->next_ns;
+    return (asks || (task->then == NULL && task->role > HOME_OVERDUE)) && now_ns < *ret_until_ns;
 }
 
-/* Tasks whose rounds are over go on, those of home also when their pause is over; those that nobody wants any more end.
- */
-static void go_on(struct watch *watch, const struct txns *txns, int64_t time_ms)
+/* One whose round is over goes on, one of home also when its pause is over; one that nobody wants any more ends. */
+static void go_on(struct task *task, const struct txns *txns, int64_t time_ms)
 {
-    LIST_FOR_EACH_SAFE (at, after, &watch->tasks) {
+    bool wanted = is_wanted(task, txns, time_ms);
+    if (!wanted && task->owed == 0) {
+        finisher_task_free(task);
+    }
+    if (!wanted || !round_over(task)) {
+        return;
+    }
+    if (task->then != NULL) {
+        task->then(task, txns);
+    }
+    if (task->role <= HOME_OVERDUE) {
+        finisher_advance(task, txns);
+    }
+}
+
+/* Those whose rounds are over by now. */
+static void go_on_ready(struct watch *watch, const struct txns *txns, int64_t time_ms)
+{
+    const struct list *last = watch->ready.prev;
+    for (bool more = !list_empty(&watch->ready); more;) {
+        struct list *at = watch->ready.next;
+        more = at != last;
+        list_remove(at);
+        go_on(CONTAINER_OF(at, struct task, ready_node), txns, time_ms);
+    }
+}
+
+static void go_on_homes(struct finisher *finisher, struct watch *watch, const struct txns *txns, int64_t time_ms)
+{
+    LIST_FOR_EACH_SAFE (at, after, &watch->homes) {
         struct task *task = CONTAINER_OF(at, struct task, node);
-        if (rests(task)) {
-            continue;
-        }
-        bool wanted = is_wanted(task, txns, time_ms);
-        if (!wanted && task->owed == 0) {
-            task_free(task);
-        }
-        if (!wanted || !round_over(task)) {
-            continue;
-        }
-        if (task->then != NULL) {
-            task->then(task, txns);
-        }
-        if (task->role <= HOME_OVERDUE) {
-            advance(task, txns);
+        int64_t until_ns;
+        if (rests(task, env_monotonic_ns(finisher->env), &until_ns)) {
+            finisher_want_at(finisher, until_ns);
+        } else {
+            go_on(task, txns, time_ms);
         }
     }
+}
+
+/* There may be thousands, most of which pause. */
+static void go_on_parts(struct finisher *finisher, struct watch *watch, const struct txns *txns, int64_t time_ms)
+{
+    int64_t now_ns = env_monotonic_ns(finisher->env);
+    int64_t next_ns = INT64_MAX;
+    if (now_ns < watch->scan_ns) {
+        finisher_want_at(finisher, watch->scan_ns);
+        return;
+    }
+    watch->scan_ns = INT64_MAX;
+    LIST_FOR_EACH_SAFE (at, after, &watch->parts) {
+        struct task *task = CONTAINER_OF(at, struct task, node);
+        int64_t until_ns;
+        if (!rests(task, now_ns, &until_ns)) {
+            until_ns = now_ns + FINISHER_PAUSE_MS * NS_PER_MS;
+            go_on(task, txns, time_ms);
+        }
+        next_ns = until_ns < next_ns ? until_ns : next_ns;
+    }
+    watch->scan_ns = next_ns < watch->scan_ns ? next_ns : watch->scan_ns;
+    finisher_want_at(finisher, watch->scan_ns);
 }
 
 /* Those that were decided since the last look; the list is in order of decision. */
@@ -464,7 +360,9 @@ void finisher_end_turn(struct finisher *finisher)
     for (uint32_t i = 0; i < finisher->watch_count; i++) {
         struct watch *watch = finisher->watches[i];
         if (watch != NULL && watch->seen != finisher->turn) { /* led elsewhere now */
-            free_tasks(watch, false);
+            free_tasks(&watch->homes, false);
+            free_tasks(&watch->parts, false);
+            watch->scan_ns = INT64_MIN; /* those that are owed answers */
             watch_reset(watch);
         }
     }
@@ -477,10 +375,12 @@ void finisher_end_turn(struct finisher *finisher)
 
 void finisher_look(struct finisher *finisher, const struct finisher_shard *shard)
 {
-    struct watch *watch = watch_for(finisher, shard->number);
+    struct watch *watch = finisher_watch(finisher, shard->number);
     finisher->gathering = shard->gathering;
     watch->seen = finisher->turn;
-    go_on(watch, shard->txns, shard->time_ms);
+    go_on_ready(watch, shard->txns, shard->time_ms);
+    go_on_homes(finisher, watch, shard->txns, shard->time_ms);
+    go_on_parts(finisher, watch, shard->txns, shard->time_ms);
     look_at_decided(finisher, watch, shard->number, shard->txns);
     look_at_open(finisher, watch, shard->number, shard->txns, shard->time_ms);
     look_at_prepared(finisher, watch, shard->number, shard->txns, shard->time_ms);

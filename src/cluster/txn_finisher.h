@@ -2,12 +2,12 @@
  *
  *   home, decided            FINISH to each participant until it acknowledges, then DONE
  *   home, open too long      2PC: DECIDE(ABORT); 3PC: as a participant, or RESOLVE when it has none yet
- *   part, prepared too long  RESOLVE at home; told an outcome, FINISH here. Of 2PC it never decides alone. Of 3PC, when
- *                            home does not answer twice (it may be electing), or somebody has begun to decide: asks all
- *                            participants, and ends it by txn_rules.h; the later, the higher its number, so that mostly
- *                            one of them does
- *   part, finished (3PC)     RESOLVE at home; FORGET when home is DONE; told OPEN (home was away when the participants
- *                            ended it), DECIDE there, with the votes that all tell
+ *   part, prepared too long  STATUS at home, and RESOLVE when nobody has opened it there; told an outcome, FINISH here.
+ *                            Of 2PC it never decides alone. Of 3PC, when home does not answer twice (it may be
+ *                            electing), or somebody has begun to decide: asks all participants, and ends it by
+ *                            txn_rules.h; the later, the higher its number, so that mostly one of them does
+ *   part, finished (3PC)     the same questions; FORGET when home is DONE; told OPEN (home was away when the
+ * participants ended it), DECIDE there, with the votes that all tell
  *
  * What to do is read from the machine's state each time, so a new leader carries on, and whatever is lost is asked for
  * again: no message here is needed twice, and none hurts twice.
@@ -16,7 +16,8 @@
  * 1. A task for each record that asks for one, so at most as many as the machine's limits allow; of each at most
  *    FINISHER_OWED commands for each participant are under way, and more than one only while it does not answer.
  * 2. What was not answered well is tried again after a pause that doubles from FINISHER_PAUSE_MS to
- * FINISHER_PAUSE_MAXIMUM_MS.
+ * FINISHER_PAUSE_MAXIMUM_MS; what home says to be OPEN, after the longest. Long ones are up to a quarter shorter, from
+ * task to task.
  * 3. A turn looks at its tasks, at what is new since the last one, and at FINISHER_LOOK of what is finished, at others
  * in the next turn: not at what just runs. All open records are looked at only when the soonest deadline of them has
  * passed, and all prepared parts only when one of them may be due: thousands that are left for minutes cost little.

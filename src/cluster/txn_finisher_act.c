@@ -42,6 +42,7 @@ static void send(struct task *task, uint32_t place, uint16_t id, const struct wo
     struct command command = {command_by_id(id), words->argv, words->count, RESP2};
     struct answer *answer = &task->answers[place];
     answer->asked = true;
+    answer->status = id == COMMAND_COHORT_TXN_STATUS;
     answer->good = false;
     answer->number = 0;
     answer->last = 0;
@@ -51,6 +52,7 @@ static void send(struct task *task, uint32_t place, uint16_t id, const struct wo
     if (finisher->events.submit(finisher->owner, answer->shard, &command, &task->requester, tag) != STATUS_OK) {
         task->pending--;
         task->owed--;
+        finisher_ready(task);
     }
 }
 
@@ -68,6 +70,7 @@ static void go_round(struct task *task, void (*then)(struct task *, const struct
 static void hurry(struct task *task)
 {
     task->over_ns = env_monotonic_ns(task->finisher->env) + FINISHER_ROUND_MS * NS_PER_MS;
+    finisher_scan_at(task, task->over_ns);
 }
 
 /* A round of so many answers begins. */
@@ -280,6 +283,13 @@ static void terminate_home(struct task *task, const struct home *home)
     free(shards);
 }
 
+/* A part that three-phase commit may end without its home. */
+static bool is_hurried(const struct task *task, const struct txns *txns)
+{
+    const struct part *part = parts_find(&txns->parts, task->id);
+    return task->role == PART_PREPARED && part != NULL && part->protocol == TXN_3PC;
+}
+
 static void ask_participants(struct task *task, const struct part *part,
                              void (*then)(struct task *, const struct txns *))
 {
@@ -309,8 +319,12 @@ static void told_by_home(struct task *task, const struct txns *txns)
     bool same = answer->number == (int64_t)part->epoch;
     bool commit = strcmp(answer->word, "COMMIT") == 0 && same;
     bool open = strcmp(answer->word, "OPEN") == 0 || strcmp(answer->word, "BEGUN") == 0;
-    if (strcmp(answer->word, "FULL") == 0 || (open && same) || (open && answer->number < (int64_t)part->epoch)) {
-        return; /* it is asked again; of an open one home knows when its time is over */
+    if (open && same) {
+        task->pause_ms = FINISHER_PAUSE_MAXIMUM_MS; /* home knows when its time is over, and tells */
+        return;
+    }
+    if (strcmp(answer->word, "FULL") == 0 || (open && answer->number < (int64_t)part->epoch)) {
+        return; /* it is asked again */
     }
     uint64_t epoch = part->epoch;
     begin_round(task, 1, NULL);
@@ -355,11 +369,36 @@ static void told_whether_done(struct task *task, const struct txns *txns)
     words_deinit(&words);
 }
 
-static void ask_home(struct task *task, uint32_t home, void (*then)(struct task *, const struct txns *))
+/* An entry at home: one that is not OPEN is aborted. */
+static void resolve(struct task *task, uint32_t home, void (*then)(struct task *, const struct txns *))
 {
     struct words words;
     words_init(&words, COMMAND_COHORT_TXN_RESOLVE, task, 0);
     send_one(task, home, COMMAND_COHORT_TXN_RESOLVE, &words, then);
+    words_deinit(&words);
+}
+
+/* What a read cannot tell is asked by an entry: nobody knows the id there, or nobody has opened it. */
+static void status_told(struct task *task, const struct txns *txns)
+{
+    const struct answer *answer = &task->answers[0];
+    bool unknown = answer->good && (strcmp(answer->word, "ABSENT") == 0 || strcmp(answer->word, "BEGUN") == 0);
+    if (!unknown) {
+        task->told(task, txns);
+        return;
+    }
+    resolve(task, answer->shard, task->told);
+    if (is_hurried(task, txns)) {
+        hurry(task);
+    }
+}
+
+static void ask_home(struct task *task, uint32_t home, void (*told)(struct task *, const struct txns *))
+{
+    struct words words;
+    task->told = told;
+    words_init(&words, COMMAND_COHORT_TXN_STATUS, task, 0);
+    send_one(task, home, COMMAND_COHORT_TXN_STATUS, &words, status_told);
     words_deinit(&words);
 }
 
@@ -371,7 +410,7 @@ void finisher_act(struct task *task, const struct txns *txns)
     case HOME_DECIDED: tell_participants(task, home); break;
     case HOME_OVERDUE:
         if (home->protocol == TXN_3PC && home->state == HOME_BEGUN) {
-            ask_home(task, task->shard, NULL); /* OPEN may be on its way, and then it is the participants' */
+            resolve(task, task->shard, NULL); /* OPEN may be on its way, and then it is the participants' */
         } else if (home->protocol == TXN_3PC) {
             terminate_home(task, home);
         } else {
@@ -384,7 +423,7 @@ void finisher_act(struct task *task, const struct txns *txns)
             break;
         }
         ask_home(task, part->home, told_by_home);
-        if (part->protocol == TXN_3PC) {
+        if (is_hurried(task, txns)) {
             hurry(task);
         }
         break;

@@ -16,7 +16,8 @@ enum role { HOME_DECIDED, HOME_OVERDUE, PART_PREPARED, PART_FINISHED };
 /* What a command to one shard came to. */
 struct answer {
     uint32_t shard;
-    bool asked, good; /* good: the reply was an array that begins with this word */
+    bool asked, status; /* status: by COHORT.TXN.STATUS */
+    bool good;          /* the reply was an array that begins with this word */
     char word[12];
     int64_t number, last; /* the elements behind it, when they are integers */
 };
@@ -24,10 +25,12 @@ struct answer {
 struct task {
     struct requester requester; /* first */
     struct finisher *finisher;
-    struct list node;
+    struct watch *watch;
+    struct list node, ready_node; /* in one of the watch's lists; and in its list of those that go on */
     enum role role;
     uint32_t shard;                                           /* whose record it is */
     void (*then)(struct task *task, const struct txns *txns); /* when all have answered; NULL: pause */
+    void (*told)(struct task *task, const struct txns *txns); /* when home has said how it stands */
     struct answer *answers;
     uint32_t answer_count, pending;
     uint64_t round;  /* whose answers are pending */
@@ -44,7 +47,9 @@ struct task {
 
 /* What is known of the records of a shard that is led here. */
 struct watch {
-    struct list tasks;
+    struct list homes, parts;       /* the tasks */
+    struct list ready;              /* of both: a round is over */
+    int64_t scan_ns;                /* no task of `parts` has a pause or a round that ends before this */
     uint64_t seen;                  /* the last turn in which it was looked at */
     uint64_t opened, decided;       /* records up to these positions were looked at: */
     int64_t soonest_ms;             /* no deadline of the open ones is before this */
@@ -66,7 +71,21 @@ struct finisher {
     struct env_timer timer;
 };
 
+struct watch *finisher_watch(struct finisher *finisher, uint32_t shard);
+/* The task for this record. There are as many as there may be records, so that none waits for another's. */
+struct task *finisher_task(struct finisher *finisher, enum role role, uint32_t shard, struct slice id);
+/* It is owed nothing. */
+void finisher_task_free(struct task *task);
+/* One that waits for nothing: its next step, when it is due. */
+void finisher_advance(struct task *task, const struct txns *txns);
 /* The loop is woken then, or before. */
 void finisher_want_at(struct finisher *finisher, int64_t at_ns);
+/* Takes a reply: an array of a word and numbers, or what COHORT.TXN.STATUS tells, as RESOLVE would say that, but ABSENT
+ * instead of making it an abort. */
+void finisher_take(struct answer *answer, struct slice reply);
+/* One of a part: it is looked at in this turn, or in the next one. */
+void finisher_ready(struct task *task);
+/* Its pause, or its round, ends then. */
+void finisher_scan_at(struct task *task, int64_t at_ns);
 /* Begins what the task's record asks for; the record is there. */
 void finisher_act(struct task *task, const struct txns *txns);

@@ -210,18 +210,74 @@ static void prepared_parts(void **state)
     assert_int_equal(look(scene), 0);
     scene->time_ms = FINISHER_ASK_MS;
     assert_int_equal(look(scene), 2);
-    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_RESOLVE], 1);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_STATUS], 1);
     scene->time_ms = FINISHER_ASK_2PC_MS;
     (void)look(scene);
-    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_RESOLVE], 2);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_STATUS], 2);
     scene->time_ms++;
     (void)look(scene);
-    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_RESOLVE], MANY);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_STATUS], MANY);
     for (int i = 0; i < 10; i++) { /* all pause */
         assert_int_equal(look(scene), 0);
     }
     scene->time_ms += FINISHER_ASK_MS;
     assert_int_equal(look(scene), MANY);
+}
+
+static void prepare_one(struct scene *scene, int number)
+{
+    char text[16];
+    struct buffer body;
+    buffer_init(&body);
+    const struct slice participants[] = {SLICE_LITERAL("1")};
+    const struct txn_prepare said = {.id = id_of(text, number),
+                                     .home = 2,
+                                     .epoch = 7,
+                                     .protocol = TXN_2PC,
+                                     .participants = participants,
+                                     .participant_count = 1};
+    const struct part_prepare prepare = {&said, ++scene->position, scene->time_ms, 0};
+    (void)parts_prepare(&scene->txns.parts, &prepare, &body);
+}
+
+/* The question that was asked last is answered. */
+static void answer_last(struct scene *scene, const char *reply)
+{
+    struct requester *requester = scene->last;
+    resp_raw(requester->events->begin(requester, scene->last_tag), slice_from_string(reply));
+    requester->events->end(requester, scene->last_tag, NULL);
+}
+
+#define STATUS(state, outcome)                                                                                         \
+    "*20\r\n$2\r\nid\r\n$1\r\nt\r\n$8\r\nprotocol\r\n$3\r\n2PC\r\n$5\r\nstate\r\n" state                               \
+    "\r\n$7\r\noutcome\r\n" outcome "\r\n$6\r\nreason\r\n$0\r\n\r\n$5\r\nepoch\r\n:7\r\n"
+
+/* Home is asked by a read; only what it does not know, or nobody has opened there, is asked by an entry. */
+static void asks_by_a_read_first(void **state)
+{
+    static const struct {
+        const char *reply;
+        int resolves, finishes;
+    } answers[] = {
+        {"$-1\r\n", 1, 0},
+        {STATUS("$5\r\nBEGUN", "$0\r\n"), 1, 0},
+        {STATUS("$4\r\nOPEN", "$0\r\n"), 0, 0},
+        {STATUS("$5\r\nABORT", "$5\r\nABORT"), 0, 1},
+        {STATUS("$4\r\nDONE", "$6\r\nCOMMIT"), 0, 1},
+        {"*2\r\n$2\r\nid\r\n", 0, 0},
+    };
+    struct scene *scene = *state;
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        prepare_one(scene, (int)i);
+        int resolves = scene->asked[COMMAND_COHORT_TXN_RESOLVE];
+        int finishes = scene->asked[COMMAND_COHORT_TXN_FINISH];
+        scene->time_ms += FINISHER_ASK_2PC_MS;
+        (void)look(scene);
+        answer_last(scene, answers[i].reply);
+        (void)look(scene);
+        assert_int_equal(scene->asked[COMMAND_COHORT_TXN_RESOLVE] - resolves, answers[i].resolves);
+        assert_int_equal(scene->asked[COMMAND_COHORT_TXN_FINISH] - finishes, answers[i].finishes);
+    }
 }
 
 /* Of three phases: a home that does not answer once may be electing, and what is prepared waits for its client. */
@@ -239,7 +295,7 @@ static void a_home_that_is_silent(void **state)
         assert_int_equal(scene->asked[COMMAND_COHORT_TXN_ASK], 0);
         scene->time_ms += FINISHER_ASK_MS;
         (void)look(scene);
-        assert_int_equal(scene->asked[COMMAND_COHORT_TXN_RESOLVE], times);
+        assert_int_equal(scene->asked[COMMAND_COHORT_TXN_STATUS], times);
         scene->last->events->failed(scene->last, scene->last_tag, STATUS_UNCERTAIN);
         (void)look(scene);
     }
@@ -259,9 +315,9 @@ static void finished_parts(void **state)
     for (int i = 0; i < 3; i++) {
         assert_true(look(scene) <= FINISHER_LOOK);
     }
-    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_RESOLVE], STUCK + 1);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_STATUS], STUCK + 1);
     assert_int_equal(look(scene), FINISHER_LOOK); /* from the beginning again */
-    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_RESOLVE], STUCK + 1);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_STATUS], STUCK + 1);
 }
 
 int main(void)
@@ -273,6 +329,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(decided_records, set_up, tear_down),
         cmocka_unit_test_setup_teardown(leadership_comes_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(prepared_parts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(asks_by_a_read_first, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_home_that_is_silent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(finished_parts, set_up, tear_down),
     };
