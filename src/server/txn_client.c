@@ -180,9 +180,16 @@ static void start(struct connection *connection, const struct command *command, 
 {
     struct server *server = connection->server;
     ASSERT(!connection_pending(connection) && connection->txn == NULL);
+    txn_plan_seal(plan);
+    if (txn_plan_too_large(plan)) {
+        resp_error(reply_begin(connection), TXN_TOO_LARGE);
+        reply_end(connection);
+        txn_plan_deinit(plan);
+        exec_plan_destroy(exec_plan);
+        return;
+    }
     struct client_txn *txn = memory_allocate_zeroed(1, sizeof(*txn));
     int64_t now_ns = server_now_ns(server);
-    txn_plan_seal(plan);
     if (plan->draws) {
         env_random(server->env, (uint8_t *)&plan->random, sizeof(plan->random));
     }

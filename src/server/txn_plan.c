@@ -183,6 +183,29 @@ static void add_scan(struct txn_plan *plan, struct plan_command *planned, const 
     free(argv);
 }
 
+static void count_key(void *owner, uint32_t position)
+{
+    struct txn_plan *plan = owner;
+    (void)position;
+    plan->said_keys++;
+}
+
+static void note_size(struct txn_plan *plan, const struct command *command)
+{
+    for (uint32_t i = 0; i < command->argc; i++) {
+        plan->said_bytes += command->argv[i].size;
+    }
+    (void)command_keys(command->spec, command->argv, command->argc, count_key, plan);
+}
+
+bool txn_plan_too_large(const struct txn_plan *plan)
+{
+    struct values_size values = plan->of_values ? txn_values_size(&plan->values) : (struct values_size){0};
+    uint64_t keys = plan->of_values ? plan->key_count : plan->said_keys; /* each key once, or nearly */
+    return !plan->readonly && (keys > TXN_KEYS || values.keys > TXN_KEYS || plan->said_bytes > TXN_BYTES ||
+                               values.written_bytes > TXN_BYTES);
+}
+
 void txn_plan_add(struct txn_plan *plan, const struct command *command)
 {
     const struct command_spec *spec = command->spec;
@@ -195,6 +218,7 @@ void txn_plan_add(struct txn_plan *plan, const struct command *command)
         .merge = (uint8_t)merge_of(spec), .protocol = command->protocol, .first_step = plan->step_count};
     plan->draws = plan->draws || planned->merge == PLAN_RANDOM;
     plan->readonly = plan->readonly && (spec->flags & COMMAND_READONLY) != 0;
+    note_size(plan, command);
     if (plan->of_values) {
         command_encode(&planned->encoded, command);
     }
@@ -380,6 +404,9 @@ enum plan_run txn_plan_run(struct txn_plan *plan, const char **ret_why)
         plan->replied_bytes = 0;
         each_command(plan, run_command);
         *ret_why = txn_values_too_much(&plan->values);
+    }
+    if (*ret_why == NULL && txn_plan_too_large(plan)) {
+        *ret_why = TXN_TOO_LARGE;
     }
     return *ret_why == NULL ? PLAN_RAN : PLAN_LARGE;
 }

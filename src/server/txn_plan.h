@@ -13,6 +13,7 @@
 #include "base/buffer.h"
 #include "command/command.h"
 #include "machine/txn/txn_id.h"
+#include "machine/txn/txn_limits.h"
 #include "server/txn_values.h"
 #include "wire/resp_writer.h"
 
@@ -66,9 +67,10 @@ struct txn_plan {
     bool readonly;   /* no command writes, and nothing is watched */
     bool of_values;
     struct txn_values values;
-    size_t replied_bytes; /* of its commands so far */
+    size_t replied_bytes;  /* of its commands so far */
     struct plan_key *keys; /* of values, after txn_plan_seal: sorted by shard and key, each once */
     uint32_t key_count;
+    uint64_t said_keys, said_bytes; /* of the commands */
     struct plan_command *commands;
     uint32_t command_count;
     struct plan_step *steps;
@@ -95,6 +97,8 @@ void txn_plan_add(struct txn_plan *plan, const struct command *command);
 void txn_plan_watch(struct txn_plan *plan, struct slice key, uint64_t version);
 /* All is added: finds the parts. */
 void txn_plan_seal(struct txn_plan *plan);
+/* It has more keys, or says or has written more, than one transaction may; one that only reads is not limited so. */
+bool txn_plan_too_large(const struct txn_plan *plan);
 
 /* Of values: takes the answer to COHORT.DUMP of the part's keys; false when it is none. */
 bool txn_plan_take_dump(struct txn_plan *plan, uint32_t part, struct slice answer);

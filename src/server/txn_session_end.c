@@ -28,6 +28,11 @@ static void find_parts(struct txn_session *session)
 
 void session_start_prepare(struct txn_session *session)
 {
+    if (txn_plan_too_large(&session->plan)) {
+        session->refused = true;
+        session_start_abort(session, "it is larger than one over several shards may be (65536 keys, 32 MiB written)");
+        return;
+    }
     session_go(session, SESSION_PREPARE);
     find_parts(session);
     session->last = session->commit && session->protocol == TXN_2PC;
@@ -52,7 +57,8 @@ void session_start_prepare(struct txn_session *session)
 
 #define TOO_LARGE "it is larger than one may be in a shard (32 MiB, 65536 keys)"
 
-/* Why home has not opened it; `told`: it has answered. When it was ended before, its reason comes with the next answer. */
+/* Why home has not opened it; `told`: it has answered. When it was ended before, its reason comes with the next answer.
+ */
 static void note_not_opened(struct txn_session *session, bool told, struct slice word)
 {
     static const struct {

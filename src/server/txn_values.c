@@ -39,6 +39,23 @@ static void recount(struct txn_values *values, struct values_shard *shard)
     values->memory_bytes += shard->memory_bytes;
 }
 
+struct values_size txn_values_size(const struct txn_values *values)
+{
+    struct values_size size = {0};
+    for (uint32_t i = 0; i < values->shard_count; i++) {
+        const struct overlay *overlay = values->shards[i].overlay;
+        size_t keys = overlay == NULL ? 0 : overlay_count(overlay);
+        for (size_t at = 0; at < keys; at++) {
+            struct overlay_key key;
+            overlay_at(overlay, at, &key);
+            const struct entry *entry = key.changed && key.present ? overlay_look(overlay, key.key) : NULL;
+            size.written_bytes += entry == NULL ? 0 : entry_memory_bytes(entry);
+        }
+        size.keys += keys;
+    }
+    return size;
+}
+
 const char *txn_values_too_much(const struct txn_values *values)
 {
     if (values->bytes > TXN_READ_BYTES) {

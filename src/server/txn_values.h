@@ -21,7 +21,7 @@ struct txn_values {
     uint32_t shard_count;
     struct values_shard *shards; /* by shard − 1 */
     struct overlay *across;
-    bool flushed; /* by a command that was run: what is read from now on is gone */
+    bool flushed;        /* by a command that was run: what is read from now on is gone */
     size_t bytes;        /* of values that were read */
     size_t memory_bytes; /* of all shards */
 };
@@ -33,6 +33,11 @@ void txn_values_clear(struct txn_values *values);
 
 /* What was read and written takes so much. */
 static inline size_t txn_values_memory_bytes(const struct txn_values *values) { return values->memory_bytes; }
+/* How many keys are known, and how much is written. */
+struct values_size {
+    size_t keys, written_bytes;
+};
+struct values_size txn_values_size(const struct txn_values *values);
 /* It is more than one transaction may have read, or read and written; NULL: it is not. */
 const char *txn_values_too_much(const struct txn_values *values);
 bool txn_values_knows(const struct txn_values *values, struct slice key);

@@ -14,6 +14,8 @@ enum {
     TXN_PARTS = 4096,                  /* prepared in a shard */
     TXN_PART_KEYS = 65536,             /* locked by one */
     TXN_PART_BYTES = 32 << 20,         /* of keys and values kept back by one … */
+    TXN_KEYS = 65536,                  /* of one transaction, over all shards: what its client's node refuses … */
+    TXN_BYTES = 32 << 20,              /* … of what is said and written, too */
     TXN_PARTS_BYTES = 128 << 20,       /* … and by all */
     TXN_GROWTH_BYTES = 64 << 20,       /* so much larger one may become while its commands run */
     TXN_TOUCHED_BYTES = 513 << 20,     /* of values before that: one of any size, and some more */
@@ -25,6 +27,10 @@ enum {
     TXN_LIST_COUNT = 1000,             /* records in one reply of LIST and PARTS, roughly */
 };
 
+/* What is said of one that is past TXN_KEYS or TXN_BYTES. */
+#define TXN_TOO_LARGE                                                                                                  \
+    "ERR the transaction is larger than one over several shards may be (65536 keys, 32 MiB); it was not executed, "    \
+    "send it in parts"
 /* What is said of one that is past TXN_READ_BYTES. */
 #define TXN_READS_TOO_MUCH                                                                                             \
     "ERR the transaction reads more than 64 MiB of values to move or change them over shards; it was not executed, "   \
