@@ -23,6 +23,7 @@ DEFINITE = {"CLUSTERDOWN", "BUSY", "READONLY", "LOADING", "OOM", "MISCONF", "ERR
 INDEFINITE = {"UNCERTAIN"}
 
 RETRY_SECONDS = 0.02
+JUDGE_MEMORY = "8gb"  # ten minutes of a bank with a thousand accounts are nine million operations: 2 GB
 LIST_APPENDS = 200  # operations of one client, after which it goes on to another list: reads of long ones are slow
 
 # What is done to a key of each sort. Each sort has commands that belong together, so that every reply tells much.
@@ -236,7 +237,7 @@ class Load:
                 raise thread.problem
         self.write(path)
         done = subprocess.run(
-            [str(servers.COHORT), "check", "--json", str(path)], capture_output=True, text=True, timeout=300
+            [str(servers.COHORT), "check", "--json", "--memory", JUDGE_MEMORY, str(path)], capture_output=True, text=True, timeout=300
         )
         assert done.stdout, done.stderr
         return done.returncode, json.loads(done.stdout)
@@ -246,6 +247,7 @@ class Load:
         went how."""
         status, found = self.judge(path)
         if status != 0:
-            text = subprocess.run([str(servers.COHORT), "check", str(path)], capture_output=True, text=True, timeout=300)
+            command = [str(servers.COHORT), "check", "--memory", JUDGE_MEMORY, str(path)]
+            text = subprocess.run(command, capture_output=True, text=True, timeout=300)
             raise AssertionError(f"exit status {status} for {path}\n{text.stdout}{text.stderr}")
         return {name: sum(key[name] for key in found["keys"]) for name in ("ok", "failed", "unknown")}
