@@ -17,8 +17,9 @@ BELOW = {
     "raft": ["base"],
     "log": ["env"],
     "wire": ["base"],
+    "script": ["wire"],
     "command": ["wire"],
-    "machine": ["command"],
+    "machine": ["command", "script"],
     "shard": ["raft", "log", "machine", "env"],
     "cluster": ["shard", "wire", "env"],
     "server": ["cluster", "shard", "machine", "log", "raft", "command", "wire", "env", "base"],
@@ -32,7 +33,7 @@ BELOW = {
 }
 
 # No clock, randomness, I/O, logging or threads of their own.
-PURE = {"raft", "wire", "command", "machine", "balance"}
+PURE = {"raft", "wire", "script", "command", "machine", "balance"}
 IMPURE_HEADERS = re.compile(
     r"(time|pthread|threads|signal|unistd|fcntl|poll|dirent|syslog|netdb|semaphore"
     r"|sys/(socket|time|stat|mman|epoll|select|random|ioctl|types|uio|eventfd|timerfd|wait|resource)"
@@ -54,6 +55,9 @@ LIBRARIES = {
     "microhttpd.h": {"server", "cli"},
     "ini.h": {"server", "cli"},
     "jansson.h": {"server", "cli"},
+    "lua": {"script"},
+    "lauxlib.h": {"script"},
+    "openssl/": {"script"},
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]')

@@ -1,0 +1,173 @@
+#include "script/stand_ins.h"
+
+#include "script/engine.h"
+
+enum {
+    NUMBER_BYTES = 4096, /* a longer text is no number: reading one costs more than the step it counts as */
+    NODE_BYTES = 40,     /* of a table's hash part, as Lua 5.1 has them on 64 bits */
+    WALK_STEP = 1 << 10, /* bytes of a table that may be empty and are walked over, for a step */
+    RESUMES = 16,        /* coroutines that run each other: each takes as much of the C stack as calls in C may */
+    NEW_THREAD = 1000,   /* steps: its instructions are counted anew */
+    JSON_HEADER = 16,
+};
+
+/* ---- the virtual machine ---- */
+
+void *script_vm_copy(void *to, const void *from, size_t size)
+{
+    engine_count(engine_here(), engine_copy(size));
+    return memcpy(to, from, size);
+}
+
+/* As strcoll in the locale "C", whatever locale the process has. Called for each part between NUL bytes. */
+int script_vm_compare(const char *a, const char *b)
+{
+    size_t same = 0;
+    while (a[same] == b[same] && a[same] != '\0') {
+        same++;
+    }
+    engine_count(engine_here(), engine_bytes(same));
+    return (int)(uint8_t)a[same] - (int)(uint8_t)b[same];
+}
+
+int script_vm_number(const char *text, lua_Number *ret_number)
+{
+    if (strnlen(text, NUMBER_BYTES) == NUMBER_BYTES) {
+        return 0;
+    }
+    return luaO_str2d(text, ret_number);
+}
+
+int script_string_compare(const void *a, const void *b, size_t size)
+{
+    engine_count(engine_here(), engine_copy(size));
+    return memcmp(a, b, size);
+}
+
+void *script_string_copy(void *to, const void *from, size_t size)
+{
+    if (size >= 64) {
+        engine_count(engine_here(), engine_copy(size));
+    }
+    return size == 0 ? to : memcpy(to, from, size);
+}
+
+/* ---- tables and stacks ---- */
+
+static bool are_nodes(size_t size)
+{
+    size_t count = size / NODE_BYTES;
+    return size % NODE_BYTES == 0 && count > 0 && (count & (count - 1)) == 0;
+}
+
+static void grow(struct script_engine *engine, size_t *largest, size_t size)
+{
+    if (size > *largest) {
+        *largest = size;
+        engine_weigh(engine);
+    }
+}
+
+void *script_table_resize(lua_State *L, void *block, size_t old_size, size_t new_size)
+{
+    struct script_engine *engine = engine_here();
+    if (block == NULL && are_nodes(new_size)) {
+        /* A hash part that is made anew: the array part was looked through before, to see how large it should be. */
+        engine_count(engine, engine->largest_array / WALK_STEP);
+        grow(engine, &engine->largest_nodes, new_size);
+    } else {
+        grow(engine, &engine->largest_array, new_size);
+    }
+    return luaM_realloc_(L, block, old_size, new_size);
+}
+
+void *script_stack_resize(lua_State *L, void *block, size_t old_size, size_t new_size)
+{
+    struct script_engine *engine = engine_here();
+    grow(engine, &engine->largest_stack, new_size);
+    return luaM_realloc_(L, block, old_size, new_size);
+}
+
+/* Value and type, without the bytes of the value that its type does not use: they are whatever was there. */
+static void take_key(const void *key, uint8_t to[static KEY_BYTES])
+{
+    static const uint8_t nothing[sizeof(void *)];
+    int type;
+    memcpy(to, key, KEY_BYTES);
+    memcpy(&type, to + sizeof(void *), sizeof(type));
+    size_t used = type == LUA_TNIL ? 0 : type == LUA_TBOOLEAN ? sizeof(int) : sizeof(void *);
+    memcpy(to + used, nothing, sizeof(void *) - used);
+}
+
+/* A walk that goes on where it stood looks at each place of the table once, so only its start pays for the empty ones;
+ * a step from anywhere else pays as a start. `key` is a value and its type, 12 bytes. */
+int script_table_next(lua_State *L, void *table, void *key)
+{
+    struct script_engine *engine = engine_here();
+    struct traversal *walk = &engine->traversals[((uintptr_t)table >> 5) % TRAVERSALS];
+    uint8_t from[KEY_BYTES];
+    take_key(key, from);
+    bool goes_on = walk->table == table && memcmp(walk->key, from, KEY_BYTES) == 0;
+    engine_charge(L, goes_on ? 1 : 1 + (engine->largest_nodes + engine->largest_array) / WALK_STEP);
+    int found = luaH_next(L, table, key);
+    walk->table = found ? table : NULL;
+    take_key(key, walk->key);
+    return found;
+}
+
+int script_resume(lua_State *L, int arguments)
+{
+    struct script_engine *engine = engine_here();
+    if (engine->resumes >= RESUMES) {
+        lua_settop(L, 0);
+        lua_pushliteral(L, "C stack overflow");
+        return LUA_ERRRUN;
+    }
+    lua_State *before = engine->running;
+    if (lua_status(L) == 0) {
+        engine_count(engine, NEW_THREAD);
+    }
+    engine->resumes++;
+    engine->running = L;
+    engine_watch(engine, L);
+    int status = lua_resume(L, arguments);
+    engine->running = before;
+    engine->resumes--;
+    engine_watch(engine, before);
+    return status;
+}
+
+/* ---- cjson: in the arena, where what an error leaves behind goes with the run ---- */
+
+static void *json_block(void *block, size_t size)
+{
+    struct script_engine *engine = engine_here();
+    size_t old_size = 0;
+    if (block != NULL) {
+        block = (uint8_t *)block - JSON_HEADER;
+        memcpy(&old_size, block, sizeof(old_size));
+    }
+    uint8_t *made = engine_allocate(engine, block, old_size, size);
+    if (made == NULL && size > 0) {
+        engine_raise(engine->running);
+    }
+    if (made == NULL) {
+        return NULL;
+    }
+    memcpy(made, &size, sizeof(size));
+    return made + JSON_HEADER;
+}
+
+void *script_json_allocate(size_t size) { return json_block(NULL, size + JSON_HEADER); }
+
+void *script_json_resize(void *block, size_t size) { return json_block(block, size + JSON_HEADER); }
+
+void script_json_free(void *block)
+{
+    if (block != NULL) {
+        (void)json_block(block, 0);
+    }
+}
+
+/* cjson ends the process when it gets no memory: script_json_allocate never returns without. */
+void script_json_exit(int status) { UNREACHABLE(); }
