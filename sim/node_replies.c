@@ -49,6 +49,9 @@ static bool is_uncertain(struct node_client *client)
         node_reach(world, NODE_MARK_UNCERTAIN, 1);
         return true;
     }
+    if (begins(text, "ERR the script was stopped after its budget")) {
+        return false;
+    }
     node_reach(world, NODE_MARK_DISK_FULL, begins(text, "MISCONF the disk is full"));
     for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
         if (begins(text, refusals[i])) {

@@ -14,7 +14,7 @@ import sys
 
 FLAGS = (
     "write readonly denyoom admin noscript loading stale fast no_auth may_replicate skip_monitor skip_slowlog blocking "
-    "pubsub movablekeys no_multi no_async_loading allow_busy sentinel"
+    "pubsub movablekeys no_multi no_async_loading allow_busy sentinel no_mandatory_keys"
 ).split()
 # In the order in which COMMAND INFO lists them.
 CATEGORIES = (
@@ -30,6 +30,7 @@ GROUPS = {
     "string": "Strings",
     "hash": "Hashes",
     "transactions": "Transactions",
+    "scripting": "Scripts",
     "cluster": "Cluster",
 }
 COMMAND_FIELDS = {
@@ -41,7 +42,7 @@ ARGUMENT_FIELDS = {
     "required": {"name", "type"},
     "optional": {"key", "token", "since", "deprecated", "flags", "arguments"},
 }
-KEY_FIELDS = {"required": {"flags", "first", "last", "step"}, "optional": {"limit", "notes"}}
+KEY_FIELDS = {"required": {"flags", "first", "last", "step"}, "optional": {"limit", "notes", "count"}}
 NAME_BYTES = 24  # command_lookup compares this many
 
 
@@ -93,9 +94,21 @@ def check_command(command, parent, where):
         check_argument(argument, len(command.get("keys", [])), where)
 
 
+def key_count(command):
+    """The argument that says how many keys follow; 0: where keys stand does not depend on arguments."""
+    return max((key.get("count", 0) for key in command.get("keys", [])), default=0)
+
+
+def may_write(command):
+    """It goes through the log, and what it does depends on its text: Redis does not call it a write."""
+    return key_count(command) != 0 and "write" in command["flags"]
+
+
 def categories(command):
     flags = command["flags"]
     found = set(command["acl"])
+    if key_count(command) != 0:  # what it does with them depends on its text
+        flags = [flag for flag in flags if flag not in ("write", "readonly")]
     for flag, implied in (("write", ["write"]), ("readonly", ["read"]), ("admin", ["admin", "dangerous"]),
                           ("pubsub", ["pubsub"]), ("blocking", ["blocking"])):
         if flag in flags:
@@ -174,7 +187,7 @@ def load(folder):
             command.setdefault("group", top.get("group"))
             check(command["group"] in GROUPS, where, f"unknown group {command['group']}")
         commands.append(top)
-    return sorted(commands, key=lambda each: each["name"])
+    return sorted(commands, key=lambda each: each["name"].lower())  # as the table has them
 
 
 def public(commands):
@@ -252,7 +265,7 @@ class DocsWriter:
     def keys(self, keys):
         return self.array("struct command_key_spec", [
             f"{{.flags = {self.words(key['flags'])}, .first = {key['first']}, .last = {key['last']}, "
-            f".step = {key['step']}, .limit = {key.get('limit', 0)}, .notes = {text(key.get('notes'))}}}"
+            f".step = {key['step']}, .limit = {key.get('limit', 0)}, .count = {key.get('count', 0)}, .notes = {text(key.get('notes'))}}}"
             for key in keys])
 
     def docs(self, command):
@@ -261,7 +274,8 @@ class DocsWriter:
             "complexity": text(command["complexity"]), "syntax": text(command["SYNTAX"]),
             "deprecated": text(command.get("deprecated")), "replaced_by": text(command.get("replaced_by")),
             "system_command": "true" if command.get("system_command") else "false",
-            "flags": self.words(command["flags"]), "categories": self.words(command["ACL"]),
+            "flags": self.words([flag for flag in command["flags"] if flag != "write" or not may_write(command)]),
+            "categories": self.words(command["ACL"]),
             "hints": self.words(command.get("hints", [])), "keys": self.keys(command.get("keys", [])),
             "key_count": str(len(command.get("keys", []))),
             "arguments": self.arguments(command.get("arguments", [])),
@@ -282,7 +296,7 @@ def spec(command, sub_array):
     first, last, step = command["LEGACY"]
     return (f"    {{.name = {text('|'.join(command['WORDS']).lower())}, .shown = {text(' '.join(command['WORDS']))}, "
             f".id = {command['SYMBOL']}, .arity = {command['arity']}, .flags = {flags}, .first_key = {first}, "
-            f".last_key = {last}, .key_step = {step}, .place = COMMAND_AT_{command['place'].upper()}, "
+            f".last_key = {last}, .key_step = {step}, .key_count = {key_count(command)}, .place = COMMAND_AT_{command['place'].upper()}, "
             f".words = {len(command['WORDS'])}, .internal = {'true' if command.get('internal') else 'false'}, "
             f".subcommands = {sub_array}, "
             f".subcommand_count = {len(command.get('subcommands', []))}, "

@@ -45,6 +45,7 @@ static enum status open_all(struct cluster *cluster, char ret_message[static CLU
         .directory = cluster->worker_directory,
         .log_segment_bytes = options->log_segment_bytes,
         .folder = {options->incarnation, cluster->worker},
+        .scripts = options->scripts,
     };
     enum status status =
         store_open(cluster->env, &store, &store_events, cluster, &cluster->store, ret_message, CLUSTER_MESSAGE_BYTES);

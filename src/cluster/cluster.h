@@ -45,8 +45,9 @@ struct cluster_options {
     const char *peer_host; /* to listen for other nodes */
     int peer_port;
     uint64_t log_segment_bytes, snapshot_log_bytes;
-    bool lease_reads;        /* strong reads trust the clocks' rates instead of asking a majority */
-    struct workers *workers; /* this worker's; NULL: the node has one */
+    bool lease_reads;                      /* strong reads trust the clocks' rates instead of asking a majority */
+    const struct machine_scripts *scripts; /* as machine_options.scripts; borrowed */
+    struct workers *workers;               /* this worker's; NULL: the node has one */
 };
 
 struct cluster_events {

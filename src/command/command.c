@@ -1,5 +1,7 @@
 #include "command/command.h"
 
+#include "base/number.h"
+
 #include "base/assert.h"
 #include "command/command_table.h"
 
@@ -85,15 +87,25 @@ enum command_lookup command_lookup(const struct slice *argv, uint32_t argc, cons
 
 const struct command_spec *command_by_id(uint16_t id) { return id < COMMAND_MAXIMUM ? command_table_by_id[id] : NULL; }
 
+static bool find_last_key(const struct command_spec *spec, const struct slice *argv, uint32_t argc, int64_t *ret_last)
+{
+    int64_t last = spec->last_key < 0 ? (int64_t)argc + spec->last_key : spec->last_key;
+    if (spec->key_count != 0) {
+        int64_t count;
+        if (!number_parse_int64(argv[spec->key_count], &count) || count < 0 || count > argc) {
+            return false;
+        }
+        last = spec->first_key + count - 1;
+    }
+    *ret_last = last;
+    return last < argc;
+}
+
 bool command_keys(const struct command_spec *spec, const struct slice *argv, uint32_t argc,
                   void (*key)(void *owner, uint32_t position), void *owner)
 {
-    (void)argv; /* no command here has keys whose place depends on the values of arguments */
-    if (spec->first_key == 0 || !command_arity_ok(spec, argc)) {
-        return false;
-    }
-    int64_t last = spec->last_key < 0 ? (int64_t)argc + spec->last_key : spec->last_key;
-    if (last >= argc) {
+    int64_t last = 0;
+    if (spec->first_key == 0 || !command_arity_ok(spec, argc) || !find_last_key(spec, argv, argc, &last)) {
         return false;
     }
     for (int64_t at = spec->first_key; at <= last; at += spec->key_step) {

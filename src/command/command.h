@@ -30,6 +30,7 @@ enum command_flag { /* as COMMAND reports them */
                     COMMAND_NO_ASYNC_LOADING = 1 << 16,
                     COMMAND_ALLOW_BUSY = 1 << 17,
                     COMMAND_SENTINEL = 1 << 18,
+                    COMMAND_NO_MANDATORY_KEYS = 1 << 19,
 };
 
 enum command_place {
@@ -47,9 +48,10 @@ struct command_spec {
     int16_t first_key; /* position in argv of the first key; 0: no keys */
     int16_t last_key;  /* negative: counted from the end, −1 is the last argument */
     int16_t key_step;
-    uint8_t place;                          /* enum command_place */
-    uint8_t words;                          /* 1, or 2 for a subcommand: words of the name in argv */
-    bool internal;                          /* from node to node: found by its id alone */
+    uint8_t key_count; /* position of the argument that says how many keys there are (last_key means nothing); or 0 */
+    uint8_t place;     /* enum command_place */
+    uint8_t words;     /* 1, or 2 for a subcommand: words of the name in argv */
+    bool internal;     /* from node to node: found by its id alone */
     const struct command_spec *subcommands; /* of a container command; else NULL */
     uint16_t subcommand_count;
     const struct command_docs *docs; /* for COMMAND DOCS; see command_docs.h */
@@ -96,7 +98,7 @@ const struct command_spec *command_by_id(uint16_t id);
 bool command_arity_ok(const struct command_spec *spec, uint32_t argc);
 
 /* Positions of keys in argv: calls back in order. False when the arguments name no valid set of keys: the arity is not
- * met, or the command takes none. */
+ * met, they say another number than there is room for, or the command takes none. */
 bool command_keys(const struct command_spec *spec, const struct slice *argv, uint32_t argc,
                   void (*key)(void *owner, uint32_t position), void *owner);
 

@@ -18,10 +18,11 @@ struct command_argument {
     size_t argument_count;
 };
 
-/* Where keys stand: from argv[first] to `last` (relative to first; negative: counted from the end) by `step`. */
+/* Where keys stand: from argv[first] to `last` (relative to first; negative: counted from the end) by `step`; or as
+ * many as argv[count] says, when that is not 0. */
 struct command_key_spec {
     const char *const *flags; /* "RW", "access", … */
-    int first, last, step, limit;
+    int first, last, step, limit, count;
     const char *notes; /* or NULL */
 };
 

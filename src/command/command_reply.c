@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/glob.h"
+#include "base/number.h"
 #include "command/command_docs.h"
 #include "command/command_table.h"
 
@@ -63,6 +64,12 @@ static void each_named(const struct command *command, uint32_t first,
 
 /* ---- COMMAND INFO ---- */
 
+static void put_number(struct resp_writer *reply, const char *name, int value)
+{
+    resp_bulk_string(reply, name);
+    resp_integer(reply, value);
+}
+
 static void put_key_spec(struct resp_writer *reply, const struct command_key_spec *key)
 {
     resp_map(reply, key->notes == NULL ? 3 : 4);
@@ -74,19 +81,15 @@ static void put_key_spec(struct resp_writer *reply, const struct command_key_spe
     put_field(reply, "type", "index");
     resp_bulk_string(reply, "spec");
     resp_map(reply, 1);
-    resp_bulk_string(reply, "index");
-    resp_integer(reply, key->first);
+    put_number(reply, "index", key->count != 0 ? key->count : key->first);
     resp_bulk_string(reply, "find_keys");
     resp_map(reply, 2);
-    put_field(reply, "type", "range");
+    put_field(reply, "type", key->count != 0 ? "keynum" : "range");
     resp_bulk_string(reply, "spec");
     resp_map(reply, 3);
-    resp_bulk_string(reply, "lastkey");
-    resp_integer(reply, key->last);
-    resp_bulk_string(reply, "keystep");
-    resp_integer(reply, key->step);
-    resp_bulk_string(reply, "limit");
-    resp_integer(reply, key->limit);
+    put_number(reply, key->count != 0 ? "keynumidx" : "lastkey", key->count != 0 ? 0 : key->last);
+    put_number(reply, key->count != 0 ? "firstkey" : "keystep", key->count != 0 ? key->first - key->count : key->step);
+    put_number(reply, key->count != 0 ? "keystep" : "limit", key->count != 0 ? key->step : key->limit);
 }
 
 static void put_info(struct resp_writer *reply, const struct command_spec *spec)
@@ -100,9 +103,10 @@ static void put_info(struct resp_writer *reply, const struct command_spec *spec)
     resp_bulk_string(reply, spec->name);
     resp_integer(reply, spec->arity);
     put_words(reply, docs->flags, "");
-    resp_integer(reply, spec->first_key);
-    resp_integer(reply, spec->last_key);
-    resp_integer(reply, spec->key_step);
+    bool fixed = spec->key_count == 0; /* old clients know of no others */
+    resp_integer(reply, fixed ? spec->first_key : 0);
+    resp_integer(reply, fixed ? spec->last_key : 0);
+    resp_integer(reply, fixed ? spec->key_step : 0);
     put_words(reply, docs->categories, "@");
     size_t hints = count_words(docs->hints);
     resp_set(reply, hints);
@@ -268,8 +272,13 @@ static void reply_list(const struct command *command, struct resp_writer *reply)
 
 /* ---- COMMAND GETKEYS, GETKEYSANDFLAGS ---- */
 
-static uint32_t last_of(const struct command_key_spec *key, uint32_t argc)
+/* The last key's position; one that has a count is valid (command_keys). */
+static uint32_t last_of(const struct command_key_spec *key, const struct slice *argv, uint32_t argc)
 {
+    int64_t count;
+    if (key->count != 0 && number_parse_int64(argv[key->count], &count)) {
+        return (uint32_t)(key->first + count - 1);
+    }
     return key->last < 0 ? (uint32_t)((int)argc + key->last) : (uint32_t)(key->first + key->last);
 }
 
@@ -292,12 +301,14 @@ static void put_keys(struct resp_writer *reply, const struct command_spec *spec,
     const struct command_docs *docs = spec->docs;
     size_t count = 0;
     for (size_t i = 0; i < docs->key_count; i++) {
-        count += (last_of(&docs->keys[i], argc) - (uint32_t)docs->keys[i].first) / (uint32_t)docs->keys[i].step + 1;
+        uint32_t behind = last_of(&docs->keys[i], argv, argc) + 1; /* of the last key */
+        uint32_t step = (uint32_t)docs->keys[i].step;
+        count += (behind - (uint32_t)docs->keys[i].first + step - 1) / step;
     }
     resp_array(reply, count);
     for (size_t i = 0; i < docs->key_count; i++) {
         const struct command_key_spec *key = &docs->keys[i];
-        for (uint32_t at = (uint32_t)key->first; at <= last_of(key, argc); at += (uint32_t)key->step) {
+        for (uint32_t at = (uint32_t)key->first; at <= last_of(key, argv, argc); at += (uint32_t)key->step) {
             if (with_flags) {
                 resp_array(reply, 2);
             }
@@ -308,6 +319,8 @@ static void put_keys(struct resp_writer *reply, const struct command_spec *spec,
         }
     }
 }
+
+static void ignore_key(void *owner, uint32_t position) {}
 
 static void reply_keys(const struct command *command, bool with_flags, struct resp_writer *reply)
 {
@@ -321,6 +334,8 @@ static void reply_keys(const struct command *command, bool with_flags, struct re
         resp_error(reply, "ERR The command has no key arguments");
     } else if (found == COMMAND_WRONG_ARITY) {
         resp_error(reply, "ERR Invalid number of arguments specified for command");
+    } else if (spec->key_count != 0 && !command_keys(spec, argv, argc, ignore_key, NULL)) {
+        resp_array(reply, 0); /* it needs none */
     } else {
         put_keys(reply, spec, argv, argc, with_flags);
     }

@@ -24,11 +24,13 @@ enum { CALL_STRING_BYTES = 512 << 20 };
 
 struct origins;
 struct txns;
+struct machine_scripts;
 
 struct call {
     struct keyspace *keyspace;
     const struct origins *origins;
     struct txns *txns;
+    const struct machine_scripts *scripts; /* NULL: none are executed */
     struct keyspace_time time;
     uint64_t position; /* becomes the version of what is changed; 0 in reads */
     uint64_t term;     /* of the entry */

@@ -25,6 +25,7 @@ struct machine {
     uint64_t position;           /* of the last apply */
     struct buffer snapshot_head; /* records of the running snapshot that were made at its begin */
     /* What follows is no part of the state. */
+    const struct machine_scripts *scripts;
     struct prng prng;
     struct command_arguments queued;
     struct command_arguments blocking; /* for commands inside the one that may meet a lock */
@@ -36,6 +37,7 @@ struct machine *machine_create(const struct machine_options *options)
 {
     struct machine *machine = memory_allocate_zeroed(1, sizeof(*machine));
     machine->keyspace = keyspace_create(options->hash_seed);
+    machine->scripts = options->scripts;
     prng_seed(&machine->prng, options->hash_seed);
     command_arguments_init(&machine->queued);
     command_arguments_init(&machine->blocking);
@@ -88,6 +90,7 @@ static struct call begin_call(struct machine *machine, const struct command *com
         .keyspace = machine->keyspace,
         .origins = &machine->origins,
         .txns = &machine->txns,
+        .scripts = machine->scripts,
         .time = applied_time(machine),
         .spec = command->spec,
         .argv = command->argv,

@@ -19,10 +19,12 @@
 #include "wire/resp_writer.h"
 
 struct machine;
+struct machine_scripts;
 struct txns;
 
 struct machine_options {
-    uint64_t hash_seed; /* the same at all replicas of a shard; part of its snapshots */
+    uint64_t hash_seed;                    /* the same at all replicas of a shard; part of its snapshots */
+    const struct machine_scripts *scripts; /* borrowed; NULL: EVAL is an error, at all replicas or at none */
 };
 
 struct machine_context {

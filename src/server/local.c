@@ -2,6 +2,7 @@
 
 #include "command/command_reply.h"
 #include "server/route.h"
+#include "server/scripts.h"
 
 #include "base/assert.h"
 
@@ -50,6 +51,10 @@ static void (*const handlers[COMMAND_MAXIMUM])(struct local_call *call) = {
     [COMMAND_CONFIG_HELP] = local_command,
     [COMMAND_SLOWLOG_HELP] = local_command,
     [COMMAND_OBJECT_HELP] = local_command,
+    [COMMAND_SCRIPT_HELP] = local_command,
+    [COMMAND_SCRIPT_LOAD] = local_script_load,
+    [COMMAND_SCRIPT_EXISTS] = local_script_exists,
+    [COMMAND_SCRIPT_FLUSH] = local_script_flush,
     [COMMAND_INFO] = local_info,
     [COMMAND_CONFIG_GET] = local_config_get,
     [COMMAND_CONFIG_SET] = local_config_set,

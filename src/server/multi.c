@@ -122,12 +122,13 @@ void multi_queue(struct connection *connection, const struct command *command, u
     }
     bool machine = command->spec->place == COMMAND_AT_MACHINE;
     bool looks = machine && shard == 0;
-    bool moves = machine && shard == ROUTE_SEVERAL && !txn_plan_cuts(command->spec);
+    bool script = command->spec->key_count != 0 && connection->server->shards > 1;
+    bool moves = machine && (shard == ROUTE_SEVERAL || script) && !txn_plan_cuts(command->spec);
     if ((looks && connection->queued_values) || (moves && connection->queued_looks)) {
         multi_spoil(connection);
         answer_error(connection,
                      "CROSSSLOT Keys in request don't hash to the same slot: what looks at all keys, and what "
-                     "moves values between shards (RENAME, COPY, MSETNX), cannot be parts of one "
+                     "moves values between shards (RENAME, COPY, MSETNX, EVAL), cannot be parts of one "
                      "transaction; send it by itself");
         return;
     }

@@ -6,6 +6,7 @@
 #include "server/monitor.h"
 #include "server/multi.h"
 #include "server/round.h"
+#include "server/scripts.h"
 #include "server/server_state.h"
 #include "server/txn_client.h"
 #include "server/txn_session.h"
@@ -210,11 +211,14 @@ static uint32_t find_shard(const struct server *server, const struct command *co
     if (spec->first_key == 0) {
         return txn_plan_flushes(spec) ? ROUTE_SEVERAL : 0;
     }
-    if (spec->first_key == spec->last_key) {
+    if (spec->first_key == spec->last_key && spec->key_count == 0) {
         return shard_of_key(server, command->argv[spec->first_key]);
     }
     struct shard_search search = {.server = server, .argv = command->argv};
     (void)command_keys(spec, command->argv, command->argc, search_key, &search);
+    if (search.shard == 0 && spec->key_count != 0) {
+        return 1; /* a script without keys: somewhere, and all of them in one shard */
+    }
     return search.crosses ? ROUTE_SEVERAL : search.shard;
 }
 
@@ -418,13 +422,28 @@ static void dispatch(struct connection *connection, const struct command *comman
     }
 }
 
+static void dispatch_script(struct connection *connection, struct command *command)
+{
+    struct server *server = connection->server;
+    const char *error = scripts_resolve(server, command, &server->script_arguments);
+    if (error != NULL) {
+        answer_refusal(connection, command->spec, error);
+    } else {
+        dispatch(connection, command);
+    }
+}
+
 void route_request(struct connection *connection, const struct slice *argv, uint32_t argc)
 {
     const struct command_spec *spec = NULL;
     switch (command_lookup(argv, argc, &spec)) {
     case COMMAND_FOUND: {
         struct command command = {spec, argv, argc, connection->protocol};
-        dispatch(connection, &command);
+        if (spec->key_count != 0 && connection->authenticated) {
+            dispatch_script(connection, &command);
+        } else {
+            dispatch(connection, &command);
+        }
         return;
     }
     case COMMAND_UNKNOWN: answer_unknown(connection, argv, argc); return;

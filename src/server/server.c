@@ -5,6 +5,7 @@
 #include "server/figures.h"
 #include "server/round.h"
 #include "server/route.h"
+#include "server/scripts.h"
 #include "server/server_state.h"
 #include "server/txn_client.h"
 #include "server/txn_session.h"
@@ -332,6 +333,8 @@ void server_destroy(struct server *server)
     }
     slowlog_clear(&server->slowlog);
     command_arguments_deinit(&server->arguments);
+    command_arguments_deinit(&server->script_arguments);
+    scripts_destroy(server->scripts);
     buffer_deinit(&server->scratch);
     config_deinit(&server->config);
     workers_destroy(server->workers);

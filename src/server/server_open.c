@@ -3,6 +3,8 @@
 #include "env/listen_advice.h"
 #include "server/data_folder.h"
 #include "server/figures.h"
+#include "server/script_home.h"
+#include "server/scripts.h"
 #include "server/server_state.h"
 
 #include <stdio.h>
@@ -76,6 +78,7 @@ static enum status open_cluster(struct server *server, char ret_message[static S
         .log_segment_bytes = (uint64_t)server->config.log_segment_bytes,
         .snapshot_log_bytes = (uint64_t)server->config.snapshot_log_bytes,
         .lease_reads = given->lease_reads,
+        .scripts = script_home(),
         .workers = server->workers,
     };
     if (given->founder_count == 0) {
@@ -86,6 +89,13 @@ static enum status open_cluster(struct server *server, char ret_message[static S
                            given->host);
             return STATUS_INVALID;
         }
+    }
+    if (options.scripts == NULL) {
+        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES,
+                       "the memory of scripts, %d MiB at %#lx, is taken by something else in this process; start the "
+                       "program without what was loaded into it (LD_PRELOAD)",
+                       SCRIPT_REGION_BYTES >> 20, (unsigned long)SCRIPT_ADDRESS);
+        return STATUS_BUSY;
     }
     server->shards = options.shards;
     server->txn_positions = memory_allocate_zeroed(server->shards, sizeof(*server->txn_positions));
@@ -144,6 +154,8 @@ static struct server *server_new(struct env *env, const struct server_options *o
     list_init(&server->txns);
     list_init(&server->sessions);
     command_arguments_init(&server->arguments);
+    command_arguments_init(&server->script_arguments);
+    server->scripts = scripts_create();
     slowlog_init(&server->slowlog, worker, server->worker_count);
     server->began_ns = env_monotonic_ns(env);
     server->refusals_ns = server->began_ns;

@@ -77,7 +77,8 @@ struct server {
     struct env_listener *listener;
     int port;
     struct cluster *cluster;
-    uint32_t shards; /* of the cluster */
+    struct scripts *scripts; /* that EVALSHA finds */
+    uint32_t shards;         /* of the cluster */
 
     struct list connections;    /* all open ones, oldest first */
     struct list dirty;          /* have output for this turn */
@@ -102,7 +103,8 @@ struct server {
     uint8_t *read_buffer;   /* SERVER_READ_BYTES, shared: a request that is whole in it is never copied */
     struct buffer spare_buffers[SERVER_SPARE_BUFFERS];
     size_t spare_count;
-    struct command_arguments arguments; /* scratch */
+    struct command_arguments arguments;        /* scratch */
+    struct command_arguments script_arguments; /* of an EVALSHA, with its text */
     struct buffer scratch;
 
     int64_t now_ns;  /* at the start of this turn's first event */

@@ -4,8 +4,8 @@
  * A step is a command, or the part of one that concerns one shard: MSET a 1 b 2 becomes MSET a 1 and MSET b 2, and
  * their replies become one again; what is about all keys (FLUSHALL, DBSIZE, KEYS, …) is a step in every shard, and SCAN
  * in the one where its cursor is (as in gather.h). What cannot be cut, because what it writes in one shard depends on
- * another (RENAME, COPY, MSETNX), makes the plan one of values: all its keys are read first, its commands run here over
- * what was read (txn_values.h), and the shards are told what to check and what to write.
+ * another (RENAME, COPY, MSETNX, EVAL), makes the plan one of values: all its keys are read first, its commands run
+ * here over what was read (txn_values.h), and the shards are told what to check and what to write.
  *
  * Invariants: parts ascend by shard; within one, steps stand in the order of the transaction. */
 #pragma once

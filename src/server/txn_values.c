@@ -6,6 +6,7 @@
 #include "cluster/slot.h"
 #include "machine/keys/dump.h"
 #include "machine/txn/txn_limits.h"
+#include "server/script_home.h"
 #include "server/txn_answer.h"
 
 #include <stdlib.h>
@@ -107,6 +108,13 @@ static void set_time(struct values_shard *shard, int64_t time_ms, int64_t wall_m
     overlay_set_time(shard->overlay, shard->time_ms, shard->wall_ms);
 }
 
+static struct overlay *make_overlay(void)
+{
+    struct overlay *overlay = overlay_create(HASH_SEED);
+    overlay_use_scripts(overlay, script_home());
+    return overlay;
+}
+
 bool txn_values_take(struct txn_values *values, uint32_t number, const struct slice *keys, uint32_t count,
                      struct slice answer)
 {
@@ -119,7 +127,7 @@ bool txn_values_take(struct txn_values *values, uint32_t number, const struct sl
         return false;
     }
     if (shard->overlay == NULL) {
-        shard->overlay = overlay_create(HASH_SEED);
+        shard->overlay = make_overlay();
     }
     set_time(shard, time_ms, wall_ms);
     for (uint32_t i = 0; i < count; i++) {
@@ -199,7 +207,7 @@ static void copy_back(struct crossing *crossing)
 static struct overlay *across_of(struct txn_values *values)
 {
     if (values->across == NULL) {
-        values->across = overlay_create(HASH_SEED);
+        values->across = make_overlay();
     }
     return values->across;
 }
@@ -220,6 +228,22 @@ static void run_flush(struct txn_values *values, const struct command *command, 
     }
 }
 
+/* A script: in the time of any shard that has told it. */
+static void run_without_keys(struct txn_values *values, const struct command *command, struct resp_writer *reply)
+{
+    ASSERT(command->spec->key_count != 0);
+    struct overlay *across = across_of(values);
+    for (uint32_t i = 0; i < values->shard_count; i++) {
+        const struct values_shard *shard = &values->shards[i];
+        if (shard->overlay != NULL) {
+            overlay_set_time(across, shard->time_ms, shard->wall_ms);
+            break;
+        }
+    }
+    overlay_run(across, command, reply);
+    overlay_clear(across);
+}
+
 void txn_values_run(struct txn_values *values, const struct command *command, struct resp_writer *reply)
 {
     if (overlay_flushes(command)) {
@@ -227,8 +251,11 @@ void txn_values_run(struct txn_values *values, const struct command *command, st
         return;
     }
     struct crossing crossing = {.values = values, .command = command};
-    bool valid = command_keys(command->spec, command->argv, command->argc, find_shards, &crossing);
-    ASSERT(valid && crossing.first != NULL);
+    (void)command_keys(command->spec, command->argv, command->argc, find_shards, &crossing);
+    if (crossing.first == NULL) {
+        run_without_keys(values, command, reply);
+        return;
+    }
     if (!crossing.several) {
         overlay_run(crossing.first->overlay, command, reply);
         recount(values, crossing.first);

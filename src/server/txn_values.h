@@ -1,6 +1,6 @@
 /* What a transaction sees and has written so far, kept at the node of its client: for each shard an overlay of the keys
  * that it read (COHORT.DUMP), over which its commands run. For commands whose writes in one shard depend on another
- * (RENAME, COPY, MSETNX), and for TXN.*, whose client wants each reply before it says what comes next.
+ * (RENAME, COPY, MSETNX, EVAL), and for TXN.*, whose client wants each reply before it says what comes next.
  *
  * A command whose keys are in several shards runs over one more overlay, into which they are copied, and from which
  * what changed goes back. Times of shards are not compared: a time to live keeps what remains of it. */

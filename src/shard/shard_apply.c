@@ -213,7 +213,7 @@ static enum status replay_genesis(struct shard *shard, struct slice body)
         return STATUS_CORRUPT;
     }
     shard->hash_seed = get_u64(body.data);
-    shard->machine = machine_create(&(struct machine_options){shard->hash_seed});
+    shard->machine = machine_create(&(struct machine_options){shard->hash_seed, shard->store->scripts});
     return STATUS_OK;
 }
 

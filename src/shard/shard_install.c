@@ -28,6 +28,7 @@ struct arrival {
     char *directory;
     uint32_t group;
     struct folder_name folder;
+    const struct machine_scripts *scripts;
     struct env_file *file; /* NULL: none is being received */
     /* The chunk. */
     struct raft_snapshot_ident ident;
@@ -79,7 +80,7 @@ static enum status write_chunk(struct arrival *arrival)
 static enum status arrival_header(void *owner, const struct snapshot_meta *meta)
 {
     struct arrival *arrival = owner;
-    arrival->machine = machine_create(&(struct machine_options){meta->hash_seed});
+    arrival->machine = machine_create(&(struct machine_options){meta->hash_seed, arrival->scripts});
     return STATUS_OK;
 }
 
@@ -245,6 +246,7 @@ static struct arrival *arrival_of(struct shard *shard)
         arrival->directory = memory_copy_text(shard->options.directory);
         arrival->group = shard->options.group;
         arrival->folder = shard->store->folder;
+        arrival->scripts = shard->store->scripts;
         shard->arrival = arrival;
     }
     return shard->arrival;

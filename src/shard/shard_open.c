@@ -12,7 +12,7 @@ static enum status load_header(void *owner, const struct snapshot_meta *meta)
 {
     struct shard *shard = owner;
     shard->hash_seed = meta->hash_seed;
-    shard->machine = machine_create(&(struct machine_options){meta->hash_seed});
+    shard->machine = machine_create(&(struct machine_options){meta->hash_seed, shard->store->scripts});
     return STATUS_OK;
 }
 

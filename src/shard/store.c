@@ -55,7 +55,8 @@ enum status store_open(struct env *env, const struct store_options *options, con
                        void *owner, struct store **ret_store, char *ret_message, size_t message_capacity)
 {
     struct store *store = memory_allocate_zeroed(1, sizeof(*store));
-    *store = (struct store){.env = env, .events = *events, .owner = owner, .folder = options->folder};
+    *store = (struct store){
+        .env = env, .events = *events, .owner = owner, .folder = options->folder, .scripts = options->scripts};
     list_init(&store->shards);
     env_timer_init(&store->timer, timer_fire);
     struct log_options log_options = {options->directory, options->log_segment_bytes, options->folder};

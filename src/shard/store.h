@@ -12,9 +12,10 @@ struct shard;
 struct store;
 
 struct store_options {
-    const char *directory;      /* of log and snapshots; exists */
-    uint64_t log_segment_bytes; /* as log_options.segment_bytes */
-    struct folder_name folder;  /* of `directory`: what belongs to another one is refused */
+    const char *directory;                 /* of log and snapshots; exists */
+    uint64_t log_segment_bytes;            /* as log_options.segment_bytes */
+    struct folder_name folder;             /* of `directory`: what belongs to another one is refused */
+    const struct machine_scripts *scripts; /* as machine_options.scripts; borrowed */
 };
 
 struct store_events {

@@ -9,6 +9,7 @@ struct store {
     struct store_events events;
     void *owner;
     struct folder_name folder;
+    const struct machine_scripts *scripts;
     struct log *log;
     struct list shards;     /* struct shard, in order of opening */
     size_t pending_bytes;   /* of all of them */

@@ -54,7 +54,27 @@ UNIX_SECONDS = [b"4102444800", b"4102444801", b"5000000000"] * 3 + [
 UNIX_MILLISECONDS = [b"4102444800000", b"4102444800999", b"5000000000500"] * 3 + [
     b"0", b"1", b"-1", b"1000000000000", b"9223372036854775807", b"-9223372036854775808", b"9223372036854775808", b"x",
 ]  # fmt: skip
+# No times, random numbers or keys that were not declared. KEYS[1] may be nil.
+SCRIPTS = [
+    b"return redis.call('get', KEYS[1])", b"return redis.call('set', KEYS[1], ARGV[1])", b"return redis.call('incr', KEYS[1])",
+    b"return redis.pcall('incr', KEYS[1])", b"return redis.call('hgetall', KEYS[1])", b"return {KEYS[1], ARGV[1], ARGV[2]}",
+    b"redis.setresp(3) return redis.call('hgetall', KEYS[1])", b"return redis.call('hset', KEYS[1], ARGV[1], ARGV[2])",
+    b"redis.call('append', KEYS[1], 'x') error('after a write')", b"return redis.call('incrbyfloat', KEYS[1], 0.5)",
+    b"local v = redis.call('get', KEYS[1]) if v == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end",
+    b"local n = 0 for i = 1, 3 do n = redis.call('hincrby', KEYS[1], 'f1', i) end return n", b"return #ARGV + #KEYS",
+    b"return cjson.encode({ARGV[1], 1.5, true, {a = ARGV[2]}})", b"return cjson.decode(ARGV[1])", b"return {1, 2.9, nil, 4}",
+    b"return redis.call('pttl', KEYS[1]) > -3", b"return tonumber(ARGV[1])", b"return {double = 2.5}", b"return 1 .. ARGV[1]",
+    b"return {map = {a = 1}}", b"redis.setresp(3) return {true, false, {ok = 'fine'}, {err = 'MY error'}}",
+    b"return redis.sha1hex(ARGV[1] or '')", b"return redis.call(ARGV[1], KEYS[1])", b"return string.format('%5s|%d', ARGV[1], 3)",
+    b"local r = {} for w in ARGV[1]:gmatch('%w+') do r[#r + 1] = w end return r", b"#!lua flags=no-writes\nreturn 1",
+    b"return ARGV[1]:gsub('(.)', '<%1>')", b"return redis.status_reply(ARGV[1])", b"return redis.error_reply(ARGV[1])",
+    b"return redis.call('rename', KEYS[1], KEYS[2])", b"return redis.call('mset', KEYS[1], 1, KEYS[2], 2)",
+    b"redis.call('hset', KEYS[1], 'f1', 1) return redis.call('copy', KEYS[1], KEYS[2])",
+    b"local ok, e = pcall(redis.call, 'get') return e", b"return redis.call('type', KEYS[1])", b"x = 1", b"return y", b"return (",
+    b"#!lua flags=nosuch\nreturn 1", b"return redis.call('rename', KEYS[1], KEYS[1])", b"",
+]  # fmt: skip
 BY_NAME = {
+    "script": SCRIPTS, "numkeys": [b"1"] * 6 + [b"2", b"2", b"0", b"0", b"-1", b"abc", b"", b"1000"],
     "seconds": SECONDS, "milliseconds": MILLISECONDS, "unix-time-seconds": UNIX_SECONDS,
     "unix-time-milliseconds": UNIX_MILLISECONDS, "field": FIELDS, "newkey": KEYS,
     "cursor": [b"0"] * 8 + [b"abc", b"", b"1.5", b" 0", b"18446744073709551616"],
@@ -84,10 +104,11 @@ ARITY_ONLY = {
     "COMMAND HELP", "OBJECT HELP", "CLIENT HELP", "CONFIG HELP", "SLOWLOG HELP", "CLIENT REPLY", "CLIENT KILL",
     "CLIENT PAUSE", "CLIENT UNPAUSE", "CLIENT UNBLOCK", "CLIENT LIST", "CLIENT INFO", "CONFIG REWRITE", "CONFIG GET",
     "CONFIG SET", "CONFIG RESETSTAT", "COMMAND GETKEYS", "COMMAND GETKEYSANDFLAGS",
+    "SCRIPT", "SCRIPT LOAD", "SCRIPT EXISTS", "SCRIPT FLUSH", "SCRIPT HELP", "EVALSHA", "EVALSHA_RO",
 }  # fmt: skip
 NEVER = {"SHUTDOWN"}
 LOOK_AT_ALL_SHARDS = {b"DBSIZE", b"KEYS", b"SCAN", b"RANDOMKEY"}
-MOVE_VALUES = {b"RENAME", b"RENAMENX", b"COPY", b"MSETNX"}
+MOVE_VALUES = {b"RENAME", b"RENAMENX", b"COPY", b"MSETNX", b"EVAL", b"EVAL_RO"}
 CONFIG_NAMES = [b"maxmemory", b"timeout", b"slowlog-max-len", b"slowlog-log-slower-than"]
 MALFORMED = [
     b"*1\r\n$abc\r\n", b"*1\r\n$-1\r\n", b"*abc\r\n", b"*1\r\n:5\r\n", b"*99999999999\r\n", b"*2147483648\r\n",
@@ -160,7 +181,7 @@ class Command:
         self.arity = item["arity"]
         self.keys = item.get("keys", [])
         self.group = group
-        self.weight = {"string": 6, "hash": 6, "generic": 5, "transactions": 0.3, "connection": 1, "server": 1}[group]
+        self.weight = {"string": 6, "hash": 6, "generic": 5, "transactions": 0.3, "scripting": 12, "connection": 1, "server": 1}[group]
         if "FLUSH" in self.name:
             self.weight = 0.2
         elif self.name == "MULTI":

@@ -1,8 +1,7 @@
 #include "machine/keys/entry.h"
 
 #include "base/memory.h"
-#include "machine/keys/keyspace_internal.h"
-#include "machine/keys/snapshot.h"
+#include "machine/keys/journal.h"
 
 #include <stdlib.h>
 
@@ -79,7 +78,9 @@ void entry_drop_value(struct keyspace *keyspace, struct entry *entry)
         free(entry_pointer(entry));
     } else if (entry->kind == VALUE_TABLE) {
         struct hash *hash = entry_pointer(entry);
-        if (hash->walk != NULL) {
+        if (hash->note != NULL) {
+            journal_take_hash(hash);
+        } else if (hash->walk != NULL) {
             snapshot_take_hash(hash);
         } else {
             garbage_hash(&keyspace->garbage, hash);

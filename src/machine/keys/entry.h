@@ -40,6 +40,7 @@ struct entry {
 _Static_assert(sizeof(struct entry) == 32 && offsetof(struct entry, key_size) == 0, "half a cache line before the key");
 
 struct walk;
+struct key_note;
 
 struct large {
     struct walk *walk; /* the snapshot's, while it sends this; else NULL */
@@ -66,8 +67,9 @@ struct hash {
     struct garbage garbage; /* first */
     struct table table;
     struct walk *walk;
-    uint64_t bytes;   /* charged for the fields */
-    uint64_t missing; /* fields that keyspace_load_record has not brought yet */
+    struct key_note *note; /* the journal's, while a command runs that found it; else NULL */
+    uint64_t bytes;        /* charged for the fields */
+    uint64_t missing;      /* fields that keyspace_load_record has not brought yet */
 };
 
 static inline uint8_t *entry_value(const struct entry *entry) { return (uint8_t *)entry->bytes + entry->key_size; }

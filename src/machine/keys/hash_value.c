@@ -1,7 +1,6 @@
 /* Hash values of entries: packed while small, a table of fields past that. */
 #include "base/memory.h"
-#include "machine/keys/keyspace_internal.h"
-#include "machine/keys/snapshot.h"
+#include "machine/keys/journal.h"
 
 #include <stdlib.h>
 
@@ -184,10 +183,19 @@ static struct hash *hash_from_packed(struct keyspace *keyspace, struct entry *en
     return hash;
 }
 
+static void note_field(struct hash *hash, struct slice name, const struct field *field)
+{
+    if (__builtin_expect(hash->note != NULL, 0)) {
+        struct slice before = field == NULL ? (struct slice){0} : field_value(field);
+        journal_note_field(hash->note, name, field == NULL ? NULL : &before);
+    }
+}
+
 static bool hash_set(struct keyspace *keyspace, struct hash *hash, struct slice name, struct slice value)
 {
     uint64_t key_hash = table_hash(&hash->table, name);
     struct field *field = table_find(&hash->table, key_hash, name);
+    note_field(hash, name, field);
     if (field == NULL) {
         hash_add(hash, name, value, keyspace->epoch);
         return true;
@@ -207,7 +215,7 @@ static bool hash_set(struct keyspace *keyspace, struct hash *hash, struct slice 
 bool entry_hash_set(struct keyspace *keyspace, struct entry *entry, struct slice name, struct slice value)
 {
     ASSERT(!entry_is_string(entry));
-    snapshot_keep(keyspace, entry);
+    keyspace_keep(keyspace, entry);
     size_t before = entry_memory_bytes(entry);
     bool added;
     if (entry->kind == VALUE_PACKED && name.size <= PACKED_BYTES_MAXIMUM && value.size <= PACKED_BYTES_MAXIMUM) {
@@ -229,6 +237,7 @@ static void hash_remove(struct keyspace *keyspace, struct hash *hash, struct sli
 {
     uint64_t key_hash = table_hash(&hash->table, name);
     struct field *field = table_find(&hash->table, key_hash, name);
+    note_field(hash, name, field);
     snapshot_keep_field(keyspace, hash, field);
     table_remove(&hash->table, key_hash, field);
     hash->bytes -= field_charge(field);
@@ -241,7 +250,7 @@ bool entry_hash_remove(struct keyspace *keyspace, struct entry *entry, struct sl
     if (!entry_hash_get(entry, name, &value)) {
         return false; /* no change: nothing may move on to a newer version */
     }
-    snapshot_keep(keyspace, entry);
+    keyspace_keep(keyspace, entry);
     size_t before = entry_memory_bytes(entry);
     if (entry->kind == VALUE_PACKED) {
         packed_remove(entry_pointer(entry), name);

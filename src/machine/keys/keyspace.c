@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/prng.h"
+#include "machine/keys/journal.h"
 #include "machine/keys/keyspace_internal.h"
 #include "machine/keys/snapshot.h"
 
@@ -184,6 +185,7 @@ struct entry *keyspace_insert_new(struct keyspace *keyspace, struct entry *entry
 {
     uint64_t hash = entry_hash(keyspace, entry);
     ASSERT(table_find(&keyspace->table, hash, entry_key(entry)) == NULL);
+    journal_note(keyspace, entry_key(entry), NULL);
     entry->version = keyspace->last_position + 1;
     keyspace_insert(keyspace, hash, entry);
     return entry;
@@ -216,11 +218,13 @@ void keyspace_changed(struct keyspace *keyspace, struct entry *entry, uint64_t p
 void keyspace_remove(struct keyspace *keyspace, struct entry *entry, uint64_t position)
 {
     keyspace_saw(keyspace, position);
+    journal_note(keyspace, entry_key(entry), entry);
     remove_entry(keyspace, entry, entry_hash(keyspace, entry), position);
 }
 
 void keyspace_drop(struct keyspace *keyspace, struct entry *entry)
 {
+    journal_note(keyspace, entry_key(entry), entry);
     remove_entry(keyspace, entry, entry_hash(keyspace, entry), 0);
 }
 
@@ -252,6 +256,7 @@ static void leave_trace(void *owner, void *item)
 
 void keyspace_clear(struct keyspace *keyspace, uint64_t position)
 {
+    ASSERT(keyspace->journal == NULL); /* it would have to hold everything */
     if (keyspace->table.count == 0) {
         return;
     }
@@ -270,9 +275,21 @@ void keyspace_clear(struct keyspace *keyspace, uint64_t position)
     keys_detach(keyspace);
 }
 
+/* The journal's note of a large hash is for the key that had it, so another key gets a copy. */
+static struct entry *copy_and_remove(struct keyspace *keyspace, struct entry *from, struct slice to, uint64_t position)
+{
+    struct entry *entry = keyspace_copy(keyspace, from, to);
+    keyspace_remove(keyspace, from, position);
+    keyspace_changed(keyspace, entry, position);
+    return entry;
+}
+
 struct entry *keyspace_rename(struct keyspace *keyspace, struct entry *from, struct slice to, uint64_t position)
 {
-    snapshot_keep(keyspace, from);
+    if (keyspace->journal != NULL && from->kind == VALUE_TABLE) {
+        return copy_and_remove(keyspace, from, to, position);
+    }
+    keyspace_keep(keyspace, from);
     uint64_t hash = entry_hash(keyspace, from);
     enum due_kind due_kind = from->due_kind;
     struct entry *entry = entry_create(to, entry_area_size(from));
@@ -325,7 +342,7 @@ struct entry *keyspace_copy(struct keyspace *keyspace, const struct entry *from,
 
 void entry_set_due(struct keyspace *keyspace, struct entry *entry, enum due_kind kind, int64_t due_ms)
 {
-    snapshot_keep(keyspace, entry);
+    keyspace_keep(keyspace, entry);
     due_stop(keyspace, entry);
     if (kind != DUE_NEVER) {
         keyspace_due_start(keyspace, entry, kind, due_ms);

@@ -83,6 +83,12 @@ struct entry *keyspace_rename(struct keyspace *keyspace, struct entry *from, str
 struct entry *keyspace_copy(struct keyspace *keyspace, const struct entry *from, struct slice to);
 void entry_set_due(struct keyspace *keyspace, struct entry *entry, enum due_kind kind, int64_t due_ms);
 
+/* Begins to note what is changed, and ends that: with `undo`, every key has the value and expiry that it had at the
+ * begin, and those that were changed have this position as their version (or as the trace of their deletion). Nothing
+ * is cleared in between. Costs what was changed. */
+void keyspace_journal_begin(struct keyspace *keyspace);
+void keyspace_journal_end(struct keyspace *keyspace, bool undo, uint64_t position);
+
 /* ---- strings ---- */
 
 /* The bytes; an integer is written out in `digits` (NUMBER_INT64_BYTES), others point into the entry. */

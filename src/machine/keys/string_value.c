@@ -1,8 +1,7 @@
 /* String values of entries. */
 #include "base/memory.h"
 #include "base/number.h"
-#include "machine/keys/keyspace_internal.h"
-#include "machine/keys/snapshot.h"
+#include "machine/keys/journal.h"
 
 #include <stdlib.h>
 
@@ -49,7 +48,7 @@ static struct entry *value_charge(struct keyspace *keyspace, struct entry *entry
 static struct entry *set_inline(struct keyspace *keyspace, struct entry *entry, enum value_kind kind, const void *bytes,
                                 size_t size)
 {
-    snapshot_keep(keyspace, entry);
+    keyspace_keep(keyspace, entry);
     size_t before = entry_memory_bytes(entry);
     entry_drop_value(keyspace, entry);
     entry->kind = (uint8_t)kind;
@@ -65,7 +64,7 @@ static struct entry *set_inline(struct keyspace *keyspace, struct entry *entry, 
 static struct entry *set_large(struct keyspace *keyspace, struct entry *entry, struct slice value)
 {
     ASSERT(value.size <= ENTRY_STRING_MAXIMUM);
-    snapshot_keep(keyspace, entry);
+    keyspace_keep(keyspace, entry);
     size_t before = entry_memory_bytes(entry);
     struct large *large = entry->kind == VALUE_LARGE ? entry_pointer(entry) : NULL;
     if (large == NULL || large->walk != NULL || large->capacity < value.size || large->capacity / 2 > value.size) {
@@ -145,7 +144,7 @@ struct entry *entry_string_writable(struct keyspace *keyspace, struct entry *ent
         char digits[NUMBER_INT64_BYTES];
         entry = entry_set_text(keyspace, entry, entry_string(entry, digits));
     }
-    snapshot_keep(keyspace, entry);
+    keyspace_keep(keyspace, entry);
     size_t before = entry_memory_bytes(entry);
     if (entry->kind == VALUE_LARGE) {
         snapshot_keep_bytes(keyspace, entry_pointer(entry));

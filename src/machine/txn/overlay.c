@@ -27,6 +27,7 @@ struct overlay {
     int64_t time_ms, wall_ms;
     struct prng prng;
     struct command_arguments queued;
+    const struct machine_scripts *scripts;
 };
 
 struct overlay *overlay_create(uint64_t hash_seed)
@@ -38,6 +39,8 @@ struct overlay *overlay_create(uint64_t hash_seed)
     command_arguments_init(&overlay->queued);
     return overlay;
 }
+
+void overlay_use_scripts(struct overlay *overlay, const struct machine_scripts *scripts) { overlay->scripts = scripts; }
 
 static void release_nothing(void *owner, void *item)
 {
@@ -212,6 +215,7 @@ void overlay_run(struct overlay *overlay, const struct command *command, struct 
     size_t start = reply->out == NULL ? 0 : reply->out->size;
     struct call call = {
         .keyspace = overlay->keyspace,
+        .scripts = overlay->scripts,
         .time = time_of(overlay),
         .position = OVERLAY_POSITION,
         .spec = command->spec,

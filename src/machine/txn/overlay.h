@@ -17,11 +17,14 @@
 #include "machine/keys/keyspace.h"
 #include "wire/resp_writer.h"
 
+struct machine_scripts;
 struct overlay;
 
 /* `hash_seed`: any; iteration order of large hashes follows it, so the shard's own gives the shard's order. */
 struct overlay *overlay_create(uint64_t hash_seed);
 void overlay_destroy(struct overlay *overlay);
+/* EVAL runs with these (borrowed); without, it answers an error. */
+void overlay_use_scripts(struct overlay *overlay, const struct machine_scripts *scripts);
 /* Empty again; what it has allocated is kept. */
 void overlay_clear(struct overlay *overlay);
 

@@ -155,6 +155,13 @@ static void test_keys(void **state)
     check_keys("OBJECT ENCODING a", true, "2 ");
     check_keys("WATCH a b", true, "1 2 ");
     check_keys("HSET a f v", true, "1 ");
+    check_keys("EVAL text 2 a b c", true, "3 4 ");
+    check_keys("EVAL_RO text 0 a", true, "");
+    check_keys("EVALSHA sha 1 a", true, "3 ");
+    check_keys("EVAL text 2 a", false, "");
+    check_keys("EVAL text -1 a", false, "");
+    check_keys("EVAL text x a", false, "");
+    check_keys("EVAL text 99999999999999999999 a", false, "");
     check_keys("OBJECT HELP", false, "");
     check_keys("PING", false, "");
     check_keys("EXEC", false, "");

@@ -3,6 +3,8 @@
 #include "base/assert.h"
 #include "base/number.h"
 #include "base/varint.h"
+#include "env/fixed_memory.h"
+#include "machine/scripts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,10 +17,26 @@ struct words {
     struct buffer bytes;
 };
 
+/* One for all machines of the process. */
+static const struct machine_scripts *scripts_once(void)
+{
+    static struct machine_scripts scripts;
+    if (scripts.engine == NULL) {
+        ASSERT(fixed_memory_map(SCRIPT_ADDRESS, SCRIPT_REGION_BYTES) == STATUS_OK);
+        scripts.engine = script_engine_open(&(struct script_place){(void *)SCRIPT_ADDRESS, fixed_memory_release});
+    }
+    return &scripts;
+}
+
+static struct machine *create(void)
+{
+    return machine_create(&(struct machine_options){.hash_seed = SEED, .scripts = scripts_once()});
+}
+
 void harness_init(struct harness *harness)
 {
     *harness = (struct harness){
-        .machine = machine_create(&(struct machine_options){.hash_seed = SEED}),
+        .machine = create(),
         .time_ms = 1000,
         .wall_ms = 1700000000000,
         .protocol = RESP2,
@@ -312,7 +330,7 @@ void harness_check_touch(struct harness *harness, const char *key, const char *c
 
 struct machine *harness_load(struct slice records)
 {
-    struct machine *machine = machine_create(&(struct machine_options){.hash_seed = SEED});
+    struct machine *machine = create();
     while (records.size > 0) {
         uint64_t size;
         ASSERT(varint_take(&records, &size) && size <= records.size);

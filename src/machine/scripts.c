@@ -1,0 +1,211 @@
+/* EVAL and EVAL_RO: the script runs here, in apply, and its commands are executed on the same keyspace at the same time
+ * and position. What it wrote before an error stays, as in Redis; of a script that was stopped nothing stays
+ * (keyspace_journal_begin). */
+#include "machine/scripts.h"
+
+#include "command/machine_handlers.h"
+#include "machine/dispatch.h"
+
+struct script_calls {
+    struct call *call;        /* of EVAL */
+    const struct slice *keys; /* declared */
+    uint32_t key_count;
+    bool reads; /* only */
+};
+
+struct undeclared {
+    const struct script_calls *calls;
+    const struct slice *argv;
+    bool found;
+};
+
+static void look_for_key(void *owner, uint32_t position)
+{
+    struct undeclared *undeclared = owner;
+    const struct script_calls *calls = undeclared->calls;
+    for (uint32_t i = 0; i < calls->key_count; i++) {
+        if (slice_equal(calls->keys[i], undeclared->argv[position])) {
+            return;
+        }
+    }
+    undeclared->found = true;
+}
+
+/* ---- commands about nothing that is replicated ---- */
+
+static void put_time(const struct call *call, struct resp_writer *writer)
+{
+    int64_t wall_ms = call->time.applied_wall_ms;
+    resp_array(writer, 2);
+    resp_bulk_integer(writer, wall_ms / 1000);
+    resp_bulk_integer(writer, wall_ms % 1000 * 1000);
+}
+
+static bool answer_here(const struct call *call, const struct command *command, struct resp_writer *writer)
+{
+    switch (command->spec->id) {
+    case COMMAND_PING:
+        if (command->argc > 1) {
+            resp_bulk(writer, command->argv[1]);
+        } else {
+            resp_status(writer, "PONG");
+        }
+        return true;
+    case COMMAND_ECHO: resp_bulk(writer, command->argv[1]); return true;
+    case COMMAND_TIME: put_time(call, writer); return true;
+    default: return false;
+    }
+}
+
+/* ---- those of the machine ---- */
+
+/* Why the script may not say this, or NULL. */
+static const char *refusal(const struct script_calls *calls, const struct command *command)
+{
+    const struct command_spec *spec = command->spec;
+    if ((spec->flags & COMMAND_NOSCRIPT) != 0 || spec->place != COMMAND_AT_MACHINE) {
+        return "ERR This Redis command is not allowed from script";
+    }
+    if (spec->first_key == 0) {
+        return "ERR This command is about the keys of all shards, and is not allowed from script; send it by itself";
+    }
+    if (calls->reads && (spec->flags & COMMAND_WRITE) != 0) {
+        return "ERR Write commands are not allowed from read-only scripts.";
+    }
+    struct undeclared undeclared = {calls, command->argv, false};
+    (void)command_keys(spec, command->argv, command->argc, look_for_key, &undeclared);
+    if (undeclared.found) {
+        return "ERR Script attempted to access a non local key in a cluster node";
+    }
+    return NULL;
+}
+
+/* A copy of a value costs what is copied. */
+static uint64_t copied_bytes(struct call *call, const struct command *command)
+{
+    uint16_t id = command->spec->id;
+    if (id != COMMAND_COPY && id != COMMAND_RENAME && id != COMMAND_RENAMENX) {
+        return 0;
+    }
+    const struct entry *entry = call_look(call, command->argv[1]);
+    return entry == NULL ? 0 : entry_memory_bytes(entry);
+}
+
+static void execute(struct call *whole, const struct command *command, struct resp_writer *writer)
+{
+    struct call call = *whole;
+    call.spec = command->spec;
+    call.argv = command->argv;
+    call.argc = command->argc;
+    call.reply = *writer;
+    call.reply_start = call.reply_base = writer->out->size;
+    dispatch_find(command->spec)(&call);
+    whole->must_log = call.must_log;
+    whole->hits = call.hits;
+    whole->misses = call.misses;
+}
+
+static bool find_command(const struct slice *argv, uint32_t argc, struct command *ret_command,
+                         struct resp_writer *writer)
+{
+    const struct command_spec *spec;
+    switch (command_lookup(argv, argc, &spec)) {
+    case COMMAND_FOUND: *ret_command = (struct command){spec, argv, argc, (uint8_t)writer->protocol}; return true;
+    case COMMAND_WRONG_ARITY:
+        resp_error(writer, "ERR Wrong number of args calling Redis command from script");
+        return false;
+    case COMMAND_UNKNOWN:
+    case COMMAND_UNKNOWN_SUBCOMMAND: break;
+    }
+    resp_error(writer, "ERR Unknown Redis command called from script");
+    return false;
+}
+
+static uint64_t call_command(void *context, const struct slice *argv, uint32_t argc, int protocol, struct buffer *reply)
+{
+    struct script_calls *calls = context;
+    struct resp_writer writer = resp_writer_to(reply, protocol);
+    struct command command;
+    uint64_t steps = 10 + calls->key_count / 4;
+    if (!find_command(argv, argc, &command, &writer) || answer_here(calls->call, &command, &writer)) {
+        return steps;
+    }
+    const char *refused = refusal(calls, &command);
+    if (refused != NULL) {
+        resp_error(&writer, refused);
+        return steps;
+    }
+    steps += copied_bytes(calls->call, &command) / 64;
+    execute(calls->call, &command, &writer);
+    return steps;
+}
+
+static bool knows_command(void *context, struct slice name)
+{
+    const struct command_spec *spec;
+    enum command_lookup found = command_lookup(&name, 1, &spec);
+    return found == COMMAND_FOUND || found == COMMAND_WRONG_ARITY;
+}
+
+/* ---- EVAL text numkeys key … arg … ---- */
+
+static bool take_key_count(struct call *call, uint32_t *ret_count)
+{
+    int64_t count;
+    if (!call_integer(call, call->argv[2], &count)) {
+        return false;
+    }
+    if (count > (int64_t)call->argc - 3) {
+        resp_error(&call->reply, "ERR Number of keys can't be greater than number of args");
+        return false;
+    }
+    if (count < 0) {
+        resp_error(&call->reply, "ERR Number of keys can't be negative");
+        return false;
+    }
+    *ret_count = (uint32_t)count;
+    return true;
+}
+
+/* The script's steps of work, all or nothing unless it failed by itself. */
+static void run_script(struct call *call, const struct script_run *run)
+{
+    bool writes = (call->spec->flags & COMMAND_WRITE) != 0;
+    struct script_calls calls = {call, run->keys, run->key_count, !writes};
+    struct script_host host = {&calls, call_command, knows_command};
+    struct resp_writer reply = call->reply;
+    uint64_t used;
+    if (writes) {
+        keyspace_journal_begin(call->keyspace);
+    }
+    machine_scripts_enter(call->scripts);
+    enum script_end end = script_run(call->scripts->engine, run, &host, &reply, &used);
+    machine_scripts_leave(call->scripts);
+    if (writes) {
+        bool stopped = end == SCRIPT_OVER_BUDGET || end == SCRIPT_OVER_MEMORY;
+        keyspace_journal_end(call->keyspace, stopped, call->position);
+    }
+}
+
+void script_eval(struct call *call)
+{
+    uint32_t count;
+    if (!take_key_count(call, &count)) {
+        return;
+    }
+    if (call->scripts == NULL) {
+        resp_error(&call->reply, "ERR scripts are not executed here; send it to a node by itself");
+        return;
+    }
+    struct script_run run = {
+        .source = call->argv[1],
+        .keys = call->argv + 3,
+        .args = call->argv + 3 + count,
+        .key_count = count,
+        .arg_count = call->argc - 3 - count,
+        .seed = call->position,
+        .budget = SCRIPT_BUDGET,
+        .memory_bytes = SCRIPT_MEMORY_BYTES,
+    };
+    run_script(call, &run);
+}
