@@ -57,6 +57,7 @@ struct sim_profile {
     int faults;   /* then everything heals */
     int workers;  /* of nodes: most have so many, one may have one less */
     int flush;    /* of nodes: 1: clients say FLUSHALL, and of the rest what it may meet */
+    int scripts;  /* of nodes: 1: clients count by scripts, too */
 };
 
 /* Changes are words and sizes separated by commas: "groups,network,crash,members=5,groups=1,clients=4,faults=20".

@@ -25,14 +25,16 @@ RENAMES = {
         "memcpy": "script_vm_copy",
         "strcoll": "script_vm_compare",
         "luaO_str2d": "script_vm_number",
+        "__sprintf_chk": "script_vm_print",
     },
+    "llex.o": {"luaO_str2d": "script_vm_number"},
     "lstring.o": {"memcmp": "script_string_compare", "memcpy": "script_string_copy"},
     "ltable.o": {"luaM_realloc_": "script_table_resize"},
     "ldo.o": {"luaM_realloc_": "script_stack_resize"},
     "lapi.o": {"luaH_next": "script_table_next"},
     "lbaselib.o": {"lua_resume": "script_resume"},
     "strbuf.o": BLOCKS,
-    "fpconv.o": BLOCKS,
+    "fpconv.o": BLOCKS | {"strtod": "script_json_number"},
 }
 
 # Nothing of these may be linked, by whatever mistake.
@@ -59,7 +61,7 @@ def main(output, work, *archives):
         for old, new in renames.items():
             if old in have:
                 arguments += ["--redefine-sym", f"{old}={new}"]
-            elif renames is not BLOCKS:
+            elif old not in BLOCKS:
                 sys.exit(f"rename_lua.py: {name} does not call {old}: another build of Lua 5.1 than this was made for")
         subprocess.run(["objcopy", *arguments, file], check=True)
     output = pathlib.Path(output).resolve()

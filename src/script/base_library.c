@@ -147,7 +147,7 @@ static int base_unpack(lua_State *L)
     if (count >= UNPACK_MOST || !lua_checkstack(L, (int)count)) {
         return luaL_error(L, "too many results to unpack");
     }
-    engine_charge(L, 1 + (uint64_t)count / 16);
+    engine_charge(L, (uint64_t)count);
     for (int64_t i = from; i <= to; i++) {
         lua_rawgeti(L, 1, (int)i);
     }

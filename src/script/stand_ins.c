@@ -1,14 +1,19 @@
 #include "script/stand_ins.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "script/engine.h"
 
 enum {
-    NUMBER_BYTES = 4096, /* a longer text is no number: reading one costs more than the step it counts as */
+    NUMBER_BYTES = 4096, /* a longer text is no number */
     NODE_BYTES = 40,     /* of a table's hash part, as Lua 5.1 has them on 64 bits */
     WALK_STEP = 1 << 10, /* bytes of a table that may be empty and are walked over, for a step */
     RESUMES = 16,        /* coroutines that run each other: each takes as much of the C stack as calls in C may */
     NEW_THREAD = 1000,   /* steps: its instructions are counted anew */
     JSON_HEADER = 16,
+    PRINT_STEPS = 5, /* a number as text */
 };
 
 /* ---- the virtual machine ---- */
@@ -30,12 +35,26 @@ int script_vm_compare(const char *a, const char *b)
     return (int)(uint8_t)a[same] - (int)(uint8_t)b[same];
 }
 
+/* Reading digits takes time with the square of their number. False: too many. */
+static bool charge_digits(size_t size)
+{
+    engine_count(engine_here(), size * size / 64);
+    return size < NUMBER_BYTES;
+}
+
 int script_vm_number(const char *text, lua_Number *ret_number)
 {
-    if (strnlen(text, NUMBER_BYTES) == NUMBER_BYTES) {
-        return 0;
-    }
-    return luaO_str2d(text, ret_number);
+    return charge_digits(strnlen(text, NUMBER_BYTES)) ? luaO_str2d(text, ret_number) : 0;
+}
+
+int script_vm_print(char *to, int flag, size_t size, const char *format, ...)
+{
+    engine_count(engine_here(), PRINT_STEPS);
+    va_list arguments;
+    va_start(arguments, format);
+    int written = vsnprintf(to, size, format, arguments);
+    va_end(arguments);
+    return written;
 }
 
 int script_string_compare(const void *a, const void *b, size_t size)
@@ -158,6 +177,16 @@ static void *json_block(void *block, size_t size)
     return made + JSON_HEADER;
 }
 
+/* How many bytes may belong to the number here, NUMBER_BYTES at most. */
+static size_t number_span(const char *text)
+{
+    size_t size = 0;
+    while (size < NUMBER_BYTES && text[size] != '\0' && strchr("0123456789+-.eExXabcdfABCDFinfINFtyTYpP", text[size])) {
+        size++;
+    }
+    return size;
+}
+
 void *script_json_allocate(size_t size) { return json_block(NULL, size + JSON_HEADER); }
 
 void *script_json_resize(void *block, size_t size) { return json_block(block, size + JSON_HEADER); }
@@ -167,6 +196,15 @@ void script_json_free(void *block)
     if (block != NULL) {
         (void)json_block(block, 0);
     }
+}
+
+double script_json_number(const char *text, char **ret_end)
+{
+    if (charge_digits(number_span(text))) {
+        return strtod(text, ret_end);
+    }
+    *ret_end = (char *)text; /* no number */
+    return 0;
 }
 
 /* cjson ends the process when it gets no memory: script_json_allocate never returns without. */

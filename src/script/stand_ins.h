@@ -9,6 +9,7 @@
 void *script_vm_copy(void *to, const void *from, size_t size);
 int script_vm_compare(const char *a, const char *b);
 int script_vm_number(const char *text, lua_Number *ret_number);
+int script_vm_print(char *to, int flag, size_t size, const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* lstring.o: a string is looked for among those that are there, and made. */
 int script_string_compare(const void *a, const void *b, size_t size);
 void *script_string_copy(void *to, const void *from, size_t size);
@@ -23,6 +24,7 @@ int script_resume(lua_State *L, int arguments);
 void *script_json_allocate(size_t size);
 void *script_json_resize(void *block, size_t size);
 void script_json_free(void *block);
+double script_json_number(const char *text, char **ret_end);
 __attribute__((noreturn)) void script_json_exit(int status);
 
 /* The functions of lobject.o, lmem.o, ltable.o and ldo.o that stand behind. */

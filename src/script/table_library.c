@@ -15,7 +15,7 @@ static int table_concat(lua_State *L)
         if (!lua_isstring(L, -1)) {
             return luaL_error(L, "invalid value (%s) at index %d in table for 'concat'", luaL_typename(L, -1), (int)i);
         }
-        engine_charge(L, engine_copy(separator_size + lua_objlen(L, -1)));
+        engine_charge(L, 4 + engine_copy(separator_size + lua_objlen(L, -1)));
         luaL_addvalue(&result);
         if (i < to) {
             luaL_addlstring(&result, separator, separator_size);

@@ -49,6 +49,7 @@ static void over_budget(void **state)
         "table.insert({}, -2147483647, 1)",
         "local t = {} for i = 1, 100000 do t[i] = i end while true do table.concat(t) end",
         "local t = {} for i = 1, 100000 do t[i] = i % 7 end while true do table.sort(t) end",
+        "local s = ('1'):rep(4000) while true do local _ = s + s end",
         "while true do unpack({}, 1, 7000) end",
         "local t = {unpack({}, 1, 7000)} local function f(...) while true do local a = ... end end f(unpack(t, 1, "
         "7000))",

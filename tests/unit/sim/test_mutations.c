@@ -81,7 +81,10 @@ static const struct mutant mutants[] = {
      60},
     {"a PREPARE without locks", {.machine = MACHINE_MUTATION_NO_LOCKS}, "nodes", 40},
     {"FLUSHALL without its lock", {.machine = MACHINE_MUTATION_NO_LOCK_OF_ALL}, "nodes,flush=1,clients=16", 40},
-    {"read locks dropped early", {.machine = MACHINE_MUTATION_NO_READ_LOCKS}, "nodes,network,groups=2,clients=16", 120},
+    {"read locks dropped early",
+     {.machine = MACHINE_MUTATION_NO_READ_LOCKS},
+     "nodes,network,groups=2,clients=16,scripts=0",
+     60},
 
     {"a transaction told to be committed before it is",
      {.cluster = CLUSTER_MUTATION_TOLD_EARLY},
