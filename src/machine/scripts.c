@@ -5,6 +5,7 @@
 
 #include "command/machine_handlers.h"
 #include "machine/dispatch.h"
+#include "machine/keys/entry.h"
 
 struct script_calls {
     struct call *call;        /* of EVAL */
@@ -91,6 +92,37 @@ static uint64_t copied_bytes(struct call *call, const struct command *command)
     return entry == NULL ? 0 : entry_memory_bytes(entry);
 }
 
+/* SETRANGE clears what it makes room for, and growing may move the rest: of one that large a budget has one. */
+static uint64_t made_bytes(struct call *call, const struct command *command)
+{
+    int64_t offset;
+    if (command->spec->id != COMMAND_SETRANGE || !number_parse_int64(command->argv[2], &offset) || offset < 0 ||
+        offset > CALL_STRING_BYTES) {
+        return 0;
+    }
+    const struct entry *entry = call_look(call, command->argv[1]);
+    uint64_t old = entry == NULL ? 0 : entry_memory_bytes(entry);
+    uint64_t end = (uint64_t)offset + command->argv[3].size;
+    return end > old ? end : 0;
+}
+
+/* HSCAN walks COUNT places, whatever matches. */
+static uint64_t walked(struct call *call, const struct command *command)
+{
+    const struct entry *entry = command->spec->id == COMMAND_HSCAN ? call_look(call, command->argv[1]) : NULL;
+    if (entry == NULL || entry_is_string(entry)) {
+        return 0;
+    }
+    uint64_t fields = entry_hash_size(entry);
+    int64_t count = 10;
+    for (uint32_t i = 3; i + 1 < command->argc; i++) {
+        if (slice_is_word(command->argv[i], "COUNT")) {
+            (void)number_parse_int64(command->argv[i + 1], &count);
+        }
+    }
+    return count > 0 && (uint64_t)count < fields ? (uint64_t)count : fields;
+}
+
 static void execute(struct call *whole, const struct command *command, struct resp_writer *writer)
 {
     struct call call = *whole;
@@ -135,7 +167,8 @@ static uint64_t call_command(void *context, const struct slice *argv, uint32_t a
         resp_error(&writer, refused);
         return steps;
     }
-    steps += copied_bytes(calls->call, &command) / 64;
+    steps += copied_bytes(calls->call, &command) / 64 + made_bytes(calls->call, &command) / 16 +
+             walked(calls->call, &command);
     execute(calls->call, &command, &writer);
     return steps;
 }

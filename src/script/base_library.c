@@ -209,6 +209,17 @@ static int base_tostring(lua_State *L)
 
 /* ---- compiling ---- */
 
+/* The parser walks a list of jumps to its end for each `or`, `and`, `break` and `elseif` that joins it. */
+static uint64_t jump_steps(struct slice text)
+{
+    uint64_t jumps = 0;
+    for (size_t i = 0; i + 1 < text.size; i++) {
+        uint8_t a = text.data[i], b = text.data[i + 1];
+        jumps += (a == 'o' && b == 'r') || (a == 'n' && b == 'd') || (a == 'b' && b == 'r') || (a == 'l' && b == 's');
+    }
+    return jumps * jumps / 64;
+}
+
 /* Lua's parser keeps names where its collector does not see them (CVE-2025-49844): nothing is collected meanwhile. A
  * bracket of 2^31 "=" (CVE-2025-46819) does not fit the limit. */
 bool base_compile(lua_State *L, struct slice text, const char *name)
@@ -221,7 +232,7 @@ bool base_compile(lua_State *L, struct slice text, const char *name)
         lua_pushliteral(L, "bytecode is not a script");
         return false;
     }
-    engine_charge(L, 16 * (1 + (uint64_t)text.size));
+    engine_charge(L, 16 * (1 + (uint64_t)text.size) + jump_steps(text));
     (void)lua_gc(L, LUA_GCSTOP, 0);
     int status = luaL_loadbuffer(L, (const char *)text.data, text.size, name);
     (void)lua_gc(L, LUA_GCRESTART, 0);

@@ -61,9 +61,12 @@ void script_engine_close(struct script_engine *engine)
 
 /* ---- a run ---- */
 
-/* The region as it was when the engine was opened; pages of a large run go back to the system. */
+/* The region as it was when the engine was opened; pages of a large run, and room for large replies of commands, go
+ * back to the system. */
 static void restore(struct script_engine *engine)
 {
+    buffer_clear(engine->reply);
+    buffer_shrink(engine->reply, KEEP_BYTES);
     uint8_t *region = engine->place.region;
     uint8_t *keep = region + (engine->image_size / PAGE_BYTES + 1) * PAGE_BYTES + KEEP_BYTES;
     if (engine->place.release != NULL && engine->arena.top > keep) {

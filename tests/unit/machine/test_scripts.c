@@ -82,6 +82,20 @@ static void test_what_stays(void **state)
     CHECK(h, "OBJECT ENCODING h", "$8 listpack");
 }
 
+/* Commands that do much for few words cost what they do. */
+static void test_dear_commands(void **state)
+{
+    struct harness *h = *state;
+    check_starts(h, "EVAL \"redis.call('setrange', KEYS[1], 400000000, 'x') return 1\" 1 large",
+                 "-ERR the script was stopped after its budget");
+    CHECK(h, "EXISTS large", ":0");
+    CHECK(h, "EVAL \"return redis.call('setrange', KEYS[1], 1000000, 'x')\" 1 large", ":1000001");
+    CHECK(h, "EVAL \"for i = 1, 20000 do redis.call('hset', KEYS[1], i, i) end return 1\" 1 h", ":1");
+    check_starts(h,
+                 "EVAL \"for i = 1, 3000 do redis.call('hscan', KEYS[1], 0, 'MATCH', 'z', 'COUNT', '100000') end\" 1 h",
+                 "-ERR the script was stopped after its budget");
+}
+
 static void test_within_exec(void **state)
 {
     struct harness *h = *state;
@@ -148,6 +162,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_refusals, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_reads, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_what_stays, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_dear_commands, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_within_exec, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_replicas_agree, harness_setup, harness_teardown),
     };

@@ -63,6 +63,7 @@ static void over_budget(void **state)
         "while true do cjson.decode('[' .. ('1,'):rep(10000) .. '1]') end",
         "while true do redis.sha1hex(('x'):rep(100000)) end",
         "while true do loadstring('return 1') end",
+        "return loadstring('local a a = a ' .. string.rep('or a ', 20000))",
         "table.foreachi({1, 2, 3}, function() while true do end end)",
         "('aaa'):gsub('a', function() while true do end end)",
         "setmetatable({}, {__index = function(t, k) return t[k .. 'x'] end}).a = nil while true do end",
