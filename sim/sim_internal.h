@@ -98,6 +98,7 @@ struct sim_env {
     int64_t turn_at_ns;       /* when that is due; INT64_MAX: not */
     int64_t busy_until_ns;
     int64_t *spent_ns;    /* where the cost of what is done now is added up; NULL outside turn and work */
+    int64_t shown_ns;     /* the last reading of the monotonic clock */
     struct list work;     /* submitted or run, not done */
     struct list finished; /* run; done is called in the next turn */
     struct list messages; /* on their way */

@@ -502,6 +502,33 @@ static void test_clock_rate(void **state)
     assert_true(fired_at_ns - set_ns >= 999 * MS && fired_at_ns - set_ns <= 1001 * MS);
 }
 
+static int64_t last_shown_ns;
+
+static void read_for_long(void *owner)
+{
+    struct env *env = owner;
+    for (int i = 0; i < 100000; i++) {
+        int64_t now_ns = env_monotonic_ns(env);
+        assert_true(now_ns >= last_shown_ns);
+        last_shown_ns = now_ns;
+    }
+}
+
+/* The rate changes while a turn takes its time: what it has read already is not taken back. */
+static void test_monotonic_is_monotonic(void **state)
+{
+    struct env *env = sim_node_start(sim, SERVER);
+    last_shown_ns = 0;
+    env_set_turn_hook(env, read_for_long, env);
+    for (int i = 0; i < 20; i++) {
+        env_wake(env);
+        sim_run_for(sim, 100 * 1000); /* the turn has begun, and lasts for 2 ms */
+        sim_node_set_clock_rate(sim, SERVER, i % 2 == 0 ? -100000 : 100000);
+        sim_run_for(sim, 5 * MS);
+    }
+    env_set_turn_hook(env, NULL, NULL);
+}
+
 static void test_pause(void **state)
 {
     struct env *env = sim_node_start(sim, SERVER);
@@ -558,6 +585,7 @@ int main(void)
         TEST(test_a_process_ends_before_it_writes),
         TEST(test_a_process_ends_before_it_answers),
         TEST(test_clock_rate),
+        TEST(test_monotonic_is_monotonic),
         TEST(test_pause),
         TEST(test_inline_sync_takes_time),
     };
