@@ -1,6 +1,7 @@
 #include "cluster/cluster_internal.h"
 
 #include "base/assert.h"
+#include "machine/txn/prepare.h"
 
 #include <stdlib.h>
 
@@ -55,7 +56,12 @@ static void sink_refused(void *owner, void *origin, uint64_t tag, enum status st
 static void hold(struct lane *lane, const struct command *command, bool logged, struct requester *requester,
                  uint64_t tag);
 
-static bool is_write(const struct command *command) { return (command->spec->flags & COMMAND_READONLY) == 0; }
+/* It is executed once: it is logged behind a marker, and asked about when its leader is lost. The others are said again:
+ * reads, and what tells an outcome. */
+static bool is_marked(const struct command *command)
+{
+    return (command->spec->flags & COMMAND_READONLY) == 0 && !txn_ends(command->spec);
+}
 
 static void sink_returned(void *owner, void *origin, uint64_t tag, const struct command *command)
 {
@@ -67,7 +73,7 @@ static void sink_returned(void *owner, void *origin, uint64_t tag, const struct 
     }
     lane->cluster->counters.returned++;
     lane->disordered = true;
-    hold(lane, command, is_write(command), requester, tag);
+    hold(lane, command, is_marked(command), requester, tag);
 }
 
 static void sink_uncertain(void *owner, void *origin, uint64_t tag)
@@ -396,7 +402,7 @@ enum status cluster_submit(struct cluster *cluster, uint32_t shard, const struct
             return STATUS_TOO_LARGE;
         }
     }
-    bool logged = way == CLUSTER_LOGGED || is_write(command);
+    bool logged = way == CLUSTER_LOGGED || is_marked(command);
     if (straight(lane) && room_here(lane)) {
         if (shard_late(lane->local)) {
             return STATUS_FULL;

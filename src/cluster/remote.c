@@ -20,7 +20,7 @@ struct remote {
     uint32_t shard, count, answered;
     uint64_t parcel;
     uint64_t start, sequence; /* of the parcel: the same never comes twice, … */
-    uint32_t held;         /* so many have had to wait for transactions: the others' answers do not wait for theirs */
+    uint32_t held;         /* so many have had to wait, for transactions or for an entry: the others' answers do not wait for theirs */
     uint8_t *protocols;    /* of each request, and REMOTE_HELD */
     struct buffer answers; /* as they go into frames, … */
     size_t sent;           /* … and how much of them has gone */
@@ -140,24 +140,30 @@ static enum status take_request(struct cluster *cluster, struct slice *payload, 
     return command_decode(payload, &cluster->arguments, &ret_request->command);
 }
 
-/* Decodes all of it before anything is taken: what is not logged must be read-only. */
+/* What needs no marker: it reads, or changes nothing when it comes again. */
+static bool may_repeat(const struct command_spec *spec)
+{
+    return (spec->flags & COMMAND_READONLY) != 0 || txn_ends(spec);
+}
+
+/* Decodes all of it before anything is taken. *ret_gated: the gate must see it, whatever is there. */
 static enum status check(struct cluster *cluster, const struct forward_head *head, struct slice payload,
-                         uint8_t *ret_protocols, bool *ret_prepares)
+                         uint8_t *ret_protocols, bool *ret_gated)
 {
     uint32_t logged = 0;
-    *ret_prepares = false;
+    *ret_gated = false;
     for (uint32_t i = 0; i < head->count; i++) {
         struct forwarded request = {0};
         enum status status = take_request(cluster, &payload, &request);
         if (status != STATUS_OK) {
             return status;
         }
-        if (!request.logged && (request.command.spec->flags & COMMAND_READONLY) == 0) {
+        if (!request.logged && !may_repeat(request.command.spec)) {
             return STATUS_CORRUPT;
         }
         logged += request.logged ? 1 : 0;
         ret_protocols[i] = request.command.protocol;
-        *ret_prepares = *ret_prepares || txn_prepares(request.command.spec);
+        *ret_gated = *ret_gated || txn_prepares(request.command.spec) || txn_ends(request.command.spec);
     }
     return payload.size == 0 && logged == head->logged ? STATUS_OK : STATUS_CORRUPT;
 }
@@ -229,6 +235,7 @@ static void submit_rest(struct admission *admission, enum status whole)
         struct shard_request request = request_of(admission, i, forwarded.who);
         enum status status = whole;
         if (status == STATUS_OK) {
+            remote->held += txn_ends(forwarded.command.spec) && !forwarded.logged ? 1 : 0;
             status = shard_take(admission->lane->local, &forwarded.command, forwarded.logged, &request);
         }
         if (status != STATUS_OK) {
@@ -239,7 +246,7 @@ static void submit_rest(struct admission *admission, enum status whole)
 }
 
 static void admit(struct lane *lane, struct remote *remote, const struct forward_head *head, struct slice payload,
-                  bool prepares)
+                  bool gated)
 {
     struct admission admission = {
         .lane = lane,
@@ -249,7 +256,7 @@ static void admit(struct lane *lane, struct remote *remote, const struct forward
         .logged = head->logged,
         .bytes = payload.size,
     };
-    if (prepares || shard_holds_any(lane->local)) {
+    if (gated || shard_holds_any(lane->local)) {
         hold_back(&admission);
     }
     enum status status = STATUS_OK;
@@ -320,15 +327,15 @@ enum status remote_receive(struct cluster *cluster, struct peer *peer, uint64_t 
         return STATUS_OK;
     }
     struct remote *remote = remote_create(cluster, peer, generation, &head);
-    bool prepares = false;
-    enum status sense = check(cluster, &head, payload, remote->protocols, &prepares);
+    bool gated = false;
+    enum status sense = check(cluster, &head, payload, remote->protocols, &gated);
     struct lane *lane = lane_of(cluster, head.shard);
     if (sense != STATUS_OK) {
         answer_all(remote, sense);
     } else if (!lane_leads(lane) || lane->term != head.term) {
         answer_all(remote, STATUS_NOT_LEADER);
     } else {
-        admit(lane, remote, &head, payload, prepares);
+        admit(lane, remote, &head, payload, gated);
     }
     return sense;
 }

@@ -75,11 +75,19 @@ bool gate_busy(const struct shard *shard)
 
 struct look {
     const struct shard *shard;
+    bool passes;      /* a write: it goes behind what ends a part that holds its key alone */
     bool writes;      /* what is logged minds locks that are coming, too, and whoever is held before it */
     uint64_t barrier; /* locks of later votes do not count */
     bool blocked;
     bool behind; /* somebody who is held wants a key */
 };
+
+/* Whoever holds it alone ends before this command, in the same entry. */
+static bool is_about_to_go(const struct shard *shard, struct slice key)
+{
+    const struct part *part = lock_table_sole(&parts_of(shard)->locks, key);
+    return part != NULL && outcomes_end(&shard->outcomes, part);
+}
 
 static void look_at_key(void *owner, struct slice key, bool writes)
 {
@@ -87,6 +95,7 @@ static void look_at_key(void *owner, struct slice key, bool writes)
     const struct gate *gate = &look->shard->gate;
     const void *holder = NULL;
     bool locked = lock_table_blocks(&parts_of(look->shard)->locks, key, writes, &holder);
+    locked = locked && !(look->passes && is_about_to_go(look->shard, key));
     const struct part *part = holder;
     look->behind = look->behind || (look->writes && claims_block(&gate->wanted, key, writes));
     look->blocked = look->blocked || (locked && (part == NULL || part->vote <= look->barrier)) ||
@@ -136,7 +145,11 @@ static void look_at_all(struct look *look, const struct command_spec *spec, bool
 static struct look look_at(struct shard *shard, const struct command *command, bool logged, uint64_t barrier,
                            enum footprint_reach *ret_reach)
 {
-    struct look look = {.shard = shard, .writes = logged, .barrier = is_compared(command->spec) ? barrier : UINT64_MAX};
+    bool passes = logged && shard->outcomes.count != 0 && (command->spec->flags & COMMAND_READONLY) == 0;
+    struct look look = {.shard = shard,
+                        .passes = passes,
+                        .writes = logged,
+                        .barrier = is_compared(command->spec) ? barrier : UINT64_MAX};
     enum footprint_reach reach = footprint_visit(command, &shard->gate_arguments, look_at_key, &look);
     if (reach != FOOTPRINT_KEYS) {
         look_at_all(&look, command->spec, reach == FOOTPRINT_ALL_WRITTEN, barrier);

@@ -116,6 +116,7 @@ size_t shard_begin_turn(struct shard *shard, bool sealing)
     shard_tick(shard);
     shard_pump(shard);
     gate_turn(shard);
+    outcomes_turn(shard, sealing);
     if (!sealing || !shard->leading || shard->store->failed) {
         return 0; /* while a sync runs the next batch gathers */
     }
@@ -152,7 +153,7 @@ bool shard_end_turn(struct shard *shard)
 
 bool shard_idle(const struct shard *shard)
 {
-    return shard->open->request_count == 0 && shard->gate.held_count == 0 && list_empty(&shard->waiting) &&
+    return shard->open->request_count == 0 && shard->gate.held_count == 0 && shard->outcomes.count == 0 && list_empty(&shard->waiting) &&
            list_empty(&shard->sealed) && list_empty(&shard->orphans) && !log_syncing(shard->log);
 }
 
@@ -250,6 +251,7 @@ enum status shard_open(struct store *store, const struct shard_options *options,
     command_arguments_init(&shard->arguments);
     command_arguments_init(&shard->ahead_arguments);
     gate_init(shard);
+    outcomes_init(shard);
     shard_time_init(shard);
     if (shard->options.snapshot_log_bytes == 0) {
         shard->options.snapshot_log_bytes = SHARD_SNAPSHOT_LOG_BYTES;
@@ -289,6 +291,7 @@ void shard_close(struct shard *shard)
     list_remove(&shard->node);
     snapshot_leave(shard);
     gate_deinit(shard);
+    outcomes_deinit(shard);
     shard_time_stop(shard);
     shard_transfer_leave(shard);
     install_leave(shard);

@@ -147,8 +147,7 @@ bool shard_late(const struct shard *shard)
 
 size_t shard_pending_bytes(const struct shard *shard) { return shard->pending_bytes; }
 
-/* Whether there is room for so much more in what waits. */
-static bool may_wait(const struct shard *shard, size_t bytes)
+bool shard_may_wait(const struct shard *shard, size_t bytes)
 {
     return shard->pending_bytes + bytes <= shard->options.pending_bytes &&
            shard->store->pending_bytes + bytes <= STORE_PENDING_BYTES;
@@ -178,7 +177,7 @@ static enum status make_room(struct shard *shard, const struct command *command,
     if (size > LOG_MAXIMUM_ENTRY_BYTES - ENTRY_HEADER_BYTES) {
         return STATUS_TOO_LARGE;
     }
-    if (!may_wait(shard, size + sizeof(struct request))) {
+    if (!shard_may_wait(shard, size + sizeof(struct request))) {
         return STATUS_FULL;
     }
     const struct batch *batch = shard->open;
@@ -193,6 +192,9 @@ enum status batch_add(struct shard *shard, const struct command *command, enum r
                       uint64_t tag)
 {
     enum status status = check_open(shard);
+    if (shard->outcomes.count != 0 && kind == REQUEST_LOGGED && shard->announced == 0 && status == STATUS_OK) {
+        outcomes_flush(shard);
+    }
     if (status == STATUS_OK) {
         status = make_room(shard, command, kind);
     }
@@ -235,8 +237,11 @@ enum status batch_announce(struct shard *shard, const struct machine_origin *fro
         bytes > LOG_MAXIMUM_ENTRY_BYTES - ENTRY_HEADER_BYTES - ENTRY_ORIGIN_BYTES) {
         return STATUS_TOO_LARGE;
     }
+    if (shard->outcomes.count != 0) {
+        outcomes_flush(shard);
+    }
     size_t whole = ENTRY_ORIGIN_BYTES + bytes;
-    if (!may_wait(shard, whole + (1 + (size_t)logged_count) * sizeof(struct request))) {
+    if (!shard_may_wait(shard, whole + (1 + (size_t)logged_count) * sizeof(struct request))) {
         return STATUS_FULL;
     }
     struct batch *batch = shard->open;
@@ -275,6 +280,12 @@ enum status shard_forwarded_part(struct shard *shard, const struct shard_origin 
 
 /* ---- through the gate ---- */
 
+/* An outcome, unless it was announced with its batch. */
+static bool waits_for_entry(const struct command *command, bool logged, const struct shard_request *request)
+{
+    return txn_ends(command->spec) && (request->forwarded == NULL || !logged);
+}
+
 enum status shard_take(struct shard *shard, const struct command *command, bool logged,
                        const struct shard_request *request)
 {
@@ -282,6 +293,9 @@ enum status shard_take(struct shard *shard, const struct command *command, bool 
     enum status status = check_open(shard);
     if (status != STATUS_OK) {
         return status;
+    }
+    if (command->spec->internal && waits_for_entry(command, logged, request)) {
+        return outcomes_take(shard, command, request);
     }
     bool looked_at = request->forwarded == NULL && (shard->gate.awake || command->spec->internal);
     if (looked_at && gate_holds(shard, command, request, logged, &status)) {
@@ -309,6 +323,10 @@ bool shard_hold(struct shard *shard, const struct command *command, bool logged,
                 enum status *ret_status)
 {
     ASSERT(request->forwarded != NULL && shard->leading);
+    if (waits_for_entry(command, logged, request) && outcome_is_sure(shard, command)) {
+        *ret_status = outcomes_take(shard, command, request);
+        return true;
+    }
     return gate_holds(shard, command, request, logged, ret_status);
 }
 

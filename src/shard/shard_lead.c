@@ -61,6 +61,7 @@ static void orphan_sealed(struct shard *shard)
 void shard_return_waiting(struct shard *shard)
 {
     gate_return(shard);
+    outcomes_return(shard);
     orphan_sealed(shard);
     while (!list_empty(&shard->waiting)) {
         shard->stats.waiting_returned++;

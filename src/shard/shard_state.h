@@ -5,6 +5,7 @@
 #include "log/snapshot.h"
 #include "raft/raft.h"
 #include "shard/gate.h"
+#include "shard/outcomes.h"
 #include "shard/shard.h"
 #include "shard/shard_entry.h"
 #include "shard/shard_mutation.h"
@@ -72,6 +73,7 @@ struct shard {
     struct list spare;      /* empty batches to use again, … */
     size_t spare_count;     /* … a few */
     struct gate gate;
+    struct outcomes outcomes;
     struct command_arguments gate_arguments; /* of commands inside the one at the gate */
     size_t pending_bytes;
     struct command_arguments arguments; /* of the command being applied */
@@ -144,6 +146,8 @@ MUST_USE enum status batch_announce(struct shard *shard, const struct machine_or
 void batch_refuse(struct shard *shard, struct batch *batch, enum status status);
 /* What it counts in what is pending. */
 size_t batch_pending_bytes(const struct batch *batch);
+/* Whether there is room for so much more in what waits. */
+bool shard_may_wait(const struct shard *shard, size_t bytes);
 /* So much more, or less, is pending: in the shard, and in all of the store. */
 void shard_weigh(struct shard *shard, size_t bytes);
 void shard_unweigh(struct shard *shard, size_t bytes);

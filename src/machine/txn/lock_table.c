@@ -67,6 +67,15 @@ bool lock_table_blocks(const struct lock_table *locks, struct slice key, bool wr
     return false;
 }
 
+const void *lock_table_sole(const struct lock_table *locks, struct slice key)
+{
+    const struct lock *lock = find(locks, key);
+    if (lock == NULL || locks->all_readers > 0) {
+        return NULL;
+    }
+    return lock->writer != NULL ? lock->writer : lock->readers == 1 ? lock->reader : NULL;
+}
+
 bool lock_table_blocks_all(const struct lock_table *locks, bool writes, const void **ret_holder)
 {
     if (locks->all_writer != NULL || (writes && locks->all_readers > 0)) {

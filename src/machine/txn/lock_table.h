@@ -22,6 +22,9 @@ void lock_table_deinit(struct lock_table *locks);
 /* Whether somebody stands in the way; *ret_holder (may be NULL) becomes one of them, or NULL when it is a reader that
  * has outlasted the one that came last. */
 bool lock_table_blocks(const struct lock_table *locks, struct slice key, bool writes, const void **ret_holder);
+/* The only holder in the way of whoever would write this key; NULL: there is none, or there are several, or it is not
+ * known. */
+const void *lock_table_sole(const struct lock_table *locks, struct slice key);
 /* Nobody may stand in the way (asserted). The key is copied. */
 void lock_table_take(struct lock_table *locks, struct slice key, bool writes, const void *holder);
 void lock_table_release(struct lock_table *locks, struct slice key, bool writes, const void *holder);

@@ -37,5 +37,7 @@ static inline bool txn_prepares(const struct command_spec *spec)
 {
     return spec->id == COMMAND_COHORT_TXN_PREPARE || spec->id == COMMAND_COHORT_TXN_LAST;
 }
+/* It tells an outcome: said again it changes nothing. */
+static inline bool txn_ends(const struct command_spec *spec) { return spec->id == COMMAND_COHORT_TXN_FINISH; }
 /* A shard's number. */
 bool txn_shard_parse(struct slice text, uint32_t *ret_shard);

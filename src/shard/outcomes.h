@@ -1,0 +1,50 @@
+/* Outcomes of transactions (COHORT.TXN.FINISH) on their way to the log: one that the leader has taken waits for the next
+ * entry of its shard, so that it costs none of its own.
+ *
+ *   taken ─▶ waits ─┬─ another command comes to be logged: in front of it ──▶ batch
+ *                   ├─ an entry is about to be sealed ──────────────────────▶
+ *                   ├─ the gate holds somebody (for its keys, perhaps) ─────▶
+ *                   └─ OUTCOME_MS are over ─────────────────────────────────▶
+ *
+ * Invariants
+ * 1. It stands in the log behind what came before it, and before what comes after it, unless it is sure (2). So what
+ * comes finds the keys free, in the same entry.
+ * 2. Sure: its part has voted, in its epoch, as of what is applied. Then nothing but an outcome ends the part, and the
+ * gate lets a write pass the locks of that part alone (gate.h, invariant 1). No read: were there no room for the
+ * outcome on the disk, it would see what was before it.
+ * 3. It waits in memory alone, for OUTCOME_MS at most while the shard may log, and is answered when it is applied. When
+ * leadership goes it is returned: whoever said it says it again, to whoever leads, which changes nothing when it was
+ * executed already. That is why it needs no marker of its batch (shard.h).
+ * 4. Its bytes count in what is pending. */
+#pragma once
+
+#include "shard/claims.h"
+#include "shard/shard.h"
+
+enum { OUTCOME_MS = 5 };
+
+struct outcomes {
+    struct list waiting; /* struct outcome, in the order in which they came */
+    uint32_t count;
+    struct claims sure; /* the ids of those that are */
+    bool due;
+    struct env_timer timer;
+};
+
+struct part;
+
+void outcomes_init(struct shard *shard);
+void outcomes_deinit(struct shard *shard);
+/* Whether one that is taken now is sure. */
+bool outcome_is_sure(const struct shard *shard, const struct command *command);
+/* The shard leads. FULL: nothing was taken. */
+MUST_USE enum status outcomes_take(struct shard *shard, const struct command *command,
+                                   const struct shard_request *request);
+/* One that waits is sure to end this part. */
+bool outcomes_end(const struct outcomes *outcomes, const struct part *part);
+/* All that wait come into the open batch now. */
+void outcomes_flush(struct shard *shard);
+/* Flushes when there is a reason to; `sealing`: what is in the open batch is about to be logged. */
+void outcomes_turn(struct shard *shard, bool sealing);
+/* Leadership is gone. */
+void outcomes_return(struct shard *shard);
