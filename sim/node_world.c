@@ -157,6 +157,16 @@ void node_start(struct node *node)
 }
 
 /* What it has counted. */
+/* The gate has held back whatever met a lock; but it lets writes pass that stand behind an outcome, and a full disk may
+ * take that one away. */
+static void look_at_blocked(struct node_world *world, int shard, const struct cluster_replica *replica)
+{
+    if (replica->stats.machine.blocked != 0 && (world->profile.classes & SIM_FAULT_DISK) == 0) {
+        node_fail(world, "shard %d: %llu writes met a lock behind the gate", shard,
+                  (unsigned long long)replica->stats.machine.blocked);
+    }
+}
+
 static void take_account(struct node *node)
 {
     struct node_world *world = node->world;
@@ -184,6 +194,9 @@ static void take_account(struct node *node)
         node_reach(world, NODE_MARK_TRUNCATION, replica.stats.replaced);
         node_reach(world, NODE_MARK_ORPHAN_EXECUTED, replica.stats.orphans_executed);
         node_reach(world, NODE_MARK_ORPHAN_RETURNED, replica.stats.orphans_returned);
+        node_reach(world, NODE_MARK_OUTCOME_JOINED, replica.stats.outcomes_joined);
+        node_reach(world, NODE_MARK_OUTCOME_RETURNED, replica.stats.outcomes_returned);
+        look_at_blocked(world, shard, &replica);
         node->terms[shard] = 0;
         node->applied[shard] = 0;
         node->leading[shard] = false;

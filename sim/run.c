@@ -66,6 +66,8 @@ const char *sim_mark_name(enum sim_mark mark)
         [NODE_MARK_TXN_ANY] = "prepared transaction committed by another connection",
         [NODE_MARK_TXN_ROLLED_BACK] = "transaction rolled back by another client",
         [NODE_MARK_TXN_STATUS] = "outcome learned by TXN.STATUS",
+        [NODE_MARK_OUTCOME_JOINED] = "outcome of a transaction logged with what came next",
+        [NODE_MARK_OUTCOME_RETURNED] = "outcome of a transaction said again: leadership went before it was logged",
         [NODE_MARK_TXN_EXISTS] = "transaction's id refused: it began before",
         [NODE_MARK_FLUSHED] = "FLUSHALL committed",
         [NODE_MARK_ERRAND] = "request executed by another worker",

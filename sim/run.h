@@ -66,6 +66,8 @@ enum sim_mark {
     NODE_MARK_TXN_ANY,          /* a prepared one was committed from another connection */
     NODE_MARK_TXN_ROLLED_BACK,  /* one was rolled back by another client, by its id */
     NODE_MARK_TXN_STATUS,       /* who had lost the answer to a COMMIT learned the outcome by the id */
+    NODE_MARK_OUTCOME_JOINED,   /* a participant logged an outcome with what came next */
+    NODE_MARK_OUTCOME_RETURNED, /* one waited for that when leadership went, and was said again */
     NODE_MARK_TXN_EXISTS,       /* an id that a client chose was refused: it had begun before */
     NODE_MARK_FLUSHED,          /* FLUSHALL, alone or in a transaction, was committed */
     NODE_MARK_ERRAND,           /* a request was executed by another worker than its connection's */

@@ -130,7 +130,7 @@ static void log_one(struct shard *shard, struct outcome *outcome, struct command
     outcome_free(outcome);
 }
 
-void outcomes_flush(struct shard *shard)
+static void flush(struct shard *shard)
 {
     struct list all;
     struct command_arguments arguments; /* the shard's may be in use */
@@ -143,12 +143,21 @@ void outcomes_flush(struct shard *shard)
     command_arguments_deinit(&arguments);
 }
 
+void outcomes_go_first(struct shard *shard)
+{
+    if (!SHARD_MUTATED(shard, OUTCOME_BEHIND)) {
+        shard->stats.outcomes_joined += shard->outcomes.count;
+        flush(shard);
+    }
+}
+
 void outcomes_turn(struct shard *shard, bool sealing)
 {
     const struct outcomes *outcomes = &shard->outcomes;
     bool joins = sealing && shard->open->logged_count != 0;
     if (outcomes->count != 0 && shard->leading && (outcomes->due || joins || shard->gate.held_count != 0)) {
-        outcomes_flush(shard);
+        shard->stats.outcomes_joined += joins ? outcomes->count : 0;
+        flush(shard);
     }
 }
 
@@ -159,7 +168,10 @@ void outcomes_return(struct shard *shard)
     while (!list_empty(&all)) {
         struct outcome *outcome = first(&all);
         struct command command = command_of(outcome, &shard->arguments);
-        shard->sink.returned(shard->owner, outcome->origin, outcome->tag, &command);
+        shard->stats.outcomes_returned++;
+        if (!SHARD_MUTATED(shard, OUTCOME_LOST)) {
+            shard->sink.returned(shard->owner, outcome->origin, outcome->tag, &command);
+        }
         outcome_free(outcome);
     }
 }

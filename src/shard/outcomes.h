@@ -21,7 +21,7 @@
 #include "shard/claims.h"
 #include "shard/shard.h"
 
-enum { OUTCOME_MS = 5 };
+enum { OUTCOME_MS = 10 };
 
 struct outcomes {
     struct list waiting; /* struct outcome, in the order in which they came */
@@ -42,9 +42,9 @@ MUST_USE enum status outcomes_take(struct shard *shard, const struct command *co
                                    const struct shard_request *request);
 /* One that waits is sure to end this part. */
 bool outcomes_end(const struct outcomes *outcomes, const struct part *part);
-/* All that wait come into the open batch now. */
-void outcomes_flush(struct shard *shard);
-/* Flushes when there is a reason to; `sealing`: what is in the open batch is about to be logged. */
+/* Something else is about to come into the open batch: all that wait come before it. */
+void outcomes_go_first(struct shard *shard);
+/* All that wait come into the open batch when there is a reason to; `sealing`: what is in the open batch is about to be logged. */
 void outcomes_turn(struct shard *shard, bool sealing);
 /* Leadership is gone. */
 void outcomes_return(struct shard *shard);

@@ -225,6 +225,8 @@ struct shard_stats {
     uint64_t orphans_executed; /* entries of a lost leadership that were committed after all */
     uint64_t orphans_returned; /* … and that were not */
     uint64_t waiting_returned; /* batches that waited for their place in the log when leadership went */
+    uint64_t outcomes_joined;  /* outcomes of transactions that went into an entry which was made anyway (outcomes.h) */
+    uint64_t outcomes_returned; /* … and that waited for one when leadership went */
     uint64_t geneses;          /* times that this member proposed the group's first entry */
     uint64_t snapshots;        /* finished since the process started */
     uint64_t snapshot_index;   /* of the newest */

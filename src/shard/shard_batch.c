@@ -193,7 +193,7 @@ enum status batch_add(struct shard *shard, const struct command *command, enum r
 {
     enum status status = check_open(shard);
     if (shard->outcomes.count != 0 && kind == REQUEST_LOGGED && shard->announced == 0 && status == STATUS_OK) {
-        outcomes_flush(shard);
+        outcomes_go_first(shard);
     }
     if (status == STATUS_OK) {
         status = make_room(shard, command, kind);
@@ -238,7 +238,7 @@ enum status batch_announce(struct shard *shard, const struct machine_origin *fro
         return STATUS_TOO_LARGE;
     }
     if (shard->outcomes.count != 0) {
-        outcomes_flush(shard);
+        outcomes_go_first(shard);
     }
     size_t whole = ENTRY_ORIGIN_BYTES + bytes;
     if (!shard_may_wait(shard, whole + (1 + (size_t)logged_count) * sizeof(struct request))) {

@@ -9,6 +9,9 @@ enum shard_mutation {
     SHARD_MUTATION_EXPIRE_BY_LOCAL_CLOCK, /* each member expires by its own clock instead of the entry's time */
     SHARD_MUTATION_SNAPSHOT_WITH_GAP,     /* a snapshot names the entry after the last one in it */
     SHARD_MUTATION_FORWARDED_TWICE,       /* a forwarded batch is applied although it was applied before */
+    SHARD_MUTATION_OUTCOME_BEHIND,        /* an outcome that waits is logged behind what it was to make room for */
+    SHARD_MUTATION_OUTCOME_LOST,          /* one that waits is forgotten when leadership goes */
+    SHARD_MUTATION_READ_BEFORE_OUTCOME,   /* a read passes a lock whose outcome waits, as a write does */
     SHARD_MUTATION_COUNT,
 };
 
