@@ -145,7 +145,8 @@ static void look_at_all(struct look *look, const struct command_spec *spec, bool
 static struct look look_at(struct shard *shard, const struct command *command, bool logged, uint64_t barrier,
                            enum footprint_reach *ret_reach)
 {
-    bool passes = (logged || SHARD_MUTATED(shard, READ_BEFORE_OUTCOME)) && shard->outcomes.count != 0 && (command->spec->flags & COMMAND_READONLY) == 0;
+    bool changes = logged && (command->spec->flags & COMMAND_READONLY) == 0;
+    bool passes = shard->outcomes.count != 0 && (changes || SHARD_MUTATED(shard, READ_BEFORE_OUTCOME));
     struct look look = {.shard = shard,
                         .passes = passes,
                         .writes = logged,

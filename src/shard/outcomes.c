@@ -87,6 +87,14 @@ bool outcome_is_sure(const struct shard *shard, const struct command *command)
     return part->state == PART_WAIT || part->state == PART_PRECOMMIT || part->state == PART_PREABORT;
 }
 
+static int64_t wait_ms(const struct shard *shard)
+{
+    bool slow = SHARD_MUTATED(shard, OUTCOME_SLOW) || SHARD_MUTATED(shard, OUTCOME_LOST) ||
+                SHARD_MUTATED(shard, READ_BEFORE_OUTCOME);
+    (void)shard;
+    return slow ? 1000 : OUTCOME_MS;
+}
+
 enum status outcomes_take(struct shard *shard, const struct command *command, const struct shard_request *request)
 {
     struct outcomes *outcomes = &shard->outcomes;
@@ -108,7 +116,7 @@ enum status outcomes_take(struct shard *shard, const struct command *command, co
     }
     outcomes->due = outcomes->due || !slice_is_word(command->argv[3], "COMMIT"); /* who aborts waits, to try again */
     if (!outcomes->timer.armed) {
-        env_timer_start(shard->env, &outcomes->timer, env_monotonic_ns(shard->env) + OUTCOME_MS * NS_PER_MS);
+        env_timer_start(shard->env, &outcomes->timer, env_monotonic_ns(shard->env) + wait_ms(shard) * NS_PER_MS);
     }
     return STATUS_OK;
 }

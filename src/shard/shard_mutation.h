@@ -10,8 +10,9 @@ enum shard_mutation {
     SHARD_MUTATION_SNAPSHOT_WITH_GAP,     /* a snapshot names the entry after the last one in it */
     SHARD_MUTATION_FORWARDED_TWICE,       /* a forwarded batch is applied although it was applied before */
     SHARD_MUTATION_OUTCOME_BEHIND,        /* an outcome that waits is logged behind what it was to make room for */
-    SHARD_MUTATION_OUTCOME_LOST,          /* one that waits is forgotten when leadership goes */
-    SHARD_MUTATION_READ_BEFORE_OUTCOME,   /* a read passes a lock whose outcome waits, as a write does */
+    SHARD_MUTATION_OUTCOME_SLOW,          /* one waits for a second; no bug, but part of the next two: … */
+    SHARD_MUTATION_OUTCOME_LOST,          /* … and is forgotten when leadership goes */
+    SHARD_MUTATION_READ_BEFORE_OUTCOME,   /* … and a read passes its lock, as a write does */
     SHARD_MUTATION_COUNT,
 };
 
