@@ -260,6 +260,22 @@ enum status batch_announce(struct shard *shard, const struct machine_origin *fro
     return STATUS_OK;
 }
 
+void batch_join(struct shard *shard, struct slice commands, const struct request *requests, uint32_t count)
+{
+    ASSERT(shard->announced == 0);
+    const struct batch *open = shard->open;
+    if ((open->logged_count != 0 && open->logged.size + commands.size > SHARD_BATCH_BYTES) ||
+        open->request_count + count > SHARD_BATCH_COMMANDS) {
+        shard_close_batch(shard);
+    }
+    struct batch *batch = shard->open;
+    buffer_append_slice(&batch->logged, commands);
+    for (uint32_t i = 0; i < count; i++) {
+        *add_request(shard, batch) = requests[i];
+    }
+    batch->logged_count += count;
+}
+
 static struct machine_origin origin_of(const struct shard_origin *origin)
 {
     return (struct machine_origin){origin->node, origin->start, origin->sequence, origin->settled_below};
@@ -295,7 +311,7 @@ enum status shard_take(struct shard *shard, const struct command *command, bool 
         return status;
     }
     if (command->spec->internal && waits_for_entry(command, logged, request)) {
-        return outcomes_take(shard, command, request);
+        return outcomes_take(shard, command, outcome_part(shard, command), request);
     }
     bool looked_at = request->forwarded == NULL && (shard->gate.awake || command->spec->internal);
     if (looked_at && gate_holds(shard, command, request, logged, &status)) {
@@ -323,8 +339,9 @@ bool shard_hold(struct shard *shard, const struct command *command, bool logged,
                 enum status *ret_status)
 {
     ASSERT(request->forwarded != NULL && shard->leading);
-    if (waits_for_entry(command, logged, request) && outcome_is_sure(shard, command)) {
-        *ret_status = outcomes_take(shard, command, request);
+    struct part *ends = waits_for_entry(command, logged, request) ? outcome_part(shard, command) : NULL;
+    if (ends != NULL) {
+        *ret_status = outcomes_take(shard, command, ends, request);
         return true;
     }
     return gate_holds(shard, command, request, logged, ret_status);

@@ -139,6 +139,8 @@ void batch_give_back(struct shard *shard, struct batch *batch);
 void batch_destroy(struct batch *batch);
 MUST_USE enum status batch_add(struct shard *shard, const struct command *command, enum request_kind kind, void *origin,
                                uint64_t tag);
+/* Commands that wait elsewhere, and count in what is pending already, come into the open batch. */
+void batch_join(struct shard *shard, struct slice commands, const struct request *requests, uint32_t count);
 /* As shard_forwarded; `part`: others of the batch are logged in other entries. */
 MUST_USE enum status batch_announce(struct shard *shard, const struct machine_origin *from, bool part,
                                     uint32_t logged_count, size_t bytes);
