@@ -56,8 +56,8 @@ static void sink_refused(void *owner, void *origin, uint64_t tag, enum status st
 static void hold(struct lane *lane, const struct command *command, bool logged, struct requester *requester,
                  uint64_t tag);
 
-/* It is executed once: it is logged behind a marker, and asked about when its leader is lost. The others are said again:
- * reads, and what tells an outcome. */
+/* It is executed once: it is logged behind a marker, and asked about when its leader is lost. The others are said
+ * again: reads, and what tells an outcome. */
 static bool is_marked(const struct command *command)
 {
     return (command->spec->flags & COMMAND_READONLY) == 0 && !txn_ends(command->spec);

@@ -20,7 +20,8 @@ struct remote {
     uint32_t shard, count, answered;
     uint64_t parcel;
     uint64_t start, sequence; /* of the parcel: the same never comes twice, … */
-    uint32_t held;         /* so many have had to wait, for transactions or for an entry: the others' answers do not wait for theirs */
+    uint32_t held; /* so many have had to wait, for transactions or for an entry: the others' answers do not wait for
+                      theirs */
     uint8_t *protocols;    /* of each request, and REMOTE_HELD */
     struct buffer answers; /* as they go into frames, … */
     size_t sent;           /* … and how much of them has gone */

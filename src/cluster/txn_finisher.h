@@ -21,7 +21,9 @@
  * 3. A turn looks at its tasks, at what is new since the last one, and at FINISHER_LOOK of what is finished, at others
  * in the next turn: not at what just runs. All open records are looked at only when the soonest deadline of them has
  * passed, and all prepared parts only when one of them may be due: thousands that are left for minutes cost little.
- * 4. Nobody waits for DONE, so it goes with the next entry of its shard; or alone, when none comes in a pause.
+ * 4. FINISH is sent at once, for somebody may wait for the keys; nobody waits for its entry, so its shard logs it with
+ * the next one (shard/outcomes.h). Nobody waits for DONE, so it goes with the next entry of its shard; or alone, when
+ * none comes in a pause.
  *
  * Its requests go by `submit`; the requesters are its own. */
 #pragma once

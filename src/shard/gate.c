@@ -82,20 +82,13 @@ struct look {
     bool behind; /* somebody who is held wants a key */
 };
 
-/* Whoever holds it alone ends before this command, in the same entry. */
-static bool is_about_to_go(const struct shard *shard, struct slice key)
-{
-    const struct part *part = lock_table_sole(&parts_of(shard)->locks, key);
-    return part != NULL && outcomes_end(&shard->outcomes, part);
-}
-
 static void look_at_key(void *owner, struct slice key, bool writes)
 {
     struct look *look = owner;
     const struct gate *gate = &look->shard->gate;
     const void *holder = NULL;
     bool locked = lock_table_blocks(&parts_of(look->shard)->locks, key, writes, &holder);
-    locked = locked && !(look->passes && is_about_to_go(look->shard, key));
+    locked = locked && !(look->passes && outcome_frees(look->shard, key));
     const struct part *part = holder;
     look->behind = look->behind || (look->writes && claims_block(&gate->wanted, key, writes));
     look->blocked = look->blocked || (locked && (part == NULL || part->vote <= look->barrier)) ||

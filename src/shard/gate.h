@@ -8,7 +8,9 @@
  *
  * Invariants
  * 1. An ordinary write enters the log only when no lock stands in its way as of what is applied, and none of a PREPARE
- * that is before it in the log: so none meets a lock in the machine.
+ * that is before it in the log: so none meets a lock in the machine. A lock does not count for a write that goes
+ * behind the outcome which ends it (outcomes.h); should that be refused, because the disk is full, and the write not,
+ * the machine answers BUSY.
  * 2. A strong read is given its place only when no write lock stood in its way as of what was applied when it arrived.
  * (A PREPARE under way then has not been applied, so its transaction is not acknowledged, and may come after the read.)
  * When it had to wait, none may stand in its way at all: what was prepared meanwhile may be older than something else

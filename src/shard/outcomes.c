@@ -80,9 +80,10 @@ enum status outcomes_take(struct shard *shard, const struct command *command, st
     return STATUS_OK;
 }
 
-bool outcomes_end(const struct outcomes *outcomes, const struct part *part)
+bool outcome_frees(const struct shard *shard, struct slice key)
 {
-    return outcomes->count != 0 && part->mark == outcomes->mark;
+    const struct part *part = lock_table_sole(&machine_txns(shard->machine)->parts.locks, key);
+    return shard->outcomes.count != 0 && part != NULL && part->mark == shard->outcomes.mark;
 }
 
 /* Nothing waits any more; what did is in the two buffers until it is cleared there. */

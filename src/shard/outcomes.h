@@ -1,5 +1,5 @@
-/* Outcomes of transactions (COHORT.TXN.FINISH) on their way to the log: one that the leader has taken waits for the next
- * entry of its shard, so that it costs none of its own.
+/* Outcomes of transactions (COHORT.TXN.FINISH) on their way to the log: one that the leader has taken waits for the
+ * next entry of its shard, so that it costs none of its own.
  *
  *   taken ─▶ waits ─┬─ another command comes to be logged: in front of it ──▶ batch
  *                   ├─ an entry is about to be sealed ──────────────────────▶
@@ -42,8 +42,8 @@ struct part *outcome_part(const struct shard *shard, const struct command *comma
 /* The shard leads; `part` is what outcome_part has just said. FULL: nothing was taken. */
 MUST_USE enum status outcomes_take(struct shard *shard, const struct command *command, struct part *part,
                                    const struct shard_request *request);
-/* One that waits is sure to end this part. */
-bool outcomes_end(const struct outcomes *outcomes, const struct part *part);
+/* Whoever locks this key, and it alone does, is sure to end with one that waits: before whatever comes next. */
+bool outcome_frees(const struct shard *shard, struct slice key);
 /* Something else is about to come into the open batch: all that wait come before it. */
 void outcomes_go_first(struct shard *shard);
 /* All that wait come into the open batch when there is a reason to; `sealing`: what is there is about to be logged. */

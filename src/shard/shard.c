@@ -153,8 +153,9 @@ bool shard_end_turn(struct shard *shard)
 
 bool shard_idle(const struct shard *shard)
 {
-    return shard->open->request_count == 0 && shard->gate.held_count == 0 && shard->outcomes.count == 0 && list_empty(&shard->waiting) &&
-           list_empty(&shard->sealed) && list_empty(&shard->orphans) && !log_syncing(shard->log);
+    return shard->open->request_count == 0 && shard->gate.held_count == 0 && shard->outcomes.count == 0 &&
+           list_empty(&shard->waiting) && list_empty(&shard->sealed) && list_empty(&shard->orphans) &&
+           !log_syncing(shard->log);
 }
 
 bool shard_read(struct shard *shard, const struct command *command, struct resp_writer *reply)

@@ -17,6 +17,7 @@
  * 6. A full disk stops nothing: writes for which there is no space are refused before they reach the log.
  *
  * 7. What meets a transaction's lock is held back before it is logged (gate.h).
+ * 8. A transaction's outcome (COHORT.TXN.FINISH) is not logged at once: it goes with the next entry (outcomes.h).
  *
  * The bytes of an entry's payload are in shard_entry.h.
  */
@@ -128,16 +129,17 @@ struct shard_origin {
 /* Announces the requests of such a batch: it is executed at most once, however often and to whichever leaders it is
  * sent. The next `logged_count` requests that are to be logged are its, `bytes` of them at most as command_encode makes
  * them: they are taken for sure, by shard_submit or shard_submit_logged before anything else happens here, and stand in
- * one entry: executed together, or not at all. Its reads come between them as anybody's (and may be refused). A batch
- * of reads alone needs no announcement. Refused, and nothing taken: INVALID (machine_origin_valid; so at most
- * MACHINE_ORIGIN_WINDOW sequences wait), TOO_LARGE, FULL, CLOSED, NOT_LEADER. */
+ * one entry: executed together, or not at all. Its reads come between them as anybody's (and may be refused), and
+ * so do outcomes of transactions that are not said to be logged. A batch of those alone needs no announcement. Refused,
+ * and nothing taken: INVALID (machine_origin_valid; so at most MACHINE_ORIGIN_WINDOW sequences wait), TOO_LARGE, FULL,
+ * CLOSED, NOT_LEADER. */
 MUST_USE enum status shard_forwarded(struct shard *shard, const struct shard_origin *origin, uint32_t logged_count,
                                      size_t bytes);
 
-/* Before it is announced, and in its order: whether a request of it must wait for a transaction. True: it was taken,
- * and is not to be announced (*ret_status FULL: it was refused). When any of the batch that is logged waits, the rest
- * is announced by shard_forwarded_part: those that wait are logged later, and that the batch was executed says nothing
- * about each of them. Then shard_take takes the rest. */
+/* Before it is announced, and in its order: whether a request of it must wait for a transaction, or is an outcome that
+ * frees keys for the rest of the batch. True: it was taken, and is not to be announced (*ret_status FULL: it was
+ * refused). When any of the batch that is logged waits, the rest is announced by shard_forwarded_part: those that wait
+ * are logged later, and that the batch was executed says nothing about each of them. Then shard_take takes the rest. */
 MUST_USE bool shard_hold(struct shard *shard, const struct command *command, bool logged,
                          const struct shard_request *request, enum status *ret_status);
 MUST_USE enum status shard_forwarded_part(struct shard *shard, const struct shard_origin *origin, uint32_t logged_count,
@@ -227,9 +229,9 @@ struct shard_stats {
     uint64_t waiting_returned; /* batches that waited for their place in the log when leadership went */
     uint64_t outcomes_joined;  /* outcomes of transactions that went into an entry which was made anyway (outcomes.h) */
     uint64_t outcomes_returned; /* … and that waited for one when leadership went */
-    uint64_t geneses;          /* times that this member proposed the group's first entry */
-    uint64_t snapshots;        /* finished since the process started */
-    uint64_t snapshot_index;   /* of the newest */
+    uint64_t geneses;           /* times that this member proposed the group's first entry */
+    uint64_t snapshots;         /* finished since the process started */
+    uint64_t snapshot_index;    /* of the newest */
     uint64_t snapshot_bytes;
     int64_t snapshot_wall_ms; /* when it finished; 0: never in this process */
     int64_t snapshot_duration_ms;

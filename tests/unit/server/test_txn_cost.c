@@ -62,8 +62,8 @@ static void test_two_phases(void **state)
     assert_int_equal(cost("MSET a 2 b 2 c 2 d 2\r\n", 1, PAUSE_MS), TIMES * 7 + 1);
 }
 
-/* Without pauses FINISH goes with the PREPARE of the next one, though that wants the same keys. The last one goes alone,
- * at each participant. */
+/* Without pauses FINISH goes with the PREPARE of the next one, though that wants the same keys. The last one goes
+ * alone, at each participant. */
 static void test_one_behind_the_other(void **state)
 {
     assert_int_equal(cost("MULTI\r\nSET a 2\r\nSET b 2\r\nEXEC\r\n", 6, 0), TIMES * 2 + 1 + 1);
