@@ -13,6 +13,8 @@
 
 enum { ARENA_CLASSES = 160 };
 
+struct chunks;
+
 struct arena {
     uint8_t *top; /* nothing beyond was ever given out in this run */
     uint8_t *end;
@@ -32,6 +34,7 @@ struct script_engine {
     struct script_place place;
     void *image; /* of the region at the moment when it was ready, on the heap */
     size_t image_size;
+    struct chunks *chunks;
     lua_State *main;
 
     /* of the run */

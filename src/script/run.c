@@ -1,5 +1,6 @@
 /* The engine's life, and a run from its text to its reply. */
 #include "base/memory.h"
+#include "script/chunks.h"
 #include "script/engine.h"
 
 enum {
@@ -44,6 +45,7 @@ struct script_engine *script_engine_open(const struct script_place *place)
     memset(engine->traversals, 0, sizeof(engine->traversals));
     engine_watch(engine, engine->main);
     reset_limits(engine, SCRIPT_BUDGET, SCRIPT_MEMORY_BYTES);
+    engine->chunks = chunks_create();
     engine->image_size = (size_t)(engine->arena.top - region);
     engine->image = memory_allocate(engine->image_size);
     memcpy(engine->image, region, engine->image_size);
@@ -53,6 +55,7 @@ struct script_engine *script_engine_open(const struct script_place *place)
 void script_engine_close(struct script_engine *engine)
 {
     if (engine != NULL) {
+        chunks_destroy(engine->chunks);
         buffer_deinit(engine->reply);
         free(engine->reply);
         free(engine->image);
@@ -61,9 +64,9 @@ void script_engine_close(struct script_engine *engine)
 
 /* ---- a run ---- */
 
-/* The region as it was when the engine was opened; pages of a large run, and room for large replies of commands, go
- * back to the system. */
-static void restore(struct script_engine *engine)
+/* The region as this image has it; pages of a large run, and room for large replies of commands, go back to the
+ * system. */
+static void restore(struct script_engine *engine, struct slice image)
 {
     buffer_clear(engine->reply);
     buffer_shrink(engine->reply, KEEP_BYTES);
@@ -72,7 +75,7 @@ static void restore(struct script_engine *engine)
     if (engine->place.release != NULL && engine->arena.top > keep) {
         engine->place.release(keep, (size_t)(engine->arena.top - keep));
     }
-    memcpy(region, engine->image, engine->image_size);
+    memcpy(region, image.data, image.size);
 }
 
 static void set_texts(lua_State *L, const char *name, const struct slice *texts, uint32_t count)
@@ -164,6 +167,20 @@ static bool compile(lua_State *L, struct slice source, struct resp_writer *reply
     return true;
 }
 
+/* The script as a function, in the registry. */
+static const char function_key[] = "script";
+
+static int compile_task(lua_State *L)
+{
+    struct task *task = lua_touserdata(L, 1);
+    lua_settop(L, 0);
+    task->failed = !compile(L, task->run->source, task->reply);
+    if (!task->failed) {
+        lua_setfield(L, LUA_REGISTRYINDEX, function_key);
+    }
+    return 0;
+}
+
 static int run_task(lua_State *L)
 {
     struct task *task = lua_touserdata(L, 1);
@@ -172,24 +189,14 @@ static int run_task(lua_State *L)
     set_texts(L, "KEYS", run->keys, run->key_count);
     set_texts(L, "ARGV", run->args, run->arg_count);
     lua_pushcfunction(L, on_error);
+    lua_getfield(L, LUA_REGISTRYINDEX, function_key);
     task->failed = true;
-    if (!compile(L, run->source, task->reply)) {
-        return 0;
-    }
     if (lua_pcall(L, 0, 1, 1) != 0) {
         put_error(L, run, task->reply);
         return 0;
     }
     to_reply(L, task->reply);
     task->failed = false;
-    return 0;
-}
-
-static int check_task(lua_State *L)
-{
-    struct task *task = lua_touserdata(L, 1);
-    lua_settop(L, 0);
-    task->failed = !compile(L, task->run->source, task->reply);
     return 0;
 }
 
@@ -214,7 +221,6 @@ static enum script_end run_protected(struct script_engine *engine, const struct 
 {
     struct task task = {.run = run, .reply = reply};
     size_t start = reply->out == NULL ? 0 : reply->out->size;
-    reset_limits(engine, run->budget, run->memory_bytes);
     engine->run = run;
     engine->random = (run->seed << 16) + 0x330e;
     int status = lua_cpcall(engine->main, function, &task);
@@ -232,19 +238,39 @@ static enum script_end run_protected(struct script_engine *engine, const struct 
     return engine->stopped;
 }
 
+/* The region with the script in it, compiled now or earlier: both leave the same. */
+static enum script_end load(struct script_engine *engine, const struct script_run *run, struct resp_writer *reply)
+{
+    struct slice image = chunks_find(engine->chunks, run);
+    if (image.size != 0) {
+        restore(engine, image);
+        return SCRIPT_RETURNED;
+    }
+    restore(engine, slice_of(engine->image, engine->image_size));
+    reset_limits(engine, run->budget, run->memory_bytes);
+    enum script_end end = run_protected(engine, run, compile_task, reply);
+    if (end == SCRIPT_RETURNED) {
+        (void)lua_gc(engine->main, LUA_GCCOLLECT, 0); /* the parser's garbage; most scripts then end before the next */
+        uint8_t *region = engine->place.region;
+        chunks_keep(engine->chunks, run, slice_of(region, (size_t)(engine->arena.top - region)));
+    }
+    return end;
+}
+
 enum script_end script_run(struct script_engine *engine, const struct script_run *run, const struct script_host *host,
                            struct resp_writer *reply, uint64_t *ret_used)
 {
-    restore(engine);
-    engine->host = host;
-    enum script_end end = run_protected(engine, run, run_task, reply);
+    enum script_end end = load(engine, run, reply);
+    if (end == SCRIPT_RETURNED) {
+        engine->host = host;
+        end = run_protected(engine, run, run_task, reply);
+    }
     *ret_used = engine->used;
     return end;
 }
 
 bool script_check(struct script_engine *engine, struct slice source, struct resp_writer *reply)
 {
-    restore(engine);
     struct script_run run = {.source = source, .budget = SCRIPT_BUDGET, .memory_bytes = SCRIPT_MEMORY_BYTES};
-    return run_protected(engine, &run, check_task, reply) == SCRIPT_RETURNED;
+    return load(engine, &run, reply) == SCRIPT_RETURNED;
 }

@@ -5,6 +5,9 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
+
+#include "script/chunks.h"
 #include "script_world.h"
 
 static void stops(struct script_world *world, const char *source, enum script_end end)
@@ -139,9 +142,44 @@ static void discarded_reply(void **state)
     assert_int_equal(used, used_again);
 }
 
+/* Many texts between two runs of one, so that it was compiled, is still there, and is compiled again. */
+static void compiled_now_or_earlier(void **state)
+{
+    struct script_world *world = *state;
+    static const char first[] = "local t = {[{}] = 1, [{}] = 2, [{}] = 3} local s = '' for k, v in pairs(t) do "
+                                "s = s .. v .. tostring(k) end return {s, ARGV[1], #KEYS}";
+    char expected[256];
+    (void)snprintf(expected, sizeof(expected), "%s", script_world_run(world, first));
+    uint64_t used = world->used;
+    for (int between = 0; between < 3 * CHUNKS; between += 1 + between / 4) {
+        for (int i = 0; i < between; i++) {
+            char text[64];
+            (void)snprintf(text, sizeof(text), "return %d%s", i, i % 3 == 0 ? " +" : "");
+            (void)script_world_run(world, text);
+        }
+        expect_reply(world, first, expected);
+        assert_int_equal(world->used, used);
+    }
+}
+
+/* What a text was compiled under holds for its runs. */
+static void other_limits(void **state)
+{
+    struct script_world *world = *state;
+    expect_reply(world, "return #('x'):rep(10000)", ":10000~");
+    uint64_t used = world->used;
+    world->budget = used - 1;
+    stops(world, "return #('x'):rep(10000)", SCRIPT_OVER_BUDGET);
+    world->budget = used;
+    expect_reply(world, "return #('x'):rep(10000)", ":10000~");
+    assert_int_equal(world->used, used);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(compiled_now_or_earlier, script_world_setup, script_world_teardown),
+        cmocka_unit_test_setup_teardown(other_limits, script_world_setup, script_world_teardown),
         cmocka_unit_test_setup_teardown(over_budget, script_world_setup, script_world_teardown),
         cmocka_unit_test_setup_teardown(over_memory, script_world_setup, script_world_teardown),
         cmocka_unit_test_setup_teardown(stopped_run_leaves_nothing, script_world_setup, script_world_teardown),
