@@ -23,6 +23,7 @@
 #include "cluster/cluster_reply.h"
 #include "cluster/lineage.h"
 #include "cluster/members.h"
+#include "cluster/placement.h"
 #include "cluster/requester.h"
 #include "env/env.h"
 #include "shard/shard.h"
@@ -59,6 +60,11 @@ struct cluster_events {
     /* A request of another worker was executed here: counts its time. True: it was slow, and who asked is to be told,
      * if it wants to be (requester.h). May be NULL. */
     bool (*visited)(void *owner, const struct command *command, int64_t *ret_duration_ns);
+    /* At the first worker: a node can be reached, or no longer. May be NULL. */
+    void (*met)(void *owner, uint64_t node, bool up);
+    /* At the first worker: what its server on another node said (cluster_note). CORRUPT: it makes no sense. May be
+     * NULL. */
+    enum status (*noted)(void *owner, uint64_t node, struct slice note);
 };
 
 enum { CLUSTER_MESSAGE_BYTES = 1024 };
@@ -106,6 +112,13 @@ bool cluster_read(struct cluster *cluster, uint32_t shard, const struct command 
 /* Answers a read from this node's state, however old. False: this node has none of that shard. */
 bool cluster_read_here(struct cluster *cluster, uint32_t shard, const struct command *command,
                        struct resp_writer *reply);
+
+/* ---- servers among each other, at the first worker ---- */
+
+/* Tells the server of another node; in order, and lost with the connection. CLOSED: it cannot be reached; FULL. */
+MUST_USE enum status cluster_note(struct cluster *cluster, uint64_t node, const struct slice *parts, size_t count);
+/* The nodes that can be reached now. */
+size_t cluster_connected(const struct cluster *cluster, uint64_t ret_nodes[static PLACEMENT_MAXIMUM_NODES]);
 
 /* ---- looking ---- */
 

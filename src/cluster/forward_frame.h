@@ -8,9 +8,11 @@
  *                               shard u32 · count u32 · logged u32 · parcel u64 · term u64 · start u64 · sequence u64 ·
  *                               settled_below u64 · then for each request: flags u8 (bit 0: it is logged behind the
  *                               parcel's marker; else it is read-only, or COHORT.TXN.FINISH, which may come again) ·
- * whose order counts, varint (requester.h: id; 0: nobody's) · the command as command_encode makes it NODE_ANSWERS a
- * piece of what became of them: shard u32 · parcel u64 · the next bytes of: for each request, in any order: place u32 ·
- * outcome u8 · status i8 · size u32 · reply
+ *                               whose order counts, varint (requester.h: id; 0: nobody's) · the command as
+ *                               command_encode makes it
+ *   NODE_ANSWERS                a piece of what became of them: shard u32 · parcel u64 · the next bytes of: for each
+ *                               request, in any order: place u32 · outcome u8 · status i8 · size u32 · reply
+ *   NODE_NOTE                   what the servers of two nodes tell each other; nothing for this room (cluster_note)
  *
  * Integers are little-endian. start, sequence and settled_below are those of machine/origin.h; sequence is 0 when
  * nothing in the parcel is logged. */
@@ -28,6 +30,7 @@ enum node_frame {
     NODE_FORWARD,
     NODE_ANSWERS,
     NODE_RAFT_SIGNAL,
+    NODE_NOTE,
 };
 
 enum {

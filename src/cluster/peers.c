@@ -136,6 +136,27 @@ void peers_send_raft(struct cluster *cluster, uint32_t group, uint64_t to, struc
     }
 }
 
+enum status cluster_note(struct cluster *cluster, uint64_t node, const struct slice *parts, size_t count)
+{
+    const struct peer *peer = peer_find(cluster, node);
+    if (peer == NULL || peer->generation == 0) {
+        return STATUS_CLOSED;
+    }
+    env_wake(cluster->env);
+    return transport_send(cluster->transport, node, peer->generation, TRANSPORT_URGENT, NODE_NOTE, parts, count);
+}
+
+size_t cluster_connected(const struct cluster *cluster, uint64_t ret_nodes[static PLACEMENT_MAXIMUM_NODES])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < cluster->peer_count && count < PLACEMENT_MAXIMUM_NODES; i++) {
+        if (cluster->peers[i].generation != 0) {
+            ret_nodes[count++] = cluster->peers[i].node;
+        }
+    }
+    return count;
+}
+
 static void put_leads(struct buffer *out, const struct lane *lane)
 {
     uint8_t *at = buffer_reserve(out, LEADS_BYTES);
@@ -334,6 +355,9 @@ void peers_take(struct cluster *cluster, struct peer *peer, uint8_t type, struct
     case NODE_FOUNDING: status = cluster_founding_frame(cluster, peer->node, payload); break;
     case NODE_FORWARD:
     case NODE_ANSWERS: status = take_request(cluster, peer, type, payload); break;
+    case NODE_NOTE:
+        status = cluster->events.noted == NULL ? STATUS_OK : cluster->events.noted(cluster->owner, peer->node, payload);
+        break;
     default: break;
     }
     env_wake(cluster->env);

@@ -19,6 +19,9 @@ static void up(void *owner, uint64_t node, uint64_t generation, const struct id1
     }
     peers_up(cluster, peer, generation);
     cluster_peer_up(cluster, node, incarnation);
+    if (cluster->events.met != NULL) {
+        cluster->events.met(cluster->owner, node, true);
+    }
 }
 
 static void down(void *owner, uint64_t node, uint64_t generation)
@@ -29,6 +32,9 @@ static void down(void *owner, uint64_t node, uint64_t generation)
     relay_tell_all(cluster, CLUSTER_TELL_DOWN, peer, generation);
     peers_down(cluster, peer, generation);
     cluster_peer_down(cluster, node);
+    if (cluster->events.met != NULL) {
+        cluster->events.met(cluster->owner, node, false);
+    }
 }
 
 static void gone(void *owner, uint64_t node)

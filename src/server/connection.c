@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "server/round.h"
+#include "server/script_peers.h"
 #include "server/route.h"
 #include "server/server_state.h"
 #include "server/txn_client.h"
@@ -336,6 +337,7 @@ void connection_close(struct connection *connection)
     slots_destroy(connection);
     route_forget(connection);
     round_end(connection);
+    script_peers_end(connection);
     resp_request_deinit(&connection->parser);
     command_arguments_deinit(&connection->parked_arguments);
     buffer_deinit(&connection->in);

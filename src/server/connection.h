@@ -121,9 +121,10 @@ struct connection {
     struct buffer parked_bytes;
     struct command_arguments parked_arguments;
     uint32_t parked_argc;
-    struct round *round;     /* it waits for, or has, what other workers say (round.h); NULL */
-    bool slept;              /* the parked DEBUG SLEEP has had its time */
-    int64_t parked_until_ns; /* DEBUG SLEEP, CLIENT PAUSE: not before; 0: until nothing is pending */
+    struct round *round;             /* it waits for, or has, what other workers say (round.h); NULL */
+    struct script_wait *script_wait; /* it waits for, or has, what other nodes say (script_peers.h); NULL */
+    bool slept;                      /* the parked DEBUG SLEEP has had its time */
+    int64_t parked_until_ns;         /* DEBUG SLEEP, CLIENT PAUSE: not before; 0: until nothing is pending */
 
     uint8_t protocol;
     bool authenticated, monitor, no_evict;

@@ -5,6 +5,7 @@
 #include "server/data_folder.h"
 #include "server/monitor.h"
 #include "server/round.h"
+#include "server/script_peers.h"
 #include "server/server_state.h"
 
 #include <stdlib.h>
@@ -343,6 +344,7 @@ static void arrived(void *owner, uint32_t from, uint8_t kind, struct slice body)
     case CREW_LINE: monitor_show(server, body); return;
     case CREW_ASK: round_asked(server, from, body); return;
     case CREW_PART: round_part(server, from, body); return;
+    case CREW_SCRIPT: script_peers_told(server, from, body); return;
     }
     UNREACHABLE();
 }

@@ -53,6 +53,7 @@ enum crew_tell {
     CREW_LINE,     /* for those who monitor */
     CREW_ASK,      /* round.h */
     CREW_PART,
+    CREW_SCRIPT, /* script_peers.h */
 };
 
 /* ---- at the first worker ---- */

@@ -6,6 +6,7 @@
 #include "server/monitor.h"
 #include "server/multi.h"
 #include "server/round.h"
+#include "server/script_peers.h"
 #include "server/scripts.h"
 #include "server/server_state.h"
 #include "server/txn_client.h"
@@ -100,8 +101,9 @@ bool route_unpark(struct connection *connection)
 {
     struct server *server = connection->server;
     ASSERT(connection->parked);
-    if (connection->parked_until_ns != 0 ? server_now_ns(server) < connection->parked_until_ns
-                                         : connection_pending(connection) || round_pending(connection)) {
+    if (connection->parked_until_ns != 0
+            ? server_now_ns(server) < connection->parked_until_ns
+            : connection_pending(connection) || round_pending(connection) || script_peers_pending(connection)) {
         return false;
     }
     connection->parked = false;
@@ -378,6 +380,10 @@ static void dispatch(struct connection *connection, const struct command *comman
         server->figures.by_command[spec->id].rejected++;
         return;
     }
+    if (at_server && script_peers_wait(connection, command)) {
+        park(connection, command->argv, command->argc);
+        return;
+    }
     if (!queueing && server->worker_count > 1 && round_takes(spec) && round_waits(connection, command)) {
         park(connection, command->argv, command->argc);
         return;
@@ -425,7 +431,11 @@ static void dispatch(struct connection *connection, const struct command *comman
 static void dispatch_script(struct connection *connection, struct command *command)
 {
     struct server *server = connection->server;
-    const char *error = scripts_resolve(server, command, &server->script_arguments);
+    if (script_peers_wait(connection, command)) {
+        park(connection, command->argv, command->argc);
+        return;
+    }
+    const char *error = scripts_resolve(connection, command, &server->script_arguments);
     if (error != NULL) {
         answer_refusal(connection, command->spec, error);
     } else {
@@ -443,6 +453,9 @@ void route_request(struct connection *connection, const struct slice *argv, uint
             dispatch_script(connection, &command);
         } else {
             dispatch(connection, &command);
+        }
+        if (connection->script_wait != NULL && !connection->parked) {
+            script_peers_end(connection);
         }
         return;
     }

@@ -1,27 +1,27 @@
-/* Scripts by name: the texts that this worker has seen, so that EVALSHA finds them. A text is remembered by EVAL and
- * SCRIPT LOAD, at the worker of the connection alone; elsewhere EVALSHA answers NOSCRIPT, and libraries send the text.
+/* Scripts by name, so that EVALSHA finds them at every node.
  *
- * What leaves for a shard is always EVAL with its text: the log holds all that a script needs.
+ * EVAL and SCRIPT LOAD make a text known at all workers of their node before they are answered; SCRIPT LOAD at all
+ * other nodes that can be reached, too. Who is asked for a text that it does not have asks the nodes that it is
+ * connected with before it answers NOSCRIPT: so a text that was only given to EVAL is found as well, and a node that
+ * was started again gets back what the others know (script_peers.h). Texts stand in no log, and what all nodes have
+ * forgotten is gone: as in Redis, NOSCRIPT is a client's cue to send the text.
  *
- * Bounded: SCRIPTS_COUNT texts of SCRIPTS_BYTES together; the one that was not asked for longest goes first. */
+ * Why both: texts that travel before SCRIPT LOAD is answered survive the node that was told them, whatever happens
+ * next; texts that travel with each EVAL as well would cost those who build a new text for each call, for nothing.
+ *
+ * What leaves for a shard is always EVAL with its text: the log holds all that a script needs. */
 #pragma once
 
 #include "command/command.h"
 
-enum { SCRIPTS_COUNT = 1024, SCRIPTS_BYTES = 8 << 20 };
-
 struct connection;
 struct local_call;
 struct server;
-struct scripts;
 
-struct scripts *scripts_create(void);
-void scripts_destroy(struct scripts *scripts);
-size_t scripts_bytes(const struct scripts *scripts);
-
-/* Makes EVAL of EVALSHA (its argv then lies in `room`, until the next script is remembered), EVAL_RO of an EVAL whose
- * first line says no-writes, and remembers the text. Others stay as they are. Returns NULL, or the error to answer. */
-const char *scripts_resolve(struct server *server, struct command *command, struct command_arguments *room);
+/* Makes EVAL of EVALSHA (its argv then lies in `room`, until the next script is kept), EVAL_RO of an EVAL whose
+ * first line says no-writes, and remembers the text. In MULTI an unknown name becomes a script that fails as such: that
+ * is what EXEC says then. Others stay as they are. Returns NULL, or the error to answer. */
+const char *scripts_resolve(struct connection *connection, struct command *command, struct command_arguments *room);
 
 void local_script_load(struct local_call *call);
 void local_script_exists(struct local_call *call);

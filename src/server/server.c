@@ -5,7 +5,7 @@
 #include "server/figures.h"
 #include "server/round.h"
 #include "server/route.h"
-#include "server/scripts.h"
+#include "server/script_peers.h"
 #include "server/server_state.h"
 #include "server/txn_client.h"
 #include "server/txn_session.h"
@@ -241,6 +241,7 @@ static void cron(struct env_timer *timer)
         server->pause_until_ns = 0;
     }
     figures_sample(server);
+    script_peers_tick(server);
     crew_tick(server);
     env_timer_start(server->env, &server->cron, now_ns + (int64_t)SERVER_CRON_MS * MS_NS);
 }
@@ -334,7 +335,7 @@ void server_destroy(struct server *server)
     slowlog_clear(&server->slowlog);
     command_arguments_deinit(&server->arguments);
     command_arguments_deinit(&server->script_arguments);
-    scripts_destroy(server->scripts);
+    script_peers_destroy(server);
     buffer_deinit(&server->scratch);
     config_deinit(&server->config);
     workers_destroy(server->workers);

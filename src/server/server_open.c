@@ -4,7 +4,7 @@
 #include "server/data_folder.h"
 #include "server/figures.h"
 #include "server/script_home.h"
-#include "server/scripts.h"
+#include "server/script_peers.h"
 #include "server/server_state.h"
 
 #include <stdio.h>
@@ -27,7 +27,15 @@ static bool cluster_visited(void *owner, const struct command *command, int64_t 
     return figures_is_slow(server, command, *ret_duration_ns);
 }
 
-static const struct cluster_events cluster_events = {cluster_failed, cluster_joined, cluster_visited};
+static void cluster_met(void *owner, uint64_t node, bool up) { script_peers_met(owner, node, up); }
+
+static enum status cluster_noted(void *owner, uint64_t node, struct slice note)
+{
+    return script_peers_noted(owner, node, note);
+}
+
+static const struct cluster_events cluster_events = {cluster_failed, cluster_joined, cluster_visited, cluster_met,
+                                                     cluster_noted};
 
 /* Random; tells this process from all others. */
 static void make_run_id(struct server *server)
@@ -155,7 +163,7 @@ static struct server *server_new(struct env *env, const struct server_options *o
     list_init(&server->sessions);
     command_arguments_init(&server->arguments);
     command_arguments_init(&server->script_arguments);
-    server->scripts = scripts_create();
+    script_peers_init(server);
     slowlog_init(&server->slowlog, worker, server->worker_count);
     server->began_ns = env_monotonic_ns(env);
     server->refusals_ns = server->began_ns;

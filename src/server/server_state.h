@@ -77,8 +77,7 @@ struct server {
     struct env_listener *listener;
     int port;
     struct cluster *cluster;
-    struct scripts *scripts; /* that EVALSHA finds */
-    uint32_t shards;         /* of the cluster */
+    uint32_t shards; /* of the cluster */
 
     struct list connections;    /* all open ones, oldest first */
     struct list dirty;          /* have output for this turn */
@@ -122,6 +121,16 @@ struct server {
     struct slowlog slowlog;
     struct server_figures figures;
     bool ready_due; /* `ready` is to be told */
+
+    /* texts that EVALSHA finds (script_peers.h) */
+    struct script_texts *script_texts;
+    struct list script_waits; /* struct script_wait */
+    uint64_t last_script_wait;
+    /* at the first worker */
+    struct list script_asks; /* struct script_ask */
+    size_t script_ask_count;
+    uint64_t last_script_ask;
+    bool scripts_met; /* another node has told its epoch */
 
     /* the workers of the node (crew.h) */
     uint32_t worker, worker_count;
