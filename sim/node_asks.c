@@ -165,27 +165,11 @@ static void ask_append(struct node_client *client, const char *key)
     note_call(client, node_expect(client, NODE_ASK_OPERATION), HISTORY_APPEND, key, "", value, "", 0);
 }
 
-static void put_word(struct node_client *client, const char *word)
-{
-    buffer_append_format(&client->out, "$%zu\r\n%s\r\n", strlen(word), word);
-}
-
-/* INCRBY key 3: said plainly, by a script, or by one that is stopped after it, so that nothing of it may stay. */
+/* INCRBY key 3 */
 static void ask_count(struct node_client *client, const char *key)
 {
-    enum { BY_SCRIPT = 2, STOPPED = 64 }; /* of so many, one */
-    size_t number = client->world->history.count;
-    if (!client->world->profile.scripts || number % BY_SCRIPT != 0) {
+    if (!node_scripts_count(client, key)) {
         node_request(client, "INCRBY %s 3", key);
-    } else {
-        bool stops = number / BY_SCRIPT % STOPPED == 0;
-        buffer_append_string(&client->out, "*5\r\n");
-        put_word(client, "EVAL");
-        put_word(client, stops ? "redis.call('incrby', KEYS[1], ARGV[1]) while true do end"
-                               : "return redis.call('incrby', KEYS[1], ARGV[1])");
-        put_word(client, "1");
-        put_word(client, key);
-        put_word(client, "3");
     }
     note_call(client, node_expect(client, NODE_ASK_OPERATION), HISTORY_INCR, key, "", "", "", 3);
 }

@@ -172,7 +172,8 @@ static void fire(struct env_timer *timer)
         rest(client, MS);
         return;
     }
-    if (client->final_shard == 0 ? world->clients_stopped : client->final_shard > world->profile.groups) {
+    bool finished = client->final_shard > world->profile.groups && client->final_scripts == NODE_SCRIPTS_NOTHING;
+    if (client->final_shard == 0 ? world->clients_stopped : finished) {
         return;
     }
     if (client->stream == NULL) {
@@ -184,7 +185,9 @@ static void fire(struct env_timer *timer)
         rest(client, 5 * MS);
         return;
     }
-    if (client->final_shard > 0) {
+    if (client->final_shard > world->profile.groups) {
+        node_scripts_ask_finally(client);
+    } else if (client->final_shard > 0) {
         node_ask_finally(client);
     } else {
         node_ask_something(client);
@@ -208,6 +211,12 @@ void node_client_finish(struct node_client *client, int node)
     client->final_node = node;
     client->final_shard = 1;
     client->final_generation = 0;
+    rest(client, MS);
+}
+
+void node_client_finish_scripts(struct node_client *client, enum node_scripts_stage stage)
+{
+    client->final_scripts = stage;
     rest(client, MS);
 }
 

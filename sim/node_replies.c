@@ -52,6 +52,10 @@ static bool is_uncertain(struct node_client *client)
     if (begins(text, "ERR the script was stopped after its budget")) {
         return false;
     }
+    if (begins(text, "NOSCRIPT ") && world->profile.scripts) {
+        node_reach(world, NODE_MARK_SCRIPT_UNKNOWN, 1);
+        return false;
+    }
     node_reach(world, NODE_MARK_DISK_FULL, begins(text, "MISCONF the disk is full"));
     for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
         if (begins(text, refusals[i])) {
@@ -284,6 +288,7 @@ static void take_value(struct node_client *client, const struct node_pending *pe
         break;
     }
     case NODE_ASK_READ_EXPIRING: take_expiring(client, pending); break;
+    case NODE_ASK_SCRIPTS: node_scripts_answered(client); break;
     case NODE_ASK_ROLL_BACK_OTHER: (void)node_txn_other_answered(client); break;
     default: node_txn_answered(client, pending, false, false); break;
     }

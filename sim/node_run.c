@@ -263,6 +263,34 @@ static void finish_clients(struct node_world *world)
     }
 }
 
+static bool scripts_finished(const struct node_world *world)
+{
+    for (int i = 0; i < world->profile.clients; i++) {
+        if (world->clients[i].final_scripts != NODE_SCRIPTS_NOTHING || world->clients[i].pending_count > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Every node that is up finds by name what any was told. */
+static void finish_scripts(struct node_world *world)
+{
+    for (int stage = NODE_SCRIPTS_TELL; stage < NODE_SCRIPTS_STAGES && !world->result->failed; stage++) {
+        int count = stage == NODE_SCRIPTS_FLUSH ? 1 : world->profile.clients;
+        for (int i = 0; i < count; i++) {
+            node_client_finish_scripts(&world->clients[i], (enum node_scripts_stage)stage);
+        }
+        int64_t limit_ns = sim_now_ns(world->sim) + FINAL_MS * MS;
+        while (!world->result->failed && !scripts_finished(world)) {
+            node_world_run_for(world, SAFETY_STEP_MS * MS);
+            if (sim_now_ns(world->sim) > limit_ns) {
+                node_fail(world, "%d s after everything healed scripts are not served", FINAL_MS / 1000);
+            }
+        }
+    }
+}
+
 /* Who lost its disk must stop by itself, and not serve. */
 static void check_refusals(struct node_world *world)
 {
@@ -298,6 +326,9 @@ static void world_live(struct node_world *world)
     node_converge(world);
     if (!world->result->failed) {
         finish_clients(world);
+    }
+    if (world->profile.scripts) {
+        finish_scripts(world);
     }
     node_converge(world);
     check_refusals(world);

@@ -84,6 +84,7 @@ enum node_ask {
     NODE_ASK_WEAK,
     NODE_ASK_SET_EXPIRING,
     NODE_ASK_READ_EXPIRING,
+    NODE_ASK_SCRIPTS,         /* in the end */
     NODE_ASK_ROLL_BACK_OTHER, /* another client's transaction, by its id */
     NODE_ASK_TXN_EXEC,        /* this and what follows: of client->txn; also MGET */
     NODE_ASK_TXN_DONE,        /* one command, MSET or FLUSHALL, whose OK is that of all steps */
@@ -93,6 +94,16 @@ enum node_ask {
     NODE_ASK_TXN_COMMIT,
     NODE_ASK_TXN_ROLLBACK,
     NODE_ASK_TXN_STATUS,
+};
+
+/* What clients do with names of scripts in the end, one after the other. */
+enum node_scripts_stage {
+    NODE_SCRIPTS_NOTHING,
+    NODE_SCRIPTS_TELL,    /* each client tells its node a text */
+    NODE_SCRIPTS_KNOWN,   /* all must be known at each node */
+    NODE_SCRIPTS_FLUSH,   /* one client */
+    NODE_SCRIPTS_UNKNOWN, /* at each node */
+    NODE_SCRIPTS_STAGES,
 };
 
 /* A reply to come. */
@@ -178,6 +189,7 @@ struct node_client {
     int final_shard; /* in the end: which one is to be asked; 0: not the end */
     int final_node;
     uint32_t final_generation;
+    enum node_scripts_stage final_scripts;
     char other_id[NODE_TXN_ID_BYTES];
     struct node_txn txn;
 };
@@ -305,6 +317,13 @@ void node_txn_answered(struct node_client *client, const struct node_pending *pe
 /* The connection is gone. */
 void node_txn_disconnected(struct node_client *client);
 
+/* ---- node_scripts.c ---- */
+/* Says a count of 3 by a script; false: it is to be said plainly. */
+bool node_scripts_count(struct node_client *client, const char *key);
+/* The client's part in this stage, and the reply to it. */
+void node_scripts_ask_finally(struct node_client *client);
+void node_scripts_answered(struct node_client *client);
+
 /* ---- node_flush.c ---- */
 /* A transaction with a FLUSHALL is about to be committed; and is, or never will be. */
 void node_flush_note(struct node_client *client);
@@ -338,6 +357,8 @@ void node_client_start(struct node_client *client);
 void node_client_deinit(struct node_client *client);
 /* Every shard is asked once more by this client, through this node; done when final_shard is past the last. */
 void node_client_finish(struct node_client *client, int node);
+/* Behind that: its part in this stage; done when final_scripts is NOTHING. */
+void node_client_finish_scripts(struct node_client *client, enum node_scripts_stage stage);
 
 /* ---- node_replies.c: what replies mean ---- */
 void node_unexpected(struct node_client *client, const char *what);

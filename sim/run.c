@@ -70,6 +70,8 @@ const char *sim_mark_name(enum sim_mark mark)
         [NODE_MARK_OUTCOME_RETURNED] = "outcome of a transaction said again: leadership went before it was logged",
         [NODE_MARK_TXN_EXISTS] = "transaction's id refused: it began before",
         [NODE_MARK_FLUSHED] = "FLUSHALL committed",
+        [NODE_MARK_SCRIPT_UNKNOWN] = "script unknown by its name",
+        [NODE_MARK_SCRIPTS_KNOWN] = "scripts known at all nodes",
         [NODE_MARK_ERRAND] = "request executed by another worker",
     };
     return names[mark];

@@ -9,6 +9,7 @@ enum cluster_mutation {
     CLUSTER_MUTATION_HALF_DONE,      /* the last participant of a committed transaction is told that it was aborted */
     CLUSTER_MUTATION_HOME_ALONE,     /* home's vote decides, whatever the other participants have voted */
     CLUSTER_MUTATION_SCRIPT_UNASKED, /* a text of a script that is not here is asked for nowhere, and given to nobody */
+    CLUSTER_MUTATION_SCRIPT_FLUSH_HERE, /* SCRIPT FLUSH is told to no other node */
     CLUSTER_MUTATION_COUNT,
 };
 
