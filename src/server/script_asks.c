@@ -175,12 +175,13 @@ static void answered(struct server *server, uint64_t node, uint64_t id)
     }
 }
 
-/* Of a node that missed a flush, or made one that was missed here. What was told to this process before it met anybody
- * is as new as it is. */
+/* Of a node that missed a flush, or made one that was missed here. What was told to a process that has just met the
+ * first other node is as new as the process. */
 static void meet_epoch(struct server *server, uint64_t epoch)
 {
-    script_peers_enter(server, epoch, server->scripts_met);
-    server->scripts_met = true;
+    int64_t met_ns = server->scripts_met_ns;
+    bool is_new = met_ns == 0 || server_now_ns(server) < met_ns + (int64_t)SCRIPT_ASK_MS * 1000000;
+    script_peers_enter(server, epoch, !is_new);
 }
 
 enum status script_peers_noted(struct server *server, uint64_t node, struct slice note)
@@ -214,7 +215,10 @@ enum status script_peers_noted(struct server *server, uint64_t node, struct slic
 void script_peers_met(struct server *server, uint64_t node, bool up)
 {
     if (up) {
-        (void)!say(server, node, SCRIPT_NOTE_MET, 0, (struct slice){0});
+        server->scripts_met_ns = server->scripts_met_ns == 0 ? server_now_ns(server) : server->scripts_met_ns;
+        if (script_texts_epoch(server->script_texts) > SCRIPT_TEXTS_FIRST) {
+            (void)!say(server, node, SCRIPT_NOTE_MET, 0, (struct slice){0});
+        }
     } else {
         answered(server, node, 0);
     }

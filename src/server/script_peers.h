@@ -6,7 +6,7 @@
  *   FLUSH  everything is forgotten
  * Each is over at the latest when every node that it was sent to has said DONE or is lost, or after SCRIPT_ASK_MS: then
  * the command goes on with what is known, FIND perhaps to NOSCRIPT. A node that could not be reached by a FLUSH forgets
- * when it is (epochs: script_texts.h); only one that has just started keeps what it was told before it met anybody.
+ * when it is (epochs: script_texts.h); only one that has just met the first other one keeps what it was told before.
  *
  * Notes between nodes (cluster_note): kind u8 · epoch u64 · number u64 · for FIND names of 40 bytes, for GIVE and TEXT
  * the text. A text is believed: nodes trust each other, and its name is made from it anew.

@@ -33,7 +33,7 @@ struct script_texts *script_texts_create(void)
         list_init(&texts->texts[i]);
     }
     list_init(&texts->used);
-    texts->epoch = texts->floor = 1;
+    texts->epoch = texts->floor = SCRIPT_TEXTS_FIRST;
     return texts;
 }
 

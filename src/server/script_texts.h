@@ -13,7 +13,7 @@
 
 #include <stdbool.h>
 
-enum { SCRIPTS_COUNT = 1024, SCRIPTS_BYTES = 8 << 20 };
+enum { SCRIPTS_COUNT = 1024, SCRIPTS_BYTES = 8 << 20, SCRIPT_TEXTS_FIRST = 1 /* epoch */ };
 
 struct script_texts;
 

@@ -130,7 +130,7 @@ struct server {
     struct list script_asks; /* struct script_ask */
     size_t script_ask_count;
     uint64_t last_script_ask;
-    bool scripts_met; /* another node has told its epoch */
+    int64_t scripts_met_ns; /* another node was met for the first time; 0: never */
 
     /* the workers of the node (crew.h) */
     uint32_t worker, worker_count;
