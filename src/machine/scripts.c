@@ -97,13 +97,13 @@ static uint64_t made_bytes(struct call *call, const struct command *command)
 {
     int64_t offset;
     if (command->spec->id != COMMAND_SETRANGE || !number_parse_int64(command->argv[2], &offset) || offset < 0 ||
-        offset > CALL_STRING_BYTES) {
+        offset > CALL_STRING_BYTES || command->argv[3].size == 0) {
         return 0;
     }
     const struct entry *entry = call_look(call, command->argv[1]);
     uint64_t old = entry == NULL ? 0 : entry_memory_bytes(entry);
     uint64_t end = (uint64_t)offset + command->argv[3].size;
-    return end > old ? end : 0;
+    return end > old && end <= CALL_STRING_BYTES ? end : 0; /* beyond, it is refused */
 }
 
 /* HSCAN walks COUNT places, whatever matches. */
@@ -200,6 +200,26 @@ static bool take_key_count(struct call *call, uint32_t *ret_count)
     return true;
 }
 
+/* EVAL_RO takes no text whose first line has flags but not no-writes; one that is no script at all has its own error.
+ */
+static bool writes_in_read(struct call *call)
+{
+    struct resp_writer nobody = resp_writer_to(NULL, RESP2);
+    struct slice source = call->argv[1], body;
+    uint32_t flags;
+    if ((call->spec->flags & COMMAND_WRITE) != 0 || source.size < 2 || memcmp(source.data, "#!", 2) != 0 ||
+        !script_shebang(source, &flags, &body, &nobody) || (flags & SCRIPT_NO_WRITES) != 0) {
+        return false;
+    }
+    machine_scripts_enter(call->scripts);
+    bool valid = script_check(call->scripts->engine, source, &nobody);
+    machine_scripts_leave(call->scripts);
+    if (valid) {
+        resp_error(&call->reply, "ERR Can not execute a script with write flag using *_ro command.");
+    }
+    return valid;
+}
+
 /* The script's steps of work, all or nothing unless it failed by itself. */
 static void run_script(struct call *call, const struct script_run *run)
 {
@@ -228,6 +248,9 @@ void script_eval(struct call *call)
     }
     if (call->scripts == NULL) {
         resp_error(&call->reply, "ERR scripts are not executed here; send it to a node by itself");
+        return;
+    }
+    if (writes_in_read(call)) {
         return;
     }
     struct script_run run = {

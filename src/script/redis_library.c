@@ -245,7 +245,7 @@ static const struct {
     {"LOG_NOTICE", 2},       {"LOG_WARNING", 3},
     {"REPL_NONE", 0},        {"REPL_AOF", 1},
     {"REPL_SLAVE", 2},       {"REPL_REPLICA", 2},
-    {"REPL_ALL", REPL_MOST}, {"REDIS_VERSION_NUM", 0x00070000},
+    {"REPL_ALL", REPL_MOST}, {"REDIS_VERSION_NUM", 0x0007000f},
 };
 
 void redis_library_fill(lua_State *L)
@@ -258,6 +258,6 @@ void redis_library_fill(lua_State *L)
         lua_pushinteger(L, constants[i].value);
         lua_setfield(L, -2, constants[i].name);
     }
-    lua_pushliteral(L, "7.0.0");
+    lua_pushliteral(L, "7.0.15");
     lua_setfield(L, -2, "REDIS_VERSION");
 }

@@ -104,7 +104,10 @@ int luaopen_bit(lua_State *L);
 static int hexadecimal(lua_State *L)
 {
     if (lua_isnumber(L, 2)) {
-        lua_Number digits = lua_tonumber(L, 2);
+        lua_Number shifted = lua_tonumber(L, 2) + 6755399441055744.0; /* 2^52 + 2^51: the low bits are the integer's */
+        uint64_t bits;
+        memcpy(&bits, &shifted, sizeof(bits));
+        lua_Number digits = (int32_t)bits;
         lua_pushnumber(L, digits < -8 ? -8 : digits > 8 ? 8 : digits);
         lua_replace(L, 2);
     }

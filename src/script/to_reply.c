@@ -46,6 +46,9 @@ static void put_value(struct target *target);
 static void put_line(struct target *target, char kind)
 {
     struct slice text = text_of(target->L);
+    if (kind != '(') { /* Redis takes it as a string of C */
+        text.size = strnlen((const char *)text.data, text.size);
+    }
     count(target, text.size);
     if (target->reply->out == NULL) {
         return;

@@ -9,6 +9,8 @@ import json
 import pathlib
 import random
 
+from differential_scripts import Scripts
+
 COMMANDS = pathlib.Path(__file__).resolve().parents[2] / "commands"
 CONNECTIONS = 4
 
@@ -214,6 +216,7 @@ class Generator:
         self.by_words = {tuple(command.words): command for command in self.commands}
         self.weights = [command.weight for command in self.commands]
         self.in_multi = [False] * CONNECTIONS
+        self.scripts = Scripts(self.rng)
         self.moving = [False] * CONNECTIONS  # a transaction that moves values, so none that looks at all keys
 
     # ---- arguments ----
@@ -221,6 +224,8 @@ class Generator:
     def leaf(self, command, argument):
         rng, name, kind = self.rng, argument["name"], argument["type"]
         pool = BY_COMMAND.get((command.name, name)) or BY_NAME.get(name)
+        if name == "script" and rng.random() < 0.6:
+            return self.scripts.text_of_script()
         if pool is not None and not (name == "type" and kind != "string"):
             choice = rng.choice(pool)
             if choice is SOME_SECONDS:
@@ -329,7 +334,16 @@ class Generator:
         return True
 
     def argv(self):
+        if self.rng.random() < 0.08:
+            argv = self.scripts.of_command(self.argv_of_command(from_script=True))
+            if argv is not None:
+                return argv
+        return self.argv_of_command()
+
+    def argv_of_command(self, from_script=False):
         command = self.rng.choices(self.commands, self.weights)[0]
+        if from_script and command.group not in ("string", "hash", "generic") and command.name not in ("PING", "ECHO"):
+            return None
         if command.name in ARITY_ONLY:
             return self.wrong_count(command)
         words = [self.letters(word) for word in command.words]
@@ -438,7 +452,7 @@ class Generator:
         steps = []
         for _ in range(self.rng.randint(1, 8)):
             argv = self.plain(connection).argv
-            if argv[0].upper() not in (b"FLUSHALL", b"FLUSHDB", b"RESET", b"HELLO"):
+            if argv[0].upper() not in (b"FLUSHALL", b"FLUSHDB", b"RESET", b"HELLO", b"EVAL", b"EVAL_RO"):
                 steps.append(argv)
         steps.append([b"CONFIG", b"SET", b"maxmemory", b"0"])
         full = encode([b"SET", b"s1", b"full"]) + encode([b"CONFIG", b"SET", b"maxmemory", b"1"])

@@ -48,7 +48,7 @@ static const struct mutant mutants[] = {
     {"expiry by the local clock", {.shard = SHARD_MUTATION_EXPIRE_BY_LOCAL_CLOCK}, "groups,all", 20},
 
     {"no fsync", {.no_sync = true}, "nodes,crash", 5},
-    {"a read confirmed by believing to lead", {.raft = RAFT_MUTATION_READ_WITHOUT_ROUND}, "nodes,split", 60},
+    {"a read confirmed by believing to lead", {.raft = RAFT_MUTATION_READ_WITHOUT_ROUND}, "nodes,split", 120},
     {"the leader counts itself before its sync",
      {.raft = RAFT_MUTATION_LEADER_COUNTS_UNSYNCED},
      "nodes,blackout,members=3",
