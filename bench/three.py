@@ -46,7 +46,8 @@ MAKE = {
     "ZooKeeper": rivals.ZooKeeper,
     "Redis": rivals.Redis,
 }
-OPERATIONS = {"set": "SET", "get": "strong GET", "plain get": "GET of what that node has", "benchmark": "SET by redis-benchmark"}
+OPERATIONS = {"set": "SET", "get": "strong GET", "plain get": "GET of what that node has", "benchmark": "SET by redis-benchmark",
+              "eval": "SET, EVAL of a compare-and-delete, by turns", "evalsha": "the same with EVALSHA"}
 LATENCY = (1, 1)
 SETTLE_SECONDS = 1  # replicas may be behind
 
@@ -102,6 +103,8 @@ def can(system, operation, place):
         return system.kind == "zookeeper"
     if operation == "benchmark":
         return place == "leader" and system.kind in ("cohort", "redis")
+    if operation in loads.SCRIPTS and system.kind not in ("cohort", "redis"):
+        return False
     if place == "follower":
         return system.strong_at_follower and system.name != "cohort, 4 shards"
     return True
@@ -180,7 +183,7 @@ def latency(systems, folder, size, samples):
         note(f"one request in flight, round {turn + 1} of {size.latency_rounds}")
         measure_floor(folder, size.latency_seconds, samples)
         for place in PLACES:
-            for operation in ("set", "get", "plain get"):
+            for operation in ("set", "get", "plain get", *loads.SCRIPTS):
                 for system in in_turn(systems, turn):
                     if can(system, operation, place):
                         measure(system, operation, place, LATENCY, size.latency_seconds, samples)
@@ -310,9 +313,11 @@ def targets(samples):
     write = ("latency", "set", "leader", LATENCY, "p50")
     ten = [against("etcd", operation, SHAPES[0]) for operation in ("set", "get")]
     redis = [against("Redis", "set", shape) for shape in SHAPES]
+    scripts = [against("Redis", operation, shape) for operation in loads.SCRIPTS for shape in SHAPES]
     return [
         target("Ten times etcd's writes and strong reads, 16 × 32, at the leader", ten, 10),
         target("At least Redis's SET rate, 16 × 32 and 512 × 1", redis, 1),
+        target("At least Redis's rate of scripts, EVAL and EVALSHA, 16 × 32 and 512 × 1", scripts, 1),
         target("One write in flight within 1.3 times the floor", [samples.ratio(write, OURS, "floor")], 1.3, at_least=False),
     ]
 
@@ -323,11 +328,11 @@ def report(samples, size, versions):
     loads_rows(table, "rate", SHAPES, OPERATIONS)
     table.group("latency in µs, one request in flight: less is better")
     for percentile in PERCENTILES:
-        for operation in ("set", "get", "plain get"):
+        for operation in ("set", "get", "plain get", *loads.SCRIPTS):
             for place in PLACES:
-                table.row(f"{OPERATIONS[operation]}, {percentile}, at the {place}", ("latency", operation, place, LATENCY, percentile))
+                table.row(f"{'EVAL' if operation == 'eval' else 'EVALSHA' if operation == 'evalsha' else OPERATIONS[operation]}, {percentile}, at the {place}", ("latency", operation, place, LATENCY, percentile))
     table.group("CPU of all servers, µs per operation: less is better")
-    loads_rows(table, "cpu", [*SHAPES, LATENCY])
+    loads_rows(table, "cpu", [*SHAPES, LATENCY], ("set", "get", *loads.SCRIPTS))
     table.group("CPU of the program that makes the load, µs per operation")
     loads_rows(table, "client cpu", SHAPES, places=["leader"])
     table.group("system calls of all servers, per operation: less is better")

@@ -161,6 +161,27 @@ static int check_nodes(const struct client_url *url)
     return CLI_CONTINUE;
 }
 
+/* At each node, so that its name is known there. */
+static int load_script(const struct client_url *url, struct bench_mix *mix)
+{
+    const struct slice argv[] = {SLICE_LITERAL("SCRIPT"), SLICE_LITERAL("LOAD"), SLICE_LITERAL(BENCH_SCRIPT)};
+    script_sha(argv[2], mix->script_name);
+    for (uint32_t i = 0; i < url->endpoint_count && mix->script == BENCH_BY_NAME; i++) {
+        int64_t deadline_ns = client_clock_ns() + url->timeout_ms * 1000000;
+        struct client_connection connection;
+        struct slice reply = SLICE_LITERAL("-");
+        client_connection_init(&connection);
+        bool ok = client_connection_open(&connection, &url->endpoints[i], deadline_ns) == STATUS_OK &&
+                  client_connection_call(&connection, argv, 3, deadline_ns, &reply) == STATUS_OK &&
+                  reply.data[0] == '$';
+        client_connection_deinit(&connection);
+        if (!ok) {
+            return cli_error(&cli_bench, EX_UNAVAILABLE, "the server takes no SCRIPT LOAD");
+        }
+    }
+    return CLI_CONTINUE;
+}
+
 static bool parse_ratio(const char *text, uint32_t *ret_sets, uint32_t *ret_gets)
 {
     char end;
@@ -171,8 +192,13 @@ static bool parse_ratio(const char *text, uint32_t *ret_sets, uint32_t *ret_gets
 static int choose_mix(const struct bench_options *options, struct bench_mix *mix)
 {
     bool txn = strcmp(options->mode, "txn") == 0;
+    bool named = strcmp(options->mode, "evalsha") == 0;
+    bool script = named || strcmp(options->mode, "eval") == 0;
     mix->sets = 1;
-    if (strcmp(options->mode, "get") == 0) {
+    mix->script = !script ? BENCH_NO_SCRIPT : named ? BENCH_BY_NAME : BENCH_BY_TEXT;
+    if (script) {
+        mix->gets = 1;
+    } else if (strcmp(options->mode, "get") == 0) {
         mix->sets = 0;
         mix->gets = 1;
     } else if (strcmp(options->mode, "mixed") == 0) {
@@ -180,7 +206,8 @@ static int choose_mix(const struct bench_options *options, struct bench_mix *mix
             return cli_error(&cli_bench, EX_USAGE, "--ratio: '%s' is not SETS:GETS, like 1:9", options->ratio);
         }
     } else if (strcmp(options->mode, "set") != 0 && !txn) {
-        return cli_error(&cli_bench, EX_USAGE, "--mode: '%s' is none of set, get, mixed, txn", options->mode);
+        return cli_error(&cli_bench, EX_USAGE, "--mode: '%s' is none of set, get, mixed, txn, eval, evalsha",
+                         options->mode);
     }
     return bench_txn_choose(&options->txn, txn, &mix->txn);
 }
@@ -218,6 +245,7 @@ static int prepare(const struct bench_plan *plan)
     fill.mix.sets = 1;
     fill.mix.gets = 0;
     fill.mix.txn.keys = 0;
+    fill.mix.script = BENCH_NO_SCRIPT;
     fill.mix.in_order = true;
     struct bench_counts *counts = memory_allocate_zeroed(1, sizeof(*counts));
     int code = make_load(&fill, "prepare", counts);
@@ -262,7 +290,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
                                     .txn = BENCH_TXN_OPTIONS_DEFAULT};
     const struct cli_option table[] = {
         {"url", CLI_TEXT, &options.url, "URL", "where to send it (default " CLIENT_URL_DEFAULT ")"},
-        {"mode", CLI_TEXT, &options.mode, "MODE", "set, get, mixed, txn; what is sent (default set)"},
+        {"mode", CLI_TEXT, &options.mode, "MODE", "set, get, mixed, txn, eval, evalsha; what is sent (default set)"},
         {"ratio", CLI_TEXT, &options.ratio, "SETS:GETS", "of --mode mixed (default 1:9)"},
         {"shards", CLI_NUMBER, &options.txn.keys, "N", "that a transaction writes, a key in each (default 2)", 1,
          BENCH_TXN_KEYS_MAXIMUM},
@@ -298,6 +326,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
     }
     code = check_nodes(&url);
     code = code == CLI_CONTINUE ? bench_txn_ask_shards(&url, &plan.mix) : code;
+    code = code == CLI_CONTINUE ? load_script(&url, &plan.mix) : code;
     catch_interrupt();
     code = code == CLI_CONTINUE && options.prepare ? prepare(&plan) : code;
     return code == CLI_CONTINUE ? measure(&plan, &options) : code;
@@ -314,7 +343,10 @@ const struct cli_command cli_bench = {
                "\n"
                "A transaction writes keys of different shards and is said as MULTI … EXEC, as\n"
                "TXN.BEGIN … TXN.COMMIT (--form txn), or as one MSET (--form mset), in one batch;\n"
-               "it is one request, answered with its last reply.",
+               "it is one request, answered with its last reply.\n"
+               "\n"
+               "--mode eval sends as many SETs as scripts that compare and delete, as locks are\n"
+               "released; evalsha sends those by their name.",
     .examples = "  cohort bench\n"
                 "  cohort bench --mode mixed --ratio 1:9 --prepare --clients 64 --pipeline 32 --duration 10s\n"
                 "  cohort bench --mode txn --shards 2 --hot 10 --form txn --protocol 3pc\n"

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char *const operation_names[BENCH_OPERATIONS] = {"set", "get", "txn"};
+static const char *const operation_names[BENCH_OPERATIONS] = {"set", "get", "txn", "eval"};
 
 static const struct {
     const char *name;

@@ -77,6 +77,15 @@ static void make_txn(struct bench_template *template, const struct bench_txn *tx
     add_word(template, txn->form == BENCH_MULTI ? "EXEC" : "TXN.COMMIT");
 }
 
+static void add_script(struct bench_template *template, const struct bench_mix *mix, struct slice key,
+                       struct slice value)
+{
+    bool named = mix->script == BENCH_BY_NAME;
+    struct slice argv[] = {named ? SLICE_LITERAL("EVALSHA") : SLICE_LITERAL("EVAL"),
+                           slice_from_string(named ? mix->script_name : BENCH_SCRIPT), SLICE_LITERAL("1"), key, value};
+    add_command(template, argv, 5, 3, 5);
+}
+
 void bench_requests_init(struct bench_requests *requests, const struct bench_mix *mix, uint32_t index, uint32_t count)
 {
     *requests = (struct bench_requests){.mix = mix, .next_key = index, .step = count};
@@ -90,6 +99,9 @@ void bench_requests_init(struct bench_requests *requests, const struct bench_mix
     struct slice get[] = {SLICE_LITERAL("GET"), key};
     add_set(&requests->templates[BENCH_SET], key, value);
     add_command(&requests->templates[BENCH_GET], get, 2, 1, 1);
+    if (mix->script != BENCH_NO_SCRIPT) {
+        add_script(&requests->templates[BENCH_EVAL], mix, key, value);
+    }
     if (mix->txn.keys != 0) {
         make_txn(&requests->templates[BENCH_TXN], &mix->txn, key, value);
     }
@@ -168,7 +180,7 @@ static enum bench_operation choose(struct bench_requests *requests, uint64_t *ke
     } else {
         keys[0] = prng_below(&requests->prng, mix->keys);
     }
-    return is_set ? BENCH_SET : BENCH_GET;
+    return is_set ? BENCH_SET : mix->script == BENCH_NO_SCRIPT ? BENCH_GET : BENCH_EVAL;
 }
 
 enum bench_operation bench_requests_append(struct bench_requests *requests, struct buffer *out)

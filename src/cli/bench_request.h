@@ -10,10 +10,15 @@
 
 #include "base/buffer.h"
 #include "base/prng.h"
+#include "script/script.h"
 
 enum { BENCH_KEY_BYTES = 16, BENCH_TXN_KEYS_MAXIMUM = 64 };
 
-enum bench_operation { BENCH_SET, BENCH_GET, BENCH_TXN, BENCH_OPERATIONS };
+enum bench_operation { BENCH_SET, BENCH_GET, BENCH_TXN, BENCH_EVAL, BENCH_OPERATIONS };
+
+/* A compare-and-delete, as locks are released; of keys that SETs make. */
+#define BENCH_SCRIPT "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) else return 0 end"
+enum bench_script { BENCH_NO_SCRIPT, BENCH_BY_TEXT, BENCH_BY_NAME };
 
 enum bench_form { BENCH_MULTI, BENCH_BEGIN, BENCH_MSET };
 
@@ -26,7 +31,9 @@ struct bench_txn {
 };
 
 struct bench_mix {
-    uint32_t sets, gets; /* of sets + gets requests, so many are SETs; without transactions */
+    uint32_t sets, gets;      /* of sets + gets requests, so many are SETs; without transactions */
+    enum bench_script script; /* instead of GETs */
+    char script_name[SCRIPT_SHA_BYTES + 1];
     struct bench_txn txn;
     uint64_t keys;
     size_t value_bytes;

@@ -118,6 +118,7 @@ static int redis_error_reply(lua_State *L)
     }
     size_t size;
     const char *text = lua_tolstring(L, 1, &size);
+    size = strnlen(text, size); /* Redis takes it as a string of C */
     if (size > 0 && text[0] == '-') {
         text++;
         size--;
