@@ -142,7 +142,6 @@ struct connection {
     uint32_t queued_shard;   /* of their keys; 0: they have none */
     bool queued_crosses;     /* their keys are in several shards */
     bool queued_values;      /* … even those of one that cannot be cut */
-    bool queued_looks;       /* one looks at all keys */
     uint8_t queued_protocol; /* what replies will be written in by then: a queued HELLO changes it */
     struct watches watches;
     struct client_txn *txn;      /* the transaction over several shards that is under way, or NULL */

@@ -69,7 +69,6 @@ void multi_discard(struct connection *connection)
     connection->queued_shard = 0;
     connection->queued_crosses = false;
     connection->queued_values = false;
-    connection->queued_looks = false;
     buffer_deinit(&connection->queued);
 }
 
@@ -124,14 +123,6 @@ void multi_queue(struct connection *connection, const struct command *command, u
     bool looks = machine && shard == 0;
     bool script = command->spec->key_count != 0 && connection->server->shards > 1;
     bool moves = machine && (shard == ROUTE_SEVERAL || script) && !txn_plan_cuts(command->spec);
-    if ((looks && connection->queued_values) || (moves && connection->queued_looks)) {
-        multi_spoil(connection);
-        answer_error(connection,
-                     "CROSSSLOT Keys in request don't hash to the same slot: what looks at all keys, and what "
-                     "moves values between shards (RENAME, COPY, MSETNX, EVAL), cannot be parts of one "
-                     "transaction; send it by itself");
-        return;
-    }
     size_t limit = (size_t)connection->server->config.client_query_buffer_bytes;
     size_t size = 0;
     for (uint32_t i = 0; i < command->argc; i++) {
@@ -155,7 +146,6 @@ void multi_queue(struct connection *connection, const struct command *command, u
         command_encode(&connection->queued, &later);
         note_shard(connection, looks ? ROUTE_SEVERAL : shard);
         connection->queued_values = connection->queued_values || moves;
-        connection->queued_looks = connection->queued_looks || looks;
     }
     connection->queued_count++;
     connection->queued_flags |= command->spec->flags;

@@ -102,7 +102,7 @@ static void take_resolved(struct txn_driver *driver, const struct round_question
     struct slice word;
     bool told = question->status == STATUS_OK && answer_word(buffer_slice(&question->answer), &word);
     if (told && slice_is_word(word, "COMMIT")) {
-        driver_end(driver, driver->plan.of_values ? TXN_END_DONE : TXN_END_LOST);
+        driver_end(driver, driver->plan.of_values && !driver->plan.looks ? TXN_END_DONE : TXN_END_LOST);
     } else if (told && slice_is_word(word, "ABORT")) {
         driver->decided_commit = false;
         driver_note_why(driver,

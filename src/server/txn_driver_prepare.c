@@ -176,6 +176,7 @@ static bool take_votes(struct txn_driver *driver, bool *ret_any)
 /* The replies of a yes vote; the answers stay with the plan. */
 bool driver_keep_replies(struct txn_driver *driver)
 {
+    bool of_shards = !driver->plan.of_values || driver->plan.looks;
     for (uint32_t i = 0; i < driver->plan.part_count; i++) {
         struct buffer kept = driver->plan.parts[i].answer;
         driver->plan.parts[i].answer = driver->round.questions[i].answer;
@@ -185,7 +186,7 @@ bool driver_keep_replies(struct txn_driver *driver)
         struct slice word;
         int64_t vote;
         if (!answer_array(&rest, &count) || !answer_text(&rest, &word) || !answer_integer(&rest, &vote) ||
-            !answer_array(&rest, &count) || (!driver->plan.of_values && !txn_plan_take(&driver->plan, i, rest))) {
+            !answer_array(&rest, &count) || (of_shards && !txn_plan_take(&driver->plan, i, rest))) {
             return false;
         }
     }

@@ -99,7 +99,7 @@ void txn_plan_reply(const struct txn_plan *plan, uint32_t at, struct resp_writer
 {
     const struct plan_command *command = &plan->commands[at];
     int64_t sum = 0;
-    if (plan->of_values) {
+    if (plan->of_values && !command->looks) {
         resp_raw(reply, buffer_slice(&command->reply));
         return;
     }

@@ -6,7 +6,7 @@
 #include "base/number.h"
 #include "cluster/slot.h"
 #include "machine/txn/whole.h"
-#include "server/txn_answer.h"
+#include "server/txn_plan_internal.h"
 
 #include <stdlib.h>
 
@@ -15,6 +15,7 @@ void txn_plan_init(struct txn_plan *plan, uint32_t shards, bool of_values)
     *plan = (struct txn_plan){.shards = shards, .readonly = !of_values, .of_values = of_values};
     if (of_values) {
         txn_values_init(&plan->values, shards);
+        txn_seem_init(&plan->seem, shards);
     }
 }
 
@@ -27,6 +28,7 @@ void txn_plan_deinit(struct txn_plan *plan)
     }
     for (uint32_t i = 0; i < plan->step_count; i++) {
         buffer_deinit(&plan->steps[i].encoded);
+        buffer_deinit(&plan->steps[i].seems);
     }
     for (uint32_t i = 0; i < plan->watch_count; i++) {
         buffer_deinit(&plan->watches[i].key);
@@ -35,6 +37,7 @@ void txn_plan_deinit(struct txn_plan *plan)
         buffer_deinit(&plan->parts[i].answer);
     }
     txn_values_deinit(&plan->values);
+    txn_seem_deinit(&plan->seem);
     free(plan->keys);
     free(plan->commands);
     free(plan->steps);
@@ -87,7 +90,7 @@ static void add_step(struct txn_plan *plan, uint32_t shard, const struct command
 {
     plan->steps = room(plan->steps, plan->step_count, sizeof(*plan->steps));
     struct plan_step *step = &plan->steps[plan->step_count++];
-    *step = (struct plan_step){.command = plan->command_count - 1, .shard = shard};
+    *step = (struct plan_step){.shard = shard};
     command_encode(&step->encoded, command);
 }
 
@@ -211,11 +214,15 @@ void txn_plan_add(struct txn_plan *plan, const struct command *command)
     const struct command_spec *spec = command->spec;
     bool looks = txn_plan_looks(spec);
     ASSERT((spec->first_key != 0 || txn_plan_flushes(spec) || looks) && plan->parts == NULL);
-    ASSERT(!looks || !plan->of_values);
     plan->commands = room(plan->commands, plan->command_count, sizeof(*plan->commands));
     struct plan_command *planned = &plan->commands[plan->command_count++];
     *planned = (struct plan_command){
-        .merge = (uint8_t)merge_of(spec), .protocol = command->protocol, .first_step = plan->step_count};
+        .merge = (uint8_t)merge_of(spec),
+        .protocol = command->protocol,
+        .looks = looks,
+        .first_step = plan->step_count,
+    };
+    plan->looks = plan->looks || looks;
     plan->draws = plan->draws || planned->merge == PLAN_RANDOM;
     plan->readonly = plan->readonly && (spec->flags & COMMAND_READONLY) != 0;
     note_size(plan, command);
@@ -237,6 +244,17 @@ void txn_plan_add(struct txn_plan *plan, const struct command *command)
         planned->step_count = 1;
         add_step(plan, shard_of(plan, command->argv[spec->first_key]), command);
     }
+}
+
+void txn_plan_seen(struct txn_plan *plan, uint32_t shard, uint64_t position, uint64_t count)
+{
+    char numbers[2][NUMBER_INT64_BYTES];
+    const struct slice argv[] = {SLICE_LITERAL("COHORT.TXN.SEEN"),
+                                 slice_of(numbers[0], number_format_uint64(numbers[0], position)),
+                                 slice_of(numbers[1], number_format_uint64(numbers[1], count))};
+    const struct command seen = {command_by_id(COMMAND_COHORT_TXN_SEEN), argv, 3, RESP2};
+    ASSERT(plan->parts == NULL);
+    add_step(plan, shard, &seen);
 }
 
 void txn_plan_watch(struct txn_plan *plan, struct slice key, uint64_t version)
@@ -272,23 +290,6 @@ static int compare_keys(const void *a, const void *b)
     return order != 0 ? order : slice_compare(x->key, y->key);
 }
 
-/* Calls for each command in turn, decoded, until that says false. */
-static void each_command(struct txn_plan *plan,
-                         bool (*each)(struct txn_plan *plan, uint32_t at, const struct command *command))
-{
-    struct command_arguments arguments;
-    bool goes_on = true;
-    command_arguments_init(&arguments);
-    for (uint32_t i = 0; i < plan->command_count && goes_on; i++) {
-        struct slice from = buffer_slice(&plan->commands[i].encoded);
-        struct command command;
-        enum status status = command_decode(&from, &arguments, &command);
-        ASSERT(status == STATUS_OK);
-        goes_on = each(plan, i, &command);
-    }
-    command_arguments_deinit(&arguments);
-}
-
 static bool find_command_keys(struct txn_plan *plan, uint32_t at, const struct command *command)
 {
     struct key_search search = {plan, command->argv};
@@ -299,7 +300,7 @@ static bool find_command_keys(struct txn_plan *plan, uint32_t at, const struct c
 
 static void find_keys(struct txn_plan *plan)
 {
-    each_command(plan, find_command_keys);
+    plan_each_command(plan, find_command_keys);
     qsort(plan->keys, plan->key_count, sizeof(*plan->keys), compare_keys);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < plan->key_count; i++) {
@@ -349,83 +350,4 @@ void txn_plan_seal(struct txn_plan *plan)
             plan->parts[plan->part_count++].shard = plan->parts[i].shard;
         }
     }
-}
-
-/* ---- the answers ---- */
-
-bool txn_plan_take_dump(struct txn_plan *plan, uint32_t part, struct slice answer)
-{
-    uint32_t count = 0;
-    struct slice *keys = memory_allocate((plan->key_count + (size_t)1) * sizeof(*keys));
-    for (uint32_t i = 0; i < plan->key_count; i++) {
-        if (plan->keys[i].shard == plan->parts[part].shard) {
-            keys[count++] = plan->keys[i].key;
-        }
-    }
-    bool taken = txn_values_take(&plan->values, plan->parts[part].shard, keys, count, answer);
-    free(keys);
-    return taken;
-}
-
-/* False when there is too much of what was read and written by now; of what is replied, only this reply is refused. */
-static bool run_command(struct txn_plan *plan, uint32_t at, const struct command *command)
-{
-    struct buffer *out = &plan->commands[at].reply;
-    struct resp_writer reply = resp_writer_to(out, command->protocol);
-    buffer_clear(out);
-    txn_values_run(&plan->values, command, &reply);
-    if (plan->replied_bytes + out->size > CALL_REPLY_BYTES) {
-        buffer_deinit(out);
-        resp_error(&reply, "ERR the reply would exceed 1 GiB; ask for less in one command");
-    }
-    plan->replied_bytes += out->size;
-    return txn_values_too_much(&plan->values) == NULL;
-}
-
-static bool watches_hold(const struct txn_plan *plan)
-{
-    for (uint32_t i = 0; i < plan->watch_count; i++) {
-        const struct plan_watch *watch = &plan->watches[i];
-        uint64_t version = watch->version; /* of one that was not read, too */
-        if (txn_values_version(&plan->values, buffer_slice(&watch->key), &version) && version != watch->version) {
-            return false;
-        }
-    }
-    return true;
-}
-
-enum plan_run txn_plan_run(struct txn_plan *plan, const char **ret_why)
-{
-    if (!watches_hold(plan)) {
-        return PLAN_CHANGED;
-    }
-    *ret_why = txn_values_too_much(&plan->values);
-    if (*ret_why == NULL) {
-        plan->replied_bytes = 0;
-        each_command(plan, run_command);
-        *ret_why = txn_values_too_much(&plan->values);
-    }
-    if (*ret_why == NULL && txn_plan_too_large(plan)) {
-        *ret_why = TXN_TOO_LARGE;
-    }
-    return *ret_why == NULL ? PLAN_RAN : PLAN_LARGE;
-}
-
-bool txn_plan_take(struct txn_plan *plan, uint32_t part, struct slice from)
-{
-    struct resp_reply_limits limits = RESP_REPLY_DEFAULT_LIMITS;
-    for (uint32_t i = 0; i < plan->step_count; i++) {
-        if (plan->steps[i].shard != plan->parts[part].shard) {
-            continue;
-        }
-        struct resp_reader reader;
-        enum resp_type root = RESP_NULL;
-        resp_reader_init(&reader);
-        if (resp_reader_skip(&reader, &limits, from.data, from.size, &root) != RESP_REPLY_READY) {
-            return false;
-        }
-        plan->steps[i].reply = slice_of(from.data, reader.consumed);
-        from = slice_of(from.data + reader.consumed, from.size - reader.consumed);
-    }
-    return from.size == 0;
 }

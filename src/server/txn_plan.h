@@ -5,7 +5,8 @@
  * their replies become one again; what is about all keys (FLUSHALL, DBSIZE, KEYS, …) is a step in every shard, and SCAN
  * in the one where its cursor is (as in gather.h). What cannot be cut, because what it writes in one shard depends on
  * another (RENAME, COPY, MSETNX, EVAL), makes the plan one of values: all its keys are read first, its commands run
- * here over what was read (txn_values.h), and the shards are told what to check and what to write.
+ * here over what was read (txn_values.h), and the shards are told what to check and what to write; looks at all keys
+ * stay steps of theirs.
  *
  * Invariants: parts ascend by shard; within one, steps stand in the order of the transaction. */
 #pragma once
@@ -14,6 +15,7 @@
 #include "command/command.h"
 #include "machine/txn/txn_id.h"
 #include "machine/txn/txn_limits.h"
+#include "server/txn_seem.h"
 #include "server/txn_values.h"
 #include "wire/resp_writer.h"
 
@@ -28,15 +30,16 @@ enum plan_merge {
 };
 
 struct plan_step {
-    uint32_t command; /* of the plan */
     uint32_t shard;
     struct buffer encoded;
+    struct buffer seems; /* a COHORT.TXN.SEEM that stands before it (txn_seem.h), if it is not empty */
     struct slice reply; /* borrowed from the part's answer */
 };
 
 struct plan_command {
     uint8_t merge; /* enum plan_merge */
     uint8_t protocol;
+    bool looks; /* at all keys */
     uint32_t first_step, step_count;
     uint32_t *order; /* PLAN_ARRAY: for each key, which of the steps has it */
     uint32_t order_count;
@@ -66,7 +69,9 @@ struct txn_plan {
     uint64_t random; /* … any number */
     bool readonly;   /* no command writes, and nothing is watched */
     bool of_values;
+    bool looks; /* at all keys: of values, those replies come from the shards, all others are made here */
     struct txn_values values;
+    struct txn_seem seem;
     size_t replied_bytes;  /* of its commands so far */
     struct plan_key *keys; /* of values, after txn_plan_seal: sorted by shard and key, each once */
     uint32_t key_count;
@@ -93,6 +98,8 @@ bool txn_plan_cuts(const struct command_spec *spec);
 /* Adds a command; its keys are in one shard, or it can be cut, or the plan is of values. Bytes are copied. In a plan of
  * values FLUSHALL is a step as well: the shards do it before they put the values. */
 void txn_plan_add(struct txn_plan *plan, const struct command *command);
+/* The transaction must not take effect unless all keys of the shard are as they were when a look told these numbers. */
+void txn_plan_seen(struct txn_plan *plan, uint32_t shard, uint64_t position, uint64_t count);
 /* The transaction must not take effect unless the key has this version. */
 void txn_plan_watch(struct txn_plan *plan, struct slice key, uint64_t version);
 /* All is added: finds the parts. */
@@ -112,8 +119,7 @@ enum plan_run txn_plan_run(struct txn_plan *plan, const char **ret_why);
 /* Whether this key was read by the plan itself, so that another version of it only means to read again. */
 bool txn_plan_reads(const struct txn_plan *plan, struct slice key);
 
-/* Takes the replies of a part's steps: `count` whole replies from the front of `from`. False when they are not there.
- */
+/* Takes the replies of a part's steps, all that is in `from`. False when they are not there. */
 bool txn_plan_take(struct txn_plan *plan, uint32_t part, struct slice from);
 /* One command's reply, after all parts were taken; an error that a shard replied comes first. */
 void txn_plan_reply(const struct txn_plan *plan, uint32_t at, struct resp_writer *reply);

@@ -56,11 +56,16 @@ static void put_parts(const struct txn_plan *plan, struct say_arguments *argumen
     }
 }
 
-static void put_steps(const struct txn_plan *plan, uint32_t shard, struct say_arguments *arguments)
+/* `seems`: what was run before them is known by now. */
+static void put_steps(const struct txn_plan *plan, uint32_t shard, bool seems, struct say_arguments *arguments)
 {
     for (uint32_t i = 0; i < plan->step_count; i++) {
-        if (plan->steps[i].shard == shard) {
-            put(arguments, buffer_slice(&plan->steps[i].encoded));
+        const struct plan_step *step = &plan->steps[i];
+        if (step->shard == shard && seems && step->seems.size != 0) {
+            put(arguments, buffer_slice(&step->seems));
+        }
+        if (step->shard == shard) {
+            put(arguments, buffer_slice(&step->encoded));
         }
     }
 }
@@ -149,7 +154,7 @@ static void begin_work(struct say_arguments *arguments, const struct txn_plan *p
     size_t keys = known_keys(plan, shard);
     size_t parts = 2 * (size_t)plan->part_count; /* votes, too */
     size_t slices =
-        16 + parts + 2 * (size_t)plan->watch_count + plan->step_count + 4 * keys + 2 * (size_t)plan->key_count;
+        16 + parts + 2 * (size_t)plan->watch_count + 2 * (size_t)plan->step_count + 4 * keys + 2 * (size_t)plan->key_count;
     begin(arguments, slices, 8 + parts + plan->watch_count + keys);
 }
 
@@ -171,7 +176,7 @@ struct command txn_say_prepare(struct say_arguments *arguments, const struct say
     } else {
         put_writes(plan, plan->parts[part].shard, arguments);
     }
-    put_steps(plan, plan->parts[part].shard, arguments);
+    put_steps(plan, plan->parts[part].shard, attempt->mode != PREPARE_HOLD, arguments);
     return said(arguments, COMMAND_COHORT_TXN_PREPARE);
 }
 
@@ -192,7 +197,7 @@ struct command txn_say_last(struct say_arguments *arguments, const struct say_at
     }
     put_checks(plan, attempt->home, arguments);
     put_writes(plan, attempt->home, arguments);
-    put_steps(plan, attempt->home, arguments);
+    put_steps(plan, attempt->home, true, arguments);
     return said(arguments, COMMAND_COHORT_TXN_LAST);
 }
 
@@ -208,9 +213,9 @@ struct command txn_say_drop(struct say_arguments *arguments, const struct say_at
 
 struct command txn_say_read(struct say_arguments *arguments, const struct txn_plan *plan, uint32_t part)
 {
-    begin(arguments, 1 + (size_t)plan->step_count, 0);
+    begin(arguments, 1 + 2 * (size_t)plan->step_count, 0);
     put(arguments, SLICE_LITERAL("COHORT.TXN.READ"));
-    put_steps(plan, plan->parts[part].shard, arguments);
+    put_steps(plan, plan->parts[part].shard, true, arguments);
     return said(arguments, COMMAND_COHORT_TXN_READ);
 }
 

@@ -101,6 +101,8 @@ void session_free(struct txn_session *session)
     list_remove(&session->node);
     txn_round_deinit(&session->round);
     txn_plan_deinit(&session->plan);
+    txn_plan_deinit(&session->look);
+    free(session->looked);
     say_arguments_deinit(&session->arguments);
     slow_words_deinit(&session->words);
     buffer_deinit(&session->command);

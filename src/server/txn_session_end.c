@@ -8,16 +8,17 @@
 
 /* ---- PREPARE ---- */
 
-/* The shards that it has read or written in, all of them when it flushes; home, when there is none. */
+/* The shards that it has read, written or looked in, all of them when it flushes; home, when there is none. */
 static void find_parts(struct txn_session *session)
 {
     struct txn_plan *plan = &session->plan;
     if (plan->parts != NULL) {
         return;
     }
+    session_add_seen(session);
     plan->parts = memory_allocate_zeroed(session->server->shards, sizeof(*plan->parts));
     for (uint32_t shard = 1; shard <= session->server->shards; shard++) {
-        if (plan->values.flushed || txn_values_count(&plan->values, shard) > 0) {
+        if (plan->values.flushed || txn_values_count(&plan->values, shard) > 0 || session_has_looked(session, shard)) {
             plan->parts[plan->part_count++].shard = shard;
         }
     }

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "machine/txn/txn.h"
+#include "machine/txn/whole.h"
 #include "server/server_state.h"
 #include "server/txn_answer.h"
 #include "server/txn_plan.h"
@@ -27,6 +28,11 @@ enum session_state {
 };
 
 enum { WHY_BYTES = 384 };
+
+struct session_look {
+    bool told;
+    struct whole_numbers numbers;
+};
 
 struct txn_session {
     struct txn_round round; /* first; a question for each shard, and the last one for home */
@@ -58,6 +64,8 @@ struct txn_session {
     struct txn_plan plan;  /* of values: what was read and written; its parts when it is prepared */
     uint64_t *votes;       /* of each part */
     struct buffer command; /* encoded: the one that waits for what it reads */
+    struct txn_plan look;  /* … when that looks at all keys; else it has no parts */
+    struct session_look *looked; /* by shard − 1: the first look at all its keys; NULL: there was none anywhere */
     char why[WHY_BYTES];
     struct say_arguments arguments; /* scratch */
 };
@@ -110,6 +118,15 @@ void session_begin_over(struct txn_session *session);
 
 /* txn_session_run.c */
 void session_read_over(struct txn_session *session);
+
+/* txn_session_look.c: what looks at all keys. */
+void session_look_at_all(struct txn_session *session, const struct command *command);
+/* A round of it is under way. */
+static inline bool session_looks(const struct txn_session *session) { return session->look.part_count != 0; }
+void session_looked_over(struct txn_session *session);
+bool session_has_looked(const struct txn_session *session, uint32_t shard);
+/* What was seen must still be so: before the parts are found. */
+void session_add_seen(struct txn_session *session);
 
 /* txn_session_end.c: the ends of rounds, and TXN.PREPARE, TXN.COMMIT, TXN.ROLLBACK. */
 void session_prepare_over(struct txn_session *session);

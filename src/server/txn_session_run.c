@@ -108,11 +108,6 @@ bool txn_session_run(struct connection *connection, const struct command *comman
                                            : "-TXNABORT the transaction is aborted; TXN.ROLLBACK it first");
         return true;
     }
-    if (!overlay_takes(command) && !overlay_flushes(command)) {
-        session_answer_now(connection, "-ERR this command looks at all keys, and cannot be a part of a transaction of "
-                                       "TXN.BEGIN; send it by itself, or in MULTI");
-        return true;
-    }
     if (session->plan.values.bytes > TXN_READ_BYTES) {
         session_answer_now(connection, "-ERR the transaction has read more than 64 MiB; TXN.COMMIT or TXN.ROLLBACK it");
         return true;
@@ -124,6 +119,10 @@ bool txn_session_run(struct connection *connection, const struct command *comman
                                    "writes); TXN.ROLLBACK it and send less"
                                  : "-ERR the transaction is larger than client-query-buffer-limit; TXN.ROLLBACK it and "
                                    "send less");
+        return true;
+    }
+    if (txn_plan_looks(spec)) {
+        session_look_at_all(session, command);
         return true;
     }
     uint32_t count;
@@ -159,6 +158,10 @@ static void answer_read(struct txn_session *session, const struct command *comma
 
 void session_read_over(struct txn_session *session)
 {
+    if (session_looks(session)) {
+        session_looked_over(session);
+        return;
+    }
     struct command_arguments arguments;
     struct command command;
     struct slice from = buffer_slice(&session->command);

@@ -109,8 +109,6 @@ ARITY_ONLY = {
     "SCRIPT", "SCRIPT LOAD", "SCRIPT EXISTS", "SCRIPT FLUSH", "SCRIPT HELP", "EVALSHA", "EVALSHA_RO",
 }  # fmt: skip
 NEVER = {"SHUTDOWN"}
-LOOK_AT_ALL_SHARDS = {b"DBSIZE", b"KEYS", b"SCAN", b"RANDOMKEY"}
-MOVE_VALUES = {b"RENAME", b"RENAMENX", b"COPY", b"MSETNX", b"EVAL", b"EVAL_RO"}
 CONFIG_NAMES = [b"maxmemory", b"timeout", b"slowlog-max-len", b"slowlog-log-slower-than"]
 MALFORMED = [
     b"*1\r\n$abc\r\n", b"*1\r\n$-1\r\n", b"*abc\r\n", b"*1\r\n:5\r\n", b"*99999999999\r\n", b"*2147483648\r\n",
@@ -217,7 +215,6 @@ class Generator:
         self.weights = [command.weight for command in self.commands]
         self.in_multi = [False] * CONNECTIONS
         self.scripts = Scripts(self.rng)
-        self.moving = [False] * CONNECTIONS  # a transaction that moves values, so none that looks at all keys
 
     # ---- arguments ----
 
@@ -372,11 +369,8 @@ class Generator:
         return Step(connection, encode(argv), argv, **more)
 
     def may_be_queued(self, connection, argv):
-        """What looks at all keys, and what moves values between shards, are apart, and HELLO acts at another moment
-        (docs/differences.md)."""
-        name = argv[0].upper()
-        others = LOOK_AT_ALL_SHARDS if self.moving[connection] else MOVE_VALUES
-        return name != b"HELLO" and (self.shards == 1 or name not in others)
+        """HELLO acts at another moment (docs/differences.md)."""
+        return argv[0].upper() != b"HELLO"
 
     def plain(self, connection):
         argv = None
@@ -404,13 +398,15 @@ class Generator:
                     steps.append(step)
         steps.append(self.step(connection, [self.letters(b"MULTI")]))
         self.in_multi[connection] = True
-        self.moving[connection] = rng.random() < 0.5
         for _ in range(rng.choice([0, 1, 2, 3, 5, 12])):
             steps.append(self.plain(connection))
             if self.in_multi[connection] and rng.random() < 0.03:
                 steps.append(self.step(connection, rng.choice([[b"FLUSHALL"], [b"FLUSHDB", b"ASYNC"], [b"flushall", b"x"]])))
-            if self.in_multi[connection] and not self.moving[connection] and rng.random() < 0.05:
+            if self.in_multi[connection] and rng.random() < 0.1:
                 steps.append(self.step(connection, rng.choice([[b"DBSIZE"], [b"KEYS", b"*"], [b"SCAN", b"0", b"COUNT", b"1000"]])))
+            if self.in_multi[connection] and rng.random() < 0.1:
+                keys = [rng.choice(KEYS), rng.choice(KEYS)]
+                steps.append(self.step(connection, rng.choice([[b"RENAME", *keys], [b"COPY", *keys, b"REPLACE"], [b"RENAMENX", *keys]])))
         if self.in_multi[connection] and rng.random() < 0.05:
             steps.append(self.step(connection, rng.choice([[b"MULTI"], [b"WATCH", key], [b"EXEC", b"x"], [b"UNWATCH"]])))
         if rng.random() < 0.95:

@@ -45,7 +45,7 @@ static void add_entry(void *owner, void *item)
 
 uint64_t keyspace_digest(const struct keyspace *keyspace)
 {
-    uint64_t sum = mix(DIGEST_SEED, keyspace->clear_position);
+    uint64_t sum = mix(mix(DIGEST_SEED, keyspace->clear_position), keyspace->last_position);
     uint64_t cursor = 0;
     do {
         cursor = table_walk(&keyspace->table, cursor, add_entry, &sum);

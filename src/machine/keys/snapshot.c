@@ -297,10 +297,12 @@ static void emit_end(struct keyspace *keyspace, struct buffer *out)
 {
     struct snapshot *snapshot = keyspace->snapshot;
     ASSERT(snapshot->emitted == snapshot->keys);
-    put_varint(out, 1 + varint_size(snapshot->keys) + varint_size(snapshot->clear_position));
+    put_varint(out, 1 + varint_size(snapshot->keys) + varint_size(snapshot->clear_position) +
+                        varint_size(snapshot->position));
     buffer_append_byte(out, RECORD_END);
     put_varint(out, snapshot->keys);
     put_varint(out, snapshot->clear_position);
+    put_varint(out, snapshot->position);
     snapshot->over = true;
 }
 

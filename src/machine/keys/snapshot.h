@@ -19,7 +19,7 @@
  * pieces 3 piece    key size, key, offset, rest: bytes; in order 4 hash     attributes u8, version, due, key size, key,
  * count of fields            followed by all its fields 5 fields   key size, key, then for each: name size, name, value
  * size, value 6 traces   for each: index less the index before, less one; position 7 end      count of keys, position
- * of the last clear; nothing follows */
+ * of the last clear, of the last change (older ones: not there); nothing follows */
 #pragma once
 
 #include "base/list.h"

@@ -248,12 +248,16 @@ static enum status load_traces(struct keyspace *keyspace, struct slice from)
 static enum status load_end(struct keyspace *keyspace, struct slice from)
 {
     uint64_t keys, clear_position;
-    if (!varint_take(&from, &keys) || !varint_take(&from, &clear_position) || from.size != 0 ||
-        keys != keyspace->table.count || clear_position > INT64_MAX || keyspace->incomplete != 0) {
+    if (!varint_take(&from, &keys) || !varint_take(&from, &clear_position) || keys != keyspace->table.count ||
+        clear_position > INT64_MAX || keyspace->incomplete != 0) {
         return STATUS_CORRUPT;
     }
     keyspace->clear_position = clear_position;
     keyspace_saw(keyspace, clear_position);
+    if (from.size != 0 && (!varint_take(&from, &keyspace->last_position) || from.size != 0 ||
+                           keyspace->last_position > INT64_MAX)) { /* older ones end before it */
+        return STATUS_CORRUPT;
+    }
     keyspace->sealed = true;
     return STATUS_OK;
 }

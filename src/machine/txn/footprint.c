@@ -23,8 +23,8 @@ static enum footprint_reach visit_plain(const struct command *command, footprint
         (void)command_keys(spec, command->argv, command->argc, visit_position, &visit);
         return FOOTPRINT_KEYS;
     }
-    if (spec->internal) {
-        return FOOTPRINT_KEYS; /* about what is no key */
+    if (spec->internal) { /* about what is no key, but for what was seen of all of them */
+        return spec->id == COMMAND_COHORT_TXN_SEEN ? FOOTPRINT_ALL_READ : FOOTPRINT_KEYS;
     }
     return (spec->flags & COMMAND_WRITE) != 0 ? FOOTPRINT_ALL_WRITTEN : FOOTPRINT_ALL_READ;
 }

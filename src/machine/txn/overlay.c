@@ -13,6 +13,8 @@
 
 struct loaded {
     uint32_t key_size; /* first: struct table_item */
+    bool seems;        /* looks see `shape`, whatever is here */
+    uint8_t shape;
     uint64_t version;
     uint8_t key[];
 };
@@ -204,6 +206,7 @@ static void flush(struct overlay *overlay, struct call *call)
         if (entry != NULL) {
             keyspace_remove(overlay->keyspace, entry, OVERLAY_POSITION);
         }
+        overlay->loaded[i]->seems = false;
     }
     overlay->flushed = true;
     call_ok(call);
@@ -236,6 +239,35 @@ void overlay_run(struct overlay *overlay, const struct command *command, struct 
 
 size_t overlay_count(const struct overlay *overlay) { return overlay->count; }
 
+static enum overlay_shape shape_of(const struct loaded *loaded, const struct entry *entry)
+{
+    if (loaded->seems) {
+        return (enum overlay_shape)loaded->shape;
+    }
+    return entry == NULL ? SHAPE_NONE : entry_type(entry) == ENTRY_STRING ? SHAPE_STRING : SHAPE_HASH;
+}
+
+bool overlay_shape(const struct overlay *overlay, struct slice key, enum overlay_shape *ret_shape)
+{
+    const struct loaded *loaded = find(overlay, key);
+    if (loaded != NULL) {
+        *ret_shape = shape_of(loaded, loaded->seems ? NULL : overlay_look(overlay, key));
+    }
+    return loaded != NULL;
+}
+
+bool overlay_seem(struct overlay *overlay, struct slice key, enum overlay_shape shape)
+{
+    struct loaded *loaded = find(overlay, key);
+    if (loaded != NULL) {
+        loaded->seems = true;
+        loaded->shape = (uint8_t)shape;
+    }
+    return loaded != NULL;
+}
+
+void overlay_seem_flushed(struct overlay *overlay) { overlay->flushed = true; }
+
 void overlay_at(const struct overlay *overlay, size_t at, struct overlay_key *ret_key)
 {
     ASSERT(at < overlay->count);
@@ -247,6 +279,7 @@ void overlay_at(const struct overlay *overlay, size_t at, struct overlay_key *re
         .version = overlay->loaded[at]->version,
         .changed = keyspace_version(overlay->keyspace, &time, key) == OVERLAY_POSITION,
         .present = entry != NULL,
+        .shape = shape_of(overlay->loaded[at], entry),
     };
 }
 

@@ -52,15 +52,26 @@ bool overlay_flushes(const struct command *command);
 /* One was run, and its arguments were right: every key that is not loaded is gone. */
 bool overlay_flushed(const struct overlay *overlay);
 
+/* What looks at all keys see of one. */
+enum overlay_shape { SHAPE_NONE, SHAPE_STRING, SHAPE_HASH, SHAPES };
+
 struct overlay_key {
     struct slice key; /* borrowed until the overlay is changed */
     uint64_t version; /* as loaded */
     bool changed;     /* a watcher of the key would see it */
     bool present;     /* now */
+    enum overlay_shape shape;
 };
 size_t overlay_count(const struct overlay *overlay);
 /* In the order in which they were loaded. */
 void overlay_at(const struct overlay *overlay, size_t at, struct overlay_key *ret_key);
+/* False when the key was not loaded. */
+bool overlay_shape(const struct overlay *overlay, struct slice key, enum overlay_shape *ret_shape);
+/* From now on looks see it so: what a transaction has made of it by then is known elsewhere, and its value is put later.
+ * Nothing but `shape` is touched. False when the key was not loaded. */
+bool overlay_seem(struct overlay *overlay, struct slice key, enum overlay_shape shape);
+/* To looks no other key is there, as behind a FLUSHALL. */
+void overlay_seem_flushed(struct overlay *overlay);
 /* Its keys and values as they are now: alike on every replica. */
 size_t overlay_value_bytes(const struct overlay *overlay);
 /* What it holds. */

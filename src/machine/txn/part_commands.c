@@ -1,4 +1,5 @@
 /* The internal commands at a participant, but PREPARE; README.md has their forms and replies. */
+#include "base/assert.h"
 #include "command/machine_handlers.h"
 #include "machine/call.h"
 #include "machine/dispatch.h"
@@ -122,6 +123,10 @@ void txn_forget(struct call *call)
     tell(call, part == NULL ? PART_NONE : part->state);
 }
 
+/* They stand inside of others (whole.h). */
+void txn_seem(struct call *call) { malformed(call); }
+void txn_seen(struct call *call) { malformed(call); }
+
 /* ---- looking ---- */
 
 struct versions {
@@ -139,32 +144,58 @@ static void put_version(void *owner, struct slice key, bool writes)
     versions->count++;
 }
 
-/* Equal twice: no key was changed in between, and none fell due. */
 static void put_all_versions(struct versions *versions)
 {
-    struct call *call = versions->call;
-    resp_integer(&call->reply, (int64_t)keyspace_last_position(call->keyspace));
-    resp_integer(&call->reply, (int64_t)keyspace_count(call->keyspace));
+    const struct whole_numbers numbers = whole_numbers(versions->call);
+    resp_integer(&versions->call->reply, (int64_t)numbers.position);
+    resp_integer(&versions->call->reply, (int64_t)numbers.count);
     versions->count += 2;
 }
 
-/* Each is a command that only reads, keys or all of them. */
-static bool only_reads(struct call *call)
+/* Each is a command that only reads, keys or all of them; behind a SEEM, which comes first, all of them alone. */
+static bool only_reads(struct call *call, bool *ret_seems)
 {
+    *ret_seems = false;
     for (uint32_t i = 1; i < call->argc; i++) {
         struct slice from = call->argv[i];
         struct command inner;
-        if (command_decode(&from, call->queued, &inner) != STATUS_OK || from.size != 0 ||
-            !(overlay_takes(&inner) || whole_looks(inner.spec)) || (inner.spec->flags & COMMAND_READONLY) == 0) {
+        if (command_decode(&from, call->queued, &inner) != STATUS_OK || from.size != 0) {
+            return false;
+        }
+        bool seems = i == 1 && inner.spec->id == COMMAND_COHORT_TXN_SEEM;
+        *ret_seems = *ret_seems || seems;
+        if (!seems && ((!(overlay_takes(&inner) && !*ret_seems) && !whole_looks(inner.spec)) ||
+                       (inner.spec->flags & COMMAND_READONLY) == 0)) {
             return false;
         }
     }
     return true;
 }
 
+/* As the transaction has it that said SEEM. */
+static void look_besides(struct call *call)
+{
+    struct overlay *overlay = overlay_create(call->txns->hash_seed);
+    for (uint32_t i = 1; i < call->argc; i++) {
+        struct slice from = call->argv[i];
+        struct command inner;
+        ASSERT(command_decode(&from, call->queued, &inner) == STATUS_OK); /* only_reads has looked */
+        if (i > 1) {
+            whole_run(call, overlay, &inner, &call->reply);
+        } else if (whole_seem(overlay, &inner, true)) {
+            resp_status(&call->reply, "OK");
+        } else {
+            malformed(call);
+        }
+    }
+    overlay_clear(overlay);
+    overlay_destroy(overlay);
+}
+
 void txn_read(struct call *call)
 {
-    if (!only_reads(call)) {
+    bool seems;
+    if (!only_reads(call, &seems)) {
         malformed(call);
         return;
     }
@@ -177,6 +208,10 @@ void txn_read(struct call *call)
     }
     call_array_end(call, begin, versions.count);
     resp_array(&call->reply, call->argc - 1);
+    if (seems) {
+        look_besides(call);
+        return;
+    }
     for (uint32_t i = 1; i < call->argc; i++) {
         struct slice from = call->argv[i];
         struct command inner;

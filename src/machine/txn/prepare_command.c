@@ -1,35 +1,13 @@
-/* COHORT.TXN.PREPARE: a shard's vote. The commands are executed over an overlay of their keys, at the entry's time, and
- * what they change is kept back with the locks. COHORT.TXN.LAST is the same at home when all others have voted yes: its
- * own yes is the decision. */
+/* COHORT.TXN.PREPARE: a shard's vote. What its commands change is kept back with the locks. */
 #include "base/assert.h"
 #include "base/memory.h"
 #include "command/machine_handlers.h"
 #include "machine/call.h"
-#include "machine/keys/dump.h"
-#include "machine/txn/footprint.h"
-#include "machine/txn/home_commands.h"
+#include "machine/txn/prepare_internal.h"
 #include "machine/txn/txn.h"
 #include "machine/txn/whole.h"
 
 #include <stdlib.h>
-
-struct touched {
-    struct slice key;
-    bool writes;
-};
-
-struct preparing {
-    struct call *call;
-    struct txn_prepare said;
-    struct touched *keys; /* sorted, each once, when they are gathered */
-    size_t key_count, key_capacity;
-    enum footprint_reach reach;
-    struct buffer body;
-    struct buffer replies;
-    const char *no;     /* why the vote is no */
-    struct slice whose; /* which transaction or key that is about, or what home knows better */
-    char number[NUMBER_INT64_BYTES];
-};
 
 /* ---- keys ---- */
 
@@ -72,7 +50,7 @@ static void gather_keys(struct preparing *preparing)
 
 /* ---- reasons to vote no ---- */
 
-static bool vote_no(struct preparing *preparing, const char *why, struct slice whose)
+bool prepare_no(struct preparing *preparing, const char *why, struct slice whose)
 {
     preparing->no = why;
     preparing->whose = whose;
@@ -83,18 +61,18 @@ static bool has_room(struct preparing *preparing)
 {
     const struct parts *parts = &preparing->call->txns->parts;
     if (!parts_see_epoch(&preparing->call->txns->parts, preparing->said.home, preparing->said.epoch)) {
-        return vote_no(preparing, "EPOCH", slice_of(NULL, 0));
+        return prepare_no(preparing, "EPOCH", slice_of(NULL, 0));
     }
     if (parts->prepared_count >= TXN_PARTS || parts->bytes >= TXN_PARTS_BYTES ||
         (preparing->said.protocol == TXN_3PC && parts->finished_count + parts->prepared_count >= TXN_FINISHED)) {
-        return vote_no(preparing, "FULL", slice_of(NULL, 0));
+        return prepare_no(preparing, "FULL", slice_of(NULL, 0));
     }
     return true;
 }
 
 static bool vote_locked(struct preparing *preparing, const struct part *holder)
 {
-    return vote_no(preparing, "LOCKED", holder == NULL ? slice_of(NULL, 0) : part_id(holder));
+    return prepare_no(preparing, "LOCKED", holder == NULL ? slice_of(NULL, 0) : part_id(holder));
 }
 
 static bool keys_free(struct preparing *preparing)
@@ -121,7 +99,7 @@ static bool versions_hold(struct preparing *preparing)
         int64_t seen;
         if (!number_parse_int64(checks[2 * i + 1], &seen) ||
             keyspace_version(call->keyspace, &call->time, checks[2 * i]) != (uint64_t)seen) {
-            return vote_no(preparing, "CHANGED", checks[2 * i]);
+            return prepare_no(preparing, "CHANGED", checks[2 * i]);
         }
     }
     return true;
@@ -129,168 +107,21 @@ static bool versions_hold(struct preparing *preparing)
 
 /* ---- what it would write ---- */
 
-/* Every key as it is; false when that is too much. */
-static bool load_keys(struct preparing *preparing, struct overlay *overlay)
+/* Of looks at all keys that were told before. */
+static bool looks_hold(struct preparing *preparing)
 {
-    struct call *call = preparing->call;
-    struct buffer value;
-    bool fits = true;
-    buffer_init(&value);
-    for (size_t i = 0; i < preparing->key_count && fits; i++) {
-        struct slice key = preparing->keys[i].key;
-        const struct entry *entry = call_look(call, key);
-        buffer_clear(&value);
-        if (entry != NULL && overlay_value_bytes(overlay) + entry_memory_bytes(entry) > TXN_TOUCHED_BYTES) {
-            fits = vote_no(preparing, "LARGE", key);
-            break;
-        }
-        if (entry != NULL) {
-            entry_dump(entry, &value);
-        }
-        enum status status =
-            overlay_load(overlay, key, keyspace_version(call->keyspace, &call->time, key), buffer_slice(&value));
-        ASSERT(status == STATUS_OK);
-    }
-    buffer_deinit(&value);
-    return fits;
-}
-
-/* Runs one command; the replies of all are bounded as those of an EXEC. */
-static void run_command(struct preparing *preparing, struct overlay *overlay, const struct command *command)
-{
-    bool discards = preparing->call->reply.out == NULL;
-    struct resp_writer writer = {discards ? NULL : &preparing->replies, command->protocol};
-    size_t before = preparing->replies.size;
-    if (whole_looks(command->spec)) {
-        whole_run(preparing->call, overlay, command, &writer);
-    } else {
-        overlay_run(overlay, command, &writer);
-    }
-    if (preparing->replies.size > CALL_REPLY_BYTES) {
-        preparing->replies.size = before;
-        resp_error(&writer, "ERR the reply would exceed 1 GiB; ask for less in one command");
-    }
-}
-
-/* False as soon as they have made too much of what was loaded. */
-static bool run_commands(struct preparing *preparing, struct overlay *overlay)
-{
-    struct call *call = preparing->call;
-    size_t loaded = overlay_value_bytes(overlay);
     for (uint32_t i = 0; i < preparing->said.command_count; i++) {
         struct slice from = preparing->said.commands[i];
         struct command command;
-        enum status status = command_decode(&from, call->queued, &command);
+        struct whole_numbers seen;
+        enum status status = command_decode(&from, preparing->call->queued, &command);
         ASSERT(status == STATUS_OK); /* commands_valid has looked */
-        run_command(preparing, overlay, &command);
-        if (overlay_value_bytes(overlay) > loaded + TXN_GROWTH_BYTES) {
-            return vote_no(preparing, "LARGE", slice_of(NULL, 0));
+        if (command.spec->id == COMMAND_COHORT_TXN_SEEN &&
+            !(whole_seen(&command, &seen) && whole_is_as_seen(preparing->call, &seen))) {
+            return prepare_no(preparing, "CHANGED", slice_of(NULL, 0));
         }
     }
     return true;
-}
-
-/* The lock of all keys, before those of single ones. */
-static void keep_all(struct preparing *preparing, bool flushed)
-{
-    if (preparing->reach != FOOTPRINT_KEYS) {
-        bool writes = preparing->reach == FOOTPRINT_ALL_WRITTEN;
-        part_add_key(&preparing->body,
-                     &(struct part_key){.all = true, .exclusive = writes, .written = flushed, .deleted = flushed});
-    }
-}
-
-static void keep_changes(struct preparing *preparing, const struct overlay *overlay)
-{
-    struct buffer value;
-    buffer_init(&value);
-    keep_all(preparing, overlay_flushed(overlay));
-    for (size_t i = 0; i < preparing->key_count; i++) {
-        struct overlay_key now;
-        overlay_at(overlay, i, &now);
-        /* Traces of deletion are shared: an absent key that is only read may look as if it were deleted here. */
-        bool written = now.changed && preparing->keys[i].writes;
-        buffer_clear(&value);
-        if (written) {
-            overlay_dump(overlay, now.key, &value);
-        }
-        part_add_key(&preparing->body, &(struct part_key){.key = preparing->keys[i].key,
-                                                          .exclusive = preparing->keys[i].writes,
-                                                          .written = written,
-                                                          .deleted = !now.present,
-                                                          .value = buffer_slice(&value)});
-    }
-    buffer_deinit(&value);
-}
-
-/* The values that the sender computed. */
-static bool put_values(struct preparing *preparing, struct overlay *overlay)
-{
-    const struct slice *writes = preparing->said.writes;
-    for (uint32_t i = 0; i < preparing->said.write_count; i++) {
-        if (overlay_put(overlay, writes[2 * i], writes[2 * i + 1]) != STATUS_OK) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* The locks alone, and what is there: as COHORT.DUMP tells it. False when that is too much. */
-static bool keep_locks(struct preparing *preparing)
-{
-    struct call *call = preparing->call;
-    struct resp_writer reply = resp_writer_to(&preparing->replies, RESP2);
-    struct buffer value;
-    size_t bytes = 0;
-    buffer_init(&value);
-    keep_all(preparing, false);
-    resp_array(&reply, 2 + 2 * (size_t)preparing->said.write_count);
-    resp_integer(&reply, call->time.applied_time_ms);
-    resp_integer(&reply, call->time.applied_wall_ms);
-    for (uint32_t i = 0; i < preparing->said.write_count; i++) {
-        struct slice key = preparing->said.writes[2 * i];
-        const struct entry *entry = call_look(call, key);
-        bytes += entry == NULL ? 0 : entry_memory_bytes(entry);
-        if (bytes > TXN_READ_BYTES) {
-            buffer_deinit(&value);
-            return vote_no(preparing, "READS", slice_of(NULL, 0));
-        }
-        resp_integer(&reply, (int64_t)keyspace_version(call->keyspace, &call->time, key));
-        buffer_clear(&value);
-        if (entry == NULL) {
-            resp_null(&reply);
-        } else {
-            entry_dump(entry, &value);
-            resp_bulk(&reply, buffer_slice(&value));
-        }
-    }
-    for (size_t i = 0; i < preparing->key_count; i++) {
-        part_add_key(&preparing->body,
-                     &(struct part_key){.key = preparing->keys[i].key, .exclusive = preparing->keys[i].writes});
-    }
-    buffer_deinit(&value);
-    return true;
-}
-
-/* False: it is too large, which is a vote, or the values are none. */
-static bool execute(struct preparing *preparing)
-{
-    struct call *call = preparing->call;
-    struct txns *txns = call->txns;
-    if (preparing->said.mode == PREPARE_HOLD) {
-        return keep_locks(preparing);
-    }
-    if (txns->overlay == NULL) {
-        txns->overlay = overlay_create(txns->hash_seed);
-    }
-    overlay_set_time(txns->overlay, call->time.applied_time_ms, call->time.applied_wall_ms);
-    bool good = load_keys(preparing, txns->overlay) && run_commands(preparing, txns->overlay) &&
-                put_values(preparing, txns->overlay);
-    if (good) {
-        keep_changes(preparing, txns->overlay);
-    }
-    overlay_clear(txns->overlay);
-    return good;
 }
 
 /* ---- the vote ---- */
@@ -298,8 +129,10 @@ static bool execute(struct preparing *preparing)
 /* What may stand in a PREPARE; in HOLD it only says that all keys are wanted. */
 static bool may_stand(const struct preparing *preparing, const struct command *command)
 {
-    return overlay_flushes(command) ||
-           (preparing->said.mode != PREPARE_HOLD && (overlay_takes(command) || whole_looks(command->spec)));
+    uint16_t id = command->spec->id;
+    bool said = id == COMMAND_COHORT_TXN_SEEM || id == COMMAND_COHORT_TXN_SEEN;
+    return overlay_flushes(command) || whole_looks(command->spec) ||
+           (preparing->said.mode != PREPARE_HOLD && (overlay_takes(command) || said));
 }
 
 /* Each is a command for clients, to its last byte. */
@@ -320,9 +153,9 @@ static bool fits(struct preparing *preparing)
 {
     size_t held = preparing->call->txns->parts.bytes;
     if (preparing->body.size > TXN_PART_BYTES || preparing->replies.size > CALL_REPLY_BYTES) {
-        return vote_no(preparing, "LARGE", slice_of(NULL, 0));
+        return prepare_no(preparing, "LARGE", slice_of(NULL, 0));
     }
-    return held + preparing->body.size <= TXN_PARTS_BYTES || vote_no(preparing, "FULL", slice_of(NULL, 0));
+    return held + preparing->body.size <= TXN_PARTS_BYTES || prepare_no(preparing, "FULL", slice_of(NULL, 0));
 }
 
 static void vote_yes(struct preparing *preparing)
@@ -352,12 +185,12 @@ static bool known(struct preparing *preparing)
         part->state == PART_COMMITTED || part->state == PART_ABORTED || preparing->said.mode == PREPARE_LAST;
     bool holds = preparing->said.mode == PREPARE_HOLD && part->epoch == preparing->said.epoch;
     if (finished || holds || part->epoch > preparing->said.epoch) {
-        (void)vote_no(preparing, "REFUSED", part_id(part));
+        (void)prepare_no(preparing, "REFUSED", part_id(part));
         return true;
     }
     if (part->epoch < preparing->said.epoch) {
         if (part->protocol == TXN_3PC) {
-            (void)vote_no(preparing, "REFUSED", part_id(part));
+            (void)prepare_no(preparing, "REFUSED", part_id(part));
             return true;
         }
         part_finish(parts, part, false, call->keyspace, &call->time, call->position);
@@ -374,20 +207,20 @@ static bool known(struct preparing *preparing)
     return true;
 }
 
-static void prepare(struct preparing *preparing)
+void prepare_vote(struct preparing *preparing)
 {
     if (known(preparing) || !has_room(preparing)) {
         return;
     }
     gather_keys(preparing);
     if (preparing->key_count > TXN_PART_KEYS) {
-        (void)vote_no(preparing, "LARGE", slice_of(NULL, 0));
+        (void)prepare_no(preparing, "LARGE", slice_of(NULL, 0));
         return;
     }
-    if (!keys_free(preparing) || !versions_hold(preparing)) {
+    if (!keys_free(preparing) || !versions_hold(preparing) || !looks_hold(preparing)) {
         return;
     }
-    bool executed = execute(preparing);
+    bool executed = prepare_execute(preparing);
     if (executed && fits(preparing)) {
         vote_yes(preparing);
     } else if (!executed && preparing->no == NULL) {
@@ -395,8 +228,7 @@ static void prepare(struct preparing *preparing)
     }
 }
 
-/* False: malformed, and the reply is written. */
-static bool begin(struct preparing *preparing, struct call *call)
+bool prepare_begin(struct preparing *preparing, struct call *call)
 {
     *preparing = (struct preparing){.call = call};
     const struct command command = {call->spec, call->argv, call->argc, RESP2};
@@ -407,7 +239,7 @@ static bool begin(struct preparing *preparing, struct call *call)
     return false;
 }
 
-static void end(struct preparing *preparing)
+void prepare_end(struct preparing *preparing)
 {
     struct call *call = preparing->call;
     if (preparing->no != NULL) {
@@ -424,64 +256,8 @@ static void end(struct preparing *preparing)
 void txn_prepare(struct call *call)
 {
     struct preparing preparing;
-    if (begin(&preparing, call)) {
-        prepare(&preparing);
-        end(&preparing);
+    if (prepare_begin(&preparing, call)) {
+        prepare_vote(&preparing);
+        prepare_end(&preparing);
     }
-}
-
-/* ---- the last vote ---- */
-
-static struct home_open opening(const struct preparing *preparing)
-{
-    const struct call *call = preparing->call;
-    return (struct home_open){.id = preparing->said.id,
-                              .epoch = preparing->said.epoch,
-                              .term = call->term,
-                              .position = call->position,
-                              .protocol = TXN_2PC,
-                              .time_ms = call->time.applied_time_ms,
-                              .participants = preparing->said.participants,
-                              .participant_count = preparing->said.participant_count,
-                              .votes = preparing->said.votes,
-                              .begun = preparing->said.begun};
-}
-
-/* Home's record allows it. Of an epoch or an id that is too old the answer has the term or the position of now. */
-static bool home_takes(struct preparing *preparing)
-{
-    const struct home_open open = opening(preparing);
-    uint64_t now = 0;
-    const char *why = NULL;
-    switch (homes_take_last(&preparing->call->txns->homes, &open)) {
-    case HOME_OPENED: return true;
-    case HOME_EXISTS: return vote_no(preparing, "REFUSED", slice_of(NULL, 0));
-    case HOME_FULL: return vote_no(preparing, "FULL", slice_of(NULL, 0));
-    case HOME_EPOCH:
-        why = "EPOCH";
-        now = open.term;
-        break;
-    case HOME_OLD:
-        why = "OLD";
-        now = open.position;
-        break;
-    }
-    return vote_no(preparing, why, slice_of(preparing->number, number_format_uint64(preparing->number, now)));
-}
-
-void txn_last(struct call *call)
-{
-    struct preparing preparing;
-    if (!begin(&preparing, call)) {
-        return;
-    }
-    if (home_takes(&preparing)) {
-        prepare(&preparing);
-    }
-    const struct part *own = parts_find(&call->txns->parts, preparing.said.id);
-    if (preparing.no == NULL && own != NULL && own->vote == call->position) {
-        const struct home_open open = opening(&preparing);
-        home_finish_own_part(call, homes_open_last(&call->txns->homes, &open));
-    }
-    end(&preparing);
 }

@@ -50,33 +50,38 @@ static uint64_t count_own(const struct whole *whole)
     for (size_t i = 0; i < overlay_count(whole->overlay); i++) {
         struct overlay_key key;
         overlay_at(whole->overlay, i, &key);
-        count += key.present ? 1 : 0;
+        count += key.shape != SHAPE_NONE ? 1 : 0;
     }
     return count;
 }
 
 /* ---- walks ---- */
 
-static void put(struct whole *whole, const struct entry *entry)
+static bool wanted(const struct whole *whole, struct slice key, enum overlay_shape shape)
 {
     const struct scan_options *options = whole->options;
-    if (options->has_type && !slice_is_word(options->type, entry_type(entry) == ENTRY_STRING ? "string" : "hash")) {
-        return;
-    }
-    if (scan_options_match(options, entry_key(entry))) {
-        resp_bulk(&whole->call->reply, entry_key(entry));
-        whole->found++;
-    }
+    return (!options->has_type || slice_is_word(options->type, shape == SHAPE_STRING ? "string" : "hash")) &&
+           scan_options_match(options, key);
+}
+
+static void put(struct whole *whole, struct slice key)
+{
+    resp_bulk(&whole->call->reply, key);
+    whole->found++;
 }
 
 /* The key as the transaction has it. */
 static void walk_key(void *owner, const struct entry *entry)
 {
     struct whole *whole = owner;
-    bool own = overlay_has(whole->overlay, entry_key(entry));
-    const struct entry *now = own ? overlay_look(whole->overlay, entry_key(entry)) : entry;
-    if (now != NULL) {
-        put(whole, now);
+    struct slice key = entry_key(entry);
+    enum overlay_shape shape;
+    bool own = overlay_shape(whole->overlay, key, &shape);
+    if (!own) {
+        shape = entry_type(entry) == ENTRY_STRING ? SHAPE_STRING : SHAPE_HASH;
+    }
+    if (shape != SHAPE_NONE && wanted(whole, key, shape) && (own || !call_meets_due(whole->call, entry))) {
+        put(whole, key);
     }
 }
 
@@ -89,8 +94,8 @@ static void put_new(struct whole *whole)
         overlay_at(whole->overlay, i, &key);
         bool walked =
             !overlay_flushed(whole->overlay) && keyspace_find(whole->call->keyspace, &time, key.key, NULL) != NULL;
-        if (key.present && !walked) {
-            put(whole, overlay_look(whole->overlay, key.key));
+        if (key.shape != SHAPE_NONE && !walked && wanted(whole, key.key, key.shape)) {
+            put(whole, key.key);
         }
     }
 }
@@ -140,7 +145,7 @@ static void put_own(struct whole *whole, uint64_t number)
     for (size_t i = 0; i < overlay_count(whole->overlay); i++) {
         struct overlay_key key;
         overlay_at(whole->overlay, i, &key);
-        if (key.present && number-- == 0) {
+        if (key.shape != SHAPE_NONE && number-- == 0) {
             resp_bulk(&whole->call->reply, key.key);
             return;
         }
@@ -151,7 +156,7 @@ static void put_own(struct whole *whole, uint64_t number)
 static void take_first(void *owner, const struct entry *entry)
 {
     struct whole *whole = owner;
-    if (whole->found == 0 && !overlay_has(whole->overlay, entry_key(entry))) {
+    if (whole->found == 0 && !overlay_has(whole->overlay, entry_key(entry)) && !call_meets_due(whole->call, entry)) {
         resp_bulk(&whole->call->reply, entry_key(entry));
         whole->found++;
     }
@@ -163,7 +168,7 @@ static bool put_other(struct whole *whole)
     struct keyspace_time time = call_applied_time(whole->call);
     for (int i = 0; i < DRAWS; i++) {
         const struct entry *entry = keyspace_random(whole->call->keyspace, &time, prng_next(whole->call->prng));
-        if (entry != NULL && !overlay_has(whole->overlay, entry_key(entry))) {
+        if (entry != NULL && !overlay_has(whole->overlay, entry_key(entry)) && !call_meets_due(whole->call, entry)) {
             resp_bulk(&whole->call->reply, entry_key(entry));
             return true;
         }
@@ -190,7 +195,19 @@ static void randomkey(struct whole *whole)
     }
 }
 
-void whole_run(const struct call *call, const struct overlay *overlay, const struct command *command,
+static void run(struct whole *whole)
+{
+    struct call *call = whole->call;
+    switch (call->spec->id) {
+    case COMMAND_DBSIZE: resp_integer(&call->reply, (int64_t)(count_others(whole) + count_own(whole))); return;
+    case COMMAND_KEYS: keys(whole); return;
+    case COMMAND_SCAN: scan(whole); return;
+    case COMMAND_RANDOMKEY: randomkey(whole); return;
+    default: UNREACHABLE();
+    }
+}
+
+void whole_run(struct call *call, const struct overlay *overlay, const struct command *command,
                struct resp_writer *reply)
 {
     if (reply->out == NULL) {
@@ -203,11 +220,73 @@ void whole_run(const struct call *call, const struct overlay *overlay, const str
     inner.reply = resp_writer_to(reply->out, command->protocol);
     inner.reply_start = reply->out->size;
     struct whole whole = {&inner, overlay, NULL, 0};
-    switch (command->spec->id) {
-    case COMMAND_DBSIZE: resp_integer(&inner.reply, (int64_t)(count_others(&whole) + count_own(&whole))); return;
-    case COMMAND_KEYS: keys(&whole); return;
-    case COMMAND_SCAN: scan(&whole); return;
-    case COMMAND_RANDOMKEY: randomkey(&whole); return;
-    default: UNREACHABLE();
+    run(&whole);
+    call->must_log = inner.must_log;
+}
+
+/* ---- what is said for them ---- */
+
+static bool parse_shape(struct slice word, enum overlay_shape *ret_shape)
+{
+    static const char *const words[SHAPES] = {"NONE", "STRING", "HASH"};
+    for (enum overlay_shape shape = SHAPE_NONE; shape < SHAPES; shape++) {
+        if (slice_is_word(word, words[shape])) {
+            *ret_shape = shape;
+            return true;
+        }
     }
+    return false;
+}
+
+bool whole_seem(struct overlay *overlay, const struct command *command, bool loads)
+{
+    bool flushed = slice_is_word(command->argv[1], "FLUSHED");
+    if (command->argc % 2 != 0 || (!flushed && !slice_is_word(command->argv[1], "BESIDES")) || (flushed && !loads)) {
+        return false;
+    }
+    for (uint32_t i = 2; i < command->argc; i += 2) {
+        struct slice key = command->argv[i];
+        enum overlay_shape shape;
+        if (!parse_shape(command->argv[i + 1], &shape)) {
+            return false;
+        }
+        if (loads && !overlay_has(overlay, key) &&
+            overlay_load(overlay, key, 0, slice_of(NULL, 0)) != STATUS_OK) {
+            return false;
+        }
+        if (!overlay_seem(overlay, key, shape)) {
+            return false;
+        }
+    }
+    if (flushed) {
+        overlay_seem_flushed(overlay);
+    }
+    return true;
+}
+
+struct whole_numbers whole_numbers(const struct call *call)
+{
+    return (struct whole_numbers){keyspace_last_position(call->keyspace), keyspace_count(call->keyspace)};
+}
+
+bool whole_seen(const struct command *command, struct whole_numbers *ret_seen)
+{
+    int64_t position;
+    int64_t count;
+    if (command->argc != 3 || !number_parse_int64(command->argv[1], &position) ||
+        !number_parse_int64(command->argv[2], &count)) {
+        return false;
+    }
+    *ret_seen = (struct whole_numbers){(uint64_t)position, (uint64_t)count};
+    return true;
+}
+
+bool whole_is_as_seen(const struct call *call, const struct whole_numbers *seen)
+{
+    struct whole_numbers now = whole_numbers(call);
+    int64_t due_ms;
+    int64_t due_wall_ms;
+    keyspace_next_due(call->keyspace, &due_ms, &due_wall_ms);
+    return now.position == seen->position && now.count == seen->count && due_ms > call->time.applied_time_ms &&
+           due_wall_ms > call->time.applied_wall_ms;
 }

@@ -118,12 +118,6 @@ static void test_gathers(void **state)
                    "-ERR invalid cursor\n-ERR syntax error\n-ERR syntax error\n+OK\n:0\n");
     fixture_expect(client, "SET a 1\r\nCLIENT REPLY SKIP\r\nDBSIZE\r\nCLIENT REPLY SKIP\r\nFLUSHALL\r\nDBSIZE\r\n",
                    "+OK\n:0\n");
-#define APART                                                                                                          \
-    "-CROSSSLOT Keys in request don't hash to the same slot: what looks at all keys, and what moves values between "   \
-    "shards (RENAME, COPY, MSETNX, EVAL), cannot be parts of one transaction; send it by itself\n"
-    fixture_expect(client, "MULTI\r\nDBSIZE\r\nRENAME a b\r\nEXEC\r\nMULTI\r\nCOPY a b\r\nSCAN 0\r\nEXEC\r\n",
-                   "+OK\n+QUEUED\n" APART "-EXECABORT Transaction discarded because of previous errors.\n"
-                   "+OK\n+QUEUED\n" APART "-EXECABORT Transaction discarded because of previous errors.\n");
     fixture_destroy(fixture);
 }
 
