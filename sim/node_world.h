@@ -53,6 +53,8 @@ struct node_shard {
     struct buffer digests; /* uint64_t by applied index; 0: not seen */
     uint32_t generation;   /* of its keys: a text that has grown long is left alone */
     uint32_t appended;     /* to the texts of this generation */
+    int64_t token_count;   /* the token of this number: its largest value that anybody was told, and where it was then */
+    int token_place;
 };
 
 /* A reply, once it is whole. */
@@ -125,6 +127,7 @@ enum node_txn_kind {
     NODE_TXN_SUM,      /* of all accounts */
     NODE_TXN_FLUSH,    /* FLUSHALL alone, or with a count of what is left */
     NODE_TXN_PAIRS,    /* KEYS of all twins: of each either both are there, or none */
+    NODE_TXN_MOVE,     /* a token from key to key, among looks at all keys (node_txn_move.c) */
 };
 
 enum node_txn_stage {
@@ -161,6 +164,10 @@ struct node_txn {
     bool lasting;   /* begun for longer than a run waits: never left prepared, so nothing of it may stay locked */
     uint32_t first;
     uint32_t cleared, cleared_count; /* in the history: what the FLUSHALL does to single keys */
+    int token, place;                /* MOVE: which, and where to */
+    int skipped;                     /* so many of its first steps */
+    int64_t token_count;             /* as somebody was told before */
+    unsigned known, found[2];        /* tokens, by bits: that were made before; that KEYS has found in each place */
     int tries;
 };
 

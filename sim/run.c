@@ -72,6 +72,7 @@ const char *sim_mark_name(enum sim_mark mark)
         [NODE_MARK_FLUSHED] = "FLUSHALL committed",
         [NODE_MARK_SCRIPT_UNKNOWN] = "script unknown by its name",
         [NODE_MARK_SCRIPTS_KNOWN] = "scripts known at all nodes",
+        [NODE_MARK_LOOKED] = "TXN.* committed that looked at all keys",
         [NODE_MARK_ERRAND] = "request executed by another worker",
     };
     return names[mark];

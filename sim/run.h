@@ -72,6 +72,7 @@ enum sim_mark {
     NODE_MARK_FLUSHED,          /* FLUSHALL, alone or in a transaction, was committed */
     NODE_MARK_SCRIPT_UNKNOWN,   /* EVALSHA met a name that nobody knew, or could be asked about */
     NODE_MARK_SCRIPTS_KNOWN,    /* in the end all nodes knew what any was told */
+    NODE_MARK_LOOKED,           /* a transaction of TXN.* that looked at all keys was committed */
     NODE_MARK_ERRAND,           /* a request was executed by another worker than its connection's */
     SIM_MARKS,
 };

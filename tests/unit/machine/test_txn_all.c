@@ -253,6 +253,64 @@ static void reads_tell_when_all_is_as_it_was(void **state)
     assert_non_null(strstr(harness_nested_read(h, "COHORT.TXN.READ", "SET b 1", "KEYS *", NULL), "malformed"));
 }
 
+/* What its node has made of its keys by then is said before a look; its values come behind all commands. */
+static void a_look_is_told_what_was_done(void **state)
+{
+    struct harness *h = *state;
+    CHECK(h, "MSET a 1 b 2 c 3", "+OK");
+    const char *prepare = "COHORT.TXN.PREPARE t 1 0 2 NOW 1 1 0 2 a \"\" d \001v";
+    assert_string_equal(harness_nested(h, prepare, "DBSIZE", "COHORT.TXN.SEEM BESIDES a NONE d HASH", "DBSIZE",
+                                       "KEYS [ad]", "SCAN 0 TYPE hash COUNT 99", "COHORT.TXN.SEEM BESIDES a STRING d NONE",
+                                       "DBSIZE", "FLUSHALL", "DBSIZE", "COHORT.TXN.SEEM BESIDES d STRING", "RANDOMKEY",
+                                       NULL),
+                        "*3 $3 YES :6 *11 :3 +OK :3 *1 $1 d *2 $1 0 *1 $1 d +OK :3 +OK :0 +OK $1 d");
+    CHECK(h, COMMIT, committed);
+    CHECK(h, "KEYS *", "*1 $1 d");
+    CHECK(h, "GET d", "$1 v");
+    /* of keys that are none of its own nothing can be said, nor that others are gone */
+    static const char *const wrong[] = {"COHORT.TXN.SEEM BESIDES b STRING", "COHORT.TXN.SEEM FLUSHED a NONE",
+                                        "COHORT.TXN.SEEM BESIDES a LIST", "COHORT.TXN.SEEM BESIDES a", "COHORT.TXN.SEEM x"};
+    for (size_t i = 0; i < 5; i++) {
+        assert_non_null(strstr(harness_nested(h, prepare, wrong[i], "DBSIZE", NULL), "-ERR malformed"));
+        assert_int_equal(parts_of(h)->prepared_count, 0);
+    }
+    CHECK(h, "COHORT.TXN.SEEM BESIDES a NONE", "-ERR malformed command of a transaction");
+}
+
+/* The same of a read, whose transaction is not prepared. */
+static void a_read_is_told_what_was_done(void **state)
+{
+    struct harness *h = *state;
+    CHECK(h, "MSET a 1 b 2", "+OK");
+    assert_string_equal(
+        harness_nested_read(h, "COHORT.TXN.READ", "COHORT.TXN.SEEM BESIDES a NONE d HASH c STRING", "DBSIZE", "KEYS *", NULL),
+        "*2 *2 :3 :2 *3 +OK :3 *3 $1 d $1 c $1 b");
+    assert_string_equal(harness_nested_read(h, "COHORT.TXN.READ", "COHORT.TXN.SEEM FLUSHED d HASH", "DBSIZE", "KEYS *", NULL),
+                        "*2 *2 :3 :2 *3 +OK :1 *1 $1 d");
+    const char *error = "-ERR malformed command of a transaction";
+    assert_string_equal(harness_nested_read(h, "COHORT.TXN.READ", "COHORT.TXN.SEEM BESIDES", "GET a", NULL), error);
+    assert_string_equal(harness_nested_read(h, "COHORT.TXN.READ", "DBSIZE", "COHORT.TXN.SEEM BESIDES", NULL), error);
+}
+
+/* It was told, and must still be so: a write in between, or a key that is due, is a no. */
+static void a_look_is_compared(void **state)
+{
+    struct harness *h = *state;
+    CHECK(h, "MSET a 1 b 2", "+OK");
+    assert_string_equal(harness_nested(h, NOW, "COHORT.TXN.SEEN 3 2", "SET c 1", NULL), "*3 $3 YES :6 *2 +OK +OK");
+    CHECK(h, "SET none 2", busy);
+    CHECK(h, COMMIT, committed);
+    assert_string_equal(harness_nested(h, NOW, "COHORT.TXN.SEEN 3 2", NULL), "*3 $2 NO $7 CHANGED $0 ");
+    CHECK(h, "SET d 1 PX 100", "+OK");
+    char seen[64];
+    (void)snprintf(seen, sizeof(seen), "COHORT.TXN.SEEN %llu 4", (unsigned long long)harness_version(h, "d"));
+    reload(h);
+    assert_non_null(strstr(harness_nested(h, NOW, seen, NULL), "YES"));
+    CHECK(h, "COHORT.TXN.FINISH t 0 ABORT", "*1 $7 ABORTED");
+    harness_pass(h, 100);
+    assert_string_equal(harness_nested(h, NOW, seen, NULL), "*3 $2 NO $7 CHANGED $0 ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +326,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_look_sees_what_was_done, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(a_look_at_what_is_due, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(random_keys, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(a_look_is_told_what_was_done, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(a_read_is_told_what_was_done, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(a_look_is_compared, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(reads_tell_when_all_is_as_it_was, harness_setup, harness_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

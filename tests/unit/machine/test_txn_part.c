@@ -301,7 +301,7 @@ static void what_cannot_be_run_is_refused(void **state)
 {
     struct harness *h = *state;
     const char *error = "-ERR malformed command of a transaction";
-    assert_string_equal(harness_nested(h, "COHORT.TXN.PREPARE t 1 0 2 HOLD 1 1 0 0", "KEYS *", NULL), error);
+    assert_string_equal(harness_nested(h, "COHORT.TXN.PREPARE t 1 0 2 HOLD 1 1 0 0", "GET a", NULL), error);
     assert_string_equal(harness_nested(h, "COHORT.TXN.PREPARE t 1 0 2 NOW 1 1 0 0", "COHORT.DUMP a", NULL), error);
     CHECK(h, "COHORT.TXN.PREPARE t 1 0 2 LATER 1 1 0 0", error);
     CHECK(h, "COHORT.TXN.PREPARE t 1 0 2 NOW 0 0 0 0", error);
