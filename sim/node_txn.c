@@ -101,6 +101,7 @@ static void make(struct node_client *client, enum node_txn_kind kind, int shard,
         break;
     case NODE_TXN_PAIRS: txn->steps = 1; break;
     case NODE_TXN_MOVE: node_move_make(client, shard, texts); break;
+    case NODE_TXN_CLAIM: node_claim_make(client, shard); break;
     case NODE_TXN_NOTHING: UNREACHABLE();
     }
 }
@@ -115,6 +116,17 @@ static void add_flush(struct node_client *client)
     }
 }
 
+/* One that looks at all keys, now and then. */
+static bool make_a_look(struct node_client *client, int shard, bool in_multi)
+{
+    if (!node_move_fits(client->world) || draw(client, 8) != 0) {
+        return false;
+    }
+    bool claims = !in_multi && draw(client, 2) == 0;
+    make(client, claims ? NODE_TXN_CLAIM : NODE_TXN_MOVE, shard, in_multi);
+    return true;
+}
+
 /* Where FLUSHALL is said; texts that grow, whose order a flush would hide, are not. */
 static void make_beside_flushes(struct node_client *client, int shard, bool in_multi)
 {
@@ -123,8 +135,7 @@ static void make_beside_flushes(struct node_client *client, int shard, bool in_m
                                                NODE_TXN_SUM, NODE_TXN_TRANSFER, NODE_TXN_FLUSH};
     bool all_fit = 1 + 2 * client->world->profile.groups <= NODE_ELEMENTS;
     bool pairs = in_multi && all_fit && draw(client, 8) == 0;
-    if (!pairs && node_move_fits(client->world) && draw(client, 8) == 0) {
-        make(client, NODE_TXN_MOVE, shard, in_multi);
+    if (!pairs && make_a_look(client, shard, in_multi)) {
         return;
     }
     make(client, pairs ? NODE_TXN_PAIRS : kinds[draw(client, sizeof(kinds) / sizeof(kinds[0]))], shard, false);
@@ -139,8 +150,7 @@ static void make_some(struct node_client *client, int shard, bool in_multi)
         make_beside_flushes(client, shard, in_multi);
         return;
     }
-    if (node_move_fits(client->world) && draw(client, 8) == 0) {
-        make(client, NODE_TXN_MOVE, shard, in_multi);
+    if (make_a_look(client, shard, in_multi)) {
         return;
     }
     static const enum node_txn_kind kinds[] = {NODE_TXN_APPEND, NODE_TXN_APPEND,   NODE_TXN_SET,
@@ -158,6 +168,10 @@ static void say_step(struct node_client *client, int step)
     }
     if (txn->kind == NODE_TXN_MOVE) {
         node_move_say(client, step);
+        return;
+    }
+    if (txn->kind == NODE_TXN_CLAIM) {
+        node_claim_say(client, step);
         return;
     }
     step -= txn->flush == 1 ? 1 : 0;

@@ -23,6 +23,9 @@ void node_txn_unknown(struct node_client *client);
 bool node_move_fits(const struct node_world *world);
 void node_move_make(struct node_client *client, int shard, bool in_multi);
 void node_move_say(struct node_client *client, int step);
+void node_claim_make(struct node_client *client, int shard);
+void node_claim_say(struct node_client *client, int step);
+void node_claim_check(struct node_client *client);
 /* A reply with what KEYS has found. */
 void node_move_take_keys(struct node_client *client);
 void node_move_check(struct node_client *client);

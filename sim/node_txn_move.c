@@ -5,7 +5,10 @@
  *
  * The token is at x, at y, or was never made; then it is at y. Its value counts these transactions, so each sees another,
  * and those that are acknowledged are in an order that time must agree with. So in every look at all keys each token is
- * in one place, and two looks of one transaction differ by what it has made itself. */
+ * in one place, and two looks of one transaction differ by what it has made itself.
+ *
+ * And transactions of TXN.* that make a key of their shard when a look finds none in any shard, and else remove it
+ * (NODE_TXN_CLAIM): so there is never more than one, as long as nobody commits upon a look that is true no more. */
 #include "node_txn.h"
 
 #include "base/assert.h"
@@ -53,6 +56,35 @@ void node_move_say(struct node_client *client, int step)
     }
 }
 
+void node_claim_make(struct node_client *client, int shard)
+{
+    struct node_txn *txn = &client->txn;
+    txn->steps = 2;
+    node_key_of(client, shard, 'o', 0, txn->keys[0]);
+}
+
+void node_claim_say(struct node_client *client, int step)
+{
+    const struct node_txn *txn = &client->txn;
+    if (step == 0) {
+        node_request(client, "KEYS *}o0");
+    } else if (txn->found[0] == 0) {
+        node_request(client, "SET %s %s", txn->keys[0], txn->value);
+    } else {
+        node_request(client, "DEL %s", txn->keys[0]);
+    }
+}
+
+void node_claim_check(struct node_client *client)
+{
+    unsigned found = client->txn.found[0];
+    node_reach(client->world, NODE_MARK_LOOKED, 1);
+    if ((found & (found - 1)) != 0) {
+        node_fail(client->world, "client %d: node %d shows two keys, each made where there was none", client->number + 1,
+                  client->node + 1);
+    }
+}
+
 static bool names(const struct node_client *client, const char *key)
 {
     for (size_t i = 0; i < client->element; i++) {
@@ -69,7 +101,11 @@ void node_move_take_keys(struct node_client *client)
     for (int token = 1; token <= client->world->profile.groups; token++) {
         for (int place = 0; place < 2; place++) {
             char key[NODE_KEY_BYTES];
-            name_place(client, token, place, key);
+            if (txn->kind == NODE_TXN_CLAIM) {
+                node_key_of(client, token, 'o', 0, key);
+            } else {
+                name_place(client, token, place, key);
+            }
             txn->found[place] |= names(client, key) ? 1U << token : 0;
         }
     }

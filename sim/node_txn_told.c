@@ -96,6 +96,8 @@ void node_txn_committed(struct node_client *client)
         check_sum(client);
     } else if (txn->kind == NODE_TXN_MOVE) {
         node_move_check(client);
+    } else if (txn->kind == NODE_TXN_CLAIM) {
+        node_claim_check(client);
     }
     node_flush_check(client);
     if (!node_txn_of_bank(txn)) {
@@ -276,7 +278,7 @@ void node_txn_answered(struct node_client *client, const struct node_pending *pe
             node_unexpected(client, "a step of a transaction that was not begun");
             return;
         }
-        if (txn->kind == NODE_TXN_MOVE && reply->type == RESP_ARRAY) {
+        if ((txn->kind == NODE_TXN_MOVE || txn->kind == NODE_TXN_CLAIM) && reply->type == RESP_ARRAY) {
             node_move_take_keys(client);
         }
         keep(client, txn->step++, reply->type, reply->integer, reply->text);

@@ -127,6 +127,7 @@ enum node_txn_kind {
     NODE_TXN_SUM,      /* of all accounts */
     NODE_TXN_FLUSH,    /* FLUSHALL alone, or with a count of what is left */
     NODE_TXN_PAIRS,    /* KEYS of all twins: of each either both are there, or none */
+    NODE_TXN_CLAIM,    /* a key that is made when a look finds none in any shard (node_txn_move.c) */
     NODE_TXN_MOVE,     /* a token from key to key, among looks at all keys (node_txn_move.c) */
 };
 
@@ -167,7 +168,8 @@ struct node_txn {
     int token, place;                /* MOVE: which, and where to */
     int skipped;                     /* so many of its first steps */
     int64_t token_count;             /* as somebody was told before */
-    unsigned known, found[2];        /* tokens, by bits: that were made before; that KEYS has found in each place */
+    unsigned known, found[2];        /* tokens, by bits: that were made before; that KEYS has found in each place.
+                                      * CLAIM: shards in which it has found one */
     int tries;
 };
 

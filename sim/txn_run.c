@@ -279,6 +279,9 @@ static void run_until_over(struct txn_world *world)
     }
 }
 
+/* To EXEC. */
+#define REPLIED "*3\r\n+OK\r\n+OK\r\n+OK\r\n"
+
 static void hear(struct txn_world *world)
 {
     struct slice in = buffer_slice(&world->client.in);
@@ -286,7 +289,7 @@ static void hear(struct txn_world *world)
         return; /* it will never know */
     }
     const uint8_t *error = memmem(in.data, in.size, "\r\n-", 3);
-    world->outcome->told = error == NULL && memmem(in.data, in.size, "*3\r\n", 4) != NULL;
+    world->outcome->told = error == NULL && memmem(in.data, in.size, REPLIED, strlen(REPLIED)) != NULL;
     world->outcome->refused = error != NULL && memmem(in.data, in.size, "\r\n-UNCERTAIN", 12) == NULL;
     if (error == NULL && !world->outcome->told) {
         node_fail(world->nodes, "the client hears neither that it is committed nor that it is not");

@@ -291,6 +291,11 @@ def docs_source(commands):
                      + ["};", ""])
 
 
+def varies(command):
+    """Replicas that execute it may reply differently."""
+    return any(hint.startswith("nondeterministic") for hint in command.get("hints", []))
+
+
 def spec(command, sub_array):
     flags = " | ".join("COMMAND_" + flag.upper() for flag in command["flags"]) or "0"
     first, last, step = command["LEGACY"]
@@ -298,6 +303,7 @@ def spec(command, sub_array):
             f".id = {command['SYMBOL']}, .arity = {command['arity']}, .flags = {flags}, .first_key = {first}, "
             f".last_key = {last}, .key_step = {step}, .key_count = {key_count(command)}, .place = COMMAND_AT_{command['place'].upper()}, "
             f".words = {len(command['WORDS'])}, .internal = {'true' if command.get('internal') else 'false'}, "
+            f".varies = {'true' if varies(command) else 'false'}, "
             f".subcommands = {sub_array}, "
             f".subcommand_count = {len(command.get('subcommands', []))}, "
             f".docs = &command_docs_by_id[{command['SYMBOL']}]}},")

@@ -38,6 +38,9 @@ void driver_last_over(struct txn_driver *driver);
  * that may be prepared, or `all`. Home's own is none of them when it was to vote last. */
 void driver_drop_parts(struct txn_driver *driver, bool all);
 bool driver_keep_replies(struct txn_driver *driver);
+/* The same of one part's answer, which stays with the plan: first one, then the other. */
+void driver_keep_answer(struct txn_driver *driver, uint32_t part);
+bool driver_take_replies(struct txn_driver *driver, uint32_t part);
 void driver_note_no(struct txn_driver *driver, struct slice answer);
 /* `any`: a part may be prepared. */
 void driver_abort_attempt(struct txn_driver *driver, bool any);

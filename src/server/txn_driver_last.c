@@ -24,7 +24,7 @@ void driver_say_last(struct txn_driver *driver)
 void driver_say_resolve(struct txn_driver *driver)
 {
     const struct say_attempt attempt = driver_attempt_of(driver);
-    const struct command command = txn_say_resolve(&driver->arguments, &attempt);
+    const struct command command = txn_say_resolve(&driver->arguments, &attempt, true);
     driver_ask_home(driver, &command);
     txn_round_asked(&driver->round);
 }
@@ -68,6 +68,16 @@ static void note_home(struct txn_driver *driver, struct slice answer)
     }
 }
 
+/* The answers of all but home, for when it tells its own. */
+static void keep_others(struct txn_driver *driver)
+{
+    for (uint32_t i = 0; i < driver->plan.part_count; i++) {
+        if (i != own_part(driver)) {
+            driver_keep_answer(driver, i);
+        }
+    }
+}
+
 /* Of the answer to LAST. */
 static void take_last(struct txn_driver *driver, const struct round_question *question)
 {
@@ -85,6 +95,7 @@ static void take_last(struct txn_driver *driver, const struct round_question *qu
     }
     if (perhaps) {
         driver->decided_commit = true;
+        keep_others(driver);
         driver_pause_for(driver, true); /* then home is asked what it was */
         return;
     }
@@ -96,13 +107,39 @@ static void take_last(struct txn_driver *driver, const struct round_question *qu
     driver_abort_attempt(driver, true);
 }
 
-/* Of the answer to RESOLVE. Home's replies were lost with the answer to LAST. */
+/* What home has kept of its replies, behind the state, the epoch and whether it is DONE; and those of all others. */
+static bool take_all_replies(struct txn_driver *driver, struct slice answer)
+{
+    struct txn_plan *plan = &driver->plan;
+    uint32_t own = own_part(driver);
+    uint64_t count = 0;
+    struct slice word;
+    struct slice replies;
+    int64_t number;
+    if (plan->of_values && !plan->looks) {
+        return true; /* they were made here */
+    }
+    if (!answer_array(&answer, &count) || count != 4 || !answer_text(&answer, &word) ||
+        !answer_integer(&answer, &number) || !answer_integer(&answer, &number) || !answer_text(&answer, &replies)) {
+        return false;
+    }
+    buffer_clear(&plan->parts[own].answer);
+    buffer_append_slice(&plan->parts[own].answer, replies);
+    bool taken = txn_plan_take(plan, own, buffer_slice(&plan->parts[own].answer));
+    for (uint32_t i = 0; i < plan->part_count && taken; i++) {
+        taken = i == own || driver_take_replies(driver, i);
+    }
+    return taken;
+}
+
+/* Of the answer to RESOLVE. */
 static void take_resolved(struct txn_driver *driver, const struct round_question *question)
 {
     struct slice word;
     bool told = question->status == STATUS_OK && answer_word(buffer_slice(&question->answer), &word);
     if (told && slice_is_word(word, "COMMIT")) {
-        driver_end(driver, driver->plan.of_values && !driver->plan.looks ? TXN_END_DONE : TXN_END_LOST);
+        bool known = take_all_replies(driver, buffer_slice(&question->answer));
+        driver_end(driver, known ? TXN_END_DONE : TXN_END_LOST);
     } else if (told && slice_is_word(word, "ABORT")) {
         driver->decided_commit = false;
         driver_note_why(driver,

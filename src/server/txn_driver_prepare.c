@@ -173,20 +173,30 @@ static bool take_votes(struct txn_driver *driver, bool *ret_any)
     return all;
 }
 
-/* The replies of a yes vote; the answers stay with the plan. */
-bool driver_keep_replies(struct txn_driver *driver)
+void driver_keep_answer(struct txn_driver *driver, uint32_t part)
+{
+    struct buffer kept = driver->plan.parts[part].answer;
+    driver->plan.parts[part].answer = driver->round.questions[part].answer;
+    driver->round.questions[part].answer = kept;
+}
+
+bool driver_take_replies(struct txn_driver *driver, uint32_t part)
 {
     bool of_shards = !driver->plan.of_values || driver->plan.looks;
+    struct slice rest = buffer_slice(&driver->plan.parts[part].answer);
+    uint64_t count = 0;
+    struct slice word;
+    int64_t vote;
+    return answer_array(&rest, &count) && answer_text(&rest, &word) && answer_integer(&rest, &vote) &&
+           answer_array(&rest, &count) && (!of_shards || txn_plan_take(&driver->plan, part, rest));
+}
+
+/* The replies of a yes vote. */
+bool driver_keep_replies(struct txn_driver *driver)
+{
     for (uint32_t i = 0; i < driver->plan.part_count; i++) {
-        struct buffer kept = driver->plan.parts[i].answer;
-        driver->plan.parts[i].answer = driver->round.questions[i].answer;
-        driver->round.questions[i].answer = kept;
-        struct slice rest = buffer_slice(&driver->plan.parts[i].answer);
-        uint64_t count = 0;
-        struct slice word;
-        int64_t vote;
-        if (!answer_array(&rest, &count) || !answer_text(&rest, &word) || !answer_integer(&rest, &vote) ||
-            !answer_array(&rest, &count) || (of_shards && !txn_plan_take(&driver->plan, i, rest))) {
+        driver_keep_answer(driver, i);
+        if (!driver_take_replies(driver, i)) {
             return false;
         }
     }

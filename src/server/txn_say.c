@@ -274,11 +274,14 @@ struct command txn_say_abort(struct say_arguments *arguments, const struct say_a
     return said(arguments, COMMAND_COHORT_TXN_DECIDE);
 }
 
-struct command txn_say_resolve(struct say_arguments *arguments, const struct say_attempt *attempt)
+struct command txn_say_resolve(struct say_arguments *arguments, const struct say_attempt *attempt, bool replies)
 {
-    begin(arguments, 2, 0);
+    begin(arguments, 3, 0);
     put(arguments, SLICE_LITERAL("COHORT.TXN.RESOLVE"));
     put(arguments, attempt->id);
+    if (replies) {
+        put(arguments, SLICE_LITERAL("REPLIES"));
+    }
     return said(arguments, COMMAND_COHORT_TXN_RESOLVE);
 }
 

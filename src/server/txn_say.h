@@ -33,8 +33,8 @@ struct command txn_say_commit(struct say_arguments *arguments, const struct say_
 /* The own part of home, if it has one, goes with it; `votes` of the others. */
 struct command txn_say_last(struct say_arguments *arguments, const struct say_attempt *attempt,
                             const struct txn_plan *plan, const uint64_t *votes);
-/* Home is asked what was decided, and aborts what is not OPEN yet. */
-struct command txn_say_resolve(struct say_arguments *arguments, const struct say_attempt *attempt);
+/* Home is asked what was decided, and aborts what is not OPEN yet; `replies`: and what it has replied to LAST. */
+struct command txn_say_resolve(struct say_arguments *arguments, const struct say_attempt *attempt, bool replies);
 struct command txn_say_abort(struct say_arguments *arguments, const struct say_attempt *attempt, const char *reason);
 
 /* To a part's shard. */

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/number.h"
+#include "machine/machine_mutation.h"
 #include "machine/txn/home_internal.h"
 
 #include <stdlib.h>
@@ -46,10 +47,12 @@ void homes_init(struct homes *homes, uint64_t seed)
     list_init(&homes->decided);
     list_init(&homes->done);
     list_init(&homes->kept);
+    list_init(&homes->replied);
 }
 
-static void home_free(struct home *home)
+void home_free(struct home *home)
 {
+    buffer_deinit(&home->replies);
     free(home->participants);
     free(home->reason);
     free(home);
@@ -90,6 +93,9 @@ void home_enter(struct homes *homes, struct home *home)
     list_append(list_for(homes, home), &home->node);
     homes->open_count += home->state != HOME_DONE ? 1 : 0;
     homes->done_count += home->state == HOME_DONE && home->made ? 1 : 0;
+    if (home->state == HOME_DONE && home->replies.size != 0) {
+        list_append(&homes->replied, &home->replied);
+    }
 }
 
 static void leave(struct homes *homes, struct home *home)
@@ -99,9 +105,17 @@ static void leave(struct homes *homes, struct home *home)
     homes->done_count -= home->state == HOME_DONE && home->made ? 1 : 0;
 }
 
+static void drop_replies(struct homes *homes, struct home *home)
+{
+    homes->reply_bytes -= home->replies.size;
+    buffer_deinit(&home->replies);
+    list_remove(&home->replied);
+}
+
 static void forget(struct homes *homes, struct home *home)
 {
     ASSERT(home->state == HOME_DONE);
+    drop_replies(homes, home);
     leave(homes, home);
     homes->named_count -= home->made ? 0 : 1;
     table_remove(&homes->table, table_hash(&homes->table, home_id(home)), home);
@@ -148,6 +162,7 @@ struct home *home_create(struct slice id)
     home->id_position = parts.position;
     memcpy(home->id, id.data, id.size);
     list_init(&home->node);
+    list_init(&home->replied);
     return home;
 }
 
@@ -155,6 +170,7 @@ void home_insert(struct homes *homes, struct home *home)
 {
     table_insert(&homes->table, table_hash(&homes->table, home_id(home)), home);
     homes->named_count += home->made ? 0 : 1;
+    homes->reply_bytes += home->replies.size;
 }
 
 /* ---- opening ---- */
@@ -355,6 +371,28 @@ struct home *homes_open_last(struct homes *homes, const struct home_open *open)
     }
     decide(homes, home, HOME_COMMIT, open->position, open->time_ms);
     return home;
+}
+
+void home_keep_replies(struct homes *homes, struct home *home, struct slice replies)
+{
+    ASSERT(home->outcome == HOME_COMMIT && home->replies.size == 0);
+    if (MACHINE_MUTATED(OTHER_REPLIES)) {
+        replies = SLICE_LITERAL("$-1\r\n");
+    }
+    if (replies.size == 0 || replies.size > TXN_REPLY_BYTES) {
+        return;
+    }
+    while (homes->reply_bytes + replies.size > TXN_REPLIES_BYTES && !list_empty(&homes->replied)) {
+        drop_replies(homes, CONTAINER_OF(homes->replied.next, struct home, replied));
+    }
+    if (homes->reply_bytes + replies.size > TXN_REPLIES_BYTES) {
+        return; /* too many are not DONE */
+    }
+    buffer_append_slice(&home->replies, replies);
+    homes->reply_bytes += replies.size;
+    if (home->state == HOME_DONE) {
+        list_append(&homes->replied, &home->replied);
+    }
 }
 
 void home_acknowledge(struct homes *homes, struct home *home, uint32_t shard, uint64_t position, int64_t time_ms)

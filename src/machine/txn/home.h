@@ -37,8 +37,10 @@ struct home {
     int64_t kept_ms;                                     /* so long after done_ms its id is remembered; 0: it is ours */
     uint32_t participant_count, done_count;
     struct home_participant *participants;
-    char *reason;     /* why it was aborted; or NULL */
-    struct list node; /* in the list of its state */
+    char *reason;          /* why it was aborted; or NULL */
+    struct buffer replies; /* of home's own part, for whoever has lost the answer to LAST; mostly empty */
+    struct list node;      /* in the list of its state */
+    struct list replied;   /* in homes.replied, when it is DONE and has replies */
     uint8_t id[];
 };
 
@@ -51,6 +53,8 @@ struct homes {
                                        * one behind it was to be remembered for less */
     uint64_t open_count;              /* of open and decided */
     uint64_t done_count, named_count; /* named: all clients' ids */
+    struct list replied;              /* in order of becoming DONE; the first one loses its replies first */
+    uint64_t reply_bytes;             /* of all */
     uint64_t watermark;               /* an id whose position is below, and that has no record, is refused for ever */
 };
 
@@ -83,6 +87,9 @@ enum home_outcome homes_open(struct homes *homes, const struct home_open *open);
 enum home_outcome homes_take_last(struct homes *homes, const struct home_open *open);
 /* It would be (asserted): the record, which is COMMIT now. */
 struct home *homes_open_last(struct homes *homes, const struct home_open *open);
+
+/* Of a record that is COMMIT or DONE now: kept, when they are few and there is room. The same on every replica. */
+void home_keep_replies(struct homes *homes, struct home *home, struct slice replies);
 
 /* The record with this id; one that is absent becomes an abort. NULL: it is OLD, or, with *ret_full, there is no room.
  */

@@ -143,16 +143,26 @@ void txn_decide(struct call *call)
 void txn_resolve(struct call *call)
 {
     struct slice id;
+    bool replies = call->argc == 3 && slice_is_word(call->argv[2], "REPLIES");
+    if (call->argc > 2 && !replies) {
+        malformed(call);
+        return;
+    }
     struct home *home = take_id(call, &id) ? resolve(call, id) : NULL;
     if (home != NULL) {
         /* Who asks has a PREPARE, and the OPEN that was sent with it is not here: as with one that is absent. */
         (void)(home->state == HOME_BEGUN &&
                home_abort(&call->txns->homes, home, slice_from_string("it was asked about before it was opened"),
                           call->position, call->time.applied_time_ms));
-        resp_array(&call->reply, 3);
+        resp_array(&call->reply, replies ? 4 : 3);
         resp_bulk_string(&call->reply, home_told(home));
         resp_integer(&call->reply, (int64_t)home->epoch);
         resp_integer(&call->reply, home->state == HOME_DONE ? 1 : 0);
+        if (replies && home->replies.size != 0) {
+            resp_bulk(&call->reply, buffer_slice(&home->replies));
+        } else if (replies) {
+            resp_null(&call->reply);
+        }
     }
 }
 

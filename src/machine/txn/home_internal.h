@@ -5,6 +5,7 @@
 
 /* In no table and no list; the id is one (asserted). */
 struct home *home_create(struct slice id);
+void home_free(struct home *home);
 /* Into the table; then home_enter, into the list of its state. */
 void home_insert(struct homes *homes, struct home *home);
 void home_enter(struct homes *homes, struct home *home);

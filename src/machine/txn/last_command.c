@@ -42,6 +42,13 @@ static bool home_takes(struct preparing *preparing)
     return prepare_no(preparing, why, slice_of(preparing->number, number_format_uint64(preparing->number, now)));
 }
 
+/* By who has said LAST, and needs the replies. What TXN.* has written has told all of them before. */
+static bool may_be_asked(const struct home *home)
+{
+    struct txn_id id;
+    return txn_id_parse(home_id(home), &id) && id.runs;
+}
+
 void txn_last(struct call *call)
 {
     struct preparing preparing;
@@ -54,7 +61,11 @@ void txn_last(struct call *call)
     const struct part *own = parts_find(&call->txns->parts, preparing.said.id);
     if (preparing.no == NULL && own != NULL && own->vote == call->position) {
         const struct home_open open = opening(&preparing);
-        home_finish_own_part(call, homes_open_last(&call->txns->homes, &open));
+        struct home *home = homes_open_last(&call->txns->homes, &open);
+        if (may_be_asked(home)) {
+            home_keep_replies(&call->txns->homes, home, preparing.vary ? slice_of(NULL, 0) : buffer_slice(&preparing.replies));
+        }
+        home_finish_own_part(call, home);
     }
     prepare_end(&preparing);
 }

@@ -36,7 +36,10 @@ static bool load_keys(struct preparing *preparing, struct overlay *overlay)
 static bool run_command(struct preparing *preparing, struct overlay *overlay, const struct command *command)
 {
     bool good = true;
-    bool discards = preparing->call->reply.out == NULL;
+    /* Home keeps what it replies to its own vote, if that is little: so every replica must know it. */
+    bool keeps = preparing->said.mode == PREPARE_LAST && !preparing->vary && preparing->replies.size <= TXN_REPLY_BYTES;
+    bool discards = preparing->call->reply.out == NULL && !keeps;
+    preparing->vary = preparing->vary || command->spec->varies || command->spec->key_count != 0;
     struct resp_writer writer = {discards ? NULL : &preparing->replies, command->protocol};
     size_t before = preparing->replies.size;
     if (whole_looks(command->spec)) {

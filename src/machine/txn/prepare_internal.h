@@ -19,6 +19,7 @@ struct preparing {
     enum footprint_reach reach;
     struct buffer body;
     struct buffer replies;
+    bool vary;          /* another replica may have made other replies */
     const char *no;     /* why the vote is no */
     struct slice whose; /* which transaction or key that is about, or what home knows better */
     char number[NUMBER_INT64_BYTES];

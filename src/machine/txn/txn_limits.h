@@ -23,6 +23,8 @@ enum {
     TXN_VALUES_BYTES = 128 << 20,      /* what it has read and written there */
     TXN_FINISHED = 16384,              /* outcomes of three-phase commit that are remembered until FORGET */
     TXN_REASON_BYTES = 128,            /* why it was aborted */
+    TXN_REPLY_BYTES = 4 << 10,         /* of home's replies, kept with a record that was committed by LAST, … */
+    TXN_REPLIES_BYTES = 256 << 10,     /* … and with all: those that are DONE lose them first */
     TXN_LIST_SEEN = 4096,              /* records that one LIST looks at, roughly */
     TXN_LIST_COUNT = 1000,             /* records in one reply of LIST and PARTS, roughly */
 };

@@ -3,7 +3,7 @@
  * After the kind and a version (1), u8 each; numbers are varints, texts a size and bytes:
  *   'H' home    id · state · outcome · protocol · epoch · opened · decided · done · opened_ms · deadline_ms ·
  * decided_ms · done_ms · reason · participants, for each: shard · done · vote · of a client's id kept_ms, if it is not
- * TXN_ID_KEPT_MS 'P' part    id · state · protocol · home · epoch ·
+ * TXN_ID_KEPT_MS or replies follow · replies, if there are some 'P' part    id · state · protocol · home · epoch ·
  * vote · since_ms · key count · participants · body, the rest 'W' marks   watermark · epochs The records of a list come
  * in its order. */
 #include "base/assert.h"
@@ -61,8 +61,11 @@ void home_put(const struct home *home, struct buffer *out)
         put_number(out, home->participants[i].done ? 1 : 0);
         put_number(out, home->participants[i].vote);
     }
-    if (!home->made && home->kept_ms != TXN_ID_KEPT_MS) {
+    if ((!home->made && home->kept_ms != TXN_ID_KEPT_MS) || home->replies.size != 0) {
         put_number(out, (uint64_t)home->kept_ms);
+    }
+    if (home->replies.size != 0) {
+        put_text(out, buffer_slice(&home->replies));
     }
 }
 
@@ -197,16 +200,23 @@ static bool take_participants(struct slice *from, struct home *home)
     return true;
 }
 
-/* At the end of the record. */
+/* At the end of the record, when there are replies or kept_ms is not what it mostly is. */
 static bool take_kept(struct slice *from, struct home *home)
 {
     uint64_t kept_ms = 0;
+    struct slice replies = {0};
     if (from->size == 0) {
         return true;
     }
-    bool good = !home->made && take_number(from, TXN_ID_KEPT_MAXIMUM_MS, &kept_ms) &&
-                kept_ms >= TXN_ID_KEPT_MINIMUM_MS && kept_ms != TXN_ID_KEPT_MS;
+    bool good = take_number(from, TXN_ID_KEPT_MAXIMUM_MS, &kept_ms) &&
+                (home->made ? kept_ms == 0 : kept_ms >= TXN_ID_KEPT_MINIMUM_MS);
     home->kept_ms = (int64_t)kept_ms;
+    if (good && from->size != 0) {
+        good = take_text(from, TXN_REPLY_BYTES, &replies) && replies.size != 0 && home->outcome == HOME_COMMIT;
+        buffer_append_slice(&home->replies, replies);
+    } else {
+        good = good && !home->made && kept_ms != TXN_ID_KEPT_MS;
+    }
     return good && from->size == 0;
 }
 
@@ -261,10 +271,8 @@ enum status homes_load(struct homes *homes, struct slice record)
         return STATUS_CORRUPT;
     }
     struct home *home = home_create(id);
-    if (!take_home(record, home)) {
-        free(home->participants);
-        free(home->reason);
-        free(home);
+    if (!take_home(record, home) || homes->reply_bytes + home->replies.size > TXN_REPLIES_BYTES) {
+        home_free(home);
         return STATUS_CORRUPT;
     }
     home_insert(homes, home);

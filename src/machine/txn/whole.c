@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "machine/keys/scan_options.h"
+#include "machine/machine_mutation.h"
 
 /* How many buckets a walk takes in one step; how often a key is drawn anew that is the overlay's. */
 enum { WALK_STEP = 4096, DRAWS = 64 };
@@ -254,7 +255,7 @@ bool whole_seem(struct overlay *overlay, const struct command *command, bool loa
             overlay_load(overlay, key, 0, slice_of(NULL, 0)) != STATUS_OK) {
             return false;
         }
-        if (!overlay_seem(overlay, key, shape)) {
+        if (!MACHINE_MUTATED(LOOKS_NOT_TOLD) && !overlay_seem(overlay, key, shape)) {
             return false;
         }
     }
@@ -284,6 +285,9 @@ bool whole_seen(const struct command *command, struct whole_numbers *ret_seen)
 bool whole_is_as_seen(const struct call *call, const struct whole_numbers *seen)
 {
     struct whole_numbers now = whole_numbers(call);
+    if (MACHINE_MUTATED(LOOKS_NOT_COMPARED)) {
+        return true;
+    }
     int64_t due_ms;
     int64_t due_wall_ms;
     keyspace_next_due(call->keyspace, &due_ms, &due_wall_ms);

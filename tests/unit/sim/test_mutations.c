@@ -99,6 +99,14 @@ static const struct mutant mutants[] = {
      "nodes,scripts=1",
      10},
     {"SCRIPT FLUSH at one node alone", {.cluster = CLUSTER_MUTATION_SCRIPT_FLUSH_HERE}, "nodes,scripts=1", 10},
+    {"a look that does not hear what its transaction did",
+     {.machine = MACHINE_MUTATION_LOOKS_NOT_TOLD},
+     "nodes,groups=2,clients=16",
+     40},
+    {"a look of TXN.* that is not compared",
+     {.machine = MACHINE_MUTATION_LOOKS_NOT_COMPARED},
+     "nodes,groups=2,clients=16",
+     400},
     {"read locks dropped early",
      {.machine = MACHINE_MUTATION_NO_READ_LOCKS},
      "nodes,network,groups=2,clients=16,scripts=0",
@@ -110,6 +118,7 @@ static const struct mutant mutants[] = {
      60},
     {"an outcome not applied at one participant", {.cluster = CLUSTER_MUTATION_HALF_DONE}, "transaction-2pc", 5},
     {"the same with three phases", {.cluster = CLUSTER_MUTATION_HALF_DONE}, "transaction-3pc", 5},
+    {"home tells other replies than it has made", {.machine = MACHINE_MUTATION_OTHER_REPLIES}, "transaction-2pc", 200},
 };
 
 static void test_mutant(void **state)
