@@ -313,7 +313,7 @@ static void prepare_all(struct phases *phases)
 {
     struct slice shard = SLICE_LITERAL("1");
     struct txn_prepare said = {
-        .id = id, .home = 1, .protocol = TXN_3PC, .participants = &shard, .participant_count = 1};
+        .id = id, .home = 1, .protocol = TXN_3PC, .participants = &shard, .participant_count = 1, .shard_count = 1};
     for (int i = 0; i < phases->count; i++) {
         struct buffer body = {0};
         parts_init(&phases->participants[i].parts, 0);

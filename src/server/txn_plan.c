@@ -38,6 +38,7 @@ void txn_plan_deinit(struct txn_plan *plan)
     }
     txn_values_deinit(&plan->values);
     txn_seem_deinit(&plan->seem);
+    free(plan->order);
     free(plan->keys);
     free(plan->commands);
     free(plan->steps);
@@ -325,29 +326,72 @@ static int compare_parts(const void *a, const void *b)
     return (x->shard > y->shard) - (x->shard < y->shard);
 }
 
+uint32_t txn_plan_part(const struct txn_plan *plan, uint32_t shard)
+{
+    const struct plan_part wanted = {.shard = shard};
+    const struct plan_part *found =
+        plan->part_count == 0 ? NULL
+                              : bsearch(&wanted, plan->parts, plan->part_count, sizeof(wanted), compare_parts);
+    return found == NULL ? plan->part_count : (uint32_t)(found - plan->parts);
+}
+
+void txn_plan_order(struct txn_plan *plan)
+{
+    if (plan->step_count == 0) {
+        return;
+    }
+    plan->order = memory_resize(plan->order, plan->step_count * sizeof(*plan->order));
+    for (uint32_t i = 0; i < plan->part_count; i++) {
+        plan->parts[i].step_count = 0;
+    }
+    for (uint32_t i = 0; i < plan->step_count; i++) {
+        plan->parts[txn_plan_part(plan, plan->steps[i].shard)].step_count++;
+    }
+    for (uint32_t i = 0, first = 0; i < plan->part_count; i++) {
+        plan->parts[i].first_step = first;
+        first += plan->parts[i].step_count;
+        plan->parts[i].step_count = 0; /* and again, as they are put there */
+    }
+    for (uint32_t i = 0; i < plan->step_count; i++) {
+        struct plan_part *part = &plan->parts[txn_plan_part(plan, plan->steps[i].shard)];
+        plan->order[part->first_step + part->step_count++] = i;
+    }
+}
+
+/* Of which shards there are parts, each once. */
+static void find_parts(struct txn_plan *plan)
+{
+    bool *is_part = memory_allocate_zeroed(plan->shards + 1, sizeof(*is_part));
+    for (uint32_t i = 0; i < plan->key_count; i++) {
+        is_part[plan->keys[i].shard] = true;
+    }
+    for (uint32_t i = 0; i < plan->step_count; i++) {
+        is_part[plan->steps[i].shard] = true;
+    }
+    for (uint32_t i = 0; i < plan->watch_count; i++) {
+        is_part[plan->watches[i].shard] = true;
+    }
+    plan->parts = memory_allocate_zeroed(plan->shards, sizeof(*plan->parts));
+    for (uint32_t shard = 1; shard <= plan->shards; shard++) {
+        if (is_part[shard]) {
+            plan->parts[plan->part_count++].shard = shard;
+        }
+    }
+    free(is_part);
+}
+
 void txn_plan_seal(struct txn_plan *plan)
 {
     if (plan->of_values) {
         find_keys(plan);
     }
-    size_t most = plan->step_count + (size_t)plan->watch_count + plan->key_count;
-    uint32_t count = 0;
-    ASSERT(plan->parts == NULL && most > 0);
-    plan->parts = memory_allocate_zeroed(most, sizeof(*plan->parts));
-    for (uint32_t i = 0; i < plan->key_count; i++) {
-        plan->parts[count++].shard = plan->keys[i].shard;
+    ASSERT(plan->parts == NULL);
+    find_parts(plan);
+    ASSERT(plan->part_count > 0);
+    for (uint32_t i = 0; i < plan->key_count; i++) { /* they ascend by shard, too */
+        struct plan_part *part = &plan->parts[txn_plan_part(plan, plan->keys[i].shard)];
+        part->first_key = part->key_count == 0 ? i : part->first_key;
+        part->key_count++;
     }
-    for (uint32_t i = 0; i < plan->step_count; i++) {
-        plan->parts[count++].shard = plan->steps[i].shard;
-    }
-    for (uint32_t i = 0; i < plan->watch_count; i++) {
-        plan->parts[count++].shard = plan->watches[i].shard;
-    }
-    qsort(plan->parts, count, sizeof(*plan->parts), compare_parts);
-    plan->part_count = 1;
-    for (uint32_t i = 1; i < count; i++) {
-        if (plan->parts[i].shard != plan->parts[plan->part_count - 1].shard) {
-            plan->parts[plan->part_count++].shard = plan->parts[i].shard;
-        }
-    }
+    txn_plan_order(plan);
 }

@@ -60,6 +60,8 @@ struct plan_watch {
 
 struct plan_part {
     uint32_t shard;
+    uint32_t first_step, step_count; /* in plan.order */
+    uint32_t first_key, key_count;   /* in plan.keys */
     struct buffer answer; /* of the round that is under way, or was */
 };
 
@@ -80,6 +82,7 @@ struct txn_plan {
     uint32_t command_count;
     struct plan_step *steps;
     uint32_t step_count;
+    uint32_t *order; /* of steps: part by part, and within one as they stand; with the parts */
     struct plan_watch *watches;
     uint32_t watch_count;
     struct plan_part *parts; /* after txn_plan_seal */
@@ -104,6 +107,10 @@ void txn_plan_seen(struct txn_plan *plan, uint32_t shard, uint64_t position, uin
 void txn_plan_watch(struct txn_plan *plan, struct slice key, uint64_t version);
 /* All is added: finds the parts. */
 void txn_plan_seal(struct txn_plan *plan);
+/* The parts are there, which ascend; each step's shard is one of them: finds each part's steps. */
+void txn_plan_order(struct txn_plan *plan);
+/* The part of a shard, or part_count. */
+uint32_t txn_plan_part(const struct txn_plan *plan, uint32_t shard);
 /* It has more keys, or says or has written more, than one transaction may; one that only reads is not limited so. */
 bool txn_plan_too_large(const struct txn_plan *plan);
 

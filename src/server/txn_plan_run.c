@@ -27,14 +27,12 @@ void plan_each_command(struct txn_plan *plan,
 
 bool txn_plan_take_dump(struct txn_plan *plan, uint32_t part, struct slice answer)
 {
-    uint32_t count = 0;
-    struct slice *keys = memory_allocate((plan->key_count + (size_t)1) * sizeof(*keys));
-    for (uint32_t i = 0; i < plan->key_count; i++) {
-        if (plan->keys[i].shard == plan->parts[part].shard) {
-            keys[count++] = plan->keys[i].key;
-        }
+    const struct plan_part *of = &plan->parts[part];
+    struct slice *keys = memory_allocate((of->key_count + (size_t)1) * sizeof(*keys));
+    for (uint32_t i = 0; i < of->key_count; i++) {
+        keys[i] = plan->keys[of->first_key + i].key;
     }
-    bool taken = txn_values_take(&plan->values, plan->parts[part].shard, keys, count, answer);
+    bool taken = txn_values_take(&plan->values, of->shard, keys, of->key_count, answer);
     free(keys);
     return taken;
 }
@@ -127,11 +125,11 @@ static bool take_reply(struct slice *from, struct slice *ret_reply)
 
 bool txn_plan_take(struct txn_plan *plan, uint32_t part, struct slice from)
 {
-    for (uint32_t i = 0; i < plan->step_count; i++) {
-        struct plan_step *step = &plan->steps[i];
+    const struct plan_part *of = &plan->parts[part];
+    for (uint32_t i = 0; i < of->step_count; i++) {
+        struct plan_step *step = &plan->steps[plan->order[of->first_step + i]];
         struct slice ok;
-        if (step->shard == plan->parts[part].shard &&
-            ((step->seems.size != 0 && !take_reply(&from, &ok)) || !take_reply(&from, &step->reply))) {
+        if ((step->seems.size != 0 && !take_reply(&from, &ok)) || !take_reply(&from, &step->reply)) {
             return false;
         }
     }

@@ -49,6 +49,29 @@ static struct command said(const struct say_arguments *arguments, uint16_t comma
     return (struct command){command_by_id(command), arguments->arguments.items, arguments->argc, RESP2};
 }
 
+/* As ranges: their text and their number grow with the gaps between them alone. Room for two numbers of each, and a
+ * dash, was reserved. */
+static void put_ranges(const struct txn_plan *plan, struct say_arguments *arguments)
+{
+    uint32_t ranges = 0;
+    for (uint32_t i = 0; i < plan->part_count; i++) {
+        ranges += i == 0 || plan->parts[i].shard != plan->parts[i - 1].shard + 1;
+    }
+    put_number(arguments, ranges);
+    for (uint32_t i = 0, to; i < plan->part_count; i = to) {
+        for (to = i + 1; to < plan->part_count && plan->parts[to].shard == plan->parts[to - 1].shard + 1; to++) {
+        }
+        put_number(arguments, plan->parts[i].shard);
+        if (to > i + 1) {
+            struct slice *range = &arguments->arguments.items[arguments->argc - 1];
+            buffer_append_byte(&arguments->text, '-');
+            put_number(arguments, plan->parts[to - 1].shard);
+            arguments->argc--;
+            range->size += 1 + arguments->arguments.items[arguments->argc].size;
+        }
+    }
+}
+
 static void put_parts(const struct txn_plan *plan, struct say_arguments *arguments)
 {
     for (uint32_t i = 0; i < plan->part_count; i++) {
@@ -57,16 +80,15 @@ static void put_parts(const struct txn_plan *plan, struct say_arguments *argumen
 }
 
 /* `seems`: what was run before them is known by now. */
-static void put_steps(const struct txn_plan *plan, uint32_t shard, bool seems, struct say_arguments *arguments)
+static void put_steps(const struct txn_plan *plan, const struct plan_part *part, bool seems,
+                      struct say_arguments *arguments)
 {
-    for (uint32_t i = 0; i < plan->step_count; i++) {
-        const struct plan_step *step = &plan->steps[i];
-        if (step->shard == shard && seems && step->seems.size != 0) {
+    for (uint32_t i = 0; i < part->step_count; i++) {
+        const struct plan_step *step = &plan->steps[plan->order[part->first_step + i]];
+        if (seems && step->seems.size != 0) {
             put(arguments, buffer_slice(&step->seems));
         }
-        if (step->shard == shard) {
-            put(arguments, buffer_slice(&step->encoded));
-        }
+        put(arguments, buffer_slice(&step->encoded));
     }
 }
 
@@ -127,18 +149,12 @@ static void put_writes(const struct txn_plan *plan, uint32_t shard, struct say_a
 }
 
 /* Of a plan of values: what is going to be read, and maybe written. Its steps, about all keys, follow. */
-static void put_held(const struct txn_plan *plan, uint32_t shard, struct say_arguments *arguments)
+static void put_held(const struct txn_plan *plan, const struct plan_part *part, struct say_arguments *arguments)
 {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < plan->key_count; i++) {
-        count += plan->keys[i].shard == shard;
-    }
-    put_number(arguments, count);
-    for (uint32_t i = 0; i < plan->key_count; i++) {
-        if (plan->keys[i].shard == shard) {
-            put(arguments, plan->keys[i].key);
-            put(arguments, slice_of(NULL, 0));
-        }
+    put_number(arguments, part->key_count);
+    for (uint32_t i = 0; i < part->key_count; i++) {
+        put(arguments, plan->keys[part->first_key + i].key);
+        put(arguments, slice_of(NULL, 0));
     }
 }
 
@@ -148,42 +164,55 @@ static struct slice mode_word(enum txn_prepare_mode mode)
     return slice_from_string(words[mode]);
 }
 
-/* For what a shard is told of the plan. */
-static void begin_work(struct say_arguments *arguments, const struct txn_plan *plan, uint32_t shard)
+/* The part of a shard that may be none. */
+static struct plan_part part_of(const struct txn_plan *plan, uint32_t shard)
 {
-    size_t keys = known_keys(plan, shard);
-    size_t parts = 2 * (size_t)plan->part_count; /* votes, too */
-    size_t slices =
-        16 + parts + 2 * (size_t)plan->watch_count + 2 * (size_t)plan->step_count + 4 * keys + 2 * (size_t)plan->key_count;
-    begin(arguments, slices, 8 + parts + plan->watch_count + keys);
+    uint32_t part = txn_plan_part(plan, shard);
+    return part < plan->part_count ? plan->parts[part] : (struct plan_part){.shard = shard};
+}
+
+/* For what a shard is told of the plan; `numbers` more of them before that, as arguments. */
+static void begin_work(struct say_arguments *arguments, const struct txn_plan *plan, const struct plan_part *part,
+                       size_t numbers)
+{
+    size_t keys = known_keys(plan, part->shard);
+    size_t slices = 16 + numbers + 2 * (size_t)plan->watch_count + 2 * (size_t)part->step_count + 4 * keys +
+                    2 * (size_t)part->key_count;
+    begin(arguments, slices, 8 + numbers + plan->watch_count + keys);
 }
 
 struct command txn_say_prepare(struct say_arguments *arguments, const struct say_attempt *attempt,
-                               const struct txn_plan *plan, uint32_t part)
+                               const struct txn_plan *plan, uint32_t at)
 {
-    begin_work(arguments, plan, plan->parts[part].shard);
+    const struct plan_part *part = &plan->parts[at];
+    bool asks = attempt->protocol == TXN_3PC; /* each other; else home */
+    begin_work(arguments, plan, part, asks ? 2 * (size_t)plan->part_count : 0);
     put(arguments, SLICE_LITERAL("COHORT.TXN.PREPARE"));
     put(arguments, attempt->id);
     put_number(arguments, attempt->home);
     put_number(arguments, attempt->epoch);
     put_number(arguments, (uint64_t)attempt->protocol);
     put(arguments, mode_word(attempt->mode));
-    put_number(arguments, plan->part_count);
-    put_parts(plan, arguments);
-    put_checks(plan, plan->parts[part].shard, arguments);
-    if (attempt->mode == PREPARE_HOLD) {
-        put_held(plan, plan->parts[part].shard, arguments);
+    if (asks) {
+        put_ranges(plan, arguments);
     } else {
-        put_writes(plan, plan->parts[part].shard, arguments);
+        put_number(arguments, 0);
     }
-    put_steps(plan, plan->parts[part].shard, attempt->mode != PREPARE_HOLD, arguments);
+    put_checks(plan, part->shard, arguments);
+    if (attempt->mode == PREPARE_HOLD) {
+        put_held(plan, part, arguments);
+    } else {
+        put_writes(plan, part->shard, arguments);
+    }
+    put_steps(plan, part, attempt->mode != PREPARE_HOLD, arguments);
     return said(arguments, COMMAND_COHORT_TXN_PREPARE);
 }
 
 struct command txn_say_last(struct say_arguments *arguments, const struct say_attempt *attempt,
                             const struct txn_plan *plan, const uint64_t *votes)
 {
-    begin_work(arguments, plan, attempt->home);
+    const struct plan_part own = part_of(plan, attempt->home);
+    begin_work(arguments, plan, &own, 2 * (size_t)plan->part_count);
     put(arguments, SLICE_LITERAL("COHORT.TXN.LAST"));
     put(arguments, attempt->id);
     put_number(arguments, attempt->home);
@@ -197,7 +226,7 @@ struct command txn_say_last(struct say_arguments *arguments, const struct say_at
     }
     put_checks(plan, attempt->home, arguments);
     put_writes(plan, attempt->home, arguments);
-    put_steps(plan, attempt->home, true, arguments);
+    put_steps(plan, &own, true, arguments);
     return said(arguments, COMMAND_COHORT_TXN_LAST);
 }
 
@@ -213,20 +242,19 @@ struct command txn_say_drop(struct say_arguments *arguments, const struct say_at
 
 struct command txn_say_read(struct say_arguments *arguments, const struct txn_plan *plan, uint32_t part)
 {
-    begin(arguments, 1 + 2 * (size_t)plan->step_count, 0);
+    begin(arguments, 1 + 2 * (size_t)plan->parts[part].step_count, 0);
     put(arguments, SLICE_LITERAL("COHORT.TXN.READ"));
-    put_steps(plan, plan->parts[part].shard, true, arguments);
+    put_steps(plan, &plan->parts[part], true, arguments);
     return said(arguments, COMMAND_COHORT_TXN_READ);
 }
 
 struct command txn_say_dump(struct say_arguments *arguments, const struct txn_plan *plan, uint32_t part)
 {
-    begin(arguments, 1 + (size_t)plan->key_count, 0);
+    const struct plan_part *of = &plan->parts[part];
+    begin(arguments, 1 + (size_t)of->key_count, 0);
     put(arguments, SLICE_LITERAL("COHORT.DUMP"));
-    for (uint32_t i = 0; i < plan->key_count; i++) {
-        if (plan->keys[i].shard == plan->parts[part].shard) {
-            put(arguments, plan->keys[i].key);
-        }
+    for (uint32_t i = 0; i < of->key_count; i++) {
+        put(arguments, plan->keys[of->first_key + i].key);
     }
     return said(arguments, COMMAND_COHORT_DUMP);
 }
@@ -294,15 +322,12 @@ struct command txn_say_move(struct say_arguments *arguments, const struct say_at
     return said(arguments, COMMAND_COHORT_TXN_MOVE);
 }
 
-struct command txn_say_ask(struct say_arguments *arguments, const struct say_attempt *attempt,
-                           const struct txn_plan *plan)
+struct command txn_say_ask(struct say_arguments *arguments, const struct say_attempt *attempt)
 {
-    begin(arguments, 5 + (size_t)plan->part_count, 3 + (size_t)plan->part_count);
+    begin(arguments, 4, 2);
     put(arguments, SLICE_LITERAL("COHORT.TXN.ASK"));
     put(arguments, attempt->id);
     put_number(arguments, attempt->home);
     put_number(arguments, attempt->epoch);
-    put_number(arguments, plan->part_count);
-    put_parts(plan, arguments);
     return said(arguments, COMMAND_COHORT_TXN_ASK);
 }

@@ -46,5 +46,4 @@ struct command txn_say_read(struct say_arguments *arguments, const struct txn_pl
 struct command txn_say_dump(struct say_arguments *arguments, const struct txn_plan *plan, uint32_t part);
 /* To PRECOMMIT or PREABORT; and how it stands: one that has not voted refuses to, from now on. */
 struct command txn_say_move(struct say_arguments *arguments, const struct say_attempt *attempt, bool commit);
-struct command txn_say_ask(struct say_arguments *arguments, const struct say_attempt *attempt,
-                           const struct txn_plan *plan);
+struct command txn_say_ask(struct say_arguments *arguments, const struct say_attempt *attempt);

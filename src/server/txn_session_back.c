@@ -50,7 +50,7 @@ void session_say_ask(struct txn_session *session)
 {
     txn_round_begin(&session->round);
     const struct say_attempt attempt = session_attempt(session);
-    const struct command ask = txn_say_ask(&session->arguments, &attempt, &session->plan);
+    const struct command ask = txn_say_ask(&session->arguments, &attempt);
     ask_all(session, &ask);
 }
 

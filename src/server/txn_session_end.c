@@ -25,6 +25,7 @@ static void find_parts(struct txn_session *session)
     if (plan->part_count == 0) {
         plan->parts[plan->part_count++].shard = session->home;
     }
+    txn_plan_order(plan);
 }
 
 void session_start_prepare(struct txn_session *session)

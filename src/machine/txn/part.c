@@ -187,10 +187,17 @@ void part_enter(struct parts *parts, struct part *part)
 
 static void set_participants(struct part *part, const struct txn_prepare *prepare)
 {
-    part->participant_count = prepare->participant_count;
-    part->participants = memory_allocate(prepare->participant_count * sizeof(*part->participants));
+    if (prepare->shard_count == 0) {
+        return;
+    }
+    part->participants = memory_allocate(prepare->shard_count * sizeof(*part->participants));
     for (uint32_t i = 0; i < prepare->participant_count; i++) {
-        ASSERT(txn_shard_parse(prepare->participants[i], &part->participants[i]));
+        uint32_t shard;
+        uint32_t last;
+        ASSERT(txn_shards_parse(prepare->participants[i], &shard, &last));
+        for (; shard <= last; shard++) {
+            part->participants[part->participant_count++] = shard;
+        }
     }
 }
 

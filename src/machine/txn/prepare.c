@@ -37,6 +37,17 @@ bool txn_shard_parse(struct slice text, uint32_t *ret_shard)
     return true;
 }
 
+bool txn_shards_parse(struct slice text, uint32_t *ret_first, uint32_t *ret_last)
+{
+    const uint8_t *dash = text.size == 0 ? NULL : memchr(text.data, '-', text.size);
+    size_t size = dash == NULL ? text.size : (size_t)(dash - text.data);
+    if (!txn_shard_parse(slice_of(text.data, size), ret_first)) {
+        return false;
+    }
+    *ret_last = *ret_first;
+    return dash == NULL || (txn_shard_parse(slice_of(dash + 1, text.size - size - 1), ret_last) && *ret_last > *ret_first);
+}
+
 static bool take_mode(struct slice word, enum txn_prepare_mode *ret_mode)
 {
     static const char *const words[] = {"NOW", "WAIT", "HOLD"};
@@ -63,21 +74,32 @@ static bool votes_valid(const struct txn_prepare *prepare, uint32_t vote_count)
     return vote_count == prepare->participant_count;
 }
 
-static bool numbers_valid(const struct txn_prepare *prepare)
+/* In ascending order, so none twice. */
+static bool shards_valid(struct txn_prepare *prepare)
 {
-    uint32_t shard;
-    int64_t version;
+    uint32_t before = 0;
+    prepare->shard_count = 0;
     for (uint32_t i = 0; i < prepare->participant_count; i++) {
-        if (!txn_shard_parse(prepare->participants[i], &shard)) {
+        uint32_t first;
+        uint32_t last;
+        if (!txn_shards_parse(prepare->participants[i], &first, &last) || first <= before) {
             return false;
         }
+        prepare->shard_count += last - first + 1;
+        before = last;
     }
+    return prepare->shard_count > 0 || (prepare->protocol == TXN_2PC && prepare->mode != PREPARE_LAST);
+}
+
+static bool versions_valid(const struct txn_prepare *prepare)
+{
+    int64_t version;
     for (uint32_t i = 0; i < prepare->check_count; i++) {
         if (!number_parse_int64(prepare->checks[2 * i + 1], &version) || version < 0) {
             return false;
         }
     }
-    return prepare->participant_count > 0 && prepare->participant_count <= TXN_PARTICIPANTS;
+    return true;
 }
 
 /* Behind the epoch: protocol and mode, and the participants. */
@@ -127,7 +149,7 @@ bool txn_prepare_parse(const struct command *command, struct txn_prepare *ret_pr
     }
     prepare.commands = command->argv + cursor.at;
     prepare.command_count = command->argc - cursor.at;
-    if (!numbers_valid(&prepare)) {
+    if (!shards_valid(&prepare) || !versions_valid(&prepare)) {
         return false;
     }
     *ret_prepare = prepare;

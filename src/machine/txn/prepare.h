@@ -18,8 +18,11 @@ struct txn_prepare {
     uint64_t epoch;
     enum txn_protocol protocol;
     enum txn_prepare_mode mode;
-    const struct slice *participants; /* shards */
-    uint32_t participant_count;
+    /* Shards. Of PREPARE: those that three-phase commit asks when home is away, as numbers and ranges ("3-7"); of two
+     * phases none, for home alone is asked. Of LAST: each. */
+    const struct slice *participants;
+    uint32_t participant_count; /* of these texts */
+    uint32_t shard_count;       /* that they come to */
     const struct slice *votes;  /* LAST: of each participant; "0" of home itself */
     uint64_t begun;             /* LAST: position of the record that TXN.BEGIN made; 0: there is none */
     const struct slice *checks; /* 2 × check_count: key, version as it was read */
@@ -41,3 +44,5 @@ static inline bool txn_prepares(const struct command_spec *spec)
 static inline bool txn_ends(const struct command_spec *spec) { return spec->id == COMMAND_COHORT_TXN_FINISH; }
 /* A shard's number. */
 bool txn_shard_parse(struct slice text, uint32_t *ret_shard);
+/* The same, or two of them: "3-7". */
+bool txn_shards_parse(struct slice text, uint32_t *ret_first, uint32_t *ret_last);

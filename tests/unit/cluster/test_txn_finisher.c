@@ -203,7 +203,8 @@ static void prepared_parts(void **state)
                                          .home = 2,
                                          .protocol = i == 0 ? TXN_3PC : TXN_2PC,
                                          .participants = participants,
-                                         .participant_count = 1};
+                                         .participant_count = 1,
+                                     .shard_count = 1};
         const struct part_prepare prepare = {&said, ++scene->position, i < 2 ? 0 : 1, 0};
         (void)parts_prepare(&scene->txns.parts, &prepare, &body);
     }
@@ -235,7 +236,8 @@ static void prepare_one(struct scene *scene, int number)
                                      .epoch = 7,
                                      .protocol = TXN_2PC,
                                      .participants = participants,
-                                     .participant_count = 1};
+                                     .participant_count = 1,
+                                     .shard_count = 1};
     const struct part_prepare prepare = {&said, ++scene->position, scene->time_ms, 0};
     (void)parts_prepare(&scene->txns.parts, &prepare, &body);
 }
@@ -288,7 +290,8 @@ static void a_home_that_is_silent(void **state)
     buffer_init(&body);
     const struct slice participants[] = {SLICE_LITERAL("1")};
     const struct txn_prepare said = {
-        .id = SLICE_LITERAL("t"), .home = 2, .protocol = TXN_3PC, .participants = participants, .participant_count = 1};
+        .id = SLICE_LITERAL("t"), .home = 2, .protocol = TXN_3PC, .participants = participants, .participant_count = 1,
+                                     .shard_count = 1};
     const struct part_prepare prepare = {&said, ++scene->position, 0, 0};
     (void)parts_prepare(&scene->txns.parts, &prepare, &body);
     for (int times = 1; times <= 2; times++) {

@@ -110,7 +110,7 @@ static const struct mutant mutants[] = {
     {"read locks dropped early",
      {.machine = MACHINE_MUTATION_NO_READ_LOCKS},
      "nodes,network,groups=2,clients=16,scripts=0",
-     60},
+     200},
 
     {"a transaction told to be committed before it is",
      {.cluster = CLUSTER_MUTATION_TOLD_EARLY},
