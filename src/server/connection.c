@@ -2,8 +2,8 @@
 
 #include "base/memory.h"
 #include "server/round.h"
-#include "server/script_peers.h"
 #include "server/route.h"
+#include "server/script_peers.h"
 #include "server/server_state.h"
 #include "server/txn_client.h"
 #include "server/txn_session.h"
