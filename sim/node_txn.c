@@ -119,7 +119,7 @@ static void add_flush(struct node_client *client)
 /* One that looks at all keys, now and then. */
 static bool make_a_look(struct node_client *client, int shard, bool in_multi)
 {
-    if (!node_move_fits(client->world) || draw(client, in_multi ? 8 : 4) != 0) {
+    if (!node_move_fits(client->world) || draw(client, in_multi ? 8 : client->world->profile.flush ? 2 : 4) != 0) {
         return false;
     }
     bool claims = !in_multi && draw(client, 2) == 0;

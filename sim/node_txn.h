@@ -1,5 +1,5 @@
-/* What the files about transactions of clients share: node_txn.c asks, node_txn_told.c takes the replies, node_txn_move.c
- * is one kind of them. */
+/* What the files about transactions of clients share: node_txn.c asks, node_txn_told.c takes the replies,
+ * node_txn_move.c is one kind of them. */
 #pragma once
 
 #include "node_world.h"

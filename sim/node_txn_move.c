@@ -3,9 +3,9 @@
  *
  *   [DBSIZE] COPY x y · DEL x · INCR y · DBSIZE · KEYS
  *
- * The token is at x, at y, or was never made; then it is at y. Its value counts these transactions, so each sees another,
- * and those that are acknowledged are in an order that time must agree with. So in every look at all keys each token is
- * in one place, and two looks of one transaction differ by what it has made itself.
+ * The token is at x, at y, or was never made; then it is at y. Its value counts these transactions, so each sees
+ * another, and those that are acknowledged are in an order that time must agree with. So in every look at all keys each
+ * token is in one place, and two looks of one transaction differ by what it has made itself.
  *
  * And transactions of TXN.* that make a key of their shard when a look finds none in any shard, and else remove it
  * (NODE_TXN_CLAIM): so there is never more than one, as long as nobody commits upon a look that is true no more. */
@@ -80,8 +80,8 @@ void node_claim_check(struct node_client *client)
     unsigned found = client->txn.found[0];
     node_reach(client->world, NODE_MARK_LOOKED, 1);
     if ((found & (found - 1)) != 0) {
-        node_fail(client->world, "client %d: node %d shows two keys, each made where there was none", client->number + 1,
-                  client->node + 1);
+        node_fail(client->world, "client %d: node %d shows two keys, each made where there was none",
+                  client->number + 1, client->node + 1);
     }
 }
 

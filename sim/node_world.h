@@ -53,7 +53,7 @@ struct node_shard {
     struct buffer digests; /* uint64_t by applied index; 0: not seen */
     uint32_t generation;   /* of its keys: a text that has grown long is left alone */
     uint32_t appended;     /* to the texts of this generation */
-    int64_t token_count;   /* the token of this number: its largest value that anybody was told, and where it was then */
+    int64_t token_count; /* the token of this number: its largest value that anybody was told, and where it was then */
     int token_place;
 };
 

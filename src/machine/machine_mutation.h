@@ -4,12 +4,12 @@
 
 enum machine_mutation {
     MACHINE_MUTATION_NONE,
-    MACHINE_MUTATION_NO_LOCKS,       /* a PREPARE takes none */
-    MACHINE_MUTATION_NO_READ_LOCKS,  /* what a transaction has read is free again at once */
-    MACHINE_MUTATION_NO_LOCK_OF_ALL, /* a FLUSHALL takes none */
-    MACHINE_MUTATION_LOOKS_NOT_TOLD, /* a look at all keys does not hear what its transaction did elsewhere */
+    MACHINE_MUTATION_NO_LOCKS,           /* a PREPARE takes none */
+    MACHINE_MUTATION_NO_READ_LOCKS,      /* what a transaction has read is free again at once */
+    MACHINE_MUTATION_NO_LOCK_OF_ALL,     /* a FLUSHALL takes none */
+    MACHINE_MUTATION_LOOKS_NOT_TOLD,     /* a look at all keys does not hear what its transaction did elsewhere */
     MACHINE_MUTATION_LOOKS_NOT_COMPARED, /* a look of TXN.* is not looked at again when it is prepared */
-    MACHINE_MUTATION_OTHER_REPLIES, /* home keeps other replies than it has made */
+    MACHINE_MUTATION_OTHER_REPLIES,      /* home keeps other replies than it has made */
     MACHINE_MUTATION_COUNT,
 };
 

@@ -330,8 +330,7 @@ uint32_t txn_plan_part(const struct txn_plan *plan, uint32_t shard)
 {
     const struct plan_part wanted = {.shard = shard};
     const struct plan_part *found =
-        plan->part_count == 0 ? NULL
-                              : bsearch(&wanted, plan->parts, plan->part_count, sizeof(wanted), compare_parts);
+        plan->part_count == 0 ? NULL : bsearch(&wanted, plan->parts, plan->part_count, sizeof(wanted), compare_parts);
     return found == NULL ? plan->part_count : (uint32_t)(found - plan->parts);
 }
 

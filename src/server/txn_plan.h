@@ -33,7 +33,7 @@ struct plan_step {
     uint32_t shard;
     struct buffer encoded;
     struct buffer seems; /* a COHORT.TXN.SEEM that stands before it (txn_seem.h), if it is not empty */
-    struct slice reply; /* borrowed from the part's answer */
+    struct slice reply;  /* borrowed from the part's answer */
 };
 
 struct plan_command {
@@ -62,7 +62,7 @@ struct plan_part {
     uint32_t shard;
     uint32_t first_step, step_count; /* in plan.order */
     uint32_t first_key, key_count;   /* in plan.keys */
-    struct buffer answer; /* of the round that is under way, or was */
+    struct buffer answer;            /* of the round that is under way, or was */
 };
 
 struct txn_plan {

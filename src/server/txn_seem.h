@@ -1,5 +1,5 @@
-/* What looks at all keys (DBSIZE, KEYS, SCAN, RANDOMKEY) must be told of a transaction that runs at its client's node: the
- * shard that looks does not know what was made of its keys here (txn_values.h). It is told their shapes, by a
+/* What looks at all keys (DBSIZE, KEYS, SCAN, RANDOMKEY) must be told of a transaction that runs at its client's node:
+ * the shard that looks does not know what was made of its keys here (txn_values.h). It is told their shapes, by a
  * COHORT.TXN.SEEM before the look (machine/txn/whole.h). */
 #pragma once
 

@@ -274,8 +274,8 @@ void session_start_abort(struct txn_session *session, const char *reason)
     const struct say_attempt attempt = session_attempt(session);
     /* Of another connection's that is not OPEN yet: it may be when this arrives, and then it is its participants'. */
     bool begun = session->errand && session->protocol == TXN_3PC && session->plan.part_count == 0;
-    const struct command abort =
-        begun ? txn_say_resolve(&session->arguments, &attempt, false) : txn_say_abort(&session->arguments, &attempt, reason);
+    const struct command abort = begun ? txn_say_resolve(&session->arguments, &attempt, false)
+                                       : txn_say_abort(&session->arguments, &attempt, reason);
     session_ask_home(session, &abort);
     txn_round_asked(&session->round);
 }

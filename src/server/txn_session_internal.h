@@ -61,10 +61,10 @@ struct txn_session {
     enum txn_protocol protocol;
     int64_t timeout_ms;
     uint32_t tries;
-    struct txn_plan plan;  /* of values: what was read and written; its parts when it is prepared */
-    uint64_t *votes;       /* of each part */
-    struct buffer command; /* encoded: the one that waits for what it reads */
-    struct txn_plan look;  /* … when that looks at all keys; else it has no parts */
+    struct txn_plan plan;        /* of values: what was read and written; its parts when it is prepared */
+    uint64_t *votes;             /* of each part */
+    struct buffer command;       /* encoded: the one that waits for what it reads */
+    struct txn_plan look;        /* … when that looks at all keys; else it has no parts */
     struct session_look *looked; /* by shard − 1: the first look at all its keys; NULL: there was none anywhere */
     char why[WHY_BYTES];
     struct say_arguments arguments; /* scratch */

@@ -1,6 +1,6 @@
-/* A look at all keys in a transaction that is open (DBSIZE, KEYS, SCAN, RANDOMKEY): the shards look, and are told what the
- * transaction has made of their keys so far. What they saw must still be so when it is prepared, as with a key that was
- * read: nobody has written in those shards since. */
+/* A look at all keys in a transaction that is open (DBSIZE, KEYS, SCAN, RANDOMKEY): the shards look, and are told what
+ * the transaction has made of their keys so far. What they saw must still be so when it is prepared, as with a key that
+ * was read: nobody has written in those shards since. */
 #include "base/memory.h"
 #include "server/route.h"
 #include "server/txn_session_internal.h"

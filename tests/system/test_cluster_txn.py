@@ -77,6 +77,24 @@ def test_commit_and_rollback_race(new_cluster, protocol):
 
 
 @both
+def test_the_largest_over_the_most_shards(new_cluster, protocol):
+    """65,536 keys in 1,024 shards, all of which take part: by MSET, and by TXN.COMMIT of what was said before."""
+    keys = 65536
+    three = new_cluster(shards=1024, arguments=["--txn-protocol", protocol.lower()])
+    with three[2].connect(timeout=120) as connection:
+        for value in ("first", "second"):
+            words = ["MSET", *itertools.chain.from_iterable((f"k{n}", f"{value}{n}") for n in range(keys))]
+            if value == "first":
+                assert connection.call(*words) == "OK"
+            else:
+                replies = connection.calls([["TXN.BEGIN", "PROTOCOL", protocol], ["DBSIZE"], words, ["TXN.COMMIT"]])
+                assert replies[1:] == [keys, "OK", "OK"], replies
+            assert connection.call("MGET", "k0", f"k{keys - 1}") == [f"{value}0".encode(), f"{value}{keys - 1}".encode()]
+        replies = connection.calls([["MULTI"], ["RENAME", "k1", "other"], ["COPY", "k2", "more"], ["DBSIZE"], ["EXEC"]])
+        assert replies[-1] == ["OK", 1, keys + 1], replies[-1]
+
+
+@both
 def test_nobody_sees_a_flush_half_done(new_cluster, protocol):
     """Keys of all shards, written together and flushed together, alone and in MULTI: they are equal in every look, through
     whichever node; and what was written behind a flush stays."""

@@ -63,7 +63,8 @@ void txn_last(struct call *call)
         const struct home_open open = opening(&preparing);
         struct home *home = homes_open_last(&call->txns->homes, &open);
         if (may_be_asked(home)) {
-            home_keep_replies(&call->txns->homes, home, preparing.vary ? slice_of(NULL, 0) : buffer_slice(&preparing.replies));
+            home_keep_replies(&call->txns->homes, home,
+                              preparing.vary ? slice_of(NULL, 0) : buffer_slice(&preparing.replies));
         }
         home_finish_own_part(call, home);
     }

@@ -67,8 +67,8 @@ size_t overlay_count(const struct overlay *overlay);
 void overlay_at(const struct overlay *overlay, size_t at, struct overlay_key *ret_key);
 /* False when the key was not loaded. */
 bool overlay_shape(const struct overlay *overlay, struct slice key, enum overlay_shape *ret_shape);
-/* From now on looks see it so: what a transaction has made of it by then is known elsewhere, and its value is put later.
- * Nothing but `shape` is touched. False when the key was not loaded. */
+/* From now on looks see it so: what a transaction has made of it by then is known elsewhere, and its value is put
+ * later. Nothing but `shape` is touched. False when the key was not loaded. */
 bool overlay_seem(struct overlay *overlay, struct slice key, enum overlay_shape shape);
 /* To looks no other key is there, as behind a FLUSHALL. */
 void overlay_seem_flushed(struct overlay *overlay);

@@ -45,7 +45,8 @@ bool txn_shards_parse(struct slice text, uint32_t *ret_first, uint32_t *ret_last
         return false;
     }
     *ret_last = *ret_first;
-    return dash == NULL || (txn_shard_parse(slice_of(dash + 1, text.size - size - 1), ret_last) && *ret_last > *ret_first);
+    return dash == NULL ||
+           (txn_shard_parse(slice_of(dash + 1, text.size - size - 1), ret_last) && *ret_last > *ret_first);
 }
 
 static bool take_mode(struct slice word, enum txn_prepare_mode *ret_mode)

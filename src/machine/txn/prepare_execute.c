@@ -1,5 +1,5 @@
-/* What a PREPARE would write and what its commands reply: they are executed over an overlay of their keys, at the entry's
- * time. Of HOLD: the locks alone, and what is there. */
+/* What a PREPARE would write and what its commands reply: they are executed over an overlay of their keys, at the
+ * entry's time. Of HOLD: the locks alone, and what is there. */
 #include "base/assert.h"
 #include "machine/keys/dump.h"
 #include "machine/txn/prepare_internal.h"

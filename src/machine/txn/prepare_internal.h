@@ -1,4 +1,5 @@
-/* What the files of PREPARE and LAST share (prepare_command.c votes, prepare_execute.c computes, last_command.c decides).
+/* What the files of PREPARE and LAST share (prepare_command.c votes, prepare_execute.c computes, last_command.c
+ * decides).
  */
 #pragma once
 

@@ -251,8 +251,7 @@ bool whole_seem(struct overlay *overlay, const struct command *command, bool loa
         if (!parse_shape(command->argv[i + 1], &shape)) {
             return false;
         }
-        if (loads && !overlay_has(overlay, key) &&
-            overlay_load(overlay, key, 0, slice_of(NULL, 0)) != STATUS_OK) {
+        if (loads && !overlay_has(overlay, key) && overlay_load(overlay, key, 0, slice_of(NULL, 0)) != STATUS_OK) {
             return false;
         }
         if (!MACHINE_MUTATED(LOOKS_NOT_TOLD) && !overlay_seem(overlay, key, shape)) {

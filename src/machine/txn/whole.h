@@ -2,10 +2,9 @@
  * is there, and of the transaction's own keys what it has made of them so far.
  *
  * Two internal commands stand among a transaction's for them:
- *   COHORT.TXN.SEEM FLUSHED|BESIDES key NONE|STRING|HASH …   these keys are so to looks behind it; FLUSHED: and no other
- *                                                            is there (in a PREPARE its FLUSHALL says that)
- *   COHORT.TXN.SEEN position count                           in a PREPARE: the shard's keys are all as they were when a
- *                                                            look told these two numbers (whole_numbers) */
+ *   COHORT.TXN.SEEM FLUSHED|BESIDES key NONE|STRING|HASH …   these keys are so to looks behind it; FLUSHED: and no
+ * other is there (in a PREPARE its FLUSHALL says that) COHORT.TXN.SEEN position count                           in a
+ * PREPARE: the shard's keys are all as they were when a look told these two numbers (whole_numbers) */
 #pragma once
 
 #include "machine/call.h"

@@ -204,7 +204,7 @@ static void prepared_parts(void **state)
                                          .protocol = i == 0 ? TXN_3PC : TXN_2PC,
                                          .participants = participants,
                                          .participant_count = 1,
-                                     .shard_count = 1};
+                                         .shard_count = 1};
         const struct part_prepare prepare = {&said, ++scene->position, i < 2 ? 0 : 1, 0};
         (void)parts_prepare(&scene->txns.parts, &prepare, &body);
     }
@@ -289,8 +289,11 @@ static void a_home_that_is_silent(void **state)
     struct buffer body;
     buffer_init(&body);
     const struct slice participants[] = {SLICE_LITERAL("1")};
-    const struct txn_prepare said = {
-        .id = SLICE_LITERAL("t"), .home = 2, .protocol = TXN_3PC, .participants = participants, .participant_count = 1,
+    const struct txn_prepare said = {.id = SLICE_LITERAL("t"),
+                                     .home = 2,
+                                     .protocol = TXN_3PC,
+                                     .participants = participants,
+                                     .participant_count = 1,
                                      .shard_count = 1};
     const struct part_prepare prepare = {&said, ++scene->position, 0, 0};
     (void)parts_prepare(&scene->txns.parts, &prepare, &body);

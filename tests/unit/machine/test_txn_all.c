@@ -260,16 +260,17 @@ static void a_look_is_told_what_was_done(void **state)
     CHECK(h, "MSET a 1 b 2 c 3", "+OK");
     const char *prepare = "COHORT.TXN.PREPARE t 1 0 2 NOW 1 1 0 2 a \"\" d \001v";
     assert_string_equal(harness_nested(h, prepare, "DBSIZE", "COHORT.TXN.SEEM BESIDES a NONE d HASH", "DBSIZE",
-                                       "KEYS [ad]", "SCAN 0 TYPE hash COUNT 99", "COHORT.TXN.SEEM BESIDES a STRING d NONE",
-                                       "DBSIZE", "FLUSHALL", "DBSIZE", "COHORT.TXN.SEEM BESIDES d STRING", "RANDOMKEY",
-                                       NULL),
+                                       "KEYS [ad]", "SCAN 0 TYPE hash COUNT 99",
+                                       "COHORT.TXN.SEEM BESIDES a STRING d NONE", "DBSIZE", "FLUSHALL", "DBSIZE",
+                                       "COHORT.TXN.SEEM BESIDES d STRING", "RANDOMKEY", NULL),
                         "*3 $3 YES :6 *11 :3 +OK :3 *1 $1 d *2 $1 0 *1 $1 d +OK :3 +OK :0 +OK $1 d");
     CHECK(h, COMMIT, committed);
     CHECK(h, "KEYS *", "*1 $1 d");
     CHECK(h, "GET d", "$1 v");
     /* of keys that are none of its own nothing can be said, nor that others are gone */
     static const char *const wrong[] = {"COHORT.TXN.SEEM BESIDES b STRING", "COHORT.TXN.SEEM FLUSHED a NONE",
-                                        "COHORT.TXN.SEEM BESIDES a LIST", "COHORT.TXN.SEEM BESIDES a", "COHORT.TXN.SEEM x"};
+                                        "COHORT.TXN.SEEM BESIDES a LIST", "COHORT.TXN.SEEM BESIDES a",
+                                        "COHORT.TXN.SEEM x"};
     for (size_t i = 0; i < 5; i++) {
         assert_non_null(strstr(harness_nested(h, prepare, wrong[i], "DBSIZE", NULL), "-ERR malformed"));
         assert_int_equal(parts_of(h)->prepared_count, 0);
@@ -282,11 +283,12 @@ static void a_read_is_told_what_was_done(void **state)
 {
     struct harness *h = *state;
     CHECK(h, "MSET a 1 b 2", "+OK");
+    assert_string_equal(harness_nested_read(h, "COHORT.TXN.READ", "COHORT.TXN.SEEM BESIDES a NONE d HASH c STRING",
+                                            "DBSIZE", "KEYS *", NULL),
+                        "*2 *2 :3 :2 *3 +OK :3 *3 $1 d $1 c $1 b");
     assert_string_equal(
-        harness_nested_read(h, "COHORT.TXN.READ", "COHORT.TXN.SEEM BESIDES a NONE d HASH c STRING", "DBSIZE", "KEYS *", NULL),
-        "*2 *2 :3 :2 *3 +OK :3 *3 $1 d $1 c $1 b");
-    assert_string_equal(harness_nested_read(h, "COHORT.TXN.READ", "COHORT.TXN.SEEM FLUSHED d HASH", "DBSIZE", "KEYS *", NULL),
-                        "*2 *2 :3 :2 *3 +OK :1 *1 $1 d");
+        harness_nested_read(h, "COHORT.TXN.READ", "COHORT.TXN.SEEM FLUSHED d HASH", "DBSIZE", "KEYS *", NULL),
+        "*2 *2 :3 :2 *3 +OK :1 *1 $1 d");
     const char *error = "-ERR malformed command of a transaction";
     assert_string_equal(harness_nested_read(h, "COHORT.TXN.READ", "COHORT.TXN.SEEM BESIDES", "GET a", NULL), error);
     assert_string_equal(harness_nested_read(h, "COHORT.TXN.READ", "DBSIZE", "COHORT.TXN.SEEM BESIDES", NULL), error);

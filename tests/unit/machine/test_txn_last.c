@@ -42,6 +42,60 @@ static void its_yes_is_the_decision(void **state)
     CHECK(h, "COHORT.TXN.DONE " MADE " 2 3", "*1 $4 DONE");
 }
 
+/* What it replied is kept for whoever has lost it, also over snapshots, when it is little and the same everywhere. */
+static void its_replies_are_kept(void **state)
+{
+    struct harness *h = *state;
+    static const char *const too_much[] = {"MGET long long long long long", "HGETALL a", "TTL b", "RANDOMKEY"};
+    (void)harness_apply(h, "SETRANGE long 999 x");
+    (void)harness_apply(h, "SET b x");
+    assert_non_null(strstr(harness_nested(h, LAST(MADE, "0", "0"), "INCR a", "GET b", "INCR b", NULL), "YES"));
+    struct machine *copy = harness_copy(h->machine, 10);
+    assert_int_equal(machine_digest(copy), machine_digest(h->machine));
+    machine_destroy(h->machine);
+    h->machine = copy;
+#define KEPT "$57 :1 $1 x -ERR value is not an integer or out of range "
+    assert_string_equal(harness_apply(h, "COHORT.TXN.RESOLVE " MADE " REPLIES"), "*4 $6 COMMIT :0 :0 " KEPT);
+    CHECK(h, "COHORT.TXN.DONE " MADE " 2 3", "*1 $4 DONE");
+    assert_string_equal(harness_apply(h, "COHORT.TXN.RESOLVE " MADE " REPLIES"), "*4 $6 COMMIT :0 :1 " KEPT);
+    CHECK(h, "COHORT.TXN.RESOLVE " MADE, "*3 $6 COMMIT :0 :1");
+    CHECK(h, "COHORT.TXN.RESOLVE " MADE " ALL", "-ERR malformed command of a transaction");
+    for (int i = 0; i < 4; i++) {
+        char text[128];
+        (void)snprintf(text, sizeof(text), "COHORT.TXN.LAST ~1.0.1.1.1%d 1 0 0 2 1 2 2 0 70 0 0", 2 * i + 1);
+        assert_non_null(strstr(harness_nested(h, text, "INCR n", too_much[i], NULL), "YES"));
+        (void)snprintf(text, sizeof(text), "COHORT.TXN.RESOLVE ~1.0.1.1.1%d REPLIES", 2 * i + 1);
+        CHECK(h, text, "*4 $6 COMMIT :0 :0 $-1");
+    }
+    CHECK(h, "COHORT.TXN.RESOLVE ~1.0.1.1.2 REPLIES", "*4 $5 ABORT :0 :1 $-1");
+}
+
+/* Those that are DONE lose them when there is no room; those that are not keep them, and then no more is kept. */
+static void replies_are_bounded(void **state)
+{
+    enum { FIT = TXN_REPLIES_BYTES / 4000 };
+    struct harness *h = *state;
+    char text[128];
+    (void)harness_apply(h, "SETRANGE long 3989 x");
+    for (int i = 0; i < 2 * FIT + 1; i++) {
+        (void)snprintf(text, sizeof(text), "COHORT.TXN.LAST ~1.0.1.1.1%x1 1 0 0 2 1 2 2 0 70 0 0", i);
+        assert_non_null(strstr(harness_nested(h, text, "GET long", NULL), "YES"));
+        if (i < FIT) {
+            (void)snprintf(text, sizeof(text), "COHORT.TXN.DONE ~1.0.1.1.1%x1 2", i);
+            CHECK(h, text, "*1 $4 DONE");
+        }
+        assert_true(homes_of(h)->reply_bytes <= TXN_REPLIES_BYTES);
+    }
+    for (int i = 0; i < 2 * FIT + 1; i++) {
+        (void)snprintf(text, sizeof(text), "~1.0.1.1.1%x1", i);
+        const struct home *home = homes_find(homes_of(h), slice_from_string(text));
+        assert_int_equal(home->replies.size != 0, i >= FIT && i < 2 * FIT);
+    }
+    struct machine *copy = harness_copy(h->machine, 1000);
+    assert_int_equal(machine_digest(copy), machine_digest(h->machine));
+    machine_destroy(copy);
+}
+
 /* Home need not have a part, nor anybody else. */
 static void parts_at_home_and_elsewhere(void **state)
 {
@@ -177,6 +231,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(its_yes_is_the_decision, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(its_replies_are_kept, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(replies_are_bounded, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(parts_at_home_and_elsewhere, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(every_vote_is_named, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(its_no_changes_nothing, harness_setup, harness_teardown),

@@ -297,6 +297,24 @@ static void refused_outcomes_are_bounded(void **state)
     assert_non_null(strstr(harness_nested(h, "COHORT.TXN.PREPARE more 1 0 2 NOW 1 1 0 0", "SET a 1", NULL), "YES"));
 }
 
+/* Of three phases a part knows the others, of two it asks home alone. */
+static void participants_are_ranges(void **state)
+{
+    struct harness *h = *state;
+    assert_non_null(
+        strstr(harness_nested(h, "COHORT.TXN.PREPARE t 1 0 3 NOW 3 2-4 7 1000-1024 0 0", "SET a 1", NULL), "YES"));
+    assert_non_null(strstr(harness_nested(h, "COHORT.TXN.PREPARE u 1 0 2 NOW 0 0 0", "SET b 1", NULL), "YES"));
+    const struct part *three = parts_find(parts_of(h), SLICE_LITERAL("t"));
+    assert_int_equal(three->participant_count, 3 + 1 + 25);
+    assert_int_equal(three->participants[2], 4);
+    assert_int_equal(three->participants[3], 7);
+    assert_int_equal(three->participants[28], 1024);
+    assert_int_equal(parts_find(parts_of(h), SLICE_LITERAL("u"))->participant_count, 0);
+    struct machine *copy = harness_copy(h->machine, 10);
+    assert_int_equal(machine_digest(copy), machine_digest(h->machine));
+    machine_destroy(copy);
+}
+
 static void what_cannot_be_run_is_refused(void **state)
 {
     struct harness *h = *state;
@@ -304,7 +322,11 @@ static void what_cannot_be_run_is_refused(void **state)
     assert_string_equal(harness_nested(h, "COHORT.TXN.PREPARE t 1 0 2 HOLD 1 1 0 0", "GET a", NULL), error);
     assert_string_equal(harness_nested(h, "COHORT.TXN.PREPARE t 1 0 2 NOW 1 1 0 0", "COHORT.DUMP a", NULL), error);
     CHECK(h, "COHORT.TXN.PREPARE t 1 0 2 LATER 1 1 0 0", error);
-    CHECK(h, "COHORT.TXN.PREPARE t 1 0 2 NOW 0 0 0 0", error);
+    CHECK(h, "COHORT.TXN.PREPARE t 1 0 3 NOW 0 0 0", error);
+    CHECK(h, "COHORT.TXN.PREPARE t 1 0 3 NOW 1 2-1 0 0", error);
+    CHECK(h, "COHORT.TXN.PREPARE t 1 0 3 NOW 1 2- 0 0", error);
+    CHECK(h, "COHORT.TXN.PREPARE t 1 0 3 NOW 1 1-1025 0 0", error);
+    CHECK(h, "COHORT.TXN.PREPARE t 1 0 3 NOW 2 1-3 3 0 0", error);
     CHECK(h, "COHORT.TXN.PREPARE t 1 0 2 NOW 1 1 9 0", error);
     CHECK(h, "COHORT.TXN.PREPARE t 1 0 2 NOW 1 1 1 a x 0", error);
     assert_int_equal(parts_of(h)->prepared_count, 0);
@@ -476,6 +498,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(three_phases, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(parts_are_bounded, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(refused_outcomes_are_bounded, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(participants_are_ranges, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_run_is_refused, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(locks_come_before_the_vote, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(held_is_no_vote, harness_setup, harness_teardown),

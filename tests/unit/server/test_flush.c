@@ -211,9 +211,12 @@ static void test_a_count_in_a_storm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_alone),       cmocka_unit_test(test_in_multi),
-        cmocka_unit_test(test_with_values), cmocka_unit_test(test_watched),
-        cmocka_unit_test(test_interactive), cmocka_unit_test(test_nobody_sees_half_of_it),
+        cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_in_multi),
+        cmocka_unit_test(test_with_values),
+        cmocka_unit_test(test_watched),
+        cmocka_unit_test(test_interactive),
+        cmocka_unit_test(test_nobody_sees_half_of_it),
         cmocka_unit_test(test_a_count_in_a_storm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* Looks at all keys (DBSIZE, KEYS, SCAN, RANDOMKEY) in transactions over several shards: in MULTI, beside what moves values
- * between shards, and in TXN.*. */
+/* Looks at all keys (DBSIZE, KEYS, SCAN, RANDOMKEY) in transactions over several shards: in MULTI, beside what moves
+ * values between shards, and in TXN.*. */
 #include "server_fixture.h"
 
 #include "server/server_state.h"
@@ -64,20 +64,23 @@ static void test_beside_moves(void **state)
         struct fixture_client *client = fixture_connect(fixture, 0);
         fixture_expect(client, "MSET a 1 e 5\r\nHSET c f v\r\n", "+OK\n:1\n");
         fixture_expect(client,
-                       "MULTI\r\nDBSIZE\r\nRENAME a b\r\nDBSIZE\r\nKEYS [a-d]\r\nCOPY b a\r\nDBSIZE\r\nKEYS a\r\nGET a\r\nEXEC\r\n",
+                       "MULTI\r\nDBSIZE\r\nRENAME a b\r\nDBSIZE\r\nKEYS [a-d]\r\nCOPY b a\r\nDBSIZE\r\nKEYS a\r\nGET "
+                       "a\r\nEXEC\r\n",
                        "+OK\n" QUEUED4 QUEUED4 "*8\n:3\n+OK\n:3\n*2\n$1\nb\n$1\nc\n:1\n:4\n*1\n$1\na\n$1\n1\n");
         /* types, and what is there again */
-        fixture_expect(client,
-                       "MULTI\r\nRENAME c d\r\nSCAN 3 TYPE hash\r\nSCAN 2 TYPE hash\r\nSET d x\r\nSCAN 2 TYPE string\r\n"
-                       "RENAME d c\r\nDEL c\r\nKEYS [cd]\r\nEXEC\r\n",
-                       "+OK\n" QUEUED4 QUEUED4
-                       "*8\n+OK\n*2\n$1\n0\n*0\n*2\n$1\n3\n*1\n$1\nd\n+OK\n*2\n$1\n3\n*1\n$1\nd\n+OK\n:1\n*0\n");
+        fixture_expect(
+            client,
+            "MULTI\r\nRENAME c d\r\nSCAN 3 TYPE hash\r\nSCAN 2 TYPE hash\r\nSET d x\r\nSCAN 2 TYPE string\r\n"
+            "RENAME d c\r\nDEL c\r\nKEYS [cd]\r\nEXEC\r\n",
+            "+OK\n" QUEUED4 QUEUED4
+            "*8\n+OK\n*2\n$1\n0\n*0\n*2\n$1\n3\n*1\n$1\nd\n+OK\n*2\n$1\n3\n*1\n$1\nd\n+OK\n:1\n*0\n");
         /* around a flush, which is seen as well; a mistake flushes nothing */
-        fixture_expect(client,
-                       "MULTI\r\nRENAME a d\r\nFLUSHALL NOW\r\nDBSIZE\r\nFLUSHALL\r\nDBSIZE\r\nMSETNX a 1 d 2\r\nKEYS *\r\n"
-                       "DEL a\r\nRANDOMKEY\r\nEXEC\r\nDBSIZE\r\n",
-                       "+OK\n" QUEUED4 QUEUED4
-                       "+QUEUED\n*9\n+OK\n-ERR syntax error\n:3\n+OK\n:0\n:1\n*2\n$1\nd\n$1\na\n:1\n$1\nd\n:1\n");
+        fixture_expect(
+            client,
+            "MULTI\r\nRENAME a d\r\nFLUSHALL NOW\r\nDBSIZE\r\nFLUSHALL\r\nDBSIZE\r\nMSETNX a 1 d 2\r\nKEYS *\r\n"
+            "DEL a\r\nRANDOMKEY\r\nEXEC\r\nDBSIZE\r\n",
+            "+OK\n" QUEUED4 QUEUED4
+            "+QUEUED\n*9\n+OK\n-ERR syntax error\n:3\n+OK\n:0\n:1\n*2\n$1\nd\n$1\na\n:1\n$1\nd\n:1\n");
         fixture_destroy(fixture);
     }
 }

@@ -415,8 +415,28 @@ static void test_watch(void **state)
     finish(scene, TXN_END_CHANGED);
 }
 
+/* Home has kept its replies, or some that cannot be these. */
+static void test_replies_that_home_kept(void **state)
+{
+    (void)state;
+    for (int which = 0; which < 2; which++) {
+        struct scene *scene = begin(TXN_2PC, false, "MSET a 1 b 2", "INCR a");
+        answer(scene, "PREPARE", 3, "*3\r\n$3\r\nYES\r\n:9\r\n*2\r\n+OK\r\n:2\r\n");
+        lose(scene, "LAST", 1, STATUS_UNCERTAIN);
+        txn_driver_wake(&scene->driver);
+        scene->said[0] = '\0';
+        answer(scene, "RESOLVE", 1,
+               which == 0 ? "*4\r\n$6\r\nCOMMIT\r\n:0\r\n:1\r\n$5\r\n+OK\r\n\r\n"
+                          : "*4\r\n$6\r\nCOMMIT\r\n:0\r\n:1\r\n$10\r\n+OK\r\n+OK\r\n\r\n");
+        if (which == 0) {
+            reply_is(scene, "+OK\r\n:2\r\n");
+        }
+        finish(scene, which == 0 ? TXN_END_DONE : TXN_END_LOST);
+    }
+}
+
 /* The answer to LAST is lost: home is asked until it tells what it was. Then home's replies are lost, unless they were
- * made here. */
+ * made here or home has kept them. */
 static void test_lost_decision(void **state)
 {
     (void)state;
@@ -760,6 +780,7 @@ int main(void)
         cmocka_unit_test(test_conflict),
         cmocka_unit_test(test_conflict_for_too_long),
         cmocka_unit_test(test_watch),
+        cmocka_unit_test(test_replies_that_home_kept),
         cmocka_unit_test(test_lost_decision),
         cmocka_unit_test(test_lost_decision_of_a_later_attempt),
         cmocka_unit_test(test_home_aborts),

@@ -63,8 +63,8 @@ static void count(struct tally *tally, enum txn_victim victim, const struct txn_
 /* Each kind of end was among them. */
 static void conclude(const struct tally *tally)
 {
-    print_message("# %d runs, %d crashes: %d committed, %d clients were told so, %d refused; %d do not know\n", tally->runs,
-                  tally->crashes, tally->written, tally->told, tally->refused, tally->unheard);
+    print_message("# %d runs, %d crashes: %d committed, %d clients were told so, %d refused; %d do not know\n",
+                  tally->runs, tally->crashes, tally->written, tally->told, tally->refused, tally->unheard);
     assert_int_equal(tally->unheard, 0); /* home keeps what it has replied */
     assert_true(tally->written > 0 && tally->written < tally->runs && tally->told > 0 && tally->told < tally->written);
 }
