@@ -96,8 +96,8 @@ void script_asks_begin(struct server *server, uint32_t worker, uint64_t number, 
     size_t count =
         full || (kind == SCRIPT_NOTE_FIND && bytes.size == 0) ? 0 : cluster_connected(server->cluster, nodes);
     for (size_t i = 0; i < count; i++) {
-        bool left_out =
-            kind == SCRIPT_NOTE_FLUSH ? CLUSTER_MUTATED(SCRIPT_FLUSH_HERE) : CLUSTER_MUTATED(SCRIPT_UNASKED);
+        bool left_out = (kind == SCRIPT_NOTE_FLUSH && CLUSTER_MUTATED(SCRIPT_FLUSH_HERE)) ||
+                        (kind != SCRIPT_NOTE_FLUSH && CLUSTER_MUTATED(SCRIPT_UNASKED));
         if (!left_out && say(server, nodes[i], kind, ask->id, bytes) == STATUS_OK) {
             ask->peers[ask->peer_count++] = nodes[i];
         }

@@ -78,9 +78,10 @@ static void many_values(void **state)
 static void tohex_of_any_width(void **state)
 {
     expect_reply(*state, "return bit.tohex(65535, -2147483648)", "$8~0000FFFF~");
-    expect_reply(*state, "return bit.tohex(65535, 2147483648)", "$8~0000ffff~");
+    expect_reply(*state, "return bit.tohex(65535, 2147483648)", "$8~0000FFFF~");
     expect_reply(*state, "return bit.tohex(65535, -4)", "$4~FFFF~");
     expect_reply(*state, "return bit.tohex(65535, 0)", "$0~~");
+    expect_reply(*state, "return bit.tohex(65535, 2^53)", "$0~~");
     (void)script_world_run(*state, "return bit.tohex(65535, 0/0)");
     (void)script_world_run(*state, "return bit.tohex(65535, '-2147483648')");
 }
