@@ -16,25 +16,53 @@ MATHEMATICS = {
 }
 BLOCKS = {"malloc": "script_json_allocate", "realloc": "script_json_resize", "free": "script_json_free", "exit": "script_json_exit"}
 
+TABLES = {
+    "luaH_get": "script_table_get",
+    "luaH_getstr": "script_table_get_text",
+    "luaH_getnum": "script_table_get_number",
+    "luaH_set": "script_table_set",
+    "luaH_setstr": "script_table_set_text",
+    "luaH_setnum": "script_table_set_number",
+    "luaH_new": "script_table_new",
+    "luaH_resizearray": "script_table_resize_array",
+    "luaH_getn": "script_table_border",
+}
+
+# Where a function of Lua's is called from elsewhere than its own object.
+EVERYWHERE = TABLES | {"luaS_newlstr": "script_text_new"}
+
 # Object → its undefined symbol → what it gets instead.
 RENAMES = {
-    "lmathlib.o": MATHEMATICS,
+    "lmathlib.o": MATHEMATICS | {"fmod": "script_fmod"},
     "lcode.o": {"pow": MATHEMATICS["pow"]},
     "lvm.o": {
-        "pow": MATHEMATICS["pow"],
+        "pow": "script_vm_power",
         "memcpy": "script_vm_copy",
         "strcoll": "script_vm_compare",
         "luaO_str2d": "script_vm_number",
-        "__sprintf_chk": "script_vm_print",
+        "__sprintf_chk": "script_print",
+        "luaD_precall": "script_vm_call",
+        "luaD_poscall": "script_vm_return",
+        "luaD_call": "script_call",
+        "luaF_findupval": "script_find_upvalue",
+        "luaG_typeerror": "script_type_error",
+        "luaG_aritherror": "script_arithmetic_error",
     },
     "llex.o": {"luaO_str2d": "script_vm_number"},
     "lstring.o": {"memcmp": "script_string_compare", "memcpy": "script_string_copy"},
+    "lstrlib.o": {"__sprintf_chk": "script_print"},
     "ltable.o": {"luaM_realloc_": "script_table_resize"},
-    "ldo.o": {"luaM_realloc_": "script_stack_resize"},
-    "lapi.o": {"luaH_next": "script_table_next"},
+    "ldo.o": {"luaG_typeerror": "script_type_error"},
+    "lapi.o": {"luaH_next": "script_table_next", "luaD_call": "script_call"},
+    "lauxlib.o": {"lua_getinfo": "script_get_info"},
     "lbaselib.o": {"lua_resume": "script_resume"},
+    "lua_cjson.o": {
+        "lua_tolstring": "script_json_text",
+        "luaL_checklstring": "script_json_input",
+        "__snprintf_chk": "script_json_print",
+    },
     "strbuf.o": BLOCKS,
-    "fpconv.o": BLOCKS | {"strtod": "script_json_number"},
+    "fpconv.o": BLOCKS | {"strtod": "script_json_number", "__snprintf_chk": "script_json_print"},
 }
 
 # Nothing of these may be linked, by whatever mistake.
@@ -46,6 +74,18 @@ def undefined(file):
     return {line.split()[-1] for line in lines.splitlines()}
 
 
+def rename(file):
+    have = undefined(file)
+    arguments = []
+    for old, new in (EVERYWHERE | RENAMES.get(file.name, {})).items():
+        if old in have:
+            arguments += ["--redefine-sym", f"{old}={new}"]
+        elif old not in BLOCKS and old not in EVERYWHERE:
+            sys.exit(f"rename_lua.py: {file.name} does not call {old}: another build of Lua 5.1 than this was made for")
+    if arguments:
+        subprocess.run(["objcopy", *arguments, file], check=True)
+
+
 def main(output, work, *archives):
     work = pathlib.Path(work)
     shutil.rmtree(work, ignore_errors=True)
@@ -54,16 +94,11 @@ def main(output, work, *archives):
         subprocess.run(["ar", "x", pathlib.Path(archive).resolve()], check=True, cwd=work)
     for name in LEFT_OUT:
         (work / name).unlink(missing_ok=True)
-    for name, renames in RENAMES.items():
-        file = work / name
-        have = undefined(file)
-        arguments = []
-        for old, new in renames.items():
-            if old in have:
-                arguments += ["--redefine-sym", f"{old}={new}"]
-            elif old not in BLOCKS:
-                sys.exit(f"rename_lua.py: {name} does not call {old}: another build of Lua 5.1 than this was made for")
-        subprocess.run(["objcopy", *arguments, file], check=True)
+    for name in RENAMES:
+        if not (work / name).exists():
+            sys.exit(f"rename_lua.py: there is no {name}: another build of Lua 5.1 than this was made for")
+    for file in sorted(work.glob("*.o")):
+        rename(file)
     output = pathlib.Path(output).resolve()
     output.unlink(missing_ok=True)
     subprocess.run(["ar", "rcsD", output, *sorted(path.name for path in work.glob("*.o"))], check=True, cwd=work)

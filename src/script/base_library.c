@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "script/engine.h"
+#include "script/lua_layout.h"
 
 /* A protected table in the first argument gives way to the one behind it. */
 static void look_behind(lua_State *L)
@@ -209,19 +209,11 @@ static int base_tostring(lua_State *L)
 
 /* ---- compiling ---- */
 
-/* The parser walks a list of jumps to its end for each `or`, `and`, `break` and `elseif` that joins it. */
-static uint64_t jump_steps(struct slice text)
-{
-    uint64_t jumps = 0;
-    for (size_t i = 0; i + 1 < text.size; i++) {
-        uint8_t a = text.data[i], b = text.data[i + 1];
-        jumps += (a == 'o' && b == 'r') || (a == 'n' && b == 'd') || (a == 'b' && b == 'r') || (a == 'l' && b == 's');
-    }
-    return jumps * jumps / 64;
-}
+enum { COMPILE_STEPS = 16 };
 
 /* Lua's parser keeps names where its collector does not see them (CVE-2025-49844): nothing is collected meanwhile. A
- * bracket of 2^31 "=" (CVE-2025-46819) does not fit the limit. */
+ * bracket of 2^31 "=" (CVE-2025-46819) does not fit the limit. Afterwards the collector goes on where it would have
+ * (LUA_GCRESTART would let it begin a round at each text). */
 bool base_compile(lua_State *L, struct slice text, const char *name)
 {
     if (text.size > SCRIPT_SOURCE_BYTES) {
@@ -232,10 +224,13 @@ bool base_compile(lua_State *L, struct slice text, const char *name)
         lua_pushliteral(L, "bytecode is not a script");
         return false;
     }
-    engine_charge(L, 16 * (1 + (uint64_t)text.size) + jump_steps(text));
+    struct script_engine *engine = engine_here();
+    engine->largest_text = text.size > engine->largest_text ? text.size : engine->largest_text;
+    engine_charge(L, COMPILE_STEPS * (1 + (uint64_t)text.size) + text_cost(text));
+    size_t threshold = *thread_threshold(L);
     (void)lua_gc(L, LUA_GCSTOP, 0);
     int status = luaL_loadbuffer(L, (const char *)text.data, text.size, name);
-    (void)lua_gc(L, LUA_GCRESTART, 0);
+    *thread_threshold(L) = threshold;
     return status == 0;
 }
 

@@ -5,11 +5,9 @@
 enum { QUANTUM = 1000 };
 
 enum {
-    NODES_STEP = 4 << 10, /* bytes of a hash part that one look-up may walk over, for a step */
-    STACK_STEP = 8 << 10, /* bytes of arguments that one instruction may copy */
-    CHAIN_STEP = 10,      /* tables in a chain of __index */
-    CHAIN_MOST = 100,     /* where Lua gives such a chain up */
-    BLOCK_STEP = 64,      /* bytes of a new block: to clear, mark and sweep it */
+    CHAIN_STEP = 10,  /* tables in a chain of __index, for a step */
+    CHAIN_MOST = 100, /* where Lua gives such a chain up */
+    BLOCK_STEP = 64,  /* bytes of a new block: to clear, mark and sweep it */
 };
 
 static void on_count(lua_State *L, lua_Debug *activation);
@@ -74,8 +72,7 @@ void engine_charge(lua_State *L, uint64_t steps)
 void engine_weigh(struct script_engine *engine)
 {
     uint32_t chained = engine->chained < CHAIN_MOST ? engine->chained : CHAIN_MOST;
-    uint64_t weight =
-        1 + engine->largest_nodes / NODES_STEP + engine->largest_stack / STACK_STEP + chained / CHAIN_STEP;
+    uint64_t weight = 1 + chained / CHAIN_STEP;
     if (weight != engine->weight) {
         engine->weight = weight;
         engine_watch(engine, engine->running);

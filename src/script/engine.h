@@ -48,11 +48,14 @@ struct script_engine {
     uint64_t weight;         /* steps of one instruction */
     size_t largest_nodes;    /* of any table so far: the block of its hash part */
     size_t largest_array;
-    size_t largest_stack;
-    uint32_t chained; /* tables that got a metatable, up to Lua's limit of a chain */
-    uint32_t resumes; /* coroutines within coroutines */
-    bool writing;     /* the script's value is on its way into the reply */
-    int protocol;     /* redis.setresp */
+    size_t largest_text; /* that was compiled */
+    uint32_t longest;    /* walk over a chain of a table */
+    void *growing;       /* the table that Lua was told to put a new key in */
+    uint32_t matched;    /* steps of matchers that are not charged yet */
+    uint32_t chained;    /* tables that got a metatable, up to Lua's limit of a chain */
+    uint32_t resumes;    /* coroutines within coroutines */
+    bool writing;        /* the script's value is on its way into the reply */
+    int protocol;        /* redis.setresp */
     uint64_t random;
     uint64_t named;       /* objects that tostring gave a number */
     struct buffer *reply; /* of the host; on the heap, kept between runs */
@@ -91,6 +94,9 @@ void engine_weigh(struct script_engine *engine);
 static inline uint64_t engine_bytes(size_t size) { return 1 + size / 16; }
 static inline uint64_t engine_copy(size_t size) { return 1 + size / 64; }
 
+/* Steps that it takes to lay the keys of a table out in `count` fresh nodes (walks.c). */
+uint64_t walks_of_layout(const void *table, void *fresh, uint32_t count);
+
 /* ---- the sandbox ---- */
 
 /* In the registry: what getmetatable says of a string, and of the globals. */
@@ -117,6 +123,8 @@ void redis_library_fill(lua_State *L);
 
 /* Pushes the value as tostring gives it, without asking its metatable: with numbers in the place of addresses. */
 void base_push_text(lua_State *L, int index);
+/* Steps of compiling a text, beyond its bytes (text_cost.c). */
+uint64_t text_cost(struct slice text);
 /* Compiles text as `name`: pushes the function, or a message and returns false. */
 bool base_compile(lua_State *L, struct slice text, const char *name);
 

@@ -4,12 +4,18 @@
 
 #include "script/engine.h"
 
-enum { ESCAPE = '%', CHARGE_EVERY = 256 };
+enum {
+    ESCAPE = '%',
+    CHARGE_EVERY = 256,
+    PATTERN_STEP = 64, /* bytes of a pattern, to find its end */
+};
 
+/* Of all matchers together: many short matches cost as much as a long one. */
 static void step(struct matcher *m)
 {
-    if (++m->uncharged == CHARGE_EVERY) {
-        m->uncharged = 0;
+    struct script_engine *engine = engine_here();
+    if (++engine->matched == CHARGE_EVERY) {
+        engine->matched = 0;
         engine_charge(m->L, CHARGE_EVERY);
     }
 }
@@ -20,6 +26,7 @@ const char *matcher_init(struct matcher *m, lua_State *L, struct slice subject, 
     const char *text = (const char *)pattern.data;
     *m = (struct matcher){.L = L, .begin = (const char *)subject.data};
     m->end = m->begin + subject.size;
+    engine_charge(L, 1 + pattern.size / PATTERN_STEP);
     m->pattern_end = text + strnlen(text, pattern.size);
     bool anchored = ret_anchored != NULL && text < m->pattern_end && *text == '^';
     if (ret_anchored != NULL) {
@@ -47,6 +54,7 @@ static const char *item_end(struct matcher *m, const char *p)
         p++;
     }
     do { /* a "]" that stands first is one of the set */
+        step(m);
         if (p >= m->pattern_end) {
             luaL_error(m->L, "malformed pattern (missing ']')");
         }

@@ -19,7 +19,6 @@ struct matcher {
     const char *pattern_end;
     int depth;
     int level; /* captures, open ones too */
-    uint32_t uncharged;
     struct {
         const char *begin;
         ptrdiff_t size; /* or a CAPTURE_ */

@@ -25,9 +25,10 @@ static size_t start_of(lua_State *L, int index, size_t size)
     return (size_t)at > size ? size : (size_t)at;
 }
 
-static bool is_plain(struct slice pattern)
+static bool is_plain(lua_State *L, struct slice pattern)
 {
     const char *text = (const char *)pattern.data;
+    engine_charge(L, engine_bytes(pattern.size));
     return strcspn(text, "^$*+?.([%-") == strlen(text);
 }
 
@@ -61,7 +62,7 @@ static int find_or_match(lua_State *L, bool find)
 {
     struct slice subject = check_slice(L, 1), pattern = check_slice(L, 2);
     size_t start = start_of(L, 3, subject.size);
-    if (find && (lua_toboolean(L, 4) || is_plain(pattern))) {
+    if (find && (lua_toboolean(L, 4) || is_plain(L, pattern))) {
         return find_plain(L, subject, pattern, start);
     }
     struct matcher m;

@@ -4,7 +4,7 @@
 
 #include "script/engine.h"
 
-enum { NUMBER_BYTES = 32 };
+enum { NUMBER_BYTES = 32, NUMBER_STEPS = 20 };
 
 void push_error(lua_State *L, const char *text, size_t size)
 {
@@ -25,6 +25,7 @@ static int fail(lua_State *L, const char *text)
 static bool take_argument(lua_State *L, int index, char *digits, struct slice *ret_argument)
 {
     if (lua_type(L, index) == LUA_TNUMBER) {
+        engine_charge(L, NUMBER_STEPS);
         int size = snprintf(digits, NUMBER_BYTES, "%.17g", lua_tonumber(L, index));
         *ret_argument = slice_of(digits, (size_t)size);
         return true;

@@ -1,7 +1,9 @@
 /* The engine's life, and a run from its text to its reply. */
+#include <locale.h>
+
 #include "base/memory.h"
 #include "script/chunks.h"
-#include "script/engine.h"
+#include "script/lua_layout.h"
 
 enum {
     KEEP_BYTES = 4 << 20,  /* of the region, between runs */
@@ -28,6 +30,8 @@ static void reset_limits(struct script_engine *engine, uint64_t budget, size_t m
 struct script_engine *script_engine_open(const struct script_place *place)
 {
     ASSERT((uintptr_t)place->region == SCRIPT_ADDRESS);
+    /* Numbers become text and back in the process's locale: that of programs which set none. */
+    ASSERT(strcmp(localeconv()->decimal_point, ".") == 0);
     struct script_engine *engine = place->region;
     *engine = (struct script_engine){.place = *place, .weight = 1, .protocol = RESP2};
     engine->reply = memory_allocate(sizeof(*engine->reply));
@@ -39,8 +43,11 @@ struct script_engine *script_engine_open(const struct script_place *place)
     ASSERT(engine->main != NULL);
     engine->running = engine->main;
     ASSERT(lua_cpcall(engine->main, build, NULL) == 0);
+    layout_check(engine->main);
     (void)lua_gc(engine->main, LUA_GCCOLLECT, 0);
-    engine->largest_nodes = engine->largest_array = engine->largest_stack = engine->chained = 0;
+    engine->largest_nodes = engine->largest_array = engine->largest_text = 0;
+    engine->longest = engine->matched = engine->chained = 0;
+    engine->growing = NULL;
     engine->weight = 1;
     memset(engine->traversals, 0, sizeof(engine->traversals));
     engine_watch(engine, engine->main);

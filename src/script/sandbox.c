@@ -68,10 +68,12 @@ void sandbox_set_global(lua_State *L, const char *name)
     lua_pop(L, 1);
 }
 
+enum { ARGUMENTS_STEP = 4 };
+
 static int charged(lua_State *L)
 {
     int count = lua_gettop(L);
-    uint64_t steps = 1 + (uint64_t)count / 16;
+    uint64_t steps = 1 + (uint64_t)count / ARGUMENTS_STEP;
     for (int i = 1; i <= count; i++) {
         if (lua_type(L, i) == LUA_TSTRING) {
             steps += engine_bytes(lua_objlen(L, i));

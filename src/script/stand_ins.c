@@ -1,7 +1,5 @@
 #include "script/stand_ins.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "script/engine.h"
@@ -13,7 +11,8 @@ enum {
     RESUMES = 16,        /* coroutines that run each other: each takes as much of the C stack as calls in C may */
     NEW_THREAD = 1000,   /* steps: its instructions are counted anew */
     JSON_HEADER = 16,
-    PRINT_STEPS = 5, /* a number as text */
+    READ_STEPS = 8, /* a text as a number */
+    JSON_STEP = 8,  /* bytes of a text, written or read */
 };
 
 /* ---- the virtual machine ---- */
@@ -38,23 +37,13 @@ int script_vm_compare(const char *a, const char *b)
 /* Reading digits takes time with the square of their number. False: too many. */
 static bool charge_digits(size_t size)
 {
-    engine_count(engine_here(), size * size / 64);
+    engine_count(engine_here(), READ_STEPS + size * size / 64);
     return size < NUMBER_BYTES;
 }
 
 int script_vm_number(const char *text, lua_Number *ret_number)
 {
     return charge_digits(strnlen(text, NUMBER_BYTES)) ? luaO_str2d(text, ret_number) : 0;
-}
-
-int script_vm_print(char *to, int flag, size_t size, const char *format, ...)
-{
-    engine_count(engine_here(), PRINT_STEPS);
-    va_list arguments;
-    va_start(arguments, format);
-    int written = vsnprintf(to, size, format, arguments);
-    va_end(arguments);
-    return written;
 }
 
 int script_string_compare(const void *a, const void *b, size_t size)
@@ -79,31 +68,35 @@ static bool are_nodes(size_t size)
     return size % NODE_BYTES == 0 && count > 0 && (count & (count - 1)) == 0;
 }
 
-static void grow(struct script_engine *engine, size_t *largest, size_t size)
+static void grow(size_t *largest, size_t size) { *largest = size > *largest ? size : *largest; }
+
+/* A hash part that is made anew, for the keys of a table that grows: none is moved when that would go over the budget.
+ */
+static void *make_nodes(lua_State *L, struct script_engine *engine, size_t size)
 {
-    if (size > *largest) {
-        *largest = size;
-        engine_weigh(engine);
+    void *table = engine->growing;
+    engine->growing = NULL;
+    void *made = luaM_realloc_(L, NULL, 0, size);
+    grow(&engine->largest_nodes, size);
+    if (table != NULL) {
+        /* The array part was looked through before, to see how large it should be. */
+        engine_count(engine,
+                     engine->largest_array / WALK_STEP + walks_of_layout(table, made, (uint32_t)(size / NODE_BYTES)));
+        if (engine->stopped != SCRIPT_RETURNED) {
+            (void)luaM_realloc_(L, made, size, 0);
+            engine_raise(L);
+        }
     }
+    return made;
 }
 
 void *script_table_resize(lua_State *L, void *block, size_t old_size, size_t new_size)
 {
     struct script_engine *engine = engine_here();
     if (block == NULL && are_nodes(new_size)) {
-        /* A hash part that is made anew: the array part was looked through before, to see how large it should be. */
-        engine_count(engine, engine->largest_array / WALK_STEP);
-        grow(engine, &engine->largest_nodes, new_size);
-    } else {
-        grow(engine, &engine->largest_array, new_size);
+        return make_nodes(L, engine, new_size);
     }
-    return luaM_realloc_(L, block, old_size, new_size);
-}
-
-void *script_stack_resize(lua_State *L, void *block, size_t old_size, size_t new_size)
-{
-    struct script_engine *engine = engine_here();
-    grow(engine, &engine->largest_stack, new_size);
+    grow(&engine->largest_array, new_size);
     return luaM_realloc_(L, block, old_size, new_size);
 }
 
@@ -127,6 +120,7 @@ int script_table_next(lua_State *L, void *table, void *key)
     uint8_t from[KEY_BYTES];
     take_key(key, from);
     bool goes_on = walk->table == table && memcmp(walk->key, from, KEY_BYTES) == 0;
+    (void)script_table_get(table, key); /* it is looked for: that walk is counted */
     engine_charge(L, goes_on ? 1 : 1 + (engine->largest_nodes + engine->largest_array) / WALK_STEP);
     int found = luaH_next(L, table, key);
     walk->table = found ? table : NULL;
@@ -196,6 +190,20 @@ void script_json_free(void *block)
     if (block != NULL) {
         (void)json_block(block, 0);
     }
+}
+
+const char *script_json_text(lua_State *L, int index, size_t *ret_size)
+{
+    const char *text = lua_tolstring(L, index, ret_size);
+    engine_charge(L, text == NULL ? 1 : 1 + *ret_size / JSON_STEP);
+    return text;
+}
+
+const char *script_json_input(lua_State *L, int index, size_t *ret_size)
+{
+    const char *text = luaL_checklstring(L, index, ret_size);
+    engine_charge(L, 1 + *ret_size / JSON_STEP);
+    return text;
 }
 
 double script_json_number(const char *text, char **ret_end)

@@ -1,5 +1,7 @@
 /* Scripts: the input as it is, or, after a NUL, bytes that pick words of a grammar, so that most are programs. Each
  * runs twice, with a long run in between: the same reply, the same calls, the same steps, and one whole reply. */
+#include <sanitizer/lsan_interface.h>
+
 #include "base/hash.h"
 #include "env/fixed_memory.h"
 #include "fuzz.h"
@@ -53,6 +55,12 @@ static const char *const words[] = {
     ".resume",
     ".create",
     ".yield",
+    ".fmod",
+    ".byte",
+    ".char",
+    ".gfind",
+    ".new",
+    ".encode_sparse_array",
     ".maxn",
     "(",
     ")",
@@ -114,6 +122,15 @@ static const char *const words[] = {
     "{}",
     "__index",
     "__mode",
+    "__newindex",
+    "__concat",
+    "__eq",
+    "'%99.99f'",
+    "'%q'",
+    "...",
+    "#KEYS",
+    " elseif ",
+    "2^52",
     "'k'",
     "\n",
     ";",
@@ -179,6 +196,9 @@ static struct script_engine *engine_once(void)
     if (engine == NULL) {
         ASSERT(fixed_memory_map(SCRIPT_ADDRESS, SCRIPT_REGION_BYTES) == STATUS_OK);
         struct script_place place = {.region = (void *)SCRIPT_ADDRESS, .release = fixed_memory_release};
+#if __has_feature(address_sanitizer)
+        __lsan_register_root_region((void *)SCRIPT_ADDRESS, SCRIPT_REGION_BYTES); /* what the engine has on the heap */
+#endif
         engine = script_engine_open(&place);
     }
     return engine;
