@@ -11,7 +11,8 @@ struct script_calls {
     struct call *call;        /* of EVAL */
     const struct slice *keys; /* declared */
     uint32_t key_count;
-    bool reads; /* only */
+    bool reads;       /* only */
+    size_t could_not; /* keep: what a command would have taken that was refused for it; or 0 */
 };
 
 struct undeclared {
@@ -123,6 +124,37 @@ static uint64_t walked(struct call *call, const struct command *command)
     return count > 0 && (uint64_t)count < fields ? (uint64_t)count : fields;
 }
 
+struct needs {
+    const struct keyspace *keyspace;
+    const struct slice *argv;
+    size_t bytes;
+};
+
+static void add_needs(void *owner, uint32_t position)
+{
+    struct needs *needs = owner;
+    needs->bytes += keyspace_journal_needs(needs->keyspace, needs->argv[position]);
+}
+
+/* Whether what the command changes can be kept, to take it back. */
+static bool can_keep(struct script_calls *calls, const struct command *command)
+{
+    const struct keyspace *keyspace = calls->call->keyspace;
+    struct needs needs = {keyspace, command->argv, keyspace_journal_bytes(keyspace)};
+    if ((command->spec->flags & COMMAND_WRITE) == 0) {
+        return true;
+    }
+    (void)command_keys(command->spec, command->argv, command->argc, add_needs, &needs);
+    calls->could_not = needs.bytes > SCRIPT_MEMORY_BYTES ? needs.bytes : 0;
+    return calls->could_not == 0;
+}
+
+static size_t held_bytes(void *context)
+{
+    const struct script_calls *calls = context;
+    return calls->could_not != 0 ? calls->could_not : keyspace_journal_bytes(calls->call->keyspace);
+}
+
 static void execute(struct call *whole, const struct command *command, struct resp_writer *writer)
 {
     struct call call = *whole;
@@ -165,6 +197,10 @@ static uint64_t call_command(void *context, const struct slice *argv, uint32_t a
     const char *refused = refusal(calls, &command);
     if (refused != NULL) {
         resp_error(&writer, refused);
+        return steps;
+    }
+    if (!can_keep(calls, &command)) {
+        resp_error(&writer, "ERR the script's memory has no room for what this command changes");
         return steps;
     }
     steps += copied_bytes(calls->call, &command) / 64 + made_bytes(calls->call, &command) / 16 +
@@ -224,8 +260,8 @@ static bool writes_in_read(struct call *call)
 static void run_script(struct call *call, const struct script_run *run)
 {
     bool writes = (call->spec->flags & COMMAND_WRITE) != 0;
-    struct script_calls calls = {call, run->keys, run->key_count, !writes};
-    struct script_host host = {&calls, call_command, knows_command};
+    struct script_calls calls = {.call = call, .keys = run->keys, .key_count = run->key_count, .reads = !writes};
+    struct script_host host = {&calls, call_command, held_bytes, knows_command};
     struct resp_writer reply = call->reply;
     uint64_t used;
     if (writes) {

@@ -88,7 +88,7 @@ void *engine_allocate(void *context, void *block, size_t old_size, size_t new_si
             return NULL;
         }
         size_t more = arena_taken(new_size) - (block == NULL ? 0 : arena_taken(old_size));
-        if (arena->in_use + more > engine->memory_limit) {
+        if (arena->in_use + engine->held + more > engine->memory_limit) {
             engine_stop(engine, SCRIPT_OVER_MEMORY);
             return NULL;
         }

@@ -72,6 +72,10 @@ static bool execute(lua_State *L)
     }
     buffer_clear(engine->reply);
     uint64_t steps = engine->host->call(engine->host->context, argv, (uint32_t)count, engine->protocol, engine->reply);
+    engine->held = engine->host->held == NULL ? 0 : engine->host->held(engine->host->context);
+    if (engine->held + engine->arena.in_use > engine->memory_limit) {
+        engine_stop(engine, SCRIPT_OVER_MEMORY);
+    }
     engine_charge(L, steps);
     struct slice bytes = buffer_slice(engine->reply);
     from_reply(L, bytes, engine->protocol);

@@ -161,6 +161,9 @@ static void take_word(struct scan *scan)
 
 uint64_t text_cost(struct slice text)
 {
+    if (text.size == 0) {
+        return 0;
+    }
     struct scan scan = {.at = text.data, .end = text.data + text.size};
     while (scan.at < scan.end && !scan.over) {
         uint8_t byte = *scan.at;

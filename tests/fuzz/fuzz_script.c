@@ -183,7 +183,7 @@ static void execute(struct script_engine *engine, struct slice source, uint64_t 
                              .seed = source.size,
                              .budget = budget,
                              .memory_bytes = 4 << 20};
-    struct script_host host = {outcome, answer, knows};
+    struct script_host host = {.context = outcome, .call = answer, .knows = knows};
     outcome->calls = 0;
     buffer_clear(&outcome->reply);
     struct resp_writer writer = resp_writer_to(&outcome->reply, source.size % 2 == 0 ? RESP2 : RESP3);

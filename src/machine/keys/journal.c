@@ -16,6 +16,7 @@ struct field_note {
 struct key_note {
     uint32_t key_size; /* first: struct table_item */
     struct key_note *earlier;
+    struct journal *journal;
     struct buffer dump; /* empty: the key was absent, or it has a hash */
     struct hash *hash;
     bool let_go; /* the hash is in no entry any more */
@@ -28,6 +29,7 @@ struct key_note {
 struct journal {
     struct key_note *last;
     struct table index;
+    size_t bytes; /* of all notes: names, values, and themselves */
 };
 
 void keyspace_journal_begin(struct keyspace *keyspace)
@@ -47,7 +49,8 @@ void journal_note_slow(struct keyspace *keyspace, struct slice key, struct entry
         return;
     }
     struct key_note *note = memory_allocate(sizeof(*note) + key.size);
-    *note = (struct key_note){.earlier = journal->last, .key_size = (uint32_t)key.size};
+    journal->bytes += sizeof(*note) + key.size;
+    *note = (struct key_note){.earlier = journal->last, .journal = journal, .key_size = (uint32_t)key.size};
     if (key.size > 0) {
         memcpy(note->key, key.data, key.size);
     }
@@ -59,13 +62,31 @@ void journal_note_slow(struct keyspace *keyspace, struct slice key, struct entry
         note->due_kind = entry_due(entry, &note->due_ms);
     } else if (entry != NULL) {
         entry_dump(entry, &note->dump);
+        journal->bytes += note->dump.size;
     }
+}
+
+size_t keyspace_journal_bytes(const struct keyspace *keyspace)
+{
+    return keyspace->journal == NULL ? 0 : keyspace->journal->bytes;
+}
+
+size_t keyspace_journal_needs(const struct keyspace *keyspace, struct slice key)
+{
+    const struct journal *journal = keyspace->journal;
+    if (journal == NULL || table_find(&journal->index, table_hash(&journal->index, key), key) != NULL) {
+        return 0;
+    }
+    const struct entry *entry = table_find(&keyspace->table, table_hash(&keyspace->table, key), key);
+    size_t value = entry == NULL || entry->kind == VALUE_TABLE ? 0 : entry_memory_bytes(entry);
+    return sizeof(struct key_note) + key.size + value;
 }
 
 void journal_note_field(struct key_note *note, struct slice name, const struct slice *before)
 {
     size_t value_size = before == NULL ? 0 : before->size;
     struct field_note *field = memory_allocate(sizeof(*field) + name.size + value_size);
+    note->journal->bytes += sizeof(*field) + name.size + value_size;
     *field = (struct field_note){.earlier = note->fields,
                                  .present = before != NULL,
                                  .name_size = (uint32_t)name.size,

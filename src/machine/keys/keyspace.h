@@ -88,6 +88,9 @@ void entry_set_due(struct keyspace *keyspace, struct entry *entry, enum due_kind
  * is cleared in between. Costs what was changed. */
 void keyspace_journal_begin(struct keyspace *keyspace);
 void keyspace_journal_end(struct keyspace *keyspace, bool undo, uint64_t position);
+/* What the notes take so far, and what that of a change of this key would add: the same on all replicas. */
+size_t keyspace_journal_bytes(const struct keyspace *keyspace);
+size_t keyspace_journal_needs(const struct keyspace *keyspace, struct slice key);
 
 /* ---- strings ---- */
 

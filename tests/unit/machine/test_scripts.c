@@ -47,6 +47,27 @@ static void test_refusals(void **state)
     CHECK(h, "EXISTS a", ":0");
 }
 
+/* What is kept to take a script back is its memory: old values of a hash's fields, and a value that is overwritten. */
+static void test_journal_is_memory(void **state)
+{
+    struct harness *h = *state;
+    static const char limit[] = "-ERR the script was stopped at its limit of 67108864 bytes of memory";
+    CHECK(h, "EVAL \"for i = 1, 600 do redis.call('hset', KEYS[1], i, i) end redis.call('hset', KEYS[1], 'f', 'v')\" 1 h",
+          "$-1");
+    check_starts(h,
+                 "EVAL \"local s = ('x'):rep(1048576) for i = 1, 80 do redis.call('hset', KEYS[1], 'f', s .. i) end\" 1 h",
+                 limit);
+    CHECK(h, "HGET h f", "$1 v");
+    CHECK(h, "EVAL \"local s = ('x'):rep(1048576) for i = 1, 40 do redis.call('hset', KEYS[1], 'f', s .. i) end\" 1 h",
+          "$-1");
+    CHECK(h, "EVAL \"redis.call('setrange', KEYS[1], 70000000, 'x')\" 1 s", "$-1");
+    check_starts(h, "EVAL \"redis.call('set', KEYS[2], 1) redis.call('set', KEYS[1], 'y')\" 2 s t", limit);
+    CHECK(h, "STRLEN s", ":70000001");
+    CHECK(h, "EXISTS t", ":0");
+    check_starts(h, "EVAL \"redis.pcall('append', KEYS[1], 'y') return 1\" 1 s", limit);
+    CHECK(h, "EVAL \"return redis.call('strlen', KEYS[1])\" 1 s", ":70000001");
+}
+
 static void test_reads(void **state)
 {
     struct harness *h = *state;
@@ -160,6 +181,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_keys_and_arguments, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_refusals, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_journal_is_memory, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_reads, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_what_stays, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_dear_commands, harness_setup, harness_teardown),

@@ -64,7 +64,7 @@ const char *script_world_run_bytes(struct script_world *world, struct slice sour
                              .seed = world->seed,
                              .budget = world->budget,
                              .memory_bytes = world->memory_bytes};
-    struct script_host host = {world, answer, knows};
+    struct script_host host = {.context = world, .call = answer, .knows = knows};
     buffer_clear(&world->reply);
     buffer_clear(&world->calls);
     struct resp_writer writer = resp_writer_to(&world->reply, world->protocol);
