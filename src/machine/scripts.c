@@ -43,6 +43,19 @@ static void put_time(const struct call *call, struct resp_writer *writer)
     resp_bulk_integer(writer, wall_ms % 1000 * 1000);
 }
 
+/* There is only number 0. */
+static void put_select(struct slice number, struct resp_writer *writer)
+{
+    int64_t database;
+    if (!number_parse_int64(number, &database)) {
+        resp_error(writer, "ERR value is not an integer or out of range");
+    } else if (database != 0) {
+        resp_error(writer, "ERR DB index is out of range");
+    } else {
+        resp_status(writer, "OK");
+    }
+}
+
 static bool answer_here(const struct call *call, const struct command *command, struct resp_writer *writer)
 {
     switch (command->spec->id) {
@@ -55,6 +68,7 @@ static bool answer_here(const struct call *call, const struct command *command, 
         return true;
     case COMMAND_ECHO: resp_bulk(writer, command->argv[1]); return true;
     case COMMAND_TIME: put_time(call, writer); return true;
+    case COMMAND_SELECT: put_select(command->argv[1], writer); return true;
     default: return false;
     }
 }

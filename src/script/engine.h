@@ -44,7 +44,7 @@ struct script_engine {
     uint64_t used;
     uint64_t budget;
     size_t memory_limit;
-    size_t held; /* by the host, for this run */
+    size_t held;             /* by the host, for this run */
     enum script_end stopped; /* OVER_BUDGET or OVER_MEMORY: nothing goes on; else RETURNED */
     uint64_t weight;         /* steps of one instruction */
     size_t largest_nodes;    /* of any table so far: the block of its hash part */

@@ -41,7 +41,8 @@ struct script_host {
      * Returns what it costs, in steps of the budget. */
     uint64_t (*call)(void *context, const struct slice *argv, uint32_t argc, int protocol, struct buffer *reply);
     /* Bytes that are kept for the run, to take back what it wrote: they count as its memory, and are asked for after
-     * each call. A host may refuse to execute and name what it would have had to keep, past the limit. NULL: nothing. */
+     * each call. A host may refuse to execute and name what it would have had to keep, past the limit. NULL: nothing.
+     */
     size_t (*held)(void *context);
     /* Whether there is such a command. */
     bool (*knows)(void *context, struct slice name);

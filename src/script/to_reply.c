@@ -43,22 +43,28 @@ static struct slice text_of(lua_State *L)
 
 static void put_value(struct target *target);
 
+static void clear_line_ends(uint8_t *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        bytes[i] = bytes[i] == '\r' || bytes[i] == '\n' ? ' ' : bytes[i];
+    }
+}
+
 static void put_line(struct target *target, char kind)
 {
     struct slice text = text_of(target->L);
     if (kind != '(') { /* Redis takes it as a string of C */
         text.size = strnlen((const char *)text.data, text.size);
     }
+    struct buffer *out = target->reply->out;
     count(target, text.size);
-    if (target->reply->out == NULL) {
+    if (out == NULL) {
         return;
     }
-    buffer_append_byte(target->reply->out, (uint8_t)kind);
-    for (size_t i = 0; i < text.size; i++) {
-        uint8_t byte = text.data[i];
-        buffer_append_byte(target->reply->out, byte == '\r' || byte == '\n' ? ' ' : byte);
-    }
-    buffer_append_string(target->reply->out, "\r\n");
+    buffer_append_byte(out, (uint8_t)kind);
+    buffer_append_slice(out, text);
+    clear_line_ends(out->data + out->size - text.size, text.size);
+    buffer_append_string(out, "\r\n");
 }
 
 /* Counts, and then writes, keys and maybe values of the table on top. */
@@ -103,6 +109,7 @@ static bool put_verbatim(struct target *target)
     return done;
 }
 
+/* In RESP2 a bulk; line ends are spaces in both. */
 static void put_big_number(struct target *target)
 {
     if (target->reply->protocol == RESP3) {
@@ -110,8 +117,12 @@ static void put_big_number(struct target *target)
         return;
     }
     struct slice text = text_of(target->L);
+    struct buffer *out = target->reply->out;
     count(target, text.size);
     resp_bulk(target->reply, text);
+    if (out != NULL) {
+        clear_line_ends(out->data + out->size - text.size - 2, text.size);
+    }
 }
 
 /* A table that stands for another type. */

@@ -44,7 +44,9 @@ void monitor_show(struct server *server, struct slice line)
 void monitor_feed(struct connection *connection, const struct command *command)
 {
     struct server *server = connection->server;
-    if ((command->spec->flags & (COMMAND_ADMIN | COMMAND_SKIP_MONITOR)) != 0) {
+    /* Redis shows scripts by another way, which their flag makes room for. */
+    uint32_t hidden = COMMAND_ADMIN | (command->spec->key_count != 0 ? 0 : COMMAND_SKIP_MONITOR);
+    if ((command->spec->flags & hidden) != 0) {
         return;
     }
     struct buffer *line = &server->scratch;

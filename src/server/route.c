@@ -82,6 +82,11 @@ static void answer_unknown_subcommand(struct connection *connection, const struc
 static void park(struct connection *connection, const struct slice *argv, uint32_t argc)
 {
     ASSERT(!connection->parked);
+    const struct command *sent = connection->server->as_sent;
+    if (sent != NULL) {
+        argv = sent->argv;
+        argc = sent->argc;
+    }
     struct buffer *bytes = &connection->parked_bytes;
     buffer_clear(bytes);
     for (uint32_t i = 0; i < argc; i++) {
@@ -396,7 +401,7 @@ static void dispatch(struct connection *connection, const struct command *comman
     }
     if (server->monitors + server->monitors_elsewhere != 0 &&
         spec->id != COMMAND_EXEC) { /* multi.c shows an EXEC after its commands */
-        monitor_feed(connection, command);
+        monitor_feed(connection, server->as_sent != NULL ? server->as_sent : command);
     }
     if (spec->id == COMMAND_DEBUG && fell_asleep(connection, command)) {
         return;
@@ -435,11 +440,14 @@ static void dispatch_script(struct connection *connection, struct command *comma
         park(connection, command->argv, command->argc);
         return;
     }
+    const struct command sent = *command;
     const char *error = scripts_resolve(connection, command, &server->script_arguments);
     if (error != NULL) {
         answer_refusal(connection, command->spec, error);
     } else {
+        server->as_sent = &sent;
         dispatch(connection, command);
+        server->as_sent = NULL;
     }
 }
 

@@ -92,6 +92,7 @@ struct server {
     uint64_t *txn_positions;    /* of each shard, as it told them last: for ids */
     size_t connection_count;
     uint64_t next_client_id;
+    const struct command *as_sent; /* while a script is routed: EVALSHA that became EVAL; else NULL */
     size_t monitors;
     size_t client_bytes; /* held in all clients' buffers */
 

@@ -18,6 +18,9 @@ static void test_keys_and_arguments(void **state)
     CHECK(h, "EVAL \"return 1\" 1", "-ERR Number of keys can't be greater than number of args");
     CHECK(h, "EVAL \"return 1\" -1", "-ERR Number of keys can't be negative");
     CHECK(h, "EVAL \"return 1\" x", "-ERR value is not an integer or out of range");
+    CHECK(h, "EVAL \"return redis.call('select', 0)\" 0", "+OK");
+    CHECK(h, "EVAL \"return redis.pcall('select', '1')\" 0", "-ERR DB index is out of range");
+    CHECK(h, "EVAL \"return redis.pcall('select', 'x')\" 0", "-ERR value is not an integer or out of range");
     CHECK(h, "EVAL \"return redis.call('time')\" 0", "*2 $10 1700000000 $1 0");
 }
 

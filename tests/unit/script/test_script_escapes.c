@@ -1,4 +1,5 @@
-/* What Redis's security notices tell of scripts, each tried here. */
+/* What Redis's security notices tell of scripts, each tried here. Not of scripts are CVE-2023-41056 (the growth of a
+ * client's buffer) and CVE-2024-51741 (selectors of ACLs). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -136,6 +137,47 @@ static void long_brackets(void **state)
     (void)script_world_run(world, "--[==");
 }
 
+/* CVE-2021-32672 (the debugger reads beyond what it was sent), CVE-2020-14147, CVE-2018-11218 and CVE-2018-11219
+ * (struct and cmsgpack): none of them is there. */
+static void no_debugger_and_no_packers(void **state)
+{
+    expect_reply(*state, "return redis.breakpoint()", "$-1~");
+    expect_reply(*state, "redis.debug(('x'):rep(100000), {}, nil) return 1", ":1~");
+    expect_text(*state, "rawget(_G, 'struct') or rawget(_G, 'cmsgpack') or rawget(_G, 'debug')", "nil");
+}
+
+/* CVE-2022-24834: cjson counts room in 32 bits, which six bytes for each byte of a long string are too many for. The
+ * limit of memory is far below. */
+static void json_of_long_strings(void **state)
+{
+    struct script_world *world = *state;
+    world->budget = 1000 * 1000 * 1000;
+    (void)script_world_run(world, "return cjson.encode(('\\1'):rep(30000000))");
+    assert_int_equal(world->end, SCRIPT_OVER_MEMORY);
+    (void)script_world_run(world, "local s = ('\\1'):rep(1000000) return cjson.encode({s, s, s, s, s, s, s, s, s, s})");
+    assert_int_equal(world->end, SCRIPT_OVER_MEMORY);
+    expect_reply(world, "return #cjson.encode(('\\1'):rep(1000000))", ":6000002~");
+    expect_reply(world, "return #cjson.encode({[('\\1'):rep(100000)] = 1})", ":600006~");
+}
+
+/* CVE-2024-46981, CVE-2025-49844, once more with a collector that has much to do: texts, names and coroutines in turn,
+ * some stopped by an error, and all of it the same again. */
+static void collector_between_texts(void **state)
+{
+    struct script_world *world = *state;
+    static const char source[] =
+        "local kept = {} for i = 1, 3000 do "
+        "kept[i % 50] = coroutine.wrap(function() local f = loadstring('local a = ' .. i .. ' return {a, \"' .. i .. "
+        "'\"}', "
+        "'chunk' .. i) local x = f() coroutine.yield(x) error(x) end) "
+        "local first = kept[i % 50]() pcall(kept[i % 50]) pcall(loadstring, ('('):rep(i % 150), 'bad' .. i) "
+        "assert(first[2] == tostring(i)) end return 1";
+    expect_reply(world, source, ":1~");
+    uint64_t used = world->used;
+    expect_reply(world, source, ":1~");
+    assert_int_equal(world->used, used);
+}
+
 /* Everything that calls itself: on the C stack, in the parser, in a pattern, in coroutines, in handlers of errors. */
 static void deep_recursion(void **state)
 {
@@ -189,6 +231,9 @@ int main(void)
                                         script_world_teardown),
         cmocka_unit_test_setup_teardown(unpack_counts_in_64_bits, script_world_setup, script_world_teardown),
         cmocka_unit_test_setup_teardown(long_brackets, script_world_setup, script_world_teardown),
+        cmocka_unit_test_setup_teardown(no_debugger_and_no_packers, script_world_setup, script_world_teardown),
+        cmocka_unit_test_setup_teardown(json_of_long_strings, script_world_setup, script_world_teardown),
+        cmocka_unit_test_setup_teardown(collector_between_texts, script_world_setup, script_world_teardown),
         cmocka_unit_test_setup_teardown(deep_recursion, script_world_setup, script_world_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
