@@ -31,6 +31,7 @@ GROUPS = {
     "hash": "Hashes",
     "transactions": "Transactions",
     "scripting": "Scripts",
+    "feeds": "Feeds",
     "cluster": "Cluster",
 }
 COMMAND_FIELDS = {

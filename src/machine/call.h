@@ -22,6 +22,7 @@ enum { CALL_REPLY_BYTES = 1 << 30 };
 /* As Redis's proto-max-bulk-len: no string grows beyond. */
 enum { CALL_STRING_BYTES = 512 << 20 };
 
+struct history;
 struct origins;
 struct txns;
 struct machine_scripts;
@@ -30,10 +31,12 @@ struct call {
     struct keyspace *keyspace;
     const struct origins *origins;
     struct txns *txns;
+    struct history *history;
     const struct machine_scripts *scripts; /* NULL: none are executed */
     struct keyspace_time time;
     uint64_t position; /* becomes the version of what is changed; 0 in reads */
-    uint64_t term;     /* of the entry */
+    uint64_t applied_position; /* of the last apply, this one included */
+    uint64_t term;             /* of the entry */
     const struct command_spec *spec;
     const struct slice *argv; /* positions as in Redis's documentation; argv[0] is the name */
     uint32_t argc;
@@ -75,6 +78,12 @@ static inline struct entry *call_edit(struct call *call, struct slice key)
 static inline void call_changed(struct call *call, struct entry *entry)
 {
     keyspace_changed(call->keyspace, entry, call->position);
+}
+
+/* The same when only its expiry did. */
+static inline void call_due_changed(struct call *call, struct entry *entry)
+{
+    keyspace_due_changed(call->keyspace, entry, call->position);
 }
 
 static inline void call_remove(struct call *call, struct entry *entry)

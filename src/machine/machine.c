@@ -1,7 +1,8 @@
 /* The machine: time, dispatch, and what all kinds of state have in common.
  *
  * Its own record in snapshots: 'M' u8 · format version u8 · time_ms i64 · wall_ms i64 · position u64 (little-endian).
- * It comes first; the records of origins (origin.h), of transactions (txn/txn_snapshot.c) and of the keyspace follow.
+ * It comes first; the records of origins (origin.h), of transactions (txn/txn_snapshot.c), of the
+ * history (feed/history_snapshot.c) and of the keyspace follow.
  */
 #include "machine/machine.h"
 
@@ -10,6 +11,7 @@
 #include "base/memory.h"
 #include "base/varint.h"
 #include "machine/dispatch.h"
+#include "machine/feed/history.h"
 #include "machine/origin.h"
 #include "machine/txn/txn.h"
 
@@ -21,6 +23,7 @@ struct machine {
     struct keyspace *keyspace;
     struct origins origins;
     struct txns txns;
+    struct history history;
     int64_t time_ms, wall_ms;    /* applied */
     uint64_t position;           /* of the last apply */
     struct buffer snapshot_head; /* records of the running snapshot that were made at its begin */
@@ -51,6 +54,7 @@ void machine_destroy(struct machine *machine)
         keyspace_destroy(machine->keyspace);
         origins_deinit(&machine->origins);
         txns_deinit(&machine->txns);
+        history_deinit(&machine->history);
         command_arguments_deinit(&machine->blocking);
         buffer_deinit(&machine->snapshot_head);
         command_arguments_deinit(&machine->queued);
@@ -81,6 +85,9 @@ static void advance(struct machine *machine, const struct machine_context *conte
     ASSERT(context->position > machine->position); /* invariant 2 */
     machine->position = context->position;
     machine_apply_clock(machine, context->time_ms, context->wall_ms);
+    if (__builtin_expect(machine->history.on, 0)) {
+        history_at(&machine->history, context->position, context->time_ms, context->wall_ms);
+    }
 }
 
 static struct call begin_call(struct machine *machine, const struct command *command, struct resp_writer *reply)
@@ -90,6 +97,8 @@ static struct call begin_call(struct machine *machine, const struct command *com
         .keyspace = machine->keyspace,
         .origins = &machine->origins,
         .txns = &machine->txns,
+        .history = &machine->history,
+        .applied_position = machine->position,
         .scripts = machine->scripts,
         .time = applied_time(machine),
         .spec = command->spec,
@@ -218,7 +227,9 @@ void machine_stats(const struct machine *machine, struct machine_stats *ret_stat
     *ret_stats = (struct machine_stats){
         .keys = keyspace_count(machine->keyspace),
         .keys_with_expiry = keyspace_count_with_expiry(machine->keyspace),
-        .memory_bytes = keyspace_memory_bytes(machine->keyspace) + machine->txns.parts.bytes,
+        .memory_bytes =
+            keyspace_memory_bytes(machine->keyspace) + machine->txns.parts.bytes + machine->history.bytes,
+        .history_bytes = machine->history.bytes,
         .expired = keyspace_expired(machine->keyspace),
         .hits = machine->hits,
         .misses = machine->misses,
@@ -245,6 +256,7 @@ void machine_snapshot_begin(struct machine *machine)
     head->size += 1 + RECORD_BYTES;
     origins_emit(&machine->origins, head);
     txns_emit(&machine->txns, head);
+    history_snapshot_begin(&machine->history, head);
     keyspace_snapshot_begin(machine->keyspace);
 }
 
@@ -254,12 +266,16 @@ bool machine_snapshot_step(struct machine *machine, struct buffer *out, size_t b
         buffer_append_slice(out, buffer_slice(&machine->snapshot_head));
         buffer_deinit(&machine->snapshot_head);
     }
+    if (history_snapshot_step(&machine->history, out, budget_bytes)) {
+        return true;
+    }
     return keyspace_snapshot_step(machine->keyspace, out, budget_bytes);
 }
 
 void machine_snapshot_end(struct machine *machine)
 {
     buffer_deinit(&machine->snapshot_head);
+    history_snapshot_end(&machine->history);
     keyspace_snapshot_end(machine->keyspace);
 }
 
@@ -298,6 +314,10 @@ enum status machine_load_record(struct machine *machine, struct slice record)
     if (record.size > 0 && record.data[0] == ORIGIN_RECORD) {
         return origins_load(&machine->origins, record);
     }
+    if (history_record(record)) {
+        keyspace_record_to(machine->keyspace, &machine->history);
+        return history_load(&machine->history, record);
+    }
     if (txns_record(record)) {
         return txns_load(&machine->txns, record);
     }
@@ -312,6 +332,6 @@ uint64_t machine_count_in_slot(const struct machine *machine, uint16_t slot)
 uint64_t machine_digest(const struct machine *machine)
 {
     uint64_t parts[] = {keyspace_digest(machine->keyspace), origins_digest(&machine->origins),
-                        txns_digest(&machine->txns), (uint64_t)machine->time_ms, (uint64_t)machine->wall_ms};
+                        txns_digest(&machine->txns), history_digest(&machine->history), (uint64_t)machine->time_ms, (uint64_t)machine->wall_ms};
     return hash_bytes(0, parts, sizeof(parts));
 }

@@ -230,6 +230,9 @@ bool entry_hash_set(struct keyspace *keyspace, struct entry *entry, struct slice
         added = hash_set(keyspace, hash, name, value);
     }
     keyspace->memory_bytes += entry_memory_bytes(entry) - before;
+    if (keyspace_told(keyspace) != NULL) {
+        history_field(keyspace->history, entry_key(entry), name, value);
+    }
     return added;
 }
 
@@ -258,5 +261,8 @@ bool entry_hash_remove(struct keyspace *keyspace, struct entry *entry, struct sl
         hash_remove(keyspace, entry_pointer(entry), name);
     }
     keyspace->memory_bytes += entry_memory_bytes(entry) - before;
+    if (keyspace_told(keyspace) != NULL) {
+        history_field_gone(keyspace->history, entry_key(entry), name);
+    }
     return true;
 }

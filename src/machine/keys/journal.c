@@ -37,6 +37,9 @@ void keyspace_journal_begin(struct keyspace *keyspace)
     ASSERT(keyspace->journal == NULL);
     keyspace->journal = memory_allocate_zeroed(1, sizeof(*keyspace->journal));
     table_init(&keyspace->journal->index, keyspace->table.seed, offsetof(struct key_note, key));
+    if (keyspace->history != NULL) {
+        history_hold(keyspace->history);
+    }
 }
 
 static struct slice key_of(const struct key_note *note) { return slice_of(note->key, note->key_size); }
@@ -179,6 +182,8 @@ void keyspace_journal_end(struct keyspace *keyspace, bool undo, uint64_t positio
 {
     struct journal *journal = keyspace->journal;
     keyspace->journal = NULL;
+    struct history *history = keyspace->history;
+    keyspace->history = undo ? NULL : history; /* undoing is no change */
     while (journal->last != NULL) {
         struct key_note *note = journal->last;
         journal->last = note->earlier;
@@ -191,4 +196,8 @@ void keyspace_journal_end(struct keyspace *keyspace, bool undo, uint64_t positio
     while (table_release(&journal->index, 1024, release_nothing, NULL)) {
     }
     free(journal);
+    keyspace->history = history;
+    if (history != NULL) {
+        history_release(history, undo);
+    }
 }

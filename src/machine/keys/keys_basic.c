@@ -56,7 +56,7 @@ static void rename_key(struct call *call, bool only_if_absent)
             call_remove(call, former);
         }
         entry = call_edit(call, from);
-        call_changed(call, keyspace_rename(call->keyspace, entry, to, call->position));
+        (void)keyspace_rename(call->keyspace, entry, to, call->position);
     } else if (only_if_absent) {
         resp_integer(&call->reply, 0);
         return;
@@ -123,7 +123,9 @@ void keys_copy(struct call *call)
         call_remove(call, former);
     }
     const struct entry *from = call_look(call, call->argv[1]);
-    call_changed(call, keyspace_copy(call->keyspace, from, to));
+    struct entry *copy = keyspace_copy(call->keyspace, from, to);
+    keyspace_tell_whole(call->keyspace, copy, false);
+    call_changed(call, copy);
     resp_integer(&call->reply, 1);
 }
 

@@ -93,7 +93,7 @@ static void expire(struct call *call, enum expire_unit unit)
         call_remove(call, entry);
     } else {
         entry_set_due(call->keyspace, entry, when.kind, when.due_ms);
-        call_changed(call, entry);
+        call_due_changed(call, entry);
     }
     resp_integer(&call->reply, 1);
 }
@@ -109,7 +109,7 @@ void keys_persist(struct call *call)
     bool had = entry != NULL && expire_time_of(entry).kind != DUE_NEVER;
     if (had) {
         entry_set_due(call->keyspace, entry, DUE_NEVER, 0);
-        call_changed(call, entry);
+        call_due_changed(call, entry);
     }
     resp_integer(&call->reply, had);
 }

@@ -159,6 +159,9 @@ static void remove_entry(struct keyspace *keyspace, struct entry *entry, uint64_
 
 static void remove_due(struct keyspace *keyspace, struct entry *entry)
 {
+    if (keyspace_told(keyspace) != NULL) {
+        history_key(keyspace->history, HISTORY_EXPIRED, entry_key(entry));
+    }
     remove_entry(keyspace, entry, entry_hash(keyspace, entry), due_trace(entry));
     keyspace->expired++;
 }
@@ -206,7 +209,7 @@ struct entry *keyspace_add_string(struct keyspace *keyspace, struct slice key, s
     return entry_set_string(keyspace, keyspace_insert_new(keyspace, entry), value);
 }
 
-void keyspace_changed(struct keyspace *keyspace, struct entry *entry, uint64_t position)
+static void stamp(struct keyspace *keyspace, struct entry *entry, uint64_t position)
 {
     ASSERT(entry_is_string(entry) || entry_hash_size(entry) > 0);
     ASSERT(position > 0);
@@ -215,8 +218,27 @@ void keyspace_changed(struct keyspace *keyspace, struct entry *entry, uint64_t p
     garbage_work(&keyspace->garbage, GARBAGE_EFFORT_WRITE);
 }
 
+void keyspace_changed(struct keyspace *keyspace, struct entry *entry, uint64_t position)
+{
+    if (keyspace_told(keyspace) != NULL) {
+        keyspace_tell_value(keyspace, entry);
+    }
+    stamp(keyspace, entry, position);
+}
+
+void keyspace_due_changed(struct keyspace *keyspace, struct entry *entry, uint64_t position)
+{
+    if (keyspace_told(keyspace) != NULL) {
+        keyspace_tell_due(keyspace, entry);
+    }
+    stamp(keyspace, entry, position);
+}
+
 void keyspace_remove(struct keyspace *keyspace, struct entry *entry, uint64_t position)
 {
+    if (keyspace_told(keyspace) != NULL) {
+        history_key(keyspace->history, HISTORY_DEL, entry_key(entry));
+    }
     keyspace_saw(keyspace, position);
     journal_note(keyspace, entry_key(entry), entry);
     remove_entry(keyspace, entry, entry_hash(keyspace, entry), position);
@@ -260,6 +282,9 @@ void keyspace_clear(struct keyspace *keyspace, uint64_t position)
     if (keyspace->table.count == 0) {
         return;
     }
+    if (keyspace_told(keyspace) != NULL) {
+        history_key(keyspace->history, HISTORY_FLUSH, (struct slice){0});
+    }
     keyspace_saw(keyspace, position);
     if (keyspace->table.count <= KEYSPACE_CLEAR_TRACES) {
         struct trace_call call = {keyspace, position};
@@ -280,6 +305,7 @@ static struct entry *copy_and_remove(struct keyspace *keyspace, struct entry *fr
 {
     struct entry *entry = keyspace_copy(keyspace, from, to);
     keyspace_remove(keyspace, from, position);
+    keyspace_tell_whole(keyspace, entry, false);
     keyspace_changed(keyspace, entry, position);
     return entry;
 }
@@ -290,6 +316,9 @@ struct entry *keyspace_rename(struct keyspace *keyspace, struct entry *from, str
         return copy_and_remove(keyspace, from, to, position);
     }
     keyspace_keep(keyspace, from);
+    if (keyspace_told(keyspace) != NULL) {
+        history_key(keyspace->history, HISTORY_DEL, entry_key(from));
+    }
     uint64_t hash = entry_hash(keyspace, from);
     enum due_kind due_kind = from->due_kind;
     struct entry *entry = entry_create(to, entry_area_size(from));
@@ -303,6 +332,7 @@ struct entry *keyspace_rename(struct keyspace *keyspace, struct entry *from, str
     }
     keyspace_leave_trace(keyspace, hash, position);
     free(from);
+    keyspace_tell_whole(keyspace, entry, false);
     keyspace_changed(keyspace, entry, position);
     return entry;
 }

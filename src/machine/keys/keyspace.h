@@ -14,6 +14,7 @@
 #include "base/slice.h"
 #include "base/status.h"
 
+struct history;
 struct keyspace;
 struct entry; /* one key with its value; the pointer holds until the next call that takes a non-const keyspace,
                * but survives keyspace_changed and the edits of its own value unless they say they return a new one */
@@ -66,6 +67,8 @@ struct entry *keyspace_add_string(struct keyspace *keyspace, struct slice key, s
 /* Stamps the version after a change: entry is live and holds its new value. A hash that became empty must be
  * removed instead. */
 void keyspace_changed(struct keyspace *keyspace, struct entry *entry, uint64_t position);
+/* The same after entry_set_due alone. */
+void keyspace_due_changed(struct keyspace *keyspace, struct entry *entry, uint64_t position);
 /* Removes an entry, leaving the trace of its deletion. The value's memory goes back in steps when it is large. */
 void keyspace_remove(struct keyspace *keyspace, struct entry *entry, uint64_t position);
 /* The same without a trace: another value takes its place in this apply. */
@@ -91,6 +94,11 @@ void keyspace_journal_end(struct keyspace *keyspace, bool undo, uint64_t positio
 /* What the notes take so far, and what that of a change of this key would add: the same on all replicas. */
 size_t keyspace_journal_bytes(const struct keyspace *keyspace);
 size_t keyspace_journal_needs(const struct keyspace *keyspace, struct slice key);
+
+/* From now on, or no longer, this history is told of every change, and of the expiry of keys; borrowed. */
+void keyspace_record_to(struct keyspace *keyspace, struct history *history);
+/* Before keyspace_changed of an entry that keyspace_restore has made; `instead`: of another value of this key. */
+void keyspace_tell_whole(struct keyspace *keyspace, const struct entry *entry, bool instead);
 
 /* ---- strings ---- */
 

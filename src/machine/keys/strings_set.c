@@ -218,7 +218,7 @@ void strings_getex(struct call *call)
         call_remove(call, entry);
     } else if (options.unit != EXPIRE_NONE || (options.persist && expire_time_of(entry).kind != DUE_NEVER)) {
         entry_set_due(call->keyspace, entry, expire.kind, expire.due_ms);
-        call_changed(call, entry);
+        call_due_changed(call, entry);
     }
 }
 

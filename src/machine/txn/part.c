@@ -266,6 +266,7 @@ static void write_key(struct keyspace *keyspace, const struct keyspace_time *tim
     struct entry *entry = NULL;
     enum status status = keyspace_restore(keyspace, key->key, key->value, &entry);
     ASSERT(status == STATUS_OK); /* PREPARE has looked */
+    keyspace_tell_whole(keyspace, entry, former != NULL);
     keyspace_changed(keyspace, entry, position);
 }
 
