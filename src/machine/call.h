@@ -22,7 +22,7 @@ enum { CALL_REPLY_BYTES = 1 << 30 };
 /* As Redis's proto-max-bulk-len: no string grows beyond. */
 enum { CALL_STRING_BYTES = 512 << 20 };
 
-struct history;
+struct feed_log;
 struct origins;
 struct txns;
 struct machine_scripts;
@@ -31,7 +31,7 @@ struct call {
     struct keyspace *keyspace;
     const struct origins *origins;
     struct txns *txns;
-    struct history *history;
+    struct feed_log *history;
     const struct machine_scripts *scripts; /* NULL: none are executed */
     struct keyspace_time time;
     uint64_t position; /* becomes the version of what is changed; 0 in reads */

@@ -2,7 +2,7 @@
  *
  * Its own record in snapshots: 'M' u8 · format version u8 · time_ms i64 · wall_ms i64 · position u64 (little-endian).
  * It comes first; the records of origins (origin.h), of transactions (txn/txn_snapshot.c), of the
- * history (feed/history_snapshot.c) and of the keyspace follow.
+ * history (feed/feed_log_snapshot.c) and of the keyspace follow.
  */
 #include "machine/machine.h"
 
@@ -11,7 +11,7 @@
 #include "base/memory.h"
 #include "base/varint.h"
 #include "machine/dispatch.h"
-#include "machine/feed/history.h"
+#include "machine/feed/feed_log.h"
 #include "machine/origin.h"
 #include "machine/txn/txn.h"
 
@@ -23,7 +23,7 @@ struct machine {
     struct keyspace *keyspace;
     struct origins origins;
     struct txns txns;
-    struct history history;
+    struct feed_log history;
     int64_t time_ms, wall_ms;    /* applied */
     uint64_t position;           /* of the last apply */
     struct buffer snapshot_head; /* records of the running snapshot that were made at its begin */
@@ -54,7 +54,7 @@ void machine_destroy(struct machine *machine)
         keyspace_destroy(machine->keyspace);
         origins_deinit(&machine->origins);
         txns_deinit(&machine->txns);
-        history_deinit(&machine->history);
+        feed_log_deinit(&machine->history);
         command_arguments_deinit(&machine->blocking);
         buffer_deinit(&machine->snapshot_head);
         command_arguments_deinit(&machine->queued);
@@ -86,7 +86,7 @@ static void advance(struct machine *machine, const struct machine_context *conte
     machine->position = context->position;
     machine_apply_clock(machine, context->time_ms, context->wall_ms);
     if (__builtin_expect(machine->history.on, 0)) {
-        history_at(&machine->history, context->position, context->time_ms, context->wall_ms);
+        feed_log_at(&machine->history, context->position, context->time_ms, context->wall_ms);
     }
 }
 
@@ -256,7 +256,7 @@ void machine_snapshot_begin(struct machine *machine)
     head->size += 1 + RECORD_BYTES;
     origins_emit(&machine->origins, head);
     txns_emit(&machine->txns, head);
-    history_snapshot_begin(&machine->history, head);
+    feed_log_snapshot_begin(&machine->history, head);
     keyspace_snapshot_begin(machine->keyspace);
 }
 
@@ -266,7 +266,7 @@ bool machine_snapshot_step(struct machine *machine, struct buffer *out, size_t b
         buffer_append_slice(out, buffer_slice(&machine->snapshot_head));
         buffer_deinit(&machine->snapshot_head);
     }
-    if (history_snapshot_step(&machine->history, out, budget_bytes)) {
+    if (feed_log_snapshot_step(&machine->history, out, budget_bytes)) {
         return true;
     }
     return keyspace_snapshot_step(machine->keyspace, out, budget_bytes);
@@ -275,7 +275,7 @@ bool machine_snapshot_step(struct machine *machine, struct buffer *out, size_t b
 void machine_snapshot_end(struct machine *machine)
 {
     buffer_deinit(&machine->snapshot_head);
-    history_snapshot_end(&machine->history);
+    feed_log_snapshot_end(&machine->history);
     keyspace_snapshot_end(machine->keyspace);
 }
 
@@ -314,9 +314,9 @@ enum status machine_load_record(struct machine *machine, struct slice record)
     if (record.size > 0 && record.data[0] == ORIGIN_RECORD) {
         return origins_load(&machine->origins, record);
     }
-    if (history_record(record)) {
+    if (feed_log_record(record)) {
         keyspace_record_to(machine->keyspace, &machine->history);
-        return history_load(&machine->history, record);
+        return feed_log_load(&machine->history, record);
     }
     if (txns_record(record)) {
         return txns_load(&machine->txns, record);
@@ -332,6 +332,6 @@ uint64_t machine_count_in_slot(const struct machine *machine, uint16_t slot)
 uint64_t machine_digest(const struct machine *machine)
 {
     uint64_t parts[] = {keyspace_digest(machine->keyspace), origins_digest(&machine->origins),
-                        txns_digest(&machine->txns), history_digest(&machine->history), (uint64_t)machine->time_ms, (uint64_t)machine->wall_ms};
+                        txns_digest(&machine->txns), feed_log_digest(&machine->history), (uint64_t)machine->time_ms, (uint64_t)machine->wall_ms};
     return hash_bytes(0, parts, sizeof(parts));
 }

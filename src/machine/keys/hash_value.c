@@ -231,7 +231,7 @@ bool entry_hash_set(struct keyspace *keyspace, struct entry *entry, struct slice
     }
     keyspace->memory_bytes += entry_memory_bytes(entry) - before;
     if (keyspace_told(keyspace) != NULL) {
-        history_field(keyspace->history, entry_key(entry), name, value);
+        feed_log_field(keyspace->history, entry_key(entry), name, value);
     }
     return added;
 }
@@ -262,7 +262,7 @@ bool entry_hash_remove(struct keyspace *keyspace, struct entry *entry, struct sl
     }
     keyspace->memory_bytes += entry_memory_bytes(entry) - before;
     if (keyspace_told(keyspace) != NULL) {
-        history_field_gone(keyspace->history, entry_key(entry), name);
+        feed_log_field_gone(keyspace->history, entry_key(entry), name);
     }
     return true;
 }

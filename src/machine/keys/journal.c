@@ -38,7 +38,7 @@ void keyspace_journal_begin(struct keyspace *keyspace)
     keyspace->journal = memory_allocate_zeroed(1, sizeof(*keyspace->journal));
     table_init(&keyspace->journal->index, keyspace->table.seed, offsetof(struct key_note, key));
     if (keyspace->history != NULL) {
-        history_hold(keyspace->history);
+        feed_log_hold(keyspace->history);
     }
 }
 
@@ -182,7 +182,7 @@ void keyspace_journal_end(struct keyspace *keyspace, bool undo, uint64_t positio
 {
     struct journal *journal = keyspace->journal;
     keyspace->journal = NULL;
-    struct history *history = keyspace->history;
+    struct feed_log *history = keyspace->history;
     keyspace->history = undo ? NULL : history; /* undoing is no change */
     while (journal->last != NULL) {
         struct key_note *note = journal->last;
@@ -198,6 +198,6 @@ void keyspace_journal_end(struct keyspace *keyspace, bool undo, uint64_t positio
     free(journal);
     keyspace->history = history;
     if (history != NULL) {
-        history_release(history, undo);
+        feed_log_release(history, undo);
     }
 }

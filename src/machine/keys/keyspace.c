@@ -160,7 +160,7 @@ static void remove_entry(struct keyspace *keyspace, struct entry *entry, uint64_
 static void remove_due(struct keyspace *keyspace, struct entry *entry)
 {
     if (keyspace_told(keyspace) != NULL) {
-        history_key(keyspace->history, HISTORY_EXPIRED, entry_key(entry));
+        feed_log_key(keyspace->history, FEED_EXPIRED, entry_key(entry));
     }
     remove_entry(keyspace, entry, entry_hash(keyspace, entry), due_trace(entry));
     keyspace->expired++;
@@ -237,7 +237,7 @@ void keyspace_due_changed(struct keyspace *keyspace, struct entry *entry, uint64
 void keyspace_remove(struct keyspace *keyspace, struct entry *entry, uint64_t position)
 {
     if (keyspace_told(keyspace) != NULL) {
-        history_key(keyspace->history, HISTORY_DEL, entry_key(entry));
+        feed_log_key(keyspace->history, FEED_DEL, entry_key(entry));
     }
     keyspace_saw(keyspace, position);
     journal_note(keyspace, entry_key(entry), entry);
@@ -283,7 +283,7 @@ void keyspace_clear(struct keyspace *keyspace, uint64_t position)
         return;
     }
     if (keyspace_told(keyspace) != NULL) {
-        history_key(keyspace->history, HISTORY_FLUSH, (struct slice){0});
+        feed_log_key(keyspace->history, FEED_FLUSH, (struct slice){0});
     }
     keyspace_saw(keyspace, position);
     if (keyspace->table.count <= KEYSPACE_CLEAR_TRACES) {
@@ -317,7 +317,7 @@ struct entry *keyspace_rename(struct keyspace *keyspace, struct entry *from, str
     }
     keyspace_keep(keyspace, from);
     if (keyspace_told(keyspace) != NULL) {
-        history_key(keyspace->history, HISTORY_DEL, entry_key(from));
+        feed_log_key(keyspace->history, FEED_DEL, entry_key(from));
     }
     uint64_t hash = entry_hash(keyspace, from);
     enum due_kind due_kind = from->due_kind;

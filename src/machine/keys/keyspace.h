@@ -14,7 +14,7 @@
 #include "base/slice.h"
 #include "base/status.h"
 
-struct history;
+struct feed_log;
 struct keyspace;
 struct entry; /* one key with its value; the pointer holds until the next call that takes a non-const keyspace,
                * but survives keyspace_changed and the edits of its own value unless they say they return a new one */
@@ -96,7 +96,7 @@ size_t keyspace_journal_bytes(const struct keyspace *keyspace);
 size_t keyspace_journal_needs(const struct keyspace *keyspace, struct slice key);
 
 /* From now on, or no longer, this history is told of every change, and of the expiry of keys; borrowed. */
-void keyspace_record_to(struct keyspace *keyspace, struct history *history);
+void keyspace_record_to(struct keyspace *keyspace, struct feed_log *history);
 /* Before keyspace_changed of an entry that keyspace_restore has made; `instead`: of another value of this key. */
 void keyspace_tell_whole(struct keyspace *keyspace, const struct entry *entry, bool instead);
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/key_slot.h"
-#include "machine/feed/history.h"
+#include "machine/feed/feed_log.h"
 #include "machine/keys/due_heap.h"
 #include "machine/keys/entry.h"
 #include "machine/keys/garbage.h"
@@ -16,7 +16,7 @@ struct keyspace {
     struct due_heap heaps[2];  /* by due_kind - 1 */
     struct snapshot *snapshot; /* the running one, or NULL */
     struct journal *journal;   /* of the command that runs, or NULL */
-    struct history *history;   /* borrowed: is told of changes; NULL while nobody wants that */
+    struct feed_log *history;   /* borrowed: is told of changes; NULL while nobody wants that */
     struct garbage *garbage;
     uint64_t memory_bytes;
     uint64_t last_position; /* no version, trace or clear_position is larger */
@@ -47,7 +47,7 @@ static inline bool entry_due_by(const struct entry *entry, int64_t time_ms, int6
 /* A string's value; of a hash nothing, for its fields were told one by one. */
 void keyspace_tell_value(struct keyspace *keyspace, const struct entry *entry);
 void keyspace_tell_due(struct keyspace *keyspace, const struct entry *entry);
-static inline struct history *keyspace_told(const struct keyspace *keyspace)
+static inline struct feed_log *keyspace_told(const struct keyspace *keyspace)
 {
     return __builtin_expect(keyspace->history != NULL, 0) ? keyspace->history : NULL;
 }

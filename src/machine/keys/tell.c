@@ -1,16 +1,16 @@
-/* What the history is told of an entry (feed/history.h): of strings the value as it is now, of hashes field after field.
+/* What the history is told of an entry (feed/feed_log.h): of strings the value as it is now, of hashes field after field.
  * A hash that appears as a whole is told by its fields while it is packed, in their order, which is the same at every
  * replica; a larger one is to be read. */
 #include "base/number.h"
 #include "machine/keys/keyspace_internal.h"
 
-void keyspace_record_to(struct keyspace *keyspace, struct history *history) { keyspace->history = history; }
+void keyspace_record_to(struct keyspace *keyspace, struct feed_log *history) { keyspace->history = history; }
 
 void keyspace_tell_due(struct keyspace *keyspace, const struct entry *entry)
 {
-    struct history *history = keyspace->history;
+    struct feed_log *history = keyspace->history;
     if (entry->due_kind == DUE_NEVER) {
-        history_key(history, HISTORY_PERSIST, entry_key(entry));
+        feed_log_key(history, FEED_PERSIST, entry_key(entry));
         return;
     }
     int64_t due_ms = entry->due_ms;
@@ -18,7 +18,7 @@ void keyspace_tell_due(struct keyspace *keyspace, const struct entry *entry)
         __builtin_add_overflow(history->wall_ms, entry->due_ms - history->time_ms, &due_ms)) {
         due_ms = INT64_MAX;
     }
-    history_expire(history, entry_key(entry), due_ms);
+    feed_log_expire(history, entry_key(entry), due_ms);
 }
 
 void keyspace_tell_value(struct keyspace *keyspace, const struct entry *entry)
@@ -27,37 +27,37 @@ void keyspace_tell_value(struct keyspace *keyspace, const struct entry *entry)
         return;
     }
     char digits[NUMBER_INT64_BYTES];
-    history_set(keyspace->history, entry_key(entry), entry_string(entry, digits));
+    feed_log_set(keyspace->history, entry_key(entry), entry_string(entry, digits));
     if (entry->due_kind != DUE_NEVER) {
         keyspace_tell_due(keyspace, entry);
     }
 }
 
 struct telling {
-    struct history *history;
+    struct feed_log *history;
     struct slice key;
 };
 
 static bool tell_field(void *owner, struct slice name, struct slice value)
 {
     struct telling *telling = owner;
-    history_field(telling->history, telling->key, name, value);
+    feed_log_field(telling->history, telling->key, name, value);
     return true;
 }
 
 void keyspace_tell_whole(struct keyspace *keyspace, const struct entry *entry, bool instead)
 {
-    struct history *history = keyspace_told(keyspace);
+    struct feed_log *history = keyspace_told(keyspace);
     if (history == NULL || entry_is_string(entry)) { /* of a string keyspace_changed tells the value */
         return;
     }
     struct telling telling = {history, entry_key(entry)};
     if (entry->kind == VALUE_TABLE) {
-        history_key(history, HISTORY_RELOAD, telling.key);
+        feed_log_key(history, FEED_RELOAD, telling.key);
         return; /* with its expiry */
     }
     if (instead) {
-        history_key(history, HISTORY_DEL, telling.key);
+        feed_log_key(history, FEED_DEL, telling.key);
     }
     entry_hash_each(entry, tell_field, &telling);
     if (entry->due_kind != DUE_NEVER) {

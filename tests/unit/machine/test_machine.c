@@ -96,6 +96,10 @@ static void apply_one(struct harness *h, struct prng *prng)
     harness_pass(h, (int64_t)prng_below(prng, 4));
     h->wall_ms += (int64_t)prng_below(prng, 2);
     random_command(prng, command, sizeof(command));
+    if (prng_chance(prng, 1, 200)) { /* sometimes it ends before somebody wants it again */
+        (void)harness_apply(h, prng_chance(prng, 1, 2) ? "COHORT.FEED.KEEP 3000 300 0 0"
+                                                       : "COHORT.FEED.KEEP 90000 50 0 0");
+    }
     switch (prng_below(prng, 16)) {
     case 0:
         random_command(prng, other, sizeof(other));

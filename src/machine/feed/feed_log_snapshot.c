@@ -3,19 +3,19 @@
  *   'F' u8 · version u8 · until_ms i64 · limit u64 · floor: u64, u32 · last: u64, u32    first
  *   'f' u8 · version u8 · whole records, the oldest first                                as many as there are chunks */
 #include "base/hash.h"
-#include "machine/feed/history_internal.h"
+#include "machine/feed/feed_log_internal.h"
 
 #include <stdlib.h>
 
 enum { RECORD_VERSION = 1, HEAD_BYTES = 2 + 8 + 8 + 2 * 12 };
 
-static void put_mark(uint8_t *at, struct history_mark mark)
+static void put_mark(uint8_t *at, struct feed_mark mark)
 {
     put_u64(at, mark.position);
     put_u32(at + 8, mark.sub);
 }
 
-static struct history_mark get_mark(const uint8_t *at) { return (struct history_mark){get_u64(at), get_u32(at + 8)}; }
+static struct feed_mark get_mark(const uint8_t *at) { return (struct feed_mark){get_u64(at), get_u32(at + 8)}; }
 
 static void put_size(struct buffer *out, size_t size)
 {
@@ -23,11 +23,11 @@ static void put_size(struct buffer *out, size_t size)
     out->size += (size_t)(varint_put(at, size) - at);
 }
 
-static void put_head(const struct history *history, struct buffer *out)
+static void put_head(const struct feed_log *history, struct buffer *out)
 {
     put_size(out, HEAD_BYTES);
     uint8_t *at = buffer_reserve(out, HEAD_BYTES);
-    at[0] = HISTORY_RECORD_HEAD;
+    at[0] = FEED_RECORD_HEAD;
     at[1] = RECORD_VERSION;
     put_u64(at + 2, (uint64_t)history->until_ms);
     put_u64(at + 10, history->limit_bytes);
@@ -36,12 +36,12 @@ static void put_head(const struct history *history, struct buffer *out)
     out->size += HEAD_BYTES;
 }
 
-void history_snapshot_begin(struct history *history, struct buffer *out)
+void feed_log_snapshot_begin(struct feed_log *history, struct buffer *out)
 {
-    struct history_sending *sending = &history->sending;
+    struct feed_log_sending *sending = &history->sending;
     ASSERT(sending->chunks == NULL && !history->held);
-    size_t count = history_chunks(history);
-    *sending = (struct history_sending){.count = count, .start = history->start};
+    size_t count = feed_log_chunks(history);
+    *sending = (struct feed_log_sending){.count = count, .start = history->start};
     if (history->on) {
         put_head(history, out);
     }
@@ -50,22 +50,22 @@ void history_snapshot_begin(struct history *history, struct buffer *out)
     }
     sending->chunks = memory_allocate(count * sizeof(*sending->chunks));
     for (size_t i = 0; i < count; i++) {
-        sending->chunks[i] = history_chunk_at(history, i);
+        sending->chunks[i] = feed_log_chunk_at(history, i);
         sending->chunks[i]->refs++;
     }
     sending->end = sending->chunks[count - 1]->size;
 }
 
-bool history_snapshot_step(struct history *history, struct buffer *out, size_t budget_bytes)
+bool feed_log_snapshot_step(struct feed_log *history, struct buffer *out, size_t budget_bytes)
 {
-    struct history_sending *sending = &history->sending;
+    struct feed_log_sending *sending = &history->sending;
     size_t before = out->size;
     while (sending->next < sending->count && out->size - before < budget_bytes) {
-        const struct history_chunk *chunk = sending->chunks[sending->next];
+        const struct feed_log_chunk *chunk = sending->chunks[sending->next];
         uint32_t from = sending->next == 0 ? sending->start : 0;
         uint32_t to = sending->next + 1 == sending->count ? sending->end : chunk->size;
         put_size(out, 2 + (to - from));
-        buffer_append_byte(out, HISTORY_RECORD_CHUNK);
+        buffer_append_byte(out, FEED_RECORD_CHUNK);
         buffer_append_byte(out, RECORD_VERSION);
         buffer_append(out, chunk->bytes + from, to - from);
         sending->next++;
@@ -73,27 +73,27 @@ bool history_snapshot_step(struct history *history, struct buffer *out, size_t b
     return sending->next < sending->count;
 }
 
-void history_snapshot_end(struct history *history)
+void feed_log_snapshot_end(struct feed_log *history)
 {
-    struct history_sending *sending = &history->sending;
+    struct feed_log_sending *sending = &history->sending;
     for (size_t i = 0; i < sending->count; i++) {
-        history_chunk_release(sending->chunks[i]);
+        feed_log_chunk_release(sending->chunks[i]);
     }
     free(sending->chunks);
-    *sending = (struct history_sending){0};
+    *sending = (struct feed_log_sending){0};
 }
 
-static enum status load_head(struct history *history, struct slice record)
+static enum status load_head(struct feed_log *history, struct slice record)
 {
     if (record.size != HEAD_BYTES || history->on) {
         return STATUS_CORRUPT;
     }
     int64_t until_ms = (int64_t)get_u64(record.data + 2);
     uint64_t limit = get_u64(record.data + 10);
-    struct history_mark floor = get_mark(record.data + 18);
-    struct history_mark last = get_mark(record.data + 30);
-    if (until_ms < 0 || limit < HISTORY_LIMIT_MINIMUM_BYTES || limit > HISTORY_LIMIT_MAXIMUM_BYTES ||
-        floor.position == 0 || history_mark_compare(last, floor) < 0) {
+    struct feed_mark floor = get_mark(record.data + 18);
+    struct feed_mark last = get_mark(record.data + 30);
+    if (until_ms < 0 || limit < FEED_LIMIT_MINIMUM_BYTES || limit > FEED_LIMIT_MAXIMUM_BYTES ||
+        floor.position == 0 || feed_mark_compare(last, floor) < 0) {
         return STATUS_CORRUPT;
     }
     history->on = true;
@@ -103,28 +103,28 @@ static enum status load_head(struct history *history, struct slice record)
     return STATUS_OK;
 }
 
-static enum status load_chunk(struct history *history, struct slice records)
+static enum status load_chunk(struct feed_log *history, struct slice records)
 {
     if (!history->on) {
         return STATUS_CORRUPT;
     }
     while (records.size > 0) {
         struct slice rest = records;
-        struct history_change change;
-        if (!history_take(&rest, &change) || history_mark_compare(change.mark, history->last) <= 0 ||
+        struct feed_change change;
+        if (!feed_take(&rest, &change) || feed_mark_compare(change.mark, history->last) <= 0 ||
             history->bytes + (records.size - rest.size) > history->limit_bytes) {
             return STATUS_CORRUPT;
         }
         size_t size = records.size - rest.size;
-        uint8_t *at = history_room(history, (uint32_t)size);
+        uint8_t *at = feed_log_room(history, (uint32_t)size);
         memcpy(at, records.data, size);
-        history_grown(history, at);
+        feed_log_grown(history, at);
         records = rest;
     }
     return STATUS_OK;
 }
 
-enum status history_load(struct history *history, struct slice record)
+enum status feed_log_load(struct feed_log *history, struct slice record)
 {
     if (record.size < 2) {
         return STATUS_CORRUPT;
@@ -132,12 +132,12 @@ enum status history_load(struct history *history, struct slice record)
     if (record.data[1] != RECORD_VERSION) {
         return record.data[1] > RECORD_VERSION ? STATUS_VERSION : STATUS_CORRUPT;
     }
-    return record.data[0] == HISTORY_RECORD_HEAD
+    return record.data[0] == FEED_RECORD_HEAD
                ? load_head(history, record)
                : load_chunk(history, slice_of(record.data + 2, record.size - 2));
 }
 
-uint64_t history_digest(const struct history *history)
+uint64_t feed_log_digest(const struct feed_log *history)
 {
     if (!history->on) {
         return 0;
@@ -146,10 +146,10 @@ uint64_t history_digest(const struct history *history)
     put_head(history, &head);
     uint64_t digest = hash_bytes(history->count, head.data, head.size);
     buffer_deinit(&head);
-    for (size_t i = 0; i < history_chunks(history); i++) {
-        const struct history_chunk *chunk = history_chunk_at(history, i);
-        for (uint32_t at = history_chunk_start(history, i); at < chunk->size;) {
-            uint32_t size = history_record_size(chunk->bytes + at);
+    for (size_t i = 0; i < feed_log_chunks(history); i++) {
+        const struct feed_log_chunk *chunk = feed_log_chunk_at(history, i);
+        for (uint32_t at = feed_log_chunk_start(history, i); at < chunk->size;) {
+            uint32_t size = feed_log_record_size(chunk->bytes + at);
             digest = hash_bytes(digest, chunk->bytes + at, size);
             at += size;
         }
