@@ -34,7 +34,7 @@ struct call {
     struct feed_log *history;
     const struct machine_scripts *scripts; /* NULL: none are executed */
     struct keyspace_time time;
-    uint64_t position; /* becomes the version of what is changed; 0 in reads */
+    uint64_t position;         /* becomes the version of what is changed; 0 in reads */
     uint64_t applied_position; /* of the last apply, this one included */
     uint64_t term;             /* of the entry */
     const struct command_spec *spec;

@@ -227,8 +227,7 @@ void machine_stats(const struct machine *machine, struct machine_stats *ret_stat
     *ret_stats = (struct machine_stats){
         .keys = keyspace_count(machine->keyspace),
         .keys_with_expiry = keyspace_count_with_expiry(machine->keyspace),
-        .memory_bytes =
-            keyspace_memory_bytes(machine->keyspace) + machine->txns.parts.bytes + machine->history.bytes,
+        .memory_bytes = keyspace_memory_bytes(machine->keyspace) + machine->txns.parts.bytes + machine->history.bytes,
         .history_bytes = machine->history.bytes,
         .expired = keyspace_expired(machine->keyspace),
         .hits = machine->hits,
@@ -332,6 +331,7 @@ uint64_t machine_count_in_slot(const struct machine *machine, uint16_t slot)
 uint64_t machine_digest(const struct machine *machine)
 {
     uint64_t parts[] = {keyspace_digest(machine->keyspace), origins_digest(&machine->origins),
-                        txns_digest(&machine->txns), feed_log_digest(&machine->history), (uint64_t)machine->time_ms, (uint64_t)machine->wall_ms};
+                        txns_digest(&machine->txns),        feed_log_digest(&machine->history),
+                        (uint64_t)machine->time_ms,         (uint64_t)machine->wall_ms};
     return hash_bytes(0, parts, sizeof(parts));
 }

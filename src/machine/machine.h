@@ -109,10 +109,10 @@ bool machine_work(struct machine *machine);
 struct machine_stats {
     uint64_t keys;
     uint64_t keys_with_expiry;
-    uint64_t memory_bytes; /* keys, values and their structures, counted alike on every replica; with the next: */
+    uint64_t memory_bytes;  /* keys, values and their structures, counted alike on every replica; with the next: */
     uint64_t history_bytes; /* of changes kept for feeds */
-    uint64_t expired;      /* removed because due, since the process started */
-    uint64_t hits;         /* as INFO's keyspace_hits and keyspace_misses */
+    uint64_t expired;       /* removed because due, since the process started */
+    uint64_t hits;          /* as INFO's keyspace_hits and keyspace_misses */
     uint64_t misses;
     uint64_t prepared; /* parts of transactions that hold locks */
     uint64_t blocked;  /* commands that were not executed since they met a lock; nothing should come so far */

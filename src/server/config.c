@@ -6,6 +6,7 @@
 #include "base/units.h"
 #include "cluster/workers.h"
 #include "env/env.h"
+#include "machine/feed/feed_log.h"
 #include "machine/txn/txn_limits.h"
 
 #include <ctype.h>
@@ -48,6 +49,12 @@ static const struct setting settings[] = {
     {"databases", SETTING_FIXED, .text = "1"},
     {"enable-debug-command", SETTING_CHOICE, true, AT(debug_command), 0, 2, CONFIG_DEBUG_NO, debug_choices,
      .help = "no, yes, local; whether DEBUG SLEEP may be used"},
+    {"feed-history-bytes", SETTING_SIZE, false, AT(feed_history_bytes), 65536, 1024 * MEGABYTE, 4 * MEGABYTE,
+     .help = "size of the changes that each shard keeps for feeds"},
+    {"feed-history-ms", SETTING_INTEGER, false, AT(feed_history_ms), 1000, FEED_KEPT_MAXIMUM_MS, 600000,
+     .help = "ms; how long they are kept when nobody follows"},
+    {"feed-max", SETTING_INTEGER, false, AT(feeds_maximum), 1, 1000000, 100000,
+     .help = "feeds at one time; more are refused"},
     {"hash-max-listpack-entries", SETTING_FIXED, .text = "128"},
     {"hash-max-listpack-value", SETTING_FIXED, .text = "64"},
     {"log-format", SETTING_CHOICE, true, AT(log_format), 0, 1, 0, format_choices,

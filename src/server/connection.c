@@ -1,6 +1,7 @@
 #include "server/connection.h"
 
 #include "base/memory.h"
+#include "server/feeds.h"
 #include "server/round.h"
 #include "server/route.h"
 #include "server/script_peers.h"
@@ -51,7 +52,7 @@ void connection_count_bytes(struct connection *connection)
                    connection->queued.capacity + connection->parked_bytes.capacity +
                    connection->slot_capacity * sizeof(struct slot) + connection->stash_bytes +
                    connection->watches.bytes + connection->watches.capacity * sizeof(struct watch) +
-                   (connection->session == NULL ? 0 : txn_session_bytes(connection->session));
+                   connection->feed_bytes + (connection->session == NULL ? 0 : txn_session_bytes(connection->session));
     connection->server->client_bytes += bytes - connection->counted_bytes;
     connection->counted_bytes = bytes;
 }
@@ -300,6 +301,7 @@ struct connection *connection_create(struct server *server, struct env_stream *s
     list_init(&connection->dirty_node);
     list_init(&connection->resume_node);
     list_init(&connection->slowed_node);
+    list_init(&connection->feeds);
     list_append(&server->connections, &connection->node);
     server->connection_count++;
     connection_count_bytes(connection);
@@ -334,6 +336,7 @@ void connection_close(struct connection *connection)
     server->monitors -= connection->monitor ? 1 : 0;
     txn_client_leave(connection);
     txn_session_leave(connection);
+    feeds_leave(connection);
     slots_destroy(connection);
     route_forget(connection);
     round_end(connection);
@@ -392,6 +395,9 @@ void connection_flush(struct connection *connection)
                 unsent);
         connection_close(connection);
         return;
+    }
+    if (connection->feed_stuck && unsent < FEED_OUTPUT_BYTES / 2) {
+        feeds_flushed(connection);
     }
     if (connection->want_write != (size != 0)) {
         connection->want_write = size != 0;

@@ -25,6 +25,7 @@
 #include "wire/resp_writer.h"
 
 struct client_txn;
+struct feed_start;
 struct txn_session;
 struct round;
 struct server;
@@ -48,6 +49,7 @@ enum slot_kind {
     SLOT_EXEC,   /* exec_plan.h: weaves in the replies of commands about the node */
     SLOT_WATCH,  /* watch.h: keeps the versions */
     SLOT_GATHER, /* gather.h: makes one of the replies of all shards */
+    SLOT_FEED,   /* feeds.h: a feed begins when all shards have answered */
 };
 
 struct slot {
@@ -62,6 +64,7 @@ struct slot {
         struct exec_plan *exec;
         struct watch_look *look;
         struct gather *gather;
+        struct feed_start *feed_start;
     }; /* owned, as kind says */
 };
 
@@ -146,7 +149,12 @@ struct connection {
     struct watches watches;
     struct client_txn *txn;      /* the transaction over several shards that is under way, or NULL */
     struct txn_session *session; /* of TXN.*, or NULL */
-    bool txn_failed;             /* one ended before its client said so: what is meant for it is refused */
+    struct list feeds;           /* of struct feed (feeds.h) */
+    uint32_t feed_count;
+    size_t feed_bytes;
+    bool feed_stuck;               /* one of them waits until this client has read */
+    struct feed_start *feed_start; /* COHORT.FEED waits for the shards, or NULL; its slot's */
+    bool txn_failed;               /* one ended before its client said so: what is meant for it is refused */
 };
 
 /* `id` is unlike that of any other client of the node, and larger than earlier ones. */

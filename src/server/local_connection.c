@@ -1,4 +1,5 @@
 #include "base/number.h"
+#include "server/feeds.h"
 #include "server/local.h"
 #include "server/multi.h"
 #include "server/route.h"
@@ -63,6 +64,7 @@ void local_reset(struct local_call *call)
     multi_discard(connection);
     watch_forget(connection);
     txn_session_leave(connection);
+    feeds_leave(connection);
     connection->protocol = RESP2;
     connection->reply_mode = REPLY_ON;
     connection->no_evict = false;

@@ -2,6 +2,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "server/exec_plan.h"
+#include "server/feeds.h"
 #include "server/figures.h"
 #include "server/gather.h"
 #include "server/route.h"
@@ -70,6 +71,7 @@ static void slot_deinit(struct connection *connection, struct slot *slot)
     case SLOT_EXEC: exec_plan_destroy(slot->exec); break;
     case SLOT_WATCH: watch_look_destroy(connection, slot->look); break;
     case SLOT_GATHER: gather_destroy(connection, slot->gather); break;
+    case SLOT_FEED: feed_start_destroy(slot->feed_start); break;
     }
     slot->kind = SLOT_PLAIN;
 }
@@ -156,6 +158,9 @@ struct resp_writer *slot_begin(struct connection *connection, uint64_t tag)
     if (slot->kind == SLOT_GATHER) {
         return writer_to(connection, gather_part(slot->gather), slot->protocol, false);
     }
+    if (slot->kind == SLOT_FEED) {
+        return writer_to(connection, feed_start_part(slot->feed_start), RESP2, false);
+    }
     bool plain = slot->kind == SLOT_PLAIN;
     bool direct = plain && number == connection->slot_head;
     return writer_to(connection, direct ? connection_output(connection) : &slot->stash, slot->protocol,
@@ -195,6 +200,12 @@ void slot_finish(struct connection *connection, uint64_t number)
         gather_reply(slot->gather, writer_to(connection, head ? connection_output(connection) : &slot->stash,
                                              slot->protocol, slot->silent));
         gather_destroy(connection, slot->gather);
+        break;
+    case SLOT_FEED:
+        feed_start_reply(
+            connection, slot->feed_start,
+            writer_to(connection, head ? connection_output(connection) : &slot->stash, slot->protocol, slot->silent));
+        feed_start_destroy(slot->feed_start);
         break;
     }
     slot->kind = SLOT_PLAIN;
@@ -245,14 +256,23 @@ static void take_owed(struct connection *connection)
     }
 }
 
+/* A shard has answered: true when no other is to. */
+static bool take_part(struct connection *connection, struct slot *slot, uint32_t shard)
+{
+    switch ((enum slot_kind)slot->kind) {
+    case SLOT_GATHER: return gather_take(connection, slot->gather, shard);
+    case SLOT_FEED: return feed_start_take(slot->feed_start, shard);
+    default: return true;
+    }
+}
+
 void slot_end(struct connection *connection, uint64_t tag, const struct command *command)
 {
     uint64_t number = tag / SLOT_MAXIMUM_SHARDS;
     struct slot *slot = slot_waiting(connection, number);
     uint16_t id = slot == NULL ? 0 : slot->command;
     take_owed(connection);
-    bool last = slot == NULL || slot->kind != SLOT_GATHER ||
-                gather_take(connection, slot->gather, (uint32_t)(tag % SLOT_MAXIMUM_SHARDS) + 1);
+    bool last = slot == NULL || take_part(connection, slot, (uint32_t)(tag % SLOT_MAXIMUM_SHARDS) + 1);
     if (slot != NULL && last) {
         slot_finish(connection, number);
     } else if (slot != NULL && connection_unsent_bytes(connection) >= CONNECTION_OUTPUT_HIGH) {
@@ -270,10 +290,12 @@ void slot_failed(struct connection *connection, uint64_t tag, enum status status
     if (slot == NULL) {
         return;
     }
-    if (slot->kind != SLOT_GATHER) {
-        resp_error(reply, route_refusal(status, slot_reads(slot)));
-    } else if (!gather_failed(slot->gather, status)) {
+    if (slot->kind == SLOT_FEED ? !feed_start_failed(slot->feed_start, status)
+                                : slot->kind == SLOT_GATHER && !gather_failed(slot->gather, status)) {
         return;
+    }
+    if (slot->kind != SLOT_FEED && slot->kind != SLOT_GATHER) {
+        resp_error(reply, route_refusal(status, slot_reads(slot)));
     }
     figures_failed(connection->server, slot->command, status);
     slot_finish(connection, number);

@@ -1,6 +1,7 @@
 #include "server/route.h"
 
 #include "base/assert.h"
+#include "server/feeds.h"
 #include "server/figures.h"
 #include "server/gather.h"
 #include "server/monitor.h"
@@ -330,6 +331,13 @@ static bool refused(struct connection *connection, const struct command_spec *sp
         answer_refusal(connection, spec, "NOAUTH Authentication required.");
         return true;
     }
+    if (__builtin_expect(feeds_of(connection), 0) && feeds_refuse(connection, spec)) {
+        answer_refusal(
+            connection, spec,
+            "ERR only COHORT.FEED, COHORT.UNFEED, PING, HELLO, RESET and QUIT are allowed while this connection "
+            "has feeds over RESP2; say HELLO 3, or use another connection");
+        return true;
+    }
     /* Queueing takes memory too, whatever is queued. */
     static const struct command_spec queued = {.flags = COMMAND_DENYOOM};
     bool queueing = connection->in_multi && spec->id != COMMAND_EXEC && spec->id != COMMAND_DISCARD &&
@@ -371,12 +379,12 @@ static void dispatch(struct connection *connection, const struct command *comman
     bool at_server = spec->place == COMMAND_AT_SERVER;
     uint32_t shard = find_shard(server, command);
     /* Commands about the node run at once, also those of an EXEC that is on its way: what follows must not overtake. */
-    bool overtakes = connection->plan_end > connection->slot_head ||
-                     (watch_pending(connection) && multi_needs_watches(spec)) || connection->txn != NULL ||
-                     connection->session != NULL || (at_server && txn_session_takes(spec)) ||
-                     (spec->id == COMMAND_EXEC && multi_crosses(connection)) ||
-                     (shard == ROUTE_SEVERAL && spec->id != COMMAND_WATCH) ||
-                     (spec->place == COMMAND_AT_SERVER && local_needs_quiet(spec));
+    bool overtakes =
+        connection->plan_end > connection->slot_head || (watch_pending(connection) && multi_needs_watches(spec)) ||
+        connection->txn != NULL || connection->session != NULL || feeds_starting(connection) || feeds_take(spec) ||
+        (at_server && txn_session_takes(spec)) || (spec->id == COMMAND_EXEC && multi_crosses(connection)) ||
+        (shard == ROUTE_SEVERAL && spec->id != COMMAND_WATCH) ||
+        (spec->place == COMMAND_AT_SERVER && local_needs_quiet(spec));
     if (!queueing && overtakes && connection_pending(connection)) {
         park(connection, command->argv, command->argc);
         return;
@@ -409,6 +417,14 @@ static void dispatch(struct connection *connection, const struct command *comman
     if (txn_session_holds(connection) && (spec->id == COMMAND_MULTI || spec->id == COMMAND_WATCH)) {
         answer_error(connection,
                      "ERR MULTI and WATCH do not go together with TXN.BEGIN; TXN.COMMIT or TXN.ROLLBACK first");
+        return;
+    }
+    if (at_server && feeds_take(spec)) {
+        if (txn_session_holds(connection)) {
+            answer_error(connection, "ERR feeds do not go together with TXN.BEGIN; TXN.COMMIT or TXN.ROLLBACK first");
+        } else {
+            feeds_command(connection, command);
+        }
         return;
     }
     if (multi_command(connection, command, shard)) {

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "env/whole_file.h"
+#include "server/feeds.h"
 #include "server/figures.h"
 #include "server/round.h"
 #include "server/route.h"
@@ -155,6 +156,7 @@ static void turn(void *owner)
     resume_listed(server);
     server->mark_ns = env_monotonic_ns(server->env);
     bool more = cluster_turn(server->cluster);
+    more = (server->phase == SERVER_SERVING && feeds_turn(server)) || more;
     workers_post(server->workers); /* before any reply: who has one may go on with another worker */
     if (server->phase != SERVER_STOPPED) {
         flush_dirty(server);
@@ -186,7 +188,7 @@ static void look_after(struct server *server, struct connection *connection, uin
         connection_mark_resume(connection);
     }
     int64_t idle_s = (now_ns - connection->active_ns) / 1000000000;
-    if (server->config.timeout_s != 0 && idle_s >= server->config.timeout_s && !connection->monitor &&
+    if (server->config.timeout_s != 0 && idle_s >= server->config.timeout_s && !connection->monitor && !feeds_of(connection) &&
         !connection_pending(connection) && !connection->parked) {
         server->figures.clients_cut_idle++;
         connection_close(connection);
@@ -237,6 +239,7 @@ static void cron(struct env_timer *timer)
         look_after(server, CONTAINER_OF(at, struct connection, node), before_ms);
     }
     cut_largest(server);
+    feeds_tick(server);
     if (server->pause_until_ns != 0 && now_ns >= server->pause_until_ns) {
         server->pause_until_ns = 0;
     }
@@ -319,6 +322,7 @@ void server_destroy(struct server *server)
     }
     cluster_destroy(server->cluster);
     rounds_destroy(server);
+    feeds_destroy(server);
     txn_clients_destroy(server);
     txn_sessions_destroy(server);
     free(server->txn_positions);

@@ -50,6 +50,8 @@ struct server_figures {
     uint64_t errors;
     uint64_t clients_cut_output, clients_cut_idle, clients_cut_memory;
     uint64_t uncertain; /* commands answered -UNCERTAIN */
+    uint64_t feed_pushes, feed_changes;
+    uint64_t feeds_ended; /* by the server: what they wanted was forgotten */
     uint64_t turns;
     struct error_figures error_kinds[SERVER_ERROR_KINDS];
     size_t error_kind_count;
@@ -77,7 +79,8 @@ struct server {
     struct env_listener *listener;
     int port;
     struct cluster *cluster;
-    uint32_t shards; /* of the cluster */
+    struct feeds *feeds; /* NULL before the first COHORT.FEED */
+    uint32_t shards;     /* of the cluster */
 
     struct list connections;    /* all open ones, oldest first */
     struct list dirty;          /* have output for this turn */

@@ -4,8 +4,9 @@
  *   COHORT.FEED.STATE mark            (read)   [whose, look, floor mark, last mark]
  *   COHORT.FEED.READ mark bytes       (read)   [look, mark, records, 1 when there are more]
  *
- * `whose`: a number that no other shard, and no other cluster's, has. `look` is about the mark that was given: HERE; GONE;
- * UNKNOWN; AHEAD, when it is not applied yet. READ's mark is where to go on; when it is GONE, the floor. */
+ * `whose`: a number that no other shard, and no other cluster's, has. `look` is about the mark that was given: HERE;
+ * GONE; UNKNOWN; AHEAD, when it is not applied yet. READ's mark is where to go on; when it is GONE, the floor, and when
+ * it is UNKNOWN, the last. */
 #include "command/machine_handlers.h"
 #include "machine/call.h"
 #include "machine/feed/feed_log.h"
@@ -73,9 +74,8 @@ void feed_keep(struct call *call)
     int64_t limit_bytes;
     int64_t kept_ms;
     struct feed_mark mark;
-    if (!take_number(call->argv[1], FEED_LIMIT_MAXIMUM_BYTES, &limit_bytes) ||
-        limit_bytes < FEED_LIMIT_MINIMUM_BYTES || !take_number(call->argv[2], FEED_KEPT_MAXIMUM_MS, &kept_ms) ||
-        !take_mark(call->argv + 3, &mark)) {
+    if (!take_number(call->argv[1], FEED_LIMIT_MAXIMUM_BYTES, &limit_bytes) || limit_bytes < FEED_LIMIT_MINIMUM_BYTES ||
+        !take_number(call->argv[2], FEED_KEPT_MAXIMUM_MS, &kept_ms) || !take_mark(call->argv + 3, &mark)) {
         malformed(call);
         return;
     }
@@ -103,6 +103,8 @@ void feed_read(struct call *call)
         feed_log_read(call->history, &mark, (size_t)most_bytes, &records);
     } else if (strcmp(look, "GONE") == 0) {
         mark = call->history->floor;
+    } else if (strcmp(look, "UNKNOWN") == 0) {
+        mark = call->history->last;
     }
     put_mark(call, mark);
     resp_bulk(&call->reply, buffer_slice(&records));

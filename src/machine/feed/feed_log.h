@@ -1,28 +1,29 @@
-/* What changed lately in the keys of a shard, in order: what COHORT.FEED is served from. Part of the replicated state, so
- * a position means the same at every replica, after every snapshot and every restart.
+/* What changed lately in the keys of a shard, in order: what COHORT.FEED is served from. Part of the replicated state,
+ * so a position means the same at every replica, after every snapshot and every restart.
  *
- * It is off, and costs nothing, until somebody asks for it (COHORT.FEED.KEEP, feed_log_keep); from then on each change is
- * a record at the end of a ring, until nobody has asked for longer than was said.
+ * It is off, and costs nothing, until somebody asks for it (COHORT.FEED.KEEP, feed_log_keep); from then on each change
+ * is a record at the end of a ring, until nobody has asked for longer than was said.
  *
- * A *mark* names a place between records: (position, sub), the position of the apply that made the record before it, and
- * its number among the records of that apply. Marks only grow.
+ * A *mark* names a place between records: (position, sub), the position of the apply that made the record before it,
+ * and its number among the records of that apply. Marks only grow.
  *
  *          floor                                          last
  *            │ record │ record │ record │  …  │ record │
  *   forgotten└─────── can be read from any mark ────────┘
  *
  * Invariants
- * 1. The same applies make the same records, and forget the same ones: what is kept depends on their bytes, never on the
- *    chunks that hold them, nor on snapshots.
+ * 1. The same applies make the same records, and forget the same ones: what is kept depends on their bytes, never on
+ * the chunks that hold them, nor on snapshots.
  * 2. Every change of a key behind `floor` is here; nothing that was undone is (feed_log_hold).
  * 3. Records are at most `limit_bytes` together. A record too large for that is forgotten at once, and all before it.
  * 4. It ends with the first change that comes after `until_ms`: while nothing changes, no mark is forgotten.
  * 5. A record that a snapshot has yet to send stays in memory until then, though it was forgotten.
  *
- * A record: size u32, all of it · position u64 · sub u32 · kind u8 · key size u32 · key · data, by kind (little-endian):
- *   SET value · HSET name size u32, name, value · HDEL name · EXPIRE due i64, Unix milliseconds · others none.
- * The order of a key's records, applied to an empty key, gives its value: SET replaces it and takes the expiry away (an
- * EXPIRE follows when there is one); RELOAD says that it must be read, for its value was too large to be told. */
+ * A record: size u32, all of it · position u64 · sub u32 · kind u8 · key size u32 · key · data, by kind
+ * (little-endian): SET value · HSET name size u32, name, value · HDEL name · EXPIRE due i64, Unix milliseconds · others
+ * none. The order of a key's records, applied to an empty key, gives its value: SET replaces it and takes the expiry
+ * away (an EXPIRE follows when there is one); RELOAD says that it must be read, for its value was too large to be told.
+ */
 #pragma once
 
 #include "base/buffer.h"
@@ -78,7 +79,7 @@ struct feed_log {
     int64_t until_ms; /* of the shard's time */
     uint64_t limit_bytes;
     struct feed_mark floor, last; /* last: of the newest record, or floor */
-    uint64_t bytes, count;           /* of the records that are kept */
+    uint64_t bytes, count;        /* of the records that are kept */
     /* of the apply that runs */
     uint64_t position;
     uint32_t sub;

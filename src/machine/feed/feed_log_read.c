@@ -105,8 +105,8 @@ bool feed_take(struct slice *from, struct feed_change *ret_change)
     const uint8_t *at = from->data;
     uint32_t size = feed_log_record_size(at);
     uint32_t key_size = get_u32(at + 17);
-    if (size > from->size || size < FEED_HEAD_BYTES || key_size > size - FEED_HEAD_BYTES ||
-        at[16] >= FEED_KINDS || get_u32(at + 12) == 0) {
+    if (size > from->size || size < FEED_HEAD_BYTES || key_size > size - FEED_HEAD_BYTES || at[16] >= FEED_KINDS ||
+        get_u32(at + 12) == 0) {
         return false;
     }
     struct feed_change change = {

@@ -92,8 +92,8 @@ static enum status load_head(struct feed_log *history, struct slice record)
     uint64_t limit = get_u64(record.data + 10);
     struct feed_mark floor = get_mark(record.data + 18);
     struct feed_mark last = get_mark(record.data + 30);
-    if (until_ms < 0 || limit < FEED_LIMIT_MINIMUM_BYTES || limit > FEED_LIMIT_MAXIMUM_BYTES ||
-        floor.position == 0 || feed_mark_compare(last, floor) < 0) {
+    if (until_ms < 0 || limit < FEED_LIMIT_MINIMUM_BYTES || limit > FEED_LIMIT_MAXIMUM_BYTES || floor.position == 0 ||
+        feed_mark_compare(last, floor) < 0) {
         return STATUS_CORRUPT;
     }
     history->on = true;
@@ -132,9 +132,8 @@ enum status feed_log_load(struct feed_log *history, struct slice record)
     if (record.data[1] != RECORD_VERSION) {
         return record.data[1] > RECORD_VERSION ? STATUS_VERSION : STATUS_CORRUPT;
     }
-    return record.data[0] == FEED_RECORD_HEAD
-               ? load_head(history, record)
-               : load_chunk(history, slice_of(record.data + 2, record.size - 2));
+    return record.data[0] == FEED_RECORD_HEAD ? load_head(history, record)
+                                              : load_chunk(history, slice_of(record.data + 2, record.size - 2));
 }
 
 uint64_t feed_log_digest(const struct feed_log *history)

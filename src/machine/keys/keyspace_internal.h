@@ -16,7 +16,7 @@ struct keyspace {
     struct due_heap heaps[2];  /* by due_kind - 1 */
     struct snapshot *snapshot; /* the running one, or NULL */
     struct journal *journal;   /* of the command that runs, or NULL */
-    struct feed_log *history;   /* borrowed: is told of changes; NULL while nobody wants that */
+    struct feed_log *history;  /* borrowed: is told of changes; NULL while nobody wants that */
     struct garbage *garbage;
     uint64_t memory_bytes;
     uint64_t last_position; /* no version, trace or clear_position is larger */

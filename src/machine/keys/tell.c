@@ -1,6 +1,6 @@
-/* What the history is told of an entry (feed/feed_log.h): of strings the value as it is now, of hashes field after field.
- * A hash that appears as a whole is told by its fields while it is packed, in their order, which is the same at every
- * replica; a larger one is to be read. */
+/* What the history is told of an entry (feed/feed_log.h): of strings the value as it is now, of hashes field after
+ * field. A hash that appears as a whole is told by its fields while it is packed, in their order, which is the same at
+ * every replica; a larger one is to be read. */
 #include "base/number.h"
 #include "machine/keys/keyspace_internal.h"
 

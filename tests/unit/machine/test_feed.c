@@ -13,7 +13,7 @@ enum { STEP = 3 }; /* between positions, as the harness makes them */
 /* ---- what commands tell ---- */
 
 static const char *const kind_names[FEED_KINDS] = {"set",    "hset",    "hdel",  "del",   "expired",
-                                                      "expire", "persist", "flush", "reload"};
+                                                   "expire", "persist", "flush", "reload"};
 
 static void put_text(struct buffer *out, const struct feed_change *change)
 {
@@ -44,9 +44,9 @@ static void read_behind(struct harness *h, struct feed_mark *mark, size_t most_b
     size_t size;
     int consumed;
     buffer_append_byte(&h->reply, '\0');
-    assert_int_equal(
-        sscanf((const char *)h->reply.data + sizeof(head) - 1, "%llu\r\n:%u\r\n$%zu%n", &position, &sub, &size, &consumed),
-        3);
+    assert_int_equal(sscanf((const char *)h->reply.data + sizeof(head) - 1, "%llu\r\n:%u\r\n$%zu%n", &position, &sub,
+                            &size, &consumed),
+                     3);
     *mark = (struct feed_mark){position, sub};
     buffer_append(out, h->reply.data + sizeof(head) - 1 + consumed + 2, size);
 }
@@ -386,8 +386,9 @@ static void test_refusals(void **state)
 {
     struct harness *h = *state;
     static const char *const bad[] = {
-        "COHORT.FEED.KEEP 1023 1 0 0",       "COHORT.FEED.KEEP 1073741825 1 0 0", "COHORT.FEED.KEEP 2000 -1 0 0",
-        "COHORT.FEED.KEEP 2000 86400001 0 0", "COHORT.FEED.KEEP 2000 1 -1 0",      "COHORT.FEED.KEEP 2000 1 0 4294967296",
+        "COHORT.FEED.KEEP 1023 1 0 0",  "COHORT.FEED.KEEP 1073741825 1 0 0",
+        "COHORT.FEED.KEEP 2000 -1 0 0", "COHORT.FEED.KEEP 2000 86400001 0 0",
+        "COHORT.FEED.KEEP 2000 1 -1 0", "COHORT.FEED.KEEP 2000 1 0 4294967296",
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_string_equal(harness_apply(h, bad[i]), "-ERR malformed command of a feed");

@@ -20,11 +20,33 @@ struct follower {
 static void random_command(struct prng *prng, char *out, size_t size)
 {
     static const char *const templates[] = {
-        "SET %k %v",       "SET %k %v PX %n",   "SET %k %v PXAT %t", "APPEND %k %v",   "SETRANGE %k 0 %v", "INCR %k",
-        "DEL %k",          "DEL %k %k",         "RENAME %k %k",      "RENAMENX %k %k", "COPY %k %k REPLACE", "PEXPIRE %k %n",
-        "PEXPIREAT %k %t", "PERSIST %k",        "HSET %k %f %v",     "HSET %k %f %v",  "HSET %k %f %v %f %v %f %v",
-        "HINCRBY %k %f 3", "HDEL %k %f %f",     "HDEL %k %f %f",     "GETDEL %k",      "GETEX %k PERSIST",
-        "GETSET %k %v",    "MSET %k %v %k %v",  "HSETNX %k %f %v",   "SET %k %v KEEPTTL", "GETEX %k PX %n",
+        "SET %k %v",
+        "SET %k %v PX %n",
+        "SET %k %v PXAT %t",
+        "APPEND %k %v",
+        "SETRANGE %k 0 %v",
+        "INCR %k",
+        "DEL %k",
+        "DEL %k %k",
+        "RENAME %k %k",
+        "RENAMENX %k %k",
+        "COPY %k %k REPLACE",
+        "PEXPIRE %k %n",
+        "PEXPIREAT %k %t",
+        "PERSIST %k",
+        "HSET %k %f %v",
+        "HSET %k %f %v",
+        "HSET %k %f %v %f %v %f %v",
+        "HINCRBY %k %f 3",
+        "HDEL %k %f %f",
+        "HDEL %k %f %f",
+        "GETDEL %k",
+        "GETEX %k PERSIST",
+        "GETSET %k %v",
+        "MSET %k %v %k %v",
+        "HSETNX %k %f %v",
+        "SET %k %v KEEPTTL",
+        "GETEX %k PX %n",
     };
     const char *template = templates[prng_below(prng, sizeof(templates) / sizeof(templates[0]))];
     template = prng_chance(prng, 1, 500) ? "FLUSHALL" : template;
@@ -43,7 +65,8 @@ static void random_command(struct prng *prng, char *out, size_t size)
             break;
         case 'n': used += (size_t)snprintf(out + used, size - used, "%d", (int)prng_below(prng, 900) + 1); break;
         default:
-            used += (size_t)snprintf(out + used, size - used, "%lld", 1700000000000LL + (long long)prng_below(prng, 30000));
+            used +=
+                (size_t)snprintf(out + used, size - used, "%lld", 1700000000000LL + (long long)prng_below(prng, 30000));
         }
     }
     out[used] = '\0';
@@ -61,7 +84,7 @@ static int number_of(struct slice key)
 static void follow(struct follower *f, const struct feed_change *change)
 {
     static const char *const commands[FEED_KINDS] = {"SET",       "HSET",    "HDEL",     "DEL", "DEL",
-                                                        "PEXPIREAT", "PERSIST", "FLUSHALL", NULL};
+                                                     "PEXPIREAT", "PERSIST", "FLUSHALL", NULL};
     if (change->kind == FEED_FLUSH) {
         memset(f->unknown, 0, sizeof(f->unknown));
         (void)harness_apply(&f->copy, "FLUSHALL");

@@ -1,0 +1,166 @@
+/* The front: what is new in a shard, handed on to all feeds that are there. */
+#include "server/feeds_internal.h"
+
+struct handing {
+    struct feeds *feeds;
+    const struct feed_change *change;
+    size_t bytes; /* what the changes so far come to, for all feeds that they belong to */
+};
+
+static void add_change(void *owner, struct feed_prefix *prefix)
+{
+    struct handing *handing = owner;
+    struct feed_group *group = prefix->owner;
+    size_t before = group->body.size;
+    if (group->changes == 0) {
+        list_append(&handing->feeds->touched, &group->touched_node);
+    }
+    feed_put_change(&group->body, handing->change);
+    group->changes++;
+    handing->bytes += (group->body.size - before) * group->count;
+}
+
+/* Into the groups, as many records as a turn may hand on; the front goes with them. */
+static void gather_changes(struct handing *handing, struct feed_source *source, struct slice records)
+{
+    struct feeds *feeds = handing->feeds;
+    while (records.size > 0 && handing->bytes < FEED_TURN_BYTES) {
+        size_t before = records.size;
+        struct feed_change change;
+        bool whole = feed_take(&records, &change);
+        ASSERT(whole && feed_mark_compare(change.mark, source->mark) > 0); /* of a node of ours, and in order */
+        handing->change = &change;
+        if (change.kind == FEED_FLUSH) {
+            feed_prefixes_each(&feeds->prefixes, add_change, handing);
+        } else {
+            feed_prefixes_match(&feeds->prefixes, change.key, add_change, handing);
+        }
+        source->mark = change.mark;
+        feeds->passed_bytes += before - records.size;
+    }
+}
+
+static void push_group(struct feeds *feeds, struct feed_group *group, uint32_t shard, struct feed_mark before,
+                       size_t *bytes)
+{
+    LIST_FOR_EACH (at, &group->feeds) {
+        struct feed *feed = CONTAINER_OF(at, struct feed, of_group);
+        if (feed->places != NULL && feed->places[shard - 1].behind) {
+            continue;
+        }
+        if (feed_may_push(feed) && *bytes < 2 * FEED_TURN_BYTES) {
+            feed_push(feed, buffer_slice(&group->body), group->changes);
+            *bytes += group->body.size;
+            continue;
+        }
+        bool listed = feed->behind != 0;
+        feed_fall_behind(feed, shard, before);
+        if (!listed) {
+            feed_make_ready(feed); /* it finds out what it waits for */
+        }
+    }
+    buffer_clear(&group->body);
+    buffer_shrink(&group->body, FEED_READ_BYTES);
+    group->changes = 0;
+}
+
+/* True when not all of the records were handed on. */
+static bool hand_on(struct feeds *feeds, uint32_t shard, struct slice records)
+{
+    struct feed_source *source = &feeds->sources[shard - 1];
+    struct handing handing = {.feeds = feeds};
+    struct feed_mark before = source->mark;
+    gather_changes(&handing, source, records);
+    buffer_clear(&feeds->position);
+    size_t bytes = 0;
+    while (!list_empty(&feeds->touched)) {
+        struct feed_group *group = CONTAINER_OF(feeds->touched.next, struct feed_group, touched_node);
+        list_remove(&group->touched_node);
+        push_group(feeds, group, shard, before, &bytes);
+    }
+    return handing.bytes >= FEED_TURN_BYTES;
+}
+
+/* What comes behind the front was forgotten before it was read, or never was: no feed that is there can go on, and each
+ * finds that out by itself. */
+static void lose_front(struct feeds *feeds, uint32_t shard, struct feed_mark mark)
+{
+    struct feed_source *source = &feeds->sources[shard - 1];
+    LIST_FOR_EACH (at, &feeds->told) {
+        struct feed *feed = CONTAINER_OF(at, struct feed, told_node);
+        if (feed->places == NULL || !feed->places[shard - 1].behind) {
+            feed_fall_behind(feed, shard, source->mark);
+            feed_make_ready(feed);
+        }
+    }
+    source->mark = mark;
+    buffer_clear(&feeds->position);
+}
+
+/* True when there is more to be read at once. */
+static bool take_answer(struct feeds *feeds, uint32_t shard, const struct feed_answer *answer)
+{
+    switch (answer->look) {
+    case FEED_ANSWER_HERE: return hand_on(feeds, shard, answer->records) || answer->more;
+    case FEED_ANSWER_GONE:
+    case FEED_ANSWER_UNKNOWN: lose_front(feeds, shard, answer->mark); return true;
+    default: break; /* it is not applied there yet */
+    }
+    return false;
+}
+
+void feed_front_answered(struct feeds *feeds, uint32_t shard, const struct feed_answer *answer)
+{
+    struct feed_source *source = &feeds->sources[shard - 1];
+    if (!source->known) {
+        return; /* its feeds have ended */
+    }
+    bool found = answer->records.size > 0;
+    bool more = take_answer(feeds, shard, answer);
+    int64_t doubled_ms = source->pause_ms * 2 < FEED_POLL_IDLE_MS ? source->pause_ms * 2 : FEED_POLL_IDLE_MS;
+    source->pause_ms = found ? FEED_POLL_MS : doubled_ms;
+    source->poll_ns = more ? 0 : server_now_ns(feeds->server) + source->pause_ms * FEED_MS_NS;
+    feeds_want_at(feeds, source->poll_ns);
+}
+
+void feed_front_failed(struct feeds *feeds, uint32_t shard)
+{
+    struct feed_source *source = &feeds->sources[shard - 1];
+    source->pause_ms = FEED_POLL_IDLE_MS;
+    source->poll_ns = server_now_ns(feeds->server) + source->pause_ms * FEED_MS_NS;
+    feeds_want_at(feeds, source->poll_ns);
+}
+
+/* One that is not here. */
+static void poll(struct feeds *feeds, uint32_t shard)
+{
+    struct feed_source *source = &feeds->sources[shard - 1];
+    if (source->asked) {
+        return;
+    }
+    if (server_now_ns(feeds->server) < source->poll_ns) {
+        feeds_want_at(feeds, source->poll_ns);
+        return;
+    }
+    source->asked = feed_ask(feeds, shard, source->mark, NULL);
+    if (!source->asked) {
+        feed_front_failed(feeds, shard);
+    }
+}
+
+bool feed_front_turn(struct feeds *feeds)
+{
+    bool more = false;
+    for (uint32_t shard = 1; shard <= feeds->server->shards; shard++) {
+        struct feed_answer answer;
+        if (!feeds->sources[shard - 1].known) {
+            continue;
+        }
+        if (feed_read_here(feeds, shard, feeds->sources[shard - 1].mark, &answer)) {
+            more = take_answer(feeds, shard, &answer) || more;
+        } else {
+            poll(feeds, shard);
+        }
+    }
+    return more;
+}
