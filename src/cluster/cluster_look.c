@@ -46,6 +46,7 @@ static void add(struct shard_stats *sum, const struct shard_stats *one)
     sum->machine.keys += one->machine.keys;
     sum->machine.keys_with_expiry += one->machine.keys_with_expiry;
     sum->machine.memory_bytes += one->machine.memory_bytes;
+    sum->machine.history_bytes += one->machine.history_bytes;
     sum->machine.expired += one->machine.expired;
     sum->machine.hits += one->machine.hits;
     sum->machine.misses += one->machine.misses;

@@ -137,6 +137,9 @@ void figures_add(struct server_figures *sum, const struct server_figures *one)
     sum->clients_cut_idle += one->clients_cut_idle;
     sum->clients_cut_memory += one->clients_cut_memory;
     sum->uncertain += one->uncertain;
+    sum->feed_pushes += one->feed_pushes;
+    sum->feed_changes += one->feed_changes;
+    sum->feeds_ended += one->feeds_ended;
     sum->turns += one->turns;
     sum->commands_per_second += one->commands_per_second;
     for (size_t i = 0; i < one->error_kind_count; i++) {

@@ -80,11 +80,15 @@ static void section_stats(struct server *server, const struct server_part *part,
         "\r\ntotal_net_output_bytes:%" PRIu64 "\r\nrejected_connections:%" PRIu64 "\r\nexpired_keys:%" PRIu64
         "\r\nkeyspace_hits:%" PRIu64 "\r\nkeyspace_misses:%" PRIu64 "\r\ntotal_error_replies:%" PRIu64
         "\r\nuncertain_replies:%" PRIu64 "\r\nclients_cut_output:%" PRIu64 "\r\nclients_cut_idle:%" PRIu64
-        "\r\nclients_cut_memory:%" PRIu64 "\r\nlog_entries:%" PRIu64 "\r\nlog_commands:%" PRIu64 "\r\n",
+        "\r\nclients_cut_memory:%" PRIu64 "\r\nlog_entries:%" PRIu64 "\r\nlog_commands:%" PRIu64
+        "\r\nfeeds:%zu\r\nfeeds_behind:%zu\r\nfeeds_ended:%" PRIu64 "\r\nfeed_pushes:%" PRIu64
+        "\r\nfeed_changes:%" PRIu64 "\r\nfeed_history_bytes:%" PRIu64 "\r\n",
         figures->connections_received, figures->commands, figures->commands_per_second, figures->bytes_read,
         figures->bytes_written, figures->connections_rejected, stats.machine.expired, stats.machine.hits,
         stats.machine.misses, figures->errors, figures->uncertain, figures->clients_cut_output,
-        figures->clients_cut_idle, figures->clients_cut_memory, stats.entries, stats.commands);
+        figures->clients_cut_idle, figures->clients_cut_memory, stats.entries, stats.commands, part->feeds,
+        part->feeds_behind, figures->feeds_ended, figures->feed_pushes, figures->feed_changes,
+        stats.machine.history_bytes);
 }
 
 /* Every node takes writes, so to clients each is a master; the others that it reaches are its replicas. */
@@ -250,12 +254,18 @@ void server_metrics(struct server *server, struct buffer *out)
     metric(out, "commands_total", "counter", "Commands executed.", (double)figures->commands);
     metric(out, "errors_total", "counter", "Error replies.", (double)figures->errors);
     metric(out, "uncertain_total", "counter", "Commands answered -UNCERTAIN.", (double)figures->uncertain);
+    metric(out, "feeds", "gauge", "Feeds that clients of this node follow.", (double)part->feeds);
+    metric(out, "feeds_behind", "gauge", "Feeds that catch up, or whose clients are slow.", (double)part->feeds_behind);
+    metric(out, "feeds_ended_total", "counter", "Feeds that ended since what they wanted was forgotten.",
+           (double)figures->feeds_ended);
+    metric(out, "feed_changes_total", "counter", "Changes pushed to feeds.", (double)figures->feed_changes);
     metric(out, "network_read_bytes_total", "counter", "Read from clients.", (double)figures->bytes_read);
     metric(out, "network_written_bytes_total", "counter", "Written to clients.", (double)figures->bytes_written);
     peer_metrics(server, out);
     metric(out, "keys", "gauge", "Keys.", (double)stats.machine.keys);
     metric(out, "keys_with_expiry", "gauge", "Keys with a time to live.", (double)stats.machine.keys_with_expiry);
     metric(out, "data_bytes", "gauge", "Keys, values and their structures.", (double)stats.machine.memory_bytes);
+    metric(out, "feed_history_bytes", "gauge", "Changes that are kept for feeds.", (double)stats.machine.history_bytes);
     metric(out, "expired_keys_total", "counter", "Keys removed when due.", (double)stats.machine.expired);
     metric(out, "log_entries_total", "counter", "Log entries applied.", (double)stats.entries);
     metric(out, "log_written_bytes_total", "counter", "Written to the log.", (double)stats.log.bytes_written);

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "server/crew.h"
 #include "server/exec_plan.h"
+#include "server/feeds.h"
 #include "server/local.h"
 
 #include <stdlib.h>
@@ -153,6 +154,7 @@ void server_part_look(struct server *server, struct server_part *ret_part)
     ret_part->connections = server->connection_count;
     ret_part->client_bytes = server->client_bytes;
     ret_part->monitors = server->monitors;
+    ret_part->feeds = feeds_count(server, &ret_part->feeds_behind);
     ret_part->voting = 0;
     ret_part->leading = 0;
     ret_part->leaderless = 0;
@@ -177,6 +179,8 @@ void server_part_add(struct server_part *sum, const struct server_part *one)
     sum->connections += one->connections;
     sum->client_bytes += one->client_bytes;
     sum->monitors += one->monitors;
+    sum->feeds += one->feeds;
+    sum->feeds_behind += one->feeds_behind;
     sum->voting += one->voting;
     sum->leading += one->leading;
     sum->leaderless += one->leaderless;

@@ -38,6 +38,7 @@ struct server_part {
     struct shard_stats stats;
     struct transport_statistics transport;
     size_t connections, client_bytes, monitors;
+    size_t feeds, feeds_behind;
     uint32_t voting, leading, leaderless; /* of its shards */
 };
 /* Of this worker and of the parts of a round (NULL: of none). */
