@@ -1,5 +1,5 @@
 /* A run: the safety phase, then healing and convergence, then the account. */
-#include "node_world.h"
+#include "node_feeds.h"
 
 #include "base/assert.h"
 #include "base/hash.h"
@@ -26,7 +26,8 @@ static void node_crashed(void *owner, int node)
 
 static int column_of(const struct node_world *world, int machine)
 {
-    return machine < NODE_CLIENT_MACHINE ? machine : world->profile.members + machine - NODE_CLIENT_MACHINE;
+    int client = (machine - NODE_CLIENT_MACHINE) % SIM_CLIENTS; /* followers stand with the first clients */
+    return machine < NODE_CLIENT_MACHINE ? machine : world->profile.members + client;
 }
 
 static size_t draw_sent(void *owner, int64_t at_ns, int from, int to, struct slice data)
@@ -122,6 +123,8 @@ static void world_init(struct node_world *world, uint64_t seed, const struct sim
     world->mixed_reads = seed % 2 != 0;
     world->protocols = (int)node_draw(world, SIM_DRAW_CLIENT, 3);
     world->snapshot_log_bytes = 1000 + (int64_t)node_draw(world, SIM_DRAW_CLIENT, 40000);
+    world->feed_history_bytes = INT64_C(2000) << seed / 3 % 8;
+    world->feed_history_ms = seed / 5 % 3 == 0 ? 3000 : 600000;
     timer_heap_init(&world->events);
     history_init(&world->history);
     sim_on_crash(world->sim, node_crashed, world);
@@ -134,6 +137,7 @@ static void world_init(struct node_world *world, uint64_t seed, const struct sim
     find_tags(world);
     start_machines(world);
     draw_workers(world);
+    world->feeds = node_feeds_create(world);
     env_timer_init(&world->fault, node_fault_fire);
     int64_t first_ns = (int64_t)node_draw(world, SIM_DRAW_CRASH, 2500) * MS; /* often before the first leader */
     world->hasty_faults = node_draw(world, SIM_DRAW_CRASH, 3) == 0 ? 12 : 0;
@@ -333,6 +337,9 @@ static void world_live(struct node_world *world)
     node_converge(world);
     check_refusals(world);
     if (!world->result->failed) {
+        node_feeds_finish(world->feeds);
+    }
+    if (!world->result->failed) {
         node_check_history(world);
     }
 }
@@ -348,6 +355,7 @@ static void world_deinit(struct node_world *world)
         node_stop(&world->nodes[i], SIM_CRASH_KILL);
         timer_heap_stop(&world->events, &world->nodes[i].restart);
     }
+    node_feeds_destroy(world->feeds);
     timer_heap_stop(&world->events, &world->fault);
     timer_heap_stop(&world->events, &world->plan_timer);
     for (int shard = 0; shard <= SIM_GROUPS; shard++) {

@@ -1,5 +1,5 @@
 /* Nodes of a run: their machines and servers, and what can be seen of them from outside time. */
-#include "node_world.h"
+#include "node_feeds.h"
 
 #include "base/assert.h"
 #include "cluster/cluster.h"
@@ -79,6 +79,8 @@ static enum status create(struct node *node, struct env *env, char message[stati
     config.protected_mode = 0;
     config.command_timeout_ms = world->command_timeout_ms;
     config.txn_id_kept_ms *= 1 + node->number % 3; /* replicas must forget alike nevertheless */
+    config.feed_history_bytes = (1 + node->number % 2) * world->feed_history_bytes;
+    config.feed_history_ms = world->feed_history_ms;
     config.txn_protocol = world->protocols == 2 ? node->number % 2 : world->protocols;
     struct server_options options = {.node_id = (uint64_t)node->number + 1,
                                      .directory = "/data",
@@ -370,6 +372,7 @@ static void look_at(struct node *node, int shard)
         return;
     }
     node->applied[shard] = sight.applied;
+    node_feeds_look(world->feeds, node, shard);
     char text[48];
     (void)snprintf(text, sizeof(text), "shard %d applied %llu", shard, (unsigned long long)sight.applied);
     diagram_mark(world->record.diagram, sim_now_ns(world->sim), node->number, (uint32_t)shard, DIAGRAM_COMMIT, text);

@@ -24,6 +24,7 @@ enum {
     NODE_TXN_ID_BYTES = 128,
 };
 
+struct node_feeds;
 struct node_world;
 
 /* A machine for a server. */
@@ -249,10 +250,12 @@ struct node_world {
     int64_t healed_ns; /* since when nothing is broken any more; 0: something is */
     int hasty_faults;  /* so many follow each other quickly */
     bool healed, clients_stopped;
+    struct node_feeds *feeds; /* NULL: nobody follows */
     bool lease_reads, mixed_reads; /* some nodes; not all of these */
     int protocols;                 /* of transactions: 2PC, 3PC, or one at some nodes */
     int64_t command_timeout_ms;
     int64_t snapshot_log_bytes;
+    int64_t feed_history_bytes, feed_history_ms;
 };
 
 /* ---- node_run.c ---- */

@@ -57,6 +57,7 @@ struct sim_profile {
     int faults;   /* then everything heals */
     int workers;  /* of nodes: most have so many, one may have one less */
     int flush;    /* of nodes: 1: clients say FLUSHALL, and of the rest what it may meet */
+    int feeds;    /* of nodes: 1: followers, with COHORT.FEED */
     int scripts;  /* of nodes: 1: clients count by scripts, too */
 };
 

@@ -73,6 +73,11 @@ const char *sim_mark_name(enum sim_mark mark)
         [NODE_MARK_SCRIPT_UNKNOWN] = "script unknown by its name",
         [NODE_MARK_SCRIPTS_KNOWN] = "scripts known at all nodes",
         [NODE_MARK_LOOKED] = "TXN.* committed that looked at all keys",
+        [NODE_MARK_FEED_TOLD] = "change told to a follower",
+        [NODE_MARK_FEED_RESUMED] = "feed resumed from a position",
+        [NODE_MARK_FEED_COMPACTED] = "position told to be forgotten",
+        [NODE_MARK_FEED_CUT] = "feed ended, its client was slow",
+        [NODE_MARK_FEED_CHECKED] = "feed compared with the history",
         [NODE_MARK_ERRAND] = "request executed by another worker",
     };
     return names[mark];

@@ -73,6 +73,11 @@ enum sim_mark {
     NODE_MARK_SCRIPT_UNKNOWN,   /* EVALSHA met a name that nobody knew, or could be asked about */
     NODE_MARK_SCRIPTS_KNOWN,    /* in the end all nodes knew what any was told */
     NODE_MARK_LOOKED,           /* a transaction of TXN.* that looked at all keys was committed */
+    NODE_MARK_FEED_TOLD,        /* a follower was told a change */
+    NODE_MARK_FEED_RESUMED,     /* one went on from its position */
+    NODE_MARK_FEED_COMPACTED,   /* one was told that its position is forgotten */
+    NODE_MARK_FEED_CUT,         /* a feed ended, for its client was too slow */
+    NODE_MARK_FEED_CHECKED,     /* what one was told of a shard was compared with its history */
     NODE_MARK_ERRAND,           /* a request was executed by another worker than its connection's */
     SIM_MARKS,
 };

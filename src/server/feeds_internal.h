@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "server/feed_answer.h"
 #include "server/feed_position.h"
 #include "server/feed_prefixes.h"
 #include "server/feeds.h"
@@ -112,14 +113,6 @@ void feed_push_end(struct feed *feed, const char *code, const char *text);
 void feed_position_of(const struct feed *feed, struct buffer *out);
 
 /* ---- feed_read.c ---- */
-enum feed_answer_look { FEED_ANSWER_HERE, FEED_ANSWER_GONE, FEED_ANSWER_UNKNOWN, FEED_ANSWER_AHEAD, FEED_ANSWER_BAD };
-struct feed_answer {
-    enum feed_answer_look look;
-    struct feed_mark mark;
-    struct slice records;
-    bool more;
-};
-struct feed_answer feed_answer_take(struct slice reply);
 /* Reads from this worker's state. False: it is not here. */
 bool feed_read_here(struct feeds *feeds, uint32_t shard, struct feed_mark mark, struct feed_answer *ret_answer);
 /* Asks whoever has it; `feed` NULL: for the front. False: it is not taken now. */
