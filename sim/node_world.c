@@ -80,6 +80,7 @@ static enum status create(struct node *node, struct env *env, char message[stati
     config.command_timeout_ms = world->command_timeout_ms;
     config.txn_id_kept_ms *= 1 + node->number % 3; /* replicas must forget alike nevertheless */
     config.feed_history_bytes = (1 + node->number % 2) * world->feed_history_bytes;
+    config.feed_output_bytes = world->feed_history_bytes / 4;
     config.feed_history_ms = world->feed_history_ms;
     config.txn_protocol = world->protocols == 2 ? node->number % 2 : world->protocols;
     struct server_options options = {.node_id = (uint64_t)node->number + 1,

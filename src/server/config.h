@@ -31,6 +31,7 @@ struct config {
     int64_t txn_protocol;  /* 0 2pc, 1 3pc */
     int64_t txn_id_kept_ms;
     int64_t feeds_maximum;      /* at one time */
+    int64_t feed_output_bytes;  /* unread of a client, beyond which its feeds wait */
     int64_t feed_history_bytes; /* that each shard keeps for feeds */
     int64_t feed_history_ms;    /* since they were wanted last */
     int64_t workers;            /* as asked for; 0: as many as the data folder was made with, or 1 */

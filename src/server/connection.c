@@ -396,7 +396,7 @@ void connection_flush(struct connection *connection)
         connection_close(connection);
         return;
     }
-    if (connection->feed_stuck && unsent < FEED_OUTPUT_BYTES / 2) {
+    if (connection->feed_stuck && unsent < (size_t)server->config.feed_output_bytes / 2) {
         feeds_flushed(connection);
     }
     if (connection->want_write != (size != 0)) {

@@ -18,8 +18,8 @@ static size_t take_records(struct feed *feed, uint32_t shard, struct slice recor
     struct slice prefix = slice_of(feed->group->prefix->bytes, feed->group->prefix->size);
     size_t changes = 0;
     struct feed_change change;
-    while (records.size > 0 && feed_take(&records, &change) && feed_mark_compare(change.mark, front) <= 0) {
-        ASSERT(feed_mark_compare(change.mark, place->mark) > 0);
+    while (records.size > 0 && feed_take(&records, &change) && feed_mark_compare(change.mark, front) <= 0 &&
+           feed_mark_compare(change.mark, place->mark) > 0) {
         place->mark = change.mark;
         if (change.kind == FEED_FLUSH || slice_starts_with(change.key, prefix)) {
             feed_put_change(body, &change);
@@ -71,8 +71,6 @@ void feed_behind_answered(struct feed *feed, uint32_t shard, const struct feed_a
     }
 }
 
-void feed_behind_failed(struct feed *feed) { feed_look_later(feed); }
-
 /* The next shard in which it is not at the front; also before it: then its mark is looked at. 0: none. */
 static uint32_t next_shard(struct feed *feed)
 {
@@ -108,11 +106,7 @@ static void go_on(struct feed *feed)
         return;
     }
     if (feed_read_here(feeds, shard, feed->places[shard - 1].mark, &answer)) {
-        if (answer.look == FEED_ANSWER_BAD) {
-            feed_behind_failed(feed);
-        } else {
-            feed_behind_answered(feed, shard, &answer);
-        }
+        feed_behind_answered(feed, shard, &answer);
     } else if (!feed_ask(feeds, shard, feed->places[shard - 1].mark, feed)) {
         feed_look_later(feed);
     }

@@ -1,4 +1,5 @@
 /* The front: what is new in a shard, handed on to all feeds that are there. */
+#include "cluster/cluster_mutation.h"
 #include "server/feeds_internal.h"
 
 struct handing {
@@ -27,8 +28,9 @@ static void gather_changes(struct handing *handing, struct feed_source *source, 
     while (records.size > 0 && handing->bytes < FEED_TURN_BYTES) {
         size_t before = records.size;
         struct feed_change change;
-        bool whole = feed_take(&records, &change);
-        ASSERT(whole && feed_mark_compare(change.mark, source->mark) > 0); /* of a node of ours, and in order */
+        if (!feed_take(&records, &change) || feed_mark_compare(change.mark, source->mark) <= 0) {
+            return; /* no node of ours answers so */
+        }
         handing->change = &change;
         if (change.kind == FEED_FLUSH) {
             feed_prefixes_each(&feeds->prefixes, add_change, handing);
@@ -53,6 +55,9 @@ static void push_group(struct feeds *feeds, struct feed_group *group, uint32_t s
             *bytes += group->body.size;
             continue;
         }
+        if (CLUSTER_MUTATED(FEED_DROPPED)) {
+            continue;
+        }
         bool listed = feed->behind != 0;
         feed_fall_behind(feed, shard, before);
         if (!listed) {
@@ -71,7 +76,9 @@ static bool hand_on(struct feeds *feeds, uint32_t shard, struct slice records)
     struct handing handing = {.feeds = feeds};
     struct feed_mark before = source->mark;
     gather_changes(&handing, source, records);
-    buffer_clear(&feeds->position);
+    if (!CLUSTER_MUTATED(FEED_STALE)) {
+        buffer_clear(&feeds->position);
+    }
     size_t bytes = 0;
     while (!list_empty(&feeds->touched)) {
         struct feed_group *group = CONTAINER_OF(feeds->touched.next, struct feed_group, touched_node);
@@ -112,9 +119,6 @@ static bool take_answer(struct feeds *feeds, uint32_t shard, const struct feed_a
 void feed_front_answered(struct feeds *feeds, uint32_t shard, const struct feed_answer *answer)
 {
     struct feed_source *source = &feeds->sources[shard - 1];
-    if (!source->known) {
-        return; /* its feeds have ended */
-    }
     bool found = answer->records.size > 0;
     bool more = take_answer(feeds, shard, answer);
     int64_t doubled_ms = source->pause_ms * 2 < FEED_POLL_IDLE_MS ? source->pause_ms * 2 : FEED_POLL_IDLE_MS;

@@ -96,25 +96,35 @@ static void take_kept(struct feed_fetch *fetch, bool failed)
     }
 }
 
+/* Since it was asked, the shard may have been opened here, and read. */
+static void take_front(struct feed_fetch *fetch, bool failed, const struct feed_answer *answer)
+{
+    struct feed_source *source = &fetch->feeds->sources[fetch->shard - 1];
+    source->asked = false;
+    if (failed || !source->known || feed_mark_compare(source->mark, fetch->mark) != 0) {
+        feed_front_failed(fetch->feeds, fetch->shard);
+    } else {
+        feed_front_answered(fetch->feeds, fetch->shard, answer);
+    }
+}
+
 static void take_read(struct feed_fetch *fetch, bool failed)
 {
     struct feed_answer answer = feed_answer_take(buffer_slice(&fetch->reply));
+    struct feed *feed = fetch->feed;
     failed = failed || answer.look == FEED_ANSWER_BAD;
     if (fetch->front) {
-        fetch->feeds->sources[fetch->shard - 1].asked = false;
+        take_front(fetch, failed, &answer);
+        return;
     }
-    if (fetch->front && failed) {
-        feed_front_failed(fetch->feeds, fetch->shard);
-    } else if (fetch->front) {
-        feed_front_answered(fetch->feeds, fetch->shard, &answer);
-    } else if (fetch->feed != NULL) {
-        struct feed *feed = fetch->feed;
-        feed->fetch = NULL;
-        if (failed) {
-            feed_behind_failed(feed);
-        } else {
-            feed_behind_answered(feed, fetch->shard, &answer);
-        }
+    if (feed == NULL) {
+        return;
+    }
+    feed->fetch = NULL;
+    if (failed || feed_mark_compare(feed_mark_of(feed, fetch->shard), fetch->mark) != 0) {
+        feed_look_later(feed);
+    } else {
+        feed_behind_answered(feed, fetch->shard, &answer);
     }
 }
 
@@ -178,6 +188,7 @@ bool feed_ask(struct feeds *feeds, uint32_t shard, struct feed_mark mark, struct
     if (fetch == NULL) {
         return false;
     }
+    fetch->mark = mark;
     fetch->front = feed == NULL;
     fetch->feed = feed;
     if (feed != NULL) {

@@ -1,3 +1,4 @@
+#include "cluster/cluster_mutation.h"
 #include "server/feeds_internal.h"
 
 /* ---- life ---- */
@@ -116,7 +117,8 @@ void feed_add(struct feeds *feeds, struct connection *connection, struct slice p
     feed->told_ns = server_now_ns(feeds->server);
     feed->passed_bytes = feeds->passed_bytes;
     for (uint32_t shard = 1; shard <= feeds->server->shards; shard++) {
-        if (feed_mark_compare(marks[shard - 1], feeds->sources[shard - 1].mark) != 0) {
+        bool there = feed_mark_compare(marks[shard - 1], feeds->sources[shard - 1].mark) == 0;
+        if (!there && !CLUSTER_MUTATED(FEED_FRONT)) {
             feed_fall_behind(feed, shard, marks[shard - 1]);
         }
     }
@@ -208,13 +210,14 @@ bool feed_may_push(const struct feed *feed)
     const struct server *server = connection->server;
     size_t most = (size_t)server->config.maxmemory_clients_bytes / 2 / server->worker_count;
     return !connection->closed && !connection->close_after_replies && server->client_bytes < most &&
-           connection_unsent_bytes(connection) < FEED_OUTPUT_BYTES;
+           connection_unsent_bytes(connection) < (size_t)server->config.feed_output_bytes;
 }
 
 void feed_stick(struct feed *feed)
 {
     list_remove(&feed->behind_node);
-    if (connection_unsent_bytes(feed->connection) < FEED_OUTPUT_BYTES) {
+    const struct config *config = &feed->connection->server->config;
+    if (connection_unsent_bytes(feed->connection) < (size_t)config->feed_output_bytes) {
         feed_look_later(feed); /* it is not this client that has to read */
         return;
     }

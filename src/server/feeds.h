@@ -16,7 +16,7 @@
  * 1. What is pushed was committed and is applied here, or at the node that was asked.
  * 2. A push holds changes of one shard, in their order, and the position behind them: the marks of that moment. So
  *    whoever begins there is told exactly what follows, whatever became of the connection.
- * 3. A feed is given more only while its client has less than FEED_OUTPUT_BYTES unread: a slow one costs a set of
+ * 3. A feed is given more only while its client has less than `feed-output-bytes` unread: a slow one costs a set of
  * marks. It ends when its mark is forgotten; nothing is kept for its sake.
  * 4. A change costs its key's length and the feeds that it belongs to. A turn hands on about FEED_TURN_BYTES at most,
  * and lets FEED_BEHIND feeds that are behind read once.
@@ -34,7 +34,6 @@ struct server;
 
 enum {
     FEEDS_PER_CLIENT = 1024,
-    FEED_OUTPUT_BYTES = 64 << 10,
     FEED_READ_BYTES = 64 << 10, /* of a history, at a time */
     FEED_TURN_BYTES = 8 << 20,
     FEED_BEHIND = 64,

@@ -53,6 +53,7 @@ struct feed_fetch {
     struct list node;
     struct feed *feed; /* NULL: the front's, or the feed has ended */
     uint32_t shard;
+    struct feed_mark mark; /* that was asked for: if it is another by now, the answer is nobody's */
     bool front, keep;
     struct buffer reply;
     struct resp_writer writer;
@@ -129,6 +130,5 @@ void feed_front_failed(struct feeds *feeds, uint32_t shard);
 /* ---- feed_behind.c ---- */
 bool feed_behind_turn(struct feeds *feeds);
 void feed_behind_answered(struct feed *feed, uint32_t shard, const struct feed_answer *answer);
-void feed_behind_failed(struct feed *feed);
 /* It looks again in a while. */
 void feed_look_later(struct feed *feed);

@@ -1,4 +1,5 @@
 #include "machine/feed/feed_log_internal.h"
+#include "machine/machine_mutation.h"
 
 #include <stdlib.h>
 
@@ -264,7 +265,7 @@ static void take_back(struct feed_log *history)
 
 void feed_log_release(struct feed_log *history, bool undo)
 {
-    if (history->held && undo) {
+    if (history->held && undo && !MACHINE_MUTATED(FEED_UNDONE)) {
         take_back(history);
     }
     history->held = false;

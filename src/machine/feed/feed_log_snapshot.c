@@ -4,6 +4,7 @@
  *   'f' u8 · version u8 · whole records, the oldest first                                as many as there are chunks */
 #include "base/hash.h"
 #include "machine/feed/feed_log_internal.h"
+#include "machine/machine_mutation.h"
 
 #include <stdlib.h>
 
@@ -54,6 +55,9 @@ void feed_log_snapshot_begin(struct feed_log *history, struct buffer *out)
         sending->chunks[i]->refs++;
     }
     sending->end = sending->chunks[count - 1]->size;
+    if (MACHINE_MUTATED(FEED_SNAPSHOT)) {
+        sending->next = count;
+    }
 }
 
 bool feed_log_snapshot_step(struct feed_log *history, struct buffer *out, size_t budget_bytes)
