@@ -270,15 +270,13 @@ static void tell_positions(struct feeds *feeds)
 {
     int64_t now_ns = server_now_ns(feeds->server);
     uint64_t quarter = (uint64_t)feeds->server->config.feed_history_bytes / 4;
-    const struct list *last = feeds->told.prev;
-    for (bool more = !list_empty(&feeds->told); more;) {
+    for (int i = 0; i < FEED_TOLD_PER_TICK && !list_empty(&feeds->told); i++) {
         struct feed *feed = CONTAINER_OF(feeds->told.next, struct feed, told_node);
         int64_t silent_ms = (now_ns - feed->told_ns) / FEED_MS_NS;
         bool hurry = silent_ms >= FEED_HURRY_MS && feeds->passed_bytes - feed->passed_bytes >= quarter;
         if (silent_ms < FEED_HEARTBEAT_MS && !hurry) {
             return;
         }
-        more = feeds->told.next != last;
         if (feed_may_push(feed)) {
             feed_push(feed, (struct slice){0}, 0);
         } else {
