@@ -114,11 +114,14 @@ def body(arguments, work):
     common.tell_when_busy()
     allow_descriptors(20_000)
     rates, shares = {}, {}
-    running = {kind: servers.Server(kind, work / kind, ARGUMENTS[kind]) for kind in KINDS}
-    for server in running.values():
-        server.start()
-    for _ in range(arguments.rounds):
+    for number in range(arguments.rounds):
+        # New ones each time: a node that was asked for a feed keeps a history for a while.
+        running = {kind: servers.Server(kind, work / f"{kind}{number}", ARGUMENTS[kind]) for kind in KINDS}
+        for server in running.values():
+            server.start()
         one_round(running, arguments.seconds, rates, shares)
+        for server in running.values():
+            server.stop()
     text = f"{common.machine()}, redis {common.redis_version(work)}; {arguments.rounds} rounds\n\n{table(rates, shares)}"
     print(text)
     if arguments.write:
