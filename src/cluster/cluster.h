@@ -113,6 +113,9 @@ bool cluster_read(struct cluster *cluster, uint32_t shard, const struct command 
 bool cluster_read_here(struct cluster *cluster, uint32_t shard, const struct command *command,
                        struct resp_writer *reply);
 
+/* The last entry of a shard that is applied here, which is what cluster_read_here shows; 0: this worker has none. */
+uint64_t cluster_applied_here(const struct cluster *cluster, uint32_t shard);
+
 /* ---- servers among each other, at the first worker ---- */
 
 /* Tells the server of another node; in order, and lost with the connection. CLOSED: it cannot be reached; FULL. */

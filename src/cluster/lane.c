@@ -441,3 +441,9 @@ bool cluster_read_here(struct cluster *cluster, uint32_t shard, const struct com
     struct lane *lane = lane_of(cluster, shard);
     return lane->local != NULL && shard_read_applied(lane->local, command, reply);
 }
+
+uint64_t cluster_applied_here(const struct cluster *cluster, uint32_t shard)
+{
+    const struct lane *lane = lane_of(cluster, shard);
+    return lane->local == NULL ? 0 : shard_applied_index(lane->local);
+}

@@ -156,12 +156,16 @@ bool feed_front_turn(struct feeds *feeds)
 {
     bool more = false;
     for (uint32_t shard = 1; shard <= feeds->server->shards; shard++) {
+        struct feed_source *source = &feeds->sources[shard - 1];
+        uint64_t applied = cluster_applied_here(feeds->server->cluster, shard);
         struct feed_answer answer;
-        if (!feeds->sources[shard - 1].known) {
+        if (!source->known || (applied != 0 && applied == source->applied)) {
             continue;
         }
-        if (feed_read_here(feeds, shard, feeds->sources[shard - 1].mark, &answer)) {
-            more = take_answer(feeds, shard, &answer) || more;
+        if (feed_read_here(feeds, shard, source->mark, &answer)) {
+            bool left = take_answer(feeds, shard, &answer);
+            source->applied = left ? 0 : applied;
+            more = left || more;
         } else {
             poll(feeds, shard);
         }

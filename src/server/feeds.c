@@ -93,6 +93,7 @@ static void begin_front(struct feeds *feeds, const struct feed_mark *marks)
         if (!source->known) {
             source->known = true;
             source->mark = marks[i];
+            source->applied = 0;
             source->pause_ms = FEED_POLL_MS;
             source->poll_ns = 0;
         }

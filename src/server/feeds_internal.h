@@ -62,6 +62,7 @@ struct feed_fetch {
 struct feed_source {
     struct feed_mark mark; /* the front: all before it is handed on */
     bool known;            /* it is one */
+    uint64_t applied;      /* all that was applied here up to this entry is handed on; 0: it is not known to be */
     bool asked;            /* an answer is on its way; the same of KEEP: */
     bool keeping;
     int64_t poll_ns, pause_ms; /* when it is asked next, when it is not here */
