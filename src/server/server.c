@@ -188,8 +188,8 @@ static void look_after(struct server *server, struct connection *connection, uin
         connection_mark_resume(connection);
     }
     int64_t idle_s = (now_ns - connection->active_ns) / 1000000000;
-    if (server->config.timeout_s != 0 && idle_s >= server->config.timeout_s && !connection->monitor && !feeds_of(connection) &&
-        !connection_pending(connection) && !connection->parked) {
+    if (server->config.timeout_s != 0 && idle_s >= server->config.timeout_s && !connection->monitor &&
+        !feeds_of(connection) && !connection_pending(connection) && !connection->parked) {
         server->figures.clients_cut_idle++;
         connection_close(connection);
     }
