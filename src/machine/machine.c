@@ -315,7 +315,7 @@ enum status machine_load_record(struct machine *machine, struct slice record)
     }
     if (feed_log_record(record)) {
         keyspace_record_to(machine->keyspace, &machine->history);
-        return feed_log_load(&machine->history, record);
+        return feed_log_load(&machine->history, record, machine->position);
     }
     if (txns_record(record)) {
         return txns_load(&machine->txns, record);

@@ -50,12 +50,20 @@ static void add_chunk(struct feed_log *history, uint32_t capacity)
     history->chunks[history->chunk_count++] = chunk;
 }
 
+/* A history that is small has small ones: there may be a thousand shards. */
+static uint32_t chunk_capacity(const struct feed_log *history)
+{
+    uint64_t bytes = history->bytes < FEED_CHUNK_LEAST_BYTES ? FEED_CHUNK_LEAST_BYTES : history->bytes;
+    return bytes < FEED_CHUNK_BYTES ? (uint32_t)bytes : FEED_CHUNK_BYTES;
+}
+
 uint8_t *feed_log_room(struct feed_log *history, uint32_t size)
 {
     size_t count = feed_log_chunks(history);
     struct feed_log_chunk *last = count == 0 ? NULL : feed_log_chunk_at(history, count - 1);
     if (last == NULL || last->capacity - last->size < size) {
-        add_chunk(history, size > FEED_CHUNK_BYTES ? size : FEED_CHUNK_BYTES);
+        uint32_t capacity = chunk_capacity(history);
+        add_chunk(history, size > capacity ? size : capacity);
         last = feed_log_chunk_at(history, feed_log_chunks(history) - 1);
     }
     uint8_t *at = last->bytes + last->size;
@@ -232,7 +240,7 @@ void feed_log_expire(struct feed_log *history, struct slice key, int64_t due_ms)
 void feed_log_hold(struct feed_log *history)
 {
     ASSERT(!history->held);
-    if (!records(history)) {
+    if (!history->on) {
         return;
     }
     size_t count = feed_log_chunks(history);

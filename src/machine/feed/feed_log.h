@@ -160,6 +160,6 @@ void feed_log_snapshot_begin(struct feed_log *history, struct buffer *out);
 /* Appends records of a snapshot, about budget_bytes. True while more are to come. */
 bool feed_log_snapshot_step(struct feed_log *history, struct buffer *out, size_t budget_bytes);
 void feed_log_snapshot_end(struct feed_log *history);
-/* Into one that was never on. */
-MUST_USE enum status feed_log_load(struct feed_log *history, struct slice record);
+/* Into one that was never on; none of it is behind this position, which is the last applied one. */
+MUST_USE enum status feed_log_load(struct feed_log *history, struct slice record, uint64_t position);
 uint64_t feed_log_digest(const struct feed_log *history);

@@ -6,7 +6,7 @@
 #include "base/varint.h"
 #include "machine/feed/feed_log.h"
 
-enum { FEED_CHUNK_BYTES = 32 << 10 };
+enum { FEED_CHUNK_BYTES = 32 << 10, FEED_CHUNK_LEAST_BYTES = 1024 };
 
 /* Shared by a history and the snapshot that sends it; bytes that are there never change while two have it. */
 struct feed_log_chunk {

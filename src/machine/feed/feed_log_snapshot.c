@@ -87,7 +87,7 @@ void feed_log_snapshot_end(struct feed_log *history)
     *sending = (struct feed_log_sending){0};
 }
 
-static enum status load_head(struct feed_log *history, struct slice record)
+static enum status load_head(struct feed_log *history, struct slice record, uint64_t position)
 {
     if (record.size != HEAD_BYTES || history->on) {
         return STATUS_CORRUPT;
@@ -97,7 +97,7 @@ static enum status load_head(struct feed_log *history, struct slice record)
     struct feed_mark floor = get_mark(record.data + 18);
     struct feed_mark last = get_mark(record.data + 30);
     if (until_ms < 0 || limit < FEED_LIMIT_MINIMUM_BYTES || limit > FEED_LIMIT_MAXIMUM_BYTES || floor.position == 0 ||
-        feed_mark_compare(last, floor) < 0) {
+        feed_mark_compare(last, floor) < 0 || last.position > position) {
         return STATUS_CORRUPT;
     }
     history->on = true;
@@ -107,7 +107,7 @@ static enum status load_head(struct feed_log *history, struct slice record)
     return STATUS_OK;
 }
 
-static enum status load_chunk(struct feed_log *history, struct slice records)
+static enum status load_chunk(struct feed_log *history, struct slice records, uint64_t position)
 {
     if (!history->on) {
         return STATUS_CORRUPT;
@@ -116,7 +116,7 @@ static enum status load_chunk(struct feed_log *history, struct slice records)
         struct slice rest = records;
         struct feed_change change;
         if (!feed_take(&rest, &change) || feed_mark_compare(change.mark, history->last) <= 0 ||
-            history->bytes + (records.size - rest.size) > history->limit_bytes) {
+            change.mark.position > position || history->bytes + (records.size - rest.size) > history->limit_bytes) {
             return STATUS_CORRUPT;
         }
         size_t size = records.size - rest.size;
@@ -128,7 +128,7 @@ static enum status load_chunk(struct feed_log *history, struct slice records)
     return STATUS_OK;
 }
 
-enum status feed_log_load(struct feed_log *history, struct slice record)
+enum status feed_log_load(struct feed_log *history, struct slice record, uint64_t position)
 {
     if (record.size < 2) {
         return STATUS_CORRUPT;
@@ -136,8 +136,9 @@ enum status feed_log_load(struct feed_log *history, struct slice record)
     if (record.data[1] != RECORD_VERSION) {
         return record.data[1] > RECORD_VERSION ? STATUS_VERSION : STATUS_CORRUPT;
     }
-    return record.data[0] == FEED_RECORD_HEAD ? load_head(history, record)
-                                              : load_chunk(history, slice_of(record.data + 2, record.size - 2));
+    return record.data[0] == FEED_RECORD_HEAD
+               ? load_head(history, record, position)
+               : load_chunk(history, slice_of(record.data + 2, record.size - 2), position);
 }
 
 uint64_t feed_log_digest(const struct feed_log *history)
