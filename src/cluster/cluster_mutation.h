@@ -10,9 +10,9 @@ enum cluster_mutation {
     CLUSTER_MUTATION_HOME_ALONE,     /* home's vote decides, whatever the other participants have voted */
     CLUSTER_MUTATION_SCRIPT_UNASKED, /* a text of a script that is not here is asked for nowhere, and given to nobody */
     CLUSTER_MUTATION_SCRIPT_FLUSH_HERE, /* SCRIPT FLUSH is told to no other node */
-    CLUSTER_MUTATION_FEED_STALE,   /* a push has the position before its changes */
-    CLUSTER_MUTATION_FEED_DROPPED, /* what a slow client has no room for is not told */
-    CLUSTER_MUTATION_FEED_FRONT,   /* a feed begins where its node is, whatever position it gave */
+    CLUSTER_MUTATION_FEED_STALE,        /* a push has the position before its changes */
+    CLUSTER_MUTATION_FEED_DROPPED,      /* what a slow client has no room for is not told */
+    CLUSTER_MUTATION_FEED_FRONT,        /* a feed begins where its node is, whatever position it gave */
     CLUSTER_MUTATION_COUNT,
 };
 

@@ -10,8 +10,8 @@ enum machine_mutation {
     MACHINE_MUTATION_LOOKS_NOT_TOLD,     /* a look at all keys does not hear what its transaction did elsewhere */
     MACHINE_MUTATION_LOOKS_NOT_COMPARED, /* a look of TXN.* is not looked at again when it is prepared */
     MACHINE_MUTATION_OTHER_REPLIES,      /* home keeps other replies than it has made */
-    MACHINE_MUTATION_FEED_SNAPSHOT,  /* a snapshot lacks the newest chunk of the history */
-    MACHINE_MUTATION_FEED_UNDONE,    /* what a stopped script did is told */
+    MACHINE_MUTATION_FEED_SNAPSHOT,      /* a snapshot lacks the newest chunk of the history */
+    MACHINE_MUTATION_FEED_UNDONE,        /* what a stopped script did is told */
     MACHINE_MUTATION_COUNT,
 };
 

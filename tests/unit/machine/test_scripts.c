@@ -55,11 +55,12 @@ static void test_journal_is_memory(void **state)
 {
     struct harness *h = *state;
     static const char limit[] = "-ERR the script was stopped at its limit of 67108864 bytes of memory";
-    CHECK(h, "EVAL \"for i = 1, 600 do redis.call('hset', KEYS[1], i, i) end redis.call('hset', KEYS[1], 'f', 'v')\" 1 h",
+    CHECK(h,
+          "EVAL \"for i = 1, 600 do redis.call('hset', KEYS[1], i, i) end redis.call('hset', KEYS[1], 'f', 'v')\" 1 h",
           "$-1");
-    check_starts(h,
-                 "EVAL \"local s = ('x'):rep(1048576) for i = 1, 80 do redis.call('hset', KEYS[1], 'f', s .. i) end\" 1 h",
-                 limit);
+    check_starts(
+        h, "EVAL \"local s = ('x'):rep(1048576) for i = 1, 80 do redis.call('hset', KEYS[1], 'f', s .. i) end\" 1 h",
+        limit);
     CHECK(h, "HGET h f", "$1 v");
     CHECK(h, "EVAL \"local s = ('x'):rep(1048576) for i = 1, 40 do redis.call('hset', KEYS[1], 'f', s .. i) end\" 1 h",
           "$-1");
