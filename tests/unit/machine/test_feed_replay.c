@@ -169,7 +169,7 @@ static void run(uint64_t seed)
     prng_seed(&prng, seed);
     harness_init(&f.source);
     harness_init(&f.copy);
-    (void)harness_apply(&f.source, "COHORT.FEED.KEEP 3000000 80000000 0 0");
+    (void)harness_apply(&f.source, "COHORT.FEED.KEEP 2400 80000000 0 0");
     f.mark = (struct feed_mark){f.source.position, 0};
     for (int i = 0; i < COMMANDS; i++) {
         char command[2048];
