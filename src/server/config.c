@@ -56,7 +56,7 @@ static const struct setting settings[] = {
     {"feed-max", SETTING_INTEGER, false, AT(feeds_maximum), 1, 1000000, 100000,
      .help = "feeds at one time; more are refused"},
     {"feed-output-bytes", SETTING_SIZE, false, AT(feed_output_bytes), 4096, 64 * MEGABYTE, 65536,
-     .help = "size of what a client has unread beyond which its feeds wait"},
+     .help = "what a client has unread beyond which its feeds wait"},
     {"hash-max-listpack-entries", SETTING_FIXED, .text = "128"},
     {"hash-max-listpack-value", SETTING_FIXED, .text = "64"},
     {"log-format", SETTING_CHOICE, true, AT(log_format), 0, 1, 0, format_choices,

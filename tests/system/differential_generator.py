@@ -198,9 +198,8 @@ def load_commands():
             continue
         items = [([top["name"]], top)] + [([top["name"], s["name"]], s) for s in top.get("subcommands", [])]
         for words, item in items:
-            command = Command(words, item, top["group"])
-            if not ours(item["since"]) and command.name not in NEVER:
-                found.append(command)
+            if not ours(item["since"]) and " ".join(words) not in NEVER:
+                found.append(Command(words, item, top["group"]))
     return found
 
 

@@ -26,6 +26,7 @@ def node(tmp_path_factory):
 def client(node):
     with node.connect() as connection:
         connection.call("FLUSHALL")
+        connection.call("DBSIZE")  # waits until the last shard has heard of it
         yield connection
 
 

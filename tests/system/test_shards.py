@@ -71,11 +71,6 @@ def test_several_shards_as_one_redis(redis_server, sharded, commands, protocol):
     assert replies[0] == replies[1]
 
 
-def test_refusals_say_what_to_do(sharded):
-    with resp.Connection(sharded.port) as connection:
-        assert "send it by itself" in connection.calls([["MULTI"], ["COPY", "a", "b"], ["KEYS", "*"], ["DISCARD"]])[2]
-
-
 def test_whole_cluster_commands(sharded):
     with redis.Redis("127.0.0.1", sharded.port) as client:
         assert (client.dbsize(), client.keys(), client.randomkey(), client.scan()[1]) == (0, [], None, [])
