@@ -209,7 +209,7 @@ static int base_tostring(lua_State *L)
 
 /* ---- compiling ---- */
 
-enum { COMPILE_STEPS = 16 };
+enum { COMPILE_STEPS = 64, COMPILE_BYTE_STEPS = 4 };
 
 /* Lua's parser keeps names where its collector does not see them (CVE-2025-49844): nothing is collected meanwhile. A
  * bracket of 2^31 "=" (CVE-2025-46819) does not fit the limit. Afterwards the collector goes on where it would have
@@ -226,7 +226,7 @@ bool base_compile(lua_State *L, struct slice text, const char *name)
     }
     struct script_engine *engine = engine_here();
     engine->largest_text = text.size > engine->largest_text ? text.size : engine->largest_text;
-    engine_charge(L, COMPILE_STEPS * (1 + (uint64_t)text.size) + text_cost(text));
+    engine_charge(L, COMPILE_STEPS + COMPILE_BYTE_STEPS * (uint64_t)text.size + text_cost(text));
     size_t threshold = *thread_threshold(L);
     (void)lua_gc(L, LUA_GCSTOP, 0);
     int status = luaL_loadbuffer(L, (const char *)text.data, text.size, name);

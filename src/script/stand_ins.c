@@ -49,7 +49,7 @@ int script_vm_number(const char *text, lua_Number *ret_number)
 int script_string_compare(const void *a, const void *b, size_t size)
 {
     engine_count(engine_here(), engine_copy(size));
-    return memcmp(a, b, size);
+    return size == 0 ? 0 : memcmp(a, b, size);
 }
 
 void *script_string_copy(void *to, const void *from, size_t size)

@@ -91,6 +91,7 @@ static void over_memory(void **state)
     };
     struct script_world *world = *state;
     world->memory_bytes = 8 << 20;
+    world->budget = 50 * 1000 * 1000;
     for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
         stops(world, sources[i], SCRIPT_OVER_MEMORY);
     }
@@ -102,6 +103,7 @@ static void stopped_run_leaves_nothing(void **state)
     struct script_world *world = *state;
     (void)script_world_run(world, "return 1");
     uint64_t used = world->used;
+    world->memory_bytes = 8 << 20;
     stops(world, "local t = {} for i = 1, 1e9 do t[i] = i end", SCRIPT_OVER_MEMORY);
     expect_reply(world, "return 1", ":1~");
     assert_int_equal(world->used, used);

@@ -166,7 +166,7 @@ static void collector_between_texts(void **state)
 {
     struct script_world *world = *state;
     static const char source[] =
-        "local kept = {} for i = 1, 3000 do "
+        "local kept = {} for i = 1, 1000 do "
         "kept[i % 50] = coroutine.wrap(function() local f = loadstring('local a = ' .. i .. ' return {a, \"' .. i .. "
         "'\"}', "
         "'chunk' .. i) local x = f() coroutine.yield(x) error(x) end) "

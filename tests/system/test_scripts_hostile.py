@@ -1,0 +1,118 @@
+"""Scripts that mean harm, on three nodes: the same error wherever they are sent, nothing of them stays, the nodes' states are
+equal, and others are served meanwhile. (That leaders stay is in docs/performance.md: on a busy machine it is a matter of time.)"""
+
+import threading
+
+import pytest
+import redis
+
+ENDLESS = "while true do end"
+HOSTILE = {
+    "an endless loop": ENDLESS,
+    "a loop that catches its end": "while true do pcall(function() while true do end end) end",
+    "a huge text": "return string.rep('x', 2 ^ 31 - 1)",
+    "a pattern without end": "return string.find(string.rep('a', 30000), '.-.-.-.-b')",
+    "a set without end": "return (('a'):rep(100000):gsub('[' .. ('a'):rep(100000) .. ']', ''))",
+    "recursion": "local function f() return pcall(f) end while true do f() end",
+    "recursion in C": "local function f() return (('a'):gsub('a', f)) end while true do pcall(f) end",
+    "a table of 100 MB": "local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(100) .. i end",
+    "old values of 300 MB": "local s = ('x'):rep(1048576) for i = 1, 300 do redis.call('hset', KEYS[2], 'f', s) end",
+    "numbers as text": "while true do string.format('%99.99f', 1e300) end",
+    "keys that collide": "local t, n = {}, 2 ^ 17 - 1 for i = 1, 2 ^ 16 + 1 do t[2 ^ 52 + i * n] = 1 end",
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_stopped_alike_everywhere(three, what):
+    writes = "redis.call('set', KEYS[1], 2) for i = 1, 700 do redis.call('hset', KEYS[2], i, 'v') end "
+    clients = [redis.Redis(port=node.port) for node in three]
+    clients[0].set("{t}a", 1)
+    replies = []
+    for client in clients:
+        with pytest.raises(redis.ResponseError, match="nothing of it stays") as stopped:
+            client.eval(writes + HOSTILE[what], 2, "{t}a", "{t}b")
+        replies.append(str(stopped.value))
+    assert len(set(replies)) == 1
+    for client in clients:
+        assert client.get("{t}a") == b"1" and client.exists("{t}b") == 0
+    three.wait_until_equal()
+
+
+def test_an_error_in_the_middle(three):
+    """What was written before stays, as in Redis, and is the same on all nodes."""
+    clients = [redis.Redis(port=node.port) for node in three]
+    text = "redis.call('incr', KEYS[1]) redis.call('hset', KEYS[1], 'f', 'v') redis.call('incr', KEYS[1])"
+    replies = []
+    for client in clients:
+        with pytest.raises(redis.ResponseError, match="WRONGTYPE") as failed:
+            client.eval(text, 1, "n")
+        replies.append(str(failed.value))
+    assert len(set(replies)) == 1 and clients[1].get("n") == b"3"
+    three.wait_until_equal()
+
+
+def test_others_are_served(three):
+    """One client sends nothing but such scripts; the others' commands are answered between them."""
+    over = threading.Event()
+    stopped, failures = [], []
+
+    def harm():
+        client = redis.Redis(port=three[0].port)
+        try:
+            while not over.is_set():
+                for text in HOSTILE.values():
+                    try:
+                        client.eval(text, 2, "{h}a", "{h}b")
+                    except redis.ResponseError as error:
+                        stopped.append(str(error))
+        except Exception as error:
+            failures.append(error)
+
+    harmful = threading.Thread(target=harm)
+    harmful.start()
+    try:
+        clients = [redis.Redis(port=node.port) for node in three]
+        served = 0
+        while len(stopped) < 2 * len(HOSTILE) and not failures:
+            for number, client in enumerate(clients):
+                client.incr(f"key{number}")
+                served += 1
+    finally:
+        over.set()
+        harmful.join()
+    assert not failures and served >= 3
+    assert all("nothing of it stays" in text for text in stopped)
+    three.wait_until_equal()
+
+
+def test_a_text_is_checked_while_a_script_runs(three):
+    client = redis.Redis(port=three[1].port)
+    over = threading.Event()
+
+    def run():
+        other = redis.Redis(port=three[1].port)
+        while not over.is_set():
+            with pytest.raises(redis.ResponseError):
+                other.eval(ENDLESS, 0)
+
+    running = threading.Thread(target=run)
+    running.start()
+    try:
+        for number in range(20):
+            assert len(client.script_load(f"return {number}")) == 40
+            with pytest.raises(redis.ResponseError, match="Error compiling script"):
+                client.script_load("return (")
+    finally:
+        over.set()
+        running.join()
+
+
+def test_monitor_shows_what_was_sent(cohort):
+    client = redis.Redis(port=cohort.port)
+    sha = client.script_load("return 1")
+    with redis.Redis(port=cohort.port).monitor() as monitor:
+        client.evalsha(sha, 1, "k")
+        client.eval("return 2", 0)
+        client.execute_command("EVAL_RO", "return 3", 0)
+        shown = [monitor.next_command()["command"] for _ in range(3)]
+    assert shown == [f"EVALSHA {sha} 1 k", "EVAL return 2 0", "EVAL_RO return 3 0"]
