@@ -15,16 +15,35 @@ void buffer_deinit(struct buffer *buffer)
     buffer_init(buffer);
 }
 
-void buffer_grow(struct buffer *buffer, size_t extra)
+static size_t grown(const struct buffer *buffer, size_t extra)
 {
     ASSERT(extra <= SIZE_MAX / 4 && buffer->size <= SIZE_MAX / 4);
     size_t wanted = buffer->size + extra;
     size_t capacity = buffer->capacity * 2;
     capacity = capacity < wanted ? wanted : capacity;
-    capacity = capacity < BUFFER_MINIMUM_BYTES ? BUFFER_MINIMUM_BYTES : capacity;
+    return capacity < BUFFER_MINIMUM_BYTES ? BUFFER_MINIMUM_BYTES : capacity;
+}
+
+void buffer_grow(struct buffer *buffer, size_t extra)
+{
+    size_t capacity = grown(buffer, extra);
     uint8_t *data = memory_resize(buffer->data, capacity);
     buffer->data = data;
     buffer->capacity = capacity;
+}
+
+bool buffer_try_reserve(struct buffer *buffer, size_t extra)
+{
+    if (buffer->capacity - buffer->size >= extra) {
+        return true;
+    }
+    size_t capacity = grown(buffer, extra);
+    uint8_t *data = realloc(buffer->data, capacity);
+    if (data != NULL) {
+        buffer->data = data;
+        buffer->capacity = capacity;
+    }
+    return data != NULL;
 }
 
 void buffer_shrink(struct buffer *buffer, size_t keep_bytes)

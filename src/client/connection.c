@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -134,11 +135,25 @@ enum status client_connection_finish(struct client_connection *connection)
 
 enum status client_connection_start(struct client_connection *connection, const struct client_endpoint *endpoint)
 {
+    return client_connection_start_other(connection, endpoint, 0);
+}
+
+enum status client_connection_start_other(struct client_connection *connection, const struct client_endpoint *endpoint,
+                                          uint32_t which)
+{
     ASSERT(connection->fd < 0);
     struct addrinfo *addresses;
     enum status status = resolve(endpoint, &addresses);
     if (status == STATUS_OK) {
-        status = start_address(connection, addresses);
+        uint32_t count = 0;
+        for (const struct addrinfo *at = addresses; at != NULL; at = at->ai_next) {
+            count++;
+        }
+        const struct addrinfo *chosen = addresses;
+        for (uint32_t i = 0; i < which % count; i++) {
+            chosen = chosen->ai_next;
+        }
+        status = start_address(connection, chosen);
         freeaddrinfo(addresses);
     }
     return status == STATUS_AGAIN ? STATUS_OK : status;
@@ -183,17 +198,47 @@ enum status client_connection_flush(struct client_connection *connection)
     return STATUS_OK;
 }
 
+enum status client_connection_send(struct client_connection *connection, const struct slice *pieces, size_t count,
+                                   size_t *ret_sent)
+{
+    struct iovec vector[CLIENT_SEND_PIECES];
+    ASSERT(count > 0 && count <= CLIENT_SEND_PIECES);
+    for (size_t i = 0; i < count; i++) {
+        vector[i] = (struct iovec){.iov_base = (void *)pieces[i].data, .iov_len = pieces[i].size};
+    }
+    struct msghdr message = {.msg_iov = vector, .msg_iovlen = count};
+    for (;;) {
+        ssize_t size = sendmsg(connection->fd, &message, MSG_NOSIGNAL);
+        if (size >= 0) {
+            *ret_sent = (size_t)size;
+            return STATUS_OK;
+        }
+        if (errno != EINTR) {
+            return checked(connection, status_from_errno(errno));
+        }
+    }
+}
+
+void client_connection_forget(struct client_connection *connection, size_t bytes)
+{
+    ASSERT(bytes <= connection->parsed);
+    buffer_consume(&connection->in, bytes);
+    connection->parsed -= bytes;
+}
+
 /* Drops what was taken. */
 static void forget_parsed(struct client_connection *connection)
 {
-    buffer_consume(&connection->in, connection->parsed);
-    connection->parsed = 0;
+    client_connection_forget(connection, connection->parsed);
 }
 
-static enum status receive(struct client_connection *connection)
+enum status client_connection_receive(struct client_connection *connection)
 {
     for (;;) {
-        uint8_t *at = buffer_reserve(&connection->in, CLIENT_READ_BYTES);
+        if (!buffer_try_reserve(&connection->in, CLIENT_READ_BYTES)) {
+            return checked(connection, STATUS_NOMEM);
+        }
+        uint8_t *at = connection->in.data + connection->in.size;
         ssize_t size = recv(connection->fd, at, connection->in.capacity - connection->in.size, 0);
         if (size > 0) {
             connection->in.size += (size_t)size;
@@ -211,7 +256,7 @@ static enum status receive(struct client_connection *connection)
 enum status client_connection_fill(struct client_connection *connection)
 {
     forget_parsed(connection);
-    return receive(connection);
+    return client_connection_receive(connection);
 }
 
 enum status client_connection_skip(struct client_connection *connection, enum resp_type *ret_type,
@@ -251,10 +296,10 @@ static enum status receive_until(struct client_connection *connection, int64_t d
     if (connection->in.size > CLIENT_REPLY_BYTES_MAXIMUM) {
         return checked(connection, STATUS_TOO_LARGE);
     }
-    enum status status = receive(connection);
+    enum status status = client_connection_receive(connection);
     while (status == STATUS_AGAIN) {
         status = wait_ready(connection, POLLIN, deadline_ns);
-        status = status == STATUS_OK ? receive(connection) : status;
+        status = status == STATUS_OK ? client_connection_receive(connection) : status;
     }
     return status;
 }

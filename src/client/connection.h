@@ -57,6 +57,9 @@ MUST_USE enum status client_connection_call(struct client_connection *connection
 /* Begins to connect; poll the descriptor for writing, then call finish. */
 MUST_USE enum status client_connection_start(struct client_connection *connection,
                                              const struct client_endpoint *endpoint);
+/* The same, to the address number `which` (modulo their count) of a host that has several. */
+MUST_USE enum status client_connection_start_other(struct client_connection *connection,
+                                                   const struct client_endpoint *endpoint, uint32_t which);
 MUST_USE enum status client_connection_finish(struct client_connection *connection);
 
 /* Sends what `out` holds. AGAIN: poll for writing, then go on. */
@@ -64,6 +67,18 @@ MUST_USE enum status client_connection_flush(struct client_connection *connectio
 
 /* Reads once what has arrived. AGAIN: nothing there. STATUS_CLOSED: the peer closed. */
 MUST_USE enum status client_connection_fill(struct client_connection *connection);
+
+/* ---- for who keeps replies whole, and sends from buffers of its own (link.h) ---- */
+
+enum { CLIENT_SEND_PIECES = 64 };
+
+/* Sends as much of the pieces (1 to CLIENT_SEND_PIECES) as the kernel takes. AGAIN: nothing. */
+MUST_USE enum status client_connection_send(struct client_connection *connection, const struct slice *pieces,
+                                            size_t count, size_t *ret_sent);
+
+/* As fill, but what was taken stays in `in` until it is forgotten: `bytes` from the front, at most `parsed`. */
+MUST_USE enum status client_connection_receive(struct client_connection *connection);
+void client_connection_forget(struct client_connection *connection, size_t bytes);
 
 /* Takes one whole reply off the received bytes without looking at it; AGAIN when more must be filled.
  * *ret_line is the first line of a reply that is one line (an error's text, without the marker), else empty; it is

@@ -1,0 +1,8 @@
+/* libcohort: a client of Cohort (man 3 libcohort). */
+#ifndef COHORT_COHORT_H
+#define COHORT_COHORT_H
+
+#include <cohort/client.h>
+#include <cohort/keys.h>
+
+#endif

@@ -1,0 +1,75 @@
+/* A link: one connection of a handle to one node, with the operations that are on it.
+ *
+ *      closed ──▶ resolving ──▶ connecting ──▶ greeting ──▶ open ──failure──▶ closed
+ *                 (a name)                     (HELLO 3)
+ *
+ * Invariants
+ * 1. Replies come in the order of requests: `sent` is the queue of those that wait for one, ghosts among them.
+ * 2. `queued` holds what the kernel does not have to its last byte; only the first of it may be there in part.
+ * 3. A link that is lost gives everything back: queued ones are certainly not executed, sent ones perhaps.
+ * 4. A link that was silent for too long is suspect and gets nothing new; bytes clear it, or a timeout closes it.
+ * 5. The node's shared link lives as long as its node. A private one is freed when it closes, but not while a thread
+ * may hold an event of it (cohort.driving). */
+#pragma once
+
+#include "client/connection.h"
+#include "client/operation.h"
+
+struct node;
+
+enum link_state { LINK_CLOSED, LINK_RESOLVING, LINK_CONNECTING, LINK_GREETING, LINK_OPEN };
+
+struct link {
+    struct client_connection connection;
+    struct cohort *cohort;
+    struct node *node;
+    enum link_state state;
+    bool is_private;
+    bool is_taken; /* private: by its owner, or by an operation */
+    bool suspect;
+    bool wants_write; /* registered so */
+    struct list all;  /* in cohort.links, or cohort.dead */
+    struct list queued;
+    struct list sent;
+    size_t taken; /* bytes of connection.in that were given out */
+    int64_t received_ns;
+    struct timer timer;              /* connecting, greeting, or suspect: until then */
+    void (*lost)(struct link *link); /* the owner of a private link hears of its loss; may be NULL */
+    void *owner;
+    void (*pushed)(struct link *link, const struct cohort_reply *push); /* may be NULL */
+};
+
+void link_init(struct link *link, struct cohort *cohort, struct node *node);
+
+/* Begins to connect; a failure comes as a loss, also at once. */
+void link_start(struct link *link);
+
+/* What link_start left to whoever drives: asks the resolver, without the mutex meanwhile. */
+void link_resolve(struct link *link);
+
+/* epoll's events. */
+void link_ready(struct link *link, uint32_t events);
+
+/* Its timer. */
+void link_due(struct link *link);
+
+/* Appends an operation; link_flush sends it. */
+void link_append(struct link *link, struct operation *operation);
+void link_flush(struct link *link);
+
+/* Looks whether an idle link is still there, before something is entrusted to it. */
+bool link_is_usable(struct link *link);
+
+/* It was silent for too long. */
+void link_suspect(struct link *link);
+
+void link_lose(struct link *link, const char *why);
+
+/* Takes an operation off that has ended; a ghost stays when its reply is still to come. */
+void link_remove(struct link *link, struct operation *operation);
+
+/* A private link that its owner has done with: for the next one, or closed when it is not as new. */
+void link_give_back(struct link *link, bool as_new);
+
+/* Closes and frees a link of whatever kind; nothing is on it. */
+void link_destroy(struct link *link);
