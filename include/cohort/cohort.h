@@ -4,5 +4,8 @@
 
 #include <cohort/client.h>
 #include <cohort/keys.h>
+#include <cohort/lock.h>
+#include <cohort/script.h>
+#include <cohort/transaction.h>
 
 #endif

@@ -51,7 +51,10 @@ enum cohort_status client_run(struct cohort *cohort, struct operation *operation
     (void)pthread_cond_destroy(&outcome.cond);
     if (status != COHORT_OK) {
         operation_destroy(operation);
-        return client_refuse(status, ret_reply, "too much is under way on this handle; try again when some has ended");
+        return client_refuse(status, ret_reply,
+                             status == COHORT_FULL
+                                 ? "too much is under way on this handle; try again when some has ended"
+                                 : "the connection of the transaction was lost; it is rolled back");
     }
     if (ret_reply != NULL) {
         *ret_reply = outcome.reply;

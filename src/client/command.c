@@ -1,7 +1,7 @@
 /* cohort_command: any command, but for those that would change the connection that all share. */
-#include "client/handle.h"
+#include "client/command.h"
 
-enum { COMMAND_WORDS_MAXIMUM = 1 << 20 };
+#include "client/handle.h"
 
 enum use {
     USE_SHARED,
@@ -59,6 +59,12 @@ static enum use use_of(struct slice name)
         }
     }
     return USE_SHARED;
+}
+
+bool command_may_be_queued(struct cohort_bytes name)
+{
+    enum use use = use_of(slice_of(name.data, name.size));
+    return use == USE_SHARED;
 }
 
 static bool may_run_scripts(struct slice name)

@@ -196,7 +196,7 @@ void handle_deliver(struct cohort *cohort, struct operation *operation)
         operation_destroy(operation);
         return;
     }
-    if (operation->callback == NULL) {
+    if (operation->callback == NULL && operation->call_back == NULL) {
         operation_destroy(operation);
         return;
     }
@@ -238,7 +238,11 @@ void handle_call_back(struct cohort *cohort)
         struct operation *operation = CONTAINER_OF(now.next, struct operation, node);
         list_remove(&operation->node);
         handle_unlock(cohort);
-        operation->callback(operation->data, operation->status, operation->reply);
+        if (operation->call_back != NULL) {
+            operation->call_back(operation);
+        } else {
+            operation->callback(operation->data, operation->status, operation->reply);
+        }
         operation_destroy(operation);
         handle_lock(cohort);
     }

@@ -1,12 +1,40 @@
-/* stub until locks */
+/* Keepers (cohort/lock.h): what renews a lock, on a thread of its own or on the caller's loop.
+ *
+ *      resting ──a third of the time to live──▶ renewing ──OK──▶ resting
+ *                                                  │──LOCKLOST, or no longer valid──▶ lost ──told──▶ over
+ *
+ * Invariants
+ * 1. It is a timer and an operation of the handle, all under its mutex. A keeper's thread does nothing but drive the
+ * handle, and make the call when the lock is lost.
+ * 2. Its timer is never later than the end of the validity, so a loss is told then, whatever a renewal is doing.
+ * 3. Stopped under the mutex: its operation is cancelled, its timer cleared; a call that is due is not made. */
 #pragma once
-#include "client/handle.h"
+
+#include "client/lock.h"
+
+enum keeper_state { KEEPER_RESTING, KEEPER_RENEWING, KEEPER_LOST, KEEPER_OVER };
+
 struct cohort_keeper {
+    struct list node; /* in cohort.keepers while a call is due on the loop */
     struct timer timer;
+    struct cohort_lock *lock;
+    struct operation *renewal; /* while renewing */
+    enum keeper_state state;
+    enum cohort_status why;
+    cohort_lost_callback lost;
+    void *data;
+    bool on_loop;
+    bool stopping;
+    bool stopped_within; /* by `lost` itself: whoever called that frees it */
+    bool calling;        /* `lost` runs, in `thread` */
+    struct outcome turn; /* where its thread waits while another drives */
+    pthread_t thread;
+    pthread_t caller; /* of `lost`, while it runs */
+    pthread_cond_t called;
 };
-static inline void keeper_due(struct cohort_keeper *k, int64_t now)
-{
-    (void)k;
-    (void)now;
-}
-static inline void keepers_call_back(struct cohort *c) { (void)c; }
+
+/* Its timer. */
+void keeper_due(struct cohort_keeper *keeper, int64_t now_ns);
+
+/* Makes the calls that are due on the loop. The mutex is released meanwhile. */
+void keepers_call_back(struct cohort *cohort);

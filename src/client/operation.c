@@ -17,15 +17,23 @@ static size_t request_bound(const struct cohort_bytes *argv, size_t argc)
     return bytes;
 }
 
-enum status operation_add(struct operation *operation, const struct cohort_bytes *argv, size_t argc)
+bool request_append(struct buffer *request, const struct cohort_bytes *argv, size_t argc)
 {
-    if (!buffer_try_reserve(&operation->request, request_bound(argv, argc))) {
-        return STATUS_NOMEM;
+    if (!buffer_try_reserve(request, request_bound(argv, argc))) {
+        return false;
     }
-    struct resp_writer writer = resp_writer_to(&operation->request, RESP2);
+    struct resp_writer writer = resp_writer_to(request, RESP2);
     resp_array(&writer, argc);
     for (size_t i = 0; i < argc; i++) {
         resp_bulk(&writer, slice_of(argv[i].data, argv[i].size));
+    }
+    return true;
+}
+
+enum status operation_add(struct operation *operation, const struct cohort_bytes *argv, size_t argc)
+{
+    if (!request_append(&operation->request, argv, argc)) {
+        return STATUS_NOMEM;
     }
     operation->replies++;
     operation->replies_left++;
@@ -283,6 +291,15 @@ void operation_cancel(struct operation *operation, enum cohort_status status, co
 static void grow_impatient(struct operation *operation)
 {
     struct link *link = operation->link;
+    if (operation->pinned && (operation->flags & OPERATION_RESOLVES) != 0) {
+        link_remove(link, operation);
+        operation->state = OPERATION_WAITING;
+        operation->was_lost = true;
+        operation_answer(operation, COHORT_UNCERTAIN, reply_error("no answer came"));
+        handle_set_timer(operation->cohort, &operation->timer, operation->deadline_ns);
+        conclude(operation, true);
+        return;
+    }
     link_suspect(link);
     if (operation->pinned || (operation->flags & (COHORT_READ | COHORT_AGAIN)) == 0) {
         handle_set_timer(operation->cohort, &operation->timer, operation->deadline_ns);
@@ -322,6 +339,13 @@ enum cohort_status operation_submit(struct operation *operation)
     struct cohort *cohort = operation->cohort;
     const struct client_settings *settings = &cohort->settings;
     ASSERT(operation->state == OPERATION_NEW);
+    if (operation->link_of != NULL) {
+        operation->link = *operation->link_of;
+        operation->pinned = true;
+        if (operation->link == NULL) {
+            return COHORT_TXNABORT;
+        }
+    }
     if ((operation->flags & OPERATION_INTERNAL) == 0) {
         uint64_t bytes = cohort->request_bytes + operation->request.capacity;
         if (cohort->operations >= settings->operations_max || bytes > settings->request_bytes_max) {

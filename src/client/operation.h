@@ -31,6 +31,7 @@ enum {
     OPERATION_NO_RETRY = 1 << 9,    /* a refusal may be the words of a script that wrote before: not sent again */
     OPERATION_INTERNAL = 1 << 10,   /* not counted against the caller's limits */
     OPERATION_UNHURRIED = 1 << 11,  /* its reply may take until the deadline: silence says nothing about the link */
+    OPERATION_RESOLVES = 1 << 13,   /* pinned, and its step can find out elsewhere what became of it */
     OPERATION_KEEPS_LINK = 1 << 12, /* a private link stays its owner's when it ends well */
 };
 
@@ -59,8 +60,9 @@ struct outcome {
 struct operation {
     struct list node; /* in cohort.waiting, .pausing or .ready, or a link's queued or sent */
     struct cohort *cohort;
-    struct link *link; /* while queued or sent; always, when pinned */
-    bool pinned;       /* to its link: that is lost, and so is it */
+    struct link *link;     /* while queued or sent; always, when pinned */
+    struct link **link_of; /* pinned to this one, whatever it is when it is submitted; NULL: lost */
+    bool pinned;           /* to its link: that is lost, and so is it */
     bool ghost;
     enum operation_state state;
     unsigned flags;
@@ -85,11 +87,12 @@ struct operation {
     void *context;  /* borrowed, or the operation's with `release` */
     void (*release)(void *context);
 
-    /* One of the three, or none: a waiting thread, a callback, an internal hook that is called under the mutex. */
+    /* One of these, or none: a waiting thread, a callback, an internal hook that is called under the mutex. */
     struct outcome *outcome;
     cohort_callback callback;
     void *data;
     void (*ended)(struct operation *operation);
+    void (*call_back)(struct operation *operation); /* as `callback`, for one with more to tell */
 
     enum cohort_status status;
     struct cohort_reply *reply; /* the last; of several the first that is an error is kept in `trouble` */
@@ -107,6 +110,9 @@ struct client_request {
     void (*release)(void *context);
     struct link *link; /* pinned to it */
 };
+
+/* Appends a command; false when memory is refused. */
+MUST_USE bool request_append(struct buffer *request, const struct cohort_bytes *argv, size_t argc);
 
 /* STATUS_NOMEM. On failure the context is not released. */
 MUST_USE enum status operation_create(struct cohort *cohort, const struct client_request *request,
@@ -126,7 +132,7 @@ void operation_answer(struct operation *operation, enum cohort_status status, st
 
 /* ---- under the mutex ---- */
 
-/* Takes the operation over. COHORT_FULL: it was not taken. */
+/* Takes the operation over. COHORT_FULL, COHORT_TXNABORT (the link that it belongs to is lost): it was not taken. */
 enum cohort_status operation_submit(struct operation *operation);
 
 /* The link has all its replies. */

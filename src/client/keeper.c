@@ -1,0 +1,256 @@
+#include "client/keeper.h"
+
+#include "base/assert.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+/* When the validity ends, on the clock of timers. */
+static int64_t end_of_validity(const struct cohort_keeper *keeper)
+{
+    return client_clock_ns() + (keeper->lock->valid_until_ns - handle_boottime_ns());
+}
+
+static void rest(struct cohort_keeper *keeper)
+{
+    struct cohort_lock *lock = keeper->lock;
+    int64_t end_ns = end_of_validity(keeper);
+    int64_t third_ns = lock->ttl_ms * 1000000 / 3;
+    keeper->state = KEEPER_RESTING;
+    handle_set_timer(lock->cohort, &keeper->timer, end_ns - 2 * third_ns);
+}
+
+static void become_lost(struct cohort_keeper *keeper, enum cohort_status why)
+{
+    struct cohort *cohort = keeper->lock->cohort;
+    timers_clear(&cohort->timers, &keeper->timer);
+    lock_is_over(keeper->lock);
+    keeper->state = KEEPER_LOST;
+    keeper->why = why;
+    if (keeper->on_loop) {
+        list_append(&cohort->keepers, &keeper->node);
+        handle_tell_ready(cohort);
+    } else {
+        (void)pthread_cond_signal(&keeper->turn.cond);
+        handle_wake(cohort);
+    }
+}
+
+static void renewed(struct operation *renewal)
+{
+    struct cohort_keeper *keeper = renewal->data;
+    if (keeper == NULL) {
+        return; /* stopped */
+    }
+    keeper->renewal = NULL;
+    if (keeper->state != KEEPER_RENEWING) {
+        return;
+    }
+    if (renewal->status == COHORT_OK) {
+        rest(keeper);
+    } else if (renewal->status == COHORT_LOCKLOST || keeper->lock->is_over) {
+        become_lost(keeper, COHORT_LOCKLOST);
+    } else {
+        keeper->why = renewal->status; /* the timer tries again, until the validity ends */
+        int64_t again_ns = client_clock_ns() + keeper->lock->ttl_ms * 1000000 / 16;
+        int64_t end_ns = end_of_validity(keeper);
+        keeper->state = KEEPER_RESTING;
+        handle_set_timer(keeper->lock->cohort, &keeper->timer, again_ns < end_ns ? again_ns : end_ns);
+    }
+}
+
+static void renew(struct cohort_keeper *keeper, int64_t left_ns)
+{
+    struct cohort *cohort = keeper->lock->cohort;
+    struct operation *renewal = lock_renewal(keeper->lock, left_ns / 1000000 + 1);
+    handle_set_timer(cohort, &keeper->timer, end_of_validity(keeper));
+    keeper->state = KEEPER_RENEWING;
+    if (renewal == NULL) {
+        keeper->why = COHORT_NOMEM;
+        return;
+    }
+    renewal->flags |= OPERATION_INTERNAL; /* limits of the caller do not cost a lock */
+    renewal->ended = renewed;
+    renewal->data = keeper;
+    keeper->renewal = renewal;
+    (void)operation_submit(renewal);
+    handle_wake(cohort);
+}
+
+void keeper_due(struct cohort_keeper *keeper, int64_t now_ns)
+{
+    int64_t left_ns = keeper->lock->valid_until_ns - handle_boottime_ns();
+    if (keeper->lock->is_over) {
+        become_lost(keeper, COHORT_LOCKLOST);
+    } else if (left_ns <= 0) {
+        become_lost(keeper, keeper->why != COHORT_OK ? keeper->why : COHORT_TIMEOUT);
+    } else if (keeper->state == KEEPER_RESTING) {
+        renew(keeper, left_ns);
+    } else {
+        handle_set_timer(keeper->lock->cohort, &keeper->timer, end_of_validity(keeper));
+    }
+}
+
+/* Tells of the loss; the mutex is released meanwhile. The keeper may be gone afterwards if it is on the loop. */
+static void tell(struct cohort_keeper *keeper)
+{
+    struct cohort *cohort = keeper->lock->cohort;
+    keeper->state = KEEPER_OVER;
+    if (keeper->lost == NULL) {
+        return;
+    }
+    keeper->calling = true;
+    keeper->caller = pthread_self();
+    handle_unlock(cohort);
+    keeper->lost(keeper->data, keeper->lock, keeper->why);
+    handle_lock(cohort);
+    keeper->calling = false;
+    (void)pthread_cond_broadcast(&keeper->called);
+}
+
+static void destroy(struct cohort_keeper *keeper)
+{
+    (void)pthread_cond_destroy(&keeper->turn.cond);
+    (void)pthread_cond_destroy(&keeper->called);
+    free(keeper);
+}
+
+void keepers_call_back(struct cohort *cohort)
+{
+    while (!list_empty(&cohort->keepers)) {
+        struct cohort_keeper *keeper = CONTAINER_OF(cohort->keepers.next, struct cohort_keeper, node);
+        list_remove(&keeper->node);
+        tell(keeper);
+        if (keeper->stopped_within) {
+            destroy(keeper);
+        }
+    }
+}
+
+/* ---- a thread of its own ---- */
+
+static void *keep(void *owner)
+{
+    struct cohort_keeper *keeper = owner;
+    struct cohort *cohort = keeper->lock->cohort;
+    handle_lock(cohort);
+    while (!keeper->stopping && keeper->state != KEEPER_OVER) {
+        if (keeper->state == KEEPER_LOST) {
+            tell(keeper);
+        } else if (cohort->driving) {
+            list_append(&cohort->waiters, &keeper->turn.node);
+            (void)pthread_cond_wait(&keeper->turn.cond, &cohort->mutex);
+            list_remove(&keeper->turn.node);
+        } else {
+            handle_drive(cohort, INT64_MAX, NULL);
+        }
+    }
+    handle_hand_over(cohort);
+    bool is_mine = keeper->stopped_within;
+    handle_unlock(cohort);
+    if (is_mine) { /* stopped from within `lost`: nobody joins */
+        (void)pthread_detach(pthread_self());
+        destroy(keeper);
+    }
+    return NULL;
+}
+
+static bool start_thread(struct cohort_keeper *keeper)
+{
+    sigset_t all;
+    sigset_t before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool started = pthread_create(&keeper->thread, NULL, keep, keeper) == 0;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return started;
+}
+
+static struct cohort_keeper *create(struct cohort_lock *lock, unsigned flags, cohort_lost_callback lost, void *data)
+{
+    struct cohort_keeper *keeper = calloc(1, sizeof(*keeper));
+    if (keeper != NULL) {
+        keeper->lock = lock;
+        keeper->lost = lost;
+        keeper->data = data;
+        keeper->on_loop = (flags & COHORT_KEEPER_ON_LOOP) != 0;
+        list_init(&keeper->node);
+        list_init(&keeper->turn.node);
+        timer_init(&keeper->timer, TIMER_KEEPER);
+        (void)pthread_cond_init(&keeper->turn.cond, NULL);
+        (void)pthread_cond_init(&keeper->called, NULL);
+    }
+    return keeper;
+}
+
+static void forget(struct cohort_keeper *keeper)
+{
+    struct cohort *cohort = keeper->lock->cohort;
+    keeper->lock->keeper = NULL;
+    keeper->stopping = true;
+    timers_clear(&cohort->timers, &keeper->timer);
+    list_remove(&keeper->node);
+    if (keeper->renewal != NULL) {
+        struct operation *renewal = keeper->renewal;
+        keeper->renewal = NULL;
+        renewal->data = NULL;
+        operation_cancel(renewal, COHORT_CANCELLED, "its keeper was stopped");
+    }
+}
+
+enum cohort_status cohort_keeper_start(struct cohort_lock *lock, unsigned flags, cohort_lost_callback lost, void *data,
+                                       struct cohort_keeper **ret_keeper)
+{
+    struct cohort *cohort = lock->cohort;
+    struct cohort_keeper *keeper = create(lock, flags, lost, data);
+    if (keeper == NULL) {
+        return COHORT_NOMEM;
+    }
+    handle_lock(cohort);
+    enum cohort_status status = lock->keeper != NULL || lock->is_over ? COHORT_INVALID : COHORT_OK;
+    if (status == COHORT_OK) {
+        lock->keeper = keeper;
+        rest(keeper);
+        handle_wake(cohort);
+        if (!keeper->on_loop && !start_thread(keeper)) {
+            forget(keeper);
+            status = COHORT_SYSTEM;
+        }
+    }
+    handle_unlock(cohort);
+    if (status != COHORT_OK) {
+        destroy(keeper);
+        return status;
+    }
+    *ret_keeper = keeper;
+    return COHORT_OK;
+}
+
+void cohort_keeper_stop(struct cohort_keeper *keeper)
+{
+    if (keeper == NULL) {
+        return;
+    }
+    struct cohort *cohort = keeper->lock->cohort;
+    handle_lock(cohort);
+    forget(keeper);
+    bool from_within = keeper->calling && pthread_equal(keeper->caller, pthread_self());
+    keeper->stopped_within = from_within;
+    while (keeper->calling && keeper->on_loop && !from_within) {
+        (void)pthread_cond_wait(&keeper->called, &cohort->mutex);
+    }
+    bool has_thread = !keeper->on_loop;
+    pthread_t thread = keeper->thread;
+    if (has_thread) {
+        (void)pthread_cond_signal(&keeper->turn.cond);
+        handle_wake(cohort);
+    }
+    handle_unlock(cohort);
+    if (from_within) {
+        return; /* who called `lost` frees it */
+    }
+    if (has_thread) {
+        (void)pthread_join(thread, NULL);
+    }
+    destroy(keeper);
+}

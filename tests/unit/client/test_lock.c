@@ -1,0 +1,302 @@
+/* Locks and keepers against a scripted server. */
+#include "base/assert.h"
+#include "client/handle.h"
+#include "scripted_server.h"
+
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* One lock. */
+struct table {
+    atomic_int held; /* its token; 0: free */
+    atomic_int next; /* the last token */
+    atomic_int renewals;
+    atomic_int released;
+    atomic_bool busy;   /* somebody else holds it */
+    atomic_int wait_ms; /* a grant takes so long */
+    atomic_bool lost;   /* it was taken away */
+    atomic_bool silent;
+    atomic_bool cut_release;
+};
+
+static enum scripted_verdict play(struct scripted_server *server, int connection, const struct cohort_reply *request,
+                                  struct buffer *out)
+{
+    struct table *table = server->data;
+    if (atomic_load(&table->silent)) {
+        return SCRIPTED_STOP;
+    }
+    if (scripted_is(request, "LOCK.ACQUIRE")) {
+        if (atomic_load(&table->busy)) {
+            buffer_append_string(out, "_\r\n");
+            return SCRIPTED_ANSWER;
+        }
+        usleep((useconds_t)atomic_load(&table->wait_ms) * 1000);
+        int token = atomic_fetch_add(&table->next, 1) + 1;
+        atomic_store(&table->held, token);
+        buffer_append_format(out, "*2\r\n:%d\r\n:%s\r\n", token, scripted_word(request, 4));
+    } else if (scripted_is(request, "LOCK.RENEW")) {
+        atomic_fetch_add(&table->renewals, 1);
+        bool holds = atoi(scripted_word(request, 3)) == atomic_load(&table->held) && !atomic_load(&table->lost);
+        buffer_append_format(out, holds ? ":%s\r\n" : "-LOCKLOST %s\r\n", scripted_word(request, 5));
+    } else if (scripted_is(request, "LOCK.RELEASE")) {
+        bool holds = atoi(scripted_word(request, 3)) == atomic_load(&table->held) && !atomic_load(&table->lost);
+        atomic_store(&table->held, 0);
+        atomic_fetch_add(&table->released, holds);
+        if (atomic_exchange(&table->cut_release, false)) {
+            return SCRIPTED_CLOSE;
+        }
+        buffer_append_format(out, ":%d\r\n", holds);
+    } else {
+        buffer_append_string(out, "-ERR unknown command\r\n");
+    }
+    return SCRIPTED_ANSWER;
+}
+
+struct fixture {
+    struct table table;
+    struct scripted_server server;
+    struct cohort *cohort;
+    struct cohort_lock *lock;
+};
+
+static void setup(struct fixture *f, int64_t ttl_ms)
+{
+    memset(f, 0, sizeof(*f));
+    f->server.answer = play;
+    f->server.data = &f->table;
+    scripted_start(&f->server);
+    struct cohort_options options = {.timeout_ms = 20000};
+    assert_int_equal(cohort_open(f->server.url, &options, &f->cohort, NULL), COHORT_OK);
+    if (ttl_ms > 0) {
+        struct cohort_lock_options how = {.ttl_ms = ttl_ms};
+        assert_int_equal(cohort_lock_acquire(f->cohort, cohort_text("door"), &how, &f->lock, NULL), COHORT_OK);
+    }
+}
+
+static void teardown(struct fixture *f)
+{
+    cohort_lock_free(f->lock);
+    cohort_close(f->cohort);
+    scripted_stop(&f->server);
+}
+
+static void test_acquire(void **state)
+{
+    struct fixture f;
+    int64_t before_ns = handle_boottime_ns();
+    setup(&f, 10000);
+    int64_t after_ns = handle_boottime_ns();
+    assert_int_equal(cohort_lock_token(f.lock), 1);
+    int64_t less_ns = (2 + 10000 / 500) * (int64_t)1000000;
+    int64_t until_ns = cohort_lock_valid_until(f.lock);
+    assert_true(until_ns >= before_ns + 10000000000 - less_ns && until_ns <= after_ns + 10000000000 - less_ns);
+    assert_int_equal(cohort_lock_renew(f.lock, NULL), COHORT_OK);
+    assert_true(cohort_lock_valid_until(f.lock) > until_ns);
+    assert_int_equal(cohort_lock_release(f.lock, NULL), COHORT_OK);
+    assert_int_equal(cohort_lock_valid_until(f.lock), 0);
+    assert_int_equal(cohort_lock_release(f.lock, NULL), COHORT_LOCKLOST);
+    assert_int_equal(cohort_lock_renew(f.lock, NULL), COHORT_LOCKLOST);
+    teardown(&f);
+}
+
+static void test_not_granted(void **state)
+{
+    struct fixture f;
+    setup(&f, 0);
+    atomic_store(&f.table.busy, true);
+    struct cohort_lock_options how = {.ttl_ms = 1000};
+    assert_int_equal(cohort_lock_acquire(f.cohort, cohort_text("door"), &how, &f.lock, NULL), COHORT_NOT_GRANTED);
+    assert_null(f.lock);
+    how.ttl_ms = 5;
+    struct cohort_reply *reply;
+    assert_int_equal(cohort_lock_acquire(f.cohort, cohort_text("door"), &how, &f.lock, &reply), COHORT_INVALID);
+    assert_string_equal(cohort_reply_text(reply), "ttl_ms must be from 100 ms to 24 hours");
+    cohort_reply_free(reply);
+    teardown(&f);
+}
+
+/* A wait longer than the time to live: the validity counts from a renewal that was sent after the grant. */
+static void test_wait(void **state)
+{
+    struct fixture f;
+    setup(&f, 0);
+    atomic_store(&f.table.wait_ms, 400);
+    struct cohort_lock_options how = {.ttl_ms = 300, .wait_ms = 5000};
+    int64_t before_ns = handle_boottime_ns();
+    assert_int_equal(cohort_lock_acquire(f.cohort, cohort_text("door"), &how, &f.lock, NULL), COHORT_OK);
+    assert_int_equal(atomic_load(&f.table.renewals), 1);
+    assert_true(cohort_lock_valid_until(f.lock) >= before_ns + (int64_t)(400 + 300 - 3) * 1000000);
+    teardown(&f);
+}
+
+static void test_release_whose_answer_is_lost(void **state)
+{
+    struct fixture f;
+    setup(&f, 10000);
+    atomic_store(&f.table.cut_release, true);
+    assert_int_equal(cohort_lock_release(f.lock, NULL), COHORT_OK); /* 0 at the second attempt */
+    assert_int_equal(atomic_load(&f.table.released), 1);
+    teardown(&f);
+}
+
+/* ---- keepers ---- */
+
+struct loss {
+    atomic_int called;
+    enum cohort_status why;
+    int64_t at_ns;
+    struct cohort_keeper *keeper; /* stopped from within */
+};
+
+static void lose(void *data, struct cohort_lock *lock, enum cohort_status why)
+{
+    struct loss *loss = data;
+    loss->why = why;
+    loss->at_ns = handle_boottime_ns();
+    assert_int_equal(cohort_lock_valid_until(lock), 0);
+    if (loss->keeper != NULL) {
+        cohort_keeper_stop(loss->keeper);
+    }
+    atomic_fetch_add(&loss->called, 1);
+}
+
+static void pause_until(atomic_int *value, int wanted)
+{
+    for (int i = 0; atomic_load(value) < wanted && i < 60000; i++) {
+        usleep(1000);
+    }
+    assert_true(atomic_load(value) >= wanted);
+}
+
+static void turn_until(struct cohort *cohort, atomic_int *value, int wanted)
+{
+    while (atomic_load(value) < wanted) {
+        struct pollfd fd = {.fd = cohort_fd(cohort), .events = POLLIN};
+        (void)poll(&fd, 1, cohort_timeout(cohort));
+        cohort_process(cohort);
+    }
+}
+
+static void test_keeper_thread(void **state)
+{
+    struct fixture f;
+    setup(&f, 300);
+    struct loss loss = {0};
+    struct cohort_keeper *keeper;
+    struct cohort_keeper *other;
+    assert_int_equal(cohort_keeper_start(f.lock, 0, lose, &loss, &keeper), COHORT_OK);
+    assert_int_equal(cohort_keeper_start(f.lock, 0, lose, &loss, &other), COHORT_INVALID);
+    pause_until(&f.table.renewals, 3);
+    if (atomic_load(&loss.called) == 0) { /* unless the machine stood still for so long */
+        cohort_keeper_stop(keeper);
+        int renewals = atomic_load(&f.table.renewals);
+        assert_int_equal(cohort_lock_renew(f.lock, NULL), COHORT_OK);
+        assert_true(atomic_load(&f.table.renewals) <= renewals + 2); /* one may have been on its way */
+        assert_int_equal(atomic_load(&loss.called), 0);
+    } else {
+        cohort_keeper_stop(keeper);
+    }
+    teardown(&f);
+}
+
+static void test_keeper_loses(void **state)
+{
+    for (unsigned flags = 0; flags <= COHORT_KEEPER_ON_LOOP; flags++) {
+        for (int within = 0; within < 2; within++) {
+            struct fixture f;
+            setup(&f, 300);
+            struct loss loss = {0};
+            struct cohort_keeper *keeper;
+            atomic_store(&f.table.lost, true);
+            handle_lock(f.cohort); /* so that loss.keeper is there when it is called */
+            handle_unlock(f.cohort);
+            assert_int_equal(cohort_keeper_start(f.lock, flags, lose, &loss, &keeper), COHORT_OK);
+            if (flags != 0) {
+                loss.keeper = within != 0 ? keeper : NULL;
+                turn_until(f.cohort, &loss.called, 1);
+            } else {
+                within = 1;
+                pause_until(&loss.called, 1);
+            }
+            assert_true(loss.why == COHORT_LOCKLOST || loss.why == COHORT_TIMEOUT);
+            if (loss.keeper == NULL) {
+                cohort_keeper_stop(keeper);
+            }
+            assert_int_equal(atomic_load(&loss.called), 1);
+            teardown(&f);
+        }
+    }
+}
+
+/* Nobody answers: told when the validity is over, not before. */
+static void test_keeper_hears_nothing(void **state)
+{
+    for (unsigned flags = 0; flags <= COHORT_KEEPER_ON_LOOP; flags++) {
+        struct fixture f;
+        setup(&f, 300);
+        struct loss loss = {0};
+        struct cohort_keeper *keeper;
+        int64_t until_ns = cohort_lock_valid_until(f.lock);
+        atomic_store(&f.table.silent, true);
+        assert_int_equal(cohort_keeper_start(f.lock, flags, lose, &loss, &keeper), COHORT_OK);
+        if (flags != 0) {
+            turn_until(f.cohort, &loss.called, 1);
+        } else {
+            pause_until(&loss.called, 1);
+        }
+        assert_true(loss.at_ns >= until_ns);
+        assert_int_not_equal(loss.why, COHORT_LOCKLOST);
+        assert_int_not_equal(loss.why, COHORT_OK);
+        cohort_keeper_stop(keeper);
+        teardown(&f);
+    }
+}
+
+static void acquired(void *data, enum cohort_status status, struct cohort_lock *lock, const struct cohort_reply *reply)
+{
+    struct fixture *f = data;
+    assert_int_equal(status, COHORT_OK);
+    f->lock = lock;
+    atomic_fetch_add(&f->table.released, 1);
+}
+
+static void test_on_the_loop(void **state)
+{
+    struct fixture f;
+    setup(&f, 0);
+    struct cohort_lock_options how = {.ttl_ms = 600, .wait_ms = 10000, .mode = COHORT_LOCK_SHARED};
+    assert_int_equal(cohort_lock_acquire_start(f.cohort, cohort_text("door"), &how, acquired, &f), COHORT_OK);
+    turn_until(f.cohort, &f.table.released, 1);
+    struct cohort_keeper *keeper;
+    struct loss loss = {0};
+    assert_int_equal(cohort_keeper_start(f.lock, COHORT_KEEPER_ON_LOOP, lose, &loss, &keeper), COHORT_OK);
+    int before = atomic_load(&f.table.renewals);
+    while (atomic_load(&f.table.renewals) < before + 2 && atomic_load(&loss.called) == 0) {
+        struct pollfd fd = {.fd = cohort_fd(f.cohort), .events = POLLIN};
+        (void)poll(&fd, 1, cohort_timeout(f.cohort));
+        cohort_process(f.cohort);
+    }
+    cohort_keeper_stop(keeper);
+    teardown(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_acquire),
+        cmocka_unit_test(test_not_granted),
+        cmocka_unit_test(test_wait),
+        cmocka_unit_test(test_release_whose_answer_is_lost),
+        cmocka_unit_test(test_keeper_thread),
+        cmocka_unit_test(test_keeper_loses),
+        cmocka_unit_test(test_keeper_hears_nothing),
+        cmocka_unit_test(test_on_the_loop),
+    };
+    return cmocka_run_group_tests_name("client_lock", tests, NULL, NULL);
+}
