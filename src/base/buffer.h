@@ -23,8 +23,8 @@ void buffer_deinit(struct buffer *buffer);
 /* Grows capacity so that `extra` more bytes fit; the slow half of reserve. */
 void buffer_grow(struct buffer *buffer, size_t extra);
 
-/* Room for `extra` more bytes, or false when memory is refused. What then appends no more than that cannot fail: this is
- * for a library in somebody else's program. */
+/* Room for `extra` more bytes, or false when memory is refused. What then appends no more than that cannot fail: this
+ * is for a library in somebody else's program. */
 __attribute__((warn_unused_result)) bool buffer_try_reserve(struct buffer *buffer, size_t extra);
 
 /* Gives memory back when much more is held than used (capacity > keep_bytes). */
