@@ -75,7 +75,7 @@ void *arena_resize(struct arena *arena, void *block, size_t old_size, size_t new
 size_t arena_taken(size_t size);
 
 /* lua_Alloc: with the limit, and charged. */
-void *engine_allocate(void *engine, void *block, size_t old_size, size_t new_size);
+void *engine_allocate(void *context, void *block, size_t old_size, size_t new_size);
 
 /* ---- budget (budget.c) ---- */
 
@@ -95,8 +95,8 @@ void engine_weigh(struct script_engine *engine);
 static inline uint64_t engine_bytes(size_t size) { return 1 + size / 16; }
 static inline uint64_t engine_copy(size_t size) { return 1 + size / 64; }
 
-/* Steps that it takes to lay the keys of a table out in `count` fresh nodes (walks.c). */
-uint64_t walks_of_layout(const void *table, void *fresh, uint32_t count);
+/* Steps that it takes to lay the keys of the table out in `count` fresh nodes (walks.c). */
+uint64_t walks_of_layout(const void *at, void *fresh, uint32_t count);
 
 /* ---- the sandbox ---- */
 

@@ -113,6 +113,7 @@ static bool in_set(struct matcher *m, uint8_t c, const char *p, const char *last
 
 static bool item_matches(struct matcher *m, const char *at, const char *p, const char *p_end)
 {
+    ASSERT(at != NULL);
     step(m);
     if (at >= m->end) {
         return false;

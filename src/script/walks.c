@@ -102,14 +102,14 @@ static const struct lua_value *find_number(struct lua_table *table, lua_Number n
     return find_other(table, &key);
 }
 
-const void *script_table_get(void *table, const void *at)
+const void *script_table_get(void *table, const void *key)
 {
-    const struct lua_value *key = at;
-    switch (key->type) {
+    const struct lua_value *value = key;
+    switch (value->type) {
     case LUA_TNIL: return &luaO_nilobject_;
-    case LUA_TSTRING: return find_text(table, key->as.pointer);
-    case LUA_TNUMBER: return find_number(table, key->as.number);
-    default: return find_other(table, key);
+    case LUA_TSTRING: return find_text(table, value->as.pointer);
+    case LUA_TNUMBER: return find_number(table, value->as.number);
+    default: return find_other(table, value);
     }
 }
 
@@ -186,12 +186,12 @@ void script_table_resize_array(lua_State *L, void *table, int size)
 }
 
 /* "#" of an array that is full goes on in the hash part, doubling and halving. */
-int script_table_border(void *at)
+int script_table_border(void *table)
 {
     struct script_engine *engine = engine_here();
     uint64_t chain = engine->longest > ORDINARY ? engine->longest : 0;
     engine_count(engine, BORDER_STEPS + chain * BORDER_LOOKS / NODES_STEP);
-    return luaH_getn(at);
+    return luaH_getn(table);
 }
 
 /* What it costs to lay the keys of `table` out in `count` nodes: each walks over those that are there with its head,

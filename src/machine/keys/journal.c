@@ -162,6 +162,7 @@ static void free_note(struct keyspace *keyspace, struct key_note *note)
     if (note->hash != NULL) {
         note->hash->note = NULL;
     }
+    ASSERT(!note->let_go || note->hash != NULL);
     if (note->let_go && note->hash->walk != NULL) {
         snapshot_take_hash(note->hash);
     } else if (note->let_go) {
