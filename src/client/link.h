@@ -47,6 +47,12 @@ void link_start(struct link *link);
 /* What link_start left to whoever drives: asks the resolver, without the mutex meanwhile. */
 void link_resolve(struct link *link);
 
+/* The descriptor says that the attempt has ended. */
+void link_connected(struct link *link);
+
+/* Has epoll watch the descriptor for these events; how: EPOLL_CTL_ADD, EPOLL_CTL_MOD. */
+void link_watch(struct link *link, uint32_t events, int how);
+
 /* epoll's events. */
 void link_ready(struct link *link, uint32_t events);
 
