@@ -31,6 +31,7 @@ GROUPS = {
     "hash": "Hashes",
     "transactions": "Transactions",
     "scripting": "Scripts",
+    "pubsub": "Messages",
     "cluster": "Cluster",
 }
 COMMAND_FIELDS = {

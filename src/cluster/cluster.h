@@ -26,6 +26,7 @@
 #include "cluster/requester.h"
 #include "env/env.h"
 #include "shard/shard.h"
+#include "wire/message.h"
 
 struct cluster;
 struct workers;
@@ -50,6 +51,13 @@ struct cluster_options {
     struct workers *workers;               /* this worker's; NULL: the node has one */
 };
 
+/* Whence a message comes decides who is to hear of it from here. */
+enum cluster_source {
+    CLUSTER_FROM_SHARD,     /* led here: everybody */
+    CLUSTER_FROM_NODE,      /* the other workers */
+    CLUSTER_FROM_COLLEAGUE, /* nobody else */
+};
+
 struct cluster_events {
     /* The node must stop: its log failed, or it is not a node of this cluster (any more). Called once; `what` is a line
      * for a person. */
@@ -59,6 +67,8 @@ struct cluster_events {
     /* A request of another worker was executed here: counts its time. True: it was slow, and who asked is to be told,
      * if it wants to be (requester.h). May be NULL. */
     bool (*visited)(void *owner, const struct command *command, int64_t *ret_duration_ns);
+    /* For subscribers; valid during the call. May be NULL. */
+    void (*message)(void *owner, const struct message *message, enum cluster_source source);
 };
 
 enum { CLUSTER_MESSAGE_BYTES = 1024 };
@@ -106,6 +116,24 @@ bool cluster_read(struct cluster *cluster, uint32_t shard, const struct command 
 /* Answers a read from this node's state, however old. False: this node has none of that shard. */
 bool cluster_read_here(struct cluster *cluster, uint32_t shard, const struct command *command,
                        struct resp_writer *reply);
+
+/* ---- messages (messages.c): at most once, in the order of those who send, never in the way of consensus ---- */
+
+enum { CLUSTER_MESSAGE_LARGEST = 32 << 20 }; /* subject and body */
+
+/* To all other nodes that are connected; an event, to those that listen to its class. What does not find room is
+ * dropped and counted. */
+void cluster_tell_nodes(struct cluster *cluster, const struct message *message);
+/* To the other workers of this node. */
+void cluster_tell_colleagues(struct cluster *cluster, const struct message *message);
+/* Clients of this node want to hear of these classes of events; at the first worker. */
+void cluster_listen(struct cluster *cluster, uint32_t classes);
+
+struct cluster_message_counters {
+    uint64_t sent, received; /* between nodes, by this worker */
+    uint64_t dropped;        /* for want of room */
+};
+void cluster_message_counters(const struct cluster *cluster, struct cluster_message_counters *ret_counters);
 
 /* ---- looking ---- */
 

@@ -192,6 +192,7 @@ void peers_turn(struct cluster *cluster)
             tell_shards(cluster, peer->node, shard_peer_lost);
         }
     }
+    messages_turn(cluster);
     if (cluster->transport != NULL) {
         transport_turn(cluster->transport);
     }
@@ -203,6 +204,7 @@ void peers_up(struct cluster *cluster, struct peer *peer, uint64_t generation)
 {
     peer->generation = generation;
     announce_all(cluster, peer);
+    messages_up(cluster, peer);
     env_wake(cluster->env);
 }
 
@@ -212,6 +214,7 @@ void peers_down(struct cluster *cluster, struct peer *peer, uint64_t generation)
     peer->untold = false;
     buffer_clear(&peer->raft);
     relay_forget(cluster, peer);
+    messages_down(cluster, peer);
     tell_shards(cluster, peer->node, shard_peer_lost);
     for (uint32_t shard = 0; shard <= cluster->shard_count; shard++) {
         lane_doubt_connection(lane_of(cluster, shard), peer->node, generation);
@@ -334,6 +337,8 @@ void peers_take(struct cluster *cluster, struct peer *peer, uint8_t type, struct
     case NODE_FOUNDING: status = cluster_founding_frame(cluster, peer->node, payload); break;
     case NODE_FORWARD:
     case NODE_ANSWERS: status = take_request(cluster, peer, type, payload); break;
+    case NODE_LISTENS: status = messages_listens(cluster, peer, payload); break;
+    case NODE_MESSAGES: status = messages_receive(cluster, payload); break;
     default: break;
     }
     env_wake(cluster->env);

@@ -137,6 +137,8 @@ void figures_add(struct server_figures *sum, const struct server_figures *one)
     sum->clients_cut_idle += one->clients_cut_idle;
     sum->clients_cut_memory += one->clients_cut_memory;
     sum->uncertain += one->uncertain;
+    sum->messages_published += one->messages_published;
+    sum->messages_delivered += one->messages_delivered;
     sum->turns += one->turns;
     sum->commands_per_second += one->commands_per_second;
     for (size_t i = 0; i < one->error_kind_count; i++) {

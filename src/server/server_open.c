@@ -3,6 +3,7 @@
 #include "env/listen_advice.h"
 #include "server/data_folder.h"
 #include "server/figures.h"
+#include "server/pubsub.h"
 #include "server/script_home.h"
 #include "server/scripts.h"
 #include "server/server_state.h"
@@ -27,7 +28,12 @@ static bool cluster_visited(void *owner, const struct command *command, int64_t 
     return figures_is_slow(server, command, *ret_duration_ns);
 }
 
-static const struct cluster_events cluster_events = {cluster_failed, cluster_joined, cluster_visited};
+static void cluster_message(void *owner, const struct message *message, enum cluster_source source)
+{
+    pubsub_take(owner, message, source);
+}
+
+static const struct cluster_events cluster_events = {cluster_failed, cluster_joined, cluster_visited, cluster_message};
 
 /* Random; tells this process from all others. */
 static void make_run_id(struct server *server)
@@ -122,12 +128,21 @@ static enum status open_all(struct server *server, char ret_message[static SERVE
     if (status != STATUS_OK) {
         return status;
     }
+    pubsub_configured(server);
     if (server->worker_count > 1) {
         crew_start(server);
         return STATUS_OK;
     }
     server_ready(server);
     return data_folder_complete(server, ret_message);
+}
+
+/* So that nobody aims names at one bucket. */
+static uint64_t channel_seed(struct env *env)
+{
+    uint64_t seed = 0;
+    env_random(env, (uint8_t *)&seed, sizeof(seed));
+    return seed;
 }
 
 static struct server *server_new(struct env *env, const struct server_options *options,
@@ -156,6 +171,7 @@ static struct server *server_new(struct env *env, const struct server_options *o
     command_arguments_init(&server->arguments);
     command_arguments_init(&server->script_arguments);
     server->scripts = scripts_create();
+    channels_init(&server->channels, channel_seed(env));
     slowlog_init(&server->slowlog, worker, server->worker_count);
     server->began_ns = env_monotonic_ns(env);
     server->refusals_ns = server->began_ns;

@@ -50,6 +50,7 @@ struct server_figures {
     uint64_t errors;
     uint64_t clients_cut_output, clients_cut_idle, clients_cut_memory;
     uint64_t uncertain; /* commands answered -UNCERTAIN */
+    uint64_t messages_published, messages_delivered;
     uint64_t turns;
     struct error_figures error_kinds[SERVER_ERROR_KINDS];
     size_t error_kind_count;
@@ -78,7 +79,12 @@ struct server {
     int port;
     struct cluster *cluster;
     struct scripts *scripts; /* that EVALSHA finds */
-    uint32_t shards;         /* of the cluster */
+    struct channels channels;
+    struct buffer encoded[2], event_name; /* scratch of pubsub_deliver.c: a message, for each protocol */
+    const struct connection *publisher;   /* in the middle of its reply; NULL: nobody */
+    const struct connection *executing;   /* the same, of an EXEC: messages for it come behind its reply, … */
+    struct buffer behind_exec;            /* … and wait here */
+    uint32_t shards;                      /* of the cluster */
 
     struct list connections;    /* all open ones, oldest first */
     struct list dirty;          /* have output for this turn */

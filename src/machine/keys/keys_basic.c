@@ -9,6 +9,7 @@ void keys_del(struct call *call)
         struct entry *entry = call_edit(call, call->argv[i]);
         if (entry != NULL) {
             call_remove(call, entry);
+            call_notify(call, EVENT_GENERIC, "del", call->argv[i]);
             removed++;
         }
     }
@@ -57,6 +58,8 @@ static void rename_key(struct call *call, bool only_if_absent)
         }
         entry = call_edit(call, from);
         call_changed(call, keyspace_rename(call->keyspace, entry, to, call->position));
+        call_notify(call, EVENT_GENERIC, "rename_from", from);
+        call_notify(call, EVENT_GENERIC, "rename_to", to);
     } else if (only_if_absent) {
         resp_integer(&call->reply, 0);
         return;
@@ -124,6 +127,7 @@ void keys_copy(struct call *call)
     }
     const struct entry *from = call_look(call, call->argv[1]);
     call_changed(call, keyspace_copy(call->keyspace, from, to));
+    call_notify(call, EVENT_GENERIC, "copy_to", to);
     resp_integer(&call->reply, 1);
 }
 
