@@ -1,4 +1,5 @@
 /* The start of a node: its folder, its listener, its part of the cluster; and of its other workers. */
+#include "base/hash.h"
 #include "base/memory.h"
 #include "env/listen_advice.h"
 #include "server/data_folder.h"
@@ -137,14 +138,6 @@ static enum status open_all(struct server *server, char ret_message[static SERVE
     return data_folder_complete(server, ret_message);
 }
 
-/* So that nobody aims names at one bucket. */
-static uint64_t channel_seed(struct env *env)
-{
-    uint64_t seed = 0;
-    env_random(env, (uint8_t *)&seed, sizeof(seed));
-    return seed;
-}
-
 static struct server *server_new(struct env *env, const struct server_options *options,
                                  const struct server_events *events, void *owner, uint32_t worker)
 {
@@ -171,7 +164,6 @@ static struct server *server_new(struct env *env, const struct server_options *o
     command_arguments_init(&server->arguments);
     command_arguments_init(&server->script_arguments);
     server->scripts = scripts_create();
-    channels_init(&server->channels, channel_seed(env));
     slowlog_init(&server->slowlog, worker, server->worker_count);
     server->began_ns = env_monotonic_ns(env);
     server->refusals_ns = server->began_ns;
@@ -185,6 +177,7 @@ struct server *server_create_worker(struct server *first, uint32_t worker)
         server_new(first->options.workers[worker], &first->options, &first->events, first->owner, worker);
     config_copy(&server->config, &first->config);
     memcpy(server->run_id, first->run_id, sizeof(server->run_id));
+    channels_init(&server->channels, hash_bytes(0, server->run_id, sizeof(server->run_id)));
     memcpy(server->incarnation, first->incarnation, sizeof(server->incarnation));
     server->node_file = first->node_file;
     server->port = first->port;
@@ -210,6 +203,7 @@ enum status server_create(struct env *env, const struct server_options *options,
     server->config = *config;
     *config = (struct config){0};
     make_run_id(server);
+    channels_init(&server->channels, hash_bytes(0, server->run_id, sizeof(server->run_id)));
     if (server->worker_count > 1) {
         server->crew = memory_allocate_zeroed(server->worker_count, sizeof(struct server *));
         server->crew_quiet = memory_allocate_zeroed(server->worker_count, sizeof(bool));
