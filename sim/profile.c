@@ -42,6 +42,7 @@ static bool change_size(struct sim_profile *profile, struct slice word)
         {"workers=", &profile->workers, 1, SIM_NODE_WORKERS},
         {"flush=", &profile->flush, 0, 1},
         {"scripts=", &profile->scripts, 0, 1},
+        {"messages=", &profile->messages, 0, 1},
     };
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         size_t size = strlen(sizes[i].name);
@@ -98,6 +99,7 @@ static void draw_all(struct prng *prng, struct sim_profile *profile)
     profile->classes |= prng_chance(prng, 1, 2) ? SIM_FAULT_MEMORY : 0;
     profile->flush = prng_chance(prng, 1, 8) ? 1 : 0;
     profile->scripts = prng_chance(prng, 1, 4) ? 1 : 0;
+    profile->messages = prng_chance(prng, 1, 4) ? 1 : 0;
 }
 
 enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_profile *ret_profile)
@@ -122,6 +124,7 @@ enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_prof
     }
     profile.flush = profile.level == SIM_LEVEL_NODES ? profile.flush : 0;
     profile.scripts = profile.level == SIM_LEVEL_NODES ? profile.scripts : 0;
+    profile.messages = profile.level == SIM_LEVEL_NODES ? profile.messages : 0;
     if (profile.level == SIM_LEVEL_GROUPS) {
         profile.classes &= ~(uint32_t)(SIM_FAULT_ROT | SIM_FAULT_MEMORY);
     }
@@ -144,9 +147,10 @@ enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_prof
 void sim_profile_text(const struct sim_profile *profile, char ret_text[SIM_PROFILE_TEXT_BYTES])
 {
     char classes[96] = "";
-    char of_nodes[32] = "";
+    char of_nodes[48] = "";
     if (profile->level == SIM_LEVEL_NODES) {
-        (void)snprintf(of_nodes, sizeof(of_nodes), ",flush=%d,scripts=%d", profile->flush, profile->scripts);
+        (void)snprintf(of_nodes, sizeof(of_nodes), ",flush=%d,scripts=%d,messages=%d", profile->flush, profile->scripts,
+                       profile->messages);
     }
     size_t size = 0;
     for (int i = 0; i < CLASSES; i++) {

@@ -4,10 +4,12 @@
 
 enum cluster_mutation {
     CLUSTER_MUTATION_NONE,
-    CLUSTER_MUTATION_PARCEL_TWICE, /* a parcel that arrives is taken twice; the machine must execute it once */
-    CLUSTER_MUTATION_TOLD_EARLY,   /* a transaction is told to be committed before its decision is */
-    CLUSTER_MUTATION_HALF_DONE,    /* the last participant of a committed transaction is told that it was aborted */
-    CLUSTER_MUTATION_HOME_ALONE,   /* home's vote decides, whatever the other participants have voted */
+    CLUSTER_MUTATION_PARCEL_TWICE,  /* a parcel that arrives is taken twice; the machine must execute it once */
+    CLUSTER_MUTATION_TOLD_EARLY,    /* a transaction is told to be committed before its decision is */
+    CLUSTER_MUTATION_HALF_DONE,     /* the last participant of a committed transaction is told that it was aborted */
+    CLUSTER_MUTATION_HOME_ALONE,    /* home's vote decides, whatever the other participants have voted */
+    CLUSTER_MUTATION_MESSAGE_TWICE, /* each frame of messages is sent twice */
+    CLUSTER_MUTATION_MESSAGE_LATE,  /* a message to a peer goes before the one that waits already */
     CLUSTER_MUTATION_COUNT,
 };
 

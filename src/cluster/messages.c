@@ -17,6 +17,7 @@
  * rely on it. Events alone are sent to those only that have said that they listen (NODE_LISTENS); a shard tells of
  * what any node wants. */
 #include "cluster/cluster_internal.h"
+#include "cluster/cluster_mutation.h"
 
 #include "base/assert.h"
 #include "base/varint.h"
@@ -47,6 +48,20 @@ void cluster_tell_colleagues(struct cluster *cluster, const struct message *mess
 
 /* ---- to the other nodes ---- */
 
+#ifdef COHORT_MUTATIONS
+static void put_in_front(struct buffer *messages, size_t start, const struct message *message)
+{
+    struct buffer behind = *messages;
+    buffer_init(messages);
+    buffer_append(messages, behind.data, start);
+    message_put(messages, message);
+    buffer_append(messages, behind.data + start, behind.size - start);
+    buffer_deinit(&behind);
+}
+#else
+#define put_in_front(messages, start, message) ((void)0)
+#endif
+
 static void tell_peer(struct cluster *cluster, struct peer *peer, const struct message *message)
 {
     if (peer->generation == 0 || (message->kind == MESSAGE_EVENT && (peer->listens & message->class) == 0)) {
@@ -57,7 +72,11 @@ static void tell_peer(struct cluster *cluster, struct peer *peer, const struct m
         cluster->message_counters.dropped++;
         return;
     }
-    message_put(&peer->messages, message);
+    if (CLUSTER_MUTATED(MESSAGE_LATE)) {
+        put_in_front(&peer->messages, peer->messages_start, message);
+    } else {
+        message_put(&peer->messages, message);
+    }
     cluster->message_counters.sent++;
     env_wake(cluster->env);
 }
@@ -111,6 +130,10 @@ static void send_waiting(struct cluster *cluster, struct peer *peer)
             transport_send(cluster->transport, peer->node, peer->generation, TRANSPORT_BULK, NODE_MESSAGES, &part, 1);
         if (status != STATUS_OK) {
             break; /* no room yet; or the connection is lost, and that will be told */
+        }
+        if (CLUSTER_MUTATED(MESSAGE_TWICE)) {
+            (void)!transport_send(cluster->transport, peer->node, peer->generation, TRANSPORT_BULK, NODE_MESSAGES,
+                                  &part, 1);
         }
         peer->messages_start += bytes;
         env_wake(cluster->env); /* the queue may be empty after this turn */

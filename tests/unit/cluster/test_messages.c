@@ -84,8 +84,7 @@ static void say(uint64_t node, int worker) { say_large(node, worker, 0); }
 
 static int count_at(uint64_t node, int worker, uint64_t by_node, int by_worker)
 {
-    return heard_by(&world_node(&world, node)->workers[worker])
-        ->count[(int)(by_node - 1) * WORLD_WORKERS + by_worker];
+    return heard_by(&world_node(&world, node)->workers[worker])->count[(int)(by_node - 1) * WORLD_WORKERS + by_worker];
 }
 
 static void everybody_hears_everything_once(void **state)
@@ -155,8 +154,7 @@ static void a_slow_node_misses_messages(void **state)
         world_run_ms(&world, 10);
         struct peer *peer = peer_find(cluster, 2);
         assert_in_range(peer->messages.size - peer->messages_start, 0, MESSAGES_WAITING_BYTES);
-        assert_in_range(transport_queued(cluster->transport, 2, TRANSPORT_BULK), 0,
-                        MESSAGES_QUEUED_BYTES + 2 * MIB);
+        assert_in_range(transport_queued(cluster->transport, 2, TRANSPORT_BULK), 0, MESSAGES_QUEUED_BYTES + 2 * MIB);
     }
     world_wait(client);
     world_expect(client, 0, 99, STATUS_OK);
@@ -341,12 +339,9 @@ static void order_holds_under_faults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(everybody_hears_everything_once),
-        cmocka_unit_test(what_a_lost_connection_had_is_lost),
-        cmocka_unit_test(a_slow_node_misses_messages),
-        cmocka_unit_test(a_slow_worker_misses_messages),
-        cmocka_unit_test(events_come_to_those_who_listen),
-        cmocka_unit_test(order_holds_under_faults),
+        cmocka_unit_test(everybody_hears_everything_once), cmocka_unit_test(what_a_lost_connection_had_is_lost),
+        cmocka_unit_test(a_slow_node_misses_messages),     cmocka_unit_test(a_slow_worker_misses_messages),
+        cmocka_unit_test(events_come_to_those_who_listen), cmocka_unit_test(order_holds_under_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,9 +81,11 @@ static const struct mutant mutants[] = {
      60},
     {"a PREPARE without locks", {.machine = MACHINE_MUTATION_NO_LOCKS}, "nodes", 40},
     {"FLUSHALL without its lock", {.machine = MACHINE_MUTATION_NO_LOCK_OF_ALL}, "nodes,flush=1,clients=16", 40},
+    {"a message sent twice", {.cluster = CLUSTER_MUTATION_MESSAGE_TWICE}, "nodes,messages=1", 10},
+    {"messages out of order", {.cluster = CLUSTER_MUTATION_MESSAGE_LATE}, "nodes,messages=1", 20},
     {"read locks dropped early",
      {.machine = MACHINE_MUTATION_NO_READ_LOCKS},
-     "nodes,network,groups=2,clients=16,scripts=0",
+     "nodes,network,groups=2,clients=16,scripts=0,messages=0",
      60},
 
     {"a transaction told to be committed before it is",
