@@ -145,7 +145,8 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "usage: messages_load SECONDS SUBSCRIBERS IN_FLIGHT PUBLISHER_PORT SUBSCRIBER_PORT…\n");
         return 64;
     }
-    struct load load = {.epoll = epoll_create1(0), .subscribers = strtoull(argv[2], NULL, 10),
+    struct load load = {.epoll = epoll_create1(0),
+                        .subscribers = strtoull(argv[2], NULL, 10),
                         .in_flight = strtoull(argv[3], NULL, 10)};
     double seconds = strtod(argv[1], NULL);
     if (load.subscribers < 1 || load.subscribers > SUBSCRIBERS || load.in_flight < 1) {
