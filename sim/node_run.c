@@ -26,7 +26,8 @@ static void node_crashed(void *owner, int node)
 
 static int column_of(const struct node_world *world, int machine)
 {
-    int client = (machine - NODE_CLIENT_MACHINE) % SIM_CLIENTS; /* followers stand with the first clients */
+    int client = machine - NODE_CLIENT_MACHINE; /* talkers and followers have no column of their own */
+    client = client < world->profile.clients ? client : world->profile.clients - 1;
     return machine < NODE_CLIENT_MACHINE ? machine : world->profile.members + client;
 }
 
@@ -103,6 +104,7 @@ static void start_machines(struct node_world *world)
         world->clients[i].number = i;
         node_client_start(&world->clients[i]);
     }
+    node_talkers_start(world);
 }
 
 /* Nodes of one cluster need not have equally many. */
@@ -330,6 +332,7 @@ static void world_live(struct node_world *world)
     node_converge(world);
     if (!world->result->failed) {
         finish_clients(world);
+        node_talkers_finish(world);
     }
     if (world->profile.scripts) {
         finish_scripts(world);
@@ -350,6 +353,7 @@ static void world_deinit(struct node_world *world)
     for (int i = 0; i < world->profile.clients; i++) {
         node_client_deinit(&world->clients[i]);
     }
+    node_talkers_deinit(world);
     for (int i = 0; i < world->profile.members; i++) {
         world->nodes[i].left_out = true;
         node_stop(&world->nodes[i], SIM_CRASH_KILL);

@@ -18,7 +18,9 @@
  *     up serves every shard, and what was to expire is gone.
  *  7. All operations of all clients are linearizable (check/check.h), the final reads of everything included: what was
  *     acknowledged is there, once; what was refused is not; what is uncertain is there once or not at all.
- *  8. What a weak read (READONLY) saw was there at some time before it ended. */
+ *  8. What a weak read (READONLY) saw was there at some time before it ended.
+ *
+ * In some runs (messages=1) clients beside them subscribe and publish: node_messages.c says what is checked of that. */
 #pragma once
 
 #include "run.h"

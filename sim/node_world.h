@@ -204,6 +204,27 @@ struct node_client {
     struct node_txn txn;
 };
 
+enum { NODE_TALKERS = 4 };
+
+/* Subscribes and publishes (node_messages.c). */
+struct node_talker {
+    struct node_world *world;
+    int number;
+    struct env *env;
+    struct env_timer timer;
+    struct env_stream *stream; /* NULL: not connected */
+    struct resp_reader reader;
+    struct buffer in, out;
+    struct buffer words[3]; /* of the push that is being read */
+    int word;
+    bool subscribed;
+    int epoch, said, scripted; /* connections, and what it has said by this one; by scripts, ever */
+    struct node_heard {
+        int epoch, last, count;
+    } heard[NODE_TALKERS];
+    struct buffer scripts; /* heard: uint32_t each */
+};
+
 struct node_weak_read {
     char key[NODE_KEY_BYTES];
     int64_t ended_ns; /* 0: no reply */
@@ -237,6 +258,7 @@ struct node_world {
     struct node nodes[SIM_MEMBERS];
     struct node_shard shards[SIM_GROUPS + 1]; /* 0 is the meta group */
     struct node_client clients[SIM_CLIENTS];
+    struct node_talker talkers[NODE_TALKERS];
     struct member founders[SIM_MEMBERS];
     struct history history;
     struct buffer weak_reads, weak_texts; /* of struct node_weak_read */
@@ -371,6 +393,12 @@ void node_client_deinit(struct node_client *client);
 void node_client_finish(struct node_client *client, int node);
 /* Behind that: its part in this stage; done when final_scripts is NOTHING. */
 void node_client_finish_scripts(struct node_client *client, enum node_scripts_stage stage);
+
+/* ---- node_messages.c ---- */
+void node_talkers_start(struct node_world *world);
+/* When nothing is broken any more: everybody is heard by everybody. */
+void node_talkers_finish(struct node_world *world);
+void node_talkers_deinit(struct node_world *world);
 
 /* ---- node_replies.c: what replies mean ---- */
 void node_unexpected(struct node_client *client, const char *what);

@@ -32,6 +32,7 @@ GROUPS = {
     "transactions": "Transactions",
     "scripting": "Scripts",
     "feeds": "Feeds",
+    "pubsub": "Messages",
     "cluster": "Cluster",
 }
 COMMAND_FIELDS = {

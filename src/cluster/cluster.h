@@ -27,6 +27,7 @@
 #include "cluster/requester.h"
 #include "env/env.h"
 #include "shard/shard.h"
+#include "wire/message.h"
 
 struct cluster;
 struct workers;
@@ -51,6 +52,13 @@ struct cluster_options {
     struct workers *workers;               /* this worker's; NULL: the node has one */
 };
 
+/* Whence a message comes decides who is to hear of it from here. */
+enum cluster_source {
+    CLUSTER_FROM_SHARD,     /* led here: everybody */
+    CLUSTER_FROM_NODE,      /* the other workers */
+    CLUSTER_FROM_COLLEAGUE, /* nobody else */
+};
+
 struct cluster_events {
     /* The node must stop: its log failed, or it is not a node of this cluster (any more). Called once; `what` is a line
      * for a person. */
@@ -65,6 +73,8 @@ struct cluster_events {
     /* At the first worker: what its server on another node said (cluster_note). CORRUPT: it makes no sense. May be
      * NULL. */
     enum status (*noted)(void *owner, uint64_t node, struct slice note);
+    /* For subscribers; valid during the call. May be NULL. */
+    void (*message)(void *owner, const struct message *message, enum cluster_source source);
 };
 
 enum { CLUSTER_MESSAGE_BYTES = 1024 };
@@ -122,6 +132,24 @@ uint64_t cluster_applied_here(const struct cluster *cluster, uint32_t shard);
 MUST_USE enum status cluster_note(struct cluster *cluster, uint64_t node, const struct slice *parts, size_t count);
 /* The nodes that can be reached now. */
 size_t cluster_connected(const struct cluster *cluster, uint64_t ret_nodes[static PLACEMENT_MAXIMUM_NODES]);
+
+/* ---- messages (messages.c): at most once, in the order of those who send, never in the way of consensus ---- */
+
+enum { CLUSTER_MESSAGE_LARGEST = 32 << 20 }; /* subject and body */
+
+/* To all other nodes that are connected; an event, to those that listen to its class. What does not find room is
+ * dropped and counted. */
+void cluster_tell_nodes(struct cluster *cluster, const struct message *message);
+/* To the other workers of this node. */
+void cluster_tell_colleagues(struct cluster *cluster, const struct message *message);
+/* Clients of this node want to hear of these classes of events; at the first worker. */
+void cluster_listen(struct cluster *cluster, uint32_t classes);
+
+struct cluster_message_counters {
+    uint64_t sent, received; /* between nodes, by this worker */
+    uint64_t dropped;        /* for want of room */
+};
+void cluster_message_counters(const struct cluster *cluster, struct cluster_message_counters *ret_counters);
 
 /* ---- looking ---- */
 

@@ -105,6 +105,7 @@ static enum status open_group(struct cluster *cluster, uint32_t number, const ui
         .directory = cluster->worker_directory,
         .snapshot_log_bytes = cluster->options.snapshot_log_bytes,
         .lease_reads = cluster->options.lease_reads,
+        .event_classes = &cluster->event_classes,
         .eager = number != 0 && cluster->members->placement.shards[number - 1].leader == cluster->options.node,
     };
     struct lane *lane = lane_of(cluster, number);

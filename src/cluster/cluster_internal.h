@@ -30,6 +30,9 @@ enum {
     RELAY_RAFT_BYTES = 32 << 20,      /* … with those of consensus */
     RELAY_UNREAD_BYTES = 64 << 20,    /* of frames from peers that a worker has not taken: then no more are read */
     RELAY_TELL_BYTES = 64 << 10,      /* of both, told of at a time */
+    MESSAGES_WAITING_BYTES = 32 << 20, /* of messages to a peer, or to another worker: more are dropped */
+    MESSAGES_FRAME_BYTES = 256 << 10,  /* of them in one frame, unless one is larger, … */
+    MESSAGES_QUEUED_BYTES = 1 << 20,   /* … and on the way to a peer: snapshots find room beside them */
 };
 
 /* What workers of a node tell each other (workers.h). */
@@ -48,7 +51,11 @@ enum cluster_tell {
     CLUSTER_TELL_OPEN, /* cluster_workers.c: the members; the groups may be opened */
     CLUSTER_TELL_MEMBERS,
     CLUSTER_TELL_LEADER,
-    CLUSTER_TELL_LOST, /* to the first: whether a shard has no leader (leaderless.h) */
+    CLUSTER_TELL_LOST,        /* to the first: whether a shard has no leader (leaderless.h) */
+    CLUSTER_TELL_MESSAGE,     /* messages.c: for clients of that worker */
+    CLUSTER_TELL_MESSAGE_OUT, /* to the first: for other nodes */
+    CLUSTER_TELL_MESSAGES_TAKEN,
+    CLUSTER_TELL_LISTEN, /* from the first: to which classes of events anybody listens */
 };
 
 /* Another worker of this node. */
@@ -58,6 +65,8 @@ struct colleague {
     size_t owed_bytes;   /* of answers that it has not taken */
     size_t taken_bytes;  /* of its answers, that it was not told of */
     size_t unread_bytes; /* of frames for it, that it has not taken */
+    size_t told_bytes;   /* of messages for it, or by way of it, that it has not taken */
+    size_t heard_bytes;  /* of its messages, that it was not told of */
 };
 
 /* The way to one shard.
@@ -106,8 +115,12 @@ struct peer {
 
     size_t relaying_bytes; /* by way of the first worker, and not known to have left it */
     /* at the first worker */
-    struct list relayed;   /* frames of others, which wait for room (relay.c) */
-    size_t *relayed_bytes; /* of each other worker's, that it was not told to have left */
+    struct list relayed;    /* frames of others, which wait for room (relay.c) */
+    size_t *relayed_bytes;  /* of each other worker's, that it was not told to have left */
+    uint32_t listens;       /* to classes of events */
+    bool unlistened;        /* it was not told to which this node listens */
+    struct buffer messages; /* that wait for their frame, … */
+    size_t messages_start;  /* … from here on */
 };
 
 struct cluster {
@@ -154,6 +167,10 @@ struct cluster {
     struct finisher *finisher; /* of transactions whose shards are led here */
     struct list remotes;       /* struct remote: parcels of other nodes being executed here */
     struct cluster_counters counters;
+    uint32_t own_classes;    /* of events that clients here may hear, … */
+    uint32_t others_classes; /* … that those of other nodes may, … */
+    uint32_t event_classes;  /* … and all of them: what shards tell */
+    struct cluster_message_counters message_counters;
 };
 
 /* The node must stop. */
@@ -276,6 +293,18 @@ void remotes_turn(struct cluster *cluster);
 /* Nobody waits at the other end any more. */
 void remotes_lost(struct cluster *cluster, const struct peer *peer, uint64_t generation);
 void remotes_destroy(struct cluster *cluster);
+
+/* ---- messages.c ---- */
+/* From a shard led here. */
+void messages_told(struct cluster *cluster, struct slice messages);
+void messages_arrived(struct cluster *cluster, uint32_t from, enum cluster_tell what, struct slice body);
+MUST_USE enum status messages_receive(struct cluster *cluster, struct slice payload);
+MUST_USE enum status messages_listens(struct cluster *cluster, struct peer *peer, struct slice payload);
+/* A connection is new, or lost. */
+void messages_up(const struct cluster *cluster, struct peer *peer);
+void messages_down(struct cluster *cluster, struct peer *peer);
+/* Sends what has gathered, as far as there is room. */
+void messages_turn(struct cluster *cluster);
 
 /* ---- peers_open.c ---- */
 void peers_name(struct cluster *cluster, const struct member *nodes, size_t count);

@@ -13,6 +13,8 @@ enum cluster_mutation {
     CLUSTER_MUTATION_FEED_STALE,        /* a push has the position before its changes */
     CLUSTER_MUTATION_FEED_DROPPED,      /* what a slow client has no room for is not told */
     CLUSTER_MUTATION_FEED_FRONT,        /* a feed begins where its node is, whatever position it gave */
+    CLUSTER_MUTATION_MESSAGE_TWICE,     /* each frame of messages is sent twice */
+    CLUSTER_MUTATION_MESSAGE_LATE,      /* a message to a peer goes before the one that waits already */
     CLUSTER_MUTATION_COUNT,
 };
 

@@ -87,6 +87,10 @@ static void arrived(void *owner, uint32_t from, uint8_t kind, struct slice body)
     case CLUSTER_TELL_MEMBERS: take_members(cluster, body, false); return;
     case CLUSTER_TELL_LEADER: take_leader(cluster, body); return;
     case CLUSTER_TELL_LOST: take_lost(cluster, body); return;
+    case CLUSTER_TELL_MESSAGE:
+    case CLUSTER_TELL_MESSAGE_OUT:
+    case CLUSTER_TELL_MESSAGES_TAKEN:
+    case CLUSTER_TELL_LISTEN: messages_arrived(cluster, from, (enum cluster_tell)kind, body); return;
     }
     UNREACHABLE();
 }

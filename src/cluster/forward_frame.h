@@ -4,6 +4,8 @@
  *   NODE_RAFT_SIGNAL            the same; they came before NODE_RAFT frames that were sent before them, and come again
  *   NODE_LEADS                  the sender leads, and takes requests: shard u32 · term u64, one behind the other
  *   NODE_FOUNDING               founding.h
+ *   NODE_LISTENS                of which events (wire/message.h) clients of the sender may hear: classes u32
+ *   NODE_MESSAGES               for them: messages, one behind the other
  *   NODE_FORWARD                a parcel of requests for the leader of a shard:
  *                               shard u32 · count u32 · logged u32 · parcel u64 · term u64 · start u64 · sequence u64 ·
  *                               settled_below u64 · then for each request: flags u8 (bit 0: it is logged behind the
@@ -31,6 +33,8 @@ enum node_frame {
     NODE_ANSWERS,
     NODE_RAFT_SIGNAL,
     NODE_NOTE,
+    NODE_LISTENS,
+    NODE_MESSAGES,
 };
 
 enum {

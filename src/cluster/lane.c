@@ -117,6 +117,8 @@ static void sink_led(void *owner, uint32_t group, bool leading, uint64_t leader,
     }
 }
 
+static void sink_told(void *owner, struct slice messages) { messages_told(((struct lane *)owner)->cluster, messages); }
+
 const struct shard_sink lane_sink = {
     .begin = sink_begin,
     .end = sink_end,
@@ -126,6 +128,7 @@ const struct shard_sink lane_sink = {
     .repeated = sink_repeated,
     .send = sink_send,
     .led = sink_led,
+    .told = sink_told,
 };
 
 /* ---- life ---- */

@@ -213,6 +213,7 @@ void peers_turn(struct cluster *cluster)
             tell_shards(cluster, peer->node, shard_peer_lost);
         }
     }
+    messages_turn(cluster);
     if (cluster->transport != NULL) {
         transport_turn(cluster->transport);
     }
@@ -224,6 +225,7 @@ void peers_up(struct cluster *cluster, struct peer *peer, uint64_t generation)
 {
     peer->generation = generation;
     announce_all(cluster, peer);
+    messages_up(cluster, peer);
     env_wake(cluster->env);
 }
 
@@ -233,6 +235,7 @@ void peers_down(struct cluster *cluster, struct peer *peer, uint64_t generation)
     peer->untold = false;
     buffer_clear(&peer->raft);
     relay_forget(cluster, peer);
+    messages_down(cluster, peer);
     tell_shards(cluster, peer->node, shard_peer_lost);
     for (uint32_t shard = 0; shard <= cluster->shard_count; shard++) {
         lane_doubt_connection(lane_of(cluster, shard), peer->node, generation);
@@ -358,6 +361,8 @@ void peers_take(struct cluster *cluster, struct peer *peer, uint8_t type, struct
     case NODE_NOTE:
         status = cluster->events.noted == NULL ? STATUS_OK : cluster->events.noted(cluster->owner, peer->node, payload);
         break;
+    case NODE_LISTENS: status = messages_listens(cluster, peer, payload); break;
+    case NODE_MESSAGES: status = messages_receive(cluster, payload); break;
     default: break;
     }
     env_wake(cluster->env);

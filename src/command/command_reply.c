@@ -320,6 +320,12 @@ static void put_keys(struct resp_writer *reply, const struct command_spec *spec,
     }
 }
 
+/* A shard channel stands where clients look for keys, and is none. */
+static bool has_keys(const struct command_docs *docs)
+{
+    return docs->key_count != 0 && strcmp(docs->keys[0].flags[0], "not_key") != 0;
+}
+
 static void ignore_key(void *owner, uint32_t position) {}
 
 static void reply_keys(const struct command *command, bool with_flags, struct resp_writer *reply)
@@ -330,7 +336,7 @@ static void reply_keys(const struct command *command, bool with_flags, struct re
     enum command_lookup found = command_lookup(argv, argc, &spec);
     if (found == COMMAND_UNKNOWN || found == COMMAND_UNKNOWN_SUBCOMMAND) {
         resp_error(reply, "ERR Invalid command specified");
-    } else if (spec->docs->key_count == 0) {
+    } else if (!has_keys(spec->docs)) {
         resp_error(reply, "ERR The command has no key arguments");
     } else if (found == COMMAND_WRONG_ARITY) {
         resp_error(reply, "ERR Invalid number of arguments specified for command");

@@ -13,6 +13,7 @@
 #include "base/number.h"
 #include "base/prng.h"
 #include "command/command.h"
+#include "machine/events.h"
 #include "machine/keys/keyspace.h"
 #include "wire/resp_writer.h"
 
@@ -33,6 +34,7 @@ struct call {
     struct txns *txns;
     struct feed_log *history;
     const struct machine_scripts *scripts; /* NULL: none are executed */
+    struct machine_events *events;         /* what happens is told there; NULL: nobody listens */
     struct keyspace_time time;
     uint64_t position;         /* becomes the version of what is changed; 0 in reads */
     uint64_t applied_position; /* of the last apply, this one included */
@@ -57,6 +59,12 @@ static inline const struct entry *call_look(struct call *call, struct slice key)
     return keyspace_find(call->keyspace, &call->time, key, &call->must_log);
 }
 
+/* Tells those who listen; after the change. */
+static inline void call_notify(struct call *call, uint16_t class, const char *name, struct slice key)
+{
+    machine_events_note(call->events, class, name, key);
+}
+
 /* The same for a read that counts as hit or miss. */
 static inline const struct entry *call_find(struct call *call, struct slice key)
 {
@@ -65,6 +73,7 @@ static inline const struct entry *call_find(struct call *call, struct slice key)
         call->hits++;
     } else {
         call->misses++;
+        call_notify(call, EVENT_MISSED, "keymiss", key);
     }
     return entry;
 }

@@ -29,6 +29,7 @@ struct machine {
     struct buffer snapshot_head; /* records of the running snapshot that were made at its begin */
     /* What follows is no part of the state. */
     const struct machine_scripts *scripts;
+    struct machine_events *events; /* NULL: nobody listens */
     struct prng prng;
     struct command_arguments queued;
     struct command_arguments blocking; /* for commands inside the one that may meet a lock */
@@ -60,6 +61,12 @@ void machine_destroy(struct machine *machine)
         command_arguments_deinit(&machine->queued);
         free(machine);
     }
+}
+
+void machine_listen(struct machine *machine, struct machine_events *events)
+{
+    machine->events = events;
+    keyspace_listen(machine->keyspace, events);
 }
 
 static struct keyspace_time applied_time(const struct machine *machine)
@@ -100,6 +107,7 @@ static struct call begin_call(struct machine *machine, const struct command *com
         .history = &machine->history,
         .applied_position = machine->position,
         .scripts = machine->scripts,
+        .events = machine->events,
         .time = applied_time(machine),
         .spec = command->spec,
         .argv = command->argv,
@@ -160,8 +168,12 @@ bool machine_read(struct machine *machine, const struct machine_context *context
     struct call call = begin_call(machine, command, reply);
     call.time.present_time_ms = later(context->time_ms, machine->time_ms);
     call.time.present_wall_ms = later(context->wall_ms, machine->wall_ms);
+    size_t told = machine->events == NULL ? 0 : machine->events->messages.size;
     dispatch_find(command->spec)(&call);
     if (call.must_log) {
+        if (machine->events != NULL) {
+            machine->events->messages.size = told;
+        }
         if (reply->out != NULL) {
             reply->out->size = call.reply_start;
         }

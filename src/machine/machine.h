@@ -19,6 +19,7 @@
 #include "wire/resp_writer.h"
 
 struct machine;
+struct machine_events;
 struct machine_scripts;
 struct txns;
 
@@ -36,6 +37,10 @@ struct machine_context {
 
 struct machine *machine_create(const struct machine_options *options);
 void machine_destroy(struct machine *machine);
+
+/* From now on what applies and reads do to keys, and what scripts publish, is told there (events.h); borrowed. NULL:
+ * nobody listens. */
+void machine_listen(struct machine *machine, struct machine_events *events);
 
 /* Executes one command from the log (a write, an EXEC, or a read that needed the log) and writes its reply. */
 void machine_apply(struct machine *machine, const struct machine_context *context, const struct command *command,

@@ -13,6 +13,7 @@ struct script_calls {
     uint32_t key_count;
     bool reads;       /* only */
     size_t could_not; /* keep: what a command would have taken that was refused for it; or 0 */
+    size_t published; /* bytes; counted whether or not anybody listens, for the script sees the refusal */
 };
 
 struct undeclared {
@@ -71,6 +72,35 @@ static bool answer_here(const struct call *call, const struct command *command, 
     case COMMAND_SELECT: put_select(command->argv[1], writer); return true;
     default: return false;
     }
+}
+
+/* ---- messages ---- */
+
+/* PUBLISH and SPUBLISH. Who listens at which node is no part of the state, so the script hears of nobody. */
+static bool publish(struct script_calls *calls, const struct command *command, struct resp_writer *writer,
+                    uint64_t *steps)
+{
+    bool sharded = command->spec->id == COMMAND_SPUBLISH;
+    if (!sharded && command->spec->id != COMMAND_PUBLISH) {
+        return false;
+    }
+    struct message message = {sharded ? MESSAGE_SHARDED : MESSAGE_PUBLISHED, 0, command->argv[1], command->argv[2]};
+    size_t bytes = message_bytes(&message);
+    if (calls->reads) {
+        resp_error(writer, "ERR Write commands are not allowed from read-only scripts.");
+        return true;
+    }
+    if (bytes > SCRIPTS_PUBLISH_BYTES - calls->published) {
+        resp_error(writer, "ERR a script may publish 16 MiB in all; what it has published so far stands");
+        return true;
+    }
+    calls->published += bytes;
+    *steps += bytes / 64;
+    if (calls->call->events != NULL) {
+        machine_events_put(calls->call->events, &message);
+    }
+    resp_integer(writer, 0);
+    return true;
 }
 
 /* ---- those of the machine ---- */
@@ -205,7 +235,8 @@ static uint64_t call_command(void *context, const struct slice *argv, uint32_t a
     struct resp_writer writer = resp_writer_to(reply, protocol);
     struct command command;
     uint64_t steps = 10 + calls->key_count / 4;
-    if (!find_command(argv, argc, &command, &writer) || answer_here(calls->call, &command, &writer)) {
+    if (!find_command(argv, argc, &command, &writer) || answer_here(calls->call, &command, &writer) ||
+        publish(calls, &command, &writer, &steps)) {
         return steps;
     }
     const char *refused = refusal(calls, &command);
@@ -275,6 +306,7 @@ static void run_script(struct call *call, const struct script_run *run)
 {
     bool writes = (call->spec->flags & COMMAND_WRITE) != 0;
     struct script_calls calls = {.call = call, .keys = run->keys, .key_count = run->key_count, .reads = !writes};
+    size_t told = call->events == NULL ? 0 : call->events->messages.size;
     struct script_host host = {&calls, call_command, held_bytes, knows_command};
     struct resp_writer reply = call->reply;
     uint64_t used;
@@ -287,6 +319,9 @@ static void run_script(struct call *call, const struct script_run *run)
     if (writes) {
         bool stopped = end == SCRIPT_OVER_BUDGET || end == SCRIPT_OVER_MEMORY;
         keyspace_journal_end(call->keyspace, stopped, call->position);
+        if (stopped && call->events != NULL) {
+            call->events->messages.size = told; /* nothing of it stays, and nobody hears of it */
+        }
     }
 }
 

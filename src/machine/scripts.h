@@ -3,6 +3,8 @@
 
 #include "script/script.h"
 
+enum { SCRIPTS_PUBLISH_BYTES = 16 << 20 }; /* of messages, by one script */
+
 struct machine_scripts {
     struct script_engine *engine;
     void *owner;

@@ -8,13 +8,22 @@
 #include "env/env.h"
 #include "machine/feed/feed_log.h"
 #include "machine/txn/txn_limits.h"
+#include "server/notify.h"
 
 #include <ctype.h>
 #include <ini.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum setting_kind { SETTING_INTEGER, SETTING_SIZE, SETTING_CHOICE, SETTING_STRING, SETTING_FIXED };
+enum setting_kind {
+    SETTING_INTEGER,
+    SETTING_SIZE,
+    SETTING_CHOICE,
+    SETTING_STRING,
+    SETTING_LIMITS,
+    SETTING_NOTIFY,
+    SETTING_FIXED
+};
 
 struct setting {
     const char *name;
@@ -40,8 +49,8 @@ static const char *const format_choices[] = {"text", "json", NULL};
 static const struct setting settings[] = {
     {"appendfsync", SETTING_FIXED, .text = "always"},
     {"appendonly", SETTING_FIXED, .text = "yes"},
-    {"client-output-buffer-limit", SETTING_SIZE, false, AT(client_output_buffer_bytes), MEGABYTE, INT64_C(1) << 40,
-     1024 * MEGABYTE, .help = "size; a client with more unread replies is closed"},
+    {"client-output-buffer-limit", SETTING_LIMITS, false, AT(client_output),
+     .help = "normal|pubsub HARD SOFT SECONDS; a client with more unread is closed"},
     {"client-query-buffer-limit", SETTING_SIZE, false, AT(client_query_buffer_bytes), MEGABYTE, INT64_C(1) << 40,
      1024 * MEGABYTE, .help = "size; a client with a larger request is closed"},
     {"command-timeout", SETTING_INTEGER, false, AT(command_timeout_ms), 100, 3600000, 10000,
@@ -65,6 +74,12 @@ static const struct setting settings[] = {
      .help = "size of one file of the log"},
     {"loglevel", SETTING_CHOICE, false, AT(log_level), 0, 3, ENV_LOG_INFO, level_choices,
      .help = "debug, notice, warning, error"},
+    {"max-patterns", SETTING_INTEGER, false, AT(max_patterns), 0, 1000000, 10000,
+     .help = "different patterns that clients of this node may have; each message is matched with all"},
+    {"max-subscriptions", SETTING_INTEGER, false, AT(max_subscriptions), 0, 100000000, 1000000,
+     .help = "to channels and patterns, of all clients of this node"},
+    {"max-subscriptions-per-client", SETTING_INTEGER, false, AT(max_subscriptions_per_client), 0, 100000000, 65536,
+     .help = "to channels and patterns, of one client"},
     {"maxclients", SETTING_INTEGER, false, AT(maxclients), 1, 1000000, 10000,
      .help = "clients at one time; more are refused"},
     {"maxmemory", SETTING_SIZE, false, AT(maxmemory_bytes), 0, INT64_MAX, 0,
@@ -74,6 +89,8 @@ static const struct setting settings[] = {
     {"maxmemory-policy", SETTING_FIXED, .text = "noeviction"},
     {"metrics", SETTING_STRING, true, AT(metrics), .text = "",
      .help = "HOST:PORT for GET /metrics, Prometheus text; empty: none"},
+    {"notify-keyspace-events", SETTING_NOTIFY, false, AT(notify_keyspace_events),
+     .help = "letters, as in Redis; which events of keys clients of this node can hear of"},
     {"proto-max-bulk-len", SETTING_SIZE, false, AT(proto_max_bulk_bytes), 1024, 512 * MEGABYTE, 512 * MEGABYTE,
      .help = "size of the largest argument"},
     {"protected-mode", SETTING_CHOICE, false, AT(protected_mode), 0, 1, 1, yes_no,
@@ -112,6 +129,11 @@ static char **string_at(const struct config *config, const struct setting *setti
     return (char **)((char *)(uintptr_t)config + setting->offset);
 }
 
+static struct output_limits *limits_at(const struct config *config, const struct setting *setting)
+{
+    return (struct output_limits *)((char *)(uintptr_t)config + setting->offset);
+}
+
 void config_init(struct config *config)
 {
     *config = (struct config){0};
@@ -120,6 +142,8 @@ void config_init(struct config *config)
         const struct setting *setting = &settings[i];
         if (setting->kind == SETTING_STRING) {
             *string_at(config, setting) = memory_copy_text(setting->text);
+        } else if (setting->kind == SETTING_LIMITS) {
+            *limits_at(config, setting) = OUTPUT_LIMITS_STANDARD;
         } else if (setting->kind != SETTING_FIXED) {
             *number_at(config, setting) = setting->standard;
         }
@@ -206,6 +230,26 @@ static bool is_line_text(struct slice text)
     return true;
 }
 
+static enum config_result set_limits(const struct config *config, const struct setting *setting, struct slice value,
+                                     char ret_message[static CONFIG_MESSAGE_BYTES])
+{
+    const char *wrong = output_limits_parse(value, limits_at(config, setting));
+    if (wrong != NULL) {
+        (void)snprintf(ret_message, CONFIG_MESSAGE_BYTES, "%s", wrong);
+    }
+    return wrong == NULL ? CONFIG_SET : CONFIG_INVALID;
+}
+
+static enum config_result set_notify(const struct config *config, const struct setting *setting, struct slice value,
+                                     char ret_message[static CONFIG_MESSAGE_BYTES])
+{
+    bool parsed = notify_parse(value, number_at(config, setting));
+    if (!parsed) {
+        (void)snprintf(ret_message, CONFIG_MESSAGE_BYTES, "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
+    }
+    return parsed ? CONFIG_SET : CONFIG_INVALID;
+}
+
 enum config_result config_find(struct slice name, bool running, const char **ret_name)
 {
     const struct setting *setting = setting_find(name);
@@ -235,6 +279,8 @@ enum config_result config_set(struct config *config, struct slice name, struct s
         parsed = units_parse_size(value, &number);
         return set_number(config, setting, parsed, number, ret_message);
     case SETTING_CHOICE: return set_choice(config, setting, value, ret_message);
+    case SETTING_LIMITS: return set_limits(config, setting, value, ret_message);
+    case SETTING_NOTIFY: return set_notify(config, setting, value, ret_message);
     case SETTING_STRING:
     case SETTING_FIXED: break;
     }
@@ -256,6 +302,8 @@ static const char *value_text(const struct config *config, const struct setting 
     case SETTING_FIXED: return setting->text;
     case SETTING_STRING: return *string_at(config, setting);
     case SETTING_CHOICE: return setting->choices[*number_at(config, setting)];
+    case SETTING_LIMITS: output_limits_format(limits_at(config, setting), text); return text;
+    case SETTING_NOTIFY: notify_format(*number_at(config, setting), text); return text;
     case SETTING_INTEGER:
     case SETTING_SIZE: break;
     }

@@ -7,6 +7,7 @@
 #include "base/buffer.h"
 #include "base/slice.h"
 #include "base/status.h"
+#include "server/output_limit.h"
 
 enum config_choice_debug { CONFIG_DEBUG_NO, CONFIG_DEBUG_YES, CONFIG_DEBUG_LOCAL };
 
@@ -16,7 +17,7 @@ struct config {
     int64_t timeout_s; /* idle clients are closed after this; 0: never */
     int64_t proto_max_bulk_bytes;
     int64_t client_query_buffer_bytes;
-    int64_t client_output_buffer_bytes; /* a client with more unread replies than this is closed */
+    struct output_limits client_output; /* a client with more unread than this is closed */
     int64_t maxmemory_clients_bytes;    /* all clients' buffers together; above it the largest is closed */
     int64_t command_timeout_ms;
     int64_t shutdown_timeout_s;
@@ -25,10 +26,12 @@ struct config {
     int64_t snapshot_log_bytes;
     int64_t log_segment_bytes;
     int64_t protected_mode;
-    int64_t debug_command; /* enum config_choice_debug */
-    int64_t log_level;     /* enum env_log_level */
-    int64_t log_format;    /* 0 text, 1 json */
-    int64_t txn_protocol;  /* 0 2pc, 1 3pc */
+    int64_t debug_command;          /* enum config_choice_debug */
+    int64_t log_level;              /* enum env_log_level */
+    int64_t log_format;             /* 0 text, 1 json */
+    int64_t notify_keyspace_events; /* notify.h */
+    int64_t max_subscriptions, max_subscriptions_per_client, max_patterns;
+    int64_t txn_protocol; /* 0 2pc, 1 3pc */
     int64_t txn_id_kept_ms;
     int64_t feeds_maximum;      /* at one time */
     int64_t feed_output_bytes;  /* unread of a client, beyond which its feeds wait */

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "server/feeds.h"
+#include "server/pubsub.h"
 #include "server/round.h"
 #include "server/route.h"
 #include "server/script_peers.h"
@@ -52,7 +53,8 @@ void connection_count_bytes(struct connection *connection)
                    connection->queued.capacity + connection->parked_bytes.capacity +
                    connection->slot_capacity * sizeof(struct slot) + connection->stash_bytes +
                    connection->watches.bytes + connection->watches.capacity * sizeof(struct watch) +
-                   connection->feed_bytes + (connection->session == NULL ? 0 : txn_session_bytes(connection->session));
+                   connection->feed_bytes + (connection->session == NULL ? 0 : txn_session_bytes(connection->session)) +
+                   (connection->listener == NULL ? 0 : sizeof(*connection->listener) + connection->listener->bytes);
     connection->server->client_bytes += bytes - connection->counted_bytes;
     connection->counted_bytes = bytes;
 }
@@ -334,6 +336,7 @@ void connection_close(struct connection *connection)
     server->client_bytes -= connection->counted_bytes;
     connection->counted_bytes = 0;
     server->monitors -= connection->monitor ? 1 : 0;
+    pubsub_leave(connection);
     txn_client_leave(connection);
     txn_session_leave(connection);
     feeds_leave(connection);
@@ -367,18 +370,46 @@ void connection_finish(struct connection *connection)
     connection_mark_dirty(connection);
 }
 
-void connection_flush(struct connection *connection)
+const struct output_limit *connection_output_limit(const struct connection *connection)
+{
+    const struct output_limits *limits = &connection->server->config.client_output;
+    return connection_subscribed(connection) ? &limits->pubsub : &limits->normal;
+}
+
+bool connection_cut_if_behind(struct connection *connection)
 {
     struct server *server = connection->server;
-    list_remove(&connection->dirty_node);
+    const struct output_limit *limit = connection_output_limit(connection);
+    size_t unsent = connection_unsent_bytes(connection);
+    bool over_soft = limit->soft_bytes != 0 && unsent > (size_t)limit->soft_bytes;
+    int64_t now_ns = server_now_ns(server);
+    if (!over_soft) {
+        connection->behind_since_ns = 0;
+    } else if (connection->behind_since_ns == 0) {
+        connection->behind_since_ns = now_ns;
+    }
+    bool too_long = over_soft && now_ns - connection->behind_since_ns > limit->soft_s * SECOND_NS;
+    if (!connection->overrun && !too_long && unsent <= (size_t)limit->hard_bytes) {
+        return false;
+    }
+    server->figures.clients_cut_output++;
+    env_log(server->env, ENV_LOG_WARNING,
+            "client %s closed: %zu bytes of replies unread, more than client-output-buffer-limit", connection->peer,
+            unsent);
+    connection_close(connection);
+    return true;
+}
+
+static enum status write_out(struct connection *connection)
+{
+    struct server *server = connection->server;
     size_t size = connection_output_bytes(connection);
     if (size != 0) {
         struct iovec part = {connection->out.data + connection->out_start, size};
         size_t written = 0;
         enum status status = env_stream_write(server->env, connection->stream, &part, CONNECTION_IOVECS, &written);
         if (status != STATUS_OK && status != STATUS_AGAIN) {
-            connection_close(connection);
-            return;
+            return status;
         }
         server->figures.bytes_written += written;
         connection->out_start += written;
@@ -387,16 +418,29 @@ void connection_flush(struct connection *connection)
     if (size == 0 && connection->out.data != NULL) {
         output_give_back(connection);
     }
-    size_t unsent = connection_unsent_bytes(connection);
-    if (unsent > (size_t)server->config.client_output_buffer_bytes) {
-        server->figures.clients_cut_output++;
-        env_log(server->env, ENV_LOG_WARNING,
-                "client %s closed: %zu bytes of replies unread, more than client-output-buffer-limit", connection->peer,
-                unsent);
+    return STATUS_OK;
+}
+
+void connection_write(struct connection *connection)
+{
+    enum status status = write_out(connection);
+    (void)status; /* it will fail again */
+    connection_mark_dirty(connection);
+}
+
+void connection_flush(struct connection *connection)
+{
+    struct server *server = connection->server;
+    list_remove(&connection->dirty_node);
+    if (write_out(connection) != STATUS_OK) {
         connection_close(connection);
         return;
     }
-    if (connection->feed_stuck && unsent < (size_t)server->config.feed_output_bytes / 2) {
+    size_t size = connection_output_bytes(connection);
+    if (connection_cut_if_behind(connection)) {
+        return;
+    }
+    if (connection->feed_stuck && connection_unsent_bytes(connection) < (size_t)server->config.feed_output_bytes / 2) {
         feeds_flushed(connection);
     }
     if (connection->want_write != (size != 0)) {

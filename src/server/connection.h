@@ -21,11 +21,13 @@
 #include "cluster/slot.h"
 #include "command/command.h"
 #include "env/env.h"
+#include "server/channels.h"
 #include "wire/resp_request.h"
 #include "wire/resp_writer.h"
 
 struct client_txn;
 struct feed_start;
+struct output_limit;
 struct txn_session;
 struct round;
 struct server;
@@ -154,6 +156,9 @@ struct connection {
     size_t feed_bytes;
     bool feed_stuck;               /* one of them waits until this client has read */
     struct feed_start *feed_start; /* COHORT.FEED waits for the shards, or NULL; its slot's */
+    struct listener *listener;     /* to channels and patterns; NULL: it never was one */
+    int64_t behind_since_ns;       /* more is unread than the soft limit allows; 0: it is not */
+    bool overrun;                  /* messages for it found no room: it is to be closed */
     bool txn_failed;               /* one ended before its client said so: what is meant for it is refused */
 };
 
@@ -165,6 +170,8 @@ void connection_close(struct connection *connection);
 void connections_reap(struct server *server);
 /* Sends what gathered; called by the turn hook for each dirty connection. */
 void connection_flush(struct connection *connection);
+/* Sends what the system takes now; a failure shows in the flush that follows. */
+void connection_write(struct connection *connection);
 /* Goes on with input that is here already. */
 void connection_resume(struct connection *connection);
 void connection_mark_dirty(struct connection *connection);
@@ -182,6 +189,15 @@ void connection_count_bytes(struct connection *connection);
 /* Of replies that are not sent: ready to go, and all together. */
 size_t connection_output_bytes(const struct connection *connection);
 size_t connection_unsent_bytes(const struct connection *connection);
+/* It has at least one channel or pattern. */
+static inline bool connection_subscribed(const struct connection *connection)
+{
+    return connection->listener != NULL && listener_count(connection->listener) != 0;
+}
+/* How much it may leave unread. */
+const struct output_limit *connection_output_limit(const struct connection *connection);
+/* True: it has left more, and was closed. */
+bool connection_cut_if_behind(struct connection *connection);
 /* Asks for input, or no longer, as the state of connection and server says. */
 void connection_update_reading(struct connection *connection);
 

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "server/data_folder.h"
 #include "server/monitor.h"
+#include "server/pubsub.h"
 #include "server/round.h"
 #include "server/script_peers.h"
 #include "server/server_state.h"
@@ -313,6 +314,13 @@ void crew_tell_monitors(struct server *server, struct slice line)
     }
 }
 
+void crew_tell_interest(struct server *server, uint8_t kind, struct slice name, bool more)
+{
+    uint8_t head[2] = {kind, more};
+    const struct slice parts[2] = {slice_of(head, sizeof(head)), name};
+    workers_tell_all(server->workers, WORKERS_SERVER, CREW_INTEREST, parts, 2);
+}
+
 /* ---- in ---- */
 
 static void take_share(struct server *server, uint32_t from, struct slice body)
@@ -342,6 +350,7 @@ static void arrived(void *owner, uint32_t from, uint8_t kind, struct slice body)
     case CREW_CONFIG: take_config(server, body); return;
     case CREW_FIGURES: take_figures(server, from, body); return;
     case CREW_LINE: monitor_show(server, body); return;
+    case CREW_INTEREST: pubsub_told_interest(server, body); return;
     case CREW_ASK: round_asked(server, from, body); return;
     case CREW_PART: round_part(server, from, body); return;
     case CREW_SCRIPT: script_peers_told(server, from, body); return;

@@ -51,6 +51,7 @@ enum crew_tell {
     CREW_CONFIG,   /* the settings, from the first */
     CREW_FIGURES,  /* for metrics */
     CREW_LINE,     /* for those who monitor */
+    CREW_INTEREST, /* pubsub.h: one subscription more or less: kind u8, more u8, name */
     CREW_ASK,      /* round.h */
     CREW_PART,
     CREW_SCRIPT, /* script_peers.h */
@@ -88,5 +89,7 @@ void crew_fail(struct server *server, enum status status, const char *what);
 void crew_ask_shutdown(struct server *server);
 /* That worker will have a monitor: lines go there from now on. */
 void crew_expect_monitor(struct server *server, uint32_t worker);
+/* To all: a client here subscribes to one more channel, or no longer. */
+void crew_tell_interest(struct server *server, uint8_t kind, struct slice name, bool more);
 /* A monitor's line, to the workers that have monitors. */
 void crew_tell_monitors(struct server *server, struct slice line);

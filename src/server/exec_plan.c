@@ -149,6 +149,8 @@ void exec_plan_finish(struct connection *connection, struct slot *slot)
         exec_plan_destroy(plan);
         return;
     }
+    struct server *server = connection->server;
+    server->executing = connection;
     resp_array(&writer, plan->total);
     struct slice commands = buffer_slice(&plan->commands);
     struct command_arguments arguments;
@@ -166,10 +168,14 @@ void exec_plan_finish(struct connection *connection, struct slot *slot)
             rest = slice_of(rest.data + size, rest.size - size);
         }
     }
+    server->executing = NULL;
     command_arguments_deinit(&arguments);
     buffer_deinit(&machine);
     exec_plan_destroy(plan);
     if (slot->silent) {
         buffer_clear(&slot->stash);
     }
+    buffer_append_slice(&slot->stash, buffer_slice(&server->behind_exec));
+    buffer_clear(&server->behind_exec);
+    buffer_shrink(&server->behind_exec, 1 << 20);
 }

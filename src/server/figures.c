@@ -140,6 +140,8 @@ void figures_add(struct server_figures *sum, const struct server_figures *one)
     sum->feed_pushes += one->feed_pushes;
     sum->feed_changes += one->feed_changes;
     sum->feeds_ended += one->feeds_ended;
+    sum->messages_published += one->messages_published;
+    sum->messages_delivered += one->messages_delivered;
     sum->turns += one->turns;
     sum->commands_per_second += one->commands_per_second;
     for (size_t i = 0; i < one->error_kind_count; i++) {

@@ -1,6 +1,7 @@
 #include "server/local.h"
 
 #include "command/command_reply.h"
+#include "server/pubsub.h"
 #include "server/route.h"
 #include "server/scripts.h"
 
@@ -55,6 +56,20 @@ static void (*const handlers[COMMAND_MAXIMUM])(struct local_call *call) = {
     [COMMAND_SCRIPT_LOAD] = local_script_load,
     [COMMAND_SCRIPT_EXISTS] = local_script_exists,
     [COMMAND_SCRIPT_FLUSH] = local_script_flush,
+    [COMMAND_SUBSCRIBE] = local_subscribe,
+    [COMMAND_UNSUBSCRIBE] = local_unsubscribe,
+    [COMMAND_PSUBSCRIBE] = local_psubscribe,
+    [COMMAND_PUNSUBSCRIBE] = local_punsubscribe,
+    [COMMAND_SSUBSCRIBE] = local_ssubscribe,
+    [COMMAND_SUNSUBSCRIBE] = local_sunsubscribe,
+    [COMMAND_PUBLISH] = local_publish,
+    [COMMAND_SPUBLISH] = local_spublish,
+    [COMMAND_PUBSUB_CHANNELS] = local_pubsub_channels,
+    [COMMAND_PUBSUB_NUMSUB] = local_pubsub_numsub,
+    [COMMAND_PUBSUB_NUMPAT] = local_pubsub_numpat,
+    [COMMAND_PUBSUB_SHARDCHANNELS] = local_pubsub_shardchannels,
+    [COMMAND_PUBSUB_SHARDNUMSUB] = local_pubsub_shardnumsub,
+    [COMMAND_PUBSUB_HELP] = local_command,
     [COMMAND_INFO] = local_info,
     [COMMAND_CONFIG_GET] = local_config_get,
     [COMMAND_CONFIG_SET] = local_config_set,
@@ -119,6 +134,6 @@ bool local_needs_quiet(const struct command_spec *spec)
     case COMMAND_CONFIG_SET:
     case COMMAND_CLIENT_PAUSE:
     case COMMAND_CLIENT_KILL: return true;
-    default: return false;
+    default: return pubsub_takes(spec);
     }
 }

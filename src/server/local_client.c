@@ -7,10 +7,13 @@
 static void describe(struct buffer *out, const struct connection *connection, int64_t now_ns)
 {
     const struct config *config = &connection->server->config;
-    char flags[4];
+    char flags[5];
     size_t flag_count = 0;
     if (connection->monitor) {
         flags[flag_count++] = 'O';
+    }
+    if (connection_subscribed(connection)) {
+        flags[flag_count++] = 'P';
     }
     if (connection->in_multi) {
         flags[flag_count++] = 'x';
@@ -23,15 +26,19 @@ static void describe(struct buffer *out, const struct connection *connection, in
     }
     flags[flag_count] = '\0';
     size_t kept = connection->in.size - connection->in_start;
+    static const size_t none[CHANNEL_KINDS];
+    const size_t *subscriptions = connection->listener == NULL ? none : connection->listener->counts;
     buffer_append_format(
         out,
-        "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=0 sub=0 psub=0 ssub=0 multi=%d qbuf=%zu "
+        "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=0 sub=%zu psub=%zu ssub=%zu multi=%d "
+        "qbuf=%zu "
         "qbuf-free=%zu argv-mem=0 multi-mem=%zu rbs=0 rbp=0 obl=%zu oll=%llu omem=%zu tot-mem=%zu events=%s cmd=%s "
         "user=%s redir=-1 resp=%d\n",
         (unsigned long long)connection->id, connection->peer, connection->local,
         env_stream_id(connection->server->env, connection->stream), connection->name == NULL ? "" : connection->name,
         (long long)((now_ns - connection->created_ns) / 1000000000),
-        (long long)((now_ns - connection->active_ns) / 1000000000), flags,
+        (long long)((now_ns - connection->active_ns) / 1000000000), flags, subscriptions[CHANNEL_NAMED],
+        subscriptions[CHANNEL_PATTERN], subscriptions[CHANNEL_SHARD],
         connection->in_multi ? (int)connection->queued_count : -1, kept, connection->in.capacity - kept,
         connection->queued.capacity, connection_output_bytes(connection),
         (unsigned long long)(connection->slot_tail - connection->slot_head), connection->out.capacity,
@@ -53,6 +60,11 @@ void local_client_info(struct local_call *call)
 
 static bool listed(const struct local_call *call, const struct connection *connection)
 {
+    if (call->argc == 4 && local_word(call, 2, "TYPE")) {
+        return local_word(call, 3, "pubsub")   ? connection_subscribed(connection)
+               : local_word(call, 3, "normal") ? !connection_subscribed(connection)
+                                               : false; /* nobody is a replica, or a master */
+    }
     uint32_t first_id = call->argc > 3 && local_word(call, 2, "ID") ? 3 : 0;
     if (first_id == 0) {
         return true;
@@ -81,16 +93,12 @@ static void append_part(void *owner, struct slice part) { buffer_append_slice(ow
 
 void local_client_list(struct local_call *call)
 {
-    bool none = false;
     if (call->argc == 4 && local_word(call, 2, "TYPE")) {
-        if (!local_word(call, 3, "normal")) {
-            if (!local_word(call, 3, "master") && !local_word(call, 3, "replica") && !local_word(call, 3, "slave") &&
-                !local_word(call, 3, "pubsub")) {
-                resp_error_format(call->reply, "ERR Unknown client type '%.*s'", (int)call->argv[3].size,
-                                  (const char *)call->argv[3].data);
-                return;
-            }
-            none = true;
+        if (!local_word(call, 3, "normal") && !local_word(call, 3, "master") && !local_word(call, 3, "replica") &&
+            !local_word(call, 3, "slave") && !local_word(call, 3, "pubsub")) {
+            resp_error_format(call->reply, "ERR Unknown client type '%.*s'", (int)call->argv[3].size,
+                              (const char *)call->argv[3].data);
+            return;
         }
     } else if (call->argc > 3 && local_word(call, 2, "ID")) {
         for (uint32_t i = 3; i < call->argc; i++) {
@@ -106,10 +114,8 @@ void local_client_list(struct local_call *call)
     }
     struct buffer text;
     buffer_init(&text);
-    if (!none) {
-        local_client_list_part(call, &text);
-        round_each(call->round, append_part, &text);
-    }
+    local_client_list_part(call, &text);
+    round_each(call->round, append_part, &text);
     resp_verbatim(call->reply, "txt", buffer_slice(&text));
     buffer_deinit(&text);
 }
@@ -128,13 +134,17 @@ void local_client_getname(struct local_call *call)
 struct kill_filter {
     int64_t id; /* 0: any */
     struct slice address, local_address, user;
-    bool type_normal, type_other, skip_me;
+    bool type_normal, type_pubsub, type_other, skip_me;
 };
 
 static bool kill_matches(const struct kill_filter *filter, const struct connection *connection,
                          const struct connection *me)
 {
     if (filter->skip_me && connection == me) {
+        return false;
+    }
+    bool subscribed = connection_subscribed(connection);
+    if ((filter->type_normal && subscribed) || (filter->type_pubsub && !subscribed)) {
         return false;
     }
     return (filter->id == 0 || (uint64_t)filter->id == connection->id) && !filter->type_other &&
@@ -173,9 +183,10 @@ static const char *kill_option(const struct local_call *call, uint32_t at, struc
     }
     if (local_word(call, at, "TYPE")) {
         filter->type_normal = slice_is_word(value, "normal");
-        filter->type_other = !filter->type_normal;
-        bool known = filter->type_normal || slice_is_word(value, "master") || slice_is_word(value, "slave") ||
-                     slice_is_word(value, "replica") || slice_is_word(value, "pubsub");
+        filter->type_pubsub = slice_is_word(value, "pubsub");
+        filter->type_other = !filter->type_normal && !filter->type_pubsub;
+        bool known = filter->type_normal || filter->type_pubsub || slice_is_word(value, "master") ||
+                     slice_is_word(value, "slave") || slice_is_word(value, "replica");
         return known ? NULL : unknown_type_text;
     }
     if (local_word(call, at, "ADDR")) {

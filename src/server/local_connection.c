@@ -2,6 +2,7 @@
 #include "server/feeds.h"
 #include "server/local.h"
 #include "server/multi.h"
+#include "server/pubsub.h"
 #include "server/route.h"
 #include "server/txn_session.h"
 #include "server/watch.h"
@@ -25,6 +26,10 @@ void local_ping(struct local_call *call)
 {
     if (call->argc > 2) {
         resp_error(call->reply, "ERR wrong number of arguments for 'ping' command");
+    } else if (call->connection->protocol == RESP2 && connection_subscribed(call->connection)) {
+        resp_array(call->reply, 2); /* told from messages by its form */
+        resp_bulk_string(call->reply, "pong");
+        resp_bulk(call->reply, call->argc == 2 ? call->argv[1] : SLICE_LITERAL(""));
     } else if (call->argc == 2) {
         resp_bulk(call->reply, call->argv[1]);
     } else {
@@ -61,6 +66,7 @@ void local_reset(struct local_call *call)
         connection->monitor = false;
         call->server->monitors--;
     }
+    pubsub_leave(connection);
     multi_discard(connection);
     watch_forget(connection);
     txn_session_leave(connection);

@@ -82,13 +82,19 @@ static void section_stats(struct server *server, const struct server_part *part,
         "\r\nuncertain_replies:%" PRIu64 "\r\nclients_cut_output:%" PRIu64 "\r\nclients_cut_idle:%" PRIu64
         "\r\nclients_cut_memory:%" PRIu64 "\r\nlog_entries:%" PRIu64 "\r\nlog_commands:%" PRIu64
         "\r\nfeeds:%zu\r\nfeeds_behind:%zu\r\nfeeds_ended:%" PRIu64 "\r\nfeed_pushes:%" PRIu64
-        "\r\nfeed_changes:%" PRIu64 "\r\nfeed_history_bytes:%" PRIu64 "\r\n",
+        "\r\nfeed_changes:%" PRIu64 "\r\nfeed_history_bytes:%" PRIu64
+        "\r\npubsub_channels:%zu\r\npubsub_patterns:%zu\r\npubsubshard_channels:%zu\r\nmessages_published:%" PRIu64
+        "\r\nmessages_delivered:%" PRIu64 "\r\nmessages_sent:%" PRIu64 "\r\nmessages_received:%" PRIu64
+        "\r\nmessages_dropped:%" PRIu64 "\r\n",
         figures->connections_received, figures->commands, figures->commands_per_second, figures->bytes_read,
         figures->bytes_written, figures->connections_rejected, stats.machine.expired, stats.machine.hits,
         stats.machine.misses, figures->errors, figures->uncertain, figures->clients_cut_output,
         figures->clients_cut_idle, figures->clients_cut_memory, stats.entries, stats.commands, part->feeds,
         part->feeds_behind, figures->feeds_ended, figures->feed_pushes, figures->feed_changes,
-        stats.machine.history_bytes);
+        stats.machine.history_bytes, channels_count(&server->channels, CHANNEL_NAMED),
+        channels_count(&server->channels, CHANNEL_PATTERN), channels_count(&server->channels, CHANNEL_SHARD),
+        figures->messages_published, figures->messages_delivered, part->messages.sent, part->messages.received,
+        part->messages.dropped);
 }
 
 /* Every node takes writes, so to clients each is a master; the others that it reaches are its replicas. */
@@ -261,6 +267,12 @@ void server_metrics(struct server *server, struct buffer *out)
     metric(out, "feed_changes_total", "counter", "Changes pushed to feeds.", (double)figures->feed_changes);
     metric(out, "network_read_bytes_total", "counter", "Read from clients.", (double)figures->bytes_read);
     metric(out, "network_written_bytes_total", "counter", "Written to clients.", (double)figures->bytes_written);
+    metric(out, "messages_published_total", "counter", "Messages that clients published.",
+           (double)figures->messages_published);
+    metric(out, "messages_delivered_total", "counter", "Messages written to subscribers.",
+           (double)figures->messages_delivered);
+    metric(out, "messages_dropped_total", "counter", "Messages that a slow node or worker did not take.",
+           (double)part->messages.dropped);
     peer_metrics(server, out);
     metric(out, "keys", "gauge", "Keys.", (double)stats.machine.keys);
     metric(out, "keys_with_expiry", "gauge", "Keys with a time to live.", (double)stats.machine.keys_with_expiry);

@@ -33,7 +33,7 @@ void monitor_show(struct server *server, struct slice line)
 {
     LIST_FOR_EACH (at, &server->connections) {
         struct connection *watcher = CONTAINER_OF(at, struct connection, node);
-        bool full = connection_unsent_bytes(watcher) > (size_t)server->config.client_output_buffer_bytes;
+        bool full = connection_unsent_bytes(watcher) > (size_t)connection_output_limit(watcher)->hard_bytes;
         if (watcher->monitor && !full) { /* else it is closed at the end of this turn */
             buffer_append_slice(connection_output(watcher), line);
             connection_mark_dirty(watcher);

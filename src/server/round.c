@@ -151,6 +151,7 @@ void server_part_look(struct server *server, struct server_part *ret_part)
     ret_part->figures = server->figures;
     cluster_stats(server->cluster, &ret_part->stats);
     cluster_transport_statistics(server->cluster, &ret_part->transport);
+    cluster_message_counters(server->cluster, &ret_part->messages);
     ret_part->connections = server->connection_count;
     ret_part->client_bytes = server->client_bytes;
     ret_part->monitors = server->monitors;
@@ -176,6 +177,9 @@ void server_part_add(struct server_part *sum, const struct server_part *one)
     if (sum->transport.frames_sent + sum->transport.accepted + sum->transport.dialed == 0) {
         sum->transport = one->transport; /* the first worker's; the others have none */
     }
+    sum->messages.sent += one->messages.sent;
+    sum->messages.received += one->messages.received;
+    sum->messages.dropped += one->messages.dropped;
     sum->connections += one->connections;
     sum->client_bytes += one->client_bytes;
     sum->monitors += one->monitors;

@@ -37,6 +37,7 @@ struct server_part {
     struct server_figures figures;
     struct shard_stats stats;
     struct transport_statistics transport;
+    struct cluster_message_counters messages;
     size_t connections, client_bytes, monitors;
     size_t feeds, feeds_behind;
     uint32_t voting, leading, leaderless; /* of its shards */

@@ -6,6 +6,7 @@
 #include "server/gather.h"
 #include "server/monitor.h"
 #include "server/multi.h"
+#include "server/pubsub.h"
 #include "server/round.h"
 #include "server/script_peers.h"
 #include "server/scripts.h"
@@ -216,6 +217,9 @@ static uint32_t find_shard(const struct server *server, const struct command *co
     if (server->shards == 1) {
         return 1;
     }
+    if ((spec->flags & COMMAND_PUBSUB) != 0) {
+        return 0; /* a shard channel is no key of ours */
+    }
     if (spec->first_key == 0) {
         return txn_plan_flushes(spec) ? ROUTE_SEVERAL : 0;
     }
@@ -346,6 +350,15 @@ static bool refused(struct connection *connection, const struct command_spec *sp
         answer_refusal(connection, spec, out_of_memory_text);
         return true;
     }
+    if (pubsub_forbids(connection, spec)) {
+        char text[192];
+        (void)snprintf(text, sizeof(text),
+                       "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are "
+                       "allowed in this context",
+                       spec->name);
+        answer_refusal(connection, spec, text);
+        return true;
+    }
     return false;
 }
 
@@ -382,7 +395,9 @@ static void dispatch(struct connection *connection, const struct command *comman
     bool overtakes =
         connection->plan_end > connection->slot_head || (watch_pending(connection) && multi_needs_watches(spec)) ||
         connection->txn != NULL || connection->session != NULL || feeds_starting(connection) || feeds_take(spec) ||
-        (at_server && txn_session_takes(spec)) || (spec->id == COMMAND_EXEC && multi_crosses(connection)) ||
+        (at_server && txn_session_takes(spec)) ||
+        (spec->id == COMMAND_EXEC && (multi_crosses(connection) || (connection->queued_flags & COMMAND_PUBSUB) != 0)) ||
+        (spec->id == COMMAND_HELLO && connection_subscribed(connection)) ||
         (shard == ROUTE_SEVERAL && spec->id != COMMAND_WATCH) ||
         (spec->place == COMMAND_AT_SERVER && local_needs_quiet(spec));
     if (!queueing && overtakes && connection_pending(connection)) {
@@ -417,6 +432,11 @@ static void dispatch(struct connection *connection, const struct command *comman
     if (txn_session_holds(connection) && (spec->id == COMMAND_MULTI || spec->id == COMMAND_WATCH)) {
         answer_error(connection,
                      "ERR MULTI and WATCH do not go together with TXN.BEGIN; TXN.COMMIT or TXN.ROLLBACK first");
+        return;
+    }
+    if (txn_session_holds(connection) && pubsub_takes(spec)) {
+        answer_error(connection, "ERR messages are no part of a transaction of TXN.BEGIN; TXN.COMMIT or TXN.ROLLBACK "
+                                 "first, then publish or subscribe");
         return;
     }
     if (at_server && feeds_take(spec)) {

@@ -4,6 +4,7 @@
 #include "env/whole_file.h"
 #include "server/feeds.h"
 #include "server/figures.h"
+#include "server/pubsub.h"
 #include "server/round.h"
 #include "server/route.h"
 #include "server/script_peers.h"
@@ -187,9 +188,13 @@ static void look_after(struct server *server, struct connection *connection, uin
     if (connection->parked && connection->parked_until_ns != 0 && now_ns >= connection->parked_until_ns) {
         connection_mark_resume(connection);
     }
+    if (connection->behind_since_ns != 0 && connection_cut_if_behind(connection)) {
+        return;
+    }
     int64_t idle_s = (now_ns - connection->active_ns) / 1000000000;
     if (server->config.timeout_s != 0 && idle_s >= server->config.timeout_s && !connection->monitor &&
-        !feeds_of(connection) && !connection_pending(connection) && !connection->parked) {
+        !feeds_of(connection) && !connection_subscribed(connection) && !connection_pending(connection) &&
+        !connection->parked) {
         server->figures.clients_cut_idle++;
         connection_close(connection);
     }
@@ -340,6 +345,11 @@ void server_destroy(struct server *server)
     command_arguments_deinit(&server->arguments);
     command_arguments_deinit(&server->script_arguments);
     script_peers_destroy(server);
+    channels_deinit(&server->channels);
+    buffer_deinit(&server->encoded[0]);
+    buffer_deinit(&server->encoded[1]);
+    buffer_deinit(&server->event_name);
+    buffer_deinit(&server->behind_exec);
     buffer_deinit(&server->scratch);
     config_deinit(&server->config);
     workers_destroy(server->workers);
@@ -358,6 +368,7 @@ void server_apply_config(struct server *server)
     slowlog_trim(&server->slowlog, (size_t)server->config.slowlog_max_len);
     server->events.configured(server->owner, server->env, &server->config);
     crew_tell_config(server);
+    pubsub_configured(server);
 }
 
 enum status server_rewrite_config(struct server *server)

@@ -1,8 +1,10 @@
 /* The start of a node: its folder, its listener, its part of the cluster; and of its other workers. */
+#include "base/hash.h"
 #include "base/memory.h"
 #include "env/listen_advice.h"
 #include "server/data_folder.h"
 #include "server/figures.h"
+#include "server/pubsub.h"
 #include "server/script_home.h"
 #include "server/script_peers.h"
 #include "server/server_state.h"
@@ -34,8 +36,13 @@ static enum status cluster_noted(void *owner, uint64_t node, struct slice note)
     return script_peers_noted(owner, node, note);
 }
 
-static const struct cluster_events cluster_events = {cluster_failed, cluster_joined, cluster_visited, cluster_met,
-                                                     cluster_noted};
+static void cluster_message(void *owner, const struct message *message, enum cluster_source source)
+{
+    pubsub_take(owner, message, source);
+}
+
+static const struct cluster_events cluster_events = {cluster_failed, cluster_joined, cluster_visited,
+                                                     cluster_met,    cluster_noted,  cluster_message};
 
 /* Random; tells this process from all others. */
 static void make_run_id(struct server *server)
@@ -130,6 +137,7 @@ static enum status open_all(struct server *server, char ret_message[static SERVE
     if (status != STATUS_OK) {
         return status;
     }
+    pubsub_configured(server);
     if (server->worker_count > 1) {
         crew_start(server);
         return STATUS_OK;
@@ -177,6 +185,7 @@ struct server *server_create_worker(struct server *first, uint32_t worker)
         server_new(first->options.workers[worker], &first->options, &first->events, first->owner, worker);
     config_copy(&server->config, &first->config);
     memcpy(server->run_id, first->run_id, sizeof(server->run_id));
+    channels_init(&server->channels, hash_bytes(0, server->run_id, sizeof(server->run_id)));
     memcpy(server->incarnation, first->incarnation, sizeof(server->incarnation));
     server->node_file = first->node_file;
     server->port = first->port;
@@ -202,6 +211,7 @@ enum status server_create(struct env *env, const struct server_options *options,
     server->config = *config;
     *config = (struct config){0};
     make_run_id(server);
+    channels_init(&server->channels, hash_bytes(0, server->run_id, sizeof(server->run_id)));
     if (server->worker_count > 1) {
         server->crew = memory_allocate_zeroed(server->worker_count, sizeof(struct server *));
         server->crew_quiet = memory_allocate_zeroed(server->worker_count, sizeof(bool));

@@ -52,6 +52,7 @@ struct server_figures {
     uint64_t uncertain; /* commands answered -UNCERTAIN */
     uint64_t feed_pushes, feed_changes;
     uint64_t feeds_ended; /* by the server: what they wanted was forgotten */
+    uint64_t messages_published, messages_delivered;
     uint64_t turns;
     struct error_figures error_kinds[SERVER_ERROR_KINDS];
     size_t error_kind_count;
@@ -80,7 +81,12 @@ struct server {
     int port;
     struct cluster *cluster;
     struct feeds *feeds; /* NULL before the first COHORT.FEED */
-    uint32_t shards;     /* of the cluster */
+    struct channels channels;
+    struct buffer encoded[2], event_name; /* scratch of pubsub_deliver.c: a message, for each protocol */
+    const struct connection *publisher;   /* in the middle of its reply; NULL: nobody */
+    const struct connection *executing;   /* the same, of an EXEC: messages for it come behind its reply, … */
+    struct buffer behind_exec;            /* … and wait here */
+    uint32_t shards;                      /* of the cluster */
 
     struct list connections;    /* all open ones, oldest first */
     struct list dirty;          /* have output for this turn */

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "server/exec_plan.h"
 #include "server/figures.h"
+#include "server/pubsub.h"
 #include "server/route.h"
 #include "server/server_state.h"
 #include "server/txn_driver.h"
@@ -125,6 +126,9 @@ static void host_ended(struct txn_driver *driver, enum txn_end end)
     struct client_txn *txn = of(driver);
     struct connection *connection = txn->connection;
     env_timer_stop(txn->server->env, &txn->timer);
+    if (end == TXN_END_DONE) {
+        pubsub_publish_all(txn->server, buffer_slice(&driver->plan.values.events.messages));
+    }
     if (connection == NULL) {
         return;
     }

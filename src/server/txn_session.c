@@ -6,6 +6,7 @@
 #include "cluster/slot.h"
 #include "server/figures.h"
 #include "server/gather.h"
+#include "server/pubsub.h"
 #include "server/route.h"
 #include "server/txn_session_internal.h"
 
@@ -115,6 +116,11 @@ void session_leave_with(struct txn_session *session, const char *text)
     if (session->connection != NULL) {
         session->connection->session = NULL;
         session->connection->txn_failed = session->spec->id == COMMAND_TXN_BEGIN && text[0] == '-';
+    }
+    struct buffer *published = &session->plan.values.events.messages;
+    if (session->commit && strcmp(text, "OK") == 0) {
+        pubsub_publish_all(session->server, buffer_slice(published)); /* by its scripts; it is committed */
+        buffer_clear(published);
     }
     session_answer(session, text);
     session->connection = NULL;

@@ -28,6 +28,7 @@ void txn_values_deinit(struct txn_values *values)
         overlay_destroy(values->shards[i].overlay);
     }
     overlay_destroy(values->across);
+    buffer_deinit(&values->events.messages);
     free(values->shards);
     *values = (struct txn_values){0};
 }
@@ -62,7 +63,7 @@ const char *txn_values_too_much(const struct txn_values *values)
     if (values->bytes > TXN_READ_BYTES) {
         return TXN_READS_TOO_MUCH;
     }
-    return values->memory_bytes <= TXN_VALUES_BYTES
+    return txn_values_memory_bytes(values) <= TXN_VALUES_BYTES
                ? NULL
                : "ERR the transaction is larger than one may be (128 MiB of what it reads and writes); it was not "
                  "executed, send less in one";
@@ -80,6 +81,7 @@ void txn_values_clear(struct txn_values *values)
     }
     values->bytes = 0;
     values->flushed = false;
+    buffer_clear(&values->events.messages);
 }
 
 static struct values_shard *shard_of(const struct txn_values *values, struct slice key)
@@ -240,6 +242,7 @@ static void run_without_keys(struct txn_values *values, const struct command *co
             break;
         }
     }
+    overlay_listen(across, &values->events);
     overlay_run(across, command, reply);
     overlay_clear(across);
 }
@@ -257,12 +260,14 @@ void txn_values_run(struct txn_values *values, const struct command *command, st
         return;
     }
     if (!crossing.several) {
+        overlay_listen(crossing.first->overlay, &values->events);
         overlay_run(crossing.first->overlay, command, reply);
         recount(values, crossing.first);
         return;
     }
     overlay_set_time(across_of(values), crossing.first->time_ms, crossing.first->wall_ms);
     (void)command_keys(command->spec, command->argv, command->argc, copy_in, &crossing);
+    overlay_listen(values->across, &values->events);
     overlay_run(values->across, command, reply);
     copy_back(&crossing);
     overlay_clear(values->across);

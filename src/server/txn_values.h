@@ -8,6 +8,7 @@
 
 #include "base/buffer.h"
 #include "command/command.h"
+#include "machine/events.h"
 #include "machine/txn/overlay.h"
 #include "wire/resp_writer.h"
 
@@ -21,9 +22,10 @@ struct txn_values {
     uint32_t shard_count;
     struct values_shard *shards; /* by shard − 1 */
     struct overlay *across;
-    bool flushed;        /* by a command that was run: what is read from now on is gone */
-    size_t bytes;        /* of values that were read */
-    size_t memory_bytes; /* of all shards */
+    bool flushed;                 /* by a command that was run: what is read from now on is gone */
+    size_t bytes;                 /* of values that were read */
+    size_t memory_bytes;          /* of all shards */
+    struct machine_events events; /* what scripts have published: for when it is committed */
 };
 
 void txn_values_init(struct txn_values *values, uint32_t shard_count);
@@ -32,7 +34,10 @@ void txn_values_deinit(struct txn_values *values);
 void txn_values_clear(struct txn_values *values);
 
 /* What was read and written takes so much. */
-static inline size_t txn_values_memory_bytes(const struct txn_values *values) { return values->memory_bytes; }
+static inline size_t txn_values_memory_bytes(const struct txn_values *values)
+{
+    return values->memory_bytes + values->events.messages.size;
+}
 /* How many keys are known, and how much is written. */
 struct values_size {
     size_t keys, written_bytes;

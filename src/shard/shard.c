@@ -166,7 +166,14 @@ bool shard_read(struct shard *shard, const struct command *command, struct resp_
     }
     struct machine_context context = {0};
     shard_time_now(shard, &context.time_ms, &context.wall_ms);
-    return shard_look(shard, &context, command, reply);
+    bool listens = shard->options.event_classes != NULL && (*shard->options.event_classes & EVENT_MISSED) != 0;
+    if (__builtin_expect(!listens, 1)) {
+        return shard_look(shard, &context, command, reply);
+    }
+    shard_listen_begin(shard, shard->term);
+    bool read = shard_look(shard, &context, command, reply);
+    shard_listen_end(shard);
+    return read;
 }
 
 bool shard_read_applied(struct shard *shard, const struct command *command, struct resp_writer *reply)
@@ -296,6 +303,7 @@ void shard_close(struct shard *shard)
     shard_time_stop(shard);
     shard_transfer_leave(shard);
     install_leave(shard);
+    buffer_deinit(&shard->events.messages);
     machine_destroy(shard->machine);
     raft_destroy(shard->raft);
     buffer_deinit(&shard->storing);

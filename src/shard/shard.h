@@ -54,6 +54,9 @@ struct shard_sink {
     void (*send)(void *owner, uint32_t group, uint64_t to, struct slice head, struct slice tail);
     /* Who leads the group has changed: this member or not; leader 0 when unknown. May be NULL. */
     void (*led)(void *owner, uint32_t group, bool leading, uint64_t leader, uint64_t term);
+    /* What commands have told (machine/events.h), between two replies: at the member that logged their entry, while it
+     * leads in the same term. So no two members tell of an entry, and of some nobody does. NULL: nobody listens. */
+    void (*told)(void *owner, struct slice messages);
 };
 
 struct shard_options {
@@ -68,7 +71,8 @@ struct shard_options {
     /* Reads at a leader without asking a majority: trusts that no member's monotonic clock is off by more than
      * SHARD_CLOCK_DRIFT_PPM. Other members may do without (raft.h). */
     bool lease_reads;
-    bool eager; /* this member should lead (raft.h) */
+    bool eager;                    /* this member should lead (raft.h) */
+    const uint32_t *event_classes; /* that `told` is to hear of, as they are at each entry; borrowed; NULL: none */
 };
 
 enum {

@@ -9,6 +9,8 @@ enum { POSITION_BITS = 16 };
 /* How many commands before it a command's entry is asked for from memory; its bucket twice as many before. */
 enum { AHEAD = 8 };
 
+enum { TOLD_BYTES = 256 << 10 }; /* so much is told before a batch is over */
+
 static struct machine_context context_of(const struct shard *shard, uint64_t index, uint64_t term,
                                          const struct entry_header *header)
 {
@@ -18,6 +20,38 @@ static struct machine_context context_of(const struct shard *shard, uint64_t ind
         shard_time_now(shard, &context.time_ms, &context.wall_ms);
     }
     return context;
+}
+
+/* ---- what is told ---- */
+
+void shard_listen_begin(struct shard *shard, uint64_t term)
+{
+    bool tells = shard->sink.told != NULL && shard->elected && term == shard->term;
+    if (tells) {
+        shard->events.wanted = shard->options.event_classes == NULL ? 0 : *shard->options.event_classes;
+        machine_listen(shard->machine, &shard->events);
+    }
+}
+
+static void tell(struct shard *shard)
+{
+    if (shard->events.messages.size != 0) {
+        struct buffer messages = shard->events.messages; /* who hears of it may read, and tell more */
+        buffer_init(&shard->events.messages);
+        shard->sink.told(shard->owner, buffer_slice(&messages));
+        buffer_clear(&messages);
+        if (shard->events.messages.data == NULL && messages.capacity <= TOLD_BYTES) {
+            shard->events.messages = messages;
+        } else {
+            buffer_deinit(&messages);
+        }
+    }
+}
+
+void shard_listen_end(struct shard *shard)
+{
+    machine_listen(shard->machine, NULL);
+    tell(shard);
 }
 
 /* Of records, which tell how old they are; no key of theirs can be due. */
@@ -87,6 +121,9 @@ static void apply_logged(struct shard *shard, const struct command *command, con
     shard->sink.end(shard->owner, request->origin, request->tag, command);
     shard->stats.commands++;
     gate_applied(&shard->gate, command->spec);
+    if (__builtin_expect(shard->events.messages.size >= TOLD_BYTES, 0)) {
+        tell(shard);
+    }
 }
 
 static void prefetch_after(const struct shard *shard, const struct batch *batch, size_t number)
@@ -105,6 +142,7 @@ void batch_apply(struct shard *shard, struct batch *batch)
     struct slice reads = buffer_slice(&batch->reads);
     struct machine_context context = context_of(shard, batch->index, batch->term, &batch->header);
     shard->applying = true;
+    shard_listen_begin(shard, batch->index == 0 ? shard->term : batch->term);
     if (batch->index != 0) {
         shard->applied_time_ms = batch->header.time_ms;
         shard->applied_wall_ms = batch->header.wall_ms;
@@ -138,6 +176,7 @@ void batch_apply(struct shard *shard, struct batch *batch)
         context.position++;
     }
     ASSERT(logged.size == 0 && reads.size == 0);
+    shard_listen_end(shard);
     shard_unweigh(shard, batch_pending_bytes(batch));
     shard->applying = false;
     if (batch->index != 0) {

@@ -3,6 +3,7 @@
 
 #include "base/list.h"
 #include "log/snapshot.h"
+#include "machine/events.h"
 #include "raft/raft.h"
 #include "shard/gate.h"
 #include "shard/outcomes.h"
@@ -80,6 +81,7 @@ struct shard {
     struct command_arguments ahead_arguments;
 
     bool applying; /* the machine is between two entries' states */
+    struct machine_events events;
 
     struct raft *raft;
     struct raft_configuration configuration; /* as applied */
@@ -204,6 +206,9 @@ void shard_snapshot_announce(struct shard *shard);
 /* A read by the machine; to what it has of a transaction, who waits there is added. */
 bool shard_look(struct shard *shard, const struct machine_context *context, const struct command *command,
                 struct resp_writer *reply);
+/* Commands of this term tell what happens, if this member is to tell of it; until the end, when it goes to the sink. */
+void shard_listen_begin(struct shard *shard, uint64_t term);
+void shard_listen_end(struct shard *shard);
 
 /* ---- shard.c ---- */
 /* Closes the open batch: it waits for its place in the log. */

@@ -221,7 +221,7 @@ static void act(struct run *run, struct slice *input)
     case 1:
     case 2: submit(run, fuzz_take_byte(input)); break;
     case 3: {
-        uint8_t type = TRANSPORT_FIRST_TYPE + fuzz_take_byte(input) % (NODE_ANSWERS - NODE_RAFT + 2);
+        uint8_t type = TRANSPORT_FIRST_TYPE + fuzz_take_byte(input) % (NODE_MESSAGES - NODE_RAFT + 2);
         say(run, type, take(input, (size_t)fuzz_take_byte(input) * 2));
         break;
     }

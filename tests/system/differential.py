@@ -22,6 +22,7 @@ import zlib
 
 import cluster
 import differential_generator as generator
+import differential_listeners as listeners
 import servers
 from differential_replies import end_of, pairs, parse, same
 
@@ -118,6 +119,10 @@ class Pair:
             ports = ports_of(server)
             self.sides.append([Connection(ports[at % len(ports)]) for at in range(generator.CONNECTIONS)])
         self.queued = [[] for _ in range(generator.CONNECTIONS)]  # argv of the queued commands of a transaction
+        self.listeners = listeners.Listeners([[Connection(ports[at % len(ports)])
+                                               for at in range(len(listeners.SUBSCRIPTIONS))]
+                                              for ports in map(ports_of, pair_of_servers)],
+                                             single=all(server.tells_in_order for server in pair_of_servers))  # fmt: skip
         for side in self.sides:
             side[0].send(generator.encode([b"FLUSHALL"]))
             side[0].replies(1)
@@ -132,6 +137,7 @@ class Pair:
         for side in self.sides:
             for connection in side:
                 connection.close()
+        self.listeners.close()
 
     def run(self, batches):
         for batch in batches:
@@ -141,6 +147,10 @@ class Pair:
                 self.run_batch(batch)
             if batch[-1].sleep_ms:
                 time.sleep(batch[-1].sleep_ms / 1000)
+            self.listeners.take(batch[-1])
+        found = self.listeners.difference(batches[-1][-1])
+        if found is not None:
+            raise Difference(found[0], [], *found[1:])
 
     def run_batch(self, batch):
         ends = [side[batch[0].connection] for side in self.sides]
@@ -362,6 +372,7 @@ class Nodes:
     """Three nodes in the eyes of the tester: a server whose connections are spread over them."""
 
     kind = "cohort"
+    tells_in_order = False
 
     def __init__(self, three):
         self.three = three
@@ -395,17 +406,20 @@ def rivals(kind, folder, shards=1, protocol="2pc"):
             both.append(servers.Server(kind, folder / "rival", options))
             stack.callback(both[1].kill)
             both[1].start()
+        both[0].tells_in_order = True
+        both[1].tells_in_order = kind in ("redis", "cohort") and shards == 1
         prepare(both)
         yield both
 
 
 def prepare(both):
-    """Nothing in the slow log, also not of the start, and nothing comes."""
+    """Nothing in the slow log, also not of the start, and nothing comes; and keys tell what happens to them."""
     for port in (port for server in both for port in ports_of(server)):
         connection = Connection(port)
         connection.send(generator.encode([b"CONFIG", b"SET", b"slowlog-log-slower-than", b"-1"]))
         connection.send(generator.encode([b"SLOWLOG", b"RESET"]))
-        connection.replies(2)
+        connection.send(generator.encode([b"CONFIG", b"SET", b"notify-keyspace-events", listeners.EVENTS]))
+        connection.replies(3)
         connection.close()
 
 

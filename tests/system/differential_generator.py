@@ -73,6 +73,8 @@ SCRIPTS = [
     b"return redis.call('rename', KEYS[1], KEYS[2])", b"return redis.call('mset', KEYS[1], 1, KEYS[2], 2)",
     b"redis.call('hset', KEYS[1], 'f1', 1) return redis.call('copy', KEYS[1], KEYS[2])",
     b"local ok, e = pcall(redis.call, 'get') return e", b"return redis.call('type', KEYS[1])", b"x = 1", b"return y", b"return (",
+    b"redis.call('publish', 'c3', ARGV[1]) return 1", b"redis.call('publish', 'c3', 'm') return redis.call('set', KEYS[1], 1)",
+    b"redis.call('publish', 'c3', ARGV[1]) return redis.call('hset', KEYS[1], ARGV[1], ARGV[2])",
     b"#!lua flags=nosuch\nreturn 1", b"return redis.call('rename', KEYS[1], KEYS[1])", b"",
 ]  # fmt: skip
 BY_NAME = {
@@ -83,6 +85,7 @@ BY_NAME = {
     "destination-db": [b"0"] * 4 + [b"1", b"-1", b"abc", b"", b"99999999999"],
     "index": [b"0"] * 4 + [b"1", b"-1", b"abc", b"", b"99999999999"],
     "type": [b"string", b"hash", b"STRING", b"list", b"nosuch", b""],
+    "channel": [b"c1", b"c2", b"c4", b""], "shardchannel": [b"c1", b"c2", b"c4", b""],
     "protover": [b"2", b"3"] * 4 + [b"1", b"4", b"abc", b"-1", b"", b"99999999999999999999"],
     "username": [b"default", b"nobody"], "clientname": [b"name", b"", b"with space", b"new\nline", b"\xff"],
     "connection-name": [b"name", b"", b"with space", b"new\nline", b"\xff"],
@@ -106,6 +109,7 @@ ARITY_ONLY = {
     "COMMAND HELP", "OBJECT HELP", "CLIENT HELP", "CONFIG HELP", "SLOWLOG HELP", "CLIENT REPLY", "CLIENT KILL",
     "CLIENT PAUSE", "CLIENT UNPAUSE", "CLIENT UNBLOCK", "CLIENT LIST", "CLIENT INFO", "CONFIG REWRITE", "CONFIG GET",
     "CONFIG SET", "CONFIG RESETSTAT", "COMMAND GETKEYS", "COMMAND GETKEYSANDFLAGS",
+    "SUBSCRIBE", "UNSUBSCRIBE", "PSUBSCRIBE", "PUNSUBSCRIBE", "SSUBSCRIBE", "SUNSUBSCRIBE", "PUBSUB", "PUBSUB HELP",
     "SCRIPT", "SCRIPT LOAD", "SCRIPT EXISTS", "SCRIPT FLUSH", "SCRIPT HELP", "EVALSHA", "EVALSHA_RO",
 }  # fmt: skip
 NEVER = {"SHUTDOWN"}
@@ -181,11 +185,13 @@ class Command:
         self.arity = item["arity"]
         self.keys = item.get("keys", [])
         self.group = group
-        self.weight = {"string": 6, "hash": 6, "generic": 5, "transactions": 0.3, "scripting": 12, "connection": 1, "server": 1}[group]
+        self.weight = {"string": 6, "hash": 6, "generic": 5, "transactions": 0.3, "scripting": 12, "connection": 1, "server": 1, "pubsub": 1}[group]
         if "FLUSH" in self.name:
             self.weight = 0.2
         elif self.name == "MULTI":
             self.weight = 0  # see transaction()
+        elif self.name in ("PUBLISH", "SPUBLISH"):
+            self.weight = 5
         elif item["place"] == "server":
             self.weight = 0.4
 
@@ -436,8 +442,8 @@ class Generator:
         on = encode([b"CLIENT", b"REPLY", b"ON"])
         data = self.rng.choice([
             encode([b"CLIENT", b"REPLY", b"OFF"]) + inner + on,
-            encode([b"CLIENT", b"REPLY", b"SKIP"]) + encode([b"GET", b"s1"]) + on,
-            encode([b"CLIENT", b"REPLY", b"SKIP"]) * 2 + encode([b"GET", b"s1"]) + on,
+            encode([b"CLIENT", b"REPLY", b"SKIP"]) + encode([b"ECHO", b"s1"]) + on,
+            encode([b"CLIENT", b"REPLY", b"SKIP"]) * 2 + encode([b"ECHO", b"s1"]) + on,
             encode([b"CLIENT", b"REPLY", b"nosuch"]),
         ])  # fmt: skip
         return [Step(connection, data)]

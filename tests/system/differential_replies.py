@@ -150,6 +150,14 @@ def same(argv, a, b, queued):
         return same_hello(a, b)
     if name == b"WAIT":  # the rival may have followers
         return a[0] == b":" and 0 <= int(b[1]) <= 2
+    if name in (b"EVAL", b"EVAL_RO") and b"hgetall" in argv[1] and isinstance(a[1], list) and isinstance(b[1], list):
+        return ordered(pairs(a[1])) == ordered(pairs(b[1]))
+    if name in (b"PUBLISH", b"SPUBLISH"):  # clients of that node alone
+        return a[0] == b":" and 0 <= int(b[1]) <= int(a[1])
+    if name == b"PUBSUB" and argv[1].upper() in (b"CHANNELS", b"SHARDCHANNELS"):
+        return set(map(repr, b[1])) <= set(map(repr, a[1]))
+    if name == b"PUBSUB":
+        return shape(a) == shape(b)
     if name == b"TIME":
         return shape(a) == shape(b) and abs(int(a[1][0][1]) - int(b[1][0][1])) <= 2
     if name == b"CLIENT" and argv[1].upper() == b"ID":

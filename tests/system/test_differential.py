@@ -40,6 +40,7 @@ class Liar(threading.Thread):
     def __init__(self, port, pattern, replacement):
         super().__init__(daemon=True)
         self.server_port, self.pattern, self.replacement = port, re.compile(pattern, re.IGNORECASE), replacement
+        self.tells_in_order = True
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
 
@@ -72,6 +73,7 @@ class Liar(threading.Thread):
         (rb"\$7\r\nHEXISTS\r\n", b"$7\r\nHSTRLEN\r\n", 2),  # the same reply for most values
         (rb"\$5\r\nWATCH\r\n", b"$5\r\nTOUCH\r\n", 5),  # two connections are needed to see it
         (rb"\$7\r\nPERSIST\r\n", b"$7\r\nUNWATCH\r\n", 1),
+        (rb"PUBLISH\r\n\$2\r\nc1\r\n", b"PUBLISH\r\n$2\r\nc2\r\n", 2),  # seen by who subscribes
     ],
 )
 def test_a_server_that_lies_is_caught(redis_and, pattern, replacement, steps):

@@ -40,6 +40,7 @@ static bool set_pairs(struct call *call, int64_t *ret_added)
         added += set_field(call, &entry, call->argv[i], call->argv[i + 1]);
     }
     call_changed(call, entry);
+    call_notify(call, EVENT_HASH, "hset", call->argv[1]);
     *ret_added = added;
     return true;
 }
@@ -71,6 +72,7 @@ void hash_hsetnx(struct call *call)
     if (absent) {
         (void)set_field(call, &entry, call->argv[2], call->argv[3]);
         call_changed(call, entry);
+        call_notify(call, EVENT_HASH, "hset", call->argv[1]);
     }
     resp_integer(&call->reply, absent);
 }
@@ -86,8 +88,12 @@ void hash_hdel(struct call *call)
         for (uint32_t i = 2; i < call->argc && entry_hash_size(entry) > 0; i++) {
             removed += entry_hash_remove(call->keyspace, entry, call->argv[i]);
         }
+        if (removed > 0) {
+            call_notify(call, EVENT_HASH, "hdel", call->argv[1]);
+        }
         if (entry_hash_size(entry) == 0) {
             call_remove(call, entry);
+            call_notify(call, EVENT_GENERIC, "del", call->argv[1]);
         } else if (removed > 0) {
             call_changed(call, entry);
         }
@@ -115,6 +121,7 @@ void hash_hincrby(struct call *call)
     char digits[NUMBER_INT64_BYTES];
     (void)set_field(call, &entry, call->argv[2], slice_of(digits, number_format_int64(digits, value)));
     call_changed(call, entry);
+    call_notify(call, EVENT_HASH, "hincrby", call->argv[1]);
     resp_integer(&call->reply, value);
 }
 
@@ -147,5 +154,6 @@ void hash_hincrbyfloat(struct call *call)
     struct slice result = slice_of(text, number_format_long_double(text, value));
     (void)set_field(call, &entry, call->argv[2], result);
     call_changed(call, entry);
+    call_notify(call, EVENT_HASH, "hincrbyfloat", call->argv[1]);
     resp_bulk(&call->reply, result);
 }

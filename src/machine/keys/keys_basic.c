@@ -9,6 +9,7 @@ void keys_del(struct call *call)
         struct entry *entry = call_edit(call, call->argv[i]);
         if (entry != NULL) {
             call_remove(call, entry);
+            call_notify(call, EVENT_GENERIC, "del", call->argv[i]);
             removed++;
         }
     }
@@ -57,6 +58,8 @@ static void rename_key(struct call *call, bool only_if_absent)
         }
         entry = call_edit(call, from);
         (void)keyspace_rename(call->keyspace, entry, to, call->position);
+        call_notify(call, EVENT_GENERIC, "rename_from", from);
+        call_notify(call, EVENT_GENERIC, "rename_to", to);
     } else if (only_if_absent) {
         resp_integer(&call->reply, 0);
         return;
@@ -126,6 +129,7 @@ void keys_copy(struct call *call)
     struct entry *copy = keyspace_copy(call->keyspace, from, to);
     keyspace_tell_whole(call->keyspace, copy, false);
     call_changed(call, copy);
+    call_notify(call, EVENT_GENERIC, "copy_to", to);
     resp_integer(&call->reply, 1);
 }
 

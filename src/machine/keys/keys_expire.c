@@ -91,9 +91,11 @@ static void expire(struct call *call, enum expire_unit unit)
     }
     if (expire_time_is_past(call, when)) {
         call_remove(call, entry);
+        call_notify(call, EVENT_GENERIC, "del", call->argv[1]);
     } else {
         entry_set_due(call->keyspace, entry, when.kind, when.due_ms);
         call_due_changed(call, entry);
+        call_notify(call, EVENT_GENERIC, "expire", call->argv[1]);
     }
     resp_integer(&call->reply, 1);
 }
@@ -110,6 +112,7 @@ void keys_persist(struct call *call)
     if (had) {
         entry_set_due(call->keyspace, entry, DUE_NEVER, 0);
         call_due_changed(call, entry);
+        call_notify(call, EVENT_GENERIC, "persist", call->argv[1]);
     }
     resp_integer(&call->reply, had);
 }

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/prng.h"
+#include "machine/events.h"
 #include "machine/keys/journal.h"
 #include "machine/keys/keyspace_internal.h"
 #include "machine/keys/snapshot.h"
@@ -43,6 +44,10 @@ void keyspace_destroy(struct keyspace *keyspace)
     free(keyspace->traces);
     free(keyspace);
 }
+
+void keyspace_listen(struct keyspace *keyspace, struct machine_events *events) { keyspace->events = events; }
+
+struct machine_events *keyspace_events(const struct keyspace *keyspace) { return keyspace->events; }
 
 bool keyspace_work(struct keyspace *keyspace) { return garbage_work(&keyspace->garbage, GARBAGE_EFFORT_WORK); }
 
@@ -162,6 +167,7 @@ static void remove_due(struct keyspace *keyspace, struct entry *entry)
     if (keyspace_told(keyspace) != NULL) {
         feed_log_key(keyspace->history, FEED_EXPIRED, entry_key(entry));
     }
+    machine_events_note(keyspace->events, EVENT_EXPIRED, "expired", entry_key(entry));
     remove_entry(keyspace, entry, entry_hash(keyspace, entry), due_trace(entry));
     keyspace->expired++;
 }
@@ -189,6 +195,7 @@ struct entry *keyspace_insert_new(struct keyspace *keyspace, struct entry *entry
     uint64_t hash = entry_hash(keyspace, entry);
     ASSERT(table_find(&keyspace->table, hash, entry_key(entry)) == NULL);
     journal_note(keyspace, entry_key(entry), NULL);
+    machine_events_note(keyspace->events, EVENT_NEW, "new", entry_key(entry));
     entry->version = keyspace->last_position + 1;
     keyspace_insert(keyspace, hash, entry);
     return entry;

@@ -16,6 +16,7 @@
 
 struct feed_log;
 struct keyspace;
+struct machine_events;
 struct entry; /* one key with its value; the pointer holds until the next call that takes a non-const keyspace,
                * but survives keyspace_changed and the edits of its own value unless they say they return a new one */
 
@@ -34,6 +35,10 @@ enum due_kind { DUE_NEVER, DUE_TIME, DUE_WALL }; /* EXPIRE and SET PX count in s
 
 struct keyspace *keyspace_create(uint64_t hash_seed);
 void keyspace_destroy(struct keyspace *keyspace);
+/* From now on keys that come, or go because they are due, are told there (machine/events.h; borrowed). What commands do
+ * to keys they tell themselves. NULL: nobody listens. */
+void keyspace_listen(struct keyspace *keyspace, struct machine_events *events);
+struct machine_events *keyspace_events(const struct keyspace *keyspace);
 
 /* ---- looking ---- */
 

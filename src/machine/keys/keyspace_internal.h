@@ -13,10 +13,11 @@ struct snapshot;
 
 struct keyspace {
     struct table table;
-    struct due_heap heaps[2];  /* by due_kind - 1 */
-    struct snapshot *snapshot; /* the running one, or NULL */
-    struct journal *journal;   /* of the command that runs, or NULL */
-    struct feed_log *history;  /* borrowed: is told of changes; NULL while nobody wants that */
+    struct due_heap heaps[2];      /* by due_kind - 1 */
+    struct snapshot *snapshot;     /* the running one, or NULL */
+    struct journal *journal;       /* of the command that runs, or NULL */
+    struct feed_log *history;      /* borrowed: is told of changes; NULL while nobody wants that */
+    struct machine_events *events; /* whom changes are told; NULL: nobody */
     struct garbage *garbage;
     uint64_t memory_bytes;
     uint64_t last_position; /* no version, trace or clear_position is larger */

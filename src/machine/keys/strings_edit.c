@@ -35,6 +35,7 @@ static void increment(struct call *call, int64_t by)
         return;
     }
     call_changed(call, entry_set_integer(call->keyspace, entry, value));
+    call_notify(call, EVENT_STRING, "incrby", call->argv[1]);
     resp_integer(&call->reply, value);
 }
 
@@ -86,6 +87,7 @@ void strings_incrbyfloat(struct call *call)
         entry = keyspace_add(call->keyspace, call->argv[1], ENTRY_STRING);
     }
     call_changed(call, entry_set_text(call->keyspace, entry, result));
+    call_notify(call, EVENT_STRING, "incrbyfloat", call->argv[1]);
     resp_bulk(&call->reply, result);
 }
 
@@ -123,6 +125,7 @@ void strings_append(struct call *call)
         }
     }
     call_changed(call, entry);
+    call_notify(call, EVENT_STRING, "append", call->argv[1]);
     resp_integer(&call->reply, (int64_t)(size + extra.size));
 }
 
@@ -158,5 +161,6 @@ void strings_setrange(struct call *call)
     entry = entry_string_writable(call->keyspace, entry, end > size ? end : size, &bytes);
     memcpy(bytes + offset, part.data, part.size);
     call_changed(call, entry);
+    call_notify(call, EVENT_STRING, "setrange", call->argv[1]);
     resp_integer(&call->reply, (int64_t)(end > size ? end : size));
 }

@@ -79,7 +79,12 @@ static void store(struct call *call, struct slice key, struct entry *entry, stru
                   struct expire_time expire)
 {
     entry = put_string(call, key, entry, value, keep_expiry);
+    call_notify(call, EVENT_STRING, "set", key);
+    if (expire.kind != DUE_NEVER) {
+        call_notify(call, EVENT_GENERIC, "expire", key);
+    }
     if (expire_time_is_past(call, expire)) {
+        call_notify(call, EVENT_EXPIRED, "expired", key);
         call_remove(call, entry);
         return;
     }
@@ -110,6 +115,7 @@ static bool set_conditions_hold(struct call *call, const struct entry *entry, co
 static bool reply_former(struct call *call, const struct entry *entry)
 {
     if (entry == NULL) {
+        call_notify(call, EVENT_MISSED, "keymiss", call->argv[1]);
         resp_null(&call->reply);
         return true;
     }
@@ -149,6 +155,7 @@ void strings_setnx(struct call *call)
     bool absent = entry == NULL;
     if (absent) {
         call_changed(call, put_string(call, call->argv[1], NULL, call->argv[2], false));
+        call_notify(call, EVENT_STRING, "set", call->argv[1]);
     }
     resp_integer(&call->reply, absent);
 }
@@ -170,6 +177,7 @@ void strings_getset(struct call *call)
     struct entry *entry = call_edit(call, call->argv[1]);
     if (reply_former(call, entry)) {
         call_changed(call, put_string(call, call->argv[1], entry, call->argv[2], false));
+        call_notify(call, EVENT_STRING, "set", call->argv[1]);
     }
 }
 
@@ -178,6 +186,7 @@ void strings_getdel(struct call *call)
     struct entry *entry = call_edit(call, call->argv[1]);
     if (reply_former(call, entry) && entry != NULL) {
         call_remove(call, entry);
+        call_notify(call, EVENT_GENERIC, "del", call->argv[1]);
     }
 }
 
@@ -204,6 +213,7 @@ void strings_getex(struct call *call)
     }
     struct entry *entry = call_edit(call, call->argv[1]);
     if (entry == NULL) {
+        call_notify(call, EVENT_MISSED, "keymiss", call->argv[1]);
         resp_null(&call->reply);
         return;
     }
@@ -216,9 +226,11 @@ void strings_getex(struct call *call)
     call_bulk_entry(call, entry);
     if (expire_time_is_past(call, expire)) {
         call_remove(call, entry);
+        call_notify(call, EVENT_GENERIC, "del", call->argv[1]);
     } else if (options.unit != EXPIRE_NONE || (options.persist && expire_time_of(entry).kind != DUE_NEVER)) {
         entry_set_due(call->keyspace, entry, expire.kind, expire.due_ms);
         call_due_changed(call, entry);
+        call_notify(call, EVENT_GENERIC, options.persist ? "persist" : "expire", call->argv[1]);
     }
 }
 
@@ -227,6 +239,7 @@ static void set_all(struct call *call)
     for (uint32_t i = 1; i < call->argc; i += 2) {
         struct entry *entry = call_edit(call, call->argv[i]);
         call_changed(call, put_string(call, call->argv[i], entry, call->argv[i + 1], false));
+        call_notify(call, EVENT_STRING, "set", call->argv[i]);
     }
 }
 
@@ -277,5 +290,6 @@ void strings_setv(struct call *call)
         return;
     }
     call_changed(call, put_string(call, call->argv[1], entry, call->argv[2], true));
+    call_notify(call, EVENT_STRING, "set", call->argv[1]);
     resp_integer(&call->reply, (int64_t)call->position);
 }

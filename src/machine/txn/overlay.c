@@ -30,6 +30,7 @@ struct overlay {
     struct prng prng;
     struct command_arguments queued;
     const struct machine_scripts *scripts;
+    struct machine_events *events;
 };
 
 struct overlay *overlay_create(uint64_t hash_seed)
@@ -43,6 +44,8 @@ struct overlay *overlay_create(uint64_t hash_seed)
 }
 
 void overlay_use_scripts(struct overlay *overlay, const struct machine_scripts *scripts) { overlay->scripts = scripts; }
+
+void overlay_listen(struct overlay *overlay, struct machine_events *events) { overlay->events = events; }
 
 static void release_nothing(void *owner, void *item)
 {
@@ -219,6 +222,7 @@ void overlay_run(struct overlay *overlay, const struct command *command, struct 
     struct call call = {
         .keyspace = overlay->keyspace,
         .scripts = overlay->scripts,
+        .events = overlay->events,
         .time = time_of(overlay),
         .position = OVERLAY_POSITION,
         .spec = command->spec,

@@ -18,6 +18,7 @@
 #include "wire/resp_writer.h"
 
 struct machine_scripts;
+struct machine_events;
 struct overlay;
 
 /* `hash_seed`: any; iteration order of large hashes follows it, so the shard's own gives the shard's order. */
@@ -25,6 +26,8 @@ struct overlay *overlay_create(uint64_t hash_seed);
 void overlay_destroy(struct overlay *overlay);
 /* EVAL runs with these (borrowed); without, it answers an error. */
 void overlay_use_scripts(struct overlay *overlay, const struct machine_scripts *scripts);
+/* What they publish goes there (borrowed); without, nowhere. */
+void overlay_listen(struct overlay *overlay, struct machine_events *events);
 /* Empty again; what it has allocated is kept. */
 void overlay_clear(struct overlay *overlay);
 

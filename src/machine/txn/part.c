@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/varint.h"
+#include "machine/events.h"
 #include "machine/keys/dump.h"
 #include "machine/txn/part_internal.h"
 
@@ -248,26 +249,65 @@ bool part_move(struct part *part, enum part_state to, int64_t time_ms)
 
 /* ---- the outcome ---- */
 
+/* What is known is the value, not what the client has said: it is told as a command would be told that makes such a
+ * value of the former one. A dump is its head, its expiry and its value (keys/dump.h). */
+static void tell_written(struct machine_events *events, struct slice key, struct slice former, struct slice written)
+{
+    enum { HEAD_BYTES = 1, DUE_BYTES = 8 };
+    size_t former_due = former.size != 0 && former.data[0] >> 4 != DUE_NEVER ? DUE_BYTES : 0;
+    size_t due = written.data[0] >> 4 != DUE_NEVER ? DUE_BYTES : 0;
+    uint8_t encoding = written.data[0] & 0x0f;
+    bool same_due = former.size != 0 && former_due == due && former.data[0] >> 4 == written.data[0] >> 4 &&
+                    memcmp(former.data + HEAD_BYTES, written.data + HEAD_BYTES, due) == 0;
+    bool same_value =
+        former.size != 0 && (former.data[0] & 0x0f) == encoding &&
+        slice_equal(slice_of(former.data + HEAD_BYTES + former_due, former.size - HEAD_BYTES - former_due),
+                    slice_of(written.data + HEAD_BYTES + due, written.size - HEAD_BYTES - due));
+    bool hash = encoding == ENCODING_LISTPACK || encoding == ENCODING_HASHTABLE;
+    if (!same_value || same_due) {
+        machine_events_note(events, hash ? EVENT_HASH : EVENT_STRING, hash ? "hset" : "set", key);
+    }
+    if (!same_due && due != 0) {
+        machine_events_note(events, EVENT_GENERIC, "expire", key);
+    } else if (!same_due && same_value) {
+        machine_events_note(events, EVENT_GENERIC, "persist", key);
+    }
+}
+
 static void write_key(struct keyspace *keyspace, const struct keyspace_time *time, const struct part_key *key,
                       uint64_t position)
 {
     struct entry *former = keyspace_edit(keyspace, time, key->key);
+    struct machine_events *events = keyspace_events(keyspace);
     if (key->deleted) {
         if (former != NULL) {
             keyspace_remove(keyspace, former, position);
+            machine_events_note(events, EVENT_GENERIC, "del", key->key);
         } else {
             keyspace_touch_absent(keyspace, key->key, position);
         }
         return;
     }
+    bool told = events != NULL && events->wanted != 0;
+    struct buffer before;
+    buffer_init(&before);
     if (former != NULL) {
+        if (told) {
+            entry_dump(former, &before);
+        }
         keyspace_drop(keyspace, former);
+        keyspace_listen(keyspace, NULL); /* it is no new one */
     }
     struct entry *entry = NULL;
     enum status status = keyspace_restore(keyspace, key->key, key->value, &entry);
     ASSERT(status == STATUS_OK); /* PREPARE has looked */
     keyspace_tell_whole(keyspace, entry, former != NULL);
     keyspace_changed(keyspace, entry, position);
+    keyspace_listen(keyspace, events);
+    if (told) {
+        tell_written(events, key->key, buffer_slice(&before), key->value);
+    }
+    buffer_deinit(&before);
 }
 
 /* Out of table, list and locks. */

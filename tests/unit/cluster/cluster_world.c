@@ -214,6 +214,20 @@ static void on_failed(void *owner, enum status status, const char *what)
     }
 }
 
+static void on_message(void *owner, const struct message *message, enum cluster_source source)
+{
+    struct world_worker *worker = owner;
+    if (source != CLUSTER_FROM_COLLEAGUE) {
+        cluster_tell_colleagues(worker->cluster, message);
+    }
+    if (source == CLUSTER_FROM_SHARD) {
+        cluster_tell_nodes(worker->cluster, message);
+    }
+    if (worker->node->world->heard != NULL) {
+        worker->node->world->heard(worker, message);
+    }
+}
+
 static void on_log(void *owner, int number, int64_t at_ns, enum env_log_level level, const char *text)
 {
     (void)owner;
@@ -239,7 +253,7 @@ static void make_folders(struct world_node *node)
 
 static void start_worker(struct world_worker *worker, int number)
 {
-    static const struct cluster_events events = {on_failed};
+    static const struct cluster_events events = {.failed = on_failed, .message = on_message};
     const struct world_node *node = worker->node;
     const struct world *world = node->world;
     char path[32];
@@ -428,12 +442,14 @@ void world_begin(struct world *world, uint64_t seed, int nodes, uint32_t shards,
 {
     bool lease_reads = world->lease_reads;
     int workers = world->workers == 0 ? 1 : world->workers;
+    void (*heard)(struct world_worker *, const struct message *) = world->heard;
     *world = (struct world){.sim = sim_create(seed),
                             .node_count = nodes,
                             .shards = shards,
                             .replicas = replicas,
                             .lease_reads = lease_reads,
-                            .workers = workers};
+                            .workers = workers,
+                            .heard = heard};
     assert_true(shards <= WORLD_SHARDS && workers <= WORLD_WORKERS);
     sim_on_log(world->sim, on_log, world);
     for (int i = 0; i < nodes; i++) {

@@ -73,6 +73,8 @@ struct world {
     uint32_t shards, replicas;
     bool lease_reads;
     int workers; /* of each node; 0: one */
+    /* Of each message that a worker hears, when it has passed it on as a server does; may be NULL. */
+    void (*heard)(struct world_worker *worker, const struct message *message);
     struct world_client clients[WORLD_CLIENTS];
     int client_count;
 };

@@ -435,6 +435,15 @@ static const char *const scraps[] = {
     "FLUSHALL\r\n",
     "WAIT 0 10\r\n",
     "UNWATCH\r\n",
+    "SUBSCRIBE a b c\r\n",
+    "UNSUBSCRIBE a\r\n",
+    "PSUBSCRIBE * a? [ab]\r\n",
+    "SSUBSCRIBE a\r\n",
+    "PUNSUBSCRIBE\r\n",
+    "PUBLISH a 0123456789012345678901234567890123456789\r\n",
+    "SPUBLISH a x\r\n",
+    "CONFIG SET notify-keyspace-events KEAnm\r\n",
+    "CONFIG SET client-output-buffer-limit \"pubsub 1mb 0 0\"\r\n",
 };
 
 /* Nothing of a closed client is touched again, whatever it was doing (the sanitizers watch), and the node stays well.
