@@ -4,6 +4,7 @@
  *  1. of each publisher the numbers grow, so none comes twice, and none that was not said;
  *  2. what scripts publish comes at most once;
  * and in the end, when nothing is broken, that everybody hears everybody, all of it. */
+#include "node_feeds.h"
 #include "node_world.h"
 
 #include "base/assert.h"
@@ -203,7 +204,7 @@ void node_talkers_start(struct node_world *world)
         struct node_talker *talker = &world->talkers[i];
         talker->world = world;
         talker->number = i;
-        talker->env = sim_node_start(world->sim, NODE_CLIENT_MACHINE + SIM_CLIENTS + i);
+        talker->env = sim_node_start(world->sim, NODE_FOLLOWER_MACHINE + NODE_FOLLOWERS + i);
         env_timer_init(&talker->timer, fire);
         resp_reader_init(&talker->reader);
         rest(talker, (int64_t)draw(talker, 300));
