@@ -64,13 +64,19 @@ static void count_in_transaction(struct worker *worker)
     if (cohort_txn_begin(worker->cohort, NULL, &txn, NULL) != COHORT_OK) {
         return;
     }
+    enum cohort_status refused = COHORT_OK; /* a command of it that was not taken */
     for (int part = 0; part < KEYS; part++) {
         char key[32];
         key_of(key, sizeof(key), "txn", worker, part);
         struct cohort_bytes words[] = {cohort_text("INCR"), cohort_text(key)};
-        (void)cohort_txn_command(txn, 2, words, NULL);
+        enum cohort_status status = cohort_txn_command(txn, 2, words, NULL);
+        refused = status == COHORT_OK ? refused : status;
     }
     enum cohort_status status = cohort_txn_commit(txn, NULL);
+    if (refused != COHORT_OK && status == COHORT_OK) {
+        fprintf(stderr, "committed without a command that was %s\n", cohort_status_text(refused));
+        exit(1);
+    }
     if (status == COHORT_UNCERTAIN) { /* by its id it can be known later */
         status = cohort_txn_status(worker->cohort, cohort_txn_id(txn), NULL);
         status = status == COHORT_OK || status == COHORT_TXNABORT ? status : COHORT_UNCERTAIN;
