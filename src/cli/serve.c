@@ -19,6 +19,7 @@ enum {
     SERVE_MAXIMUM_OPTIONS = 64,
     SERVE_OWN_OPTIONS = 9,
     HELP_BYTES = 128,
+    HELP_WIDTH = 66, /* of the words and the default, so that a line fits a wide terminal */
     DESCRIPTORS_KEPT = 46,
     DESCRIPTORS_OF_WORKER = 12,
     SHARDS_IN_SNAPSHOTS = 16
@@ -51,7 +52,10 @@ static void add_setting(void *owner, const char *name, const char *value, const 
     size_t at = options->count;
     ASSERT(at + 1 < SERVE_MAXIMUM_OPTIONS);
     const char *given = value[0] == '\0' ? "empty" : value;
-    ASSERT(snprintf(options->help[at], HELP_BYTES, "%s (default %s)", help, given) < HELP_BYTES);
+    bool fits = strlen(help) + strlen(given) < HELP_WIDTH; /* else the manual page has it */
+    int size = fits ? snprintf(options->help[at], HELP_BYTES, "%s (default %s)", help, given)
+                    : snprintf(options->help[at], HELP_BYTES, "%s", help);
+    ASSERT(size < HELP_BYTES);
     options->items[at] = (struct cli_option){name, CLI_TEXT, &options->values[at], "VALUE", options->help[at], 0, 0};
     options->count++;
 }
