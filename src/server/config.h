@@ -30,7 +30,7 @@ struct config {
     int64_t log_level;              /* enum env_log_level */
     int64_t log_format;             /* 0 text, 1 json */
     int64_t notify_keyspace_events; /* notify.h */
-    int64_t max_subscriptions, max_subscriptions_per_client, max_patterns;
+    int64_t max_subscriptions, max_client_subscriptions, max_patterns;
     int64_t txn_protocol; /* 0 2pc, 1 3pc */
     int64_t txn_id_kept_ms;
     int64_t feeds_maximum;      /* at one time */

@@ -120,8 +120,8 @@ static const char *refusal(const struct local_call *call, enum channel_kind kind
         more_patterns += kind == CHANNEL_PATTERN && channels_find(channels, kind, call->argv[i]) == NULL;
     }
     size_t own = listener == NULL ? 0 : listener_count(listener);
-    if (more != 0 && own + more > (size_t)config->max_subscriptions_per_client) {
-        return "ERR this client would have more subscriptions than max-subscriptions-per-client; unsubscribe from "
+    if (more != 0 && own + more > (size_t)config->max_client_subscriptions) {
+        return "ERR this client would have more subscriptions than max-client-subscriptions; unsubscribe from "
                "some, or raise it with CONFIG SET";
     }
     if (more != 0 && channels->here + channels->elsewhere + more > (size_t)config->max_subscriptions) {

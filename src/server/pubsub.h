@@ -9,7 +9,7 @@
  * 3. A message takes effect when what its client asked for before is done: who hears of it sees that (route.c lets
  *    these commands wait until nothing is pending). In a MULTI it takes effect with the EXEC, if that was executed.
  * 4. One message is encoded once for each protocol, whatever number of clients hear it.
- * 5. Memory is bounded: max-subscriptions and max-subscriptions-per-client, max-patterns, PUBSUB_NAME_BYTES of each
+ * 5. Memory is bounded: max-subscriptions and max-client-subscriptions, max-patterns, PUBSUB_NAME_BYTES of each
  *    name, and the output limit of each subscriber. */
 #pragma once
 

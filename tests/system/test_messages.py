@@ -230,11 +230,11 @@ def test_a_slow_subscriber_is_cut_off(three):
 def test_limits(three):
     node = three[1]
     with resp.Connection(node.port) as client:
-        assert client.call("CONFIG", "SET", "max-subscriptions-per-client", 2) == "OK"
+        assert client.call("CONFIG", "SET", "max-client-subscriptions", 2) == "OK"
         reply = client.call("SUBSCRIBE", "a", "b", "c")
-        assert isinstance(reply, resp.Error) and "max-subscriptions-per-client" in reply
+        assert isinstance(reply, resp.Error) and "max-client-subscriptions" in reply
         assert client.call("PUBSUB", "CHANNELS") == []
-        assert client.call("CONFIG", "SET", "max-subscriptions-per-client", 65536) == "OK"
+        assert client.call("CONFIG", "SET", "max-client-subscriptions", 65536) == "OK"
         large = b"x" * ((32 << 20) + 1)
         reply = client.call("PUBLISH", "c", large)
         assert isinstance(reply, resp.Error) and "32 MiB" in reply

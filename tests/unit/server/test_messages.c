@@ -148,15 +148,14 @@ static void test_subscribing_in_a_transaction(void **state)
 
 static void test_limits(void **state)
 {
-    struct fixture *fixture =
-        fixture_create(5, (const char *const[]){"max-subscriptions-per-client", "3", "max-subscriptions", "5",
-                                                "max-patterns", "2", NULL});
+    struct fixture *fixture = fixture_create(
+        5, (const char *const[]){"max-client-subscriptions", "3", "max-subscriptions", "5", "max-patterns", "2", NULL});
     struct fixture_client *client = fixture_connect(fixture, 0);
     struct fixture_client *other = fixture_connect(fixture, 1);
     fixture_expect(client, "SUBSCRIBE a b c\r\nSUBSCRIBE c\r\n",
                    SUBSCRIBED("a", "1") SUBSCRIBED("b", "2") SUBSCRIBED("c", "3") SUBSCRIBED("c", "3"));
     fixture_expect(client, "PSUBSCRIBE d\r\n",
-                   "-ERR this client would have more subscriptions than max-subscriptions-per-client; unsubscribe from "
+                   "-ERR this client would have more subscriptions than max-client-subscriptions; unsubscribe from "
                    "some, or raise it with CONFIG SET\n");
     fixture_expect(other, "SUBSCRIBE a b c\r\n",
                    "-ERR the clients of this node would have more subscriptions than max-subscriptions; subscribe at "
