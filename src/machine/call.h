@@ -23,6 +23,7 @@ enum { CALL_REPLY_BYTES = 1 << 30 };
 enum { CALL_STRING_BYTES = 512 << 20 };
 
 struct feed_log;
+struct locks;
 struct origins;
 struct txns;
 struct machine_scripts;
@@ -32,6 +33,7 @@ struct call {
     const struct origins *origins;
     struct txns *txns;
     struct feed_log *history;
+    struct locks *locks;
     const struct machine_scripts *scripts; /* NULL: none are executed */
     struct keyspace_time time;
     uint64_t position;         /* becomes the version of what is changed; 0 in reads */

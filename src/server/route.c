@@ -4,6 +4,7 @@
 #include "server/feeds.h"
 #include "server/figures.h"
 #include "server/gather.h"
+#include "server/lock_client.h"
 #include "server/monitor.h"
 #include "server/multi.h"
 #include "server/round.h"
@@ -297,6 +298,22 @@ static void to_shard(struct connection *connection, uint32_t shard, const struct
     route_measure(connection, command);
 }
 
+/* About locks: true when it was refused, in words. */
+static bool lock_refused(struct connection *connection, const struct command *command)
+{
+    const char *problem = lock_client_problem(connection, command);
+    const struct command_spec *guarded = NULL;
+    if (problem == NULL && command->spec->id == COMMAND_LOCK_GUARD &&
+        command_lookup(command->argv + 3, command->argc - 3, &guarded) == COMMAND_FOUND &&
+        route_out_of_memory(connection, guarded)) {
+        problem = out_of_memory_text;
+    }
+    if (problem != NULL) {
+        answer_error(connection, problem);
+    }
+    return problem != NULL;
+}
+
 /* True when the command was parked to sleep first. */
 static bool fell_asleep(struct connection *connection, const struct command *command)
 {
@@ -395,6 +412,10 @@ static void dispatch(struct connection *connection, const struct command *comman
     }
     if (at_server && script_peers_wait(connection, command)) {
         park(connection, command->argv, command->argc);
+        return;
+    }
+    if (!queueing && (spec->flags & COMMAND_NO_MULTI) != 0 && lock_refused(connection, command)) {
+        server->figures.by_command[spec->id].rejected++;
         return;
     }
     if (!queueing && server->worker_count > 1 && round_takes(spec) && round_waits(connection, command)) {
