@@ -30,6 +30,7 @@ enum {
     RELAY_RAFT_BYTES = 32 << 20,      /* … with those of consensus */
     RELAY_UNREAD_BYTES = 64 << 20,    /* of frames from peers that a worker has not taken: then no more are read */
     RELAY_TELL_BYTES = 64 << 10,      /* of both, told of at a time */
+    LOCK_NEWS_WAITING_BYTES = 4 << 20, /* of notices to a peer: more are dropped, and asked for */
 };
 
 /* What workers of a node tell each other (workers.h). */
@@ -48,7 +49,8 @@ enum cluster_tell {
     CLUSTER_TELL_OPEN, /* cluster_workers.c: the members; the groups may be opened */
     CLUSTER_TELL_MEMBERS,
     CLUSTER_TELL_LEADER,
-    CLUSTER_TELL_LOST, /* to the first: whether a shard has no leader (leaderless.h) */
+    CLUSTER_TELL_LOST,      /* to the first: whether a shard has no leader (leaderless.h) */
+    CLUSTER_TELL_LOCK_NEWS, /* lock_news.c: for clients of that worker */
 };
 
 /* Another worker of this node. */
@@ -92,6 +94,8 @@ struct lane {
     uint64_t question;    /* its tag */
     struct buffer answer; /* being written */
     struct resp_writer answer_writer;
+
+    bool reaping; /* waits for locks are being ended (lock_news.c) */
 };
 
 /* Another node. */
@@ -103,6 +107,9 @@ struct peer {
     bool untold;         /* what this node leads did not */
     uint64_t parcels;    /* of its, by this connection, that are being executed or answered here (remote.c), … */
     size_t owed_bytes;   /* … and their answers that it has not taken */
+
+    struct buffer lock_news; /* notices for the next frame */
+    int64_t down_ns;         /* since when it is not connected, as was seen; 0: it is */
 
     size_t relaying_bytes; /* by way of the first worker, and not known to have left it */
     /* at the first worker */
@@ -153,6 +160,7 @@ struct cluster {
     bool joined;               /* the owner was told */
     struct finisher *finisher; /* of transactions whose shards are led here */
     struct list remotes;       /* struct remote: parcels of other nodes being executed here */
+    struct requester reaper;   /* ends waits for locks whose node is gone */
     struct cluster_counters counters;
 };
 
@@ -276,6 +284,17 @@ void remotes_turn(struct cluster *cluster);
 /* Nobody waits at the other end any more. */
 void remotes_lost(struct cluster *cluster, const struct peer *peer, uint64_t generation);
 void remotes_destroy(struct cluster *cluster);
+
+/* ---- lock_news.c ---- */
+void lock_news_init(struct cluster *cluster);
+/* Of a shard led here. */
+void lock_news_told(struct cluster *cluster, struct slice notices);
+void lock_news_arrived(struct cluster *cluster, struct slice notices);
+MUST_USE enum status lock_news_receive(struct cluster *cluster, struct slice notices);
+/* Sends what has gathered, as far as there is room. */
+void lock_news_turn(struct cluster *cluster, struct peer *peer);
+/* Ten times a second: waits of nodes that are gone, or have started anew, end. */
+void lock_news_look_after(struct cluster *cluster);
 
 /* ---- peers_open.c ---- */
 void peers_name(struct cluster *cluster, const struct member *nodes, size_t count);

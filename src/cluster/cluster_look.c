@@ -163,3 +163,11 @@ void cluster_counters(const struct cluster *cluster, struct cluster_counters *re
 {
     *ret_counters = cluster->counters;
 }
+
+uint64_t cluster_leader(const struct cluster *cluster, uint32_t shard) { return cluster->leaders[shard - 1]; }
+
+const struct locks *cluster_locks(const struct cluster *cluster, uint32_t shard)
+{
+    const struct lane *lane = lane_of(cluster, shard);
+    return lane->local == NULL ? NULL : shard_locks(lane->local);
+}

@@ -87,6 +87,7 @@ static void arrived(void *owner, uint32_t from, uint8_t kind, struct slice body)
     case CLUSTER_TELL_MEMBERS: take_members(cluster, body, false); return;
     case CLUSTER_TELL_LEADER: take_leader(cluster, body); return;
     case CLUSTER_TELL_LOST: take_lost(cluster, body); return;
+    case CLUSTER_TELL_LOCK_NEWS: lock_news_arrived(cluster, body); return;
     }
     UNREACHABLE();
 }

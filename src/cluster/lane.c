@@ -117,6 +117,11 @@ static void sink_led(void *owner, uint32_t group, bool leading, uint64_t leader,
     }
 }
 
+static void sink_lock_news(void *owner, struct slice notices)
+{
+    lock_news_told(((struct lane *)owner)->cluster, notices);
+}
+
 const struct shard_sink lane_sink = {
     .begin = sink_begin,
     .end = sink_end,
@@ -126,6 +131,7 @@ const struct shard_sink lane_sink = {
     .repeated = sink_repeated,
     .send = sink_send,
     .led = sink_led,
+    .lock_news = sink_lock_news,
 };
 
 /* ---- life ---- */

@@ -205,6 +205,7 @@ void peers_turn(struct cluster *cluster)
         struct peer *peer = &cluster->peers[i];
         send_bundle(cluster, peer);
         relay_turn(cluster, peer);
+        lock_news_turn(cluster, peer);
         if (peer->untold) {
             announce_all(cluster, peer);
         }
@@ -232,6 +233,7 @@ void peers_down(struct cluster *cluster, struct peer *peer, uint64_t generation)
     peer->generation = 0;
     peer->untold = false;
     buffer_clear(&peer->raft);
+    buffer_deinit(&peer->lock_news);
     relay_forget(cluster, peer);
     tell_shards(cluster, peer->node, shard_peer_lost);
     for (uint32_t shard = 0; shard <= cluster->shard_count; shard++) {
@@ -358,6 +360,7 @@ void peers_take(struct cluster *cluster, struct peer *peer, uint8_t type, struct
     case NODE_NOTE:
         status = cluster->events.noted == NULL ? STATUS_OK : cluster->events.noted(cluster->owner, peer->node, payload);
         break;
+    case NODE_LOCK_NEWS: status = lock_news_receive(cluster, payload); break;
     default: break;
     }
     env_wake(cluster->env);

@@ -26,6 +26,7 @@
 
 struct client_txn;
 struct feed_start;
+struct lock_wait;
 struct txn_session;
 struct round;
 struct server;
@@ -50,6 +51,7 @@ enum slot_kind {
     SLOT_WATCH,  /* watch.h: keeps the versions */
     SLOT_GATHER, /* gather.h: makes one of the replies of all shards */
     SLOT_FEED,   /* feeds.h: a feed begins when all shards have answered */
+    SLOT_LOCK,   /* lock_client.h: the answer may take its time */
 };
 
 struct slot {
@@ -65,7 +67,14 @@ struct slot {
         struct watch_look *look;
         struct gather *gather;
         struct feed_start *feed_start;
-    }; /* owned, as kind says */
+        struct lock_wait *lock; /* borrowed */
+    };                          /* owned, as kind says */
+};
+
+/* What server.lock_clients finds. */
+struct lock_client_item {
+    uint32_t key_size; /* first: struct table_item; 0: it is not in there */
+    uint64_t id;       /* of the connection */
 };
 
 enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP }; /* SKIP: the next one only */
@@ -154,7 +163,9 @@ struct connection {
     size_t feed_bytes;
     bool feed_stuck;               /* one of them waits until this client has read */
     struct feed_start *feed_start; /* COHORT.FEED waits for the shards, or NULL; its slot's */
-    bool txn_failed;               /* one ended before its client said so: what is meant for it is refused */
+    struct lock_wait *lock_wait;   /* of a LOCK.ACQUIRE with WAIT that is under way, or NULL */
+    struct lock_client_item lock_client;
+    bool txn_failed; /* one ended before its client said so: what is meant for it is refused */
 };
 
 /* `id` is unlike that of any other client of the node, and larger than earlier ones. */

@@ -233,10 +233,11 @@ static uint32_t find_shard(const struct server *server, const struct command *co
 
 /* ---- to the shards ---- */
 
-static void submit(struct connection *connection, uint32_t shard, const struct command *command, enum cluster_way way)
+static void submit_as(struct connection *connection, uint32_t shard, const struct command *command,
+                      enum cluster_way way, const struct command_spec *shown)
 {
     uint64_t strong_end = connection->strong_end;
-    uint64_t number = slot_open(connection, command->spec);
+    uint64_t number = slot_open(connection, shown);
     connection->strong_end = way == CLUSTER_WEAK ? strong_end : connection->strong_end;
     enum status status = cluster_submit(connection->server->cluster, shard, command, way, &connection->requester,
                                         slot_tag(number, shard));
@@ -246,6 +247,17 @@ static void submit(struct connection *connection, uint32_t shard, const struct c
         return;
     }
     connection->owed++;
+}
+
+static void submit(struct connection *connection, uint32_t shard, const struct command *command, enum cluster_way way)
+{
+    submit_as(connection, shard, command, way, command->spec);
+}
+
+void route_submit(struct connection *connection, uint32_t shard, const struct command *command,
+                  const struct command_spec *shown)
+{
+    submit_as(connection, shard, command, CLUSTER_PLAIN, shown);
 }
 
 void route_measure(struct connection *connection, const struct command *command)
@@ -396,12 +408,13 @@ static void dispatch(struct connection *connection, const struct command *comman
     bool at_server = spec->place == COMMAND_AT_SERVER;
     uint32_t shard = find_shard(server, command);
     /* Commands about the node run at once, also those of an EXEC that is on its way: what follows must not overtake. */
-    bool overtakes =
-        connection->plan_end > connection->slot_head || (watch_pending(connection) && multi_needs_watches(spec)) ||
-        connection->txn != NULL || connection->session != NULL || feeds_starting(connection) || feeds_take(spec) ||
-        (at_server && txn_session_takes(spec)) || (spec->id == COMMAND_EXEC && multi_crosses(connection)) ||
-        (shard == ROUTE_SEVERAL && spec->id != COMMAND_WATCH) ||
-        (spec->place == COMMAND_AT_SERVER && local_needs_quiet(spec));
+    bool overtakes = connection->plan_end > connection->slot_head ||
+                     (watch_pending(connection) && multi_needs_watches(spec)) || connection->txn != NULL ||
+                     connection->session != NULL || connection->lock_wait != NULL || feeds_starting(connection) ||
+                     feeds_take(spec) || (at_server && txn_session_takes(spec)) ||
+                     (spec->id == COMMAND_EXEC && multi_crosses(connection)) ||
+                     (shard == ROUTE_SEVERAL && spec->id != COMMAND_WATCH) ||
+                     (spec->place == COMMAND_AT_SERVER && local_needs_quiet(spec));
     if (!queueing && overtakes && connection_pending(connection)) {
         park(connection, command->argv, command->argc);
         return;
@@ -463,6 +476,8 @@ static void dispatch(struct connection *connection, const struct command *comman
         round_end(connection);
     } else if (shard == 0 || at_server) {
         gather_start(connection, command);
+    } else if (spec->id == COMMAND_LOCK_ACQUIRE) {
+        lock_client_acquire(connection, shard, command);
     } else if (shard == ROUTE_SEVERAL) {
         to_shards(connection, command);
     } else {

@@ -3,6 +3,7 @@
 #include "env/listen_advice.h"
 #include "server/data_folder.h"
 #include "server/figures.h"
+#include "server/lock_client.h"
 #include "server/script_home.h"
 #include "server/script_peers.h"
 #include "server/server_state.h"
@@ -34,8 +35,10 @@ static enum status cluster_noted(void *owner, uint64_t node, struct slice note)
     return script_peers_noted(owner, node, note);
 }
 
-static const struct cluster_events cluster_events = {cluster_failed, cluster_joined, cluster_visited, cluster_met,
-                                                     cluster_noted};
+static void cluster_lock_news(void *owner, const struct lock_notice *notice) { lock_client_news(owner, notice); }
+
+static const struct cluster_events cluster_events = {cluster_failed, cluster_joined, cluster_visited,
+                                                     cluster_met,    cluster_noted,  cluster_lock_news};
 
 /* Random; tells this process from all others. */
 static void make_run_id(struct server *server)
@@ -161,6 +164,8 @@ static struct server *server_new(struct env *env, const struct server_options *o
     list_init(&server->rounds);
     list_init(&server->txns);
     list_init(&server->sessions);
+    lock_waits_init(server);
+    command_arguments_init(&server->lock_arguments);
     command_arguments_init(&server->arguments);
     command_arguments_init(&server->script_arguments);
     script_peers_init(server);

@@ -115,6 +115,7 @@ struct lock_node {
     uint64_t node;
     struct list claims; /* that wait, in any order */
     size_t count;
+    uint64_t oldest_start; /* of these claims, or older; no part of the state */
 };
 struct lock_node *lock_node_find(const struct locks *locks, uint64_t node);
 void lock_node_enter(struct locks *locks, struct claim *claim);

@@ -259,10 +259,11 @@ void lock_node_enter(struct locks *locks, struct claim *claim)
             locks->nodes = memory_resize(locks->nodes, locks->node_capacity * sizeof(struct lock_node *));
         }
         node = memory_allocate(sizeof(*node));
-        *node = (struct lock_node){.node = claim->origin.node};
+        *node = (struct lock_node){.node = claim->origin.node, .oldest_start = claim->origin.start};
         list_init(&node->claims);
         locks->nodes[locks->node_count++] = node;
     }
+    node->oldest_start = claim->origin.start < node->oldest_start ? claim->origin.start : node->oldest_start;
     list_append(&node->claims, &claim->node_of);
     node->count++;
 }

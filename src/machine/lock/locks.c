@@ -455,7 +455,7 @@ static int by_order(const void *a, const void *b)
 
 size_t locks_reap(struct locks *locks, uint64_t node, uint64_t start, const struct lock_now *now)
 {
-    const struct lock_node *waits = lock_node_find(locks, node);
+    struct lock_node *waits = lock_node_find(locks, node);
     size_t count = 0;
     struct claim **gone = memory_allocate((waits == NULL ? 1 : waits->count) * sizeof(struct claim *));
     for (struct list *at = waits == NULL ? NULL : waits->claims.next; at != NULL && at != &waits->claims;
@@ -474,6 +474,10 @@ size_t locks_reap(struct locks *locks, uint64_t node, uint64_t start, const stru
     }
     for (size_t i = 0; i < count; i++) {
         grant(locks, left[i], now);
+    }
+    waits = lock_node_find(locks, node);
+    if (waits != NULL && waits->oldest_start < start) {
+        waits->oldest_start = start;
     }
     free(left);
     free(gone);
@@ -523,6 +527,16 @@ int64_t locks_next_due(const struct locks *locks)
 {
     const struct claim *first = claim_heap_first(&locks->heap);
     return first == NULL ? INT64_MAX : first->due_ms;
+}
+
+bool locks_waiting_node(const struct locks *locks, size_t place, uint64_t *ret_node, uint64_t *ret_oldest_start)
+{
+    if (place >= locks->node_count) {
+        return false;
+    }
+    *ret_node = locks->nodes[place]->node;
+    *ret_oldest_start = locks->nodes[place]->oldest_start;
+    return true;
 }
 
 /* ---- FENCE.CHECK ---- */

@@ -142,10 +142,16 @@ enum lock_asked locks_ask(const struct locks *locks, struct slice key, struct sl
                           const struct lock_origin *origin, int64_t time_ms, struct lock_answer *ret_answer);
 /* No token that any lock was granted is larger. */
 static inline uint64_t locks_last_token(const struct locks *locks) { return locks->last_token; }
+/* Nodes from where somebody waits: the one at this place, and a start that none of these requests is older than.
+ * False: there are no more. */
+bool locks_waiting_node(const struct locks *locks, size_t place, uint64_t *ret_node, uint64_t *ret_oldest_start);
 /* When the next lease or wait ends; INT64_MAX: never. */
 int64_t locks_next_due(const struct locks *locks);
 /* Locks that are held or waited for. */
 static inline uint64_t locks_busy(const struct locks *locks) { return locks->table.count - locks->idle_count; }
+
+/* What is wrong with the state, by the invariants of lock.h; NULL. Walks everything: for tests and the simulator. */
+const char *locks_problem(const struct locks *locks);
 
 /* ---- snapshots, as machine.h has them (lock_snapshot.c) ---- */
 
