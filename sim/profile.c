@@ -43,6 +43,7 @@ static bool change_size(struct sim_profile *profile, struct slice word)
         {"flush=", &profile->flush, 0, 1},
         {"feeds=", &profile->feeds, 0, 1},
         {"scripts=", &profile->scripts, 0, 1},
+        {"locks=", &profile->locks, 0, 1},
     };
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         size_t size = strlen(sizes[i].name);
@@ -100,6 +101,7 @@ static void draw_all(struct prng *prng, struct sim_profile *profile)
     profile->flush = prng_chance(prng, 1, 8) ? 1 : 0;
     profile->scripts = prng_chance(prng, 1, 4) ? 1 : 0;
     profile->feeds = prng_chance(prng, 1, 3) ? 1 : 0;
+    profile->locks = prng_chance(prng, 1, 4) ? 1 : 0;
 }
 
 enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_profile *ret_profile)
@@ -125,6 +127,7 @@ enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_prof
     profile.flush = profile.level == SIM_LEVEL_NODES ? profile.flush : 0;
     profile.feeds = profile.level == SIM_LEVEL_NODES ? profile.feeds : 0;
     profile.scripts = profile.level == SIM_LEVEL_NODES ? profile.scripts : 0;
+    profile.locks = profile.level == SIM_LEVEL_NODES ? profile.locks : 0;
     if (profile.level == SIM_LEVEL_GROUPS) {
         profile.classes &= ~(uint32_t)(SIM_FAULT_ROT | SIM_FAULT_MEMORY);
     }
@@ -149,8 +152,8 @@ void sim_profile_text(const struct sim_profile *profile, char ret_text[SIM_PROFI
     char classes[96] = "";
     char of_nodes[48] = "";
     if (profile->level == SIM_LEVEL_NODES) {
-        (void)snprintf(of_nodes, sizeof(of_nodes), ",flush=%d,scripts=%d,feeds=%d", profile->flush, profile->scripts,
-                       profile->feeds);
+        (void)snprintf(of_nodes, sizeof(of_nodes), ",flush=%d,scripts=%d,feeds=%d,locks=%d", profile->flush,
+                       profile->scripts, profile->feeds, profile->locks);
     }
     size_t size = 0;
     for (int i = 0; i < CLASSES; i++) {

@@ -59,6 +59,7 @@ struct sim_profile {
     int flush;    /* of nodes: 1: clients say FLUSHALL, and of the rest what it may meet */
     int feeds;    /* of nodes: 1: followers, with COHORT.FEED */
     int scripts;  /* of nodes: 1: clients count by scripts, too */
+    int locks;    /* of nodes: 1: clients take locks, too */
 };
 
 /* Changes are words and sizes separated by commas: "groups,network,crash,members=5,groups=1,clients=4,faults=20".

@@ -50,6 +50,12 @@ static void add(struct shard_stats *sum, const struct shard_stats *one)
     sum->machine.expired += one->machine.expired;
     sum->machine.hits += one->machine.hits;
     sum->machine.misses += one->machine.misses;
+    sum->machine.locks += one->machine.locks;
+    sum->machine.lock_holders += one->machine.lock_holders;
+    sum->machine.lock_waiters += one->machine.lock_waiters;
+    sum->machine.locks_granted += one->machine.locks_granted;
+    sum->machine.locks_expired += one->machine.locks_expired;
+    sum->machine.locks_queued += one->machine.locks_queued;
     sum->applied_index += one->applied_index;
     sum->committed_index += one->committed_index;
     sum->last_index += one->last_index;

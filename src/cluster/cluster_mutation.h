@@ -13,6 +13,7 @@ enum cluster_mutation {
     CLUSTER_MUTATION_FEED_STALE,        /* a push has the position before its changes */
     CLUSTER_MUTATION_FEED_DROPPED,      /* what a slow client has no room for is not told */
     CLUSTER_MUTATION_FEED_FRONT,        /* a feed begins where its node is, whatever position it gave */
+    CLUSTER_MUTATION_NO_LOCK_NEWS,      /* nobody hears by itself that he was granted a lock */
     CLUSTER_MUTATION_COUNT,
 };
 

@@ -137,6 +137,9 @@ void machine_apply(struct machine *machine, const struct machine_context *contex
     if (reply->out == NULL && (command->spec->flags & COMMAND_READONLY) != 0) {
         return; /* a read that had to be logged: only its origin needs it */
     }
+#ifdef COHORT_MUTATIONS
+    locks_reset_leases(&machine->locks, context->term, machine->time_ms);
+#endif
     struct call call = begin_call(machine, command, reply);
     call.position = context->position;
     call.term = context->term;

@@ -224,6 +224,22 @@ def test_listed_over_all_shards(anywhere):
     assert anywhere[0].call("LOCK.LIST", "COUNT", 0) == "ERR COUNT is 1 to 1000"
 
 
+def test_figures(cohort, pool):
+    with resp.Connection(cohort.port) as client, resp.Connection(cohort.port) as other:
+        lock = fresh("figures")
+        token, _ = acquire(client, lock, "a")
+        for _ in range(1000):
+            assert acquire(other, lock, "b") is None
+        wait = pool.submit(acquire, other, lock, "b", "WAIT", LONG)
+        waiting(client, lock, 1)
+        told = dict(line.split(":", 1) for line in client.call("INFO", "locks", "clients").decode().split("\r\n") if ":" in line)
+        assert int(told["locks"]) >= 1
+        assert (told["lock_waiters"], told["blocked_clients"]) == ("1", "1")
+        assert lock in told["hot_lock_0"]
+        assert client.call("LOCK.RELEASE", lock, "a", token) == 1
+        assert wait.result(60)[0] > token
+
+
 def test_leaders_are_killed_under_waits(new_cluster, pool):
     """kill -9 of the lock's leader, twice: who waits through a node that lives is granted in turn, once the lock is
     released; the lease goes on with what it had; tokens grow."""

@@ -88,11 +88,24 @@ static void heat(struct locks *locks, const struct lock *lock)
     memcpy(least->key, lock->key, least->key_size);
 }
 
+void lock_heat_add(struct lock_heat sum[static LOCKS_HOT], const struct lock_heat more[static LOCKS_HOT])
+{
+    for (size_t i = 0; i < LOCKS_HOT; i++) {
+        struct lock_heat *least = &sum[0];
+        for (size_t j = 1; j < LOCKS_HOT; j++) {
+            least = sum[j].count < least->count ? &sum[j] : least;
+        }
+        if (more[i].count > least->count) {
+            *least = more[i];
+        }
+    }
+}
+
 /* ---- grants and ends ---- */
 
 static bool fits(const struct lock *lock, enum lock_mode mode, uint32_t permits)
 {
-    if (lock->holder_count == 0) {
+    if (lock->holder_count == 0 || MACHINE_MUTATED(TWO_HOLDERS)) {
         return true;
     }
     enum lock_mode held = (enum lock_mode)claim_of(lock->holders.next)->mode;
@@ -152,7 +165,7 @@ static void end_hold(struct locks *locks, struct claim *claim, enum lock_end end
 static void grant(struct locks *locks, struct lock *lock, const struct lock_now *now)
 {
     while (!list_empty(&lock->waiters) && !MACHINE_MUTATED(LOST_WAKEUP)) {
-        struct claim *first = claim_of(lock->waiters.next);
+        struct claim *first = claim_of(MACHINE_MUTATED(LAST_COME) ? lock->waiters.prev : lock->waiters.next);
         if (first->due_ms <= now->time_ms) {
             end_wait(locks, first, true);
             continue;
@@ -247,6 +260,7 @@ static struct claim *find_holder(struct locks *locks, struct slice key, struct s
 static enum lock_outcome held(const struct claim *claim, const struct lock_now *now, struct lock_answer *ret_answer)
 {
     *ret_answer = (struct lock_answer){.token = claim->token, .ttl_ms = claim->due_ms - now->time_ms};
+    ret_answer->ttl_ms += MACHINE_MUTATED(LEASE_SHORT) ? claim->ttl_ms / 2 : 0;
     return LOCK_GRANTED;
 }
 
@@ -558,3 +572,28 @@ bool locks_fence(struct locks *locks, struct slice key, uint64_t token, const st
     }
     return good;
 }
+
+#ifdef COHORT_MUTATIONS
+void locks_reset_leases(struct locks *locks, uint64_t term, int64_t time_ms)
+{
+    if (!MACHINE_MUTATED(LEASE_RESET) || term == locks->term) {
+        return;
+    }
+    struct buffer holders;
+    buffer_init(&holders);
+    for (uint32_t i = 0; i < locks->heap.count; i++) {
+        struct claim *claim = locks->heap.chunks[(i + 3) / 1024][(i + 3) % 1024].claim;
+        if (claim->state == CLAIM_HOLDS) {
+            buffer_append(&holders, &claim, sizeof(claim));
+        }
+    }
+    locks->term = term;
+    for (size_t at = 0; at < holders.size; at += sizeof(struct claim *)) {
+        struct claim *claim;
+        memcpy(&claim, holders.data + at, sizeof(claim));
+        lock_keep(locks, claim->lock);
+        set_due(locks, claim, time_ms + claim->ttl_ms);
+    }
+    buffer_deinit(&holders);
+}
+#endif

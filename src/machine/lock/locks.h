@@ -77,6 +77,9 @@ struct lock_heat {
     uint8_t key[LOCK_HEAT_KEY_BYTES]; /* its beginning */
 };
 
+/* Adds those of another place: the hottest stay. */
+void lock_heat_add(struct lock_heat sum[static LOCKS_HOT], const struct lock_heat more[static LOCKS_HOT]);
+
 struct lock_node;
 
 struct locks {
@@ -100,6 +103,7 @@ struct locks {
     bool tell;             /* notices are wanted, since this replica leads */
     struct buffer notices; /* lock_notice.h */
     uint64_t granted, expired, queued;
+    uint64_t term; /* only of a known bug */
     struct lock_heat heat[LOCKS_HOT];
     bool snapshot; /* one is running, … */
     uint32_t epoch;
@@ -131,6 +135,11 @@ size_t locks_reap(struct locks *locks, uint64_t node, uint64_t start, const stru
 size_t locks_expire(struct locks *locks, const struct lock_now *now, size_t limit);
 /* FENCE.CHECK. False: a newer token was seen, and this one is not held. */
 bool locks_fence(struct locks *locks, struct slice key, uint64_t token, const struct lock_now *now);
+
+#ifdef COHORT_MUTATIONS
+/* A known bug: in another term than the last one, every lease has its whole time again. */
+void locks_reset_leases(struct locks *locks, uint64_t term, int64_t time_ms);
+#endif
 
 /* ---- looking ---- */
 
