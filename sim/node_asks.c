@@ -396,6 +396,9 @@ void node_ask_finally(struct node_client *client)
     node_key_of(client, shard % client->world->profile.groups + 1, 'w', generation, key);
     ask_get(client, key);
     node_txn_ask_finally(client, shard, generation);
+    if (client->world->profile.locks && generation == 0) {
+        node_lock_ask_finally(client, shard);
+    }
     if (client->final_generation++ < client->world->shards[shard].generation) {
         return;
     }
@@ -459,6 +462,9 @@ void node_ask_something(struct node_client *client)
         for (uint64_t i = draw(client, 3); i < 3; i++) {
             ask_weakly(client, shard);
         }
+        return;
+    }
+    if (world->profile.locks && draw(client, 2) == 0 && node_lock_ask(client, shard)) {
         return;
     }
     if (world->profile.flush) {

@@ -193,7 +193,8 @@ static void fire(struct env_timer *timer)
         node_ask_something(client);
     }
     flush(client);
-    rest(client, (int64_t)(1500 + draw(client, 6000)) * MS);
+    bool in_end = client->final_shard > 0; /* whoever is not answered then is waited for */
+    rest(client, (int64_t)((in_end ? 8000 : 1500) + draw(client, 6000)) * MS);
 }
 
 void node_client_start(struct node_client *client)

@@ -296,6 +296,13 @@ static void take_value(struct node_client *client, const struct node_pending *pe
 
 void node_client_answered(struct node_client *client, const struct node_pending *pending)
 {
+    if (client->reply.type != RESP_ERROR && node_lock_takes(pending->ask)) {
+        node_lock_answered(client, pending->ask);
+        return;
+    }
+    if (node_lock_takes(pending->ask) && node_lock_refused(client, pending->ask)) {
+        return;
+    }
     if (client->reply.type != RESP_ERROR) {
         take_value(client, pending);
         return;
@@ -322,6 +329,9 @@ void node_client_answered(struct node_client *client, const struct node_pending 
 void node_client_unanswered(struct node_client *client, const struct node_pending *pending)
 {
     refuse(client, pending, true);
+    if (node_lock_takes(pending->ask)) {
+        node_lock_unanswered(client);
+    }
     if (client->final_shard > 0) {
         node_fail(client->world, "with everything healed node %d does not answer", client->node + 1);
     }

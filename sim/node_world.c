@@ -368,6 +368,9 @@ static void look_at(struct node *node, int shard)
     }
     if (sight.leading && shard > 0) {
         node_txn_look(node, shard, sight.term);
+        if (node->world->profile.locks) {
+            node_lock_look(node, shard);
+        }
     }
     if (!sight.here || sight.applied == node->applied[shard]) {
         return;

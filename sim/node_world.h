@@ -56,6 +56,7 @@ struct node_shard {
     uint32_t appended;     /* to the texts of this generation */
     int64_t token_count; /* the token of this number: its largest value that anybody was told, and where it was then */
     int token_place;
+    int64_t tokens[2]; /* the newest that anybody was told: of the lock, of the semaphore */
 };
 
 /* A reply, once it is whole. */
@@ -87,7 +88,10 @@ enum node_ask {
     NODE_ASK_WEAK,
     NODE_ASK_SET_EXPIRING,
     NODE_ASK_READ_EXPIRING,
-    NODE_ASK_SCRIPTS,         /* in the end */
+    NODE_ASK_SCRIPTS, /* in the end */
+    NODE_ASK_LOCK_ACQUIRE,
+    NODE_ASK_LOCK_RENEW,
+    NODE_ASK_LOCK_RELEASE,
     NODE_ASK_ROLL_BACK_OTHER, /* another client's transaction, by its id */
     NODE_ASK_TXN_EXEC,        /* this and what follows: of client->txn; also MGET */
     NODE_ASK_TXN_DONE,        /* one command, MSET or FLUSHALL, whose OK is that of all steps */
@@ -174,6 +178,19 @@ struct node_txn {
     int tries;
 };
 
+/* What a client has of locks (node_locks.c): one at a time. */
+struct node_lock {
+    bool pending; /* a request about it is under way */
+    bool holds;   /* was granted it, as far as it knows */
+    int shard, mode, permits;
+    uint32_t serial; /* of the owner: another one for each lock that is taken */
+    int64_t token, floor;
+    int64_t ttl_ms, wait_ms, asked_ns;
+    int64_t told_ttl_ms; /* that the lease had left, and no renewal since */
+    int64_t until_ns;    /* it may believe to hold it so long; 0: it may not */
+    int64_t until_before_ns;
+};
+
 struct node_client {
     struct node_world *world;
     int number;
@@ -202,6 +219,7 @@ struct node_client {
     enum node_scripts_stage final_scripts;
     char other_id[NODE_TXN_ID_BYTES];
     struct node_txn txn;
+    struct node_lock lock;
 };
 
 enum { NODE_TALKERS = 4 };
@@ -385,6 +403,20 @@ void node_txn_note_outcome(struct node_client *client, const char *id, bool comm
 void node_txn_look(struct node *node, int shard, uint64_t term);
 /* Why the shard is not done with all transactions; NULL: it is. */
 const char *node_txn_left(struct node_world *world, int shard);
+
+/* ---- node_locks.c ---- */
+/* False: a request about a lock is under way. */
+bool node_lock_ask(struct node_client *client, int shard);
+void node_lock_ask_finally(struct node_client *client, int shard);
+static inline bool node_lock_takes(enum node_ask ask)
+{
+    return ask >= NODE_ASK_LOCK_ACQUIRE && ask <= NODE_ASK_LOCK_RELEASE;
+}
+void node_lock_answered(struct node_client *client, enum node_ask ask);
+/* False: it is an error as any. */
+bool node_lock_refused(struct node_client *client, enum node_ask ask);
+void node_lock_unanswered(struct node_client *client);
+void node_lock_look(struct node *node, int shard);
 
 /* ---- node_client.c: connections ---- */
 void node_client_start(struct node_client *client);

@@ -60,6 +60,7 @@ struct sim_profile {
     int feeds;    /* of nodes: 1: followers, with COHORT.FEED */
     int scripts;  /* of nodes: 1: clients count by scripts, too */
     int messages; /* of nodes: 1: some clients subscribe and publish */
+    int locks;    /* of nodes: 1: clients take locks, too */
 };
 
 /* Changes are words and sizes separated by commas: "groups,network,crash,members=5,groups=1,clients=4,faults=20".

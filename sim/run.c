@@ -78,6 +78,8 @@ const char *sim_mark_name(enum sim_mark mark)
         [NODE_MARK_FEED_COMPACTED] = "position told to be forgotten",
         [NODE_MARK_FEED_CUT] = "feed ended, its client was slow",
         [NODE_MARK_FEED_CHECKED] = "feed compared with the history",
+        [NODE_MARK_LOCK_WAITED] = "a lock granted after a wait",
+        [NODE_MARK_LOCK_LOST] = "a lock lost",
         [NODE_MARK_ERRAND] = "request executed by another worker",
     };
     return names[mark];

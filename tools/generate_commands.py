@@ -30,6 +30,7 @@ GROUPS = {
     "string": "Strings",
     "hash": "Hashes",
     "transactions": "Transactions",
+    "locks": "Locks",
     "scripting": "Scripts",
     "feeds": "Feeds",
     "pubsub": "Messages",

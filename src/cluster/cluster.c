@@ -104,6 +104,7 @@ enum status cluster_create(struct env *env, const struct cluster_options *option
     for (uint32_t shard = 0; shard <= options->shards; shard++) {
         lane_init(lane_of(cluster, shard), cluster, shard);
     }
+    lock_news_init(cluster);
     if (cluster->workers != NULL) {
         cluster_listen_to_workers(cluster);
     }
@@ -198,6 +199,9 @@ void cluster_look_after(struct cluster *cluster, int64_t before_ns)
     cluster_balance_leaders(cluster);
     if (cluster->opened && !cluster_alone(cluster)) {
         leaderless_look(cluster);
+    }
+    if (cluster->opened && !cluster->failed) {
+        lock_news_look_after(cluster);
     }
     LIST_FOR_EACH_SAFE (at, after, &cluster->busy) {
         lane_look_after(CONTAINER_OF(at, struct lane, node), before_ns);

@@ -59,6 +59,8 @@ enum cluster_source {
     CLUSTER_FROM_COLLEAGUE, /* nobody else */
 };
 
+struct lock_notice;
+
 struct cluster_events {
     /* The node must stop: its log failed, or it is not a node of this cluster (any more). Called once; `what` is a line
      * for a person. */
@@ -75,6 +77,9 @@ struct cluster_events {
     enum status (*noted)(void *owner, uint64_t node, struct slice note);
     /* For subscribers; valid during the call. May be NULL. */
     void (*message)(void *owner, const struct message *message, enum cluster_source source);
+    /* For a client of this worker that asked for a lock in this start of the node (lock_news.c); valid during the call.
+     * May be NULL. */
+    void (*lock_news)(void *owner, const struct lock_notice *notice);
 };
 
 enum { CLUSTER_MESSAGE_BYTES = 1024 };
@@ -132,6 +137,8 @@ uint64_t cluster_applied_here(const struct cluster *cluster, uint32_t shard);
 MUST_USE enum status cluster_note(struct cluster *cluster, uint64_t node, const struct slice *parts, size_t count);
 /* The nodes that can be reached now. */
 size_t cluster_connected(const struct cluster *cluster, uint64_t ret_nodes[static PLACEMENT_MAXIMUM_NODES]);
+/* The node that takes requests for a shard, as far as this worker knows; 0: nobody. */
+uint64_t cluster_leader(const struct cluster *cluster, uint32_t shard);
 
 /* ---- messages (messages.c): at most once, in the order of those who send, never in the way of consensus ---- */
 
@@ -178,6 +185,8 @@ uint64_t cluster_digest(const struct cluster *cluster);
 uint64_t cluster_shard_digest(const struct cluster *cluster, uint32_t shard);
 /* Of one shard, and its time; NULL when nothing is open, or this node has none of it. Borrowed. */
 const struct txns *cluster_txns(const struct cluster *cluster, uint32_t shard, int64_t *ret_time_ms);
+/* Of one shard, as it is applied here; NULL when this node has none of it. Borrowed. */
+const struct locks *cluster_locks(const struct cluster *cluster, uint32_t shard);
 /* Keys in a hash slot, as far as this node has them. */
 uint64_t cluster_count_in_slot(const struct cluster *cluster, uint16_t slot);
 /* Begins a snapshot of every shard here. BUSY: one is being made. */
@@ -195,6 +204,8 @@ struct cluster_counters {
     uint64_t transfers;                             /* of leadership, to who should have it */
     uint64_t doubts_executed, doubts_absent;        /* the answers */
     uint64_t errands;                               /* requests to shards of other workers */
+    uint64_t lock_news, lock_news_dropped;          /* for who asked for locks: told, and for want of room not */
+    uint64_t reaped;                                /* times that a node's waits were ended since it was gone */
 };
 void cluster_counters(const struct cluster *cluster, struct cluster_counters *ret_counters);
 /* All zero in a cluster of one. */

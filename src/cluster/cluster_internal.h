@@ -33,6 +33,7 @@ enum {
     MESSAGES_WAITING_BYTES = 32 << 20, /* of messages to a peer, or to another worker: more are dropped */
     MESSAGES_FRAME_BYTES = 256 << 10,  /* of them in one frame, unless one is larger, … */
     MESSAGES_QUEUED_BYTES = 1 << 20,   /* … and on the way to a peer: snapshots find room beside them */
+    LOCK_NEWS_WAITING_BYTES = 4 << 20, /* of notices to a peer: more are dropped, and asked for */
 };
 
 /* What workers of a node tell each other (workers.h). */
@@ -56,6 +57,7 @@ enum cluster_tell {
     CLUSTER_TELL_MESSAGE_OUT, /* to the first: for other nodes */
     CLUSTER_TELL_MESSAGES_TAKEN,
     CLUSTER_TELL_LISTEN, /* from the first: to which classes of events anybody listens */
+    CLUSTER_TELL_LOCK_NEWS, /* lock_news.c: for clients of that worker */
 };
 
 /* Another worker of this node. */
@@ -101,6 +103,8 @@ struct lane {
     uint64_t question;    /* its tag */
     struct buffer answer; /* being written */
     struct resp_writer answer_writer;
+
+    bool reaping; /* waits for locks are being ended (lock_news.c) */
 };
 
 /* Another node. */
@@ -112,6 +116,9 @@ struct peer {
     bool untold;         /* what this node leads did not */
     uint64_t parcels;    /* of its, by this connection, that are being executed or answered here (remote.c), … */
     size_t owed_bytes;   /* … and their answers that it has not taken */
+
+    struct buffer lock_news; /* notices for the next frame */
+    int64_t down_ns;         /* since when it is not connected, as was seen; 0: it is */
 
     size_t relaying_bytes; /* by way of the first worker, and not known to have left it */
     /* at the first worker */
@@ -166,6 +173,7 @@ struct cluster {
     bool joined;               /* the owner was told */
     struct finisher *finisher; /* of transactions whose shards are led here */
     struct list remotes;       /* struct remote: parcels of other nodes being executed here */
+    struct requester reaper;   /* ends waits for locks whose node is gone */
     struct cluster_counters counters;
     uint32_t own_classes;    /* of events that clients here may hear, … */
     uint32_t others_classes; /* … that those of other nodes may, … */
@@ -305,6 +313,17 @@ void messages_up(const struct cluster *cluster, struct peer *peer);
 void messages_down(struct cluster *cluster, struct peer *peer);
 /* Sends what has gathered, as far as there is room. */
 void messages_turn(struct cluster *cluster);
+
+/* ---- lock_news.c ---- */
+void lock_news_init(struct cluster *cluster);
+/* Of a shard led here. */
+void lock_news_told(struct cluster *cluster, struct slice notices);
+void lock_news_arrived(struct cluster *cluster, struct slice notices);
+MUST_USE enum status lock_news_receive(struct cluster *cluster, struct slice notices);
+/* Sends what has gathered, as far as there is room. */
+void lock_news_turn(struct cluster *cluster, struct peer *peer);
+/* Ten times a second: waits of nodes that are gone, or have started anew, end. */
+void lock_news_look_after(struct cluster *cluster);
 
 /* ---- peers_open.c ---- */
 void peers_name(struct cluster *cluster, const struct member *nodes, size_t count);

@@ -50,6 +50,12 @@ static void add(struct shard_stats *sum, const struct shard_stats *one)
     sum->machine.expired += one->machine.expired;
     sum->machine.hits += one->machine.hits;
     sum->machine.misses += one->machine.misses;
+    sum->machine.locks += one->machine.locks;
+    sum->machine.lock_holders += one->machine.lock_holders;
+    sum->machine.lock_waiters += one->machine.lock_waiters;
+    sum->machine.locks_granted += one->machine.locks_granted;
+    sum->machine.locks_expired += one->machine.locks_expired;
+    sum->machine.locks_queued += one->machine.locks_queued;
     sum->applied_index += one->applied_index;
     sum->committed_index += one->committed_index;
     sum->last_index += one->last_index;
@@ -162,4 +168,12 @@ void cluster_transport_statistics(const struct cluster *cluster, struct transpor
 void cluster_counters(const struct cluster *cluster, struct cluster_counters *ret_counters)
 {
     *ret_counters = cluster->counters;
+}
+
+uint64_t cluster_leader(const struct cluster *cluster, uint32_t shard) { return cluster->leaders[shard - 1]; }
+
+const struct locks *cluster_locks(const struct cluster *cluster, uint32_t shard)
+{
+    const struct lane *lane = lane_of(cluster, shard);
+    return lane->local == NULL ? NULL : shard_locks(lane->local);
 }

@@ -15,6 +15,7 @@ enum cluster_mutation {
     CLUSTER_MUTATION_FEED_FRONT,        /* a feed begins where its node is, whatever position it gave */
     CLUSTER_MUTATION_MESSAGE_TWICE,     /* each frame of messages is sent twice */
     CLUSTER_MUTATION_MESSAGE_LATE,      /* a message to a peer goes before the one that waits already */
+    CLUSTER_MUTATION_NO_LOCK_NEWS,      /* nobody hears by itself that he was granted a lock */
     CLUSTER_MUTATION_COUNT,
 };
 

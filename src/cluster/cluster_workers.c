@@ -91,6 +91,7 @@ static void arrived(void *owner, uint32_t from, uint8_t kind, struct slice body)
     case CLUSTER_TELL_MESSAGE_OUT:
     case CLUSTER_TELL_MESSAGES_TAKEN:
     case CLUSTER_TELL_LISTEN: messages_arrived(cluster, from, (enum cluster_tell)kind, body); return;
+    case CLUSTER_TELL_LOCK_NEWS: lock_news_arrived(cluster, body); return;
     }
     UNREACHABLE();
 }

@@ -15,6 +15,7 @@
  *   NODE_ANSWERS                a piece of what became of them: shard u32 · parcel u64 · the next bytes of: for each
  *                               request, in any order: place u32 · outcome u8 · status i8 · size u32 · reply
  *   NODE_NOTE                   what the servers of two nodes tell each other; nothing for this room (cluster_note)
+ *   NODE_LOCK_NEWS              notices for clients of the receiver (machine/lock/lock_notice.h); may be lost
  *
  * Integers are little-endian. start, sequence and settled_below are those of machine/origin.h; sequence is 0 when
  * nothing in the parcel is logged. */
@@ -35,6 +36,7 @@ enum node_frame {
     NODE_NOTE,
     NODE_LISTENS,
     NODE_MESSAGES,
+    NODE_LOCK_NEWS = 32,
 };
 
 enum {

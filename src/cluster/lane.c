@@ -119,6 +119,11 @@ static void sink_led(void *owner, uint32_t group, bool leading, uint64_t leader,
 
 static void sink_told(void *owner, struct slice messages) { messages_told(((struct lane *)owner)->cluster, messages); }
 
+static void sink_lock_news(void *owner, struct slice notices)
+{
+    lock_news_told(((struct lane *)owner)->cluster, notices);
+}
+
 const struct shard_sink lane_sink = {
     .begin = sink_begin,
     .end = sink_end,
@@ -129,6 +134,7 @@ const struct shard_sink lane_sink = {
     .send = sink_send,
     .led = sink_led,
     .told = sink_told,
+    .lock_news = sink_lock_news,
 };
 
 /* ---- life ---- */

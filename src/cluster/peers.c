@@ -205,6 +205,7 @@ void peers_turn(struct cluster *cluster)
         struct peer *peer = &cluster->peers[i];
         send_bundle(cluster, peer);
         relay_turn(cluster, peer);
+        lock_news_turn(cluster, peer);
         if (peer->untold) {
             announce_all(cluster, peer);
         }
@@ -234,6 +235,7 @@ void peers_down(struct cluster *cluster, struct peer *peer, uint64_t generation)
     peer->generation = 0;
     peer->untold = false;
     buffer_clear(&peer->raft);
+    buffer_deinit(&peer->lock_news);
     relay_forget(cluster, peer);
     messages_down(cluster, peer);
     tell_shards(cluster, peer->node, shard_peer_lost);
@@ -363,6 +365,7 @@ void peers_take(struct cluster *cluster, struct peer *peer, uint8_t type, struct
         break;
     case NODE_LISTENS: status = messages_listens(cluster, peer, payload); break;
     case NODE_MESSAGES: status = messages_receive(cluster, payload); break;
+    case NODE_LOCK_NEWS: status = lock_news_receive(cluster, payload); break;
     default: break;
     }
     env_wake(cluster->env);

@@ -108,6 +108,7 @@ void peers_close(struct cluster *cluster)
         relay_forget(cluster, &cluster->peers[i]);
         buffer_deinit(&cluster->peers[i].raft);
         buffer_deinit(&cluster->peers[i].messages);
+        buffer_deinit(&cluster->peers[i].lock_news);
         free(cluster->peers[i].relayed_bytes);
     }
 }

@@ -24,6 +24,7 @@ enum { CALL_REPLY_BYTES = 1 << 30 };
 enum { CALL_STRING_BYTES = 512 << 20 };
 
 struct feed_log;
+struct locks;
 struct origins;
 struct txns;
 struct machine_scripts;
@@ -33,6 +34,7 @@ struct call {
     const struct origins *origins;
     struct txns *txns;
     struct feed_log *history;
+    struct locks *locks;
     const struct machine_scripts *scripts; /* NULL: none are executed */
     struct machine_events *events;         /* what happens is told there; NULL: nobody listens */
     struct keyspace_time time;

@@ -1,8 +1,8 @@
 /* The machine: time, dispatch, and what all kinds of state have in common.
  *
  * Its own record in snapshots: 'M' u8 · format version u8 · time_ms i64 · wall_ms i64 · position u64 (little-endian).
- * It comes first; the records of origins (origin.h), of transactions (txn/txn_snapshot.c), of the
- * history (feed/feed_log_snapshot.c) and of the keyspace follow.
+ * It comes first; the records of origins (origin.h), of transactions (txn/txn_snapshot.c), of the history
+ * (feed/feed_log_snapshot.c), of locks (lock/lock_snapshot.c) and of the keyspace follow.
  */
 #include "machine/machine.h"
 
@@ -12,6 +12,7 @@
 #include "base/varint.h"
 #include "machine/dispatch.h"
 #include "machine/feed/feed_log.h"
+#include "machine/lock/locks.h"
 #include "machine/origin.h"
 #include "machine/txn/txn.h"
 
@@ -24,9 +25,11 @@ struct machine {
     struct origins origins;
     struct txns txns;
     struct feed_log history;
+    struct locks locks;
     int64_t time_ms, wall_ms;    /* applied */
     uint64_t position;           /* of the last apply */
     struct buffer snapshot_head; /* records of the running snapshot that were made at its begin */
+    bool locks_walked;           /* by it */
     /* What follows is no part of the state. */
     const struct machine_scripts *scripts;
     struct machine_events *events; /* NULL: nobody listens */
@@ -46,6 +49,7 @@ struct machine *machine_create(const struct machine_options *options)
     command_arguments_init(&machine->queued);
     command_arguments_init(&machine->blocking);
     txns_init(&machine->txns, options->hash_seed);
+    locks_init(&machine->locks, options->hash_seed);
     return machine;
 }
 
@@ -56,6 +60,7 @@ void machine_destroy(struct machine *machine)
         origins_deinit(&machine->origins);
         txns_deinit(&machine->txns);
         feed_log_deinit(&machine->history);
+        locks_deinit(&machine->locks);
         command_arguments_deinit(&machine->blocking);
         buffer_deinit(&machine->snapshot_head);
         command_arguments_deinit(&machine->queued);
@@ -106,6 +111,7 @@ static struct call begin_call(struct machine *machine, const struct command *com
         .txns = &machine->txns,
         .history = &machine->history,
         .applied_position = machine->position,
+        .locks = &machine->locks,
         .scripts = machine->scripts,
         .events = machine->events,
         .time = applied_time(machine),
@@ -139,6 +145,9 @@ void machine_apply(struct machine *machine, const struct machine_context *contex
     if (reply->out == NULL && (command->spec->flags & COMMAND_READONLY) != 0) {
         return; /* a read that had to be logged: only its origin needs it */
     }
+#ifdef COHORT_MUTATIONS
+    locks_reset_leases(&machine->locks, context->term, machine->time_ms);
+#endif
     struct call call = begin_call(machine, command, reply);
     call.position = context->position;
     call.term = context->term;
@@ -205,6 +214,8 @@ void machine_apply_time(struct machine *machine, const struct machine_context *c
     advance(machine, context);
     struct keyspace_time time = applied_time(machine);
     (void)keyspace_expire(machine->keyspace, &time, MACHINE_EXPIRE_STEP, context->position);
+    struct lock_now now = {context->position, machine->time_ms};
+    (void)locks_expire(&machine->locks, &now, MACHINE_EXPIRE_STEP);
 }
 
 bool machine_has_due(const struct machine *machine, int64_t time_ms, int64_t wall_ms)
@@ -212,12 +223,14 @@ bool machine_has_due(const struct machine *machine, int64_t time_ms, int64_t wal
     int64_t due_time_ms;
     int64_t due_wall_ms;
     keyspace_next_due(machine->keyspace, &due_time_ms, &due_wall_ms);
-    return due_time_ms <= time_ms || due_wall_ms <= wall_ms;
+    return due_time_ms <= time_ms || locks_next_due(&machine->locks) <= time_ms || due_wall_ms <= wall_ms;
 }
 
 void machine_next_due(const struct machine *machine, int64_t *ret_time_ms, int64_t *ret_wall_ms)
 {
     keyspace_next_due(machine->keyspace, ret_time_ms, ret_wall_ms);
+    int64_t lock_ms = locks_next_due(&machine->locks);
+    *ret_time_ms = lock_ms < *ret_time_ms ? lock_ms : *ret_time_ms;
 }
 
 uint64_t machine_key_version(const struct machine *machine, struct slice key)
@@ -234,18 +247,35 @@ bool machine_work(struct machine *machine)
 
 const struct txns *machine_txns(const struct machine *machine) { return &machine->txns; }
 
+const struct locks *machine_locks(const struct machine *machine) { return &machine->locks; }
+
+void machine_tell_locks(struct machine *machine, bool tell)
+{
+    machine->locks.tell = tell;
+    buffer_clear(&machine->locks.notices);
+}
+
+struct buffer *machine_lock_notices(struct machine *machine) { return &machine->locks.notices; }
+
 void machine_stats(const struct machine *machine, struct machine_stats *ret_stats)
 {
     *ret_stats = (struct machine_stats){
         .keys = keyspace_count(machine->keyspace),
         .keys_with_expiry = keyspace_count_with_expiry(machine->keyspace),
-        .memory_bytes = keyspace_memory_bytes(machine->keyspace) + machine->txns.parts.bytes + machine->history.bytes,
+        .memory_bytes = keyspace_memory_bytes(machine->keyspace) + machine->txns.parts.bytes + machine->history.bytes +
+                        machine->locks.memory_bytes,
         .history_bytes = machine->history.bytes,
         .expired = keyspace_expired(machine->keyspace),
         .hits = machine->hits,
         .misses = machine->misses,
         .prepared = machine->txns.parts.prepared_count,
         .blocked = machine->blocked,
+        .locks = locks_busy(&machine->locks),
+        .lock_holders = machine->locks.holders,
+        .lock_waiters = machine->locks.waiters,
+        .locks_granted = machine->locks.granted,
+        .locks_expired = machine->locks.expired,
+        .locks_queued = machine->locks.queued,
         .time_ms = machine->time_ms,
         .wall_ms = machine->wall_ms,
     };
@@ -268,6 +298,8 @@ void machine_snapshot_begin(struct machine *machine)
     origins_emit(&machine->origins, head);
     txns_emit(&machine->txns, head);
     feed_log_snapshot_begin(&machine->history, head);
+    locks_snapshot_begin(&machine->locks);
+    machine->locks_walked = false;
     keyspace_snapshot_begin(machine->keyspace);
 }
 
@@ -280,6 +312,13 @@ bool machine_snapshot_step(struct machine *machine, struct buffer *out, size_t b
     if (feed_log_snapshot_step(&machine->history, out, budget_bytes)) {
         return true;
     }
+    size_t before = out->size;
+    if (!machine->locks_walked) {
+        machine->locks_walked = !locks_snapshot_step(&machine->locks, out, budget_bytes);
+        if (!machine->locks_walked || out->size - before >= budget_bytes) {
+            return true;
+        }
+    }
     return keyspace_snapshot_step(machine->keyspace, out, budget_bytes);
 }
 
@@ -287,12 +326,13 @@ void machine_snapshot_end(struct machine *machine)
 {
     buffer_deinit(&machine->snapshot_head);
     feed_log_snapshot_end(&machine->history);
+    locks_snapshot_end(&machine->locks);
     keyspace_snapshot_end(machine->keyspace);
 }
 
 size_t machine_snapshot_pending_bytes(const struct machine *machine)
 {
-    return keyspace_snapshot_pending_bytes(machine->keyspace);
+    return keyspace_snapshot_pending_bytes(machine->keyspace) + machine->locks.pending.size;
 }
 
 static enum status load_header(struct machine *machine, struct slice record)
@@ -332,6 +372,9 @@ enum status machine_load_record(struct machine *machine, struct slice record)
     if (txns_record(record)) {
         return txns_load(&machine->txns, record);
     }
+    if (locks_record(record)) {
+        return locks_load(&machine->locks, record);
+    }
     return keyspace_load_record(machine->keyspace, record);
 }
 
@@ -344,6 +387,7 @@ uint64_t machine_digest(const struct machine *machine)
 {
     uint64_t parts[] = {keyspace_digest(machine->keyspace), origins_digest(&machine->origins),
                         txns_digest(&machine->txns),        feed_log_digest(&machine->history),
-                        (uint64_t)machine->time_ms,         (uint64_t)machine->wall_ms};
+                        locks_digest(&machine->locks),      (uint64_t)machine->time_ms,
+                        (uint64_t)machine->wall_ms};
     return hash_bytes(0, parts, sizeof(parts));
 }

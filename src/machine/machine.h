@@ -18,6 +18,7 @@
 #include "command/command.h"
 #include "wire/resp_writer.h"
 
+struct locks;
 struct machine;
 struct machine_events;
 struct machine_scripts;
@@ -107,6 +108,15 @@ bool machine_blocked(struct machine *machine, const struct command *command);
 /* Home records and prepared parts, for those who finish them. */
 const struct txns *machine_txns(const struct machine *machine);
 
+/* ---- locks (lock/locks.h) ---- */
+
+const struct locks *machine_locks(const struct machine *machine);
+/* Whether applies from now on put down news for those who asked for locks (lock/lock_notice.h): at the replica that
+ * tells them. What was put down goes. */
+void machine_tell_locks(struct machine *machine, bool tell);
+/* The news since it was cleared, which is the caller's to do. */
+struct buffer *machine_lock_notices(struct machine *machine);
+
 /* A little housekeeping (moving tables, freeing large values): call once per turn when there is time. True when
  * more is left. */
 bool machine_work(struct machine *machine);
@@ -121,7 +131,9 @@ struct machine_stats {
     uint64_t misses;
     uint64_t prepared; /* parts of transactions that hold locks */
     uint64_t blocked;  /* commands that were not executed since they met a lock; nothing should come so far */
-    int64_t time_ms;   /* applied time */
+    uint64_t locks, lock_holders, lock_waiters;          /* of LOCK.*: held or waited for */
+    uint64_t locks_granted, locks_expired, locks_queued; /* since the process started */
+    int64_t time_ms;                                     /* applied time */
     int64_t wall_ms;
 };
 void machine_stats(const struct machine *machine, struct machine_stats *ret_stats);

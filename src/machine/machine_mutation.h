@@ -12,6 +12,13 @@ enum machine_mutation {
     MACHINE_MUTATION_OTHER_REPLIES,      /* home keeps other replies than it has made */
     MACHINE_MUTATION_FEED_SNAPSHOT,      /* a snapshot lacks the newest chunk of the history */
     MACHINE_MUTATION_FEED_UNDONE,        /* what a stopped script did is told */
+    MACHINE_MUTATION_TOKEN_REUSED,       /* every grant of a lock has the same token */
+    MACHINE_MUTATION_LOST_WAKEUP,        /* who waits for a lock is not granted it when it is free */
+    MACHINE_MUTATION_WAITERS_NOT_KEPT,   /* snapshots leave out who waits for a lock */
+    MACHINE_MUTATION_LEASE_RESET,        /* a new leader's first entry gives every lease its whole time again */
+    MACHINE_MUTATION_LEASE_SHORT,        /* a lease ends before the time that its owner was told */
+    MACHINE_MUTATION_LAST_COME,          /* the last one to ask is served first */
+    MACHINE_MUTATION_TWO_HOLDERS,        /* who waits is granted beside an exclusive holder */
     MACHINE_MUTATION_COUNT,
 };
 

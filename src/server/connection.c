@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "server/feeds.h"
+#include "server/lock_client.h"
 #include "server/pubsub.h"
 #include "server/round.h"
 #include "server/route.h"
@@ -90,7 +91,9 @@ void connection_update_reading(struct connection *connection)
         return;
     }
     bool serving = connection->server->phase == SERVER_SERVING;
-    bool wanted = serving && may_take(connection) && !connection->finished_reading;
+    /* Who waits for a lock is watched: it may go away. */
+    bool watched = connection->lock_wait != NULL && connection->in.size - connection->in_start < LOCK_READ_AHEAD;
+    bool wanted = serving && (may_take(connection) || watched) && !connection->finished_reading;
     if (wanted != connection->reading) {
         connection->reading = wanted;
         env_stream_want_read(connection->server->env, connection->stream, wanted);
@@ -267,6 +270,10 @@ static void connection_readable(void *owner)
     } else if (status == STATUS_CLOSED) {
         /* Half-closed clients (printf … | nc) still get their replies. */
         connection->finished_reading = true;
+        if (connection->lock_wait != NULL && lock_wait_queued(connection->lock_wait)) {
+            connection_close(connection); /* but nobody waits for a lock who may be gone */
+            return;
+        }
         connection_update_reading(connection);
         connection_mark_resume(connection);
     } else if (status != STATUS_AGAIN) {
@@ -340,6 +347,7 @@ void connection_close(struct connection *connection)
     txn_client_leave(connection);
     txn_session_leave(connection);
     feeds_leave(connection);
+    lock_client_forget(connection);
     slots_destroy(connection);
     route_forget(connection);
     round_end(connection);

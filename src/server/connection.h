@@ -27,6 +27,7 @@
 
 struct client_txn;
 struct feed_start;
+struct lock_wait;
 struct output_limit;
 struct txn_session;
 struct round;
@@ -52,6 +53,7 @@ enum slot_kind {
     SLOT_WATCH,  /* watch.h: keeps the versions */
     SLOT_GATHER, /* gather.h: makes one of the replies of all shards */
     SLOT_FEED,   /* feeds.h: a feed begins when all shards have answered */
+    SLOT_LOCK,   /* lock_client.h: the answer may take its time */
 };
 
 struct slot {
@@ -67,7 +69,14 @@ struct slot {
         struct watch_look *look;
         struct gather *gather;
         struct feed_start *feed_start;
-    }; /* owned, as kind says */
+        struct lock_wait *lock; /* borrowed */
+    };                          /* owned, as kind says */
+};
+
+/* What server.lock_clients finds. */
+struct lock_client_item {
+    uint32_t key_size; /* first: struct table_item; 0: it is not in there */
+    uint64_t id;       /* of the connection */
 };
 
 enum reply_mode { REPLY_ON, REPLY_OFF, REPLY_SKIP }; /* SKIP: the next one only */
@@ -159,7 +168,9 @@ struct connection {
     struct listener *listener;     /* to channels and patterns; NULL: it never was one */
     int64_t behind_since_ns;       /* more is unread than the soft limit allows; 0: it is not */
     bool overrun;                  /* messages for it found no room: it is to be closed */
-    bool txn_failed;               /* one ended before its client said so: what is meant for it is refused */
+    struct lock_wait *lock_wait;   /* of a LOCK.ACQUIRE with WAIT that is under way, or NULL */
+    struct lock_client_item lock_client;
+    bool txn_failed; /* one ended before its client said so: what is meant for it is refused */
 };
 
 /* `id` is unlike that of any other client of the node, and larger than earlier ones. */

@@ -45,6 +45,7 @@ static enum gather_kind kind_of(const struct command_spec *spec)
     case COMMAND_RANDOMKEY: return GATHER_RANDOM;
     case COMMAND_TXN_STATUS: return GATHER_STATUS;
     case COMMAND_TXN_LIST:
+    case COMMAND_LOCK_LIST:
     case COMMAND_SCAN: return GATHER_SCAN;
     default: return GATHER_NONE;
     }
@@ -318,6 +319,21 @@ static void ask_scan(const struct asking *asking, const struct command *command,
     (void)ask(asking, (uint32_t)(cursor % server->shards) + 1, &inner, asking->at_once);
 }
 
+/* So does LOCK.LIST. */
+static void ask_locks(const struct asking *asking, const struct command *command, const struct scan *scan)
+{
+    uint32_t shards = asking->connection->server->shards;
+    char digits[NUMBER_INT64_BYTES];
+    const struct slice argv[] = {
+        SLICE_LITERAL("COHORT.LOCK.LIST"),
+        slice_of(digits, number_format_uint64(digits, scan->cursor / shards)),
+        scan->count,
+        scan->pattern,
+    };
+    const struct command inner = {command_by_id(COMMAND_COHORT_LOCK_LIST), argv, 4, command->protocol};
+    (void)ask(asking, (uint32_t)(scan->cursor % shards) + 1, &inner, asking->at_once);
+}
+
 /* TXN.LIST goes from shard to shard as SCAN does. */
 static void ask_list(const struct asking *asking, const struct command *command, const struct scan *scan)
 {
@@ -352,6 +368,10 @@ static void ask_all(const struct asking *asking, const struct command *command, 
     }
     if (command->spec->id == COMMAND_TXN_LIST) {
         ask_list(asking, command, scan);
+        return;
+    }
+    if (command->spec->id == COMMAND_LOCK_LIST) {
+        ask_locks(asking, command, scan);
         return;
     }
     if (asking->gather->kind == GATHER_SCAN) {

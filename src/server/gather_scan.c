@@ -1,13 +1,15 @@
 #include "server/gather_scan.h"
 
 #include "base/number.h"
+#include "machine/lock/lock_limits.h"
 #include "machine/txn/home.h"
 
-/* An option of TXN.LIST. NULL, or what is wrong. */
-static const char *take_option(struct slice word, struct slice value, struct scan *scan)
+/* An option of TXN.LIST or LOCK.LIST. NULL, or what is wrong. */
+static const char *take_option(struct slice word, struct slice value, bool locks, struct scan *scan)
 {
     int64_t number = 0;
     enum home_state state;
+    _Static_assert((int)LOCK_LIST_COUNT == (int)TXN_LIST_COUNT, "the error says both");
     bool valid = number_parse_int64(value, &number);
     if (slice_is_word(word, "CURSOR")) {
         return number_parse_cursor(value, &scan->cursor) ? NULL : "ERR invalid cursor";
@@ -15,6 +17,10 @@ static const char *take_option(struct slice word, struct slice value, struct sca
     if (slice_is_word(word, "COUNT")) {
         scan->count = value;
         return valid && number >= 1 && number <= TXN_LIST_COUNT ? NULL : "ERR COUNT is 1 to 1000";
+    }
+    if (locks) {
+        scan->pattern = value;
+        return slice_is_word(word, "MATCH") ? NULL : "ERR syntax error";
     }
     if (slice_is_word(word, "OLDER")) {
         scan->older = value;
@@ -29,13 +35,14 @@ static const char *take_option(struct slice word, struct slice value, struct sca
 
 const char *gather_scan_options(const struct command *command, struct scan *scan)
 {
-    *scan = (struct scan){0, SLICE_LITERAL("10"), SLICE_LITERAL("ANY"), SLICE_LITERAL("0")};
+    *scan = (struct scan){0, SLICE_LITERAL("10"), SLICE_LITERAL("ANY"), SLICE_LITERAL("0"), SLICE_LITERAL("*")};
     if (command->spec->id == COMMAND_SCAN) {
         return number_parse_cursor(command->argv[1], &scan->cursor) ? NULL : "ERR invalid cursor";
     }
-    for (uint32_t i = 1; command->spec->id == COMMAND_TXN_LIST && i < command->argc; i += 2) {
-        const char *problem =
-            i + 1 == command->argc ? "ERR syntax error" : take_option(command->argv[i], command->argv[i + 1], scan);
+    bool locks = command->spec->id == COMMAND_LOCK_LIST;
+    for (uint32_t i = 1; (locks || command->spec->id == COMMAND_TXN_LIST) && i < command->argc; i += 2) {
+        const char *problem = i + 1 == command->argc ? "ERR syntax error"
+                                                     : take_option(command->argv[i], command->argv[i + 1], locks, scan);
         if (problem != NULL) {
             return problem;
         }

@@ -2,6 +2,7 @@
 #include "server/local.h"
 
 #include "base/memory.h"
+#include "base/printable.h"
 #include "cluster/transport.h"
 
 #include <inttypes.h>
@@ -28,9 +29,10 @@ static void section_server(struct server *server, const struct server_part *part
 static void section_clients(struct server *server, const struct server_part *part, struct buffer *out)
 {
     buffer_append_format(out,
-                         "connected_clients:%zu\r\nmaxclients:%" PRId64 "\r\nblocked_clients:0\r\n"
+                         "connected_clients:%zu\r\nmaxclients:%" PRId64 "\r\nblocked_clients:%zu\r\n"
                          "monitors:%zu\r\nclient_buffer_bytes:%zu\r\n",
-                         part->connections, server->config.maxclients, part->monitors, part->client_bytes);
+                         part->connections, server->config.maxclients, part->blocked, part->monitors,
+                         part->client_bytes);
 }
 
 static uint64_t resident_bytes(void)
@@ -164,6 +166,33 @@ static void section_keyspace(struct server *server, const struct server_part *pa
     }
 }
 
+static int hotter(const void *a, const void *b)
+{
+    const struct lock_heat *x = a;
+    const struct lock_heat *y = b;
+    return (x->count < y->count) - (x->count > y->count);
+}
+
+/* Of this node's replicas; the hottest are those that others waited for most, in shards led here. */
+static void section_locks(struct server *server, const struct server_part *part, struct buffer *out)
+{
+    const struct machine_stats *stats = &part->stats.machine;
+    struct lock_heat hot[LOCKS_HOT];
+    (void)server;
+    buffer_append_format(out,
+                         "locks:%" PRIu64 "\r\nlock_holders:%" PRIu64 "\r\nlock_waiters:%" PRIu64
+                         "\r\nlocks_granted:%" PRIu64 "\r\nlocks_expired:%" PRIu64 "\r\nlocks_queued:%" PRIu64 "\r\n",
+                         stats->locks, stats->lock_holders, stats->lock_waiters, stats->locks_granted,
+                         stats->locks_expired, stats->locks_queued);
+    memcpy(hot, part->hot, sizeof(hot));
+    qsort(hot, LOCKS_HOT, sizeof(hot[0]), hotter);
+    for (size_t i = 0; i < LOCKS_HOT && hot[i].count != 0; i++) {
+        char name[LOCK_HEAT_KEY_BYTES * 4 + 1];
+        (void)printable_copy(slice_of(hot[i].key, hot[i].key_size), name, sizeof(name));
+        buffer_append_format(out, "hot_lock_%zu:contended=%" PRIu64 ",name=%s\r\n", i, hot[i].count, name);
+    }
+}
+
 static const struct {
     const char *name, *title;
     void (*write)(struct server *server, const struct server_part *part, struct buffer *out);
@@ -179,6 +208,7 @@ static const struct {
     {"commandstats", "Commandstats", section_commandstats, false},
     {"errorstats", "Errorstats", section_errorstats, true},
     {"cluster", "Cluster", section_cluster, true},
+    {"locks", "Locks", section_locks, true},
     {"keyspace", "Keyspace", section_keyspace, true},
 };
 
@@ -279,6 +309,13 @@ void server_metrics(struct server *server, struct buffer *out)
     metric(out, "data_bytes", "gauge", "Keys, values and their structures.", (double)stats.machine.memory_bytes);
     metric(out, "feed_history_bytes", "gauge", "Changes that are kept for feeds.", (double)stats.machine.history_bytes);
     metric(out, "expired_keys_total", "counter", "Keys removed when due.", (double)stats.machine.expired);
+    metric(out, "locks", "gauge", "Locks held or waited for.", (double)stats.machine.locks);
+    metric(out, "lock_holders", "gauge", "Owners that hold a lock.", (double)stats.machine.lock_holders);
+    metric(out, "lock_waiters", "gauge", "Owners that wait for a lock.", (double)stats.machine.lock_waiters);
+    metric(out, "locks_granted_total", "counter", "Locks granted.", (double)stats.machine.locks_granted);
+    metric(out, "locks_expired_total", "counter", "Leases that ended before release.",
+           (double)stats.machine.locks_expired);
+    metric(out, "locks_queued_total", "counter", "Requests that had to wait.", (double)stats.machine.locks_queued);
     metric(out, "log_entries_total", "counter", "Log entries applied.", (double)stats.entries);
     metric(out, "log_written_bytes_total", "counter", "Written to the log.", (double)stats.log.bytes_written);
     metric(out, "log_syncs_total", "counter", "Syncs of the log.", (double)stats.log.syncs);

@@ -156,6 +156,8 @@ void server_part_look(struct server *server, struct server_part *ret_part)
     ret_part->client_bytes = server->client_bytes;
     ret_part->monitors = server->monitors;
     ret_part->feeds = feeds_count(server, &ret_part->feeds_behind);
+    ret_part->blocked = server->lock_wait_count;
+    memset(ret_part->hot, 0, sizeof(ret_part->hot));
     ret_part->voting = 0;
     ret_part->leading = 0;
     ret_part->leaderless = 0;
@@ -166,6 +168,10 @@ void server_part_look(struct server *server, struct server_part *ret_part)
             ret_part->voting += replica.here;
             ret_part->leading += replica.leading;
             ret_part->leaderless += replica.leader == 0;
+            const struct locks *locks = replica.leading ? cluster_locks(server->cluster, shard) : NULL;
+            if (locks != NULL) {
+                lock_heat_add(ret_part->hot, locks->heat);
+            }
         }
     }
 }
@@ -174,6 +180,8 @@ void server_part_add(struct server_part *sum, const struct server_part *one)
 {
     figures_add(&sum->figures, &one->figures);
     cluster_stats_add(&sum->stats, &one->stats);
+    sum->blocked += one->blocked;
+    lock_heat_add(sum->hot, one->hot);
     if (sum->transport.frames_sent + sum->transport.accepted + sum->transport.dialed == 0) {
         sum->transport = one->transport; /* the first worker's; the others have none */
     }

@@ -10,6 +10,7 @@
 
 #include "cluster/cluster.h"
 #include "cluster/transport.h"
+#include "machine/lock/locks.h"
 #include "server/figures.h"
 #include "server/server_state.h"
 
@@ -40,6 +41,8 @@ struct server_part {
     struct cluster_message_counters messages;
     size_t connections, client_bytes, monitors;
     size_t feeds, feeds_behind;
+    size_t blocked;                       /* wait for a lock */
+    struct lock_heat hot[LOCKS_HOT];      /* of shards led here */
     uint32_t voting, leading, leaderless; /* of its shards */
 };
 /* Of this worker and of the parts of a round (NULL: of none). */

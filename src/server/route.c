@@ -4,6 +4,7 @@
 #include "server/feeds.h"
 #include "server/figures.h"
 #include "server/gather.h"
+#include "server/lock_client.h"
 #include "server/monitor.h"
 #include "server/multi.h"
 #include "server/pubsub.h"
@@ -236,10 +237,11 @@ static uint32_t find_shard(const struct server *server, const struct command *co
 
 /* ---- to the shards ---- */
 
-static void submit(struct connection *connection, uint32_t shard, const struct command *command, enum cluster_way way)
+static void submit_as(struct connection *connection, uint32_t shard, const struct command *command,
+                      enum cluster_way way, const struct command_spec *shown)
 {
     uint64_t strong_end = connection->strong_end;
-    uint64_t number = slot_open(connection, command->spec);
+    uint64_t number = slot_open(connection, shown);
     connection->strong_end = way == CLUSTER_WEAK ? strong_end : connection->strong_end;
     enum status status = cluster_submit(connection->server->cluster, shard, command, way, &connection->requester,
                                         slot_tag(number, shard));
@@ -249,6 +251,17 @@ static void submit(struct connection *connection, uint32_t shard, const struct c
         return;
     }
     connection->owed++;
+}
+
+static void submit(struct connection *connection, uint32_t shard, const struct command *command, enum cluster_way way)
+{
+    submit_as(connection, shard, command, way, command->spec);
+}
+
+void route_submit(struct connection *connection, uint32_t shard, const struct command *command,
+                  const struct command_spec *shown)
+{
+    submit_as(connection, shard, command, CLUSTER_PLAIN, shown);
 }
 
 void route_measure(struct connection *connection, const struct command *command)
@@ -299,6 +312,22 @@ static void to_shard(struct connection *connection, uint32_t shard, const struct
     }
     reply_end(connection);
     route_measure(connection, command);
+}
+
+/* About locks: true when it was refused, in words. */
+static bool lock_refused(struct connection *connection, const struct command *command)
+{
+    const char *problem = lock_client_problem(connection, command);
+    const struct command_spec *guarded = NULL;
+    if (problem == NULL && command->spec->id == COMMAND_LOCK_GUARD &&
+        command_lookup(command->argv + 3, command->argc - 3, &guarded) == COMMAND_FOUND &&
+        route_out_of_memory(connection, guarded)) {
+        problem = out_of_memory_text;
+    }
+    if (problem != NULL) {
+        answer_error(connection, problem);
+    }
+    return problem != NULL;
 }
 
 /* True when the command was parked to sleep first. */
@@ -394,7 +423,8 @@ static void dispatch(struct connection *connection, const struct command *comman
     /* Commands about the node run at once, also those of an EXEC that is on its way: what follows must not overtake. */
     bool overtakes =
         connection->plan_end > connection->slot_head || (watch_pending(connection) && multi_needs_watches(spec)) ||
-        connection->txn != NULL || connection->session != NULL || feeds_starting(connection) || feeds_take(spec) ||
+        connection->txn != NULL || connection->session != NULL ||
+        connection->lock_wait != NULL || feeds_starting(connection) || feeds_take(spec) ||
         (at_server && txn_session_takes(spec)) ||
         (spec->id == COMMAND_EXEC && (multi_crosses(connection) || (connection->queued_flags & COMMAND_PUBSUB) != 0)) ||
         (spec->id == COMMAND_HELLO && connection_subscribed(connection)) ||
@@ -410,6 +440,10 @@ static void dispatch(struct connection *connection, const struct command *comman
     }
     if (at_server && script_peers_wait(connection, command)) {
         park(connection, command->argv, command->argc);
+        return;
+    }
+    if (!queueing && (spec->flags & COMMAND_NO_MULTI) != 0 && lock_refused(connection, command)) {
+        server->figures.by_command[spec->id].rejected++;
         return;
     }
     if (!queueing && server->worker_count > 1 && round_takes(spec) && round_waits(connection, command)) {
@@ -462,6 +496,8 @@ static void dispatch(struct connection *connection, const struct command *comman
         round_end(connection);
     } else if (shard == 0 || at_server) {
         gather_start(connection, command);
+    } else if (spec->id == COMMAND_LOCK_ACQUIRE) {
+        lock_client_acquire(connection, shard, command);
     } else if (shard == ROUTE_SEVERAL) {
         to_shards(connection, command);
     } else {

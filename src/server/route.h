@@ -22,6 +22,9 @@ void route_forget(struct connection *connection);
  * False, and nothing written: submit it (`*ret_way` says how). */
 bool route_read(const struct connection *connection, uint32_t shard, const struct command *command,
                 struct resp_writer *reply, enum cluster_way *ret_way);
+/* Sends a command to its shard; `shown` is what the client asked for. */
+void route_submit(struct connection *connection, uint32_t shard, const struct command *command,
+                  const struct command_spec *shown);
 /* Answers that the shard did not take a command, and that it was not executed. */
 void route_refuse(struct connection *connection, enum status status);
 /* The error for that; `reads` when the command changes nothing: whatever became of it, it can be sent again. */

@@ -4,6 +4,7 @@
 #include "env/listen_advice.h"
 #include "server/data_folder.h"
 #include "server/figures.h"
+#include "server/lock_client.h"
 #include "server/pubsub.h"
 #include "server/script_home.h"
 #include "server/script_peers.h"
@@ -41,8 +42,10 @@ static void cluster_message(void *owner, const struct message *message, enum clu
     pubsub_take(owner, message, source);
 }
 
-static const struct cluster_events cluster_events = {cluster_failed, cluster_joined, cluster_visited,
-                                                     cluster_met,    cluster_noted,  cluster_message};
+static void cluster_lock_news(void *owner, const struct lock_notice *notice) { lock_client_news(owner, notice); }
+
+static const struct cluster_events cluster_events = {
+    cluster_failed, cluster_joined, cluster_visited, cluster_met, cluster_noted, cluster_message, cluster_lock_news};
 
 /* Random; tells this process from all others. */
 static void make_run_id(struct server *server)
@@ -169,6 +172,8 @@ static struct server *server_new(struct env *env, const struct server_options *o
     list_init(&server->rounds);
     list_init(&server->txns);
     list_init(&server->sessions);
+    lock_waits_init(server);
+    command_arguments_init(&server->lock_arguments);
     command_arguments_init(&server->arguments);
     command_arguments_init(&server->script_arguments);
     script_peers_init(server);

@@ -4,6 +4,7 @@
 #include "base/list.h"
 #include "cluster/cluster.h"
 #include "cluster/workers.h"
+#include "machine/keys/table.h"
 #include "server/connection.h"
 #include "server/crew.h"
 #include "server/node_file.h"
@@ -97,8 +98,14 @@ struct server {
     uint64_t txn_attempts;      /* of them, behind their first: with locks that they wait for */
     uint64_t txn_attempts_most; /* that one needed */
     struct list sessions;       /* of TXN.* (txn_session.h) */
-    uint64_t txn_sequence;      /* of their ids */
-    uint64_t *txn_positions;    /* of each shard, as it told them last: for ids */
+    struct list lock_waits;     /* struct lock_wait: LOCK.ACQUIREs with WAIT (lock_client.h) */
+    struct table lock_numbers;  /* the same by number */
+    struct table lock_clients;  /* lock_client_item: connections that hear of locks that they lose */
+    size_t lock_wait_count;
+    uint64_t lock_sequence;
+    struct command_arguments lock_arguments;
+    uint64_t txn_sequence;   /* of their ids */
+    uint64_t *txn_positions; /* of each shard, as it told them last: for ids */
     size_t connection_count;
     uint64_t next_client_id;
     const struct command *as_sent; /* while a script is routed: EVALSHA that became EVAL; else NULL */

@@ -192,6 +192,11 @@ uint64_t shard_key_version(const struct shard *shard, struct slice key)
     return machine_key_version(shard->machine, key);
 }
 
+const struct locks *shard_locks(const struct shard *shard)
+{
+    return shard->machine == NULL ? NULL : machine_locks(shard->machine);
+}
+
 bool shard_gathering(const struct shard *shard) { return shard->open->logged_count != 0; }
 
 const struct txns *shard_txns(const struct shard *shard, int64_t *ret_time_ms)

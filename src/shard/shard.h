@@ -57,6 +57,9 @@ struct shard_sink {
     /* What commands have told (machine/events.h), between two replies: at the member that logged their entry, while it
      * leads in the same term. So no two members tell of an entry, and of some nobody does. NULL: nobody listens. */
     void (*told)(void *owner, struct slice messages);
+    /* News for those who asked for locks (machine/lock/lock_notice.h), of one entry: at the member that logged it,
+     * while it leads in the same term. So no two members tell of an entry, and of some nobody does. May be NULL. */
+    void (*lock_news)(void *owner, struct slice notices);
 };
 
 struct shard_options {
@@ -175,6 +178,8 @@ uint64_t shard_key_version(const struct shard *shard, struct slice key);
 /* The transactions of the applied state, and the shard's time now; NULL when there are none, or no state yet. Borrowed
  * until the next turn. */
 const struct txns *shard_txns(const struct shard *shard, int64_t *ret_time_ms);
+/* The locks of the applied state; NULL when there is none yet. Borrowed until the next turn. */
+const struct locks *shard_locks(const struct shard *shard);
 /* There are commands for the next entry: one more of them costs none. */
 bool shard_gathering(const struct shard *shard);
 

@@ -54,6 +54,27 @@ void shard_listen_end(struct shard *shard)
     tell(shard);
 }
 
+/* ---- news about locks ---- */
+
+enum { NEWS_KEPT_BYTES = 256 << 10 };
+
+static void news_begin(struct shard *shard, const struct batch *batch)
+{
+    machine_tell_locks(shard->machine, shard->sink.lock_news != NULL && shard->elected && batch->index != 0 &&
+                                           batch->term == shard->term);
+}
+
+static void news_end(struct shard *shard)
+{
+    struct buffer *notices = machine_lock_notices(shard->machine);
+    if (notices->size != 0) {
+        shard->sink.lock_news(shard->owner, buffer_slice(notices));
+        buffer_clear(notices);
+        buffer_shrink(notices, NEWS_KEPT_BYTES);
+    }
+    machine_tell_locks(shard->machine, false);
+}
+
 /* Of records, which tell how old they are; no key of theirs can be due. */
 static bool tells_ages(const struct command_spec *spec)
 {
@@ -143,6 +164,7 @@ void batch_apply(struct shard *shard, struct batch *batch)
     struct machine_context context = context_of(shard, batch->index, batch->term, &batch->header);
     shard->applying = true;
     shard_listen_begin(shard, batch->index == 0 ? shard->term : batch->term);
+    news_begin(shard, batch);
     if (batch->index != 0) {
         shard->applied_time_ms = batch->header.time_ms;
         shard->applied_wall_ms = batch->header.wall_ms;
@@ -177,6 +199,7 @@ void batch_apply(struct shard *shard, struct batch *batch)
     }
     ASSERT(logged.size == 0 && reads.size == 0);
     shard_listen_end(shard);
+    news_end(shard);
     shard_unweigh(shard, batch_pending_bytes(batch));
     shard->applying = false;
     if (batch->index != 0) {

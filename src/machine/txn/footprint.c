@@ -44,6 +44,15 @@ static enum footprint_reach visit_inner(const struct slice *commands, uint32_t c
     return reach;
 }
 
+/* The name of a lock is no key: only what LOCK.GUARD carries touches any. */
+static enum footprint_reach visit_guarded(const struct command *command, footprint_key *key, void *owner)
+{
+    struct command inner = {NULL, command->argv + 3, command->argc - 3, command->protocol};
+    return command->argc > 3 && command_lookup(inner.argv, inner.argc, &inner.spec) == COMMAND_FOUND
+               ? visit_plain(&inner, key, owner)
+               : FOOTPRINT_KEYS;
+}
+
 enum footprint_reach footprint_visit(const struct command *command, struct command_arguments *scratch,
                                      footprint_key *key, void *owner)
 {
@@ -71,6 +80,16 @@ enum footprint_reach footprint_visit(const struct command *command, struct comma
             key(owner, prepare.writes[2 * i], true);
         }
         return visit_inner(prepare.commands, prepare.command_count, scratch, key, owner);
+    case COMMAND_LOCK_GUARD: return visit_guarded(command, key, owner);
+    case COMMAND_LOCK_ACQUIRE:
+    case COMMAND_LOCK_RENEW:
+    case COMMAND_LOCK_RELEASE:
+    case COMMAND_LOCK_INFO:
+    case COMMAND_LOCK_HISTORY:
+    case COMMAND_FENCE_CHECK:
+    case COMMAND_COHORT_LOCK_ACQUIRE:
+    case COMMAND_COHORT_LOCK_ASK:
+    case COMMAND_COHORT_LOCK_LEAVE: return FOOTPRINT_KEYS;
     default: return visit_plain(command, key, owner);
     }
 }

@@ -1,7 +1,8 @@
 /* Which keys a command touches: what has to be free of others' locks before it may be executed.
  *
  * An EXEC touches what it watches (as a read) and what its commands touch; so do COHORT.TXN.READ, COHORT.TXN.PREPARE
- * and COHORT.TXN.LAST. A command that writes is taken to write each of its keys. */
+ * and COHORT.TXN.LAST. LOCK.GUARD touches what its command touches; names of locks are no keys. A command that writes
+ * is taken to write each of its keys. */
 #pragma once
 
 #include "command/command.h"

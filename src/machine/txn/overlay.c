@@ -189,7 +189,8 @@ void overlay_dump(const struct overlay *overlay, struct slice key, struct buffer
 bool overlay_takes(const struct command *command)
 {
     const struct command_spec *spec = command->spec;
-    return spec->place == COMMAND_AT_MACHINE && !spec->internal && spec->first_key != 0;
+    return spec->place == COMMAND_AT_MACHINE && !spec->internal && spec->first_key != 0 &&
+           (spec->flags & COMMAND_NO_MULTI) == 0; /* about locks */
 }
 
 bool overlay_flushes(const struct command *command)

@@ -1,0 +1,283 @@
+/* Clients that take locks: what they may believe, and what they are told.
+ *
+ * In each shard there is a lock, taken exclusively or shared, and a semaphore with three permits. A client that was
+ * granted one at once, or has renewed it, may believe to hold it for its time to live from before it asked, less what
+ * clocks are off. Checked: no two believe what cannot be at once; tokens grow; what remains of a lease never becomes
+ * more by itself (a leader that resets it); nothing is lost that may be believed. */
+#include "node_world.h"
+
+#include "cluster/cluster.h"
+#include "machine/lock/locks.h"
+
+#include <stdio.h>
+
+enum { LIMIT = 3, FINAL_LOCKERS = 4, FINAL_SHARDS = 2 };
+
+static uint64_t draw(struct node_client *client, uint64_t bound)
+{
+    return node_draw(client->world, SIM_DRAW_CLIENT, bound);
+}
+
+static int64_t now_of(const struct node_client *client) { return sim_now_ns(client->world->sim); }
+
+/* Clocks are off by a hundredth at most. */
+static int64_t believed_ns(int64_t asked_ns, int64_t ttl_ms) { return asked_ns + (ttl_ms * 97 / 100 - 10) * MS; }
+
+static int64_t *newest_token(struct node_client *client)
+{
+    return &client->world->shards[client->lock.shard].tokens[client->lock.mode == LOCK_PERMITS_MODE];
+}
+
+static const char *key_of(struct node_client *client, char text[static NODE_KEY_BYTES])
+{
+    const struct node_lock *lock = &client->lock;
+    (void)snprintf(text, NODE_KEY_BYTES, "{%s}%s", client->world->shards[lock->shard].tag,
+                   lock->mode == LOCK_PERMITS_MODE ? "S" : "L");
+    return text;
+}
+
+static const char *owner_of(const struct node_client *client, char text[static NODE_KEY_BYTES])
+{
+    (void)snprintf(text, NODE_KEY_BYTES, "o%d.%u", client->number, client->lock.serial);
+    return text;
+}
+
+/* ---- asking ---- */
+
+static void expect(struct node_client *client, enum node_ask ask)
+{
+    client->lock.pending = true;
+    client->lock.asked_ns = now_of(client);
+    client->lock.floor = *newest_token(client);
+    node_expect(client, ask);
+}
+
+static void acquire(struct node_client *client, int64_t wait_ms)
+{
+    static const char *const how[] = {"MODE EXCLUSIVE", "MODE SHARED"};
+    struct node_lock *lock = &client->lock;
+    char key[NODE_KEY_BYTES];
+    char owner[NODE_KEY_BYTES];
+    char permits[32];
+    (void)snprintf(permits, sizeof(permits), "PERMITS %d LIMIT %d", lock->permits, LIMIT);
+    node_request(client, "LOCK.ACQUIRE %s %s PX %lld WAIT %lld %s", key_of(client, key), owner_of(client, owner),
+                 (long long)lock->ttl_ms, (long long)wait_ms,
+                 lock->mode == LOCK_PERMITS_MODE ? permits : how[lock->mode]);
+    lock->wait_ms = wait_ms;
+    expect(client, NODE_ASK_LOCK_ACQUIRE);
+}
+
+static void acquire_new(struct node_client *client, int shard)
+{
+    client->lock = (struct node_lock){
+        .serial = client->lock.serial + 1,
+        .shard = shard,
+        .mode = (int)draw(client, 3),
+        .permits = 1 + (int)draw(client, LIMIT),
+        .ttl_ms = 100 + (int64_t)draw(client, 2500),
+    };
+    client->lock.permits = client->lock.mode == LOCK_PERMITS_MODE ? client->lock.permits : 1;
+    acquire(client, draw(client, 3) == 0 ? 0 : (int64_t)draw(client, 1400));
+}
+
+static void renew(struct node_client *client)
+{
+    struct node_lock *lock = &client->lock;
+    char key[NODE_KEY_BYTES];
+    char owner[NODE_KEY_BYTES];
+    int64_t ttl_ms = 100 + (int64_t)draw(client, 2500);
+    int64_t until_ns = believed_ns(now_of(client), ttl_ms);
+    node_request(client, "LOCK.RENEW %s %s %lld PX %lld", key_of(client, key), owner_of(client, owner),
+                 (long long)lock->token, (long long)ttl_ms);
+    lock->ttl_ms = ttl_ms;
+    lock->until_ns = until_ns < lock->until_ns ? until_ns : lock->until_ns; /* it may become less */
+    lock->told_ttl_ms = INT64_MAX;
+    expect(client, NODE_ASK_LOCK_RENEW);
+}
+
+static void release(struct node_client *client)
+{
+    struct node_lock *lock = &client->lock;
+    char key[NODE_KEY_BYTES];
+    char owner[NODE_KEY_BYTES];
+    node_request(client, "LOCK.RELEASE %s %s %lld", key_of(client, key), owner_of(client, owner),
+                 (long long)lock->token);
+    lock->until_before_ns = lock->until_ns;
+    lock->until_ns = 0;
+    expect(client, NODE_ASK_LOCK_RELEASE);
+}
+
+bool node_lock_ask(struct node_client *client, int shard)
+{
+    struct node_lock *lock = &client->lock;
+    if (lock->pending) {
+        return false;
+    }
+    if (!lock->holds) {
+        acquire_new(client, shard);
+        return true;
+    }
+    switch (lock->until_ns == 0 ? 0 : draw(client, 6)) { /* after a wait, a renewal tells until when it is believed */
+    case 0:
+    case 1: renew(client); break;
+    case 2: acquire(client, 0); break;
+    case 3: acquire_new(client, shard); break; /* and forgets the other */
+    default: release(client); break;
+    }
+    return true;
+}
+
+void node_lock_ask_finally(struct node_client *client, int shard)
+{
+    if (client->number >= FINAL_LOCKERS || shard > FINAL_SHARDS) {
+        return;
+    }
+    client->lock = (struct node_lock){.serial = client->lock.serial + 1, .shard = shard, .ttl_ms = 20, .permits = 1};
+    acquire(client, 10000);
+}
+
+/* ---- answers ---- */
+
+static bool may_be_together(const struct node_lock *a, const struct node_lock *b)
+{
+    return a->mode == LOCK_SHARED && b->mode == LOCK_SHARED;
+}
+
+/* Nobody else may believe to hold what excludes this. */
+static void check_others(struct node_client *client)
+{
+    struct node_world *world = client->world;
+    const struct node_lock *mine = &client->lock;
+    int permits = mine->permits;
+    for (int i = 0; i < world->profile.clients; i++) {
+        const struct node_lock *other = &world->clients[i].lock;
+        bool same =
+            other->shard == mine->shard && (other->mode == LOCK_PERMITS_MODE) == (mine->mode == LOCK_PERMITS_MODE);
+        if (i == client->number || !other->holds || !same || other->until_ns <= now_of(client)) {
+            continue;
+        }
+        permits += other->permits;
+        if (mine->mode != LOCK_PERMITS_MODE && !may_be_together(mine, other)) {
+            node_fail(world, "shard %d: client %d is granted the lock that client %d may believe to hold for %lld ms",
+                      mine->shard, client->number + 1, i + 1, (long long)((other->until_ns - now_of(client)) / MS));
+        }
+    }
+    if (mine->mode == LOCK_PERMITS_MODE && permits > LIMIT) {
+        node_fail(world, "shard %d: %d permits of %d are believed to be held", mine->shard, permits, LIMIT);
+    }
+}
+
+static void granted(struct node_client *client, int64_t token, int64_t ttl_ms)
+{
+    struct node_lock *lock = &client->lock;
+    struct node_world *world = client->world;
+    bool again = lock->holds && token == lock->token;
+    if (lock->holds && !again && lock->until_ns > now_of(client)) {
+        node_fail(world, "client %d: a lock was lost that it may believe to hold", client->number + 1);
+    }
+    if (!again && token <= lock->floor) {
+        node_fail(world, "client %d: token %lld of a grant, after %lld was seen", client->number + 1, (long long)token,
+                  (long long)lock->floor);
+    }
+    if (again && ttl_ms > lock->told_ttl_ms) {
+        node_fail(world, "client %d: a lease with %lld ms left has %lld ms left", client->number + 1,
+                  (long long)lock->told_ttl_ms, (long long)ttl_ms);
+    }
+    lock->holds = true;
+    lock->token = token;
+    lock->told_ttl_ms = ttl_ms;
+    if (!again) {
+        lock->until_ns = lock->wait_ms == 0 ? believed_ns(lock->asked_ns, ttl_ms) : 0;
+    }
+    *newest_token(client) = token > *newest_token(client) ? token : *newest_token(client);
+    check_others(client);
+    node_reach(world, NODE_MARK_LOCK_WAITED, !again && lock->wait_ms > 0);
+}
+
+static void acquired(struct node_client *client)
+{
+    const struct node_reply *reply = &client->reply;
+    struct node_lock *lock = &client->lock;
+    if (reply->type == RESP_NULL) {
+        if (lock->holds && lock->until_ns > now_of(client)) {
+            node_fail(client->world, "client %d: a lock that it may believe to hold is another's", client->number + 1);
+        }
+        if (client->final_shard > 0) {
+            node_fail(client->world, "shard %d: a lock is never free", lock->shard);
+        }
+        lock->holds = false;
+    } else if (reply->type == RESP_ARRAY && reply->count == 2) {
+        granted(client, reply->elements[0].integer, reply->elements[1].integer);
+        lock->holds = client->final_shard == 0;
+    } else {
+        node_unexpected(client, "no grant");
+    }
+}
+
+static void renewed(struct node_client *client)
+{
+    struct node_lock *lock = &client->lock;
+    if (client->reply.type != RESP_INTEGER || client->reply.integer != lock->ttl_ms) {
+        node_unexpected(client, "another time than it was renewed for");
+    }
+    lock->until_ns = believed_ns(lock->asked_ns, lock->ttl_ms);
+    lock->told_ttl_ms = lock->ttl_ms;
+    check_others(client);
+}
+
+static void released(struct node_client *client)
+{
+    struct node_lock *lock = &client->lock;
+    if (client->reply.integer == 0 && lock->until_before_ns > now_of(client)) {
+        node_fail(client->world, "client %d: the lock that it releases is not held, %lld ms too early",
+                  client->number + 1, (long long)((lock->until_before_ns - now_of(client)) / MS));
+    }
+    lock->holds = false;
+}
+
+void node_lock_answered(struct node_client *client, enum node_ask ask)
+{
+    client->lock.pending = false;
+    switch (ask) {
+    case NODE_ASK_LOCK_ACQUIRE: acquired(client); break;
+    case NODE_ASK_LOCK_RENEW: renewed(client); break;
+    default: released(client); break;
+    }
+}
+
+bool node_lock_refused(struct node_client *client, enum node_ask ask)
+{
+    struct node_lock *lock = &client->lock;
+    struct slice lost = SLICE_LITERAL("LOCKLOST ");
+    lock->pending = false;
+    if (ask != NODE_ASK_LOCK_RENEW || !slice_starts_with(client->reply.text, lost)) {
+        node_lock_unanswered(client);
+        return false;
+    }
+    if (lock->until_ns > now_of(client)) {
+        node_fail(client->world, "client %d: a lock was lost %lld ms before its time", client->number + 1,
+                  (long long)((lock->until_ns - now_of(client)) / MS));
+    }
+    node_reach(client->world, NODE_MARK_LOCK_LOST, 1);
+    lock->holds = false;
+    return true;
+}
+
+/* What was held may be held; what was asked for may be, by an owner who is never heard of again. */
+void node_lock_unanswered(struct node_client *client)
+{
+    client->lock.pending = false;
+    client->lock.holds = client->lock.holds && client->lock.until_ns != 0;
+}
+
+/* ---- the state of a shard ---- */
+
+void node_lock_look(struct node *node, int shard)
+{
+    const struct cluster *cluster = server_cluster_of(node->server, (uint32_t)shard);
+    const struct locks *locks = cluster == NULL ? NULL : cluster_locks(cluster, (uint32_t)shard);
+    const char *problem = locks == NULL ? NULL : locks_problem(locks);
+    if (problem != NULL) {
+        node_fail(node->world, "shard %d at node %d: %s", shard, node->number + 1, problem);
+    }
+}

@@ -1,0 +1,132 @@
+/* What a lock looks like in memory. For the files of this folder alone.
+ *
+ * Who asks for a lock makes one claim, and it is the same memory from the first to the last:
+ *
+ *    asks ──▶ WAITS ──its turn──▶ HOLDS ──▶ PAST (with why it ended), forgotten when LOCK_HISTORY newer ones ended
+ *      │        └─end of the wait, its client is gone──▶ nothing
+ *      └────────the lock is free─▶ HOLDS
+ *
+ * Invariants
+ * 1. An owner has at most one claim of a lock that waits or holds.
+ * 2. Holders are of one mode: one EXCLUSIVE, or some SHARED, or PERMITS that sum up to `limit` at most.
+ * 3. Waiters stand in the order in which they asked. When there are some, the first of them does not fit beside the
+ *    holders, or there are LOCK_HOLDERS.
+ * 4. A claim that waits or holds is in the heap, under the end of its wait or lease.
+ * 5. A lock nobody has a claim of is idle, and in the list of these. */
+#pragma once
+
+#include "base/buffer.h"
+#include "base/list.h"
+#include "machine/keys/table.h"
+#include "machine/lock/lock_limits.h"
+#include "machine/lock/locks.h"
+
+enum claim_state { CLAIM_WAITS, CLAIM_HOLDS, CLAIM_PAST };
+
+struct lock;
+
+struct claim {
+    uint32_t key_size;   /* first: struct table_item; of the index: number of the lock, owner */
+    uint32_t heap_index; /* 0: in none */
+    struct list node;    /* of the lock's waiters, holders or past */
+    struct list node_of; /* while it waits: of lock_node.claims */
+    struct lock *lock;
+    uint64_t order;   /* larger than of all that asked earlier */
+    uint64_t token;   /* of a grant */
+    int64_t due_ms;   /* the wait, the lease ends; of a past one: it ended */
+    int64_t since_ms; /* it waits, it holds */
+    int64_t ttl_ms;   /* of the lease, as asked */
+    struct lock_origin origin;
+    struct buffer *ids; /* of REENTRANT: each its size u8 and bytes; NULL: it does not count */
+    uint32_t id_count;
+    uint32_t permits;
+    uint16_t note_size;
+    uint8_t state;   /* enum claim_state */
+    uint8_t mode;    /* enum lock_mode */
+    uint8_t end;     /* enum lock_end */
+    uint8_t bytes[]; /* number of the lock u64, owner, note */
+};
+
+enum { CLAIM_PREFIX = sizeof(uint64_t) };
+
+struct lock {
+    uint32_t key_size; /* first: struct table_item */
+    uint32_t epoch;    /* of the last snapshot that has it, or need not */
+    uint64_t number;   /* in this process */
+    uint64_t used;     /* of an idle one: larger than of all that are idle for longer */
+    uint64_t fence;    /* the newest token that FENCE.CHECK has seen; 0: none */
+    uint64_t grants;
+    struct list idle_node;
+    struct list holders, waiters, past; /* the oldest first */
+    uint64_t permits_held;
+    uint32_t holder_count, waiter_count, past_count;
+    uint32_t permit_claims; /* live ones of mode PERMITS, … */
+    uint32_t limit;         /* … and what they all gave as LIMIT */
+    uint32_t bytes;         /* of its past, as charged */
+    bool indexed;           /* its claims are in locks.index: since they became many */
+    uint8_t key[];
+};
+
+static inline struct slice lock_key(const struct lock *lock) { return slice_of(lock->key, lock->key_size); }
+
+static inline struct slice claim_owner(const struct claim *claim)
+{
+    return slice_of(claim->bytes + CLAIM_PREFIX, claim->key_size - CLAIM_PREFIX);
+}
+
+static inline struct slice claim_note(const struct claim *claim)
+{
+    return slice_of(claim->bytes + claim->key_size, claim->note_size);
+}
+
+static inline struct claim *claim_of(const struct list *node) { return CONTAINER_OF(node, struct claim, node); }
+
+static inline uint64_t claim_count(const struct lock *lock)
+{
+    return (uint64_t)lock->holder_count + lock->waiter_count;
+}
+
+/* ---- lock_record.c: memory of locks and claims ---- */
+
+struct lock *lock_find(const struct locks *locks, struct slice key);
+/* Makes one that is not there, idle. */
+struct lock *lock_add(struct locks *locks, struct slice key);
+/* Forgets one that is idle. */
+void lock_forget(struct locks *locks, struct lock *lock);
+/* Idle ones go, until they are within their limits. */
+void locks_tidy(struct locks *locks);
+/* It is going to have a claim; it has none any more, if that is so. */
+void lock_busy(struct locks *locks, struct lock *lock);
+void lock_idle(struct locks *locks, struct lock *lock);
+
+struct claim *claim_create(const struct lock *lock, struct slice owner, struct slice note);
+void claim_free(struct claim *claim);
+/* The claim of this owner that waits or holds, or NULL. */
+struct claim *lock_claim(const struct locks *locks, const struct lock *lock, struct slice owner);
+/* Puts a claim behind the others of its state, and in the heap if it lives; its memory counts. */
+void claim_enter(struct locks *locks, struct claim *claim);
+/* Takes it out again. */
+void claim_leave(struct locks *locks, struct claim *claim);
+/* Bytes charged for it. */
+uint32_t claim_charge(const struct claim *claim);
+
+/* Whose clients wait: to find these waits when the node is gone. */
+struct lock_node {
+    uint64_t node;
+    struct list claims; /* that wait, in any order */
+    size_t count;
+    uint64_t oldest_start; /* of these claims, or older; no part of the state */
+};
+struct lock_node *lock_node_find(const struct locks *locks, uint64_t node);
+void lock_node_enter(struct locks *locks, struct claim *claim);
+void lock_node_leave(struct locks *locks, struct claim *claim);
+
+/* REENTRANT: whether it has this id; adds one it has not; takes one away, the last one when `id` is empty. */
+bool claim_has_id(const struct claim *claim, struct slice id);
+void claim_add_id(struct locks *locks, struct claim *claim, struct slice id);
+bool claim_take_id(struct locks *locks, struct claim *claim, struct slice id);
+
+/* ---- lock_snapshot.c ---- */
+
+/* Before each change of a lock: the running snapshot has it as it was. */
+void lock_keep(struct locks *locks, struct lock *lock);

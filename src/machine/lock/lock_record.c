@@ -1,0 +1,416 @@
+/* Memory of locks and claims, and what is charged for it: by what is in them, alike on every replica. */
+#include "machine/lock/lock.h"
+
+#include "base/assert.h"
+#include "base/memory.h"
+#include "base/varint.h"
+
+enum {
+    CHARGE_LOCK = 224, /* header, allocator, place in the table */
+    CHARGE_CLAIM = 208,
+    INDEX_FROM = 8, /* claims of one lock that are worth an index */
+};
+
+/* ---- locks ---- */
+
+struct lock *lock_find(const struct locks *locks, struct slice key)
+{
+    return table_find(&locks->table, table_hash(&locks->table, key), key);
+}
+
+static uint64_t lock_charge(const struct lock *lock) { return CHARGE_LOCK + lock->key_size + lock->bytes; }
+
+struct lock *lock_add(struct locks *locks, struct slice key)
+{
+    struct lock *lock = memory_allocate(sizeof(*lock) + key.size);
+    *lock = (struct lock){.key_size = (uint32_t)key.size,
+                          .number = ++locks->last_number,
+                          .epoch = locks->epoch,
+                          .fence = locks->fence_floor};
+    list_init(&lock->holders);
+    list_init(&lock->waiters);
+    list_init(&lock->past);
+    list_init(&lock->idle_node);
+    if (key.size > 0) {
+        memcpy(lock->key, key.data, key.size);
+    }
+    table_insert(&locks->table, table_hash(&locks->table, key), lock);
+    locks->memory_bytes += lock_charge(lock);
+    lock_idle(locks, lock);
+    return lock;
+}
+
+static void forget_past(struct locks *locks, struct lock *lock)
+{
+    while (!list_empty(&lock->past)) {
+        struct claim *claim = claim_of(lock->past.next);
+        claim_leave(locks, claim);
+        claim_free(claim);
+    }
+}
+
+void lock_forget(struct locks *locks, struct lock *lock)
+{
+    ASSERT(claim_count(lock) == 0 && !lock->indexed);
+    lock_keep(locks, lock);
+    lock_busy(locks, lock);
+    forget_past(locks, lock);
+    if (lock->fence > locks->fence_floor) {
+        locks->fence_floor = lock->fence;
+    }
+    table_remove(&locks->table, table_hash(&locks->table, lock_key(lock)), lock);
+    locks->memory_bytes -= lock_charge(lock);
+    free(lock);
+}
+
+void lock_busy(struct locks *locks, struct lock *lock)
+{
+    if (list_empty(&lock->idle_node)) {
+        return;
+    }
+    list_remove(&lock->idle_node);
+    locks->idle_count--;
+    locks->idle_bytes -= lock_charge(lock);
+}
+
+void lock_idle(struct locks *locks, struct lock *lock)
+{
+    if (claim_count(lock) != 0 || !list_empty(&lock->idle_node)) {
+        return;
+    }
+    lock->used = ++locks->last_used;
+    list_append(&locks->idle, &lock->idle_node);
+    locks->idle_count++;
+    locks->idle_bytes += lock_charge(lock);
+}
+
+static struct lock *lock_of_idle(struct list *node) { return CONTAINER_OF(node, struct lock, idle_node); }
+
+/* Merge sort of the list, by `used`: once, after a snapshot was loaded. */
+static void sort_idle(struct list *list)
+{
+    struct list *middle = list->next;
+    for (struct list *at = list->next; at != list && at->next != list; at = at->next->next) {
+        middle = middle->next;
+    }
+    if (list->next == list || list->next->next == list) {
+        return;
+    }
+    struct list right;
+    right.next = middle;
+    right.prev = list->prev;
+    list->prev = middle->prev;
+    list->prev->next = list;
+    right.next->prev = &right;
+    right.prev->next = &right;
+    sort_idle(list);
+    sort_idle(&right);
+    struct list *at = list->next;
+    while (!list_empty(&right)) {
+        struct list *first = right.next;
+        while (at != list && lock_of_idle(at)->used < lock_of_idle(first)->used) {
+            at = at->next;
+        }
+        list_remove(first);
+        list_append(at, first);
+    }
+}
+
+void locks_tidy(struct locks *locks)
+{
+    if (locks->idle_count <= LOCKS_IDLE && locks->idle_bytes <= LOCKS_IDLE_BYTES) {
+        return;
+    }
+    if (locks->idle_loaded) {
+        sort_idle(&locks->idle);
+        locks->idle_loaded = false;
+    }
+    while (locks->idle_count > LOCKS_IDLE || locks->idle_bytes > LOCKS_IDLE_BYTES) {
+        lock_forget(locks, lock_of_idle(locks->idle.next));
+    }
+}
+
+/* ---- claims ---- */
+
+struct claim *claim_create(const struct lock *lock, struct slice owner, struct slice note)
+{
+    struct claim *claim = memory_allocate(sizeof(*claim) + CLAIM_PREFIX + owner.size + note.size);
+    *claim = (struct claim){.key_size = (uint32_t)(CLAIM_PREFIX + owner.size), .note_size = (uint16_t)note.size};
+    list_init(&claim->node);
+    list_init(&claim->node_of);
+    memcpy(claim->bytes, &lock->number, CLAIM_PREFIX);
+    if (owner.size > 0) {
+        memcpy(claim->bytes + CLAIM_PREFIX, owner.data, owner.size);
+    }
+    if (note.size > 0) {
+        memcpy(claim->bytes + claim->key_size, note.data, note.size);
+    }
+    return claim;
+}
+
+static void free_ids(struct claim *claim)
+{
+    if (claim->ids != NULL) {
+        buffer_deinit(claim->ids);
+        free(claim->ids);
+        claim->ids = NULL;
+        claim->id_count = 0;
+    }
+}
+
+void claim_free(struct claim *claim)
+{
+    ASSERT(claim->heap_index == 0);
+    free_ids(claim);
+    free(claim);
+}
+
+uint32_t claim_charge(const struct claim *claim)
+{
+    return CHARGE_CLAIM + claim->key_size + claim->note_size + (claim->ids == NULL ? 0 : (uint32_t)claim->ids->size);
+}
+
+static struct list *list_of(struct lock *lock, enum claim_state state)
+{
+    switch (state) {
+    case CLAIM_WAITS: return &lock->waiters;
+    case CLAIM_HOLDS: return &lock->holders;
+    case CLAIM_PAST: break;
+    }
+    return &lock->past;
+}
+
+static uint64_t claim_hash(const struct locks *locks, const struct claim *claim)
+{
+    return table_hash(&locks->index, slice_of(claim->bytes, claim->key_size));
+}
+
+static void index_list(struct locks *locks, const struct list *claims)
+{
+    LIST_FOR_EACH (at, claims) {
+        table_insert(&locks->index, claim_hash(locks, claim_of(at)), claim_of(at));
+    }
+}
+
+/* A claim lives from now on, or no more, and the lock's claims are counted with it. */
+static void index_claim(struct locks *locks, struct lock *lock, struct claim *claim, bool lives)
+{
+    if (lock->indexed && lives) {
+        table_insert(&locks->index, claim_hash(locks, claim), claim);
+    } else if (lock->indexed) {
+        table_remove(&locks->index, claim_hash(locks, claim), claim);
+        lock->indexed = claim_count(lock) != 0;
+    } else if (lives && claim_count(lock) > INDEX_FROM) {
+        lock->indexed = true;
+        index_list(locks, &lock->holders);
+        index_list(locks, &lock->waiters);
+    }
+}
+
+static struct claim *search(const struct list *claims, struct slice owner)
+{
+    LIST_FOR_EACH (at, claims) {
+        if (slice_equal(claim_owner(claim_of(at)), owner)) {
+            return claim_of(at);
+        }
+    }
+    return NULL;
+}
+
+struct claim *lock_claim(const struct locks *locks, const struct lock *lock, struct slice owner)
+{
+    if (!lock->indexed) {
+        struct claim *holder = search(&lock->holders, owner);
+        return holder != NULL ? holder : search(&lock->waiters, owner);
+    }
+    uint8_t key[CLAIM_PREFIX + LOCK_OWNER_BYTES];
+    memcpy(key, &lock->number, CLAIM_PREFIX);
+    if (owner.size > LOCK_OWNER_BYTES) {
+        return NULL;
+    }
+    if (owner.size > 0) {
+        memcpy(key + CLAIM_PREFIX, owner.data, owner.size);
+    }
+    struct slice whole = slice_of(key, CLAIM_PREFIX + owner.size);
+    return table_find(&locks->index, table_hash(&locks->index, whole), whole);
+}
+
+/* ---- nodes ---- */
+
+struct lock_node *lock_node_find(const struct locks *locks, uint64_t node)
+{
+    for (size_t i = 0; i < locks->node_count; i++) {
+        if (locks->nodes[i]->node == node) {
+            return locks->nodes[i];
+        }
+    }
+    return NULL;
+}
+
+void lock_node_enter(struct locks *locks, struct claim *claim)
+{
+    if (claim->origin.node == 0) {
+        return;
+    }
+    struct lock_node *node = lock_node_find(locks, claim->origin.node);
+    if (node == NULL) {
+        if (locks->node_count == locks->node_capacity) {
+            locks->node_capacity = locks->node_capacity == 0 ? 4 : 2 * locks->node_capacity;
+            locks->nodes = memory_resize(locks->nodes, locks->node_capacity * sizeof(struct lock_node *));
+        }
+        node = memory_allocate(sizeof(*node));
+        *node = (struct lock_node){.node = claim->origin.node, .oldest_start = claim->origin.start};
+        list_init(&node->claims);
+        locks->nodes[locks->node_count++] = node;
+    }
+    node->oldest_start = claim->origin.start < node->oldest_start ? claim->origin.start : node->oldest_start;
+    list_append(&node->claims, &claim->node_of);
+    node->count++;
+}
+
+void lock_node_leave(struct locks *locks, struct claim *claim)
+{
+    if (claim->origin.node == 0) {
+        return;
+    }
+    struct lock_node *node = lock_node_find(locks, claim->origin.node);
+    list_remove(&claim->node_of);
+    if (--node->count > 0) {
+        return;
+    }
+    size_t place = 0;
+    while (locks->nodes[place] != node) {
+        place++;
+    }
+    locks->nodes[place] = locks->nodes[--locks->node_count];
+    free(node);
+}
+
+/* ---- in and out ---- */
+
+static void count(struct locks *locks, struct claim *claim, int32_t by)
+{
+    struct lock *lock = claim->lock;
+    uint32_t step = (uint32_t)by;
+    switch ((enum claim_state)claim->state) {
+    case CLAIM_WAITS:
+        lock->waiter_count += step;
+        locks->waiters += (uint64_t)(int64_t)by;
+        break;
+    case CLAIM_HOLDS:
+        lock->holder_count += step;
+        locks->holders += (uint64_t)(int64_t)by;
+        lock->permits_held += (uint64_t)((int64_t)by * claim->permits);
+        break;
+    case CLAIM_PAST: lock->past_count += step; break;
+    }
+    if (claim->state != CLAIM_PAST && claim->mode == LOCK_PERMITS_MODE) {
+        lock->permit_claims += step;
+        lock->limit = lock->permit_claims == 0 ? 0 : lock->limit;
+    }
+}
+
+static void charge(struct locks *locks, struct lock *lock, int64_t bytes, bool past)
+{
+    locks->memory_bytes += (uint64_t)bytes;
+    if (past) {
+        lock->bytes += (uint32_t)bytes;
+    }
+}
+
+void claim_enter(struct locks *locks, struct claim *claim)
+{
+    struct lock *lock = claim->lock;
+    bool past = claim->state == CLAIM_PAST;
+    if (past) {
+        free_ids(claim);
+    }
+    charge(locks, lock, claim_charge(claim), past);
+    count(locks, claim, 1);
+    list_append(list_of(lock, claim->state), &claim->node);
+    if (!past) {
+        claim_heap_insert(&locks->heap, claim);
+        index_claim(locks, lock, claim, true);
+    }
+    if (claim->state == CLAIM_WAITS) {
+        lock_node_enter(locks, claim);
+    }
+}
+
+void claim_leave(struct locks *locks, struct claim *claim)
+{
+    struct lock *lock = claim->lock;
+    bool past = claim->state == CLAIM_PAST;
+    charge(locks, lock, -(int64_t)claim_charge(claim), past);
+    count(locks, claim, -1);
+    list_remove(&claim->node);
+    if (!past) {
+        claim_heap_remove(&locks->heap, claim);
+        index_claim(locks, lock, claim, false);
+    }
+    if (claim->state == CLAIM_WAITS) {
+        lock_node_leave(locks, claim);
+    }
+}
+
+/* ---- REENTRANT ---- */
+
+static bool next_id(struct slice *from, struct slice *ret_id)
+{
+    if (from->size == 0) {
+        return false;
+    }
+    *ret_id = slice_of(from->data + 1, from->data[0]);
+    *from = slice_of(from->data + 1 + ret_id->size, from->size - 1 - ret_id->size);
+    return true;
+}
+
+bool claim_has_id(const struct claim *claim, struct slice id)
+{
+    struct slice rest = claim->ids == NULL ? slice_of(NULL, 0) : buffer_slice(claim->ids);
+    struct slice one;
+    while (next_id(&rest, &one)) {
+        if (slice_equal(one, id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void claim_add_id(struct locks *locks, struct claim *claim, struct slice id)
+{
+    if (claim->ids == NULL) {
+        claim->ids = memory_allocate_zeroed(1, sizeof(*claim->ids));
+    }
+    buffer_append_byte(claim->ids, (uint8_t)id.size);
+    buffer_append_slice(claim->ids, id);
+    claim->id_count++;
+    if (claim->heap_index != 0) { /* it is in, and counted without */
+        locks->memory_bytes += 1 + id.size;
+    }
+}
+
+bool claim_take_id(struct locks *locks, struct claim *claim, struct slice id)
+{
+    if (claim->ids == NULL) {
+        return false;
+    }
+    struct slice rest = buffer_slice(claim->ids);
+    struct slice one;
+    size_t at = 0, found = SIZE_MAX, size = 0;
+    while (next_id(&rest, &one)) {
+        if (id.size == 0 || slice_equal(one, id)) {
+            found = at;
+            size = 1 + one.size;
+        }
+        at += 1 + one.size;
+    }
+    if (found == SIZE_MAX) {
+        return false;
+    }
+    memmove(claim->ids->data + found, claim->ids->data + found + size, claim->ids->size - found - size);
+    claim->ids->size -= size;
+    claim->id_count--;
+    locks->memory_bytes -= size;
+    return true;
+}

@@ -1,0 +1,380 @@
+/* Locks as records of snapshots, while they change, and their digest, which is that of the records.
+ *
+ * A cursor goes through the table; whoever changes a lock that it has not passed puts the record of what it was into
+ * `pending` first (lock_keep). A lock has the epoch of the last snapshot that has it; a new one is in none.
+ *
+ * After the kind and a version (1), u8 each; numbers are varints, texts a size and bytes:
+ *   'l' marks   restores · last token · last order · last used · fence floor; the first one
+ *   'L' lock    key · fence · grants · used · limit · holders · waiters · past, then so many claims, each: owner · note
+ * · order · token · due · since · ttl · node · start · client · number · permits · mode · end · count of ids · ids */
+#include "machine/lock/lock.h"
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "base/memory.h"
+#include "base/varint.h"
+#include "machine/machine_mutation.h"
+
+#include <stdlib.h>
+
+enum { RECORD_VERSION = 1, CLAIM_NUMBERS = 13 };
+
+static void put_number(struct buffer *out, uint64_t value)
+{
+    uint8_t *at = buffer_reserve(out, VARINT_MAXIMUM_BYTES);
+    out->size += (size_t)(varint_put(at, value) - at);
+}
+
+static void put_text(struct buffer *out, struct slice text)
+{
+    put_number(out, text.size);
+    buffer_append_slice(out, text);
+}
+
+static void put_claim(struct buffer *out, const struct claim *claim)
+{
+    put_text(out, claim_owner(claim));
+    put_text(out, claim_note(claim));
+    const uint64_t numbers[CLAIM_NUMBERS] = {claim->order,
+                                             claim->token,
+                                             (uint64_t)claim->due_ms,
+                                             (uint64_t)claim->since_ms,
+                                             (uint64_t)claim->ttl_ms,
+                                             claim->origin.node,
+                                             claim->origin.start,
+                                             claim->origin.client,
+                                             claim->origin.number,
+                                             claim->permits,
+                                             claim->mode,
+                                             claim->end,
+                                             claim->id_count};
+    for (size_t i = 0; i < CLAIM_NUMBERS; i++) {
+        put_number(out, numbers[i]);
+    }
+    put_text(out, claim->ids == NULL ? slice_of(NULL, 0) : buffer_slice(claim->ids));
+}
+
+static void put_claims(struct buffer *out, const struct list *claims)
+{
+    LIST_FOR_EACH (at, claims) {
+        put_claim(out, claim_of(at));
+    }
+}
+
+static void put_lock(struct buffer *out, const struct lock *lock)
+{
+    bool waiters = !MACHINE_MUTATED(WAITERS_NOT_KEPT);
+    buffer_append_byte(out, LOCK_RECORD);
+    buffer_append_byte(out, RECORD_VERSION);
+    put_text(out, lock_key(lock));
+    const uint64_t numbers[] = {lock->fence,     lock->grants,       claim_count(lock) == 0 ? lock->used : 0,
+                                lock->limit,     lock->holder_count, waiters ? lock->waiter_count : 0,
+                                lock->past_count};
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        put_number(out, numbers[i]);
+    }
+    put_claims(out, &lock->holders);
+    if (waiters) {
+        put_claims(out, &lock->waiters);
+    }
+    put_claims(out, &lock->past);
+}
+
+static void put_marks(struct buffer *out, const struct locks *locks)
+{
+    buffer_append_byte(out, LOCK_RECORD_MARKS);
+    buffer_append_byte(out, RECORD_VERSION);
+    put_number(out, locks->restores);
+    put_number(out, locks->last_token);
+    put_number(out, locks->last_order);
+    put_number(out, locks->last_used);
+    put_number(out, locks->fence_floor);
+}
+
+static bool unused(const struct locks *locks)
+{
+    return locks->last_order == 0 && locks->last_used == 0 && locks->restores == 0;
+}
+
+/* ---- out ---- */
+
+/* Appends the record of a lock behind its size. */
+static void emit(struct buffer *out, const struct lock *lock)
+{
+    struct buffer record;
+    buffer_init(&record);
+    put_lock(&record, lock);
+    put_text(out, buffer_slice(&record));
+    buffer_deinit(&record);
+}
+
+void lock_keep(struct locks *locks, struct lock *lock)
+{
+    if (locks->snapshot && lock->epoch != locks->epoch) {
+        emit(&locks->pending, lock);
+        lock->epoch = locks->epoch;
+    }
+}
+
+void locks_snapshot_begin(struct locks *locks)
+{
+    ASSERT(!locks->snapshot);
+    locks->snapshot = true;
+    locks->epoch++;
+    locks->cursor = 0;
+    locks->walked = locks->table.count == 0;
+    buffer_clear(&locks->pending);
+    if (!unused(locks)) {
+        struct buffer record;
+        buffer_init(&record);
+        put_marks(&record, locks);
+        put_text(&locks->pending, buffer_slice(&record));
+        buffer_deinit(&record);
+    }
+}
+
+static void walk_lock(void *owner, void *item)
+{
+    struct locks *locks = owner;
+    lock_keep(locks, item);
+}
+
+bool locks_snapshot_step(struct locks *locks, struct buffer *out, size_t budget_bytes)
+{
+    ASSERT(locks->snapshot);
+    while (!locks->walked && locks->pending.size < budget_bytes) {
+        locks->cursor = table_walk(&locks->table, locks->cursor, walk_lock, locks);
+        locks->walked = locks->cursor == 0;
+    }
+    buffer_append_slice(out, buffer_slice(&locks->pending));
+    buffer_clear(&locks->pending);
+    return !locks->walked;
+}
+
+void locks_snapshot_end(struct locks *locks)
+{
+    locks->snapshot = false;
+    buffer_deinit(&locks->pending);
+}
+
+struct digesting {
+    struct buffer record;
+    uint64_t sum;
+};
+
+static void add_digest(struct digesting *digesting)
+{
+    digesting->sum += hash_bytes(0, digesting->record.data, digesting->record.size);
+    buffer_clear(&digesting->record);
+}
+
+static void digest_lock(void *owner, void *item)
+{
+    struct digesting *digesting = owner;
+    put_lock(&digesting->record, item);
+    add_digest(digesting);
+}
+
+uint64_t locks_digest(const struct locks *locks)
+{
+    struct digesting digesting = {0};
+    if (!unused(locks)) {
+        put_marks(&digesting.record, locks);
+        add_digest(&digesting);
+    }
+    uint64_t cursor = 0;
+    do {
+        cursor = table_walk(&locks->table, cursor, digest_lock, &digesting);
+    } while (cursor != 0);
+    buffer_deinit(&digesting.record);
+    return digesting.sum;
+}
+
+/* ---- back: whatever the bytes are, what was taken before stays sound ---- */
+
+static bool take_number(struct slice *from, uint64_t most, uint64_t *ret_value)
+{
+    return varint_take(from, ret_value) && *ret_value <= most;
+}
+
+static bool take_numbers(struct slice *from, uint64_t *ret_numbers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!take_number(from, UINT64_MAX, &ret_numbers[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool take_text(struct slice *from, size_t most, struct slice *ret_text)
+{
+    uint64_t size;
+    if (!varint_take(from, &size) || size > from->size || size > most) {
+        return false;
+    }
+    *ret_text = slice_of(from->data, size);
+    *from = slice_of(from->data + size, from->size - size);
+    return true;
+}
+
+static bool ids_sound(struct slice ids, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        if (ids.size == 0 || ids.data[0] > LOCK_REQUEST_ID_BYTES || (size_t)ids.data[0] + 1 > ids.size) {
+            return false;
+        }
+        size_t size = 1 + (size_t)ids.data[0];
+        ids = slice_of(ids.data + size, ids.size - size);
+    }
+    return ids.size == 0;
+}
+
+static bool numbers_sound(const struct locks *locks, const uint64_t numbers[static CLAIM_NUMBERS])
+{
+    return numbers[0] <= locks->last_order && numbers[1] <= locks->last_token && numbers[2] <= INT64_MAX / 2 &&
+           numbers[3] <= INT64_MAX / 2 && numbers[4] <= (uint64_t)LOCK_TIME_MS && numbers[9] >= 1 &&
+           numbers[9] <= LOCK_PERMITS && numbers[10] < LOCK_MODES && numbers[11] < LOCK_ENDS &&
+           numbers[12] <= LOCK_REQUEST_IDS + 1;
+}
+
+static void set_numbers(struct claim *claim, const uint64_t numbers[static CLAIM_NUMBERS])
+{
+    claim->order = numbers[0];
+    claim->token = numbers[1];
+    claim->due_ms = (int64_t)numbers[2];
+    claim->since_ms = (int64_t)numbers[3];
+    claim->ttl_ms = (int64_t)numbers[4];
+    claim->origin = (struct lock_origin){numbers[5], numbers[6], numbers[7], numbers[8]};
+    claim->permits = (uint32_t)numbers[9];
+    claim->mode = (uint8_t)numbers[10];
+    claim->end = (uint8_t)numbers[11];
+    claim->id_count = (uint32_t)numbers[12];
+}
+
+/* Whether the claim may stand beside those that the lock has. */
+static bool claim_sound(const struct locks *locks, const struct lock *lock, const struct claim *claim, uint32_t limit)
+{
+    if (claim->state == CLAIM_PAST) {
+        return claim->id_count == 0;
+    }
+    bool fits = claim->mode != LOCK_PERMITS_MODE || (limit > 0 && claim->permits <= limit);
+    if (claim->state == CLAIM_HOLDS && lock->holder_count > 0) {
+        fits = fits && claim->mode != LOCK_EXCLUSIVE && claim_of(lock->holders.next)->mode == claim->mode &&
+               (claim->mode == LOCK_SHARED || lock->permits_held + claim->permits <= limit);
+    }
+    return fits && lock_claim(locks, lock, claim_owner(claim)) == NULL;
+}
+
+static bool take_claim(struct locks *locks, struct lock *lock, struct slice *from, enum claim_state state,
+                       uint32_t limit)
+{
+    struct slice owner;
+    struct slice note;
+    struct slice ids;
+    uint64_t numbers[CLAIM_NUMBERS];
+    if (!take_text(from, LOCK_OWNER_BYTES, &owner) || !take_text(from, LOCK_NOTE_BYTES, &note) ||
+        !take_numbers(from, numbers, CLAIM_NUMBERS) || !numbers_sound(locks, numbers) ||
+        !take_text(from, (LOCK_REQUEST_IDS + 1) * (LOCK_REQUEST_ID_BYTES + 1), &ids) || !ids_sound(ids, numbers[12])) {
+        return false;
+    }
+    struct claim *claim = claim_create(lock, owner, note);
+    set_numbers(claim, numbers);
+    claim->lock = lock;
+    claim->state = (uint8_t)state;
+    if (!claim_sound(locks, lock, claim, limit)) {
+        claim_free(claim);
+        return false;
+    }
+    if (claim->id_count > 0) {
+        claim->ids = memory_allocate_zeroed(1, sizeof(*claim->ids));
+        buffer_append_slice(claim->ids, ids);
+    }
+    lock_busy(locks, lock);
+    claim_enter(locks, claim);
+    return true;
+}
+
+static bool take_claims(struct locks *locks, struct lock *lock, struct slice *from, uint64_t count,
+                        enum claim_state state, uint32_t limit)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        if (!take_claim(locks, lock, from, state, limit)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void drop_claims(struct locks *locks, struct list *claims)
+{
+    LIST_FOR_EACH_SAFE (at, after, claims) {
+        struct claim *claim = claim_of(at);
+        claim_leave(locks, claim);
+        claim_free(claim);
+    }
+}
+
+static enum status lock_load(struct locks *locks, struct slice record)
+{
+    struct slice key;
+    uint64_t numbers[7];
+    if (!take_text(&record, LOCK_KEY_BYTES, &key) || lock_find(locks, key) != NULL ||
+        !take_numbers(&record, numbers, 7) || numbers[2] > locks->last_used || numbers[3] > LOCK_PERMITS ||
+        numbers[4] > LOCK_HOLDERS || numbers[5] > LOCK_WAITERS || numbers[6] > LOCK_HISTORY ||
+        locks->waiters + numbers[5] > LOCKS_WAITERS) {
+        return STATUS_CORRUPT;
+    }
+    uint64_t last_used = locks->last_used;
+    struct lock *lock = lock_add(locks, key);
+    lock->fence = numbers[0];
+    lock->grants = numbers[1];
+    uint32_t limit = (uint32_t)numbers[3];
+    lock_busy(locks, lock); /* its past counts from the beginning */
+    bool good = take_claims(locks, lock, &record, numbers[4], CLAIM_HOLDS, limit) &&
+                take_claims(locks, lock, &record, numbers[5], CLAIM_WAITS, limit) &&
+                take_claims(locks, lock, &record, numbers[6], CLAIM_PAST, limit) && record.size == 0 &&
+                (numbers[5] == 0 || numbers[4] > 0);
+    lock->limit = lock->permit_claims == 0 ? 0 : limit;
+    if (!good) {
+        drop_claims(locks, &lock->holders);
+        drop_claims(locks, &lock->waiters);
+    }
+    lock_idle(locks, lock);
+    lock->used = numbers[2];
+    locks->last_used = last_used;
+    locks->idle_loaded = true;
+    if (!good) {
+        lock_forget(locks, lock);
+    }
+    return good ? STATUS_OK : STATUS_CORRUPT;
+}
+
+static enum status marks_load(struct locks *locks, struct slice record)
+{
+    uint64_t numbers[5];
+    if (!unused(locks) || !take_numbers(&record, numbers, 5) || record.size != 0 ||
+        numbers[0] >= (UINT64_C(1) << (63 - LOCK_TOKEN_RESTORE_SHIFT)) || numbers[1] > INT64_MAX ||
+        numbers[2] > INT64_MAX || numbers[3] > INT64_MAX || numbers[4] > INT64_MAX) {
+        return STATUS_CORRUPT;
+    }
+    locks->restores = numbers[0];
+    locks->last_token = numbers[1];
+    locks->last_order = numbers[2];
+    locks->last_used = numbers[3];
+    locks->fence_floor = numbers[4];
+    return STATUS_OK;
+}
+
+enum status locks_load(struct locks *locks, struct slice record)
+{
+    ASSERT(locks_record(record));
+    if (record.size < 2) {
+        return STATUS_CORRUPT;
+    }
+    if (record.data[1] != RECORD_VERSION) {
+        return record.data[1] > RECORD_VERSION ? STATUS_VERSION : STATUS_CORRUPT;
+    }
+    struct slice rest = slice_of(record.data + 2, record.size - 2);
+    return record.data[0] == LOCK_RECORD ? lock_load(locks, rest) : marks_load(locks, rest);
+}

@@ -1,0 +1,178 @@
+/* The locks of a shard: who holds what until when, who waits, and what was before. Pure; a part of the machine, beside
+ * the keys and never touched by them.
+ *
+ * Invariants
+ * 1. Of one lock a later grant has a larger token, for ever: also when the lock was forgotten meanwhile.
+ * 2. A lease ends by cluster time, in an apply, not before its time to live is over; nothing shortens or restarts it
+ *    but its owner's RENEW.
+ * 3. First come, first served: nobody is granted while another who asked earlier waits for the same lock.
+ * 4. Whoever asks again gets what it has: the same token, or the same place among those who wait.
+ * 5. A wait ends once: with a grant, at its deadline, or since its client is gone. What ends it is told by one notice,
+ *    in the apply that ends it; whoever missed that may ask (locks_ask).
+ * 6. All of it is bounded by lock_limits.h.
+ *
+ * A token is restores × 2^56 + the position of the command, or of the time entry, that granted it; one more than the
+ * last one when several were granted by the same. Positions grow by 2^16 an entry: at ten thousand entries a second
+ * that is enough for three years of one restore's, and then still grows. */
+#pragma once
+
+#include "base/buffer.h"
+#include "base/list.h"
+#include "base/status.h"
+#include "machine/keys/table.h"
+#include "machine/lock/claim_heap.h"
+
+enum { LOCK_TOKEN_RESTORE_SHIFT = 56 };
+
+enum lock_mode { LOCK_EXCLUSIVE, LOCK_SHARED, LOCK_PERMITS_MODE, LOCK_MODES };
+enum lock_end { LOCK_RELEASED, LOCK_EXPIRED, LOCK_SESSION, LOCK_ADMIN, LOCK_CLIENT_GONE, LOCK_ENDS };
+
+/* Where the answer to a wait goes, and the news that a lock is lost. */
+struct lock_origin {
+    uint64_t node; /* 0: nobody waits for news */
+    uint64_t start;
+    uint64_t client; /* of the node */
+    uint64_t number; /* of the request there; never the same twice in one start */
+};
+
+struct lock_request {
+    struct slice key, owner, note, id; /* id: of REENTRANT; empty: not given */
+    int64_t ttl_ms, wait_ms;
+    enum lock_mode mode;
+    uint32_t permits, limit; /* of PERMITS */
+    struct lock_origin origin;
+};
+
+enum lock_outcome {
+    LOCK_GRANTED, /* token and ttl */
+    LOCK_HELD_BY_OTHERS,
+    LOCK_QUEUED,
+    LOCK_IS_HELD_OTHERWISE, /* this owner has it, or waits, in another mode or with other permits */
+    LOCK_OTHER_LIMIT,       /* the present LIMIT is another: `limit` */
+    LOCK_MANY_HOLDERS,
+    LOCK_MANY_WAITERS,
+    LOCK_MANY_WAITERS_IN_ALL,
+    LOCK_MANY_LOCKS,
+    LOCK_MANY_IDS,
+};
+
+struct lock_answer {
+    uint64_t token;
+    int64_t ttl_ms;
+    uint32_t limit;
+};
+
+/* What changes when it is asked at: position and time of the apply. */
+struct lock_now {
+    uint64_t position;
+    int64_t time_ms;
+};
+
+/* Locks that others wait for, or are refused, most often. Figures: no part of the state. */
+enum { LOCKS_HOT = 8, LOCK_HEAT_KEY_BYTES = 64 };
+struct lock_heat {
+    uint64_t number; /* of the lock; 0: none */
+    uint64_t count;
+    uint16_t key_size;
+    uint8_t key[LOCK_HEAT_KEY_BYTES]; /* its beginning */
+};
+
+/* Adds those of another place: the hottest stay. */
+void lock_heat_add(struct lock_heat sum[static LOCKS_HOT], const struct lock_heat more[static LOCKS_HOT]);
+
+struct lock_node;
+
+struct locks {
+    struct table table; /* of struct lock */
+    struct table index; /* of struct claim, of locks with many */
+    struct claim_heap heap;
+    struct list idle; /* of struct lock, the longest idle first */
+    bool idle_loaded; /* in no order yet */
+    uint64_t idle_count, idle_bytes;
+    struct lock_node **nodes; /* from where somebody waits */
+    size_t node_count, node_capacity;
+    uint64_t waiters, holders;
+    uint64_t memory_bytes;
+    uint64_t restores;    /* times that the cluster was restored */
+    uint64_t last_token;  /* of all locks */
+    uint64_t last_order;  /* of all claims */
+    uint64_t last_used;   /* of all idle locks */
+    uint64_t fence_floor; /* no token that was seen of a forgotten lock is larger */
+    /* No part of the state. */
+    uint64_t last_number;
+    bool tell;             /* notices are wanted, since this replica leads */
+    struct buffer notices; /* lock_notice.h */
+    uint64_t granted, expired, queued;
+    uint64_t term; /* only of a known bug */
+    struct lock_heat heat[LOCKS_HOT];
+    bool snapshot; /* one is running, … */
+    uint32_t epoch;
+    uint64_t cursor;       /* … and has gone so far */
+    bool walked;           /* to the end */
+    struct buffer pending; /* records for it */
+};
+
+void locks_init(struct locks *locks, uint64_t seed);
+void locks_deinit(struct locks *locks);
+
+/* ---- changes; each ends some leases and waits that are due, first ---- */
+
+enum lock_outcome locks_acquire(struct locks *locks, const struct lock_request *request, const struct lock_now *now,
+                                struct lock_answer *ret_answer);
+/* False: it is no longer held. */
+bool locks_renew(struct locks *locks, struct slice key, struct slice owner, uint64_t token, int64_t ttl_ms,
+                 const struct lock_now *now);
+/* One logical acquire is taken back, that of `id` or else the last one; with the last of them the lock is released.
+ * False: it was not held, or not by this id. */
+bool locks_release(struct locks *locks, struct slice key, struct slice owner, uint64_t token, struct slice id,
+                   const struct lock_now *now);
+/* The client of this request is gone: its wait, or what was granted to it meanwhile, ends. */
+void locks_take_back(struct locks *locks, struct slice key, struct slice owner, const struct lock_origin *origin,
+                     const struct lock_now *now);
+/* The same for all waits of a node that are of an earlier start than this; returns how many those were. */
+size_t locks_reap(struct locks *locks, uint64_t node, uint64_t start, const struct lock_now *now);
+/* Ends leases and waits that are due, at most `limit`; returns how many. */
+size_t locks_expire(struct locks *locks, const struct lock_now *now, size_t limit);
+/* FENCE.CHECK. False: a newer token was seen, and this one is not held. */
+bool locks_fence(struct locks *locks, struct slice key, uint64_t token, const struct lock_now *now);
+
+#ifdef COHORT_MUTATIONS
+/* A known bug: in another term than the last one, every lease has its whole time again. */
+void locks_reset_leases(struct locks *locks, uint64_t term, int64_t time_ms);
+#endif
+
+/* ---- looking ---- */
+
+/* The token holds the lock at this time. */
+bool locks_held(const struct locks *locks, struct slice key, uint64_t token, int64_t time_ms);
+/* What became of a request that waited. */
+enum lock_asked { LOCK_ASKED_NOTHING, LOCK_ASKED_WAITS, LOCK_ASKED_HOLDS };
+enum lock_asked locks_ask(const struct locks *locks, struct slice key, struct slice owner,
+                          const struct lock_origin *origin, int64_t time_ms, struct lock_answer *ret_answer);
+/* No token that any lock was granted is larger. */
+static inline uint64_t locks_last_token(const struct locks *locks) { return locks->last_token; }
+/* Nodes from where somebody waits: the one at this place, and a start that none of these requests is older than.
+ * False: there are no more. */
+bool locks_waiting_node(const struct locks *locks, size_t place, uint64_t *ret_node, uint64_t *ret_oldest_start);
+/* When the next lease or wait ends; INT64_MAX: never. */
+int64_t locks_next_due(const struct locks *locks);
+/* Locks that are held or waited for. */
+static inline uint64_t locks_busy(const struct locks *locks) { return locks->table.count - locks->idle_count; }
+
+/* What is wrong with the state, by the invariants of lock.h; NULL. Walks everything: for tests and the simulator. */
+const char *locks_problem(const struct locks *locks);
+
+/* ---- snapshots, as machine.h has them (lock_snapshot.c) ---- */
+
+enum { LOCK_RECORD = 'L', LOCK_RECORD_MARKS = 'l' };
+static inline bool locks_record(struct slice record)
+{
+    return record.size > 0 && (record.data[0] == LOCK_RECORD || record.data[0] == LOCK_RECORD_MARKS);
+}
+
+void locks_snapshot_begin(struct locks *locks);
+/* False when all is emitted. */
+bool locks_snapshot_step(struct locks *locks, struct buffer *out, size_t budget_bytes);
+void locks_snapshot_end(struct locks *locks);
+MUST_USE enum status locks_load(struct locks *locks, struct slice record);
+uint64_t locks_digest(const struct locks *locks);
