@@ -71,6 +71,14 @@ def test_several_shards_as_one_redis(redis_server, sharded, commands, protocol):
     assert replies[0] == replies[1]
 
 
+def test_looks_beside_what_moves_values(sharded):
+    with resp.Connection(sharded.port) as connection:
+        moves = [["COPY", "a", "b"], ["DBSIZE"], ["RENAME", "a", "c"], ["KEYS", "*"]]
+        replies = connection.calls([["SET", "a", "1"], ["MULTI"], *moves, ["EXEC"]])
+        assert replies[-1][:3] == [1, 2, "OK"]
+        assert sorted(replies[-1][3]) == [b"b", b"c"]
+
+
 def test_whole_cluster_commands(sharded):
     with redis.Redis("127.0.0.1", sharded.port) as client:
         assert (client.dbsize(), client.keys(), client.randomkey(), client.scan()[1]) == (0, [], None, [])
