@@ -78,7 +78,7 @@ def test_commit_and_rollback_race(new_cluster, protocol):
 
 def until_done(say):
     """What a busy machine refuses, because leaders are lost there, is said again; nothing else is taken for an answer."""
-    for _ in range(20):
+    for _ in range(60):
         reply = say()
         if not isinstance(reply, resp.Error):
             return reply
