@@ -56,7 +56,7 @@ enum cluster_tell {
     CLUSTER_TELL_MESSAGE,     /* messages.c: for clients of that worker */
     CLUSTER_TELL_MESSAGE_OUT, /* to the first: for other nodes */
     CLUSTER_TELL_MESSAGES_TAKEN,
-    CLUSTER_TELL_LISTEN, /* from the first: to which classes of events anybody listens */
+    CLUSTER_TELL_LISTEN,    /* from the first: to which classes of events anybody listens */
     CLUSTER_TELL_LOCK_NEWS, /* lock_news.c: for clients of that worker */
 };
 

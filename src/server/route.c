@@ -423,9 +423,8 @@ static void dispatch(struct connection *connection, const struct command *comman
     /* Commands about the node run at once, also those of an EXEC that is on its way: what follows must not overtake. */
     bool overtakes =
         connection->plan_end > connection->slot_head || (watch_pending(connection) && multi_needs_watches(spec)) ||
-        connection->txn != NULL || connection->session != NULL ||
-        connection->lock_wait != NULL || feeds_starting(connection) || feeds_take(spec) ||
-        (at_server && txn_session_takes(spec)) ||
+        connection->txn != NULL || connection->session != NULL || connection->lock_wait != NULL ||
+        feeds_starting(connection) || feeds_take(spec) || (at_server && txn_session_takes(spec)) ||
         (spec->id == COMMAND_EXEC && (multi_crosses(connection) || (connection->queued_flags & COMMAND_PUBSUB) != 0)) ||
         (spec->id == COMMAND_HELLO && connection_subscribed(connection)) ||
         (shard == ROUTE_SEVERAL && spec->id != COMMAND_WATCH) ||

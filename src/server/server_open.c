@@ -44,8 +44,8 @@ static void cluster_message(void *owner, const struct message *message, enum clu
 
 static void cluster_lock_news(void *owner, const struct lock_notice *notice) { lock_client_news(owner, notice); }
 
-static const struct cluster_events cluster_events = {
-    cluster_failed, cluster_joined, cluster_visited, cluster_met, cluster_noted, cluster_message, cluster_lock_news};
+static const struct cluster_events cluster_events = {cluster_failed, cluster_joined,  cluster_visited,  cluster_met,
+                                                     cluster_noted,  cluster_message, cluster_lock_news};
 
 /* Random; tells this process from all others. */
 static void make_run_id(struct server *server)
