@@ -86,11 +86,9 @@ static void renew(struct node_client *client)
     char key[NODE_KEY_BYTES];
     char owner[NODE_KEY_BYTES];
     int64_t ttl_ms = 100 + (int64_t)draw(client, 2500);
-    int64_t until_ns = believed_ns(now_of(client), ttl_ms);
     node_request(client, "LOCK.RENEW %s %s %lld PX %lld", key_of(client, key), owner_of(client, owner),
                  (long long)lock->token, (long long)ttl_ms);
     lock->ttl_ms = ttl_ms;
-    lock->until_ns = until_ns < lock->until_ns ? until_ns : lock->until_ns; /* it may become less */
     lock->told_ttl_ms = INT64_MAX;
     expect(client, NODE_ASK_LOCK_RENEW);
 }
@@ -217,11 +215,12 @@ static void acquired(struct node_client *client)
 static void renewed(struct node_client *client)
 {
     struct node_lock *lock = &client->lock;
-    if (client->reply.type != RESP_INTEGER || client->reply.integer != lock->ttl_ms) {
-        node_unexpected(client, "another time than it was renewed for");
+    int64_t left_ms = client->reply.integer;
+    if (client->reply.type != RESP_INTEGER || left_ms < lock->ttl_ms) {
+        node_unexpected(client, "less time than it was renewed for");
     }
-    lock->until_ns = believed_ns(lock->asked_ns, lock->ttl_ms);
-    lock->told_ttl_ms = lock->ttl_ms;
+    lock->until_ns = believed_ns(lock->asked_ns, left_ms);
+    lock->told_ttl_ms = left_ms;
     check_others(client);
 }
 

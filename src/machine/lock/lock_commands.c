@@ -113,8 +113,9 @@ void lock_renew(struct call *call)
         return;
     }
     struct lock_now now = now_of(call);
-    if (locks_renew(call->locks, call->argv[1], call->argv[2], token, ttl_ms, &now)) {
-        resp_integer(&call->reply, ttl_ms);
+    int64_t left_ms = locks_renew(call->locks, call->argv[1], call->argv[2], token, ttl_ms, &now);
+    if (left_ms > 0) {
+        resp_integer(&call->reply, left_ms);
     } else {
         resp_error(&call->reply, "LOCKLOST this owner does not hold the lock by this token any more; acquire it anew");
     }

@@ -411,16 +411,18 @@ enum lock_outcome locks_acquire(struct locks *locks, const struct lock_request *
 
 /* ---- LOCK.RENEW, LOCK.RELEASE ---- */
 
-bool locks_renew(struct locks *locks, struct slice key, struct slice owner, uint64_t token, int64_t ttl_ms,
-                 const struct lock_now *now)
+int64_t locks_renew(struct locks *locks, struct slice key, struct slice owner, uint64_t token, int64_t ttl_ms,
+                    const struct lock_now *now)
 {
     struct claim *claim = find_holder(locks, key, owner, token, now);
     if (claim == NULL) {
-        return false;
+        return 0;
     }
-    lock_keep(locks, claim->lock);
-    set_due(locks, claim, now->time_ms + ttl_ms);
-    return true;
+    if (claim->due_ms < now->time_ms + ttl_ms) {
+        lock_keep(locks, claim->lock);
+        set_due(locks, claim, now->time_ms + ttl_ms);
+    }
+    return claim->due_ms - now->time_ms;
 }
 
 bool locks_release(struct locks *locks, struct slice key, struct slice owner, uint64_t token, struct slice id,

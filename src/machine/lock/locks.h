@@ -3,8 +3,8 @@
  *
  * Invariants
  * 1. Of one lock a later grant has a larger token, for ever: also when the lock was forgotten meanwhile.
- * 2. A lease ends by cluster time, in an apply, not before its time to live is over; nothing shortens or restarts it
- *    but its owner's RENEW.
+ * 2. A lease ends by cluster time, in an apply, not before its time to live is over; nothing shortens it, and only its
+ *    owner makes it longer.
  * 3. First come, first served: nobody is granted while another who asked earlier waits for the same lock.
  * 4. Whoever asks again gets what it has: the same token, or the same place among those who wait.
  * 5. A wait ends once: with a grant, at its deadline, or since its client is gone. What ends it is told by one notice,
@@ -119,9 +119,10 @@ void locks_deinit(struct locks *locks);
 
 enum lock_outcome locks_acquire(struct locks *locks, const struct lock_request *request, const struct lock_now *now,
                                 struct lock_answer *ret_answer);
-/* False: it is no longer held. */
-bool locks_renew(struct locks *locks, struct slice key, struct slice owner, uint64_t token, int64_t ttl_ms,
-                 const struct lock_now *now);
+/* The lease has so much left from now on, or more: a renewal never makes it shorter, for it may be one that was under
+ * way for long while a later one was answered. Returns what is left; 0: it is no longer held. */
+int64_t locks_renew(struct locks *locks, struct slice key, struct slice owner, uint64_t token, int64_t ttl_ms,
+                    const struct lock_now *now);
 /* One logical acquire is taken back, that of `id` or else the last one; with the last of them the lock is released.
  * False: it was not held, or not by this id. */
 bool locks_release(struct locks *locks, struct slice key, struct slice owner, uint64_t token, struct slice id,

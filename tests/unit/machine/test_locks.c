@@ -122,12 +122,13 @@ static void renewing(void **state)
     CHECK(h, "LOCK.RENEW l a 3 PX 1000", ":1000");
     CHECK(h, "LOCK.RENEW l a 4 PX 1000",
           "-LOCKLOST this owner does not hold the lock by this token any more; acquire it anew");
+    CHECK(h, "LOCK.RENEW l a 3 PX 1", ":1000"); /* it may be one that was late */
     CHECK(h, "LOCK.RENEW l a 3 EX 1", "-ERR syntax error");
     CHECK(h, "LOCK.RENEW l a 3 PX 0", "-ERR PX is the time to live in ms, from 1 to 31536000000 (a year)");
     pass_to_time_entry(h, 999);
     CHECK(h, "LOCK.ACQUIRE l a PX 1", "*2 :3 :1");
     pass_to_time_entry(h, 1);
-    CHECK(h, "LOCK.ACQUIRE l b PX 1", "*2 :27 :1");
+    CHECK(h, "LOCK.ACQUIRE l b PX 1", "*2 :30 :1");
 }
 
 static void many_share(void **state)
