@@ -1,11 +1,14 @@
 /* Load for ZooKeeper by asynchronous calls of its own C client, many sessions in one thread.
  *
- *   zookeeper_load HOST:PORT fill|set|get|strong SESSIONS IN_FLIGHT SECONDS KEYS VALUE_BYTES
+ *   zookeeper_load HOST:PORT fill|set|get|strong|lock|contend SESSIONS IN_FLIGHT SECONDS KEYS VALUE_BYTES
  *
  * fill creates /bench and KEYS nodes in it, many to a transaction. set writes random ones, whatever their version; get
  * reads, as the node that is asked has it; strong sends a sync ahead of each read in the same session, which is how a
- * read sees every earlier write. Each session keeps IN_FLIGHT requests under way until SECONDS are over. The result is
- * one line of JSON; latencies are in microseconds. Exit code 1 when a request failed or a session broke.
+ * read sees every earlier write. lock takes ZooKeeper's own recipe for locks through: create a sequential ephemeral node
+ * below the lock's, list its children, delete it; contend does so with one lock for all, where who is not the first
+ * watches the node before its own. Each session keeps IN_FLIGHT requests under way until SECONDS are over. The result is
+ * one line of JSON; latencies are in microseconds; of locks they are of the whole, and there are the fairness of
+ * what sessions got and the messages (requests, replies, events of watches) for each grant. Exit code 1 when a request failed or a session broke.
  *
  * The single-threaded flavour of the library: the other one starts two threads for each session. */
 #include "base/memory.h"
@@ -28,18 +31,19 @@ enum {
     TICK_MS = 1000,     /* how often a session may think of its pings */
     FILL_NODES = 500,   /* of one transaction */
     FILL_IN_FLIGHT = 8, /* transactions */
-    PATH_BYTES = 32,
+    PATH_BYTES = 64,
     VALUE_BYTES_MAXIMUM = 65536,
 };
 
-enum mode { MODE_FILL, MODE_SET, MODE_GET, MODE_STRONG, MODES };
+enum mode { MODE_FILL, MODE_SET, MODE_GET, MODE_STRONG, MODE_LOCK, MODE_CONTEND, MODES };
 
-static const char *const mode_names[MODES] = {"fill", "set", "get", "strong"};
+static const char *const mode_names[MODES] = {"fill", "set", "get", "strong", "lock", "contend"};
 
 struct session {
     zhandle_t *handle;
     int fd;
     int interest; /* as epoll knows it */
+    uint64_t grants;
 };
 
 /* A place for one request; it is used again as soon as the reply is there. */
@@ -47,6 +51,8 @@ struct request {
     struct session *session;
     int64_t since_ns;
     zoo_op_result_t *results; /* fill: of FILL_NODES operations */
+    uint64_t lock;            /* lock, contend */
+    char node[PATH_BYTES];    /* of this request below its lock */
 };
 
 static struct {
@@ -57,7 +63,7 @@ static struct {
     char value[VALUE_BYTES_MAXIMUM];
     int value_bytes;
     int64_t end_ns;
-    uint64_t under_way;
+    uint64_t under_way, messages;
     struct prng prng;
     struct histogram latency;
     int epoll;
@@ -118,6 +124,96 @@ static void on_void(int code, const void *request) { answered((struct request *)
 
 static void on_sync(int code, const char *path, const void *request) { must("sync failed", code); }
 
+/* ---- locks ---- */
+
+static const char *lock_path(char *room, uint64_t lock)
+{
+    (void)snprintf(room, PATH_BYTES, "/bench/lock:%06llu", (unsigned long long)lock);
+    return room;
+}
+
+static void on_deleted(int code, const void *owner)
+{
+    struct request *request = (struct request *)(uintptr_t)owner;
+    load.messages++;
+    request->session->grants++;
+    answered(request, code);
+}
+
+static void list(struct request *request);
+
+static void on_event(zhandle_t *handle, int type, int state, const char *path, void *request)
+{
+    if (type != ZOO_SESSION_EVENT) {
+        load.messages++;
+        list(request);
+    }
+}
+
+/* Nobody is told of a node that was gone already. */
+static void on_watched(int code, const struct Stat *stat, const void *request)
+{
+    load.messages++;
+    if (code == ZNONODE) {
+        list((struct request *)(uintptr_t)request);
+    } else {
+        must("exists", code);
+    }
+}
+
+static const char *last_part(const char *path) { return strrchr(path, '/') + 1; }
+
+static void on_listed(int code, const struct String_vector *names, const void *owner)
+{
+    struct request *request = (struct request *)(uintptr_t)owner;
+    const char *own = last_part(request->node);
+    const char *before = NULL;
+    must("children", code);
+    load.messages++;
+    for (int i = 0; i < names->count; i++) {
+        if (strcmp(names->data[i], own) < 0 && (before == NULL || strcmp(names->data[i], before) > 0)) {
+            before = names->data[i];
+        }
+    }
+    load.messages++;
+    if (before == NULL) {
+        must("delete", zoo_adelete(request->session->handle, request->node, -1, on_deleted, request));
+        return;
+    }
+    char path[2 * PATH_BYTES];
+    (void)snprintf(path, sizeof(path), "%.*s%s", (int)(own - request->node), request->node, before);
+    must("exists", zoo_awexists(request->session->handle, path, on_event, request, on_watched, request));
+}
+
+static void list(struct request *request)
+{
+    char path[PATH_BYTES];
+    load.messages++;
+    must("list",
+         zoo_aget_children(request->session->handle, lock_path(path, request->lock), 0, on_listed, request));
+}
+
+static void on_created(int code, const char *path, const void *owner)
+{
+    struct request *request = (struct request *)(uintptr_t)owner;
+    must("create", code);
+    load.messages++;
+    (void)snprintf(request->node, PATH_BYTES, "%s", path);
+    list(request);
+}
+
+static void send_lock(struct request *request)
+{
+    char path[PATH_BYTES];
+    char node[2 * PATH_BYTES];
+    load.messages++;
+    (void)snprintf(node, sizeof(node), "%s/l-", lock_path(path, request->lock));
+    must("create", zoo_acreate(request->session->handle, node, "", 0, &ZOO_OPEN_ACL_UNSAFE,
+                               ZOO_EPHEMERAL | ZOO_SEQUENCE, on_created, request));
+}
+
+/* ---- values ---- */
+
 static void send_transaction(struct request *request)
 {
     static zoo_op_t operations[FILL_NODES];
@@ -138,6 +234,10 @@ static void send_request(struct request *request)
     load.under_way++;
     if (load.mode == MODE_FILL) {
         send_transaction(request);
+        return;
+    }
+    if (load.mode >= MODE_LOCK) {
+        send_lock(request);
         return;
     }
     (void)path_of(path, prng_below(&load.prng, load.keys));
@@ -232,14 +332,20 @@ static void open_sessions(const char *address)
 
 static void on_parent(int code, const char *name, const void *owner)
 {
-    must("could not create /bench", code == ZNODEEXISTS ? ZOK : code);
+    must("could not create a parent", code == ZNODEEXISTS ? ZOK : code);
     load.under_way--;
 }
 
-static void create_parent(void)
+static void create_parents(void)
 {
-    load.under_way++;
+    uint64_t locks = load.mode == MODE_FILL ? 0 : load.mode == MODE_CONTEND ? 1 : (uint64_t)load.session_count * load.in_flight;
+    load.under_way += 1 + locks;
     must("create", zoo_acreate(load.sessions[0].handle, "/bench", "", 0, &ZOO_OPEN_ACL_UNSAFE, 0, on_parent, NULL));
+    for (uint64_t lock = 0; lock < locks; lock++) {
+        char path[PATH_BYTES];
+        must("create", zoo_acreate(load.sessions[0].handle, lock_path(path, lock), "", 0, &ZOO_OPEN_ACL_UNSAFE, 0,
+                                   on_parent, NULL));
+    }
     while (load.under_way > 0) {
         turn(TICK_MS);
     }
@@ -252,6 +358,7 @@ static void make_load(int64_t duration_ns)
     load.end_ns = now_ns() + duration_ns;
     for (uint32_t i = 0; i < count && (load.mode != MODE_FILL || load.next_key < load.keys); i++) {
         requests[i].session = &load.sessions[i % load.session_count];
+        requests[i].lock = load.mode == MODE_LOCK ? i : 0;
         requests[i].results =
             load.mode == MODE_FILL ? memory_allocate_zeroed(FILL_NODES, sizeof(zoo_op_result_t)) : NULL;
         send_request(&requests[i]);
@@ -266,6 +373,19 @@ static void make_load(int64_t duration_ns)
         free(requests[i].results);
     }
     free(requests);
+}
+
+/* Jain's index of what each session got: 1 when all got as much. */
+static double fairness(void)
+{
+    double sum = 0;
+    double squares = 0;
+    for (uint32_t i = 0; i < load.session_count; i++) {
+        double grants = (double)load.sessions[i].grants;
+        sum += grants;
+        squares += grants * grants;
+    }
+    return squares > 0 ? sum * sum / (load.session_count * squares) : 1;
 }
 
 static bool parse(int argc, char **argv)
@@ -291,7 +411,7 @@ static bool parse(int argc, char **argv)
 int main(int argc, char **argv)
 {
     if (!parse(argc, argv)) {
-        (void)fprintf(stderr, "usage: zookeeper_load HOST:PORT fill|set|get|strong SESSIONS IN_FLIGHT SECONDS KEYS "
+        (void)fprintf(stderr, "usage: zookeeper_load HOST:PORT fill|set|get|strong|lock|contend SESSIONS IN_FLIGHT SECONDS KEYS "
                               "VALUE_BYTES\n");
         return 2;
     }
@@ -301,16 +421,18 @@ int main(int argc, char **argv)
     load.epoll = epoll_create1(EPOLL_CLOEXEC);
     load.sessions = memory_allocate_zeroed(load.session_count, sizeof(*load.sessions));
     open_sessions(argv[1]);
-    if (load.mode == MODE_FILL) {
-        create_parent();
+    if (load.mode == MODE_FILL || load.mode >= MODE_LOCK) {
+        create_parents();
     }
     int64_t began = now_ns();
     make_load((int64_t)(strtod(argv[5], NULL) * 1e9));
     double seconds = (double)(now_ns() - began) / 1e9;
-    printf("{\"requests\": %llu, \"seconds\": %.6f, \"p50\": %.1f, \"p99\": %.1f, \"p99.9\": %.1f}\n",
+    printf("{\"requests\": %llu, \"seconds\": %.6f, \"p50\": %.1f, \"p99\": %.1f, \"p99.9\": %.1f, "
+           "\"fairness\": %.3f, \"messages\": %.2f}\n",
            (unsigned long long)load.latency.total, seconds, (double)histogram_percentile(&load.latency, 0.5) / 1e3,
            (double)histogram_percentile(&load.latency, 0.99) / 1e3,
-           (double)histogram_percentile(&load.latency, 0.999) / 1e3);
+           (double)histogram_percentile(&load.latency, 0.999) / 1e3, fairness(),
+           (double)load.messages / (double)load.latency.total);
     for (uint32_t i = 0; i < load.session_count; i++) {
         (void)zookeeper_close(load.sessions[i].handle);
     }

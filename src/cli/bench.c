@@ -38,6 +38,8 @@ struct bench_options {
     int64_t value_bytes;
     int64_t threads;
     int64_t seed;
+    int64_t ttl_ms; /* −1: not given, as the next */
+    int64_t wait_ms;
     bool prepare;
     bool json;
     struct bench_txn_options txn;
@@ -188,12 +190,41 @@ static bool parse_ratio(const char *text, uint32_t *ret_sets, uint32_t *ret_gets
     return sscanf(text, "%9" SCNu32 ":%9" SCNu32 "%c", ret_sets, ret_gets, &end) == 2 && *ret_sets + *ret_gets > 0;
 }
 
+/* Of --mode lock. */
+static int choose_lock(struct bench_options *options, struct bench_lock *ret_lock)
+{
+    *ret_lock = (struct bench_lock){.wanted = strcmp(options->mode, "lock") == 0, .ttl_ms = 10000, .wait_ms = 1000};
+    if (!ret_lock->wanted) {
+        return options->ttl_ms != -1 || options->wait_ms != -1
+                   ? cli_error(&cli_bench, EX_USAGE, "--ttl and --wait are of --mode lock")
+                   : CLI_CONTINUE;
+    }
+    ret_lock->by_set = options->txn.form != NULL && strcmp(options->txn.form, "set") == 0;
+    if (options->txn.form != NULL && !ret_lock->by_set && strcmp(options->txn.form, "lock") != 0) {
+        return cli_error(&cli_bench, EX_USAGE, "--form: '%s' is none of lock, set", options->txn.form);
+    }
+    options->txn.form = NULL;
+    ret_lock->ttl_ms = options->ttl_ms == -1 ? ret_lock->ttl_ms : options->ttl_ms;
+    ret_lock->wait_ms = options->wait_ms == -1 ? ret_lock->wait_ms : options->wait_ms;
+    if (options->pipeline > 1 && options->keys < options->clients * options->pipeline) {
+        return cli_error(&cli_bench, EX_USAGE,
+                         "--keys: %" PRIi64 " locks are fewer than are under way (%" PRIi64 " clients × --pipeline %" PRIi64
+                         "): a client would wait for itself; give it --pipeline 1",
+                         options->keys, options->clients, options->pipeline);
+    }
+    return CLI_CONTINUE;
+}
+
 /* What the mode says of the requests. */
-static int choose_mix(const struct bench_options *options, struct bench_mix *mix)
+static int choose_mix(struct bench_options *options, struct bench_mix *mix)
 {
     bool txn = strcmp(options->mode, "txn") == 0;
     bool named = strcmp(options->mode, "evalsha") == 0;
     bool script = named || strcmp(options->mode, "eval") == 0;
+    int code = choose_lock(options, &mix->lock);
+    if (code != CLI_CONTINUE) {
+        return code;
+    }
     mix->sets = 1;
     mix->script = !script ? BENCH_NO_SCRIPT : named ? BENCH_BY_NAME : BENCH_BY_TEXT;
     if (script) {
@@ -205,14 +236,14 @@ static int choose_mix(const struct bench_options *options, struct bench_mix *mix
         if (!parse_ratio(options->ratio, &mix->sets, &mix->gets)) {
             return cli_error(&cli_bench, EX_USAGE, "--ratio: '%s' is not SETS:GETS, like 1:9", options->ratio);
         }
-    } else if (strcmp(options->mode, "set") != 0 && !txn) {
-        return cli_error(&cli_bench, EX_USAGE, "--mode: '%s' is none of set, get, mixed, txn, eval, evalsha",
+    } else if (strcmp(options->mode, "set") != 0 && !txn && !mix->lock.wanted) {
+        return cli_error(&cli_bench, EX_USAGE, "--mode: '%s' is none of set, get, mixed, txn, eval, evalsha, lock",
                          options->mode);
     }
     return bench_txn_choose(&options->txn, txn, &mix->txn);
 }
 
-static int make_plan(const struct bench_options *options, const struct client_url *url, struct bench_plan *ret_plan)
+static int make_plan(struct bench_options *options, const struct client_url *url, struct bench_plan *ret_plan)
 {
     struct bench_mix mix = {
         .keys = (uint64_t)options->keys, .value_bytes = (size_t)options->value_bytes, .seed = (uint64_t)options->seed};
@@ -246,6 +277,7 @@ static int prepare(const struct bench_plan *plan)
     fill.mix.gets = 0;
     fill.mix.txn.keys = 0;
     fill.mix.script = BENCH_NO_SCRIPT;
+    fill.mix.lock.wanted = false;
     fill.mix.in_order = true;
     struct bench_counts *counts = memory_allocate_zeroed(1, sizeof(*counts));
     int code = make_load(&fill, "prepare", counts);
@@ -287,16 +319,20 @@ static int run(const struct cli_command *command, int argc, char **argv)
                                     .value_bytes = 64,
                                     .threads = 1,
                                     .seed = 1,
+                                    .ttl_ms = -1,
+                                    .wait_ms = -1,
                                     .txn = BENCH_TXN_OPTIONS_DEFAULT};
     const struct cli_option table[] = {
         {"url", CLI_TEXT, &options.url, "URL", "where to send it (default " CLIENT_URL_DEFAULT ")"},
-        {"mode", CLI_TEXT, &options.mode, "MODE", "set, get, mixed, txn, eval, evalsha; what is sent (default set)"},
+        {"mode", CLI_TEXT, &options.mode, "MODE", "set, get, mixed, txn, eval, evalsha, lock; what is sent (default set)"},
         {"ratio", CLI_TEXT, &options.ratio, "SETS:GETS", "of --mode mixed (default 1:9)"},
         {"shards", CLI_NUMBER, &options.txn.keys, "N", "that a transaction writes, a key in each (default 2)", 1,
          BENCH_TXN_KEYS_MAXIMUM},
         {"hot", CLI_NUMBER, &options.txn.hot_percent, "PERCENT",
          "of transactions write one and the same key (default 0)", 0, 100},
-        {"form", CLI_TEXT, &options.txn.form, "FORM", "multi, txn, mset; how a transaction is said (default multi)"},
+        {"form", CLI_TEXT, &options.txn.form, "FORM", "multi, txn, mset; how a transaction is said (default multi); or a lock: lock, set"},
+        {"ttl", CLI_DURATION, &options.ttl_ms, "DURATION", "of locks (default 10s)", 1, 0},
+        {"wait", CLI_DURATION, &options.wait_ms, "DURATION", "for a lock that is held (default 1s)", 0, 0},
         {"protocol", CLI_TEXT, &options.txn.protocol, "P", "2pc or 3pc, of --form txn (default: the server's)"},
         {"clients", CLI_NUMBER, &options.clients, "N", "connections (default 50)", 1, CLIENTS_MAXIMUM},
         {"pipeline", CLI_NUMBER, &options.pipeline, "N", "requests that a client sends at once (default 1)", 1,
@@ -346,10 +382,15 @@ const struct cli_command cli_bench = {
                "it is one request, answered with its last reply.\n"
                "\n"
                "--mode eval sends as many SETs as scripts that compare and delete, as locks are\n"
-               "released; evalsha sends those by their name.",
+               "released; evalsha sends those by their name.\n"
+               "\n"
+               "--mode lock acquires and then releases lock:000000000000 and up, which is one request.\n"
+               "With fewer --keys than clients they contend. --form set takes them as in Redis, by SET NX\n"
+               "PX and an EVAL that compares and deletes, and tries again at once when one is held.",
     .examples = "  cohort bench\n"
                 "  cohort bench --mode mixed --ratio 1:9 --prepare --clients 64 --pipeline 32 --duration 10s\n"
                 "  cohort bench --mode txn --shards 2 --hot 10 --form txn --protocol 3pc\n"
+                "  cohort bench --mode lock --clients 64 --keys 1 --duration 5s\n"
                 "  cohort bench --url cohort://10.0.0.1:6379,10.0.0.2:6379 --value-size 1kb --json",
     .run = run,
 };

@@ -29,6 +29,9 @@ struct bench_client {
     bool erred;          /* one of those is an error */
     int64_t since_ns;    /* the batch was sent; or when idle: not before this time again */
     uint8_t *operations; /* enum bench_operation of each request in the batch */
+    struct bench_locks locks; /* of a load of locks: acquires are under way, or releases */
+    bool releasing;
+    int64_t acquired_ns; /* when those acquires were sent */
 };
 
 /* Adds to the problem that begins with the same word; when the table is full, to none. */
@@ -58,11 +61,22 @@ static void count_errors(struct bench_worker *worker, struct slice text, uint64_
     tally(worker->counts->problems, slice_from_string(shown), count);
 }
 
+static void add_grants(struct bench_grants *into, const struct bench_grants *from)
+{
+    into->least = into->owners == 0 || from->least < into->least ? from->least : into->least;
+    into->most = from->most > into->most ? from->most : into->most;
+    into->owners += from->owners;
+    into->sent += from->sent;
+    into->count += from->count;
+    into->squares += from->squares;
+}
+
 void bench_counts_merge(struct bench_counts *into, const struct bench_counts *from)
 {
     for (size_t i = 0; i < BENCH_OPERATIONS; i++) {
         histogram_merge(&into->latency[i], &from->latency[i]);
     }
+    add_grants(&into->grants, &from->grants);
     into->misses += from->misses;
     into->errors += from->errors;
     for (size_t i = 0; i < BENCH_PROBLEMS_MAXIMUM && from->problems[i].count > 0; i++) {
@@ -89,6 +103,7 @@ static void lose(struct bench_worker *worker, struct bench_client *client, const
     }
     client->outstanding = 0;
     client->erred = false;
+    client->releasing = false;
     client_connection_close(&client->connection);
     client->state = CLIENT_IDLE;
     client->wants_write = false;
@@ -116,6 +131,21 @@ static void finish_client(struct bench_worker *worker, struct bench_client *clie
     worker->clients_done++;
 }
 
+static bool of_locks(const struct bench_worker *worker) { return worker->plan->mix.lock.wanted; }
+
+/* What was appended. */
+static void send_batch(struct bench_worker *worker, struct bench_client *client, uint32_t count)
+{
+    client->batch = count;
+    client->outstanding = count;
+    client->replies = 0;
+    client->erred = false;
+    client->state = CLIENT_WAITING;
+    client->since_ns = client_clock_ns();
+    worker->counts->grants.sent += of_locks(worker) ? count : 0;
+    send_out(worker, client);
+}
+
 /* Sends the next batch, or ends the client when there is nothing more to send. */
 static void next_batch(struct bench_worker *worker, struct bench_client *client)
 {
@@ -127,16 +157,45 @@ static void next_batch(struct bench_worker *worker, struct bench_client *client)
     if (worker->left != UINT64_MAX) {
         worker->left -= batch;
     }
-    client->batch = (uint32_t)batch;
-    client->outstanding = (uint32_t)batch;
-    client->replies = 0;
-    client->erred = false;
-    for (uint32_t i = 0; i < client->batch; i++) {
+    if (of_locks(worker)) {
+        bench_locks_acquire(&client->locks, (uint32_t)batch, &client->connection.out);
+        client->acquired_ns = client_clock_ns();
+    }
+    for (uint32_t i = 0; i < batch && !of_locks(worker); i++) {
         client->operations[i] = (uint8_t)bench_requests_append(&worker->requests, &client->connection.out);
     }
-    client->state = CLIENT_WAITING;
-    client->since_ns = client_clock_ns();
-    send_out(worker, client);
+    send_batch(worker, client, (uint32_t)batch);
+}
+
+/* Locks that were granted are released, then comes the next batch. */
+static void after_batch(struct bench_worker *worker, struct bench_client *client)
+{
+    bool acquired = of_locks(worker) && !client->releasing;
+    uint32_t held = acquired ? bench_locks_release(&client->locks, &client->connection.out) : 0;
+    client->releasing = held > 0;
+    if (held > 0) {
+        send_batch(worker, client, held);
+    } else {
+        next_batch(worker, client);
+    }
+}
+
+/* A pair counts with the answer to its release. */
+static void count_lock_reply(struct bench_worker *worker, struct bench_client *client, enum resp_type type,
+                             struct slice line, struct slice reply)
+{
+    struct bench_counts *counts = worker->counts;
+    uint32_t i = client->batch - client->outstanding--;
+    if (type == RESP_ERROR) {
+        count_errors(worker, line, 1);
+    } else if (!client->releasing) {
+        counts->misses += bench_locks_answered(&client->locks, i, reply) ? 0 : 1;
+    } else if (reply.data[0] == ':' && reply.data[1] == '1') {
+        histogram_add(&counts->latency[BENCH_LOCK], (uint64_t)(worker->now_ns - client->acquired_ns));
+        client->locks.grants++;
+    } else {
+        count_errors(worker, SLICE_LITERAL("a lock was lost before it was released"), 1);
+    }
 }
 
 /* A request counts with its last reply, once, and as an error with its first error. */
@@ -163,20 +222,31 @@ static void count_reply(struct bench_worker *worker, struct bench_client *client
 
 static void take_replies(struct bench_worker *worker, struct bench_client *client)
 {
-    enum status status = client_connection_fill(&client->connection);
+    struct client_connection *connection = &client->connection;
+    enum status status = of_locks(worker) ? client_connection_receive(connection) : client_connection_fill(connection);
+    size_t taken = 0; /* of locks: an unfinished reply is kept from its start */
     worker->now_ns = client_clock_ns();
     uint32_t before = client->outstanding;
     while (status == STATUS_OK) {
         enum resp_type type;
         struct slice line;
-        status = client_connection_skip(&client->connection, &type, &line);
+        status = client_connection_skip(connection, &type, &line);
         if (status == STATUS_OK && type != RESP_PUSH) {
             if (client->outstanding == 0) {
                 status = STATUS_CORRUPT; /* an answer that nobody asked for */
                 break;
             }
-            count_reply(worker, client, type, line);
+            if (of_locks(worker)) {
+                struct slice reply = slice_of(connection->in.data + taken, connection->parsed - taken);
+                count_lock_reply(worker, client, type, line, reply);
+            } else {
+                count_reply(worker, client, type, line);
+            }
         }
+        taken = status == STATUS_OK ? connection->parsed : taken;
+    }
+    if (of_locks(worker) && status == STATUS_AGAIN) {
+        client_connection_forget(connection, taken);
     }
     uint64_t answered = before - client->outstanding;
     if (answered > 0) {
@@ -186,7 +256,7 @@ static void take_replies(struct bench_worker *worker, struct bench_client *clien
     if (status != STATUS_AGAIN) {
         lose(worker, client, status_text(status));
     } else if (client->state == CLIENT_WAITING && client->outstanding == 0) {
-        next_batch(worker, client);
+        after_batch(worker, client);
     }
 }
 
@@ -251,6 +321,19 @@ static void tick(struct bench_worker *worker)
     }
 }
 
+/* Of all clients, at the end. */
+static void count_grants(struct bench_worker *worker)
+{
+    for (uint32_t i = 0; i < worker->client_count && of_locks(worker); i++) {
+        uint64_t count = worker->clients[i].locks.grants;
+        add_grants(&worker->counts->grants, &(struct bench_grants){.owners = 1,
+                                                                   .count = count,
+                                                                   .least = count,
+                                                                   .most = count,
+                                                                   .squares = (double)count * (double)count});
+    }
+}
+
 void *bench_worker_run(void *owner)
 {
     struct bench_worker *worker = owner;
@@ -278,6 +361,7 @@ void *bench_worker_run(void *owner)
             tick(worker);
         }
     }
+    count_grants(worker);
     worker->counts->last_ns = client_clock_ns();
     atomic_store_explicit(&worker->finished, true, memory_order_release);
     return NULL;
@@ -314,6 +398,7 @@ enum status bench_worker_init(struct bench_worker *worker, const struct bench_pl
         client->endpoint = &plan->url->endpoints[(index + i * plan->threads) % plan->url->endpoint_count];
         client->state = CLIENT_READY;
         client->operations = memory_allocate(plan->pipeline);
+        bench_locks_init(&client->locks, &plan->mix, index + i * plan->threads, plan->clients, plan->pipeline);
         enum status status = client_connection_open(&client->connection, client->endpoint, deadline_ns);
         if (status != STATUS_OK) {
             return status;
@@ -328,6 +413,7 @@ void bench_worker_deinit(struct bench_worker *worker)
     for (uint32_t i = 0; i < worker->client_count; i++) {
         client_connection_deinit(&worker->clients[i].connection);
         free(worker->clients[i].operations);
+        bench_locks_deinit(&worker->clients[i].locks);
     }
     free(worker->clients);
     free(worker->counts);

@@ -10,6 +10,7 @@
  *        └──── after RECONNECT_MS ◀── lost, timed out ┘ */
 #pragma once
 
+#include "cli/bench_lock.h"
 #include "cli/bench_request.h"
 #include "cli/histogram.h"
 #include "client/connection.h"
@@ -35,11 +36,19 @@ struct bench_problem {
     uint64_t count;
 };
 
+/* Of locks: to how many owners, how evenly, and for how many requests. */
+struct bench_grants {
+    uint64_t owners, sent;
+    uint64_t count, least, most; /* of one owner */
+    double squares;              /* the sum of all owners' counts, squared each */
+};
+
 struct bench_counts {
     struct histogram latency[BENCH_OPERATIONS]; /* of answers that are no errors */
-    uint64_t misses;                            /* GETs of keys that are not there */
+    uint64_t misses;                            /* GETs of keys that are not there; locks that were not granted */
     uint64_t errors;                            /* requests with an error among their replies, or without a reply */
     struct bench_problem problems[BENCH_PROBLEMS_MAXIMUM];
+    struct bench_grants grants;
     int64_t first_ns; /* when the load began and ended, by client_clock_ns */
     int64_t last_ns;
 };

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char *const operation_names[BENCH_OPERATIONS] = {"set", "get", "txn", "eval"};
+static const char *const operation_names[BENCH_OPERATIONS] = {"set", "get", "txn", "eval", "lock"};
 
 static const struct {
     const char *name;
@@ -28,6 +28,19 @@ static uint64_t answered(const struct bench_report *report)
         count += report->counts->latency[i].total;
     }
     return count;
+}
+
+/* Jain's index (Jain, Chiu, Hawe 1984): 1 when all owners have as many, 1 / owners when one has them all. */
+static double fairness(const struct bench_grants *grants)
+{
+    double count = (double)grants->count;
+    return count > 0 ? count * count / ((double)grants->owners * grants->squares) : 1;
+}
+
+/* Requests and their replies. */
+static double messages_per_grant(const struct bench_grants *grants)
+{
+    return grants->count > 0 ? 2.0 * (double)grants->sent / (double)grants->count : 0;
 }
 
 static void print_latency_row(const char *name, const struct histogram *histogram, double seconds)
@@ -69,6 +82,12 @@ void bench_report_table(const struct bench_report *report)
         if (report->counts->latency[i].total > 0) {
             print_latency_row(operation_names[i], &report->counts->latency[i], seconds);
         }
+    }
+    if (plan->mix.lock.wanted) {
+        const struct bench_grants *grants = &report->counts->grants;
+        printf("\n%" PRIu64 " grants to %" PRIu64 " owners, %" PRIu64 " to %" PRIu64
+               " each (Jain's fairness %.3f); %.1f messages for each grant\n",
+               grants->count, grants->owners, grants->least, grants->most, fairness(grants), messages_per_grant(grants));
     }
     if (report->counts->errors > 0) {
         printf("\nerrors\n");
@@ -134,6 +153,14 @@ void bench_report_json(const struct bench_report *report)
     (void)json_object_set_new(json, "errors", json_integer((json_int_t)report->counts->errors));
     (void)json_object_set_new(json, "error_texts", problems_json(report));
     (void)json_object_set_new(json, "operations", operations_json(report));
+    if (plan->mix.lock.wanted) {
+        const struct bench_grants *grants = &report->counts->grants;
+        json_t *told = json_pack("{s:I, s:I, s:I, s:I, s:f, s:f}", "count", (json_int_t)grants->count, "owners",
+                                 (json_int_t)grants->owners, "least", (json_int_t)grants->least, "most",
+                                 (json_int_t)grants->most, "fairness", fairness(grants), "messages_per_grant",
+                                 messages_per_grant(grants));
+        (void)json_object_set_new(json, "grants", told);
+    }
     (void)json_object_set_new(json, "client_cpu_seconds", json_real(report->client_cpu_seconds));
     (void)json_dumpf(json, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     printf("\n");

@@ -14,7 +14,7 @@
 
 enum { BENCH_KEY_BYTES = 16, BENCH_TXN_KEYS_MAXIMUM = 64 };
 
-enum bench_operation { BENCH_SET, BENCH_GET, BENCH_TXN, BENCH_EVAL, BENCH_OPERATIONS };
+enum bench_operation { BENCH_SET, BENCH_GET, BENCH_TXN, BENCH_EVAL, BENCH_LOCK, BENCH_OPERATIONS };
 
 /* A compare-and-delete, as locks are released; of keys that SETs make. */
 #define BENCH_SCRIPT "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) else return 0 end"
@@ -30,11 +30,19 @@ struct bench_txn {
     uint32_t hot_percent;
 };
 
+/* Instead of the others (bench_lock.h). */
+struct bench_lock {
+    bool wanted;
+    bool by_set; /* the SET form */
+    int64_t ttl_ms, wait_ms;
+};
+
 struct bench_mix {
     uint32_t sets, gets;      /* of sets + gets requests, so many are SETs; without transactions */
     enum bench_script script; /* instead of GETs */
     char script_name[SCRIPT_SHA_BYTES + 1];
     struct bench_txn txn;
+    struct bench_lock lock;
     uint64_t keys;
     size_t value_bytes;
     bool in_order; /* each key once, in order; SETs alone */
