@@ -4,7 +4,7 @@
 All are up from the beginning and one at a time is loaded, at the node that leads, in short rounds by turns; numbers are
 medians of the rounds, ratios medians of the rounds' own ratios. A release is sent when its acquire was answered.
 
-  cohort     LOCK.ACQUIRE … PX 10000 WAIT 1000, LOCK.RELEASE with the token (`cohort bench --mode lock`); with one shard, and
+  cohort     LOCK.ACQUIRE … PX 10000 (one lock for all: WAIT 1000), LOCK.RELEASE with the token (`cohort bench --mode lock`); with one shard, and
              with four, of which a node leads one or two, and a client is at one node
   ZooKeeper  its own recipe, by its C client without waiting between requests: create a sequential ephemeral node, list the
              children, delete; with one lock for all, who is not first watches the one before (zookeeper_load.c)

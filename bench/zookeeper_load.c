@@ -4,11 +4,12 @@
  *
  * fill creates /bench and KEYS nodes in it, many to a transaction. set writes random ones, whatever their version; get
  * reads, as the node that is asked has it; strong sends a sync ahead of each read in the same session, which is how a
- * read sees every earlier write. lock takes ZooKeeper's own recipe for locks through: create a sequential ephemeral node
- * below the lock's, list its children, delete it; contend does so with one lock for all, where who is not the first
- * watches the node before its own. Each session keeps IN_FLIGHT requests under way until SECONDS are over. The result is
- * one line of JSON; latencies are in microseconds; of locks they are of the whole, and there are the fairness of
- * what sessions got and the messages (requests, replies, events of watches) for each grant. Exit code 1 when a request failed or a session broke.
+ * read sees every earlier write. lock takes ZooKeeper's own recipe for locks through: create a sequential ephemeral
+ * node below the lock's, list its children, delete it; contend does so with one lock for all, where who is not the
+ * first watches the node before its own. Each session keeps IN_FLIGHT requests under way until SECONDS are over. The
+ * result is one line of JSON; latencies are in microseconds; of locks they are of the whole, and there are the fairness
+ * of what sessions got and the messages (requests, replies, events of watches) for each grant. Exit code 1 when a
+ * request failed or a session broke.
  *
  * The single-threaded flavour of the library: the other one starts two threads for each session. */
 #include "base/memory.h"
@@ -189,8 +190,7 @@ static void list(struct request *request)
 {
     char path[PATH_BYTES];
     load.messages++;
-    must("list",
-         zoo_aget_children(request->session->handle, lock_path(path, request->lock), 0, on_listed, request));
+    must("list", zoo_aget_children(request->session->handle, lock_path(path, request->lock), 0, on_listed, request));
 }
 
 static void on_created(int code, const char *path, const void *owner)
@@ -338,7 +338,9 @@ static void on_parent(int code, const char *name, const void *owner)
 
 static void create_parents(void)
 {
-    uint64_t locks = load.mode == MODE_FILL ? 0 : load.mode == MODE_CONTEND ? 1 : (uint64_t)load.session_count * load.in_flight;
+    uint64_t locks = load.mode == MODE_FILL      ? 0
+                     : load.mode == MODE_CONTEND ? 1
+                                                 : (uint64_t)load.session_count * load.in_flight;
     load.under_way += 1 + locks;
     must("create", zoo_acreate(load.sessions[0].handle, "/bench", "", 0, &ZOO_OPEN_ACL_UNSAFE, 0, on_parent, NULL));
     for (uint64_t lock = 0; lock < locks; lock++) {
@@ -411,8 +413,9 @@ static bool parse(int argc, char **argv)
 int main(int argc, char **argv)
 {
     if (!parse(argc, argv)) {
-        (void)fprintf(stderr, "usage: zookeeper_load HOST:PORT fill|set|get|strong|lock|contend SESSIONS IN_FLIGHT SECONDS KEYS "
-                              "VALUE_BYTES\n");
+        (void)fprintf(
+            stderr, "usage: zookeeper_load HOST:PORT fill|set|get|strong|lock|contend SESSIONS IN_FLIGHT SECONDS KEYS "
+                    "VALUE_BYTES\n");
         return 2;
     }
     zoo_set_debug_level(ZOO_LOG_LEVEL_ERROR);

@@ -193,7 +193,9 @@ static bool parse_ratio(const char *text, uint32_t *ret_sets, uint32_t *ret_gets
 /* Of --mode lock. */
 static int choose_lock(struct bench_options *options, struct bench_lock *ret_lock)
 {
-    *ret_lock = (struct bench_lock){.wanted = strcmp(options->mode, "lock") == 0, .ttl_ms = 10000, .wait_ms = 1000};
+    bool contended = options->keys < options->clients;
+    *ret_lock = (struct bench_lock){
+        .wanted = strcmp(options->mode, "lock") == 0, .ttl_ms = 10000, .wait_ms = contended ? 1000 : 0};
     if (!ret_lock->wanted) {
         return options->ttl_ms != -1 || options->wait_ms != -1
                    ? cli_error(&cli_bench, EX_USAGE, "--ttl and --wait are of --mode lock")
@@ -208,8 +210,8 @@ static int choose_lock(struct bench_options *options, struct bench_lock *ret_loc
     ret_lock->wait_ms = options->wait_ms == -1 ? ret_lock->wait_ms : options->wait_ms;
     if (options->pipeline > 1 && options->keys < options->clients * options->pipeline) {
         return cli_error(&cli_bench, EX_USAGE,
-                         "--keys: %" PRIi64 " locks are fewer than are under way (%" PRIi64 " clients × --pipeline %" PRIi64
-                         "): a client would wait for itself; give it --pipeline 1",
+                         "--keys: %" PRIi64 " locks are fewer than are under way (%" PRIi64
+                         " clients × --pipeline %" PRIi64 "): a client would wait for itself; give it --pipeline 1",
                          options->keys, options->clients, options->pipeline);
     }
     return CLI_CONTINUE;
@@ -324,15 +326,18 @@ static int run(const struct cli_command *command, int argc, char **argv)
                                     .txn = BENCH_TXN_OPTIONS_DEFAULT};
     const struct cli_option table[] = {
         {"url", CLI_TEXT, &options.url, "URL", "where to send it (default " CLIENT_URL_DEFAULT ")"},
-        {"mode", CLI_TEXT, &options.mode, "MODE", "set, get, mixed, txn, eval, evalsha, lock; what is sent (default set)"},
+        {"mode", CLI_TEXT, &options.mode, "MODE",
+         "set, get, mixed, txn, eval, evalsha, lock; what is sent (default set)"},
         {"ratio", CLI_TEXT, &options.ratio, "SETS:GETS", "of --mode mixed (default 1:9)"},
         {"shards", CLI_NUMBER, &options.txn.keys, "N", "that a transaction writes, a key in each (default 2)", 1,
          BENCH_TXN_KEYS_MAXIMUM},
         {"hot", CLI_NUMBER, &options.txn.hot_percent, "PERCENT",
          "of transactions write one and the same key (default 0)", 0, 100},
-        {"form", CLI_TEXT, &options.txn.form, "FORM", "multi, txn, mset; how a transaction is said (default multi); or a lock: lock, set"},
+        {"form", CLI_TEXT, &options.txn.form, "FORM",
+         "multi, txn, mset; how a transaction is said (default multi); or a lock: lock, set"},
         {"ttl", CLI_DURATION, &options.ttl_ms, "DURATION", "of locks (default 10s)", 1, 0},
-        {"wait", CLI_DURATION, &options.wait_ms, "DURATION", "for a lock that is held (default 1s)", 0, 0},
+        {"wait", CLI_DURATION, &options.wait_ms, "DURATION",
+         "for a lock that is held (default 1s when there are fewer keys than clients, else 0ms)", 0, 0},
         {"protocol", CLI_TEXT, &options.txn.protocol, "P", "2pc or 3pc, of --form txn (default: the server's)"},
         {"clients", CLI_NUMBER, &options.clients, "N", "connections (default 50)", 1, CLIENTS_MAXIMUM},
         {"pipeline", CLI_NUMBER, &options.pipeline, "N", "requests that a client sends at once (default 1)", 1,

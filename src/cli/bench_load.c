@@ -25,10 +25,10 @@ struct bench_client {
     bool wants_write;     /* the last write did not take everything */
     uint32_t outstanding; /* requests of the batch that are not answered */
     uint32_t batch;
-    uint32_t replies;    /* of the next of them, that are here */
-    bool erred;          /* one of those is an error */
-    int64_t since_ns;    /* the batch was sent; or when idle: not before this time again */
-    uint8_t *operations; /* enum bench_operation of each request in the batch */
+    uint32_t replies;         /* of the next of them, that are here */
+    bool erred;               /* one of those is an error */
+    int64_t since_ns;         /* the batch was sent; or when idle: not before this time again */
+    uint8_t *operations;      /* enum bench_operation of each request in the batch */
     struct bench_locks locks; /* of a load of locks: acquires are under way, or releases */
     bool releasing;
     int64_t acquired_ns; /* when those acquires were sent */
@@ -326,11 +326,10 @@ static void count_grants(struct bench_worker *worker)
 {
     for (uint32_t i = 0; i < worker->client_count && of_locks(worker); i++) {
         uint64_t count = worker->clients[i].locks.grants;
-        add_grants(&worker->counts->grants, &(struct bench_grants){.owners = 1,
-                                                                   .count = count,
-                                                                   .least = count,
-                                                                   .most = count,
-                                                                   .squares = (double)count * (double)count});
+        add_grants(
+            &worker->counts->grants,
+            &(struct bench_grants){
+                .owners = 1, .count = count, .least = count, .most = count, .squares = (double)count * (double)count});
     }
 }
 

@@ -44,12 +44,11 @@ static void append_acquire(const struct bench_locks *locks, uint64_t lock, struc
     if (form->by_set) {
         struct slice argv[] = {SLICE_LITERAL("SET"), key, owner, SLICE_LITERAL("NX"), SLICE_LITERAL("PX"), px};
         resp_command(out, argv, ARGUMENTS - 1);
-    } else {
-        struct slice argv[] = {SLICE_LITERAL("LOCK.ACQUIRE"), key,
-                               owner,                         SLICE_LITERAL("PX"),
-                               px,                            SLICE_LITERAL("WAIT"),
-                               decimal(wait, (uint64_t)form->wait_ms)};
-        resp_command(out, argv, ARGUMENTS);
+    } else { /* a request that may wait holds up what its connection sends behind it */
+        struct slice argv[] = {
+            SLICE_LITERAL("LOCK.ACQUIRE"),         key, owner, SLICE_LITERAL("PX"), px, SLICE_LITERAL("WAIT"),
+            decimal(wait, (uint64_t)form->wait_ms)};
+        resp_command(out, argv, form->wait_ms == 0 ? ARGUMENTS - 2 : ARGUMENTS);
     }
 }
 
@@ -89,8 +88,7 @@ static void append_release(const struct bench_locks *locks, const struct bench_l
         struct slice argv[] = {SLICE_LITERAL("EVAL"), SLICE_LITERAL(BENCH_SCRIPT), SLICE_LITERAL("1"), key, owner};
         resp_command(out, argv, 5);
     } else {
-        struct slice argv[] = {SLICE_LITERAL("LOCK.RELEASE"), key, owner,
-                               decimal(token, held->token)};
+        struct slice argv[] = {SLICE_LITERAL("LOCK.RELEASE"), key, owner, decimal(token, held->token)};
         resp_command(out, argv, 4);
     }
 }

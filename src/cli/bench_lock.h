@@ -1,12 +1,12 @@
 /* What `cohort bench --mode lock` asks for: pairs of an acquire and, when its answer is there, a release.
  *
- *   LOCK form   LOCK.ACQUIRE lock owner PX ttl WAIT wait, then LOCK.RELEASE lock owner token
+ *   LOCK form   LOCK.ACQUIRE lock owner PX ttl [WAIT wait], then LOCK.RELEASE lock owner token
  *   SET form    SET lock owner NX PX ttl, then EVAL of a compare-and-delete: how locks are taken in Redis; a lock that
  *               is held is tried again at once
  *
- * A client is one owner and has as many locks under way as its pipeline is deep. No two of all clients' requests that are
- * under way name the same lock, unless there are fewer locks than that: then they contend, and a client has one only, as it
- * would wait for itself. */
+ * A client is one owner and has as many locks under way as its pipeline is deep. No two of all clients' requests that
+ * are under way name the same lock, unless there are fewer locks than that: then they contend, and a client has one
+ * only, as it would wait for itself. */
 #pragma once
 
 #include "cli/bench_request.h"

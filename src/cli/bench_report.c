@@ -87,7 +87,8 @@ void bench_report_table(const struct bench_report *report)
         const struct bench_grants *grants = &report->counts->grants;
         printf("\n%" PRIu64 " grants to %" PRIu64 " owners, %" PRIu64 " to %" PRIu64
                " each (Jain's fairness %.3f); %.1f messages for each grant\n",
-               grants->count, grants->owners, grants->least, grants->most, fairness(grants), messages_per_grant(grants));
+               grants->count, grants->owners, grants->least, grants->most, fairness(grants),
+               messages_per_grant(grants));
     }
     if (report->counts->errors > 0) {
         printf("\nerrors\n");
@@ -155,10 +156,10 @@ void bench_report_json(const struct bench_report *report)
     (void)json_object_set_new(json, "operations", operations_json(report));
     if (plan->mix.lock.wanted) {
         const struct bench_grants *grants = &report->counts->grants;
-        json_t *told = json_pack("{s:I, s:I, s:I, s:I, s:f, s:f}", "count", (json_int_t)grants->count, "owners",
-                                 (json_int_t)grants->owners, "least", (json_int_t)grants->least, "most",
-                                 (json_int_t)grants->most, "fairness", fairness(grants), "messages_per_grant",
-                                 messages_per_grant(grants));
+        json_t *told =
+            json_pack("{s:I, s:I, s:I, s:I, s:f, s:f}", "count", (json_int_t)grants->count, "owners",
+                      (json_int_t)grants->owners, "least", (json_int_t)grants->least, "most", (json_int_t)grants->most,
+                      "fairness", fairness(grants), "messages_per_grant", messages_per_grant(grants));
         (void)json_object_set_new(json, "grants", told);
     }
     (void)json_object_set_new(json, "client_cpu_seconds", json_real(report->client_cpu_seconds));

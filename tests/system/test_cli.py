@@ -76,6 +76,10 @@ def test_version():
         (["bench", "--requests", "1", "--duration", "1s"], "exclude each other"),
         (["bench", "--shards", "2"], "are of --mode txn"),
         (["bench", "--mode", "get", "--hot", "0"], "are of --mode txn"),
+        (["bench", "--mode", "lock", "--form", "mset"], "none of lock, set"),
+        (["bench", "--mode", "lock", "--clients", "4", "--pipeline", "8", "--keys", "31"], "would wait for itself"),
+        (["bench", "--mode", "set", "--ttl", "1s"], "are of --mode lock"),
+        (["bench", "--wait", "1s"], "are of --mode lock"),
         (["bench", "--mode", "txn", "--shards", "65"], "not between 1 and 64"),
         (["bench", "--mode", "txn", "--hot", "101"], "not between 0 and 100"),
         (["bench", "--mode", "txn", "--form", "exec"], "none of multi, txn, mset"),
@@ -174,6 +178,29 @@ def test_bench_counts_a_failed_transaction_once(server):
     assert done.returncode == UNAVAILABLE and result["requests"] == 0 and result["errors"] == 10
     (problem,) = result["error_texts"]
     assert problem["text"].startswith("OOM ") and problem["count"] == 10
+
+
+@pytest.mark.parametrize("form", [["lock"], ["set"]])
+def test_bench_locks(three, form):
+    done = cohort("bench", "--url", at(three[1]), "--mode", "lock", "--form", *form, "--requests", 400, "--clients", 4, "--pipeline", 8,
+                  "--json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    grants = told["grants"]
+    assert told["operations"]["lock"]["requests"] == grants["count"] == told["requests"] == 400 and told["misses"] == 0
+    assert grants["owners"] == 4 and 0 < grants["least"] <= 100 <= grants["most"] and 0.25 < grants["fairness"] <= 1
+    assert grants["messages_per_grant"] == 4
+    with three[1].connect() as connection:
+        assert connection.call("LOCK.LIST")[1] == [] and connection.call("DBSIZE") == 0
+
+
+def test_bench_of_one_lock(three):
+    done = cohort("bench", "--url", at(three[1]), "--mode", "lock", "--keys", 1, "--requests", 200, "--clients", 8, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["grants"]["count"] + told["misses"] == 200 and told["grants"]["count"] > 0
+    done = cohort("bench", "--url", at(three[1]), "--mode", "lock", "--form", "set", "--keys", 1, "--duration", "500ms", "--clients", 8)
+    assert done.returncode == 0 and "grants to 8 owners" in done.stdout, done.stderr
 
 
 def test_bench_table_and_misses(server):
