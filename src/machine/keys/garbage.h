@@ -4,7 +4,7 @@
  * A block of plain memory carries its place in line in its own first bytes. */
 #pragma once
 
-#include "machine/keys/due_heap.h"
+#include "machine/due_heap.h"
 #include "machine/keys/entry.h"
 
 /* All keys and their expiry, after keyspace_clear. */

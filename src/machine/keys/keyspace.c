@@ -11,10 +11,20 @@
 
 enum { RANDOM_TRIES = 64, RANDOM_WALK_BUCKETS = 64 };
 
+static bool due_before(const void *a, const void *b) { return slice_compare(entry_key(a), entry_key(b)) < 0; }
+
+static void heaps_init(struct keyspace *keyspace)
+{
+    static const struct due_order by_key = {offsetof(struct entry, heap_index), due_before};
+    due_heap_init(&keyspace->heaps[0], &by_key);
+    due_heap_init(&keyspace->heaps[1], &by_key);
+}
+
 struct keyspace *keyspace_create(uint64_t hash_seed)
 {
     struct keyspace *keyspace = memory_allocate_zeroed(1, sizeof(*keyspace));
     table_init(&keyspace->table, hash_seed, offsetof(struct entry, bytes));
+    heaps_init(keyspace);
     return keyspace;
 }
 
@@ -25,8 +35,7 @@ static void keys_detach(struct keyspace *keyspace)
     *keys = (struct detached_keys){
         .table = keyspace->table, .heaps[0] = keyspace->heaps[0], .heaps[1] = keyspace->heaps[1]};
     table_init(&keyspace->table, keys->table.seed, keys->table.key_offset);
-    due_heap_init(&keyspace->heaps[0]);
-    due_heap_init(&keyspace->heaps[1]);
+    heaps_init(keyspace);
     if (!snapshot_take_keys(keyspace, keys)) {
         garbage_keys(&keyspace->garbage, keys);
     }
@@ -444,7 +453,7 @@ const struct entry *keyspace_random(const struct keyspace *keyspace, const struc
 static struct entry *heap_due(const struct keyspace *keyspace, enum due_kind kind, int64_t now_ms)
 {
     const struct due_item *first = due_heap_first(&keyspace->heaps[kind - 1]);
-    return first == NULL || first->due_ms > now_ms ? NULL : first->entry;
+    return first == NULL || first->due_ms > now_ms ? NULL : first->of;
 }
 
 size_t keyspace_expire(struct keyspace *keyspace, const struct keyspace_time *time, size_t limit, uint64_t position)

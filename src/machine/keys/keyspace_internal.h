@@ -3,7 +3,7 @@
 
 #include "base/key_slot.h"
 #include "machine/feed/feed_log.h"
-#include "machine/keys/due_heap.h"
+#include "machine/due_heap.h"
 #include "machine/keys/entry.h"
 #include "machine/keys/garbage.h"
 

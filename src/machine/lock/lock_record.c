@@ -329,7 +329,7 @@ void claim_enter(struct locks *locks, struct claim *claim)
     count(locks, claim, 1);
     list_append(list_of(lock, claim->state), &claim->node);
     if (!past) {
-        claim_heap_insert(&locks->heap, claim);
+        due_heap_insert(&locks->heap, claim, claim->due_ms);
         index_claim(locks, lock, claim, true);
     }
     if (claim->state == CLAIM_WAITS) {
@@ -345,7 +345,7 @@ void claim_leave(struct locks *locks, struct claim *claim)
     count(locks, claim, -1);
     list_remove(&claim->node);
     if (!past) {
-        claim_heap_remove(&locks->heap, claim);
+        due_heap_remove(&locks->heap, claim);
         index_claim(locks, lock, claim, false);
     }
     if (claim->state == CLAIM_WAITS) {

@@ -10,12 +10,20 @@
 
 enum { STEP = 16 /* claims that are due, ended on the way of another command */, LOOK = 8 };
 
+static bool asked_before(const void *a, const void *b)
+{
+    const struct claim *x = a;
+    const struct claim *y = b;
+    return x->order < y->order;
+}
+
 void locks_init(struct locks *locks, uint64_t seed)
 {
     *locks = (struct locks){0};
     table_init(&locks->table, seed, offsetof(struct lock, key));
     table_init(&locks->index, seed, offsetof(struct claim, bytes));
-    claim_heap_init(&locks->heap);
+    static const struct due_order by_order = {offsetof(struct claim, heap_index), asked_before};
+    due_heap_init(&locks->heap, &by_order);
     list_init(&locks->idle);
 }
 
@@ -49,7 +57,7 @@ void locks_deinit(struct locks *locks)
     }
     while (table_release(&locks->table, 1024, free_lock, NULL)) {
     }
-    claim_heap_deinit(&locks->heap);
+    due_heap_deinit(&locks->heap);
     for (size_t i = 0; i < locks->node_count; i++) {
         free(locks->nodes[i]);
     }
@@ -198,11 +206,10 @@ static void end_due(struct locks *locks, struct claim *claim, const struct lock_
 size_t locks_expire(struct locks *locks, const struct lock_now *now, size_t limit)
 {
     size_t ended = 0;
-    struct claim *first = claim_heap_first(&locks->heap);
-    while (first != NULL && first->due_ms <= now->time_ms && ended < limit) {
-        end_due(locks, first, now);
+    const struct due_item *first;
+    while (ended < limit && (first = due_heap_first(&locks->heap)) != NULL && first->due_ms <= now->time_ms) {
+        end_due(locks, first->of, now);
         ended++;
-        first = claim_heap_first(&locks->heap);
     }
     if (ended > 0) {
         locks_tidy(locks);
@@ -267,9 +274,9 @@ static enum lock_outcome held(const struct claim *claim, const struct lock_now *
 /* The lease ends then, or later. */
 static void set_due(struct locks *locks, struct claim *claim, int64_t due_ms)
 {
-    claim_heap_remove(&locks->heap, claim);
+    due_heap_remove(&locks->heap, claim);
     claim->due_ms = due_ms;
-    claim_heap_insert(&locks->heap, claim);
+    due_heap_insert(&locks->heap, claim, due_ms);
 }
 
 /* Another logical acquire of who holds it already. */
@@ -541,7 +548,7 @@ enum lock_asked locks_ask(const struct locks *locks, struct slice key, struct sl
 
 int64_t locks_next_due(const struct locks *locks)
 {
-    const struct claim *first = claim_heap_first(&locks->heap);
+    const struct due_item *first = due_heap_first(&locks->heap);
     return first == NULL ? INT64_MAX : first->due_ms;
 }
 
@@ -584,7 +591,7 @@ void locks_reset_leases(struct locks *locks, uint64_t term, int64_t time_ms)
     struct buffer holders;
     buffer_init(&holders);
     for (uint32_t i = 0; i < locks->heap.count; i++) {
-        struct claim *claim = locks->heap.chunks[(i + 3) / 1024][(i + 3) % 1024].claim;
+        struct claim *claim = locks->heap.chunks[(i + 3) / 1024][(i + 3) % 1024].of;
         if (claim->state == CLAIM_HOLDS) {
             buffer_append(&holders, &claim, sizeof(claim));
         }

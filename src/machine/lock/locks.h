@@ -19,8 +19,8 @@
 #include "base/buffer.h"
 #include "base/list.h"
 #include "base/status.h"
+#include "machine/due_heap.h"
 #include "machine/keys/table.h"
-#include "machine/lock/claim_heap.h"
 
 enum { LOCK_TOKEN_RESTORE_SHIFT = 56 };
 
@@ -85,7 +85,7 @@ struct lock_node;
 struct locks {
     struct table table; /* of struct lock */
     struct table index; /* of struct claim, of locks with many */
-    struct claim_heap heap;
+    struct due_heap heap;
     struct list idle; /* of struct lock, the longest idle first */
     bool idle_loaded; /* in no order yet */
     uint64_t idle_count, idle_bytes;

@@ -1,8 +1,7 @@
-#include "machine/keys/due_heap.h"
+#include "machine/due_heap.h"
 
 #include "base/assert.h"
 #include "base/memory.h"
-#include "machine/keys/entry.h"
 
 #include <stdlib.h>
 
@@ -16,21 +15,25 @@ static struct due_item *item_at(const struct due_heap *heap, uint32_t index)
 
 static uint32_t heap_end(const struct due_heap *heap) { return ROOT + heap->count; }
 
-static bool item_before(const struct due_item *a, const struct due_item *b)
+static bool item_before(const struct due_heap *heap, const struct due_item *a, const struct due_item *b)
 {
-    if (a->due_ms != b->due_ms) {
-        return a->due_ms < b->due_ms;
-    }
-    return slice_compare(entry_key(a->entry), entry_key(b->entry)) < 0;
+    return a->due_ms != b->due_ms ? a->due_ms < b->due_ms : heap->order->before(a->of, b->of);
+}
+
+static uint32_t *index_of(const struct due_heap *heap, void *of)
+{
+    return (uint32_t *)(void *)((uint8_t *)of + heap->order->index_offset);
 }
 
 static void item_put(struct due_heap *heap, uint32_t index, struct due_item item)
 {
     *item_at(heap, index) = item;
-    item.entry->heap_index = index;
+    *index_of(heap, item.of) = index;
 }
 
-void due_heap_init(struct due_heap *heap) { *heap = (struct due_heap){0}; }
+void due_heap_init(struct due_heap *heap, const struct due_order *order) { *heap = (struct due_heap){.order = order}; }
+
+void due_heap_deinit(struct due_heap *heap) { (void)due_heap_release(heap, SIZE_MAX); }
 
 static struct due_item *chunk_create(size_t items)
 {
@@ -62,7 +65,7 @@ static void sift_up(struct due_heap *heap, uint32_t index, struct due_item item)
 {
     while (index > ROOT) {
         uint32_t parent = index / 4 + 2;
-        if (!item_before(&item, item_at(heap, parent))) {
+        if (!item_before(heap, &item, item_at(heap, parent))) {
             break;
         }
         item_put(heap, index, *item_at(heap, parent));
@@ -80,11 +83,11 @@ static void sift_down(struct due_heap *heap, uint32_t index, struct due_item ite
         }
         uint32_t least = (uint32_t)child;
         while (++child < end && child < heap_end(heap)) {
-            if (item_before(item_at(heap, (uint32_t)child), item_at(heap, least))) {
+            if (item_before(heap, item_at(heap, (uint32_t)child), item_at(heap, least))) {
                 least = (uint32_t)child;
             }
         }
-        if (!item_before(item_at(heap, least), &item)) {
+        if (!item_before(heap, item_at(heap, least), &item)) {
             break;
         }
         item_put(heap, index, *item_at(heap, least));
@@ -93,19 +96,19 @@ static void sift_down(struct due_heap *heap, uint32_t index, struct due_item ite
     item_put(heap, index, item);
 }
 
-void due_heap_insert(struct due_heap *heap, struct entry *entry, int64_t due_ms)
+void due_heap_insert(struct due_heap *heap, void *of, int64_t due_ms)
 {
-    ASSERT(entry->heap_index == 0 && heap->count < UINT32_MAX - ROOT - 1);
+    ASSERT(*index_of(heap, of) == 0 && heap->count < UINT32_MAX - ROOT - 1);
     heap_reserve(heap, heap_end(heap));
     heap->count++;
-    sift_up(heap, heap_end(heap) - 1, (struct due_item){due_ms, entry});
+    sift_up(heap, heap_end(heap) - 1, (struct due_item){due_ms, of});
 }
 
-void due_heap_remove(struct due_heap *heap, struct entry *entry)
+void due_heap_remove(struct due_heap *heap, void *of)
 {
-    uint32_t index = entry->heap_index;
-    ASSERT(index >= ROOT && index < heap_end(heap) && item_at(heap, index)->entry == entry);
-    entry->heap_index = 0;
+    uint32_t index = *index_of(heap, of);
+    ASSERT(index >= ROOT && index < heap_end(heap) && item_at(heap, index)->of == of);
+    *index_of(heap, of) = 0;
     heap->count--;
     uint32_t end = heap_end(heap);
     struct due_item last = *item_at(heap, end);
@@ -115,14 +118,14 @@ void due_heap_remove(struct due_heap *heap, struct entry *entry)
     if (index == end) {
         return;
     }
-    if (index > ROOT && item_before(&last, item_at(heap, index / 4 + 2))) {
+    if (index > ROOT && item_before(heap, &last, item_at(heap, index / 4 + 2))) {
         sift_up(heap, index, last);
     } else {
         sift_down(heap, index, last);
     }
 }
 
-void due_heap_moved(struct due_heap *heap, struct entry *entry) { item_at(heap, entry->heap_index)->entry = entry; }
+void due_heap_moved(struct due_heap *heap, void *of) { item_at(heap, *index_of(heap, of))->of = of; }
 
 const struct due_item *due_heap_first(const struct due_heap *heap)
 {
@@ -139,7 +142,7 @@ bool due_heap_release(struct due_heap *heap, size_t chunks)
         free(heap->chunks[last]);
         if (last == 0) {
             free(heap->chunks);
-            due_heap_init(heap);
+            due_heap_init(heap, heap->order);
             return false;
         }
         last--;
