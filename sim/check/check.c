@@ -108,6 +108,10 @@ enum status check_run(struct check *ret_check, const struct history *history, si
             ret_check->verdict = key->verdict;
         }
     }
+    holds_check(&history->holds, &ret_check->holds);
+    if (ret_check->holds.problem != HOLD_FINE) {
+        ret_check->verdict = CHECK_NOT_LINEARIZABLE;
+    }
     return STATUS_OK;
 }
 

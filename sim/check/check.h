@@ -46,7 +46,8 @@ struct check {
     uint32_t key_count;
     struct check_group *groups;
     uint32_t group_count;
-    uint32_t mixed_key; /* after STATUS_INVALID: used as a string and as a hash */
+    struct hold_finding holds; /* what is wrong with locks */
+    uint32_t mixed_key;        /* after STATUS_INVALID: used as a string and as a hash */
 };
 
 /* Judges all keys. memory_bytes bounds what the search of one key may remember; past it the key's verdict is

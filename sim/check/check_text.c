@@ -272,6 +272,10 @@ void check_write_summary(const struct check *check, uint32_t lines, struct buffe
     if (written < check->key_count) {
         buffer_append_format(out, "  … and %u more\n", check->key_count - written);
     }
+    if (check->history->holds.count > 0) {
+        buffer_append_format(out, "  %u holds and uses of locks: %s\n", check->history->holds.count,
+                             hold_problem_name(check->holds.problem));
+    }
     buffer_append_format(out, "%s: %u keys and fields, %llu operations ok, %llu failed, %llu unknown\n",
                          check_verdict_name(check->verdict), check->key_count, (unsigned long long)ok,
                          (unsigned long long)failed, (unsigned long long)unknown);

@@ -39,6 +39,7 @@ const char *history_outcome_name(enum history_outcome outcome)
 
 void history_deinit(struct history *history)
 {
+    holds_deinit(&history->holds);
     texts_deinit(&history->texts);
     free(history->operations);
     history_init(history);

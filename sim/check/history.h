@@ -20,6 +20,7 @@
 #pragma once
 
 #include "base/status.h"
+#include "check/holds.h"
 #include "check/texts.h"
 
 enum history_kind {
@@ -108,7 +109,8 @@ struct history {
     struct history_operation *operations;
     uint32_t count;
     uint32_t capacity;
-    uint64_t now; /* the time of the last event that history_invoke and history_complete noted */
+    struct holds holds; /* of locks, judged by themselves */
+    uint64_t now;       /* the time of the last event that history_invoke and history_complete noted */
 };
 
 static inline void history_init(struct history *history) { *history = (struct history){0}; }

@@ -222,10 +222,68 @@ static bool take_transaction(struct history_reader *reader, const json_t *line)
     return taken;
 }
 
-static bool is_transaction(const json_t *line)
+static bool is_op(const json_t *line, const char *name)
 {
     const json_t *kind = json_object_get(line, "op");
-    return json_is_string(kind) && strcmp(json_string_value(kind), "txn") == 0;
+    return json_is_string(kind) && strcmp(json_string_value(kind), name) == 0;
+}
+
+static bool take_mode(struct history_reader *reader, const json_t *line, struct hold *hold)
+{
+    static const char *const names[HOLD_MODES] = {"exclusive", "shared", "permits"};
+    struct slice name = SLICE_LITERAL("exclusive");
+    int64_t permits = 1;
+    int64_t limit = 1;
+    if (json_object_get(line, "mode") != NULL && !take_text(reader, line, "mode", &name)) {
+        return false;
+    }
+    hold->mode = HOLD_MODES;
+    for (uint8_t mode = 0; mode < HOLD_MODES; mode++) {
+        hold->mode = slice_equal(name, slice_from_string(names[mode])) ? mode : hold->mode;
+    }
+    if (hold->mode == HOLD_MODES) {
+        return problem(reader, STATUS_INVALID, "\"mode\" must be \"exclusive\", \"shared\" or \"permits\"");
+    }
+    bool weighed = hold->mode == HOLD_PERMITS && !hold->use;
+    if (weighed && (!take_number(reader, line, "limit", 1, INT32_MAX, &limit) ||
+                    !take_number(reader, line, "permits", 1, limit, &permits))) {
+        return false;
+    }
+    hold->permits = (uint32_t)permits;
+    hold->limit = (uint32_t)limit;
+    return true;
+}
+
+/* Of a lock: a hold, or a use of its token. Those that were refused or are unknown tell nothing. */
+static bool take_hold(struct history_reader *reader, const json_t *line)
+{
+    struct hold hold = {.use = is_op(line, "use")};
+    struct line_facts facts;
+    struct slice key;
+    int64_t until = 0;
+    int64_t passed = 0;
+    if (!take_process(reader, line, &hold.process) || !take_text(reader, line, "key", &key) ||
+        !take_facts(reader, line, &facts)) {
+        return false;
+    }
+    if (facts.outcome != HISTORY_OK) {
+        return true;
+    }
+    if (!take_number(reader, line, "token", 1, INT64_MAX, &hold.token) || !take_mode(reader, line, &hold) ||
+        (hold.use ? !take_number(reader, line, "result", 0, 1, &passed)
+                  : !take_number(reader, line, "until", 0, INT64_MAX, &until))) {
+        return false;
+    }
+    if (reader->history->holds.count >= HISTORY_OPERATIONS_MAXIMUM) {
+        return added(reader, STATUS_FULL);
+    }
+    hold.key = texts_add(&reader->history->texts, key);
+    hold.start = (uint64_t)facts.start;
+    hold.end = (uint64_t)facts.end;
+    hold.until = (uint64_t)until;
+    hold.passed = passed != 0;
+    holds_add(&reader->history->holds, &hold);
+    return true;
 }
 
 static bool take_header(struct history_reader *reader, const json_t *line)
@@ -266,9 +324,11 @@ static bool take_line(struct history_reader *reader, struct slice text)
     bool taken = json_is_object(line) || problem(reader, STATUS_INVALID, "not a JSON object");
     if (taken) {
         bool header = !reader->header || json_object_get(line, "history") != NULL;
-        taken = header                 ? take_header(reader, line)
-                : is_transaction(line) ? take_transaction(reader, line)
-                                       : take_operation(reader, line);
+        bool hold = is_op(line, "hold") || is_op(line, "use");
+        taken = header               ? take_header(reader, line)
+                : is_op(line, "txn") ? take_transaction(reader, line)
+                : hold               ? take_hold(reader, line)
+                                     : take_operation(reader, line);
     }
     json_decref(line);
     return taken;

@@ -159,6 +159,8 @@ static void print_json(const struct check *check)
     (void)json_object_set_new(json, "verdict", json_string(check_verdict_name(check->verdict)));
     (void)json_object_set_new(json, "operations", json_integer(check->history->count));
     (void)json_object_set_new(json, "keys", keys);
+    (void)json_object_set_new(json, "holds", json_integer(check->history->holds.count));
+    (void)json_object_set_new(json, "locks", json_string(hold_problem_name(check->holds.problem)));
     (void)json_dumpf(json, stdout, JSON_INDENT(2));
     printf("\n");
     json_decref(json);
@@ -171,6 +173,10 @@ static void print_text(const struct check *check)
     struct buffer out;
     buffer_init(&out);
     uint32_t explained = 0;
+    if (check->holds.problem != HOLD_FINE) {
+        holds_write(&check->history->holds, &check->history->texts, &check->holds, &out);
+        buffer_append_byte(&out, '\n');
+    }
     for (uint32_t i = 0; i < check->group_count && explained < EXPLAINED; i++) {
         if (check->groups[i].verdict == CHECK_NOT_LINEARIZABLE) {
             check_write_group(check, &check->groups[i], &out);
@@ -249,7 +255,8 @@ const struct cli_command cli_check = {
     .details = "Reads a history (JSON lines, described in docs/history.md; - is standard input)\n"
                "and looks, for each string key and hash field, for an order of the operations\n"
                "that explains every reply; keys that transactions connect are judged together:\n"
-               "are they strictly serializable? The exit code is 0 when there is one, 1 when there\n"
+               "are they strictly serializable? Holds of locks must not overlap, and their tokens\n"
+               "must not go back. The exit code is 0 when there is one, 1 when there\n"
                "is none, 75 when the search ran out of memory, 65 when the file is malformed.",
     .examples = "  cohort check history.jsonl\n"
                 "  zcat run.jsonl.gz | cohort check --json -",

@@ -2,10 +2,15 @@
 it while leaders are killed and everything starts anew."""
 
 import concurrent.futures
+import json
+import random
+import subprocess
+import threading
 import time
 
 import pytest
 import resp
+import servers
 
 LONG = 3600_000  # ms: nothing of a test ends by itself
 
@@ -351,3 +356,86 @@ def test_many_wait_at_once(new_cluster, pool, workers):
     for one in [pool.submit(work, number) for number in range(24)]:
         one.result(120)
     assert (worst[0], total[0]) == (1, 24 * 8)
+
+
+class Locker(threading.Thread):
+    """Takes locks at random nodes, shows their tokens to a resource, and notes what it may believe (docs/history.md)."""
+
+    def __init__(self, nodes, seed, lines, stop):
+        super().__init__(daemon=True)
+        self.nodes, self.chance, self.lines, self.stopped = nodes, random.Random(seed), lines, stop
+        self.number, self.serial, self.client = seed, 0, None
+
+    def call(self, *words):
+        """The reply; None when there is none, or an error."""
+        try:
+            if self.client is None:
+                self.client = resp.Connection(self.chance.choice(self.nodes).port, timeout=8)
+            reply = self.client.call(*words)
+        except OSError:
+            self.client = None
+            time.sleep(0.05)
+            return None
+        return None if isinstance(reply, resp.Error) else reply
+
+    def note(self, op, **facts):
+        self.lines.append({"process": self.number, "op": op, "outcome": "ok", **facts})
+
+    def believed(self, asked, ttl):
+        return asked + ttl * 1_000_000 * 99 // 100
+
+    def once(self):
+        self.serial += 1
+        lock, owner, ttl = f"lock{self.chance.randrange(2)}", f"o{self.number}.{self.serial}", 400
+        wait = self.chance.choice([0, 300])
+        start = time.monotonic_ns()
+        granted = self.call("LOCK.ACQUIRE", lock, owner, "PX", ttl, "WAIT", wait)
+        end = time.monotonic_ns()
+        if granted is None:
+            return
+        token, left = granted
+        until = end if wait else self.believed(start, left)
+        if self.chance.random() < 0.6:
+            asked = time.monotonic_ns()
+            left = self.call("LOCK.RENEW", lock, owner, token, "PX", ttl)
+            until = until if left is None else self.believed(asked, left)
+        used = time.monotonic_ns()
+        passed = self.call("FENCE.CHECK", lock, token)
+        if passed is not None:
+            self.note("use", key=lock, token=token, start=used, end=time.monotonic_ns(), result=passed)
+        if self.chance.random() < 0.8:
+            until = min(until, time.monotonic_ns())
+            self.call("LOCK.RELEASE", lock, owner, token)
+        self.note("hold", key=lock, token=token, start=start, end=end, until=until)
+
+    def run(self):
+        while not self.stopped.is_set():
+            self.once()
+        if self.client is not None:
+            self.client.close()
+
+
+def test_history_of_locks_under_kills(new_cluster, tmp_path):
+    """What holders may believe never overlaps, tokens only grow, and no old one passes: as `cohort check` judges it."""
+    three = new_cluster(nodes=3, shards=2)
+    lines, stop = [], threading.Event()
+    lockers = [Locker(three.nodes, seed, lines, stop) for seed in range(9)]
+    for locker in lockers:
+        locker.start()
+    for _ in range(3):
+        before = len(lines)
+        until(lambda before=before: len(lines) > before + 60)
+        victim = three.leader_of(1)
+        victim.kill()
+        before = len(lines)
+        until(lambda before=before: len(lines) > before + 40)
+        victim.start()
+        three.wait_for_leaders()
+    stop.set()
+    for locker in lockers:
+        locker.join(60)
+    path = tmp_path / "locks.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in [{"history": 1}, *lines]))
+    judged = subprocess.run([servers.COHORT, "check", path], capture_output=True, text=True)
+    assert judged.returncode == 0, judged.stdout
+    assert f"{len(lines)} holds and uses of locks: fine" in judged.stdout
