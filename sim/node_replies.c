@@ -385,15 +385,25 @@ static void check_weak_reads(struct node_world *world)
     }
 }
 
+static void fail_with(struct node_world *world, struct buffer *text)
+{
+    node_fail(world, "%.*s", (int)text->size, (const char *)text->data);
+    buffer_deinit(text);
+}
+
 static void describe_failure(struct node_world *world, const struct check *check)
 {
+    struct buffer text;
+    buffer_init(&text);
+    if (check->holds.problem != HOLD_FINE) {
+        holds_write(&check->history->holds, &check->history->texts, &check->holds, &text);
+        fail_with(world, &text);
+        return;
+    }
     for (uint32_t i = 0; i < check->group_count; i++) {
         if (check->groups[i].verdict == CHECK_NOT_LINEARIZABLE) {
-            struct buffer text;
-            buffer_init(&text);
             check_write_group(check, &check->groups[i], &text);
-            node_fail(world, "%.*s", (int)text.size, (const char *)text.data);
-            buffer_deinit(&text);
+            fail_with(world, &text);
             return;
         }
     }

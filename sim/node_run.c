@@ -1,5 +1,6 @@
 /* A run: the safety phase, then healing and convergence, then the account. */
 #include "node_feeds.h"
+#include "node_holders.h"
 
 #include "base/assert.h"
 #include "base/hash.h"
@@ -140,6 +141,7 @@ static void world_init(struct node_world *world, uint64_t seed, const struct sim
     start_machines(world);
     draw_workers(world);
     world->feeds = node_feeds_create(world);
+    world->holders = node_holders_create(world);
     env_timer_init(&world->fault, node_fault_fire);
     int64_t first_ns = (int64_t)node_draw(world, SIM_DRAW_CRASH, 2500) * MS; /* often before the first leader */
     world->hasty_faults = node_draw(world, SIM_DRAW_CRASH, 3) == 0 ? 12 : 0;
@@ -342,6 +344,7 @@ static void world_live(struct node_world *world)
     if (!world->result->failed) {
         node_feeds_finish(world->feeds);
     }
+    node_holders_finish(world->holders);
     if (!world->result->failed) {
         node_check_history(world);
     }
@@ -360,6 +363,7 @@ static void world_deinit(struct node_world *world)
         timer_heap_stop(&world->events, &world->nodes[i].restart);
     }
     node_feeds_destroy(world->feeds);
+    node_holders_destroy(world->holders);
     timer_heap_stop(&world->events, &world->fault);
     timer_heap_stop(&world->events, &world->plan_timer);
     for (int shard = 0; shard <= SIM_GROUPS; shard++) {
@@ -385,6 +389,11 @@ static uint64_t history_hash(const struct history *history)
         uint64_t parts[] = {operation->start,       operation->end,
                             operation->result_text, (uint64_t)operation->result_number,
                             operation->key,         operation->kind};
+        hash = hash_bytes(hash, parts, sizeof(parts));
+    }
+    for (uint32_t i = 0; i < history->holds.count; i++) {
+        const struct hold *hold = &history->holds.items[i];
+        uint64_t parts[] = {hold->start, hold->end, hold->until, (uint64_t)hold->token, hold->passed};
         hash = hash_bytes(hash, parts, sizeof(parts));
     }
     return hash;
@@ -423,6 +432,9 @@ void node_run(uint64_t seed, const struct sim_profile *profile, const struct sim
         history_write_header(NULL, world->record.history);
         for (uint32_t i = 0; i < world->history.count; i++) {
             history_write_operation(&world->history, i, world->record.history);
+        }
+        for (uint32_t i = 0; i < world->history.holds.count; i++) {
+            history_write_hold(&world->history, i, world->record.history);
         }
     }
     ret_result->virtual_ns = sim_now_ns(world->sim);

@@ -25,6 +25,7 @@ enum {
 };
 
 struct node_feeds;
+struct node_holders;
 struct node_world;
 
 /* A machine for a server. */
@@ -291,6 +292,7 @@ struct node_world {
     int hasty_faults;  /* so many follow each other quickly */
     bool healed, clients_stopped;
     struct node_feeds *feeds;      /* NULL: nobody follows */
+    struct node_holders *holders;  /* NULL: there are none */
     bool lease_reads, mixed_reads; /* some nodes; not all of these */
     int protocols;                 /* of transactions: 2PC, 3PC, or one at some nodes */
     int64_t command_timeout_ms;

@@ -39,7 +39,7 @@ enum sim_fault_class {
 };
 
 enum {
-    SIM_PROFILE_TEXT_BYTES = 192,
+    SIM_PROFILE_TEXT_BYTES = 224,
     SIM_MEMBERS = 5,
     SIM_GROUPS = 16,
     SIM_CLIENTS = 16,
@@ -61,6 +61,7 @@ struct sim_profile {
     int scripts;  /* of nodes: 1: clients count by scripts, too */
     int messages; /* of nodes: 1: some clients subscribe and publish */
     int locks;    /* of nodes: 1: clients take locks, too */
+    int holders;  /* of nodes: 1: some clients hold a lock for longer than they may, and show tokens to a resource */
 };
 
 /* Changes are words and sizes separated by commas: "groups,network,crash,members=5,groups=1,clients=4,faults=20".

@@ -80,6 +80,7 @@ enum sim_mark {
     NODE_MARK_FEED_CHECKED,     /* what one was told of a shard was compared with its history */
     NODE_MARK_LOCK_WAITED,      /* a client that waited for a lock was granted it */
     NODE_MARK_LOCK_LOST,        /* a client learned that its lease had ended */
+    NODE_MARK_LOCK_FENCED,      /* a token was refused: its holder came too late */
     NODE_MARK_ERRAND,           /* a request was executed by another worker than its connection's */
     SIM_MARKS,
 };
@@ -93,6 +94,7 @@ static inline enum sim_level sim_mark_level(enum sim_mark mark)
  * COHORT_MUTATIONS. */
 struct sim_mutation {
     bool no_sync;                      /* syncs of the disk do nothing */
+    bool blind;                        /* the resource of holders looks at no token */
     int raft, shard, cluster, machine; /* enum raft_mutation, enum shard_mutation, and so on */
 };
 

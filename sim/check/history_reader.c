@@ -269,7 +269,9 @@ static bool take_hold(struct history_reader *reader, const json_t *line)
     if (facts.outcome != HISTORY_OK) {
         return true;
     }
-    if (!take_number(reader, line, "token", 1, INT64_MAX, &hold.token) || !take_mode(reader, line, &hold) ||
+    bool has_token = hold.use || json_object_get(line, "token") != NULL;
+    if ((has_token && !take_number(reader, line, "token", 1, INT64_MAX, &hold.token)) ||
+        !take_mode(reader, line, &hold) ||
         (hold.use ? !take_number(reader, line, "result", 0, 1, &passed)
                   : !take_number(reader, line, "until", 0, INT64_MAX, &until))) {
         return false;

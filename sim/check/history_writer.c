@@ -126,3 +126,24 @@ void history_write_operation(const struct history *history, uint32_t at, struct 
     }
     buffer_append_string(out, "}\n");
 }
+
+void history_write_hold(const struct history *history, uint32_t at, struct buffer *out)
+{
+    static const char *const modes[HOLD_MODES] = {"exclusive", "shared", "permits"};
+    const struct hold *hold = &history->holds.items[at];
+    ASSERT(at < history->holds.count);
+    buffer_append_format(out, "{\"process\":%u,\"op\":\"%s\"", hold->process, hold->use ? "use" : "hold");
+    write_field(history, "key", hold->key, out);
+    buffer_append_format(out, ",\"mode\":\"%s\",\"outcome\":\"ok\",\"start\":%llu,\"end\":%llu", modes[hold->mode],
+                         (unsigned long long)hold->start, (unsigned long long)hold->end);
+    if (hold->token != 0) {
+        buffer_append_format(out, ",\"token\":%lld", (long long)hold->token);
+    }
+    if (hold->use) {
+        buffer_append_format(out, ",\"result\":%d", hold->passed);
+    } else {
+        buffer_append_format(out, ",\"permits\":%u,\"limit\":%u,\"until\":%llu", hold->permits, hold->limit,
+                             (unsigned long long)hold->until);
+    }
+    buffer_append_string(out, "}\n");
+}

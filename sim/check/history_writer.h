@@ -10,3 +10,5 @@ void history_write_header(const char *about, struct buffer *out);
 /* One operation's line; a transaction's where its first operation stands, and nothing where others of it do. Bytes that
  * are no UTF-8 are written as U+FFFD: such a history is for people only. */
 void history_write_operation(const struct history *history, uint32_t at, struct buffer *out);
+/* The line of a hold of a lock, or of a use of its token. */
+void history_write_hold(const struct history *history, uint32_t at, struct buffer *out);

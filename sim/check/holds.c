@@ -17,6 +17,7 @@ const char *hold_problem_name(enum hold_problem problem)
         [HOLD_TOKEN_TWICE] = "a token granted twice",
         [HOLD_TOKEN_BACK] = "a token that went back",
         [HOLD_OLD_USE_PASSED] = "an old token passed",
+        [HOLD_USE_REFUSED] = "a holder was refused",
     };
     return names[problem];
 }
@@ -138,7 +139,7 @@ static void use_told(struct sweep *sweep, uint32_t at)
 static void hold_told(struct sweep *sweep, uint32_t at)
 {
     const struct hold *hold = &sweep->holds->items[at];
-    if (hold->token < sweep->floors[at].token) {
+    if (hold->token != 0 && hold->token < sweep->floors[at].token) {
         find(sweep, HOLD_TOKEN_BACK, sweep->floors[at].hold, at);
     }
     be_newest(&sweep->told, hold->token, at);
@@ -174,33 +175,48 @@ static struct event *make_events(const struct holds *holds, size_t *ret_count)
 
 /* ---- tokens, also of grants that were asked for at the same time ---- */
 
+/* By key and token; grants before uses. */
 static int compare_tokens(const void *left, const void *right)
 {
     const struct hold *const *a = left;
     const struct hold *const *b = right;
     int order = compare((*a)->key, (*b)->key);
     order = order != 0 ? order : compare((uint64_t)(*a)->token, (uint64_t)(*b)->token);
+    order = order != 0 ? order : compare((*a)->use, (*b)->use);
     return order != 0 ? order : compare((*a)->start, (*b)->start);
+}
+
+static void check_token(struct sweep *sweep, const struct hold *grant, const struct hold *other)
+{
+    uint32_t first = (uint32_t)(grant - sweep->holds->items);
+    uint32_t second = (uint32_t)(other - sweep->holds->items);
+    if (!other->use) {
+        find(sweep, HOLD_TOKEN_TWICE, first, second);
+    } else if (!other->passed && grant->end <= other->start && other->end <= grant->until) {
+        find(sweep, HOLD_USE_REFUSED, first, second);
+    }
 }
 
 static void check_tokens(struct sweep *sweep)
 {
     const struct holds *holds = sweep->holds;
-    const struct hold **grants = memory_allocate((holds->count + (size_t)1) * sizeof(*grants));
+    const struct hold **sorted = memory_allocate((holds->count + (size_t)1) * sizeof(*sorted));
     size_t count = 0;
     for (uint32_t i = 0; i < holds->count; i++) {
-        if (!holds->items[i].use) {
-            grants[count++] = &holds->items[i];
+        if (holds->items[i].token != 0) {
+            sorted[count++] = &holds->items[i];
         }
     }
-    qsort(grants, count, sizeof(*grants), compare_tokens);
-    for (size_t i = 1; i < count; i++) {
-        if (grants[i]->key == grants[i - 1]->key && grants[i]->token == grants[i - 1]->token) {
-            find(sweep, HOLD_TOKEN_TWICE, (uint32_t)(grants[i - 1] - holds->items),
-                 (uint32_t)(grants[i] - holds->items));
+    qsort(sorted, count, sizeof(*sorted), compare_tokens);
+    const struct hold *grant = NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (grant != NULL && sorted[i]->key == grant->key && sorted[i]->token == grant->token) {
+            check_token(sweep, grant, sorted[i]);
+        } else {
+            grant = sorted[i]->use ? NULL : sorted[i];
         }
     }
-    free(grants);
+    free(sorted);
 }
 
 void holds_check(const struct holds *holds, struct hold_finding *ret_finding)

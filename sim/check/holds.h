@@ -9,7 +9,10 @@
  * 1. At no moment more is believed than can be: one exclusive hold, or shared ones, or permits up to their limit.
  * 2. A grant that was asked for after another was told has a larger token; no token is granted twice.
  * 3. A use that began after another had passed does not pass with a smaller token, unless that hold was shared or had
- *    permits: those are fenced only when they no longer hold, which nobody outside can know. */
+ *    permits: those are fenced only when they no longer hold, which nobody outside can know.
+ * 4. A use is not refused that began and ended while a hold with its token was believed.
+ *
+ * Locks without tokens have 0; rule 1 alone is for them. */
 #pragma once
 
 #include "base/buffer.h"
@@ -21,8 +24,8 @@ struct hold {
     uint32_t key; /* text */
     uint32_t process;
     uint64_t start, end, until; /* of a use, until is not looked at */
-    int64_t token;
-    uint32_t permits, limit; /* of HOLD_PERMITS */
+    int64_t token;              /* 0: there is none */
+    uint32_t permits, limit;    /* of HOLD_PERMITS */
     uint8_t mode;
     bool use;
     bool passed; /* of a use */
@@ -40,6 +43,7 @@ enum hold_problem {
     HOLD_TOKEN_TWICE,    /* both have one token */
     HOLD_TOKEN_BACK,     /* the second was asked for after the first was told, and its token is smaller */
     HOLD_OLD_USE_PASSED, /* the second began after the first had passed, with a smaller token */
+    HOLD_USE_REFUSED,    /* the second is a use that was refused while the first was believed */
     HOLD_PROBLEMS,
 };
 const char *hold_problem_name(enum hold_problem problem);

@@ -19,6 +19,8 @@ enum machine_mutation {
     MACHINE_MUTATION_LEASE_SHORT,        /* a lease ends before the time that its owner was told */
     MACHINE_MUTATION_LAST_COME,          /* the last one to ask is served first */
     MACHINE_MUTATION_TWO_HOLDERS,        /* who waits is granted beside an exclusive holder */
+    MACHINE_MUTATION_FENCE_BLIND,        /* FENCE.CHECK takes an older token than one it has seen */
+    MACHINE_MUTATION_GUARD_BLIND,        /* LOCK.GUARD executes with a token that does not hold the lock */
     MACHINE_MUTATION_COUNT,
 };
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 
 import cluster
+import networks
 import pytest
 import redis
 import servers
@@ -187,3 +188,15 @@ def client(server):
     """redis-py, as most people use it."""
     with redis.Redis("127.0.0.1", server.port) as connection:
         yield connection
+
+
+@pytest.fixture
+def some_networks():
+    """One for each of three nodes; None where they cannot be made: then nothing is cut."""
+    try:
+        nets = networks.Networks(3)
+    except pytest.skip.Exception:
+        yield None
+        return
+    with nets:
+        yield nets

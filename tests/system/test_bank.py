@@ -1,73 +1,16 @@
 """Money moves between accounts in all shards while nodes are killed, stopped, cut off and started again: no look at all
 accounts ever sees a wrong sum, every transaction stands in one order with all others, and nothing is in doubt for long."""
 
-import itertools
 import os
 import time
 
 import bank
-import networks
+import faults
 import pytest
 
 SECONDS = int(os.environ.get("COHORT_BANK_SECONDS", 30))
 ACCOUNTS = 1000
 DOUBT_SECONDS = 10
-
-
-def kill_leader(of, leader, load, nets):
-    leader.kill()
-    load.wait_for(100)
-    leader.start()
-
-
-def kill_all(of, leader, load, nets):
-    of.kill()
-    of.start()
-
-
-def stop_leader(of, leader, load, nets):
-    leader.pause()
-    time.sleep(2.5)
-    leader.resume()
-
-
-def stop_followers(of, leader, load, nets):
-    others = [node for node in of if node is not leader]
-    for node in others:
-        node.pause()
-    time.sleep(1)
-    for node in others:
-        node.resume()
-
-
-def cut_off(outgoing, incoming):
-    """The leader hears nobody, or nobody hears it, or both."""
-
-    def fault(of, leader, load, nets):
-        if nets is None:
-            return
-        for other in of:
-            if other is not leader and outgoing:
-                nets.cut(leader.number, other.number)
-            if other is not leader and incoming:
-                nets.cut(other.number, leader.number)
-        time.sleep(2.5)
-        nets.heal()
-
-    return fault
-
-
-FAULTS = [kill_leader, cut_off(True, True), stop_leader, cut_off(True, False), kill_all, cut_off(False, True), stop_followers]
-
-
-def break_things(of, load, nets, seconds):
-    """One fault after the other, until the time is up; all nodes run afterwards, and reach each other."""
-    deadline = time.monotonic() + seconds
-    for turn, fault in enumerate(itertools.cycle(FAULTS)):
-        if time.monotonic() > deadline:
-            return
-        load.wait_for(200)
-        fault(of, of.leader_of(turn % of.shards + 1), load, nets)
 
 
 def nothing_in_doubt(of):
@@ -91,23 +34,11 @@ def test_bank_without_faults(new_cluster, tmp_path):
     assert counts["unknown"] == 0, load.errors
 
 
-@pytest.fixture
-def some_networks():
-    """One for each node; None where they cannot be made: then nothing is cut."""
-    try:
-        nets = networks.Networks(3)
-    except pytest.skip.Exception:
-        yield None
-        return
-    with nets:
-        yield nets
-
-
 @pytest.mark.parametrize("protocol", ["2pc", "3pc"])
 def test_bank_under_faults(new_cluster, some_networks, tmp_path, figure, protocol):
     three = new_cluster(shards=8, networks=some_networks, arguments=["--txn-protocol", protocol, "--protected-mode", "no"])
     with bank.Load(three, seed=22, keys=ACCOUNTS) as load:
-        break_things(three, load, some_networks, SECONDS)
+        faults.break_things(three, load, some_networks, SECONDS)
         load.wait_for(500)
     began = time.monotonic()
     nothing_in_doubt(three)

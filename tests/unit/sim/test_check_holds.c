@@ -20,9 +20,12 @@ static void put_line(struct buffer *file, const char *line)
     assert_true(sscanf(line, "%7s %7s %d %d-%d %15s %d %15s %d/%d", op, key, &token, &start, &end, word, &until, mode,
                        &permits, &limit) >= 6);
     buffer_append_format(file,
-                         "{\"process\":1,\"op\":\"%s\",\"key\":\"%s\",\"token\":%d,\"outcome\":\"ok\",\"start\":%d,"
+                         "{\"process\":1,\"op\":\"%s\",\"key\":\"%s\",\"outcome\":\"ok\",\"start\":%d,"
                          "\"end\":%d,\"until\":%d,\"result\":%d",
-                         op, key, token, start, end, until, strcmp(word, "passed") == 0);
+                         op, key, start, end, until, strcmp(word, "passed") == 0);
+    if (token != 0) {
+        buffer_append_format(file, ",\"token\":%d", token);
+    }
     if (mode[0] != '\0') {
         buffer_append_format(file, ",\"mode\":\"%s\",\"permits\":%d,\"limit\":%d", mode, permits, limit);
     }
@@ -88,7 +91,10 @@ static void tokens(void **state)
     assert_int_equal(judge("hold l 5 1-2 until 3\nhold l 4 10-12 until 13"), HOLD_TOKEN_BACK);
     assert_int_equal(judge("hold l 5 1-2 until 3\nhold l 5 10-12 until 13"), HOLD_TOKEN_TWICE);
     assert_int_equal(judge("hold l 5 1-20 until 3\nhold l 5 2-12 until 3"), HOLD_TOKEN_TWICE);
-    assert_int_equal(judge("hold l 5 1-20 until 3\nhold l 4 2-12 until 3"), HOLD_FINE); /* at once */
+    assert_int_equal(judge("hold l 5 1-20 until 3\nhold l 4 2-12 until 3"), HOLD_FINE);  /* at once */
+    assert_int_equal(judge("hold l 0 1-2 until 3\nhold l 0 10-12 until 13"), HOLD_FINE); /* there are none */
+    assert_int_equal(judge("hold l 5 1-2 until 3\nhold l 0 10-12 until 13"), HOLD_FINE);
+    assert_int_equal(judge("hold l 0 1-2 until 13\nhold l 0 10-12 until 15"), HOLD_TOGETHER);
 }
 
 static void uses(void **state)
@@ -101,9 +107,19 @@ static void uses(void **state)
     assert_int_equal(judge("use l 7 5-6 refused\nuse l 5 7-8 passed"), HOLD_FINE);
 }
 
+static void refused(void **state)
+{
+    (void)state;
+    assert_int_equal(judge("hold l 5 1-2 until 9\nuse l 5 2-9 refused"), HOLD_USE_REFUSED);
+    assert_int_equal(judge("hold l 5 1-2 until 9\nuse l 5 1-9 refused"), HOLD_FINE);  /* maybe before the grant */
+    assert_int_equal(judge("hold l 5 1-2 until 9\nuse l 5 2-10 refused"), HOLD_FINE); /* maybe when it was over */
+    assert_int_equal(judge("hold l 5 1-2 until 9\nuse l 7 3-4 refused"), HOLD_FINE);  /* of whom nothing is known */
+    assert_int_equal(judge("use l 5 2-9 refused\nuse l 5 2-9 passed\nhold l 5 1-2 until 9"), HOLD_USE_REFUSED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(one_after_the_other), cmocka_unit_test(some_together),
-                                       cmocka_unit_test(tokens), cmocka_unit_test(uses)};
+                                       cmocka_unit_test(tokens), cmocka_unit_test(uses), cmocka_unit_test(refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,434 @@
+#include "node_holders.h"
+
+#include "node_feeds.h"
+
+#include "base/assert.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { READ_BYTES = 4096, LATE_MS = 4000, TTL_MS = 100, WAY_MS = 20, REPLY_TEXT = 16 };
+
+enum step {
+    STEP_NOTHING,
+    STEP_ACQUIRE,
+    STEP_RENEW,
+    STEP_RELEASE,
+    STEP_CHECK,
+    STEP_GUARD,
+    STEP_READ,  /* what is on its way to the resource */
+    STEP_WRITE, /* … and comes there later than it was meant to */
+};
+
+enum { JUDGE_FENCE, JUDGE_GUARD, JUDGE_RESOURCE, JUDGES };
+
+static const char *const judge_names[JUDGES] = {"lock", "lock@guard", "lock@resource"};
+
+struct holder {
+    struct node_holders *all;
+    int number;
+    struct env *env;
+    struct env_timer timer; /* the next step, or that the reply is late */
+    struct env_stream *stream;
+    struct resp_reader reader;
+    struct buffer in, out;
+    struct reply { /* so far */
+        enum resp_type type;
+        int64_t integers[2];
+        size_t count;
+        char text[REPLY_TEXT]; /* its beginning */
+    } reply;
+    enum step step;                                /* that is asked for, or on its way */
+    enum step dozing_to;                           /* what it does next, whatever the time is by then */
+    int64_t asked_ns, told_ns, until_ns, start_ns; /* of the hold; start_ns of the step */
+    int64_t token;                                 /* 0: it holds nothing */
+    int64_t wait_ms, ttl_ms, seen;
+    uint32_t serial; /* of the owner */
+};
+
+struct node_holders {
+    struct node_world *world;
+    struct holder holders[NODE_HOLDERS];
+    int64_t newest, value; /* of the resource */
+    char key[16];
+};
+
+static uint64_t draw(struct holder *holder, uint64_t bound)
+{
+    return node_draw(holder->all->world, SIM_DRAW_CLIENT, bound);
+}
+
+static int64_t now_of(const struct holder *holder) { return sim_now_ns(holder->all->world->sim); }
+
+static void rest(struct holder *holder, int64_t duration_ms)
+{
+    env_timer_start(holder->env, &holder->timer, env_monotonic_ns(holder->env) + duration_ms * MS + MS / 8);
+}
+
+/* Clocks are off by a hundredth at most. */
+static int64_t believed_ns(int64_t asked_ns, int64_t ttl_ms) { return asked_ns + (ttl_ms * 97 / 100 - 10) * MS; }
+
+static bool believes(const struct holder *holder) { return holder->token != 0 && now_of(holder) < holder->until_ns; }
+
+/* ---- the history ---- */
+
+static uint32_t name_of(struct holder *holder, int judge)
+{
+    return texts_add(&holder->all->world->history.texts, slice_from_string(judge_names[judge]));
+}
+
+static void note_hold(struct holder *holder)
+{
+    for (int judge = 0; judge < JUDGES && holder->token != 0; judge++) {
+        struct hold hold = {.key = name_of(holder, judge),
+                            .process = (uint32_t)holder->number,
+                            .start = (uint64_t)holder->asked_ns,
+                            .end = (uint64_t)holder->told_ns,
+                            .until = (uint64_t)holder->until_ns,
+                            .token = holder->token,
+                            .permits = 1,
+                            .limit = 1};
+        holds_add(&holder->all->world->history.holds, &hold);
+    }
+    holder->token = 0;
+}
+
+static void note_use(struct holder *holder, int judge, bool passed)
+{
+    struct hold use = {.key = name_of(holder, judge),
+                       .process = (uint32_t)holder->number,
+                       .start = (uint64_t)holder->start_ns,
+                       .end = (uint64_t)now_of(holder),
+                       .token = holder->token,
+                       .use = true,
+                       .passed = passed};
+    holds_add(&holder->all->world->history.holds, &use);
+    node_reach(holder->all->world, NODE_MARK_LOCK_FENCED, !passed);
+}
+
+/* ---- the resource ---- */
+
+/* Its judgement of a token, and what it does then. */
+static bool resource_takes(struct holder *holder)
+{
+    struct node_holders *all = holder->all;
+    if (holder->token < all->newest && !all->world->mutation.blind) {
+        note_use(holder, JUDGE_RESOURCE, false);
+        return false;
+    }
+    all->newest = holder->token > all->newest ? holder->token : all->newest;
+    if (holder->step == STEP_READ) {
+        holder->seen = all->value;
+    } else if (holder->seen != all->value++) {
+        node_fail(all->world, "holder %d overwrites with token %lld what another holder has written",
+                  holder->number + 1, (long long)holder->token);
+    }
+    note_use(holder, JUDGE_RESOURCE, true);
+    return true;
+}
+
+/* ---- asking ---- */
+
+static void disconnect(struct holder *holder)
+{
+    if (holder->stream != NULL) {
+        env_stream_close(holder->env, holder->stream);
+        holder->stream = NULL;
+    }
+    buffer_clear(&holder->in);
+    buffer_clear(&holder->out);
+    resp_reader_init(&holder->reader);
+    holder->reply = (struct reply){0};
+    holder->step = STEP_NOTHING;
+}
+
+static void flush(struct holder *holder)
+{
+    while (holder->out.size > 0) {
+        struct iovec part = {holder->out.data, holder->out.size};
+        size_t taken = 0;
+        if (env_stream_write(holder->env, holder->stream, &part, 1, &taken) != STATUS_OK) {
+            break;
+        }
+        buffer_consume(&holder->out, taken);
+    }
+    env_stream_want_write(holder->env, holder->stream, holder->out.size > 0);
+}
+
+static void acquire(struct holder *holder)
+{
+    holder->serial++;
+    holder->ttl_ms = TTL_MS + (int64_t)draw(holder, 1500);
+    holder->wait_ms = draw(holder, 2) == 0 ? 0 : (int64_t)draw(holder, 1400);
+    holder->asked_ns = now_of(holder);
+    buffer_append_format(&holder->out, "LOCK.ACQUIRE %s h%d.%u PX %lld WAIT %lld\r\n", holder->all->key, holder->number,
+                         holder->serial, (long long)holder->ttl_ms, (long long)holder->wait_ms);
+}
+
+static void ask(struct holder *holder, enum step step)
+{
+    const char *key = holder->all->key;
+    long long token = holder->token;
+    holder->step = step;
+    holder->start_ns = now_of(holder);
+    switch (step) {
+    case STEP_ACQUIRE: acquire(holder); break;
+    case STEP_RENEW:
+        buffer_append_format(&holder->out, "LOCK.RENEW %s h%d.%u %lld PX %lld\r\n", key, holder->number, holder->serial,
+                             token, (long long)holder->ttl_ms);
+        break;
+    case STEP_RELEASE:
+        holder->until_ns = holder->until_ns < holder->start_ns ? holder->until_ns : holder->start_ns;
+        buffer_append_format(&holder->out, "LOCK.RELEASE %s h%d.%u %lld\r\n", key, holder->number, holder->serial,
+                             token);
+        break;
+    case STEP_CHECK: buffer_append_format(&holder->out, "FENCE.CHECK %s %lld\r\n", key, token); break;
+    default: buffer_append_format(&holder->out, "LOCK.GUARD %s %lld GET %s\r\n", key, token, key); break;
+    }
+    flush(holder);
+    rest(holder, LATE_MS + holder->wait_ms);
+}
+
+/* On its way to the resource, for a while. */
+static void show(struct holder *holder, enum step step)
+{
+    holder->step = step;
+    holder->start_ns = now_of(holder);
+    rest(holder, (int64_t)draw(holder, WAY_MS));
+}
+
+static void do_step(struct holder *holder, enum step step)
+{
+    if (step == STEP_READ || step == STEP_WRITE) {
+        show(holder, step);
+    } else {
+        ask(holder, step);
+    }
+}
+
+/* It has looked at its clock. In a third of the cases it is stopped now, and comes to it later. */
+static void use(struct holder *holder)
+{
+    static const enum step steps[] = {STEP_RENEW, STEP_CHECK, STEP_GUARD, STEP_READ, STEP_READ};
+    enum step step = steps[draw(holder, sizeof(steps) / sizeof(steps[0]))];
+    if (draw(holder, 3) == 0) {
+        holder->dozing_to = step;
+        rest(holder, (int64_t)draw(holder, 2 * (uint64_t)holder->ttl_ms));
+    } else {
+        do_step(holder, step);
+    }
+}
+
+static void leave(struct holder *holder)
+{
+    if (draw(holder, 5) == 0) {
+        note_hold(holder); /* and says nothing */
+        rest(holder, (int64_t)draw(holder, 100));
+    } else {
+        ask(holder, STEP_RELEASE);
+    }
+}
+
+/* ---- answers ---- */
+
+static void told(struct holder *holder)
+{
+    const struct reply *reply = &holder->reply;
+    bool refused = reply->type == RESP_ERROR &&
+                   (strncmp(reply->text, "FENCED", 6) == 0 || strncmp(reply->text, "LOCKLOST", 8) == 0);
+    bool answered = reply->type != RESP_ERROR;
+    switch (holder->step) {
+    case STEP_ACQUIRE:
+        if (reply->type == RESP_ARRAY && reply->count == 2) {
+            holder->token = reply->integers[0];
+            holder->told_ns = now_of(holder);
+            holder->until_ns = holder->wait_ms == 0 ? believed_ns(holder->asked_ns, reply->integers[1]) : 0;
+        }
+        break;
+    case STEP_RENEW:
+        if (refused) {
+            note_use(holder, JUDGE_FENCE, false);
+            note_hold(holder);
+        } else if (answered) {
+            int64_t until_ns = believed_ns(holder->start_ns, reply->integers[0]);
+            holder->until_ns = until_ns > holder->until_ns ? until_ns : holder->until_ns;
+        }
+        break;
+    case STEP_RELEASE: note_hold(holder); break;
+    case STEP_CHECK:
+        if (answered) {
+            note_use(holder, JUDGE_FENCE, reply->integers[0] == 1);
+        }
+        break;
+    case STEP_GUARD:
+        if (answered || refused) {
+            note_use(holder, JUDGE_GUARD, answered);
+        }
+        break;
+    default: node_fail(holder->all->world, "holder %d is answered what it did not ask", holder->number + 1); break;
+    }
+    holder->step = STEP_NOTHING;
+    rest(holder, (int64_t)draw(holder, 40));
+}
+
+static void take_token(struct holder *holder, const struct resp_token *token)
+{
+    struct reply *reply = &holder->reply;
+    if (token->depth == 0) {
+        *reply = (struct reply){.type = token->type};
+        size_t size = token->text.size < REPLY_TEXT - 1 ? token->text.size : REPLY_TEXT - 1;
+        if (size > 0) {
+            memcpy(reply->text, token->text.data, size);
+        }
+    }
+    if (token->type == RESP_INTEGER && reply->count < 2) {
+        reply->integers[reply->count++] = token->integer;
+    }
+    if (token->last) {
+        told(holder);
+    }
+}
+
+static void readable(void *owner)
+{
+    struct holder *holder = owner;
+    struct resp_reply_limits limits = RESP_REPLY_DEFAULT_LIMITS;
+    size_t size = 0;
+    uint8_t *at = buffer_reserve(&holder->in, READ_BYTES);
+    enum status status = env_stream_read(holder->env, holder->stream, at, READ_BYTES, &size);
+    if (status == STATUS_AGAIN) {
+        return;
+    }
+    if (status != STATUS_OK) {
+        bool waits = holder->step != STEP_NOTHING && holder->step < STEP_READ;
+        enum step step = holder->step;
+        disconnect(holder);
+        holder->step = waits ? STEP_NOTHING : step; /* the way to the resource is another one */
+        if (waits) {
+            rest(holder, (int64_t)draw(holder, 200));
+        }
+        return;
+    }
+    holder->in.size += size;
+    enum resp_reply_result result = RESP_REPLY_READY;
+    while (result == RESP_REPLY_READY) {
+        struct resp_token token;
+        result = resp_reader_next(&holder->reader, &limits, holder->in.data, holder->in.size, &token);
+        if (result == RESP_REPLY_INVALID) {
+            node_fail(holder->all->world, "holder %d: garbage: %s", holder->number + 1, holder->reader.problem);
+        } else if (result == RESP_REPLY_READY) {
+            take_token(holder, &token);
+        }
+        buffer_consume(&holder->in, holder->reader.consumed);
+    }
+}
+
+static void writable(void *owner)
+{
+    struct holder *holder = owner;
+    if (holder->out.size > 0) {
+        flush(holder);
+    }
+}
+
+static const struct env_stream_events stream_events = {readable, writable};
+
+/* ---- life ---- */
+
+static bool connect_somewhere(struct holder *holder)
+{
+    struct node_world *world = holder->all->world;
+    const char *address = sim_node_address(world->sim, (int)draw(holder, (uint64_t)world->profile.members));
+    if (env_connect(holder->env, address, NODE_PORT, &holder->stream) != STATUS_OK) {
+        holder->stream = NULL;
+        rest(holder, 100);
+        return false;
+    }
+    env_stream_attach(holder->env, holder->stream, &stream_events, holder);
+    return true;
+}
+
+/* What was on its way to the resource is there. */
+static void arrive(struct holder *holder)
+{
+    bool written = holder->step == STEP_WRITE;
+    bool taken = resource_takes(holder);
+    holder->step = STEP_NOTHING;
+    if (written || !taken) {
+        rest(holder, (int64_t)draw(holder, 40));
+    } else {
+        holder->dozing_to = STEP_WRITE;
+        rest(holder, draw(holder, 3) == 0 ? (int64_t)draw(holder, 2 * (uint64_t)holder->ttl_ms) : 1);
+    }
+}
+
+static void fire(struct env_timer *timer)
+{
+    struct holder *holder = CONTAINER_OF(timer, struct holder, timer);
+    enum step next = holder->dozing_to;
+    if (holder->all->world->clients_stopped) {
+        return;
+    }
+    if (holder->step == STEP_READ || holder->step == STEP_WRITE) {
+        arrive(holder);
+        return;
+    }
+    if (holder->step != STEP_NOTHING) { /* the reply is late */
+        disconnect(holder);
+    }
+    if (holder->stream == NULL && !connect_somewhere(holder)) {
+        return;
+    }
+    holder->dozing_to = STEP_NOTHING;
+    if (next != STEP_NOTHING && holder->token != 0) {
+        do_step(holder, next);
+    } else if (holder->token == 0) {
+        ask(holder, STEP_ACQUIRE);
+    } else if (holder->until_ns == 0) {
+        ask(holder, STEP_RENEW); /* after a wait, it tells until when it is believed */
+    } else if (believes(holder) && draw(holder, 6) != 0) {
+        use(holder);
+    } else {
+        leave(holder);
+    }
+}
+
+struct node_holders *node_holders_create(struct node_world *world)
+{
+    if (!world->profile.holders) {
+        return NULL;
+    }
+    struct node_holders *all = calloc(1, sizeof(*all));
+    ASSERT(all != NULL);
+    all->world = world;
+    (void)snprintf(all->key, sizeof(all->key), "{%s}H", world->shards[1].tag);
+    for (int i = 0; i < NODE_HOLDERS; i++) {
+        struct holder *holder = &all->holders[i];
+        holder->all = all;
+        holder->number = i;
+        holder->env = sim_node_start(world->sim, NODE_FOLLOWER_MACHINE + NODE_FOLLOWERS + NODE_TALKERS + i);
+        env_timer_init(&holder->timer, fire);
+        resp_reader_init(&holder->reader);
+        rest(holder, (int64_t)draw(holder, 300));
+    }
+    return all;
+}
+
+void node_holders_finish(struct node_holders *all)
+{
+    for (int i = 0; all != NULL && i < NODE_HOLDERS; i++) {
+        note_hold(&all->holders[i]);
+    }
+}
+
+void node_holders_destroy(struct node_holders *all)
+{
+    for (int i = 0; all != NULL && i < NODE_HOLDERS; i++) {
+        struct holder *holder = &all->holders[i];
+        env_timer_stop(holder->env, &holder->timer);
+        disconnect(holder);
+        buffer_deinit(&holder->in);
+        buffer_deinit(&holder->out);
+    }
+    free(all);
+}
