@@ -38,8 +38,9 @@ struct holder {
         size_t count;
         char text[REPLY_TEXT]; /* its beginning */
     } reply;
-    enum step step;                                /* that is asked for, or on its way */
-    enum step dozing_to;                           /* what it does next, whatever the time is by then */
+    enum step step;      /* that is asked for, or on its way */
+    enum step dozing_to; /* what it does next, whatever the time is by then */
+    bool late;           /* it has not looked at its clock since it was stopped: it uses the lock in every way */
     int64_t asked_ns, told_ns, until_ns, start_ns; /* of the hold; start_ns of the step */
     int64_t token;                                 /* 0: it holds nothing */
     int64_t wait_ms, ttl_ms, seen;
@@ -91,6 +92,7 @@ static void note_hold(struct holder *holder)
         holds_add(&holder->all->world->history.holds, &hold);
     }
     holder->token = 0;
+    holder->late = false;
 }
 
 static void note_use(struct holder *holder, int judge, bool passed)
@@ -140,6 +142,7 @@ static void disconnect(struct holder *holder)
     resp_reader_init(&holder->reader);
     holder->reply = (struct reply){0};
     holder->step = STEP_NOTHING;
+    holder->late = false;
 }
 
 static void flush(struct holder *holder)
@@ -210,12 +213,12 @@ static void do_step(struct holder *holder, enum step step)
 static void use(struct holder *holder)
 {
     static const enum step steps[] = {STEP_RENEW, STEP_CHECK, STEP_GUARD, STEP_READ, STEP_READ};
-    enum step step = steps[draw(holder, sizeof(steps) / sizeof(steps[0]))];
-    if (draw(holder, 3) == 0) {
-        holder->dozing_to = step;
-        rest(holder, (int64_t)draw(holder, 2 * (uint64_t)holder->ttl_ms));
+    holder->late = draw(holder, 3) == 0;
+    if (holder->late) {
+        holder->dozing_to = STEP_CHECK;
+        rest(holder, (int64_t)draw(holder, 3 * (uint64_t)holder->ttl_ms));
     } else {
-        do_step(holder, step);
+        do_step(holder, steps[draw(holder, sizeof(steps) / sizeof(steps[0]))]);
     }
 }
 
@@ -266,6 +269,10 @@ static void told(struct holder *holder)
         }
         break;
     default: node_fail(holder->all->world, "holder %d is answered what it did not ask", holder->number + 1); break;
+    }
+    if (holder->late) {
+        holder->dozing_to = holder->step == STEP_CHECK ? STEP_GUARD : STEP_READ;
+        holder->late = holder->step == STEP_CHECK;
     }
     holder->step = STEP_NOTHING;
     rest(holder, (int64_t)draw(holder, 40));

@@ -3,7 +3,7 @@
  *
  * A holder believes to hold the lock from the moment it is told until its time to live, from before it asked, is over.
  * It looks at its clock, and only then uses the lock; between the two it may be stopped for longer than its time to
- * live, and knows nothing of it. It does one of these:
+ * live, and knows nothing of it. It does one of these, and after a stop all:
  *  - FENCE.CHECK (in the history: uses of "lock");
  *  - LOCK.GUARD with a read (uses of "lock@guard");
  *  - a read, and behind it a write, of a resource that is no part of the cluster and refuses tokens older than the
