@@ -142,8 +142,10 @@ void history_write_hold(const struct history *history, uint32_t at, struct buffe
     if (hold->use) {
         buffer_append_format(out, ",\"result\":%d", hold->passed);
     } else {
-        buffer_append_format(out, ",\"permits\":%u,\"limit\":%u,\"until\":%llu", hold->permits, hold->limit,
-                             (unsigned long long)hold->until);
+        buffer_append_format(out, ",\"until\":%llu", (unsigned long long)hold->until);
+    }
+    if (hold->mode == HOLD_PERMITS && !hold->use) {
+        buffer_append_format(out, ",\"permits\":%u,\"limit\":%u", hold->permits, hold->limit);
     }
     buffer_append_string(out, "}\n");
 }

@@ -1,6 +1,7 @@
 /* Histories of locks with a known verdict, as files have them. */
 #include "check/check.h"
 #include "check/history_reader.h"
+#include "check/history_writer.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,6 +33,35 @@ static void put_line(struct buffer *file, const char *line)
     buffer_append_string(file, "}\n");
 }
 
+/* What is written and read again is the same. */
+static void write_and_read(const struct history *history)
+{
+    struct history again;
+    struct history_reader reader;
+    struct buffer first;
+    struct buffer second;
+    buffer_init(&first);
+    buffer_init(&second);
+    history_init(&again);
+    history_reader_init(&reader, &again);
+    history_write_header(NULL, &first);
+    history_write_header(NULL, &second);
+    for (uint32_t i = 0; i < history->holds.count; i++) {
+        history_write_hold(history, i, &first);
+    }
+    assert_int_equal(history_reader_feed(&reader, buffer_slice(&first)), STATUS_OK);
+    assert_int_equal(history_reader_end(&reader), STATUS_OK);
+    assert_int_equal(again.holds.count, history->holds.count);
+    for (uint32_t i = 0; i < again.holds.count; i++) {
+        history_write_hold(&again, i, &second);
+    }
+    assert_true(slice_equal(buffer_slice(&first), buffer_slice(&second)));
+    history_reader_deinit(&reader);
+    history_deinit(&again);
+    buffer_deinit(&first);
+    buffer_deinit(&second);
+}
+
 static enum hold_problem judge(const char *transcript)
 {
     struct history history;
@@ -58,6 +88,7 @@ static enum hold_problem judge(const char *transcript)
         holds_write(&history.holds, &history.texts, &check.holds, &file);
         assert_true(file.size > 50);
     }
+    write_and_read(&history);
     check_deinit(&check);
     history_reader_deinit(&reader);
     history_deinit(&history);
