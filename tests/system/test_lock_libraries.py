@@ -32,22 +32,44 @@ def test_one_cluster_under_faults(new_cluster, some_networks, tmp_path, figure, 
     three.wait_until_equal()
 
 
+def kill(node, number, load, nets):
+    node.kill()
+    load.wait_for(SOME)
+    node.start()
+
+
+def stop(node, number, load, nets):
+    node.pause()
+    load.wait_for(SOME)
+    node.resume()
+
+
+def cut_off(node, number, load, nets):
+    if nets is not None:
+        nets.isolate(number)
+        load.wait_for(SOME)
+        nets.heal()
+
+
 @pytest.mark.parametrize("kind", REDLOCK)
-def test_three_single_nodes_under_faults(new_server, tmp_path, figure, kind):
-    """As redlock is meant: a lock is held that most of the three have given. One after the other is killed and comes back."""
+def test_three_single_nodes_under_faults(new_cluster, some_networks, tmp_path, figure, kind):
+    """As redlock is meant: a lock is held that most of the three have given. One after the other is killed, stopped, cut off from
+    those who are not beside it, and comes back."""
     need(kind)
-    three = [new_server() for _ in range(3)]
-    with crew.Crew(three, tmp_path, seed=62, kind=kind, count=9, together=True) as load:
+    nodes = [
+        new_cluster(nodes=1, shards=2, replicas=1, networks=some_networks and {1: some_networks[number]},
+                    arguments=["--protected-mode", "no"])[1] for number in (1, 2, 3)
+    ]  # fmt: skip
+    with crew.Crew(nodes, tmp_path, seed=62, kind=kind, count=9, ttl_ms=2000, networks=some_networks, together=True) as load:
         deadline = time.monotonic() + SECONDS
-        for server in itertools.cycle(three):
+        for turn, fault in enumerate(itertools.cycle([kill, stop, cut_off])):
+            victim = (turn + turn // 3) % 3  # another one each time
             load.wait_for(SOME)
-            server.kill()
-            load.wait_for(SOME)
-            server.start()
-            if time.monotonic() > deadline:
+            fault(nodes[victim], victim + 1, load, some_networks)
+            if turn >= 2 and time.monotonic() > deadline:
                 break
         load.wait_for(2 * SOME)
-    figure(f"locks of {kind} at three single nodes that are killed", load.check())
+    figure(f"locks of {kind} at three single nodes under faults and pauses", load.check())
 
 
 @pytest.mark.parametrize("kind", ["redis-py", *REDLOCK])

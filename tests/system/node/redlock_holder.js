@@ -13,7 +13,7 @@ const specification = JSON.parse(fs.readFileSync(path, "utf8"));
 const { nodes, ttl_ms: ttl, folder } = specification;
 const addresses = specification.together ? nodes : [nodes[Number(number) % nodes.length]];
 const clients = addresses.map(([host, port]) => new Redis({
-  host, port, commandTimeout: 3000, connectTimeout: 3000, maxRetriesPerRequest: 0, retryStrategy: () => 50,
+  host, port, commandTimeout: 400, connectTimeout: 400, maxRetriesPerRequest: 0, retryStrategy: () => 50,
 }));
 const settings = { driftFactor: 0.01, retryCount: 0 };
 const out = fs.openSync(`${folder}/holder${number}.jsonl`, "a");
