@@ -1,6 +1,8 @@
 /* TXN.* of one connection: what becomes of what a client sends behind a step that failed. */
 #include "server_fixture.h"
 
+#include "server/server_state.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -38,6 +40,17 @@ static void test_behind_an_id_that_ran(void **state)
     fixture_expect(client, transfer, EXISTS REFUSED REFUSED FAILED "*2\n$1\n1\n$1\n1\n");
     /* said with its id, the end is that of the first time */
     fixture_expect(client, "TXN.BEGIN ID one\r\nINCR a\r\nTXN.COMMIT one\r\nGET a\r\n", EXISTS REFUSED "+OK\n$1\n1\n");
+    fixture_destroy(fixture);
+}
+
+/* A node whose log has failed gives its clients up, and may read more of what they had sent. */
+static void test_behind_the_end_of_the_node(void **state)
+{
+    struct fixture *fixture = create(3);
+    struct fixture_client *client = fixture_connect(fixture, 0);
+    fixture_expect(client, "TXN.BEGIN ID one\r\nSET a 1\r\n", "$3\none\n+OK\n");
+    server_give_up(fixture->server);
+    fixture_expect(client, "SET a 2\r\nTXN.PREPARE\r\nTXN.ROLLBACK\r\nGET a\r\n", REFUSED FAILED "+OK\n$-1\n");
     fixture_destroy(fixture);
 }
 
@@ -288,7 +301,7 @@ int main(void)
         cmocka_unit_test(test_behind_what_took_too_long),      cmocka_unit_test(test_behind_a_read_that_took_too_long),
         cmocka_unit_test(test_behind_a_read_that_was_refused), cmocka_unit_test(test_who_waits_hears_for_whom),
         cmocka_unit_test(test_a_rollback_that_took_too_long),  cmocka_unit_test(test_what_ends_by_itself),
-        cmocka_unit_test(test_commit_against_rollback),
+        cmocka_unit_test(test_commit_against_rollback),        cmocka_unit_test(test_behind_the_end_of_the_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
