@@ -19,6 +19,9 @@ enum machine_mutation {
     MACHINE_MUTATION_LEASE_SHORT,        /* a lease ends before the time that its owner was told */
     MACHINE_MUTATION_LAST_COME,          /* the last one to ask is served first */
     MACHINE_MUTATION_TWO_HOLDERS,        /* who waits is granted beside an exclusive holder */
+    MACHINE_MUTATION_BEAT_IGNORED,       /* a heartbeat does not make a session live longer */
+    MACHINE_MUTATION_JOIN_FORGOTTEN,     /* a session does not know where its locks are */
+    MACHINE_MUTATION_SHARDS_NOT_KEPT,    /* snapshots leave that out */
     MACHINE_MUTATION_COUNT,
 };
 
