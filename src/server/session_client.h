@@ -9,7 +9,7 @@
  * session lives, for how long at least, and that the shard of its key is tied to it (machine/session/ties.h):
  *
  *   the tie is known ──────────────────────▶ LOOK ───lives───────────▶ ready
- *   else TIE ──0: it lives──────────────────▶ LOOK ───0───▶ NOSESSION
+ *   else TIE ──0: it lives──────────────────▶ LOOK ───0───▶ NOSESSION   (-1, due: JOIN, which says either)
  *         ├──-1────────────────────────────▶ NOSESSION
  *         └──ordinal──▶ JOIN ──lives──▶ TIE with the ordinal ──1──▶ ready
  *                        └──0──▶ NOSESSION        └──0──▶ TIE, again

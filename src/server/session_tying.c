@@ -158,10 +158,12 @@ static void take(struct session_tying *tying, int64_t value)
     switch (tying->state) {
     case TYING_LOOKS:
         tying->left_ms = value;
-        if (value <= 0) {
+        if (value == 0) {
             over(tying, SESSION_IS_OVER);
-        } else {
+        } else if (value > 0) {
             ready(tying);
+        } else {
+            step(tying, TYING_JOINS); /* through the log, which decides it */
         }
         return;
     case TYING_TIES:
@@ -176,6 +178,8 @@ static void take(struct session_tying *tying, int64_t value)
         tying->left_ms = value;
         if (value <= 0) {
             over(tying, SESSION_IS_OVER);
+        } else if (tying->ordinal == 0) {
+            ready(tying); /* it was tied before */
         } else {
             step(tying, TYING_CONFIRMS);
         }

@@ -317,6 +317,7 @@ static enum lock_outcome ask_again(struct locks *locks, struct claim *claim, con
         tell(locks, LOCK_NOTICE_TAKEN, claim);
         lock_node_leave(locks, claim);
         claim->origin = request->origin;
+        claim->ttl_ms = request->tie != NULL ? request->ttl_ms : claim->ttl_ms; /* looked up after this one asked */
         lock_node_enter(locks, claim);
         set_due(locks, claim, now->time_ms + request->wait_ms);
     }

@@ -62,7 +62,8 @@ void session_close(struct call *call)
     resp_integer(&call->reply, sessions_close(call->sessions, (uint64_t)number, now_ms(call)) ? 1 : 0);
 }
 
-/* COHORT.SESSION.LOOK number: what remains of it. */
+/* COHORT.SESSION.LOOK number: what remains of it by the clock of who leads (src/shard/shard_apply.c has it). -1: nothing,
+ * and no entry of the log has ended it yet. */
 void session_look(struct call *call)
 {
     int64_t number;
@@ -72,8 +73,7 @@ void session_look(struct call *call)
     }
     int64_t left_ms = sessions_left_ms(call->sessions, (uint64_t)number, now_ms(call));
     int64_t passed_ms = call->time.present_time_ms - now_ms(call);
-    call->must_log |= left_ms > 0 && left_ms <= passed_ms;
-    resp_integer(&call->reply, left_ms > passed_ms ? left_ms - passed_ms : 0);
+    resp_integer(&call->reply, left_ms == 0 ? 0 : left_ms > passed_ms ? left_ms - passed_ms : -1);
 }
 
 /* COHORT.SESSION.SHARD JOIN shard number: what remains of it. COHORT.SESSION.SHARD LEFT shard number …: OK. */

@@ -1,6 +1,7 @@
 /* Sessions and what ends with them, by the rules of src/machine/session/sessions.h and ties.h. Positions grow by 3. */
 #include "base/prng.h"
 #include "harness.h"
+#include "machine/lock/lock_arguments.h"
 #include "machine/session/session_id.h"
 #include "machine/session/session_limits.h"
 
@@ -154,6 +155,34 @@ static void locks_end_with_it(void **state)
     assert_int_equal(stats_of(h).session_locks, 0);
 }
 
+/* A request of the n-th client of a node, which can wait. */
+static const char *asks(struct harness *h, const char *what, uint64_t number, const char *rest)
+{
+    char text[512];
+    uint8_t origin[LOCK_ORIGIN_BYTES];
+    lock_origin_put(origin, &(struct lock_origin){.node = 1, .start = 1, .number = number});
+    size_t size = (size_t)snprintf(text, sizeof(text), "COHORT.LOCK.%s \"", what);
+    for (size_t i = 0; i < sizeof(origin); i++) {
+        size += (size_t)snprintf(text + size, sizeof(text) - size, "\\x%02x", origin[i]);
+    }
+    (void)snprintf(text + size, sizeof(text) - size, "\" %s", rest);
+    return harness_apply(h, text);
+}
+
+/* Who waits, and asks anew, is told what was looked up after it asked, not before. */
+static void a_wait_taken_over_has_its_own_time(void **state)
+{
+    struct harness *h = *state;
+    tie(h, "9-1", 1);
+    CHECK(h, "LOCK.ACQUIRE l b PX 1000", "*2 :9 :1000");
+    assert_string_equal(asks(h, "ACQUIRE", 1, "l a SESSION 9-1/500 WAIT 900"), "+QUEUED");
+    assert_string_equal(asks(h, "ACQUIRE", 2, "l a SESSION 9-1/300 WAIT 900"), "+QUEUED");
+    CHECK(h, "LOCK.RELEASE l b 9", ":1");
+    reload(h);
+    assert_string_equal(asks(h, "ASK", 2, "l a"), "*2 :18 :300");
+    assert_string_equal(asks(h, "ASK", 1, "l a"), "*-1");
+}
+
 /* What proves that it was asked for is good once: after the end nothing is confirmed. */
 static void no_tie_after_the_end(void **state)
 {
@@ -297,6 +326,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(sessions_live_by_heartbeats, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(ends_are_told, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(locks_end_with_it, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(a_wait_taken_over_has_its_own_time, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(no_tie_after_the_end, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(keys_end_with_it, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(a_large_end_takes_steps, harness_setup, harness_teardown),
