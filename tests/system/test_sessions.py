@@ -154,3 +154,46 @@ def test_leaders_are_killed(tmp_path):
             for session in kept:
                 assert client.call("SESSION.CLOSE", session) == 1
             until(lambda: sum(client.call("EXISTS", f"k{number}") for number in range(6)) == 0)
+
+
+def believes(node, name, lock, rounds):
+    """Holds the lock by sessions that are kept alive for a while and then left alone; returns when it believed to hold:
+    from an answer to the time that was told, counted from before the request."""
+    beliefs = []
+    with node.connect(60) as client:
+        for number in range(rounds):
+            ttl = SHORT * (1 + number % 3)
+            session = client.call("SESSION.OPEN", "PX", ttl)
+            if not isinstance(session, bytes):
+                continue  # nobody leads
+            sent = time.monotonic()
+            reply = client.call("LOCK.ACQUIRE", lock, f"{name}.{number}", "SESSION", session, "WAIT", LONG)
+            if not isinstance(reply, list):
+                continue  # it had ended, or nobody leads
+            begin = time.monotonic()
+            end = sent + reply[1] / 1000
+            for _ in range(number % 4):
+                sent = time.monotonic()
+                if client.call("SESSION.KEEPALIVE", session) == ttl:
+                    end = max(end, sent + ttl / 1000)
+            if end > begin:
+                beliefs.append((begin, end, reply[0], f"{name}.{number}"))
+    return beliefs
+
+
+def test_two_holders_around_session_expiry(tmp_path):
+    """While one may believe to hold, nobody else does; also when the leaders of its lock and of its session are killed."""
+    with cluster.Cluster(tmp_path, nodes=3, shards=2) as three, concurrent.futures.ThreadPoolExecutor(6) as pool:
+        nodes, lock = list(three.nodes), "expiring"
+        clients = [pool.submit(believes, nodes[number % 2], f"o{number}", lock, 12) for number in range(6)]
+        victim = nodes[2]  # clients are at the others
+        for _ in range(2):
+            victim.kill()
+            three.wait_for_leaders()
+            victim.start()
+            three.wait_for_leaders()
+        beliefs = sorted(belief for client in clients for belief in client.result(300))
+        assert beliefs
+        for (_, end, token, owner), (begin, _, later, other) in zip(beliefs, beliefs[1:], strict=False):
+            assert begin >= end - 0.001, (owner, other, end - begin)
+            assert later > token
