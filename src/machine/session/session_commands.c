@@ -2,6 +2,7 @@
 #include "command/machine_handlers.h"
 #include "machine/call.h"
 #include "machine/lock/locks.h"
+#include "machine/machine_mutation.h"
 #include "machine/session/session_words.h"
 #include "machine/session/sessions.h"
 
@@ -72,7 +73,7 @@ void session_look(struct call *call)
         return;
     }
     int64_t left_ms = sessions_left_ms(call->sessions, (uint64_t)number, now_ms(call));
-    int64_t passed_ms = call->time.present_time_ms - now_ms(call);
+    int64_t passed_ms = MACHINE_MUTATED(LOOK_BY_LAST_ENTRY) ? 0 : call->time.present_time_ms - now_ms(call);
     resp_integer(&call->reply, left_ms == 0 ? 0 : left_ms > passed_ms ? left_ms - passed_ms : -1);
 }
 
