@@ -399,6 +399,9 @@ void node_ask_finally(struct node_client *client)
     if (client->world->profile.locks && generation == 0) {
         node_lock_ask_finally(client, shard);
     }
+    if (client->world->profile.sessions && generation == 0) {
+        node_session_ask_finally(client, shard);
+    }
     if (client->final_generation++ < client->world->shards[shard].generation) {
         return;
     }
@@ -465,6 +468,9 @@ void node_ask_something(struct node_client *client)
         return;
     }
     if (world->profile.locks && draw(client, 2) == 0 && node_lock_ask(client, shard)) {
+        return;
+    }
+    if (world->profile.sessions && draw(client, 2) == 0 && node_session_ask(client, shard)) {
         return;
     }
     if (world->profile.flush) {

@@ -303,6 +303,13 @@ void node_client_answered(struct node_client *client, const struct node_pending 
     if (node_lock_takes(pending->ask) && node_lock_refused(client, pending->ask)) {
         return;
     }
+    if (node_session_takes(pending->ask) && client->reply.type != RESP_ERROR) {
+        node_session_answered(client, pending->ask);
+        return;
+    }
+    if (node_session_takes(pending->ask) && node_session_refused(client)) {
+        return;
+    }
     if (client->reply.type != RESP_ERROR) {
         take_value(client, pending);
         return;
@@ -331,6 +338,9 @@ void node_client_unanswered(struct node_client *client, const struct node_pendin
     refuse(client, pending, true);
     if (node_lock_takes(pending->ask)) {
         node_lock_unanswered(client);
+    }
+    if (node_session_takes(pending->ask)) {
+        client->session.pending = false;
     }
     if (client->final_shard > 0) {
         node_fail(client->world, "with everything healed node %d does not answer", client->node + 1);

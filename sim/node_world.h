@@ -93,6 +93,13 @@ enum node_ask {
     NODE_ASK_LOCK_ACQUIRE,
     NODE_ASK_LOCK_RENEW,
     NODE_ASK_LOCK_RELEASE,
+    NODE_ASK_SESSION_OPEN,
+    NODE_ASK_SESSION_KEEPALIVE,
+    NODE_ASK_SESSION_CLOSE,
+    NODE_ASK_SESSION_LOCK,
+    NODE_ASK_SESSION_SET,
+    NODE_ASK_SESSION_GET,
+    NODE_ASK_SESSION_FINAL,
     NODE_ASK_ROLL_BACK_OTHER, /* another client's transaction, by its id */
     NODE_ASK_TXN_EXEC,        /* this and what follows: of client->txn; also MGET */
     NODE_ASK_TXN_DONE,        /* one command, MSET or FLUSHALL, whose OK is that of all steps */
@@ -192,6 +199,18 @@ struct node_lock {
     int64_t until_before_ns;
 };
 
+/* What a client has of sessions (node_sessions.c): one at a time. */
+struct node_session {
+    bool pending; /* a request about it is under way */
+    uint32_t serial;
+    char id[48]; /* empty: none */
+    int64_t ttl_ms, asked_ns;
+    int64_t until_ns; /* it may believe that it lives so long; 0: it may not */
+    int asked_shard;
+    int lock_shard; /* it was granted the lock of this shard; 0: of none */
+    int key_shard;  /* it has its key there */
+};
+
 struct node_client {
     struct node_world *world;
     int number;
@@ -221,6 +240,7 @@ struct node_client {
     char other_id[NODE_TXN_ID_BYTES];
     struct node_txn txn;
     struct node_lock lock;
+    struct node_session session;
 };
 
 enum { NODE_TALKERS = 4 };
@@ -419,6 +439,18 @@ void node_lock_answered(struct node_client *client, enum node_ask ask);
 bool node_lock_refused(struct node_client *client, enum node_ask ask);
 void node_lock_unanswered(struct node_client *client);
 void node_lock_look(struct node *node, int shard);
+
+/* ---- node_sessions.c ---- */
+/* False: a request about a session is under way. */
+bool node_session_ask(struct node_client *client, int shard);
+void node_session_ask_finally(struct node_client *client, int shard);
+static inline bool node_session_takes(enum node_ask ask)
+{
+    return ask >= NODE_ASK_SESSION_OPEN && ask <= NODE_ASK_SESSION_FINAL;
+}
+void node_session_answered(struct node_client *client, enum node_ask ask);
+/* False: it is an error as any. */
+bool node_session_refused(struct node_client *client);
 
 /* ---- node_client.c: connections ---- */
 void node_client_start(struct node_client *client);

@@ -46,6 +46,7 @@ static bool change_size(struct sim_profile *profile, struct slice word)
         {"messages=", &profile->messages, 0, 1},
         {"locks=", &profile->locks, 0, 1},
         {"holders=", &profile->holders, 0, 1},
+        {"sessions=", &profile->sessions, 0, 1},
     };
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         size_t size = strlen(sizes[i].name);
@@ -106,6 +107,7 @@ static void draw_all(struct prng *prng, struct sim_profile *profile)
     profile->messages = prng_chance(prng, 1, 4) ? 1 : 0;
     profile->locks = prng_chance(prng, 1, 4) ? 1 : 0;
     profile->holders = prng_chance(prng, 1, 4) ? 1 : 0;
+    profile->sessions = prng_chance(prng, 1, 4) ? 1 : 0;
 }
 
 enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_profile *ret_profile)
@@ -134,6 +136,7 @@ enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_prof
     profile.messages = profile.level == SIM_LEVEL_NODES ? profile.messages : 0;
     profile.locks = profile.level == SIM_LEVEL_NODES ? profile.locks : 0;
     profile.holders = profile.level == SIM_LEVEL_NODES ? profile.holders : 0;
+    profile.sessions = profile.level == SIM_LEVEL_NODES && profile.flush == 0 ? profile.sessions : 0;
     if (profile.level == SIM_LEVEL_GROUPS) {
         profile.classes &= ~(uint32_t)(SIM_FAULT_ROT | SIM_FAULT_MEMORY);
     }
@@ -156,11 +159,11 @@ enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_prof
 void sim_profile_text(const struct sim_profile *profile, char ret_text[SIM_PROFILE_TEXT_BYTES])
 {
     char classes[96] = "";
-    char of_nodes[64] = "";
+    char of_nodes[96] = "";
     if (profile->level == SIM_LEVEL_NODES) {
-        (void)snprintf(of_nodes, sizeof(of_nodes), ",flush=%d,scripts=%d,feeds=%d,messages=%d,locks=%d,holders=%d",
+        (void)snprintf(of_nodes, sizeof(of_nodes), ",flush=%d,scripts=%d,feeds=%d,messages=%d,locks=%d,holders=%d,sessions=%d",
                        profile->flush, profile->scripts, profile->feeds, profile->messages, profile->locks,
-                       profile->holders);
+                       profile->holders, profile->sessions);
     }
     size_t size = 0;
     for (int i = 0; i < CLASSES; i++) {

@@ -58,6 +58,7 @@ struct sim_profile {
     int workers;  /* of nodes: most have so many, one may have one less */
     int flush;    /* of nodes: 1: clients say FLUSHALL, and of the rest what it may meet */
     int feeds;    /* of nodes: 1: followers, with COHORT.FEED */
+    int sessions; /* of nodes: 1: clients have sessions, too; not together with flush */
     int scripts;  /* of nodes: 1: clients count by scripts, too */
     int messages; /* of nodes: 1: some clients subscribe and publish */
     int locks;    /* of nodes: 1: clients take locks, too */

@@ -81,6 +81,8 @@ enum sim_mark {
     NODE_MARK_LOCK_WAITED,      /* a client that waited for a lock was granted it */
     NODE_MARK_LOCK_LOST,        /* a client learned that its lease had ended */
     NODE_MARK_LOCK_FENCED,      /* a token was refused: its holder came too late */
+    NODE_MARK_SESSION_LOCK,     /* a lock was granted to a session */
+    NODE_MARK_SESSION_ENDED,    /* a client learned that its session had ended, or ended it */
     NODE_MARK_ERRAND,           /* a request was executed by another worker than its connection's */
     SIM_MARKS,
 };

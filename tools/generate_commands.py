@@ -31,6 +31,7 @@ GROUPS = {
     "hash": "Hashes",
     "transactions": "Transactions",
     "locks": "Locks",
+    "sessions": "Sessions",
     "scripting": "Scripts",
     "feeds": "Feeds",
     "pubsub": "Messages",

@@ -240,7 +240,8 @@ const struct cli_command cli_sim = {
                "without its quorums, which fails; transaction-2pc, transaction-3pc: one transaction over three\n"
                "shards of five nodes, with up to two crashes at any step), classes of faults (network, disk,\n"
                "crash, timing, split, blackout, votes, comeback, rot, memory, all, none) and sizes (members=\n"
-               "groups= replicas= clients= faults= workers= flush= scripts= messages= holders=).\n"
+               "groups= replicas= clients= faults= workers= flush= scripts= feeds= messages= locks= holders=\n"
+               "sessions=).\n"
                "What it does not name is drawn from the seed.",
     .examples = "  cohort sim\n"
                 "  cohort sim --hours 1\n"

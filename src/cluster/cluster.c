@@ -134,6 +134,9 @@ void cluster_destroy(struct cluster *cluster)
     }
     store_close(cluster->store);
     finisher_destroy(cluster->finisher);
+    for (uint32_t shard = 0; shard <= cluster->shard_count; shard++) {
+        session_ends_free(&cluster->lanes[shard]);
+    }
     remotes_destroy(cluster);
     errands_destroy(cluster);
     founding_destroy(cluster->founding);
@@ -149,13 +152,14 @@ void cluster_destroy(struct cluster *cluster)
 
 /* ---- the turn ---- */
 
-/* Transactions go on whose shards are led here. */
+/* Transactions go on whose shards are led here, and sessions end. */
 static void finish_transactions(struct cluster *cluster)
 {
     finisher_begin_turn(cluster->finisher);
     for (uint32_t shard = 1; shard <= cluster->shard_count; shard++) {
         const struct lane *lane = lane_of(cluster, shard);
         struct finisher_shard look = {.number = shard};
+        session_ends_turn(cluster, shard);
         look.txns = lane_leads(lane) ? shard_txns(lane->local, &look.time_ms) : NULL;
         if (look.txns != NULL) {
             look.gathering = shard_gathering(lane->local);

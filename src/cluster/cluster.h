@@ -205,6 +205,7 @@ struct cluster_counters {
     uint64_t doubts_executed, doubts_absent;        /* the answers */
     uint64_t errands;                               /* requests to shards of other workers */
     uint64_t lock_news, lock_news_dropped;          /* for who asked for locks: told, and for want of room not */
+    uint64_t session_ends;                          /* told to shards */
     uint64_t reaped;                                /* times that a node's waits were ended since it was gone */
 };
 void cluster_counters(const struct cluster *cluster, struct cluster_counters *ret_counters);

@@ -104,7 +104,9 @@ struct lane {
     struct buffer answer; /* being written */
     struct resp_writer answer_writer;
 
-    bool reaping; /* waits for locks are being ended (lock_news.c) */
+    struct ends **ends;   /* of sessions that lived in it, by shard − 1 (session_ends.c); NULL: none yet */
+    int64_t ends_next_ns; /* they are not looked at before */
+    bool reaping;         /* waits for locks are being ended (lock_news.c) */
 };
 
 /* Another node. */
@@ -313,6 +315,11 @@ void messages_up(const struct cluster *cluster, struct peer *peer);
 void messages_down(struct cluster *cluster, struct peer *peer);
 /* Sends what has gathered, as far as there is room. */
 void messages_turn(struct cluster *cluster);
+
+/* ---- session_ends.c ---- */
+/* Each turn: tells the ends of sessions, if the shard is led here. */
+void session_ends_turn(struct cluster *cluster, uint32_t shard);
+void session_ends_free(struct lane *lane);
 
 /* ---- lock_news.c ---- */
 void lock_news_init(struct cluster *cluster);

@@ -56,6 +56,16 @@ static void add(struct shard_stats *sum, const struct shard_stats *one)
     sum->machine.locks_granted += one->machine.locks_granted;
     sum->machine.locks_expired += one->machine.locks_expired;
     sum->machine.locks_queued += one->machine.locks_queued;
+    sum->machine.sessions += one->machine.sessions;
+    sum->machine.sessions_ended += one->machine.sessions_ended;
+    sum->machine.session_ties += one->machine.session_ties;
+    sum->machine.session_locks += one->machine.session_locks;
+    sum->machine.session_keys += one->machine.session_keys;
+    sum->machine.sessions_opened += one->machine.sessions_opened;
+    sum->machine.sessions_closed += one->machine.sessions_closed;
+    sum->machine.sessions_expired += one->machine.sessions_expired;
+    sum->machine.session_beats += one->machine.session_beats;
+    sum->machine.session_beat_commands += one->machine.session_beat_commands;
     sum->applied_index += one->applied_index;
     sum->committed_index += one->committed_index;
     sum->last_index += one->last_index;

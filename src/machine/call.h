@@ -26,6 +26,8 @@ enum { CALL_STRING_BYTES = 512 << 20 };
 struct feed_log;
 struct locks;
 struct origins;
+struct sessions;
+struct ties;
 struct txns;
 struct machine_scripts;
 
@@ -35,6 +37,8 @@ struct call {
     struct txns *txns;
     struct feed_log *history;
     struct locks *locks;
+    struct sessions *sessions;
+    struct ties *ties; /* NULL: where nothing can be tied to a session, since the keyspace is none of a shard */
     const struct machine_scripts *scripts; /* NULL: none are executed */
     struct machine_events *events;         /* what happens is told there; NULL: nobody listens */
     struct keyspace_time time;

@@ -2,7 +2,8 @@
  *
  * Its own record in snapshots: 'M' u8 · format version u8 · time_ms i64 · wall_ms i64 · position u64 (little-endian).
  * It comes first; the records of origins (origin.h), of transactions (txn/txn_snapshot.c), of the history
- * (feed/feed_log_snapshot.c), of locks (lock/lock_snapshot.c) and of the keyspace follow.
+ * (feed/feed_log_snapshot.c), of locks (lock/lock_snapshot.c), of
+ * sessions and ties (session/) and of the keyspace follow.
  */
 #include "machine/machine.h"
 
@@ -14,6 +15,8 @@
 #include "machine/feed/feed_log.h"
 #include "machine/lock/locks.h"
 #include "machine/origin.h"
+#include "machine/session/sessions.h"
+#include "machine/session/ties.h"
 #include "machine/txn/txn.h"
 
 #include <stdlib.h>
@@ -26,10 +29,12 @@ struct machine {
     struct txns txns;
     struct feed_log history;
     struct locks locks;
-    int64_t time_ms, wall_ms;    /* applied */
-    uint64_t position;           /* of the last apply */
-    struct buffer snapshot_head; /* records of the running snapshot that were made at its begin */
-    bool locks_walked;           /* by it */
+    struct sessions sessions;
+    struct ties ties;
+    int64_t time_ms, wall_ms;                        /* applied */
+    uint64_t position;                               /* of the last apply */
+    struct buffer snapshot_head;                     /* records of the running snapshot that were made at its begin */
+    bool ties_walked, sessions_walked, locks_walked; /* by it */
     /* What follows is no part of the state. */
     const struct machine_scripts *scripts;
     struct machine_events *events; /* NULL: nobody listens */
@@ -50,6 +55,9 @@ struct machine *machine_create(const struct machine_options *options)
     command_arguments_init(&machine->blocking);
     txns_init(&machine->txns, options->hash_seed);
     locks_init(&machine->locks, options->hash_seed);
+    sessions_init(&machine->sessions, options->hash_seed);
+    ties_init(&machine->ties, options->hash_seed);
+    machine->locks.ties = &machine->ties;
     return machine;
 }
 
@@ -61,6 +69,8 @@ void machine_destroy(struct machine *machine)
         txns_deinit(&machine->txns);
         feed_log_deinit(&machine->history);
         locks_deinit(&machine->locks);
+        sessions_deinit(&machine->sessions);
+        ties_deinit(&machine->ties);
         command_arguments_deinit(&machine->blocking);
         buffer_deinit(&machine->snapshot_head);
         command_arguments_deinit(&machine->queued);
@@ -112,6 +122,8 @@ static struct call begin_call(struct machine *machine, const struct command *com
         .history = &machine->history,
         .applied_position = machine->position,
         .locks = &machine->locks,
+        .sessions = &machine->sessions,
+        .ties = &machine->ties,
         .scripts = machine->scripts,
         .events = machine->events,
         .time = applied_time(machine),
@@ -216,6 +228,18 @@ void machine_apply_time(struct machine *machine, const struct machine_context *c
     (void)keyspace_expire(machine->keyspace, &time, MACHINE_EXPIRE_STEP, context->position);
     struct lock_now now = {context->position, machine->time_ms};
     (void)locks_expire(&machine->locks, &now, MACHINE_EXPIRE_STEP);
+    (void)sessions_expire(&machine->sessions, machine->time_ms, MACHINE_EXPIRE_STEP);
+    ties_expire(&machine->ties, machine->time_ms, MACHINE_EXPIRE_STEP);
+}
+
+/* Of all that is no key. */
+static int64_t tidy_next_due(const struct machine *machine)
+{
+    int64_t lock_ms = locks_next_due(&machine->locks);
+    int64_t session_ms = sessions_next_due(&machine->sessions);
+    int64_t tie_ms = ties_next_due(&machine->ties);
+    int64_t next_ms = lock_ms < session_ms ? lock_ms : session_ms;
+    return next_ms < tie_ms ? next_ms : tie_ms;
 }
 
 bool machine_has_due(const struct machine *machine, int64_t time_ms, int64_t wall_ms)
@@ -223,14 +247,14 @@ bool machine_has_due(const struct machine *machine, int64_t time_ms, int64_t wal
     int64_t due_time_ms;
     int64_t due_wall_ms;
     keyspace_next_due(machine->keyspace, &due_time_ms, &due_wall_ms);
-    return due_time_ms <= time_ms || locks_next_due(&machine->locks) <= time_ms || due_wall_ms <= wall_ms;
+    return due_time_ms <= time_ms || tidy_next_due(machine) <= time_ms || due_wall_ms <= wall_ms;
 }
 
 void machine_next_due(const struct machine *machine, int64_t *ret_time_ms, int64_t *ret_wall_ms)
 {
     keyspace_next_due(machine->keyspace, ret_time_ms, ret_wall_ms);
-    int64_t lock_ms = locks_next_due(&machine->locks);
-    *ret_time_ms = lock_ms < *ret_time_ms ? lock_ms : *ret_time_ms;
+    int64_t other_ms = tidy_next_due(machine);
+    *ret_time_ms = other_ms < *ret_time_ms ? other_ms : *ret_time_ms;
 }
 
 uint64_t machine_key_version(const struct machine *machine, struct slice key)
@@ -246,6 +270,8 @@ bool machine_work(struct machine *machine)
 }
 
 const struct txns *machine_txns(const struct machine *machine) { return &machine->txns; }
+
+const struct sessions *machine_sessions(const struct machine *machine) { return &machine->sessions; }
 
 const struct locks *machine_locks(const struct machine *machine) { return &machine->locks; }
 
@@ -263,7 +289,7 @@ void machine_stats(const struct machine *machine, struct machine_stats *ret_stat
         .keys = keyspace_count(machine->keyspace),
         .keys_with_expiry = keyspace_count_with_expiry(machine->keyspace),
         .memory_bytes = keyspace_memory_bytes(machine->keyspace) + machine->txns.parts.bytes + machine->history.bytes +
-                        machine->locks.memory_bytes,
+                        machine->locks.memory_bytes + machine->sessions.memory_bytes + machine->ties.memory_bytes,
         .history_bytes = machine->history.bytes,
         .expired = keyspace_expired(machine->keyspace),
         .hits = machine->hits,
@@ -276,6 +302,16 @@ void machine_stats(const struct machine *machine, struct machine_stats *ret_stat
         .locks_granted = machine->locks.granted,
         .locks_expired = machine->locks.expired,
         .locks_queued = machine->locks.queued,
+        .sessions = machine->sessions.live,
+        .sessions_ended = machine->sessions.ended_count,
+        .session_ties = machine->ties.table.count,
+        .session_locks = machine->locks.tied,
+        .session_keys = keyspace_count_all_bonded(machine->keyspace),
+        .sessions_opened = machine->sessions.opened,
+        .sessions_closed = machine->sessions.closed,
+        .sessions_expired = machine->sessions.expired,
+        .session_beats = machine->sessions.beats,
+        .session_beat_commands = machine->sessions.beat_commands,
         .time_ms = machine->time_ms,
         .wall_ms = machine->wall_ms,
     };
@@ -298,7 +334,11 @@ void machine_snapshot_begin(struct machine *machine)
     origins_emit(&machine->origins, head);
     txns_emit(&machine->txns, head);
     feed_log_snapshot_begin(&machine->history, head);
+    ties_snapshot_begin(&machine->ties);
+    sessions_snapshot_begin(&machine->sessions);
     locks_snapshot_begin(&machine->locks);
+    machine->ties_walked = false;
+    machine->sessions_walked = false;
     machine->locks_walked = false;
     keyspace_snapshot_begin(machine->keyspace);
 }
@@ -313,6 +353,18 @@ bool machine_snapshot_step(struct machine *machine, struct buffer *out, size_t b
         return true;
     }
     size_t before = out->size;
+    if (!machine->ties_walked) {
+        machine->ties_walked = !ties_snapshot_step(&machine->ties, out, budget_bytes);
+        if (!machine->ties_walked || out->size - before >= budget_bytes) {
+            return true;
+        }
+    }
+    if (!machine->sessions_walked) {
+        machine->sessions_walked = !sessions_snapshot_step(&machine->sessions, out, budget_bytes);
+        if (!machine->sessions_walked || out->size - before >= budget_bytes) {
+            return true;
+        }
+    }
     if (!machine->locks_walked) {
         machine->locks_walked = !locks_snapshot_step(&machine->locks, out, budget_bytes);
         if (!machine->locks_walked || out->size - before >= budget_bytes) {
@@ -326,13 +378,16 @@ void machine_snapshot_end(struct machine *machine)
 {
     buffer_deinit(&machine->snapshot_head);
     feed_log_snapshot_end(&machine->history);
+    ties_snapshot_end(&machine->ties);
+    sessions_snapshot_end(&machine->sessions);
     locks_snapshot_end(&machine->locks);
     keyspace_snapshot_end(machine->keyspace);
 }
 
 size_t machine_snapshot_pending_bytes(const struct machine *machine)
 {
-    return keyspace_snapshot_pending_bytes(machine->keyspace) + machine->locks.pending.size;
+    return keyspace_snapshot_pending_bytes(machine->keyspace) + machine->locks.pending.size +
+           machine->sessions.pending.size + machine->ties.pending.size;
 }
 
 static enum status load_header(struct machine *machine, struct slice record)
@@ -375,6 +430,12 @@ enum status machine_load_record(struct machine *machine, struct slice record)
     if (locks_record(record)) {
         return locks_load(&machine->locks, record);
     }
+    if (sessions_record(record)) {
+        return sessions_load(&machine->sessions, record);
+    }
+    if (ties_record(record)) {
+        return ties_load(&machine->ties, record);
+    }
     return keyspace_load_record(machine->keyspace, record);
 }
 
@@ -385,9 +446,9 @@ uint64_t machine_count_in_slot(const struct machine *machine, uint16_t slot)
 
 uint64_t machine_digest(const struct machine *machine)
 {
-    uint64_t parts[] = {keyspace_digest(machine->keyspace), origins_digest(&machine->origins),
-                        txns_digest(&machine->txns),        feed_log_digest(&machine->history),
-                        locks_digest(&machine->locks),      (uint64_t)machine->time_ms,
-                        (uint64_t)machine->wall_ms};
+    uint64_t parts[] = {
+        keyspace_digest(machine->keyspace), origins_digest(&machine->origins), txns_digest(&machine->txns),
+        feed_log_digest(&machine->history), locks_digest(&machine->locks),     sessions_digest(&machine->sessions),
+        ties_digest(&machine->ties),        (uint64_t)machine->time_ms,        (uint64_t)machine->wall_ms};
     return hash_bytes(0, parts, sizeof(parts));
 }

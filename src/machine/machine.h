@@ -22,6 +22,7 @@ struct locks;
 struct machine;
 struct machine_events;
 struct machine_scripts;
+struct sessions;
 struct txns;
 
 struct machine_options {
@@ -117,6 +118,10 @@ void machine_tell_locks(struct machine *machine, bool tell);
 /* The news since it was cleared, which is the caller's to do. */
 struct buffer *machine_lock_notices(struct machine *machine);
 
+/* ---- sessions (session/sessions.h) ---- */
+
+const struct sessions *machine_sessions(const struct machine *machine);
+
 /* A little housekeeping (moving tables, freeing large values): call once per turn when there is time. True when
  * more is left. */
 bool machine_work(struct machine *machine);
@@ -133,7 +138,12 @@ struct machine_stats {
     uint64_t blocked;  /* commands that were not executed since they met a lock; nothing should come so far */
     uint64_t locks, lock_holders, lock_waiters;          /* of LOCK.*: held or waited for */
     uint64_t locks_granted, locks_expired, locks_queued; /* since the process started */
-    int64_t time_ms;                                     /* applied time */
+    uint64_t sessions, sessions_ended;                   /* of those that ended: ones that some shard has not left */
+    uint64_t session_ties;                               /* sessions, wherever they live, with something here */
+    uint64_t session_locks, session_keys;                /* that end with one */
+    uint64_t sessions_opened, sessions_closed, sessions_expired; /* since the process started, … */
+    uint64_t session_beats, session_beat_commands; /* … and heartbeats, and the commands that brought them */
+    int64_t time_ms;                               /* applied time */
     int64_t wall_ms;
 };
 void machine_stats(const struct machine *machine, struct machine_stats *ret_stats);

@@ -21,6 +21,10 @@ enum machine_mutation {
     MACHINE_MUTATION_TWO_HOLDERS,        /* who waits is granted beside an exclusive holder */
     MACHINE_MUTATION_FENCE_BLIND,        /* FENCE.CHECK takes an older token than one it has seen */
     MACHINE_MUTATION_GUARD_BLIND,        /* LOCK.GUARD executes with a token that does not hold the lock */
+    MACHINE_MUTATION_BEAT_IGNORED,       /* a heartbeat does not make a session live longer */
+    MACHINE_MUTATION_JOIN_FORGOTTEN,     /* a session does not know where its locks are */
+    MACHINE_MUTATION_SHARDS_NOT_KEPT,    /* snapshots leave that out */
+    MACHINE_MUTATION_LOOK_BY_LAST_ENTRY, /* what remains of a session is told as it was at the last entry */
     MACHINE_MUTATION_COUNT,
 };
 

@@ -8,6 +8,7 @@
 #include "server/route.h"
 #include "server/script_peers.h"
 #include "server/server_state.h"
+#include "server/session_client.h"
 #include "server/txn_client.h"
 #include "server/txn_session.h"
 
@@ -348,6 +349,7 @@ void connection_close(struct connection *connection)
     txn_session_leave(connection);
     feeds_leave(connection);
     lock_client_forget(connection);
+    session_client_forget(connection);
     slots_destroy(connection);
     route_forget(connection);
     round_end(connection);

@@ -32,6 +32,7 @@ struct output_limit;
 struct txn_session;
 struct round;
 struct server;
+struct session_tying;
 
 enum {
     CONNECTION_PENDING = 16384,
@@ -169,6 +170,7 @@ struct connection {
     int64_t behind_since_ns;       /* more is unread than the soft limit allows; 0: it is not */
     bool overrun;                  /* messages for it found no room: it is to be closed */
     struct lock_wait *lock_wait;   /* of a LOCK.ACQUIRE with WAIT that is under way, or NULL */
+    struct session_tying *tying;   /* the parked command waits for its session, or has it; NULL */
     struct lock_client_item lock_client;
     bool txn_failed; /* one ended before its client said so: what is meant for it is refused */
 };

@@ -193,6 +193,21 @@ static void section_locks(struct server *server, const struct server_part *part,
     }
 }
 
+/* Of this node's replicas, those that do not lead too; what happened, since the process started. */
+static void section_sessions(struct server *server, const struct server_part *part, struct buffer *out)
+{
+    const struct machine_stats *stats = &part->stats.machine;
+    (void)server;
+    buffer_append_format(out,
+                         "sessions:%" PRIu64 "\r\nsessions_ending:%" PRIu64 "\r\nsession_ties:%" PRIu64
+                         "\r\nsession_locks:%" PRIu64 "\r\nsession_keys:%" PRIu64 "\r\nsessions_opened:%" PRIu64
+                         "\r\nsessions_closed:%" PRIu64 "\r\nsessions_expired:%" PRIu64
+                         "\r\nsession_heartbeats:%" PRIu64 "\r\nsession_heartbeat_commands:%" PRIu64 "\r\n",
+                         stats->sessions, stats->sessions_ended, stats->session_ties, stats->session_locks,
+                         stats->session_keys, stats->sessions_opened, stats->sessions_closed, stats->sessions_expired,
+                         stats->session_beats, stats->session_beat_commands);
+}
+
 static const struct {
     const char *name, *title;
     void (*write)(struct server *server, const struct server_part *part, struct buffer *out);
@@ -209,6 +224,7 @@ static const struct {
     {"errorstats", "Errorstats", section_errorstats, true},
     {"cluster", "Cluster", section_cluster, true},
     {"locks", "Locks", section_locks, true},
+    {"sessions", "Sessions", section_sessions, true},
     {"keyspace", "Keyspace", section_keyspace, true},
 };
 
@@ -316,6 +332,12 @@ void server_metrics(struct server *server, struct buffer *out)
     metric(out, "locks_expired_total", "counter", "Leases that ended before release.",
            (double)stats.machine.locks_expired);
     metric(out, "locks_queued_total", "counter", "Requests that had to wait.", (double)stats.machine.locks_queued);
+    metric(out, "sessions", "gauge", "Sessions that live.", (double)stats.machine.sessions);
+    metric(out, "sessions_ending", "gauge", "Sessions whose end some shard has not heard of.",
+           (double)stats.machine.sessions_ended);
+    metric(out, "sessions_expired_total", "counter", "Sessions that ended for lack of heartbeats.",
+           (double)stats.machine.sessions_expired);
+    metric(out, "session_heartbeats_total", "counter", "Heartbeats of sessions.", (double)stats.machine.session_beats);
     metric(out, "log_entries_total", "counter", "Log entries applied.", (double)stats.entries);
     metric(out, "log_written_bytes_total", "counter", "Written to the log.", (double)stats.log.bytes_written);
     metric(out, "log_syncs_total", "counter", "Syncs of the log.", (double)stats.log.syncs);

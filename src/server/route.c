@@ -12,6 +12,7 @@
 #include "server/script_peers.h"
 #include "server/scripts.h"
 #include "server/server_state.h"
+#include "server/session_client.h"
 #include "server/txn_client.h"
 #include "server/txn_session.h"
 #include "server/watch.h"
@@ -109,9 +110,9 @@ bool route_unpark(struct connection *connection)
 {
     struct server *server = connection->server;
     ASSERT(connection->parked);
-    if (connection->parked_until_ns != 0
-            ? server_now_ns(server) < connection->parked_until_ns
-            : connection_pending(connection) || round_pending(connection) || script_peers_pending(connection)) {
+    if (connection->parked_until_ns != 0 ? server_now_ns(server) < connection->parked_until_ns
+                                         : connection_pending(connection) || round_pending(connection) ||
+                                               script_peers_pending(connection) || session_tying_pending(connection)) {
         return false;
     }
     connection->parked = false;
@@ -408,6 +409,28 @@ static void to_shards(struct connection *connection, const struct command *comma
     txn_client_command(connection, command, &plan);
 }
 
+/* In the name of a session, which is known to live. */
+static void in_session(struct connection *connection, uint32_t shard, const struct command *command, uint32_t at)
+{
+    struct server *server = connection->server;
+    struct slice name;
+    const char *problem = session_client_take(connection, &name);
+    if (problem != NULL) {
+        answer_error(connection, problem);
+        return;
+    }
+    struct command_arguments *arguments = &server->session_arguments;
+    command_arguments_reserve(arguments, command->argc);
+    memcpy(arguments->items, command->argv, command->argc * sizeof(*command->argv));
+    arguments->items[at] = name;
+    const struct command named = {command->spec, arguments->items, command->argc, command->protocol};
+    if (command->spec->id == COMMAND_LOCK_ACQUIRE) {
+        lock_client_acquire(connection, shard, &named);
+    } else {
+        to_shard(connection, shard, &named);
+    }
+}
+
 static void dispatch(struct connection *connection, const struct command *command)
 {
     const struct command_spec *spec = command->spec;
@@ -420,6 +443,7 @@ static void dispatch(struct connection *connection, const struct command *comman
     bool queueing = connection->in_multi && !multi_runs_at_once(spec);
     bool at_server = spec->place == COMMAND_AT_SERVER;
     uint32_t shard = find_shard(server, command);
+    uint32_t named = spec->id == COMMAND_SET && command->argc <= 3 ? 0 : session_named(command);
     /* Commands about the node run at once, also those of an EXEC that is on its way: what follows must not overtake. */
     bool overtakes =
         connection->plan_end > connection->slot_head || (watch_pending(connection) && multi_needs_watches(spec)) ||
@@ -427,7 +451,7 @@ static void dispatch(struct connection *connection, const struct command *comman
         feeds_starting(connection) || feeds_take(spec) || (at_server && txn_session_takes(spec)) ||
         (spec->id == COMMAND_EXEC && (multi_crosses(connection) || (connection->queued_flags & COMMAND_PUBSUB) != 0)) ||
         (spec->id == COMMAND_HELLO && connection_subscribed(connection)) ||
-        (shard == ROUTE_SEVERAL && spec->id != COMMAND_WATCH) ||
+        (shard == ROUTE_SEVERAL && spec->id != COMMAND_WATCH) || spec->id == COMMAND_SESSION_CLOSE || named != 0 ||
         (spec->place == COMMAND_AT_SERVER && local_needs_quiet(spec));
     if (!queueing && overtakes && connection_pending(connection)) {
         park(connection, command->argv, command->argc);
@@ -435,6 +459,7 @@ static void dispatch(struct connection *connection, const struct command *comman
     }
     if (refused(connection, spec)) {
         server->figures.by_command[spec->id].rejected++;
+        session_client_forget(connection);
         return;
     }
     if (at_server && script_peers_wait(connection, command)) {
@@ -443,9 +468,15 @@ static void dispatch(struct connection *connection, const struct command *comman
     }
     if (!queueing && (spec->flags & COMMAND_NO_MULTI) != 0 && lock_refused(connection, command)) {
         server->figures.by_command[spec->id].rejected++;
+        session_client_forget(connection);
         return;
     }
     if (!queueing && server->worker_count > 1 && round_takes(spec) && round_waits(connection, command)) {
+        park(connection, command->argv, command->argc);
+        return;
+    }
+    if (!queueing && named != 0 && !txn_session_holds(connection) &&
+        session_client_waits(connection, shard, command, named)) {
         park(connection, command->argv, command->argc);
         return;
     }
@@ -488,6 +519,13 @@ static void dispatch(struct connection *connection, const struct command *comman
         return;
     }
     if (txn_session_holds(connection) && txn_session_run(connection, command)) {
+        return;
+    }
+    if (at_server && session_client_command(connection, command)) {
+        return;
+    }
+    if (named != 0) {
+        in_session(connection, shard, command, named);
         return;
     }
     if (at_server && !gather_takes(spec)) {

@@ -10,6 +10,7 @@
 #include "server/route.h"
 #include "server/script_peers.h"
 #include "server/server_state.h"
+#include "server/session_client.h"
 #include "server/txn_client.h"
 #include "server/txn_session.h"
 
@@ -98,7 +99,7 @@ static void resume_listed(struct server *server)
 static bool drained(const struct server *server)
 {
     return cluster_idle(server->cluster) && list_empty(&server->dirty) && list_empty(&server->resume) &&
-           txn_clients_idle(server) && lock_waits_idle(server);
+           txn_clients_idle(server) && lock_waits_idle(server) && session_clients_idle(server);
 }
 
 static void drain(struct server *server)
@@ -334,7 +335,9 @@ void server_destroy(struct server *server)
     txn_clients_destroy(server);
     txn_sessions_destroy(server);
     lock_waits_destroy(server);
+    session_clients_destroy(server);
     command_arguments_deinit(&server->lock_arguments);
+    command_arguments_deinit(&server->session_arguments);
     free(server->txn_positions);
     LIST_FOR_EACH_SAFE (at, after, &server->closed) {
         CONTAINER_OF(at, struct connection, node)->owed = 0;

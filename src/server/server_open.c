@@ -9,6 +9,7 @@
 #include "server/script_home.h"
 #include "server/script_peers.h"
 #include "server/server_state.h"
+#include "server/session_client.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,6 +117,7 @@ static enum status open_cluster(struct server *server, char ret_message[static S
         return STATUS_BUSY;
     }
     server->shards = options.shards;
+    session_clients_init(server);
     server->txn_positions = memory_allocate_zeroed(server->shards, sizeof(*server->txn_positions));
     return cluster_create(server->env, &options, &cluster_events, server, &server->cluster, ret_message);
 }
@@ -174,6 +176,7 @@ static struct server *server_new(struct env *env, const struct server_options *o
     list_init(&server->sessions);
     lock_waits_init(server);
     command_arguments_init(&server->lock_arguments);
+    command_arguments_init(&server->session_arguments);
     command_arguments_init(&server->arguments);
     command_arguments_init(&server->script_arguments);
     script_peers_init(server);

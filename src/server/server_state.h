@@ -89,21 +89,22 @@ struct server {
     struct buffer behind_exec;            /* … and wait here */
     uint32_t shards;                      /* of the cluster */
 
-    struct list connections;    /* all open ones, oldest first */
-    struct list dirty;          /* have output for this turn */
-    struct list resume;         /* have input to look at without a new readiness */
-    struct list slowed;         /* met -BUSY: the longest waiting first */
-    struct list closed;         /* gone, but the shard still owes them replies */
-    struct list txns;           /* transactions over several shards that are under way (txn_client.h) */
-    uint64_t txn_attempts;      /* of them, behind their first: with locks that they wait for */
-    uint64_t txn_attempts_most; /* that one needed */
-    struct list sessions;       /* of TXN.* (txn_session.h) */
-    struct list lock_waits;     /* struct lock_wait: LOCK.ACQUIREs with WAIT (lock_client.h) */
-    struct table lock_numbers;  /* the same by number */
-    struct table lock_clients;  /* lock_client_item: connections that hear of locks that they lose */
+    struct list connections;                 /* all open ones, oldest first */
+    struct list dirty;                       /* have output for this turn */
+    struct list resume;                      /* have input to look at without a new readiness */
+    struct list slowed;                      /* met -BUSY: the longest waiting first */
+    struct list closed;                      /* gone, but the shard still owes them replies */
+    struct list txns;                        /* transactions over several shards that are under way (txn_client.h) */
+    uint64_t txn_attempts;                   /* of them, behind their first: with locks that they wait for */
+    uint64_t txn_attempts_most;              /* that one needed */
+    struct list sessions;                    /* of TXN.* (txn_session.h) */
+    struct session_clients *session_clients; /* session_state.h */
+    struct list lock_waits;                  /* struct lock_wait: LOCK.ACQUIREs with WAIT (lock_client.h) */
+    struct table lock_numbers;               /* the same by number */
+    struct table lock_clients;               /* lock_client_item: connections that hear of locks that they lose */
     size_t lock_wait_count;
     uint64_t lock_sequence;
-    struct command_arguments lock_arguments;
+    struct command_arguments lock_arguments, session_arguments;
     uint64_t txn_sequence;   /* of their ids */
     uint64_t *txn_positions; /* of each shard, as it told them last: for ids */
     size_t connection_count;

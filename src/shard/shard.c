@@ -197,6 +197,11 @@ const struct locks *shard_locks(const struct shard *shard)
     return shard->machine == NULL ? NULL : machine_locks(shard->machine);
 }
 
+const struct sessions *shard_sessions(const struct shard *shard)
+{
+    return shard->machine == NULL ? NULL : machine_sessions(shard->machine);
+}
+
 bool shard_gathering(const struct shard *shard) { return shard->open->logged_count != 0; }
 
 const struct txns *shard_txns(const struct shard *shard, int64_t *ret_time_ms)

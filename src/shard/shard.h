@@ -180,6 +180,8 @@ uint64_t shard_key_version(const struct shard *shard, struct slice key);
 const struct txns *shard_txns(const struct shard *shard, int64_t *ret_time_ms);
 /* The locks of the applied state; NULL when there is none yet. Borrowed until the next turn. */
 const struct locks *shard_locks(const struct shard *shard);
+/* The sessions of the applied state; the same. */
+const struct sessions *shard_sessions(const struct shard *shard);
 /* There are commands for the next entry: one more of them costs none. */
 bool shard_gathering(const struct shard *shard);
 

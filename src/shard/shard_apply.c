@@ -75,11 +75,13 @@ static void news_end(struct shard *shard)
     machine_tell_locks(shard->machine, false);
 }
 
-/* Of records, which tell how old they are; no key of theirs can be due. */
+/* Of records, which tell how old they are, and of a session, which tells what remains of it: clients count that from
+ * before they asked, and the last entry may be older. No key of theirs can be due. */
 static bool tells_ages(const struct command_spec *spec)
 {
     return spec->id == COMMAND_COHORT_TXN_STATUS || spec->id == COMMAND_COHORT_TXN_LIST ||
-           spec->id == COMMAND_COHORT_TXN_PARTS || spec->id == COMMAND_COHORT_TXN_PART;
+           spec->id == COMMAND_COHORT_TXN_PARTS || spec->id == COMMAND_COHORT_TXN_PART ||
+           spec->id == COMMAND_COHORT_SESSION_LOOK;
 }
 
 bool shard_look(struct shard *shard, const struct machine_context *context, const struct command *command,

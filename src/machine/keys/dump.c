@@ -23,10 +23,10 @@ static void put_i64(struct buffer *out, int64_t value)
     out->size += sizeof(value);
 }
 
-void entry_dump(const struct entry *entry, struct buffer *out)
+static void dump(const struct entry *entry, enum due_kind kind, struct buffer *out)
 {
-    buffer_append_byte(out, (uint8_t)(entry_encoding(entry) | entry->due_kind << 4));
-    if (entry->due_kind != DUE_NEVER) {
+    buffer_append_byte(out, (uint8_t)(entry_encoding(entry) | kind << 4));
+    if (kind != DUE_NEVER) {
         put_i64(out, entry->due_ms);
     }
     if (entry->kind == VALUE_INT) {
@@ -39,6 +39,16 @@ void entry_dump(const struct entry *entry, struct buffer *out)
     } else {
         buffer_append_slice(out, entry_string(entry, NULL));
     }
+}
+
+void entry_dump(const struct entry *entry, struct buffer *out)
+{
+    dump(entry, entry->due_kind == DUE_SESSION ? DUE_NEVER : (enum due_kind)entry->due_kind, out);
+}
+
+void entry_dump_here(const struct entry *entry, struct buffer *out)
+{
+    dump(entry, (enum due_kind)entry->due_kind, out);
 }
 
 void entry_dump_shift(struct buffer *dump, int64_t by_ms)
@@ -68,7 +78,7 @@ static bool take_head(struct slice from, struct dump *ret_dump)
     }
     struct dump dump = {.encoding = from.data[0] & 0xf, .due_kind = from.data[0] >> 4};
     size_t head = 1;
-    if (dump.encoding > ENCODING_HASHTABLE || dump.due_kind > DUE_WALL) {
+    if (dump.encoding > ENCODING_HASHTABLE || dump.due_kind > DUE_SESSION) {
         return false;
     }
     if (dump.due_kind != DUE_NEVER) {

@@ -10,6 +10,8 @@
 
 /* Appends the entry's value. */
 void entry_dump(const struct entry *entry, struct buffer *out);
+/* The same with the session that it ends with, which means something in this shard alone. */
+void entry_dump_here(const struct entry *entry, struct buffer *out);
 
 /* Moves an expiry that counts in the shard's time by so many ms: what is taken to another shard keeps what remains of
  * its time to live. An empty dump, or one that never expires or at a wall time, stays as it is. */

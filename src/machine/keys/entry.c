@@ -58,7 +58,9 @@ struct entry *entry_reserve(struct keyspace *keyspace, struct entry *entry, size
     moved->capacity = capacity;
     memcpy(entry_value(moved), entry_value(entry), capacity < entry->capacity ? capacity : entry->capacity);
     table_moved(&keyspace->table, table_hash(&keyspace->table, key), entry, moved);
-    if (moved->due_kind != DUE_NEVER) {
+    if (moved->due_kind == DUE_SESSION) {
+        bonds_moved(&keyspace->bonds, moved);
+    } else if (moved->due_kind != DUE_NEVER) {
         due_heap_moved(&keyspace->heaps[moved->due_kind - 1], moved);
     }
     free(entry);

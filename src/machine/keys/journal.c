@@ -64,7 +64,7 @@ void journal_note_slow(struct keyspace *keyspace, struct slice key, struct entry
         note->hash->note = note;
         note->due_kind = entry_due(entry, &note->due_ms);
     } else if (entry != NULL) {
-        entry_dump(entry, &note->dump);
+        entry_dump_here(entry, &note->dump);
         journal->bytes += note->dump.size;
     }
 }

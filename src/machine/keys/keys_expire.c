@@ -64,7 +64,7 @@ static bool conditions_hold(struct call *call, const struct entry *entry, struct
                             struct expire_time when)
 {
     struct expire_time now = expire_time_of(entry);
-    bool none = now.kind == DUE_NEVER;
+    bool none = now.kind == DUE_NEVER || now.kind == DUE_SESSION;
     if ((conditions.nx && !none) || (conditions.xx && none)) {
         return false;
     }
@@ -129,7 +129,7 @@ static bool find_expiry(struct call *call, struct expire_time *ret_time)
         return false;
     }
     *ret_time = expire_time_of(entry);
-    if (ret_time->kind == DUE_NEVER) {
+    if (ret_time->kind == DUE_NEVER || ret_time->kind == DUE_SESSION) {
         resp_integer(&call->reply, -1);
         return false;
     }

@@ -25,6 +25,7 @@ struct keyspace *keyspace_create(uint64_t hash_seed)
     struct keyspace *keyspace = memory_allocate_zeroed(1, sizeof(*keyspace));
     table_init(&keyspace->table, hash_seed, offsetof(struct entry, bytes));
     heaps_init(keyspace);
+    bonds_init(&keyspace->bonds, hash_seed);
     return keyspace;
 }
 
@@ -36,6 +37,7 @@ static void keys_detach(struct keyspace *keyspace)
         .table = keyspace->table, .heaps[0] = keyspace->heaps[0], .heaps[1] = keyspace->heaps[1]};
     table_init(&keyspace->table, keys->table.seed, keys->table.key_offset);
     heaps_init(keyspace);
+    bonds_deinit(&keyspace->bonds);
     if (!snapshot_take_keys(keyspace, keys)) {
         garbage_keys(&keyspace->garbage, keys);
     }
@@ -136,19 +138,28 @@ void keyspace_leave_trace(struct keyspace *keyspace, uint64_t hash, uint64_t pos
 
 static void due_stop(struct keyspace *keyspace, struct entry *entry)
 {
-    if (entry->due_kind != DUE_NEVER) {
-        due_heap_remove(&keyspace->heaps[entry->due_kind - 1], entry);
-        entry->due_kind = DUE_NEVER;
-        keyspace->memory_bytes -= CHARGE_DUE;
+    if (entry->due_kind == DUE_NEVER) {
+        return;
     }
+    if (entry->due_kind == DUE_SESSION) {
+        bonds_remove(&keyspace->bonds, entry);
+    } else {
+        due_heap_remove(&keyspace->heaps[entry->due_kind - 1], entry);
+    }
+    entry->due_kind = DUE_NEVER;
+    keyspace->memory_bytes -= CHARGE_DUE;
 }
 
 void keyspace_due_start(struct keyspace *keyspace, struct entry *entry, enum due_kind kind, int64_t due_ms)
 {
-    ASSERT(kind == DUE_TIME || kind == DUE_WALL);
+    ASSERT(kind == DUE_TIME || kind == DUE_WALL || kind == DUE_SESSION);
     entry->due_kind = (uint8_t)kind;
     entry->due_ms = due_ms;
-    due_heap_insert(&keyspace->heaps[kind - 1], entry, due_ms);
+    if (kind == DUE_SESSION) {
+        bonds_insert(&keyspace->bonds, entry, (uint64_t)due_ms);
+    } else {
+        due_heap_insert(&keyspace->heaps[kind - 1], entry, due_ms);
+    }
     keyspace->memory_bytes += CHARGE_DUE;
 }
 
@@ -481,6 +492,34 @@ void keyspace_next_due(const struct keyspace *keyspace, int64_t *ret_time_ms, in
     const struct due_item *by_wall = due_heap_first(&keyspace->heaps[DUE_WALL - 1]);
     *ret_time_ms = by_time == NULL ? INT64_MAX : by_time->due_ms;
     *ret_wall_ms = by_wall == NULL ? INT64_MAX : by_wall->due_ms;
+}
+
+/* ---- keys that end with a session ---- */
+
+uint64_t keyspace_count_bonded(const struct keyspace *keyspace, uint64_t ordinal)
+{
+    const struct bond *bond = bonds_find(&keyspace->bonds, ordinal);
+    return bond == NULL ? 0 : bond->count;
+}
+
+uint64_t keyspace_count_all_bonded(const struct keyspace *keyspace) { return keyspace->bonds.count; }
+
+size_t keyspace_end_bond(struct keyspace *keyspace, uint64_t ordinal, size_t limit, uint64_t position)
+{
+    struct bond *bond = bonds_find(&keyspace->bonds, ordinal);
+    size_t count = bond == NULL ? 0 : bond->count;
+    if (count == 0 || limit == 0) {
+        return 0;
+    }
+    bond_sort(bond);
+    size_t removed = count < limit ? count : limit;
+    struct entry **entries = memory_allocate(removed * sizeof(struct entry *));
+    memcpy(entries, bond->entries, removed * sizeof(struct entry *));
+    for (size_t i = 0; i < removed; i++) {
+        keyspace_remove(keyspace, entries[i], position);
+    }
+    free(entries);
+    return removed;
 }
 
 /* ---- figures ---- */

@@ -31,7 +31,9 @@ struct keyspace_time {
     int64_t present_time_ms, present_wall_ms; /* due by this, not by applied: a read must go through the log */
 };
 
-enum due_kind { DUE_NEVER, DUE_TIME, DUE_WALL }; /* EXPIRE and SET PX count in shard time, EXPIREAT in wall time */
+/* EXPIRE and SET PX count in shard time, EXPIREAT in wall time; SET SESSION names a tie (machine/session/ties.h) by its
+ * ordinal, in the place of a time: the key ends when somebody says so (keyspace_end_bond). */
+enum due_kind { DUE_NEVER, DUE_TIME, DUE_WALL, DUE_SESSION };
 
 struct keyspace *keyspace_create(uint64_t hash_seed);
 void keyspace_destroy(struct keyspace *keyspace);
@@ -156,6 +158,14 @@ const struct entry *keyspace_random(const struct keyspace *keyspace, const struc
  */
 size_t keyspace_expire(struct keyspace *keyspace, const struct keyspace_time *time, size_t limit, uint64_t position);
 void keyspace_next_due(const struct keyspace *keyspace, int64_t *ret_time_ms, int64_t *ret_wall_ms);
+
+/* ---- keys that end with a session ---- */
+
+uint64_t keyspace_count_bonded(const struct keyspace *keyspace, uint64_t ordinal);
+/* Of all sessions. */
+uint64_t keyspace_count_all_bonded(const struct keyspace *keyspace);
+/* Removes at most `limit` of them, in the order of their keys; returns how many. */
+size_t keyspace_end_bond(struct keyspace *keyspace, uint64_t ordinal, size_t limit, uint64_t position);
 
 /* ---- housekeeping, figures, snapshots: see machine.h ---- */
 

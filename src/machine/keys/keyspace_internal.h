@@ -2,8 +2,9 @@
 #pragma once
 
 #include "base/key_slot.h"
-#include "machine/feed/feed_log.h"
 #include "machine/due_heap.h"
+#include "machine/feed/feed_log.h"
+#include "machine/keys/bonds.h"
 #include "machine/keys/entry.h"
 #include "machine/keys/garbage.h"
 
@@ -14,6 +15,7 @@ struct snapshot;
 struct keyspace {
     struct table table;
     struct due_heap heaps[2];      /* by due_kind - 1 */
+    struct bonds bonds;            /* of kind DUE_SESSION */
     struct snapshot *snapshot;     /* the running one, or NULL */
     struct journal *journal;       /* of the command that runs, or NULL */
     struct feed_log *history;      /* borrowed: is told of changes; NULL while nobody wants that */
@@ -40,7 +42,7 @@ static inline bool entry_due_by(const struct entry *entry, int64_t time_ms, int6
     if (__builtin_expect(entry->due_kind == DUE_NEVER, 1)) {
         return false;
     }
-    return entry->due_ms <= (entry->due_kind == DUE_TIME ? time_ms : wall_ms);
+    return entry->due_kind != DUE_SESSION && entry->due_ms <= (entry->due_kind == DUE_TIME ? time_ms : wall_ms);
 }
 
 /* ---- what the history is told (tell.c); only while it is there ---- */

@@ -46,7 +46,7 @@ static bool take_head(const struct keyspace *keyspace, struct slice *from, struc
     }
     ret_head->encoding = attributes & 0xf;
     ret_head->due_kind = attributes >> 4;
-    if (ret_head->encoding > ENCODING_HASHTABLE || ret_head->due_kind > DUE_WALL || ret_head->version == 0 ||
+    if (ret_head->encoding > ENCODING_HASHTABLE || ret_head->due_kind > DUE_SESSION || ret_head->version == 0 ||
         ret_head->version > INT64_MAX) {
         return false;
     }

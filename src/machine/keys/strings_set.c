@@ -1,6 +1,7 @@
 /* Whole strings: SET in all its forms, several at once, and compare-and-set by version. */
 #include "command/machine_handlers.h"
 #include "machine/keys/expire_time.h"
+#include "machine/session/session_words.h"
 
 /* Makes the key hold this string, without expiry unless it is kept; returns the entry, for call_changed. */
 static struct entry *put_string(struct call *call, struct slice key, struct entry *entry, struct slice value,
@@ -20,6 +21,7 @@ struct set_options {
     enum expire_unit unit;
     struct slice expire;
     struct slice expected; /* IFEQ's */
+    struct slice session;  /* its name; empty: none */
 };
 
 static enum expire_unit expire_unit_of(struct slice word)
@@ -66,10 +68,16 @@ static bool read_set_options(struct call *call, struct set_options *options)
                    !options->compare) {
             options->compare = true;
             options->expected = call->argv[++i];
+        } else if (slice_is_word(word, "session") && i + 1 < call->argc && call->argv[i + 1].size != 0) {
+            options->session = call->argv[++i];
         } else if (!take_expire(call, &i, options)) {
             call_syntax_error(call);
             return false;
         }
+    }
+    if (options->session.size != 0 && (options->keep_ttl || options->unit != EXPIRE_NONE)) {
+        call_syntax_error(call);
+        return false;
     }
     return true;
 }
@@ -126,6 +134,23 @@ static bool reply_former(struct call *call, const struct entry *entry)
     return true;
 }
 
+/* The key ends with this session. False after an error reply. */
+static bool find_session(struct call *call, struct slice name, struct expire_time *ret_expire)
+{
+    struct tie *tie = NULL;
+    const char *problem = tie_of_name(call->ties, name, &tie);
+    if (problem == NULL && keyspace_count_bonded(call->keyspace, tie->ordinal) >= SESSION_CLAIMS) {
+        _Static_assert(SESSION_CLAIMS == 16384, "as the text says");
+        problem = "BUSY this session has 16384 keys in this shard, which is the most; delete some, or open another one";
+    }
+    if (problem != NULL) {
+        resp_error(&call->reply, problem);
+        return false;
+    }
+    *ret_expire = (struct expire_time){DUE_SESSION, (int64_t)tie->ordinal};
+    return true;
+}
+
 void strings_set(struct call *call)
 {
     struct set_options options = {0};
@@ -134,6 +159,9 @@ void strings_set(struct call *call)
         return;
     }
     if (options.unit != EXPIRE_NONE && !expire_time_read(call, options.unit, options.expire, &expire)) {
+        return;
+    }
+    if (options.session.size != 0 && !find_session(call, options.session, &expire)) {
         return;
     }
     struct entry *entry = call_edit(call, call->argv[1]);

@@ -9,7 +9,7 @@ void keyspace_record_to(struct keyspace *keyspace, struct feed_log *history) { k
 void keyspace_tell_due(struct keyspace *keyspace, const struct entry *entry)
 {
     struct feed_log *history = keyspace->history;
-    if (entry->due_kind == DUE_NEVER) {
+    if (entry->due_kind == DUE_NEVER || entry->due_kind == DUE_SESSION) { /* a session's end is told as a DEL */
         feed_log_key(history, FEED_PERSIST, entry_key(entry));
         return;
     }
@@ -28,7 +28,7 @@ void keyspace_tell_value(struct keyspace *keyspace, const struct entry *entry)
     }
     char digits[NUMBER_INT64_BYTES];
     feed_log_set(keyspace->history, entry_key(entry), entry_string(entry, digits));
-    if (entry->due_kind != DUE_NEVER) {
+    if (entry->due_kind != DUE_NEVER && entry->due_kind != DUE_SESSION) {
         keyspace_tell_due(keyspace, entry);
     }
 }
@@ -60,7 +60,7 @@ void keyspace_tell_whole(struct keyspace *keyspace, const struct entry *entry, b
         feed_log_key(history, FEED_DEL, telling.key);
     }
     entry_hash_each(entry, tell_field, &telling);
-    if (entry->due_kind != DUE_NEVER) {
+    if (entry->due_kind != DUE_NEVER && entry->due_kind != DUE_SESSION) {
         keyspace_tell_due(keyspace, entry);
     }
 }

@@ -20,16 +20,19 @@
 #include "machine/keys/table.h"
 #include "machine/lock/lock_limits.h"
 #include "machine/lock/locks.h"
+#include "machine/session/ties.h"
 
 enum claim_state { CLAIM_WAITS, CLAIM_HOLDS, CLAIM_PAST };
 
 struct lock;
 
 struct claim {
-    uint32_t key_size;   /* first: struct table_item; of the index: number of the lock, owner */
-    uint32_t heap_index; /* 0: in none */
-    struct list node;    /* of the lock's waiters, holders or past */
-    struct list node_of; /* while it waits: of lock_node.claims */
+    uint32_t key_size;    /* first: struct table_item; of the index: number of the lock, owner */
+    uint32_t heap_index;  /* 0: in none */
+    struct list node;     /* of the lock's waiters, holders or past */
+    struct list node_of;  /* while it waits: of lock_node.claims */
+    struct list tie_node; /* while it lives and `tie` is not NULL: of tie->claims */
+    struct tie *tie;      /* it ends with this session; NULL */
     struct lock *lock;
     uint64_t order;   /* larger than of all that asked earlier */
     uint64_t token;   /* of a grant */
@@ -125,6 +128,12 @@ void lock_node_leave(struct locks *locks, struct claim *claim);
 bool claim_has_id(const struct claim *claim, struct slice id);
 void claim_add_id(struct locks *locks, struct claim *claim, struct slice id);
 bool claim_take_id(struct locks *locks, struct claim *claim, struct slice id);
+
+/* ---- locks.c, for lock_session.c ---- */
+
+void lock_end_wait(struct locks *locks, struct claim *claim, bool told);
+void lock_end_hold(struct locks *locks, struct claim *claim, enum lock_end end, const struct lock_now *now);
+void lock_grant(struct locks *locks, struct lock *lock, const struct lock_now *now);
 
 /* ---- lock_snapshot.c ---- */
 

@@ -3,6 +3,7 @@
 #include "base/number.h"
 #include "base/varint.h"
 #include "machine/lock/lock_limits.h"
+#include "machine/session/session_id.h"
 
 void lock_origin_put(uint8_t at[static LOCK_ORIGIN_BYTES], const struct lock_origin *origin)
 {
@@ -53,7 +54,7 @@ static const char wait_text[] = "ERR WAIT is a time in ms, from 0 to 31536000000
 
 struct parsing {
     struct lock_request *request;
-    bool ttl, wait, mode, permits, limit;
+    bool ttl, wait, mode, permits, limit, session;
 };
 
 static const char *take_mode(struct parsing *parsing, struct slice value)
@@ -87,6 +88,18 @@ static const char *take_time(struct slice value, int64_t least, const char *text
     return lock_time_parse(value, least, text, ret_ms);
 }
 
+static const char *take_session(struct parsing *parsing, struct slice value)
+{
+    struct session_id id;
+    if (parsing->session) {
+        return "ERR syntax error";
+    }
+    parsing->session = true;
+    parsing->request->session = value;
+    bool good = session_name_parse(value, &id, &parsing->request->ttl_ms);
+    return good ? NULL : "ERR SESSION is followed by the id that SESSION.OPEN gave";
+}
+
 static const char *take_option(struct parsing *parsing, struct slice word, struct slice value)
 {
     struct lock_request *request = parsing->request;
@@ -116,7 +129,7 @@ static const char *take_option(struct parsing *parsing, struct slice word, struc
         return value.size <= LOCK_NOTE_BYTES ? NULL : "ERR a NOTE has 512 bytes at most";
     }
     if (slice_is_word(word, "SESSION")) {
-        return "ERR sessions are not there yet; give the time to live with PX and renew it";
+        return take_session(parsing, value);
     }
     return "ERR syntax error";
 }
@@ -132,8 +145,9 @@ const char *lock_request_parse(const struct slice *argv, uint32_t argc, struct l
     if (problem != NULL) {
         return problem;
     }
-    if (!parsing.ttl) {
-        return ttl_text;
+    if (parsing.ttl == parsing.session) {
+        return parsing.ttl ? "ERR a lock has a time to live of its own (PX), or ends with a SESSION, not both"
+                           : ttl_text;
     }
     if (parsing.permits != parsing.limit || (parsing.permits && parsing.mode)) {
         return "ERR a semaphore is asked for by PERMITS n LIMIT m, without MODE";

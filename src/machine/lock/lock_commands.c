@@ -7,6 +7,8 @@
 #include "machine/lock/lock_limits.h"
 #include "machine/lock/locks.h"
 #include "machine/machine_mutation.h"
+#include "machine/session/session_words.h"
+#include "machine/session/ties.h"
 
 #include <inttypes.h>
 
@@ -70,10 +72,27 @@ static void acquire(struct call *call, uint32_t from, const struct lock_origin *
         resp_error(&call->reply, problem);
         return;
     }
+    if (request.session.size != 0 && (problem = tie_of_name(call->ties, request.session, &request.tie)) != NULL) {
+        resp_error(&call->reply, problem);
+        return;
+    }
+    if (request.tie != NULL && request.tie->claim_count >= SESSION_CLAIMS) {
+        _Static_assert(SESSION_CLAIMS == 16384, "as the text says");
+        resp_error(&call->reply, "BUSY this session has 16384 locks in this shard, which is the most; release some, or "
+                                 "open another one");
+        return;
+    }
     request.origin = *origin;
     request.wait_ms = origin->node == 0 ? 0 : request.wait_ms; /* nobody could be told */
     struct lock_now now = now_of(call);
-    put_outcome(call, locks_acquire(call->locks, &request, &now, &answer), &answer);
+    enum lock_outcome outcome = locks_acquire(call->locks, &request, &now, &answer);
+    if (outcome == LOCK_IS_HELD_OTHERWISE && request.tie != NULL) {
+        resp_error(&call->reply,
+                   "ERR this owner holds the lock, or waits for it, otherwise: with a time to live of its "
+                   "own, in another session, in another mode or with other permits; release it first");
+        return;
+    }
+    put_outcome(call, outcome, &answer);
 }
 
 void lock_acquire(struct call *call)
@@ -111,6 +130,10 @@ void lock_renew(struct call *call)
                                     "ERR PX is the time to live in ms, from 1 to 31536000000 (a year)", &ttl_ms);
     if (problem != NULL) {
         resp_error(&call->reply, problem);
+        return;
+    }
+    if (locks_held_by_session(call->locks, call->argv[1], call->argv[2], token)) {
+        resp_error(&call->reply, "ERR this lock is held as long as its session lives: SESSION.KEEPALIVE renews that");
         return;
     }
     struct lock_now now = now_of(call);

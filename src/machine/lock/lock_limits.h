@@ -21,4 +21,6 @@ enum {
     LOCK_PERMITS = 1 << 30,
 };
 
+/* The lease of a lock that ends with a session. */
+#define LOCK_NEVER_MS (INT64_MAX / 2)
 #define LOCK_TIME_MS (INT64_C(365) * 24 * 60 * 60 * 1000) /* no lease and no wait is longer */

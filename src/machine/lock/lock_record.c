@@ -7,7 +7,7 @@
 
 enum {
     CHARGE_LOCK = 224, /* header, allocator, place in the table */
-    CHARGE_CLAIM = 208,
+    CHARGE_CLAIM = 232,
     INDEX_FROM = 8, /* claims of one lock that are worth an index */
 };
 
@@ -138,6 +138,7 @@ struct claim *claim_create(const struct lock *lock, struct slice owner, struct s
     *claim = (struct claim){.key_size = (uint32_t)(CLAIM_PREFIX + owner.size), .note_size = (uint16_t)note.size};
     list_init(&claim->node);
     list_init(&claim->node_of);
+    list_init(&claim->tie_node);
     memcpy(claim->bytes, &lock->number, CLAIM_PREFIX);
     if (owner.size > 0) {
         memcpy(claim->bytes + CLAIM_PREFIX, owner.data, owner.size);
@@ -318,12 +319,31 @@ static void charge(struct locks *locks, struct lock *lock, int64_t bytes, bool p
     }
 }
 
+static void tie_enter(struct locks *locks, struct claim *claim)
+{
+    if (claim->tie != NULL) {
+        list_append(&claim->tie->claims, &claim->tie_node);
+        claim->tie->claim_count++;
+        locks->tied++;
+    }
+}
+
+static void tie_leave(struct locks *locks, struct claim *claim)
+{
+    if (claim->tie != NULL) {
+        list_remove(&claim->tie_node);
+        claim->tie->claim_count--;
+        locks->tied--;
+    }
+}
+
 void claim_enter(struct locks *locks, struct claim *claim)
 {
     struct lock *lock = claim->lock;
     bool past = claim->state == CLAIM_PAST;
     if (past) {
         free_ids(claim);
+        claim->tie = NULL;
     }
     charge(locks, lock, claim_charge(claim), past);
     count(locks, claim, 1);
@@ -331,6 +351,7 @@ void claim_enter(struct locks *locks, struct claim *claim)
     if (!past) {
         due_heap_insert(&locks->heap, claim, claim->due_ms);
         index_claim(locks, lock, claim, true);
+        tie_enter(locks, claim);
     }
     if (claim->state == CLAIM_WAITS) {
         lock_node_enter(locks, claim);
@@ -347,6 +368,7 @@ void claim_leave(struct locks *locks, struct claim *claim)
     if (!past) {
         due_heap_remove(&locks->heap, claim);
         index_claim(locks, lock, claim, false);
+        tie_leave(locks, claim);
     }
     if (claim->state == CLAIM_WAITS) {
         lock_node_leave(locks, claim);

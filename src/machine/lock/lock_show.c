@@ -84,7 +84,7 @@ static void put_holders(struct call *call, const struct lock *lock)
         put_pair(call, "token", (int64_t)claim->token);
         put_pair(call, "permits", claim->permits);
         put_pair(call, "held_ms", now_ms - claim->since_ms);
-        put_pair(call, "ttl_ms", claim->due_ms - now_ms);
+        put_pair(call, "ttl_ms", claim->tie != NULL ? -1 : claim->due_ms - now_ms);
         put_text(call, "note", claim_note(claim));
         resp_bulk_string(&call->reply, "client");
         put_client(call, &claim->origin);

@@ -6,7 +6,8 @@
  * After the kind and a version (1), u8 each; numbers are varints, texts a size and bytes:
  *   'l' marks   restores · last token · last order · last used · fence floor; the first one
  *   'L' lock    key · fence · grants · used · limit · holders · waiters · past, then so many claims, each: owner · note
- * · order · token · due · since · ttl · node · start · client · number · permits · mode · end · count of ids · ids */
+ * · order · token · due · since · ttl · node · start · client · number · permits · mode · end · count of ids · shard
+ * and number of the session that it ends with, 0 when it has none · ids */
 #include "machine/lock/lock.h"
 
 #include "base/assert.h"
@@ -17,7 +18,7 @@
 
 #include <stdlib.h>
 
-enum { RECORD_VERSION = 1, CLAIM_NUMBERS = 13 };
+enum { RECORD_VERSION = 1, CLAIM_NUMBERS = 15 };
 
 static void put_number(struct buffer *out, uint64_t value)
 {
@@ -35,6 +36,7 @@ static void put_claim(struct buffer *out, const struct claim *claim)
 {
     put_text(out, claim_owner(claim));
     put_text(out, claim_note(claim));
+    struct session_id session = claim->tie == NULL ? (struct session_id){0} : tie_id(claim->tie);
     const uint64_t numbers[CLAIM_NUMBERS] = {claim->order,
                                              claim->token,
                                              (uint64_t)claim->due_ms,
@@ -47,7 +49,9 @@ static void put_claim(struct buffer *out, const struct claim *claim)
                                              claim->permits,
                                              claim->mode,
                                              claim->end,
-                                             claim->id_count};
+                                             claim->id_count,
+                                             session.shard,
+                                             session.number};
     for (size_t i = 0; i < CLAIM_NUMBERS; i++) {
         put_number(out, numbers[i]);
     }
@@ -235,7 +239,8 @@ static bool numbers_sound(const struct locks *locks, const uint64_t numbers[stat
     return numbers[0] <= locks->last_order && numbers[1] <= locks->last_token && numbers[2] <= INT64_MAX / 2 &&
            numbers[3] <= INT64_MAX / 2 && numbers[4] <= (uint64_t)LOCK_TIME_MS && numbers[9] >= 1 &&
            numbers[9] <= LOCK_PERMITS && numbers[10] < LOCK_MODES && numbers[11] < LOCK_ENDS &&
-           numbers[12] <= LOCK_REQUEST_IDS + 1;
+           numbers[12] <= LOCK_REQUEST_IDS + 1 && numbers[13] <= UINT16_MAX && numbers[14] <= INT64_MAX &&
+           (numbers[13] == 0 || locks->ties != NULL) && (numbers[13] == 0) == (numbers[14] == 0);
 }
 
 static void set_numbers(struct claim *claim, const uint64_t numbers[static CLAIM_NUMBERS])
@@ -256,7 +261,7 @@ static void set_numbers(struct claim *claim, const uint64_t numbers[static CLAIM
 static bool claim_sound(const struct locks *locks, const struct lock *lock, const struct claim *claim, uint32_t limit)
 {
     if (claim->state == CLAIM_PAST) {
-        return claim->id_count == 0;
+        return claim->id_count == 0 && claim->tie == NULL;
     }
     bool fits = claim->mode != LOCK_PERMITS_MODE || (limit > 0 && claim->permits <= limit);
     if (claim->state == CLAIM_HOLDS && lock->holder_count > 0) {
@@ -282,6 +287,9 @@ static bool take_claim(struct locks *locks, struct lock *lock, struct slice *fro
     set_numbers(claim, numbers);
     claim->lock = lock;
     claim->state = (uint8_t)state;
+    if (numbers[13] != 0) {
+        claim->tie = ties_enter(locks->ties, (struct session_id){(uint32_t)numbers[13], numbers[14]});
+    }
     if (!claim_sound(locks, lock, claim, limit)) {
         claim_free(claim);
         return false;

@@ -136,12 +136,12 @@ static void make_grant(struct locks *locks, struct claim *claim, const struct lo
     claim->state = CLAIM_HOLDS;
     claim->token = MACHINE_MUTATED(TOKEN_REUSED) ? 1 : next_token(locks, now);
     claim->since_ms = now->time_ms;
-    claim->due_ms = now->time_ms + claim->ttl_ms;
+    claim->due_ms = claim->tie != NULL ? LOCK_NEVER_MS : now->time_ms + claim->ttl_ms;
     claim->lock->grants++;
     locks->granted++;
 }
 
-static void end_wait(struct locks *locks, struct claim *claim, bool told)
+void lock_end_wait(struct locks *locks, struct claim *claim, bool told)
 {
     if (told) {
         tell(locks, LOCK_NOTICE_ENDED, claim);
@@ -150,11 +150,11 @@ static void end_wait(struct locks *locks, struct claim *claim, bool told)
     claim_free(claim);
 }
 
-static void end_hold(struct locks *locks, struct claim *claim, enum lock_end end, const struct lock_now *now)
+void lock_end_hold(struct locks *locks, struct claim *claim, enum lock_end end, const struct lock_now *now)
 {
     struct lock *lock = claim->lock;
-    if (end == LOCK_EXPIRED) {
-        locks->expired++;
+    locks->expired += end == LOCK_EXPIRED ? 1 : 0;
+    if (end == LOCK_EXPIRED || end == LOCK_SESSION) {
         tell(locks, LOCK_NOTICE_LOST, claim);
     }
     claim_leave(locks, claim);
@@ -169,13 +169,14 @@ static void end_hold(struct locks *locks, struct claim *claim, enum lock_end end
     }
 }
 
-/* Whoever waits first and fits holds; nobody is granted behind his deadline. Then the lock may be idle. */
-static void grant(struct locks *locks, struct lock *lock, const struct lock_now *now)
+/* Whoever waits first and fits holds; nobody is granted behind his deadline, or the end of his session. Then the lock
+ * may be idle. */
+void lock_grant(struct locks *locks, struct lock *lock, const struct lock_now *now)
 {
     while (!list_empty(&lock->waiters) && !MACHINE_MUTATED(LOST_WAKEUP)) {
         struct claim *first = claim_of(MACHINE_MUTATED(LAST_COME) ? lock->waiters.prev : lock->waiters.next);
-        if (first->due_ms <= now->time_ms) {
-            end_wait(locks, first, true);
+        if (first->due_ms <= now->time_ms || (first->tie != NULL && first->tie->state == TIE_ENDS)) {
+            lock_end_wait(locks, first, true);
             continue;
         }
         if (!fits(lock, (enum lock_mode)first->mode, first->permits)) {
@@ -196,11 +197,11 @@ static void end_due(struct locks *locks, struct claim *claim, const struct lock_
     struct lock *lock = claim->lock;
     lock_keep(locks, lock);
     if (claim->state == CLAIM_WAITS) {
-        end_wait(locks, claim, true);
+        lock_end_wait(locks, claim, true);
     } else {
-        end_hold(locks, claim, LOCK_EXPIRED, now);
+        lock_end_hold(locks, claim, LOCK_EXPIRED, now);
     }
-    grant(locks, lock, now);
+    lock_grant(locks, lock, now);
 }
 
 size_t locks_expire(struct locks *locks, const struct lock_now *now, size_t limit)
@@ -266,7 +267,8 @@ static struct claim *find_holder(struct locks *locks, struct slice key, struct s
 
 static enum lock_outcome held(const struct claim *claim, const struct lock_now *now, struct lock_answer *ret_answer)
 {
-    *ret_answer = (struct lock_answer){.token = claim->token, .ttl_ms = claim->due_ms - now->time_ms};
+    int64_t left_ms = claim->tie != NULL ? claim->ttl_ms : claim->due_ms - now->time_ms;
+    *ret_answer = (struct lock_answer){.token = claim->token, .ttl_ms = left_ms};
     ret_answer->ttl_ms += MACHINE_MUTATED(LEASE_SHORT) ? claim->ttl_ms / 2 : 0;
     return LOCK_GRANTED;
 }
@@ -304,7 +306,7 @@ static enum lock_outcome enter_again(struct locks *locks, struct claim *claim, c
 static enum lock_outcome ask_again(struct locks *locks, struct claim *claim, const struct lock_request *request,
                                    const struct lock_now *now, struct lock_answer *ret_answer)
 {
-    if (claim->mode != request->mode || claim->permits != request->permits ||
+    if (claim->tie != request->tie || claim->mode != request->mode || claim->permits != request->permits ||
         (request->mode == LOCK_PERMITS_MODE && claim->lock->limit != request->limit)) {
         return LOCK_IS_HELD_OTHERWISE;
     }
@@ -322,6 +324,7 @@ static enum lock_outcome ask_again(struct locks *locks, struct claim *claim, con
         tell(locks, LOCK_NOTICE_TAKEN, claim);
         lock_node_leave(locks, claim);
         claim->origin = request->origin;
+        claim->ttl_ms = request->tie != NULL ? request->ttl_ms : claim->ttl_ms; /* looked up after this one asked */
         lock_node_enter(locks, claim);
         set_due(locks, claim, now->time_ms + request->wait_ms);
     }
@@ -337,6 +340,7 @@ static struct claim *make_claim(struct locks *locks, struct lock *lock, const st
     claim->origin = request->origin;
     claim->permits = request->permits;
     claim->mode = (uint8_t)request->mode;
+    claim->tie = request->tie;
     if (request->id.size > 0) {
         claim_add_id(locks, claim, request->id);
     }
@@ -403,7 +407,9 @@ enum lock_outcome locks_acquire(struct locks *locks, const struct lock_request *
         claim = NULL;
     }
     if (claim != NULL) {
-        return ask_again(locks, claim, request, now, ret_answer);
+        enum lock_outcome again = ask_again(locks, claim, request, now, ret_answer);
+        ret_answer->ttl_ms = request->tie != NULL ? request->ttl_ms : ret_answer->ttl_ms; /* newer than the claim's */
+        return again;
     }
     if ((lock == NULL || claim_count(lock) == 0) && locks_busy(locks) >= LOCKS_BUSY) {
         return LOCK_MANY_LOCKS;
@@ -444,8 +450,8 @@ bool locks_release(struct locks *locks, struct slice key, struct slice owner, ui
     if (claim_take_id(locks, claim, id) && claim->id_count > 0) {
         return true;
     }
-    end_hold(locks, claim, LOCK_RELEASED, now);
-    grant(locks, lock, now);
+    lock_end_hold(locks, claim, LOCK_RELEASED, now);
+    lock_grant(locks, lock, now);
     locks_tidy(locks);
     return true;
 }
@@ -457,11 +463,11 @@ static void take_back(struct locks *locks, struct claim *claim, const struct loc
     struct lock *lock = claim->lock;
     lock_keep(locks, lock);
     if (claim->state == CLAIM_WAITS) {
-        end_wait(locks, claim, false);
+        lock_end_wait(locks, claim, false);
     } else {
-        end_hold(locks, claim, LOCK_CLIENT_GONE, now);
+        lock_end_hold(locks, claim, LOCK_CLIENT_GONE, now);
     }
-    grant(locks, lock, now);
+    lock_grant(locks, lock, now);
 }
 
 static bool same_request(const struct lock_origin *a, const struct lock_origin *b)
@@ -493,10 +499,10 @@ size_t locks_reap(struct locks *locks, uint64_t node, uint64_t start, const stru
     for (size_t i = 0; i < count; i++) {
         left[i] = gone[i]->lock;
         lock_keep(locks, left[i]);
-        end_wait(locks, gone[i], false);
+        lock_end_wait(locks, gone[i], false);
     }
     for (size_t i = 0; i < count; i++) {
-        grant(locks, left[i], now);
+        lock_grant(locks, left[i], now);
     }
     waits = lock_node_find(locks, node);
     if (waits != NULL && waits->oldest_start < start) {
@@ -542,14 +548,15 @@ enum lock_asked locks_ask(const struct locks *locks, struct slice key, struct sl
     if (claim == NULL || !same_request(&claim->origin, origin) || claim->due_ms <= time_ms) {
         return LOCK_ASKED_NOTHING;
     }
-    *ret_answer = (struct lock_answer){.token = claim->token, .ttl_ms = claim->due_ms - time_ms};
+    int64_t left_ms = claim->tie != NULL ? claim->ttl_ms : claim->due_ms - time_ms;
+    *ret_answer = (struct lock_answer){.token = claim->token, .ttl_ms = left_ms};
     return claim->state == CLAIM_WAITS ? LOCK_ASKED_WAITS : LOCK_ASKED_HOLDS;
 }
 
 int64_t locks_next_due(const struct locks *locks)
 {
     const struct due_item *first = due_heap_first(&locks->heap);
-    return first == NULL ? INT64_MAX : first->due_ms;
+    return first == NULL || first->due_ms == LOCK_NEVER_MS ? INT64_MAX : first->due_ms;
 }
 
 bool locks_waiting_node(const struct locks *locks, size_t place, uint64_t *ret_node, uint64_t *ret_oldest_start)

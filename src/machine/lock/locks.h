@@ -35,12 +35,17 @@ struct lock_origin {
     uint64_t number; /* of the request there; never the same twice in one start */
 };
 
+struct tie;
+struct ties;
+
 struct lock_request {
     struct slice key, owner, note, id; /* id: of REENTRANT; empty: not given */
     int64_t ttl_ms, wait_ms;
     enum lock_mode mode;
     uint32_t permits, limit; /* of PERMITS */
     struct lock_origin origin;
+    struct slice session; /* its name, as it was asked for; empty: none */
+    struct tie *tie;      /* the lock ends with this session, and ttl_ms is what that one lives at least; NULL */
 };
 
 enum lock_outcome {
@@ -98,6 +103,8 @@ struct locks {
     uint64_t last_order;  /* of all claims */
     uint64_t last_used;   /* of all idle locks */
     uint64_t fence_floor; /* no token that was seen of a forgotten lock is larger */
+    struct ties *ties;    /* of the same machine: whom claims are tied to; may be NULL */
+    uint64_t tied;        /* claims that end with sessions */
     /* No part of the state. */
     uint64_t last_number;
     bool tell;             /* notices are wanted, since this replica leads */
@@ -134,6 +141,9 @@ void locks_take_back(struct locks *locks, struct slice key, struct slice owner, 
 size_t locks_reap(struct locks *locks, uint64_t node, uint64_t start, const struct lock_now *now);
 /* Ends leases and waits that are due, at most `limit`; returns how many. */
 size_t locks_expire(struct locks *locks, const struct lock_now *now, size_t limit);
+/* The session has ended, or is ending: so do at most `limit` of its locks and waits, in the order of asking; returns
+ * how many. */
+size_t locks_end_tied(struct locks *locks, struct tie *tie, size_t limit, const struct lock_now *now);
 /* FENCE.CHECK. False: a newer token was seen, and this one is not held. */
 bool locks_fence(struct locks *locks, struct slice key, uint64_t token, const struct lock_now *now);
 
@@ -146,6 +156,8 @@ void locks_reset_leases(struct locks *locks, uint64_t term, int64_t time_ms);
 
 /* The token holds the lock at this time. */
 bool locks_held(const struct locks *locks, struct slice key, uint64_t token, int64_t time_ms);
+/* This owner holds it by this token, and as long as a session lives. */
+bool locks_held_by_session(const struct locks *locks, struct slice key, struct slice owner, uint64_t token);
 /* What became of a request that waited. */
 enum lock_asked { LOCK_ASKED_NOTHING, LOCK_ASKED_WAITS, LOCK_ASKED_HOLDS };
 enum lock_asked locks_ask(const struct locks *locks, struct slice key, struct slice owner,

@@ -203,7 +203,7 @@ static void test_impossible(void **state)
     assert_refused("\x08", 1, STATUS_VERSION);
     assert_refused("\x1f", 1, STATUS_VERSION);
     REFUSED("\x01\x05\x01\x01k");                 /* no such encoding */
-    REFUSED("\x01\x31\x01\0\0\0\0\0\0\0\0\x01k"); /* no such due kind */
+    REFUSED("\x01\x41\x01\0\0\0\0\0\0\0\0\x01k"); /* no such due kind */
     REFUSED("\x01\x01\0\x01kv");                  /* version 0 */
     REFUSED("\x01\x01\x01\x05kv");                /* key longer than the record */
     REFUSED("\x01\x11\x01\x01k");                 /* due cut off */

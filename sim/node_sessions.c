@@ -1,0 +1,201 @@
+/* Clients with sessions: what they may believe, and what they are told.
+ *
+ * A client opens a session, keeps it alive or does not, and gives it a key of its own and, exclusively, the lock of a
+ * shard, which all want. It may believe that the session lives for its time to live from before the last heartbeat that
+ * was answered was sent, less what clocks are off. Checked: while it may be believed to live nobody else is granted its
+ * lock, its key is there, and no shard says that it has ended; whoever closed it, or was told that it ended, is told
+ * nothing else afterwards; and in the end every lock is free and every key of a session that ended is gone. */
+#include "node_world.h"
+
+#include <stdio.h>
+
+enum { FINAL_SHARDS = 2, TTL_MINIMUM_MS = 100 };
+
+static uint64_t draw(struct node_client *client, uint64_t bound)
+{
+    return node_draw(client->world, SIM_DRAW_CLIENT, bound);
+}
+
+static int64_t now_of(const struct node_client *client) { return sim_now_ns(client->world->sim); }
+
+/* Clocks are off by a hundredth at most. */
+static int64_t believed_ns(int64_t asked_ns, int64_t ttl_ms) { return asked_ns + (ttl_ms * 97 / 100 - 10) * MS; }
+
+static void lives_until(struct node_session *session, int64_t until_ns)
+{
+    session->until_ns = until_ns > session->until_ns ? until_ns : session->until_ns;
+}
+
+static const char *tag_of(const struct node_client *client, int shard) { return client->world->shards[shard].tag; }
+
+/* ---- asking ---- */
+
+static void expect(struct node_client *client, enum node_ask ask)
+{
+    client->session.pending = true;
+    client->session.asked_ns = now_of(client);
+    (void)node_expect(client, ask);
+}
+
+static void open(struct node_client *client)
+{
+    uint32_t serial = client->session.serial + 1;
+    client->session = (struct node_session){.serial = serial, .ttl_ms = TTL_MINIMUM_MS + (int64_t)draw(client, 2500)};
+    node_request(client, "SESSION.OPEN PX %lld", (long long)client->session.ttl_ms);
+    expect(client, NODE_ASK_SESSION_OPEN);
+}
+
+static void ask_lock(struct node_client *client, int shard)
+{
+    struct node_session *session = &client->session;
+    shard = session->lock_shard != 0 ? session->lock_shard : shard;
+    session->asked_shard = shard;
+    node_request(client, "LOCK.ACQUIRE {%s}Z o%d.%u SESSION %s WAIT %d", tag_of(client, shard), client->number,
+                 session->serial, session->id, draw(client, 3) == 0 ? 1 + (int)draw(client, 900) : 0);
+    expect(client, NODE_ASK_SESSION_LOCK);
+}
+
+static void ask_key(struct node_client *client, int shard)
+{
+    struct node_session *session = &client->session;
+    bool sets = session->key_shard == 0;
+    session->asked_shard = sets ? shard : session->key_shard;
+    const char *tag = tag_of(client, session->asked_shard);
+    if (sets) {
+        node_request(client, "SET {%s}z%d.%u v SESSION %s", tag, client->number, session->serial, session->id);
+        expect(client, NODE_ASK_SESSION_SET);
+    } else {
+        node_request(client, "GET {%s}z%d.%u", tag, client->number, session->serial);
+        expect(client, NODE_ASK_SESSION_GET);
+    }
+}
+
+bool node_session_ask(struct node_client *client, int shard)
+{
+    struct node_session *session = &client->session;
+    if (session->pending) {
+        return false;
+    }
+    if (session->id[0] == '\0') {
+        open(client);
+        return true;
+    }
+    switch (draw(client, 12)) {
+    case 0: session->id[0] = '\0'; break; /* it is left alone */
+    case 1:
+        session->until_ns = 0;
+        session->lock_shard = 0;
+        node_request(client, "SESSION.CLOSE %s", session->id);
+        session->id[0] = '\0'; /* when it is not answered, it may be executed at any time */
+        expect(client, NODE_ASK_SESSION_CLOSE);
+        break;
+    case 2:
+    case 3:
+    case 4: ask_lock(client, shard); break;
+    case 5:
+    case 6:
+    case 7: ask_key(client, shard); break;
+    default:
+        node_request(client, "SESSION.KEEPALIVE %s", session->id);
+        expect(client, NODE_ASK_SESSION_KEEPALIVE);
+        break;
+    }
+    return true;
+}
+
+/* Sessions have ended by themselves for lack of heartbeats, or will soon: then the lock is free. */
+void node_session_ask_finally(struct node_client *client, int shard)
+{
+    if (client->number != 0 || shard > FINAL_SHARDS) {
+        return;
+    }
+    client->session.pending = true;
+    client->session.asked_shard = shard;
+    node_request(client, "LOCK.ACQUIRE {%s}Z final PX 5 WAIT 10000", tag_of(client, shard));
+    (void)node_expect(client, NODE_ASK_SESSION_FINAL);
+}
+
+/* ---- answers ---- */
+
+static void ended(struct node_client *client, const char *how)
+{
+    struct node_session *session = &client->session;
+    if (session->until_ns > now_of(client)) {
+        node_fail(client->world, "client %d: its session %s %s, %lld ms before its time", client->number + 1,
+                  session->id, how, (long long)((session->until_ns - now_of(client)) / MS));
+    }
+    session->id[0] = '\0';
+    session->until_ns = 0;
+    session->lock_shard = 0;
+    node_reach(client->world, NODE_MARK_SESSION_ENDED, 1);
+}
+
+/* Nobody else may believe to hold the lock. */
+static void check_lock(struct node_client *client, int shard)
+{
+    struct node_world *world = client->world;
+    for (int i = 0; i < world->profile.clients; i++) {
+        const struct node_session *other = &world->clients[i].session;
+        if (i != client->number && other->lock_shard == shard && other->until_ns > now_of(client)) {
+            node_fail(world, "shard %d: client %d is granted the lock of client %d, whose session lives for %lld ms",
+                      shard, client->number + 1, i + 1, (long long)((other->until_ns - now_of(client)) / MS));
+        }
+    }
+}
+
+static void answered_lock(struct node_client *client)
+{
+    struct node_session *session = &client->session;
+    const struct node_reply *reply = &client->reply;
+    if (reply->type == RESP_ARRAY && reply->count == 2) {
+        check_lock(client, session->asked_shard);
+        lives_until(session, believed_ns(session->asked_ns, reply->elements[1].integer));
+        session->lock_shard = session->asked_shard;
+        node_reach(client->world, NODE_MARK_SESSION_LOCK, 1);
+    } else if (session->lock_shard != 0 && session->until_ns > now_of(client)) {
+        node_fail(client->world, "client %d: the lock of its session is another's", client->number + 1);
+    }
+}
+
+void node_session_answered(struct node_client *client, enum node_ask ask)
+{
+    struct node_session *session = &client->session;
+    const struct node_reply *reply = &client->reply;
+    session->pending = false;
+    switch (ask) {
+    case NODE_ASK_SESSION_OPEN:
+        (void)snprintf(session->id, sizeof(session->id), "%.*s", (int)reply->text.size, (const char *)reply->text.data);
+        lives_until(session, believed_ns(session->asked_ns, session->ttl_ms));
+        break;
+    case NODE_ASK_SESSION_KEEPALIVE:
+        if (reply->type != RESP_INTEGER || reply->integer != session->ttl_ms) {
+            node_unexpected(client, "another time to live than it was opened with");
+        }
+        lives_until(session, believed_ns(session->asked_ns, session->ttl_ms));
+        break;
+    case NODE_ASK_SESSION_CLOSE: ended(client, "is closed"); break;
+    case NODE_ASK_SESSION_LOCK: answered_lock(client); break;
+    case NODE_ASK_SESSION_SET: session->key_shard = session->asked_shard; break;
+    case NODE_ASK_SESSION_GET:
+        if (reply->type == RESP_NULL && session->until_ns > now_of(client)) {
+            node_fail(client->world, "client %d: the key of its session is gone %lld ms too early", client->number + 1,
+                      (long long)((session->until_ns - now_of(client)) / MS));
+        }
+        break;
+    default:
+        if (reply->type != RESP_ARRAY) {
+            node_fail(client->world, "shard %d: the lock of a session is never free", session->asked_shard);
+        }
+        break;
+    }
+}
+
+bool node_session_refused(struct node_client *client)
+{
+    client->session.pending = false;
+    if (!slice_starts_with(client->reply.text, SLICE_LITERAL("NOSESSION the session has ended"))) {
+        return false;
+    }
+    ended(client, "has ended");
+    return true;
+}

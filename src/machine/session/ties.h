@@ -1,0 +1,85 @@
+/* What sessions have in this shard, wherever they live: the locks (machine/lock) and keys (machine/keys/bonds.h) that
+ * end with them. Pure; a part of the machine.
+ *
+ *                 ┌──asked for SESSION_ASKED_MS, or the session's end is told──▶ forgotten
+ *   asked for ──▶ ASKED ──the session's shard knows of this one, and says it lives──▶ LIVES ──its end is told──▶ ENDS
+ *                                                                                     ENDS ──nothing is left──▶
+ * forgotten
+ *
+ * Invariants
+ * 1. Only a tie that LIVES has locks, waits or keys, and gets new ones; one that ENDS loses them.
+ * 2. A tie lives only after the session's shard has listed this shard, and it did so after the tie was asked for (which
+ *    the ordinal proves: no other tie has it). So the end of a session is told to each shard where something ends with
+ *    it, and whatever is told there later finds no tie that could live.
+ * 3. Ordinals never come again: they are in keys, in the place of a time.
+ * 4. All of it is bounded by session_limits.h. */
+#pragma once
+
+#include "base/buffer.h"
+#include "base/list.h"
+#include "base/status.h"
+#include "machine/keys/table.h"
+#include "machine/session/session_id.h"
+#include "machine/session/session_limits.h"
+
+enum tie_state { TIE_ASKED, TIE_LIVES, TIE_ENDS, TIE_STATES };
+
+enum { TIE_KEY_BYTES = 12 };
+
+struct tie {
+    uint32_t key_size;  /* first: struct table_item */
+    uint32_t epoch;     /* of the last snapshot that has it, or need not */
+    uint64_t ordinal;   /* 0: loading, only its locks have come so far */
+    struct list claims; /* of the locks: claim.tie_node */
+    struct list node;   /* of the asked ones, the oldest first */
+    int64_t asked_ms;
+    uint32_t claim_count;
+    uint8_t state;              /* enum tie_state */
+    uint8_t key[TIE_KEY_BYTES]; /* number u64, shard u32 */
+};
+
+struct ties {
+    struct table table;
+    struct list asked;
+    uint64_t last_ordinal;
+    uint64_t memory_bytes;
+    /* No part of the state. */
+    uint64_t ended; /* since the process started */
+    bool snapshot, walked;
+    uint32_t epoch;
+    uint64_t cursor;
+    struct buffer pending;
+};
+
+void ties_init(struct ties *ties, uint64_t seed);
+void ties_deinit(struct ties *ties);
+struct session_id tie_id(const struct tie *tie);
+struct tie *ties_find(const struct ties *ties, struct session_id id);
+/* The tie; NULL: there are SESSION_TIES. */
+struct tie *ties_ask(struct ties *ties, struct session_id id, int64_t time_ms);
+/* False: there is no such tie any more; ask anew. */
+bool ties_confirm(struct ties *ties, struct session_id id, uint64_t ordinal);
+/* The session has ended: nothing new. */
+void tie_end(struct ties *ties, struct tie *tie);
+/* Forgets one without locks (asserted). */
+void ties_forget(struct ties *ties, struct tie *tie);
+/* Forgets what was asked for long ago, at most `limit`. */
+void ties_expire(struct ties *ties, int64_t time_ms, size_t limit);
+/* INT64_MAX: nothing is asked for. */
+int64_t ties_next_due(const struct ties *ties);
+
+/* ---- snapshots, as machine.h has them (tie_snapshot.c) ---- */
+
+enum { TIE_RECORD = 'T', TIE_RECORD_MARKS = 't' };
+static inline bool ties_record(struct slice record)
+{
+    return record.size > 0 && (record.data[0] == TIE_RECORD || record.data[0] == TIE_RECORD_MARKS);
+}
+void tie_keep(struct ties *ties, struct tie *tie);
+void ties_snapshot_begin(struct ties *ties);
+bool ties_snapshot_step(struct ties *ties, struct buffer *out, size_t budget_bytes);
+void ties_snapshot_end(struct ties *ties);
+MUST_USE enum status ties_load(struct ties *ties, struct slice record);
+uint64_t ties_digest(const struct ties *ties);
+/* For loading: the tie, made when it is not there. */
+struct tie *ties_enter(struct ties *ties, struct session_id id);

@@ -1,0 +1,199 @@
+"""Sessions as clients see them: one heartbeat for many locks and keys, in any shards, through any node; and what is left
+of them when leaders are killed."""
+
+import concurrent.futures
+import time
+
+import cluster
+import pytest
+import resp
+
+LONG = 3600_000  # ms: nothing of a test ends by itself
+SHORT = 300
+
+
+@pytest.fixture
+def anywhere(any_cluster):
+    """A client at each node of a shared cluster."""
+    clients = [resp.Connection(node.port) for node in any_cluster]
+    yield clients
+    for client in clients:
+        client.close()
+
+
+def fresh(name, made=[0]):
+    """A name that no other test has."""
+    made[0] += 1
+    return f"{name}:{made[0]}"
+
+
+def until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def opened(client, ttl=LONG):
+    session = client.call("SESSION.OPEN", "PX", ttl)
+    assert isinstance(session, bytes), session
+    return session
+
+
+def waiters(client, lock):
+    reply = client.call("LOCK.INFO", lock)
+    pairs = dict(reply) if isinstance(reply, resp.Map) else dict(zip(reply[::2], reply[1::2], strict=True))
+    return len(pairs[b"waiters"])
+
+
+def over(reply):
+    return isinstance(reply, resp.Error) and reply.startswith("NOSESSION the session has ended")
+
+
+def test_locks_and_keys_in_all_shards_end_with_it(anywhere):
+    session = opened(anywhere[0])
+    assert anywhere[1].call("SESSION.KEEPALIVE", session) == LONG
+    names = [fresh("all") for _ in range(24)]
+    tokens = {}
+    for number, name in enumerate(names):
+        client = anywhere[number % len(anywhere)]
+        tokens[name], ttl = client.call("LOCK.ACQUIRE", name, "a", "SESSION", session)
+        assert 0 < ttl <= LONG
+        assert client.call("SET", name, "v", "SESSION", session) == "OK"
+        assert client.call("LOCK.ACQUIRE", name, "b", "PX", LONG) is None
+        assert client.call("LOCK.ACQUIRE", name, "a", "SESSION", session)[0] == tokens[name]
+    assert anywhere[0].call("LOCK.RELEASE", names[0], "a", tokens[names[0]]) == 1
+    assert anywhere[0].call("SET", names[0], "mine") == "OK"  # no longer its session's
+    assert anywhere[2].call("SESSION.CLOSE", session) == 1
+    assert anywhere[2].call("SESSION.CLOSE", session) == 0
+    assert over(anywhere[0].call("SESSION.KEEPALIVE", session))
+    assert over(anywhere[1].call("LOCK.ACQUIRE", names[0], "a", "SESSION", session))
+    assert over(anywhere[1].call("SET", fresh("new"), "v", "SESSION", session))
+    until(lambda: sum(anywhere[0].call("EXISTS", name) for name in names[1:]) == 0)
+    for name in names[1:]:
+        until(lambda: anywhere[1].call("LOCK.ACQUIRE", name, "b", "PX", LONG) is not None)
+        (past, *_) = anywhere[2].call("LOCK.HISTORY", name)
+        assert dict(zip(past[::2], past[1::2], strict=True))[b"why"] == b"session"
+    assert anywhere[0].call("GET", names[0]) == b"mine"
+
+
+def test_it_expires(anywhere):
+    lock = fresh("short")
+    session = opened(anywhere[0], SHORT)
+    token, ttl = anywhere[0].call("LOCK.ACQUIRE", lock, "a", "SESSION", session)
+    assert token > 0 and ttl <= SHORT
+    assert anywhere[1].call("LOCK.ACQUIRE", lock, "b", "PX", LONG, "WAIT", LONG)[0] > token
+    assert over(anywhere[2].call("SESSION.KEEPALIVE", session))
+
+
+def test_waits_of_a_session_end_with_it(anywhere, any_cluster):
+    lock = fresh("wait")
+    session = opened(anywhere[0])
+    token, _ = anywhere[0].call("LOCK.ACQUIRE", lock, "a", "PX", LONG)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, resp.Connection(list(any_cluster)[1].port) as waiter:
+        wait = pool.submit(waiter.call, "LOCK.ACQUIRE", lock, "b", "SESSION", session, "WAIT", LONG)
+        until(lambda: waiters(anywhere[0], lock) == 1)
+        assert anywhere[0].call("SESSION.CLOSE", session) == 1
+        assert wait.result(60) is None
+    assert anywhere[0].call("LOCK.RELEASE", lock, "a", token) == 1
+
+
+def test_heartbeats_of_many_are_gathered(anywhere):
+    """As many as there are leave in few commands."""
+    client = anywhere[0]
+    sessions = [opened(client) for _ in range(200)]
+    assert client.calls([("SESSION.KEEPALIVE", session) for session in sessions]) == [LONG] * len(sessions)
+    for session in sessions:
+        assert client.call("SESSION.CLOSE", session) == 1
+
+
+def test_refusals(anywhere):
+    client = anywhere[0]
+    assert client.call("SESSION.OPEN", "PX", 99).startswith("ERR PX is the time to live of the session")
+    assert client.call("SESSION.OPEN", "PX", 86400_001).startswith("ERR PX is the time to live of the session")
+    assert client.call("SESSION.OPEN", "EX", 100) == "ERR syntax error"
+    assert client.call("SESSION.KEEPALIVE", "1-0").startswith("ERR the id of a session")
+    assert over(client.call("SESSION.KEEPALIVE", "1-1"))
+    assert client.call("SESSION.CLOSE", "1-1") == 0
+    assert client.call("LOCK.ACQUIRE", "l", "a", "SESSION", "1-1/500").startswith("ERR SESSION is followed by")
+    assert over(client.call("LOCK.ACQUIRE", fresh("l"), "a", "SESSION", "1-1"))
+    assert over(client.call("LOCK.ACQUIRE", "l", "a", "SESSION", "1-1", "PX", 5))
+    assert client.call("MULTI") == "OK"
+    assert client.call("SESSION.OPEN", "PX", 1000).startswith("ERR")
+    client.call("DISCARD")
+
+
+def test_leaders_are_killed(tmp_path):
+    """What remained remains: a session that is kept alive keeps its locks, one that is not loses them, whoever leads."""
+    with cluster.Cluster(tmp_path, nodes=3, shards=3) as three:
+        nodes = list(three.nodes)
+        with nodes[0].connect(60) as client:
+            kept = [opened(client, 30_000) for _ in range(6)]
+            lost = [opened(client, 2000) for _ in range(6)]
+            for number, session in enumerate(kept + lost):
+                assert client.call("LOCK.ACQUIRE", f"l{number}", "a", "SESSION", session)[0] > 0
+                assert client.call("SET", f"k{number}", "v", "SESSION", session) == "OK"
+        for shard in (1, 2, 3):
+            leader = three.leader_of(shard)
+            leader.kill()
+            others = [node for node in nodes if node is not leader]
+            three.wait_for_leaders()
+            with others[0].connect(60) as client:
+                for session in kept:
+                    until(lambda: client.call("SESSION.KEEPALIVE", session) == 30_000)
+            leader.start()
+        with nodes[1].connect(60) as client:
+            until(lambda: sum(client.call("EXISTS", f"k{number}") for number in range(6, 12)) == 0)
+            for number in range(6):
+                assert client.call("LOCK.ACQUIRE", f"l{number}", "b", "PX", 5000) is None
+                assert client.call("EXISTS", f"k{number}") == 1
+            for number in range(6, 12):
+                assert client.call("LOCK.ACQUIRE", f"l{number}", "b", "PX", LONG, "WAIT", LONG)[0] > 0
+            for session in lost:
+                assert over(client.call("SESSION.KEEPALIVE", session))
+            for session in kept:
+                assert client.call("SESSION.CLOSE", session) == 1
+            until(lambda: sum(client.call("EXISTS", f"k{number}") for number in range(6)) == 0)
+
+
+def believes(node, name, lock, rounds):
+    """Holds the lock by sessions that are kept alive for a while and then left alone; returns when it believed to hold:
+    from an answer to the time that was told, counted from before the request."""
+    beliefs = []
+    with node.connect(60) as client:
+        for number in range(rounds):
+            ttl = SHORT * (1 + number % 3)
+            session = client.call("SESSION.OPEN", "PX", ttl)
+            if not isinstance(session, bytes):
+                continue  # nobody leads
+            sent = time.monotonic()
+            reply = client.call("LOCK.ACQUIRE", lock, f"{name}.{number}", "SESSION", session, "WAIT", LONG)
+            if not isinstance(reply, list):
+                continue  # it had ended, or nobody leads
+            begin = time.monotonic()
+            end = sent + reply[1] / 1000
+            for _ in range(number % 4):
+                sent = time.monotonic()
+                if client.call("SESSION.KEEPALIVE", session) == ttl:
+                    end = max(end, sent + ttl / 1000)
+            if end > begin:
+                beliefs.append((begin, end, reply[0], f"{name}.{number}"))
+    return beliefs
+
+
+def test_two_holders_around_session_expiry(tmp_path):
+    """While one may believe to hold, nobody else does; also when the leaders of its lock and of its session are killed."""
+    with cluster.Cluster(tmp_path, nodes=3, shards=2) as three, concurrent.futures.ThreadPoolExecutor(6) as pool:
+        nodes, lock = list(three.nodes), "expiring"
+        clients = [pool.submit(believes, nodes[number % 2], f"o{number}", lock, 12) for number in range(6)]
+        victim = nodes[2]  # clients are at the others
+        for _ in range(2):
+            victim.kill()
+            three.wait_for_leaders()
+            victim.start()
+            three.wait_for_leaders()
+        beliefs = sorted(belief for client in clients for belief in client.result(300))
+        assert beliefs
+        for (_, end, token, owner), (begin, _, later, other) in zip(beliefs, beliefs[1:], strict=False):
+            assert begin >= end - 0.001, (owner, other, end - begin)
+            assert later > token
