@@ -92,18 +92,19 @@ const struct cli_command cli_lock_run = {
     .arguments = "NAME -- COMMAND …",
     .arguments_maximum = 1,
     .summary = "run a command while a lock is held",
-    .details = "Waits for the lock, runs the command with the lock's fencing token in COHORT_TOKEN, renews\n"
-               "the lock meanwhile, and releases it when the command has ended, with all that it started:\n"
-               "what it leaves in the background gets SIGTERM, then SIGKILL.\n"
+    .details = "Waits for the lock, runs the command with the lock's fencing token in\n"
+               "COHORT_TOKEN, renews the lock meanwhile, and releases it when the command has\n"
+               "ended. What that leaves in the background gets SIGTERM, then SIGKILL, before.\n"
                "\n"
-               "When the lock cannot be renewed, the command and all that it started get SIGTERM, and\n"
-               "SIGKILL a tenth of --ttl (1s at most) before anybody else can get the lock. When the lock\n"
-               "is another's already, they get SIGTERM at once and SIGKILL 250 ms later. When this process\n"
-               "is killed, so are they; when it is stopped, it renews nothing.\n"
+               "When the lock cannot be renewed, the command and all that it started get\n"
+               "SIGTERM, and SIGKILL a tenth of --ttl (1s at most) before anybody else can get\n"
+               "the lock. When it is another's already, they get SIGTERM at once and SIGKILL\n"
+               "250 ms later. When this process is killed, so are they; when it is stopped, it\n"
+               "renews nothing. `man cohort-lock` tells more.\n"
                "\n"
-               "Exit status: the command's own; 128 + n when signal n ended it; 126 or 127 when it cannot\n"
-               "be run or found; 75 the lock was not granted in time, 76 it was lost while the command\n"
-               "ran, 69 no answer, 64 wrong usage.",
+               "Exit status: the command's own; 128 + n when signal n ended it; 126 or 127 when\n"
+               "it cannot be run or found; 75 the lock was not granted in time, 76 it was lost\n"
+               "while the command ran, 69 no answer, 64 wrong usage.",
     .examples = "  cohort lock run nightly -- ./job.sh\n"
                 "  cohort lock run nightly --wait 0 -- ./job.sh || echo somebody else runs it\n"
                 "  cohort lock run gpus --permits 1 --limit 4 -- ./train.sh\n"
