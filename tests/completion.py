@@ -67,11 +67,19 @@ def main(cohort, script):
         "dev -- --log-f": {"--log-format"},
         "dev --restart -- --log-format ": {"text", "json"},
         "status -- --": set(),
+        "lock ": {"run", "info", "list", "history"},
+        "lock h": {"history"},
+        "lock nonsense --": set(),
+        "lock run --gr": {"--grace"},
+        "lock run --wait ": set(),
+        "lock run name -- --": set(),
     }
     for command in commands:
         options = set(re.findall(r"^  (--[a-z-]+)", help_of(cohort, command), re.MULTILINE))
         assert "--help" in options
         expected[f"{command} --"] = options
+    for action in expected["lock "]:
+        expected[f"lock {action} --"] = set(re.findall(r"^  (--[a-z-]+)", help_of(cohort, "lock", action), re.MULTILINE))
     with tempfile.TemporaryDirectory() as folder:
         (pathlib.Path(folder) / "folder").mkdir()
         (pathlib.Path(folder) / "history.jsonl").touch()

@@ -1,36 +1,16 @@
 #include "cli/status_table.h"
 
-#include "base/printable.h"
 #include "base/units.h"
+#include "cli/table.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum {
-    WIDTH_DEFAULT = 80,
-    CELL_BYTES = CLIENT_ENDPOINT_TEXT_BYTES,
-    GAP = 2,
-    INCARNATION_SHOWN = 8,
-    VERSION_SHOWN = 32
-};
+enum { WIDTH_DEFAULT = 80, INCARNATION_SHOWN = 8, VERSION_SHOWN = 32 };
 
-enum colour { PLAIN, GOOD, WARN, BAD };
-
-struct cell {
-    char text[CELL_BYTES];
-    enum colour colour;
-};
-
-/* ---- the terminal ---- */
-
-static bool colours_wanted(void)
-{
-    const char *no = getenv("NO_COLOR"); /* https://no-color.org */
-    return isatty(STDOUT_FILENO) == 1 && (no == NULL || no[0] == '\0');
-}
+_Static_assert((int)TABLE_CELL_BYTES >= (int)CLIENT_ENDPOINT_TEXT_BYTES, "a cell holds an address");
 
 static size_t width_wanted(void)
 {
@@ -39,41 +19,15 @@ static size_t width_wanted(void)
     return known ? size.ws_col : WIDTH_DEFAULT;
 }
 
-/* Characters, for texts whose characters are as wide as a letter. */
-static size_t width_of(const char *text)
-{
-    size_t width = 0;
-    for (; *text != '\0'; text++) {
-        width += ((unsigned char)*text & 0xc0) != 0x80;
-    }
-    return width;
-}
-
-static void print_cell(const struct cell *cell, size_t width, bool last, bool colours)
-{
-    const char *const codes[] = {[PLAIN] = "", [GOOD] = "\x1b[32m", [WARN] = "\x1b[33m", [BAD] = "\x1b[31m"};
-    bool coloured = colours && cell->colour != PLAIN;
-    printf("%s%s%s", coloured ? codes[cell->colour] : "", cell->text, coloured ? "\x1b[0m" : "");
-    size_t size = width_of(cell->text);
-    for (; !last && size < width + GAP; size++) {
-        (void)putchar(' ');
-    }
-}
-
 /* ---- cells ---- */
 
-static void set_number(struct cell *cell, int64_t number)
-{
-    (void)snprintf(cell->text, sizeof(cell->text), number < 0 ? "-" : "%" PRId64, number);
-}
-
-static void set_text(struct cell *cell, const json_t *answer, const char *name, size_t longest)
+static void set_text(struct table_cell *cell, const json_t *answer, const char *name, size_t longest)
 {
     const char *text = json_string_value(json_object_get(answer, name));
-    (void)printable_copy(slice_from_string(text == NULL || text[0] == '\0' ? "-" : text), cell->text, longest + 1);
+    table_set_text(cell, slice_from_string(text == NULL ? "" : text), longest);
 }
 
-static void set_size(struct cell *cell, int64_t bytes)
+static void set_size(struct table_cell *cell, int64_t bytes)
 {
     char text[UNITS_TEXT_BYTES] = "-";
     if (bytes >= 0) {
@@ -82,7 +36,7 @@ static void set_size(struct cell *cell, int64_t bytes)
     (void)snprintf(cell->text, sizeof(cell->text), "%s", text);
 }
 
-static void set_duration(struct cell *cell, int64_t seconds)
+static void set_uptime(struct table_cell *cell, int64_t seconds)
 {
     char text[UNITS_TEXT_BYTES] = "-";
     if (seconds >= 0) {
@@ -93,60 +47,39 @@ static void set_duration(struct cell *cell, int64_t seconds)
 
 /* ---- nodes ---- */
 
-enum { NODE_COLUMNS = 8 };
+static const char *const node_titles[] = {"NODE",   "ADDRESS", "STATE",       "VERSION", "UPTIME",
+                                          "MEMORY", "LOG",     "INCARNATION", NULL};
 
-static const char *const node_titles[NODE_COLUMNS] = {"NODE",   "ADDRESS", "STATE", "VERSION",
-                                                      "UPTIME", "MEMORY",  "LOG",   "INCARNATION"};
-
-static void set_state(struct cell *cell, const struct view_node *node)
+static void set_state(struct table_cell *cell, const struct view_node *node)
 {
     const char *state = strcmp(node->state, "active") == 0 ? "" : node->state;
-    cell->colour = node->answer == NULL ? BAD : state[0] == '\0' ? GOOD : WARN;
+    cell->colour = node->answer == NULL ? TABLE_BAD : state[0] == '\0' ? TABLE_GOOD : TABLE_WARN;
     (void)snprintf(cell->text, sizeof(cell->text), "%s%s%s", node->answer == NULL ? "down" : "up",
                    state[0] == '\0' ? "" : ", ", state);
 }
 
-static void node_row(const struct view_node *node, struct cell cells[static NODE_COLUMNS])
+static void node_row(const struct view_node *node, struct table_cell *cells)
 {
-    memset(cells, 0, NODE_COLUMNS * sizeof(*cells));
-    set_number(&cells[0], node->id);
+    table_set_number(&cells[0], node->id);
     (void)snprintf(cells[1].text, sizeof(cells[1].text), "%s", node->address);
     set_state(&cells[2], node);
     if (node->answer != NULL) {
         set_text(&cells[3], node->answer, "version", VERSION_SHOWN);
-        set_duration(&cells[4], view_number(node->answer, "uptime_s"));
+        set_uptime(&cells[4], view_number(node->answer, "uptime_s"));
         set_size(&cells[5], view_number(node->answer, "memory_bytes"));
         set_size(&cells[6], view_number(node->answer, "log_bytes"));
         set_text(&cells[7], node->answer, "incarnation", INCARNATION_SHOWN);
     }
 }
 
-static void print_nodes(const struct view *view, bool colours)
+static void print_nodes(const struct view *view)
 {
-    size_t widths[NODE_COLUMNS];
-    struct cell cells[NODE_COLUMNS];
-    for (size_t c = 0; c < NODE_COLUMNS; c++) {
-        widths[c] = strlen(node_titles[c]);
-    }
+    struct table table = {.titles = node_titles};
     for (size_t i = 0; i < view->node_count; i++) {
-        node_row(&view->nodes[i], cells);
-        for (size_t c = 0; c < NODE_COLUMNS; c++) {
-            size_t width = width_of(cells[c].text);
-            widths[c] = width > widths[c] ? width : widths[c];
-        }
+        node_row(&view->nodes[i], table_add_row(&table));
     }
-    for (size_t c = 0; c < NODE_COLUMNS; c++) {
-        printf("%-*s", c + 1 < NODE_COLUMNS ? (int)widths[c] + GAP : 0, node_titles[c]);
-    }
-    printf("\n");
-    for (size_t i = 0; i < view->node_count; i++) {
-        size_t count = view->nodes[i].answer == NULL ? 3 : NODE_COLUMNS;
-        node_row(&view->nodes[i], cells);
-        for (size_t c = 0; c < count; c++) {
-            print_cell(&cells[c], widths[c], c + 1 == count, colours);
-        }
-        printf("\n");
-    }
+    table_print(&table);
+    table_deinit(&table);
 }
 
 /* ---- shards ---- */
@@ -155,42 +88,42 @@ enum { SHARD_COLUMNS = 4 }; /* before those of the nodes */
 
 static const char *const shard_titles[SHARD_COLUMNS] = {"SHARD", "TERM", "COMMIT", "KEYS"};
 
-static void replica_cell(const struct view_replica *replica, struct cell *ret_cell)
+static void replica_cell(const struct view_replica *replica, struct table_cell *ret_cell)
 {
-    *ret_cell = (struct cell){.colour = PLAIN};
+    *ret_cell = (struct table_cell){.colour = TABLE_PLAIN};
     const char *text = view_role_name(replica->role);
     switch (replica->role) {
     case VIEW_NO_VOTER: text = "-"; break;
-    case VIEW_LEADER: ret_cell->colour = GOOD; break;
+    case VIEW_LEADER: ret_cell->colour = TABLE_GOOD; break;
     case VIEW_FOLLOWER:
         if (replica->lag > 0) {
-            ret_cell->colour = WARN;
+            ret_cell->colour = TABLE_WARN;
             (void)snprintf(ret_cell->text, sizeof(ret_cell->text), "%" PRId64 " behind", replica->lag);
             return;
         }
         break;
     case VIEW_OLD_LEADER:
-    case VIEW_TO_COME: ret_cell->colour = WARN; break;
+    case VIEW_TO_COME: ret_cell->colour = TABLE_WARN; break;
     case VIEW_UNKNOWN:
-        ret_cell->colour = BAD;
+        ret_cell->colour = TABLE_BAD;
         text = "?";
         break;
     }
     (void)snprintf(ret_cell->text, sizeof(ret_cell->text), "%s", text);
 }
 
-static void shard_row(const struct view_shard *shard, struct cell cells[static SHARD_COLUMNS])
+static void shard_row(const struct view_shard *shard, struct table_cell cells[static SHARD_COLUMNS])
 {
     memset(cells, 0, SHARD_COLUMNS * sizeof(*cells));
     if (shard->number == 0) {
         (void)snprintf(cells[0].text, sizeof(cells[0].text), "meta");
     } else {
-        set_number(&cells[0], shard->number);
+        table_set_number(&cells[0], shard->number);
     }
-    set_number(&cells[1], shard->term);
-    set_number(&cells[2], shard->commit);
-    set_number(&cells[3], shard->number == 0 ? -1 : shard->keys);
-    cells[0].colour = shard->led == NULL ? BAD : PLAIN;
+    table_set_number(&cells[1], shard->term);
+    table_set_number(&cells[2], shard->commit);
+    table_set_number(&cells[3], shard->number == 0 ? -1 : shard->keys);
+    cells[0].colour = shard->led == NULL ? TABLE_BAD : TABLE_PLAIN;
 }
 
 /* Columns of a table of shards: the first ones and those of the nodes `from` and up. */
@@ -199,9 +132,9 @@ struct shard_widths {
     size_t nodes[PLACEMENT_MAXIMUM_NODES];
 };
 
-static size_t node_title(const struct view_node *node, struct cell *ret_cell)
+static size_t node_title(const struct view_node *node, struct table_cell *ret_cell)
 {
-    *ret_cell = (struct cell){.colour = node->answer == NULL ? BAD : PLAIN};
+    *ret_cell = (struct table_cell){.colour = node->answer == NULL ? TABLE_BAD : TABLE_PLAIN};
     return (size_t)snprintf(ret_cell->text, sizeof(ret_cell->text), "NODE %" PRId64, node->id);
 }
 
@@ -225,18 +158,18 @@ struct shard_table {
 static void measure_shard(void *owner, const struct view_shard *shard)
 {
     struct shard_table *table = owner;
-    struct cell cells[SHARD_COLUMNS];
+    struct table_cell cells[SHARD_COLUMNS];
     shard_row(shard, cells);
     for (size_t c = 0; c < SHARD_COLUMNS; c++) {
-        size_t width = width_of(cells[c].text);
+        size_t width = table_width(cells[c].text);
         table->widths.of[c] = width > table->widths.of[c] ? width : table->widths.of[c];
     }
     for (size_t i = 0; i < table->view->node_count; i++) {
         struct view_replica replica;
-        struct cell cell;
+        struct table_cell cell;
         view_replica(table->view, shard, &table->view->nodes[i], &replica);
         replica_cell(&replica, &cell);
-        size_t width = width_of(cell.text);
+        size_t width = table_width(cell.text);
         table->widths.nodes[i] = width > table->widths.nodes[i] ? width : table->widths.nodes[i];
     }
 }
@@ -244,17 +177,17 @@ static void measure_shard(void *owner, const struct view_shard *shard)
 static void print_shard(void *owner, const struct view_shard *shard)
 {
     struct shard_table *table = owner;
-    struct cell cells[SHARD_COLUMNS];
+    struct table_cell cells[SHARD_COLUMNS];
     shard_row(shard, cells);
     for (size_t c = 0; c < SHARD_COLUMNS; c++) {
-        print_cell(&cells[c], table->widths.of[c], false, table->colours);
+        table_print_cell(&cells[c], table->widths.of[c], false, table->colours);
     }
     for (size_t i = table->from; i < table->to; i++) {
         struct view_replica replica;
-        struct cell cell;
+        struct table_cell cell;
         view_replica(table->view, shard, &table->view->nodes[i], &replica);
         replica_cell(&replica, &cell);
-        print_cell(&cell, table->widths.nodes[i], i + 1 == table->to, table->colours);
+        table_print_cell(&cell, table->widths.nodes[i], i + 1 == table->to, table->colours);
     }
     printf("\n");
 }
@@ -264,7 +197,7 @@ static size_t nodes_that_fit(const struct shard_table *table, size_t width)
 {
     size_t used = 0;
     for (size_t c = 0; c < SHARD_COLUMNS; c++) {
-        used += table->widths.of[c] + GAP;
+        used += table->widths.of[c] + TABLE_GAP;
     }
     size_t to = table->from;
     while (to < table->view->node_count) {
@@ -272,7 +205,7 @@ static size_t nodes_that_fit(const struct shard_table *table, size_t width)
         if (used > width && to > table->from) {
             break;
         }
-        used += GAP;
+        used += TABLE_GAP;
         to++;
     }
     return to;
@@ -282,20 +215,20 @@ static void print_shard_titles(const struct shard_table *table)
 {
     printf("\n");
     for (size_t c = 0; c < SHARD_COLUMNS; c++) {
-        printf("%-*s", (int)table->widths.of[c] + GAP, shard_titles[c]);
+        printf("%-*s", (int)table->widths.of[c] + TABLE_GAP, shard_titles[c]);
     }
     for (size_t i = table->from; i < table->to; i++) {
-        struct cell title;
+        struct table_cell title;
         (void)node_title(&table->view->nodes[i], &title);
-        print_cell(&title, table->widths.nodes[i], i + 1 == table->to, table->colours);
+        table_print_cell(&title, table->widths.nodes[i], i + 1 == table->to, table->colours);
     }
     printf("\n");
 }
 
 void status_table_print(const struct view *view)
 {
-    struct shard_table table = {.view = view, .colours = colours_wanted()};
-    print_nodes(view, table.colours);
+    struct shard_table table = {.view = view, .colours = table_has_colours()};
+    print_nodes(view);
     if (view->shard_count == 0) {
         return;
     }
@@ -303,7 +236,7 @@ void status_table_print(const struct view *view)
         table.widths.of[c] = strlen(shard_titles[c]);
     }
     for (size_t i = 0; i < view->node_count; i++) {
-        struct cell title;
+        struct table_cell title;
         table.widths.nodes[i] = node_title(&view->nodes[i], &title);
     }
     each_shard(view, measure_shard, &table);

@@ -25,7 +25,7 @@ _cohort_values() {
 }
 
 _cohort() {
-    local program=$1 word=$2 before=$3 command=${COMP_WORDS[1]} help line i
+    local program=$1 word=$2 before=$3 command=${COMP_WORDS[1]} actions help line i
     COMPREPLY=()
     if ((COMP_CWORD == 1)); then
         mapfile -t COMPREPLY < <(compgen -W "$(_cohort_commands "$program") help --help --version" -- "$word")
@@ -47,6 +47,13 @@ _cohort() {
         before=${COMP_WORDS[COMP_CWORD - 2]}
     fi
     help=$("$program" "$command" --help 2>/dev/null) || return 0
+    actions=$(sed -n '/^commands:/,/^$/s/^  \([a-z][a-z]*\)  .*/\1/p' <<<"$help")
+    if [[ -n $actions && $COMP_CWORD == 2 && $word != -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$actions" -- "$word")
+        return
+    elif [[ -n $actions && $COMP_CWORD != 2 ]]; then
+        help=$("$program" "$command" "${COMP_WORDS[2]}" --help 2>/dev/null) || return 0
+    fi
     if [[ $before == --?* ]]; then
         line=$(grep -e "^  $before [A-Z]" <<<"$help")
         if [[ -n $line ]]; then

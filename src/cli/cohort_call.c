@@ -1,0 +1,102 @@
+#include "cli/cohort_call.h"
+
+#include "base/memory.h"
+#include "base/printable.h"
+#include "client/url.h"
+
+#include <stdio.h>
+
+enum { PROBLEM_BYTES = 256 };
+
+int cohort_call_open(const struct cli_command *command, const char *url, struct cohort **ret_cohort)
+{
+    struct cohort_reply *reply = NULL;
+    enum cohort_status status = cohort_open(url, NULL, ret_cohort, &reply);
+    if (status == COHORT_OK) {
+        return CLI_CONTINUE;
+    }
+    char problem[PROBLEM_BYTES];
+    cohort_call_problem(status, reply, problem, sizeof(problem));
+    cohort_reply_free(reply);
+    if (status == COHORT_INVALID) {
+        return cli_error(command, EX_USAGE, "'%s' is no URL of a cohort: %s", url, problem);
+    }
+    return cli_error(command, EX_OSERR, "%s", problem);
+}
+
+int cohort_call_code(enum cohort_status status)
+{
+    switch (status) {
+    case COHORT_OK: return EX_OK;
+    case COHORT_INVALID: return EX_USAGE;
+    case COHORT_DENIED: return EX_NOPERM;
+    case COHORT_NOMEM:
+    case COHORT_SYSTEM: return EX_OSERR;
+    default: return EX_UNAVAILABLE;
+    }
+}
+
+void cohort_call_problem(enum cohort_status status, const struct cohort_reply *reply, char *ret_text, size_t capacity)
+{
+    bool has_words = cohort_reply_type(reply) == COHORT_REPLY_ERROR;
+    struct cohort_bytes words = has_words ? cohort_reply_bytes(reply) : cohort_text(cohort_status_text(status));
+    (void)printable_copy(slice_of(words.data, words.size), ret_text, capacity);
+}
+
+int cohort_call_failed(const struct cli_command *command, enum cohort_status status, const struct cohort_reply *reply)
+{
+    char problem[PROBLEM_BYTES];
+    cohort_call_problem(status, reply, problem, sizeof(problem));
+    return cli_error(command, cohort_call_code(status), "%s", problem);
+}
+
+/* ---- JSON ---- */
+
+static json_t *text_json(const struct cohort_reply *reply)
+{
+    struct cohort_bytes text = cohort_reply_bytes(reply);
+    json_t *json = json_stringn(text.data, text.size);
+    if (json == NULL) { /* not UTF-8 */
+        size_t capacity = 4 * text.size + 1;
+        char *shown = memory_allocate(capacity);
+        (void)printable_copy(slice_of(text.data, text.size), shown, capacity);
+        json = json_string(shown);
+        free(shown);
+    }
+    return json;
+}
+
+static json_t *map_json(const struct cohort_reply *reply)
+{
+    json_t *object = json_object();
+    for (size_t i = 0; i + 1 < cohort_reply_count(reply); i += 2) {
+        (void)json_object_set_new(object, cohort_reply_text(cohort_reply_at(reply, i)),
+                                  cohort_call_json(cohort_reply_at(reply, i + 1)));
+    }
+    return object;
+}
+
+json_t *cohort_call_json(const struct cohort_reply *reply)
+{
+    switch (cohort_reply_type(reply)) {
+    case COHORT_REPLY_NIL: return json_null();
+    case COHORT_REPLY_STRING:
+    case COHORT_REPLY_ERROR: return text_json(reply);
+    case COHORT_REPLY_INTEGER: return json_integer(cohort_reply_integer(reply));
+    case COHORT_REPLY_DOUBLE: return json_real(cohort_reply_double(reply));
+    case COHORT_REPLY_MAP: return map_json(reply);
+    case COHORT_REPLY_ARRAY: break;
+    }
+    json_t *array = json_array();
+    for (size_t i = 0; i < cohort_reply_count(reply); i++) {
+        (void)json_array_append_new(array, cohort_call_json(cohort_reply_at(reply, i)));
+    }
+    return array;
+}
+
+void cohort_call_print_json(json_t *json)
+{
+    (void)json_dumpf(json, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII | JSON_ENCODE_ANY);
+    printf("\n");
+    json_decref(json);
+}

@@ -1,0 +1,113 @@
+/* cohort lock run: a command under a lock. */
+#include "cli/hold.h"
+#include "cli/lock.h"
+
+enum {
+    TTL_MINIMUM_MS = 1000, /* less leaves no room for a renewal, and then SIGTERM and SIGKILL, on a busy machine */
+    TTL_MAXIMUM_MS = 24 * 3600 * 1000,
+    TTL_DEFAULT_MS = 10000,
+    WAIT_DEFAULT_MS = 30000,
+    GRACE_DIVISOR = 5, /* of the time to live */
+    GRACE_MAXIMUM_MS = 5000,
+};
+
+static const int64_t WAIT_MAXIMUM_MS = (int64_t)365 * 24 * 3600 * 1000;
+
+/* What of `given` belongs together. */
+static int check(const struct cli_command *command, const struct hold_options *given, bool shared, int64_t permits,
+                 int64_t limit)
+{
+    if ((permits > 0) != (limit > 0)) {
+        return cli_error(command, EX_USAGE, "--permits and --limit are given together: --permits 1 --limit 3");
+    }
+    if (permits > limit) {
+        return cli_error(command, EX_USAGE, "--permits must not be more than --limit");
+    }
+    if (shared && permits > 0) {
+        return cli_error(command, EX_USAGE, "a lock is --shared or has --permits, not both");
+    }
+    if (given->grace_ms > given->ttl_ms / 2) {
+        return cli_error(command, EX_USAGE, "--grace must not be more than half of --ttl");
+    }
+    return CLI_CONTINUE;
+}
+
+/* NAME, and the command behind --. */
+static int take_words(const struct cli_command *command, const struct cli_arguments *arguments,
+                      struct hold_options *given)
+{
+    if (arguments->count == 0 || arguments->items[0][0] == '\0') {
+        (void)cli_error(command, EX_USAGE, "the name of the lock is missing");
+        return cli_usage_hint(command);
+    }
+    if (arguments->rest_count == 0) {
+        (void)cli_error(command, EX_USAGE, "the command is missing: cohort lock run NAME -- COMMAND …");
+        return cli_usage_hint(command);
+    }
+    given->name = arguments->items[0];
+    given->argv = arguments->rest;
+    given->note = given->note == NULL ? arguments->rest[0] : given->note;
+    return CLI_CONTINUE;
+}
+
+static int run(const struct cli_command *command, int argc, char **argv)
+{
+    struct hold_options given = {.ttl_ms = TTL_DEFAULT_MS, .wait_ms = WAIT_DEFAULT_MS, .grace_ms = -1};
+    bool shared = false;
+    int64_t permits = 0;
+    int64_t limit = 0;
+    const struct cli_option options[] = {
+        {"ttl", CLI_DURATION, &given.ttl_ms, "DURATION", "time to live, renewed meanwhile (default 10s)",
+         TTL_MINIMUM_MS, TTL_MAXIMUM_MS},
+        {"wait", CLI_DURATION, &given.wait_ms, "DURATION", "for the lock, 0 not at all (default 30s)", 0,
+         WAIT_MAXIMUM_MS},
+        {"shared", CLI_FLAG, &shared, NULL, "with others that are shared, and no exclusive one"},
+        {"permits", CLI_NUMBER, &permits, "N", "as a semaphore: take so many of --limit", 1, INT32_MAX},
+        {"limit", CLI_NUMBER, &limit, "N", "permits of the semaphore; all who use it say the same", 1, INT32_MAX},
+        {"grace", CLI_DURATION, &given.grace_ms, "DURATION",
+         "between SIGTERM and SIGKILL (default a fifth of --ttl, 5s at most)", 0, TTL_MAXIMUM_MS},
+        {"note", CLI_TEXT, &given.note, "TEXT", "for who looks at the lock (default the command's name)"},
+        {"url", CLI_TEXT, &given.url, "URL", "of the cohort (default cohort://127.0.0.1:6379)"},
+        {0},
+    };
+    struct cli_arguments arguments;
+    int code = cli_parse(command, options, argc, argv, &arguments);
+    code = code == CLI_CONTINUE ? take_words(command, &arguments, &given) : code;
+    code = code == CLI_CONTINUE ? check(command, &given, shared, permits, limit) : code;
+    if (code != CLI_CONTINUE) {
+        return code;
+    }
+    if (given.grace_ms < 0) {
+        int64_t part_ms = given.ttl_ms / GRACE_DIVISOR;
+        given.grace_ms = part_ms < GRACE_MAXIMUM_MS ? part_ms : GRACE_MAXIMUM_MS;
+    }
+    given.mode = permits > 0 ? COHORT_LOCK_PERMITS : shared ? COHORT_LOCK_SHARED : COHORT_LOCK_EXCLUSIVE;
+    given.permits = (uint32_t)permits;
+    given.limit = (uint32_t)limit;
+    return hold_run(command, &given);
+}
+
+const struct cli_command cli_lock_run = {
+    .name = "lock run",
+    .arguments = "NAME -- COMMAND …",
+    .arguments_maximum = 1,
+    .summary = "run a command while a lock is held",
+    .details = "Waits for the lock, runs the command with the lock's fencing token in\n"
+               "COHORT_TOKEN, renews the lock meanwhile, and releases it when the command has\n"
+               "ended. What that leaves in the background gets SIGTERM, then SIGKILL, before.\n"
+               "\n"
+               "When the lock cannot be renewed, the command and all that it started get\n"
+               "SIGTERM, and SIGKILL a tenth of --ttl (1s at most) before anybody else can get\n"
+               "the lock. When it is another's already, they get SIGTERM at once and SIGKILL\n"
+               "250 ms later. When this process is killed, so are they; when it is stopped, it\n"
+               "renews nothing. `man cohort-lock` tells more.\n"
+               "\n"
+               "Exit status: the command's own; 128 + n when signal n ended it; 126 or 127 when\n"
+               "it cannot be run or found; 75 the lock was not granted in time, 76 it was lost\n"
+               "while the command ran, 69 no answer, 64 wrong usage.",
+    .examples = "  cohort lock run nightly -- ./job.sh\n"
+                "  cohort lock run nightly --wait 0 -- ./job.sh || echo somebody else runs it\n"
+                "  cohort lock run gpus --permits 1 --limit 4 -- ./train.sh\n"
+                "  cohort lock run config --shared --ttl 1m -- sh -c 'redis-cli set seen $COHORT_TOKEN'\n",
+    .run = run,
+};
