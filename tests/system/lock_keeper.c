@@ -1,7 +1,7 @@
 /* Holds a lock with libcohort's keeper while a test looks on: lock_keeper URL KEY TTL_MS
  *
- * Prints "token N" when it has the lock and its keeper runs, and "lost: …" when the keeper says so. A line on its standard
- * input stops the keeper, without releasing the lock; then it prints "stopped", and ends with its input. */
+ * Prints "token N" when it has the lock and its keeper runs, and "lost: …" when the keeper says so. A line on its
+ * standard input stops the keeper, without releasing the lock; then it prints "stopped", and ends with its input. */
 #include <cohort/cohort.h>
 #include <stdio.h>
 #include <stdlib.h>
