@@ -115,7 +115,9 @@ static int wrong_arguments(lua_State *L)
     return 1;
 }
 
-/* A text of one word has no code. */
+static bool ends_line(char byte) { return byte == '\r' || byte == '\n'; }
+
+/* "CODE text"; a text of one word has no code. What is behind the code loses line ends on both sides. */
 static int redis_error_reply(lua_State *L)
 {
     if (!is_one_string(L)) {
@@ -128,15 +130,24 @@ static int redis_error_reply(lua_State *L)
         text++;
         size--;
     }
-    while (size > 0 && (text[size - 1] == '\r' || text[size - 1] == '\n')) {
+    const char *space = memchr(text, ' ', size);
+    if (space == NULL) {
+        lua_pushliteral(L, "ERR ");
+    } else {
+        size_t code = (size_t)(space + 1 - text);
+        lua_pushlstring(L, text, code);
+        text += code;
+        size -= code;
+    }
+    for (; size > 0 && ends_line(*text); text++) {
         size--;
     }
-    if (memchr(text, ' ', size) == NULL) {
-        lua_pushliteral(L, "ERR ");
-        lua_pushlstring(L, text, size);
-        lua_concat(L, 2);
-        text = lua_tolstring(L, -1, &size);
+    for (; size > 0 && ends_line(text[size - 1]);) {
+        size--;
     }
+    lua_pushlstring(L, text, size);
+    lua_concat(L, 2);
+    text = lua_tolstring(L, -1, &size);
     push_error(L, text, size);
     return 1;
 }

@@ -56,6 +56,9 @@ static void put_line(struct target *target, char kind)
     if (kind != '(') { /* Redis takes it as a string of C */
         text.size = strnlen((const char *)text.data, text.size);
     }
+    while (kind == '-' && text.size > 0 && (text.data[text.size - 1] == '\r' || text.data[text.size - 1] == '\n')) {
+        text.size--;
+    }
     struct buffer *out = target->reply->out;
     count(target, text.size);
     if (out == NULL) {
@@ -96,7 +99,7 @@ static bool put_verbatim(struct target *target)
     if (has(L, "format", LUA_TSTRING)) {
         char format[3] = "   ";
         struct slice name = text_of(L);
-        memcpy(format, name.data, name.size < 3 ? name.size : 3);
+        memcpy(format, name.data, strnlen((const char *)name.data, 3));
         lua_pop(L, 1);
         if (has(L, "string", LUA_TSTRING)) {
             struct slice text = text_of(L);
