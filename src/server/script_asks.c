@@ -76,6 +76,17 @@ static void flush_here(struct server *server, uint64_t told)
     script_peers_enter(server, told > next ? told : next, true);
 }
 
+/* A flush that was heard late, by a node that knew its epoch from others, has made one of its own. The others must know
+ * at once: else they would meet it whenever the node says something next, and forget what they were told until then. */
+static void tell_epoch(struct server *server)
+{
+    uint64_t nodes[PLACEMENT_MAXIMUM_NODES];
+    size_t count = cluster_connected(server->cluster, nodes);
+    for (size_t i = 0; i < count; i++) {
+        (void)!say(server, nodes[i], SCRIPT_NOTE_MET, 0, (struct slice){0});
+    }
+}
+
 void script_asks_begin(struct server *server, uint32_t worker, uint64_t number, enum script_note kind,
                        struct slice bytes)
 {
@@ -205,7 +216,12 @@ enum status script_peers_noted(struct server *server, uint64_t node, struct slic
     case SCRIPT_NOTE_DONE: answered(server, node, number == 0 ? UINT64_MAX : number); return STATUS_OK;
     case SCRIPT_NOTE_FIND: status = answer(server, node, number, bytes); break;
     case SCRIPT_NOTE_GIVE: status = take_text(server, epoch, bytes); break;
-    case SCRIPT_NOTE_FLUSH: flush_here(server, epoch); break;
+    case SCRIPT_NOTE_FLUSH:
+        flush_here(server, epoch);
+        if (script_texts_epoch(server->script_texts) > epoch) {
+            tell_epoch(server);
+        }
+        break;
     default: return STATUS_CORRUPT;
     }
     (void)!say(server, node, SCRIPT_NOTE_DONE, number, (struct slice){0});

@@ -1,7 +1,9 @@
 /* Texts of scripts, by name (SHA-1) and by themselves: what one worker knows for EVALSHA.
  *
  * SCRIPT FLUSH must not be undone by a text that was on its way meanwhile. So texts have an age: the epoch of whoever
- * told of them. Each flush makes a new epoch, and whoever hears of a later one forgets what it has.
+ * told of them. Each flush makes a new epoch, and whoever hears of a later one forgets what it has. Who hears a flush
+ * late, because it was stopped, and was told of its epoch before by others, cannot tell it from another flush of that
+ * moment: it makes one more epoch, so all nodes forget what was told since.
  *
  * Invariants
  * 1. No text is here that was told in an epoch before `floor`, the last one in which all were forgotten.

@@ -1,4 +1,4 @@
-/* Whole nodes in the simulator: the same seed twice, and its picture. */
+/* Whole nodes in the simulator: the same seed twice, its picture, and a seed that once found a bug. */
 #include "hunt.h"
 
 #include <setjmp.h>
@@ -42,11 +42,28 @@ static void test_a_picture_changes_nothing(void **state)
     diagram_destroy(diagram);
 }
 
+/* A node that had stood still heard a SCRIPT FLUSH after others had told it of the new epoch, made one more, and told
+ * nobody: what nodes were told since was forgotten whenever it spoke next. */
+static void test_a_flush_that_is_heard_late(void **state)
+{
+    (void)state;
+    struct sim_profile profile;
+    struct sim_result result;
+    const char *changes = "nodes,network,disk,crash,timing,members=5,groups=3,replicas=3,clients=6,faults=20,workers=1,"
+                          "flush=0,scripts=1,feeds=1,messages=0,locks=1";
+    assert_int_equal(sim_profile_draw(41192, changes, &profile), STATUS_OK);
+    sim_run(41192, &profile, NULL, NULL, &result);
+    if (result.failed) {
+        fail_msg("%s", result.failure);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_seed_same_trace),
         cmocka_unit_test(test_a_picture_changes_nothing),
+        cmocka_unit_test(test_a_flush_that_is_heard_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
