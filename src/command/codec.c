@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-enum { HEADER_BYTES = 3, FLAG_RESP3 = 1 };
+enum { HEADER_BYTES = 3, FLAG_RESP3 = 1, FLAG_BY_NAME = 2 };
 
 void command_arguments_init(struct command_arguments *arguments) { *arguments = (struct command_arguments){0}; }
 
@@ -44,7 +44,7 @@ void command_encode(struct buffer *out, const struct command *command)
     }
     uint8_t *start = buffer_reserve(out, room);
     put_u16(start, spec->id);
-    start[2] = command->protocol == RESP3 ? FLAG_RESP3 : 0;
+    start[2] = (uint8_t)((command->protocol == RESP3 ? FLAG_RESP3 : 0) | (command->by_name ? FLAG_BY_NAME : 0));
     uint8_t *at = varint_put(start + HEADER_BYTES, command->argc - spec->words);
     for (uint32_t i = spec->words; i < command->argc; i++) {
         struct slice argument = command->argv[i];
@@ -86,9 +86,13 @@ static bool may_stand(const struct command_spec *spec, bool in_log)
     return spec->place == COMMAND_AT_MACHINE || (spec->place == COMMAND_AT_LOG && in_log);
 }
 
+static bool flags_valid(const struct command_spec *spec, uint8_t flags)
+{
+    return (flags & ~FLAG_RESP3) == 0 || ((flags & ~(FLAG_RESP3 | FLAG_BY_NAME)) == 0 && spec->key_count != 0);
+}
+
 /* Takes id, flags and the number of arguments, and checks them as far as they go. */
-static enum status take_header(struct slice *from, bool in_log, const struct command_spec **ret_spec,
-                               uint8_t *ret_protocol, uint32_t *ret_argc)
+static enum status take_header(struct slice *from, bool in_log, struct command *ret_command)
 {
     if (from->size < HEADER_BYTES) {
         return STATUS_CORRUPT;
@@ -100,14 +104,15 @@ static enum status take_header(struct slice *from, bool in_log, const struct com
     }
     *from = slice_of(from->data + HEADER_BYTES, from->size - HEADER_BYTES);
     uint64_t count;
-    if (!may_stand(spec, in_log) || (flags & ~FLAG_RESP3) != 0 || !varint_take(from, &count) || count > from->size ||
+    if (!may_stand(spec, in_log) || !flags_valid(spec, flags) || !varint_take(from, &count) || count > from->size ||
         count > UINT32_MAX - spec->words) { /* each argument takes a byte at least */
         return STATUS_CORRUPT;
     }
-    *ret_spec = spec;
-    *ret_protocol = flags & FLAG_RESP3 ? RESP3 : RESP2;
-    *ret_argc = (uint32_t)count + spec->words;
-    return spec->id == COMMAND_EXEC || command_arity_ok(spec, *ret_argc) ? STATUS_OK : STATUS_CORRUPT;
+    ret_command->spec = spec;
+    ret_command->protocol = flags & FLAG_RESP3 ? RESP3 : RESP2;
+    ret_command->by_name = (flags & FLAG_BY_NAME) != 0;
+    ret_command->argc = (uint32_t)count + spec->words;
+    return spec->id == COMMAND_EXEC || command_arity_ok(spec, ret_command->argc) ? STATUS_OK : STATUS_CORRUPT;
 }
 
 static bool take_argument(struct slice *from, struct slice *ret_argument)
@@ -130,18 +135,16 @@ static enum status check_queued(const struct command *command)
     }
     for (uint32_t i = 0; i < exec.queued_count; i++) {
         struct slice from = exec.queued[i];
-        const struct command_spec *spec;
-        uint8_t protocol;
-        uint32_t argc;
-        enum status status = take_header(&from, false, &spec, &protocol, &argc);
+        struct command queued;
+        enum status status = take_header(&from, false, &queued);
         if (status != STATUS_OK) {
             return status;
         }
-        if (spec->id == COMMAND_EXEC || spec->internal) {
+        if (queued.spec->id == COMMAND_EXEC || queued.spec->internal) {
             return STATUS_CORRUPT;
         }
         struct slice argument;
-        for (uint32_t at = spec->words; at < argc; at++) {
+        for (uint32_t at = queued.spec->words; at < queued.argc; at++) {
             if (!take_argument(&from, &argument)) {
                 return STATUS_CORRUPT;
             }
@@ -158,7 +161,7 @@ static enum status decode(struct slice *from, bool in_log, struct command_argume
 {
     struct slice rest = *from;
     struct command command;
-    enum status status = take_header(&rest, in_log, &command.spec, &command.protocol, &command.argc);
+    enum status status = take_header(&rest, in_log, &command);
     if (status != STATUS_OK) {
         return status;
     }

@@ -87,6 +87,14 @@ enum command_lookup command_lookup(const struct slice *argv, uint32_t argc, cons
 
 const struct command_spec *command_by_id(uint16_t id) { return id < COMMAND_MAXIMUM ? command_table_by_id[id] : NULL; }
 
+const struct command_spec *command_called(const struct command *command)
+{
+    if (__builtin_expect(!command->by_name, 1)) {
+        return command->spec;
+    }
+    return command_by_id(command->spec->id == COMMAND_EVAL ? COMMAND_EVALSHA : COMMAND_EVALSHA_RO);
+}
+
 static bool find_last_key(const struct command_spec *spec, const struct slice *argv, uint32_t argc, int64_t *ret_last)
 {
     int64_t last = spec->last_key < 0 ? (int64_t)argc + spec->last_key : spec->last_key;

@@ -65,6 +65,7 @@ struct command {
     const struct slice *argv;
     uint32_t argc;
     uint8_t protocol; /* RESP2 or RESP3: how the reply is to be written */
+    bool by_name;     /* an EVAL or EVAL_RO that its client called by name: for those who look at what runs */
 };
 
 /* Room for decoded arguments, used again and again. */
@@ -95,6 +96,9 @@ enum command_lookup command_lookup(const struct slice *argv, uint32_t argc, cons
 /* The spec with this id, or NULL; internal ones too. */
 const struct command_spec *command_by_id(uint16_t id);
 
+/* What its client called it: EVALSHA of an EVAL by name. */
+const struct command_spec *command_called(const struct command *command);
+
 /* True when argc satisfies the arity. */
 bool command_arity_ok(const struct command_spec *spec, uint32_t argc);
 
@@ -104,7 +108,7 @@ bool command_keys(const struct command_spec *spec, const struct slice *argv, uin
                   void (*key)(void *owner, uint32_t position), void *owner);
 
 /* ---- the form in the log ----
- * id u16 LE · flags u8 (bit 0: RESP3) · argument count varint · for each argument after the name: size varint, bytes.
+ * id u16 LE · flags u8 (bit 0: RESP3; bit 1, of EVAL and EVAL_RO alone: by_name) · argument count varint · for each argument after the name: size varint, bytes.
  * The words of the name are neither counted nor stored. Only commands at the machine, and at the log, are written.
  *
  * EXEC carries the transaction: argv = EXEC, n, n times (watched key, its version as seen), then one argument for each

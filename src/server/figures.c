@@ -103,7 +103,7 @@ void figures_slow(struct server *server, const struct command *command, int64_t 
 void figures_command(struct server *server, const struct command *command, int64_t duration_ns, const char *peer,
                      const char *name)
 {
-    figures_part(server, command->spec->id, duration_ns, true);
+    figures_part(server, command_called(command)->id, duration_ns, true);
     figures_slow(server, command, duration_ns, peer, name);
 }
 

@@ -239,7 +239,7 @@ static void measure(struct connection *connection, const struct command *command
     struct server *server = connection->server;
     /* Of what nobody waits for any more, questions of our own and parts are no command. */
     bool part = command == NULL || command->spec->internal || (server->shards > 1 && gather_takes(command->spec));
-    if (id == 0 ? !part : last && command != NULL && id == command->spec->id) {
+    if (id == 0 ? !part : last && command != NULL && id == command_called(command)->id) {
         route_measure(connection, command);
         return;
     }

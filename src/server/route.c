@@ -256,7 +256,7 @@ static void submit_as(struct connection *connection, uint32_t shard, const struc
 
 static void submit(struct connection *connection, uint32_t shard, const struct command *command, enum cluster_way way)
 {
-    submit_as(connection, shard, command, way, command->spec);
+    submit_as(connection, shard, command, way, command_called(command));
 }
 
 void route_submit(struct connection *connection, uint32_t shard, const struct command *command,
@@ -480,7 +480,7 @@ static void dispatch(struct connection *connection, const struct command *comman
         park(connection, command->argv, command->argc);
         return;
     }
-    connection->last_command = spec;
+    connection->last_command = command_called(command);
     connection->commands++;
     if (queueing) {
         multi_queue(connection, command, shard);

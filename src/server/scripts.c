@@ -36,6 +36,7 @@ static const char *resolve_name(struct connection *connection, struct command *c
     room->items[1] = text;
     command->argv = room->items;
     command->spec = command_by_id(reads ? COMMAND_EVAL_RO : COMMAND_EVAL);
+    command->by_name = true;
     return NULL;
 }
 

@@ -27,7 +27,7 @@ static bool cluster_visited(void *owner, const struct command *command, int64_t 
     int64_t now_ns = env_monotonic_ns(server->env);
     *ret_duration_ns = now_ns - server->mark_ns;
     server->mark_ns = now_ns;
-    figures_part(server, command->spec->id, *ret_duration_ns, false);
+    figures_part(server, command_called(command)->id, *ret_duration_ns, false);
     return figures_is_slow(server, command, *ret_duration_ns);
 }
 

@@ -1,6 +1,7 @@
 #include "server/slowlog.h"
 
 #include "base/memory.h"
+#include "script/script.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -54,8 +55,22 @@ static void keep_argument(struct buffer *out, struct slice argument)
     buffer_append_format(out, "... (%zu more bytes)", argument.size - SLOWLOG_ARGUMENT_BYTES);
 }
 
+/* As its client said it: by name, where that was it. */
+static struct slice argument_at(const struct command *command, uint32_t place, char sha[static SCRIPT_SHA_BYTES])
+{
+    if (!command->by_name || place > 1) {
+        return command->argv[place];
+    }
+    if (place == 0) {
+        return slice_from_string(command_called(command)->shown);
+    }
+    script_sha(command->argv[1], sha);
+    return slice_of(sha, SCRIPT_SHA_BYTES);
+}
+
 void slow_words_take(struct slow_words *words, const struct command *command)
 {
+    char sha[SCRIPT_SHA_BYTES];
     bool cut = command->argc > SLOWLOG_ARGUMENTS;
     slow_words_deinit(words);
     words->count = cut ? SLOWLOG_ARGUMENTS : command->argc;
@@ -63,7 +78,7 @@ void slow_words_take(struct slow_words *words, const struct command *command)
         if (cut && i == SLOWLOG_ARGUMENTS - 1) {
             buffer_append_format(&words->text, "... (%u more arguments)", command->argc - SLOWLOG_ARGUMENTS + 1);
         } else {
-            keep_argument(&words->text, command->argv[i]);
+            keep_argument(&words->text, argument_at(command, i, sha));
         }
         words->ends[i] = (uint32_t)words->text.size;
     }

@@ -201,8 +201,8 @@ static void start(struct connection *connection, const struct command *command, 
                     now_ns + server->config.command_timeout_ms / 2 * INT64_C(1000000));
     txn->server = server;
     txn->connection = connection;
-    txn->slot = slot_open(connection, command->spec);
-    txn->spec = command->spec;
+    txn->slot = slot_open(connection, command_called(command));
+    txn->spec = command_called(command);
     txn->exec = exec;
     txn->exec_plan = exec_plan;
     txn->began_ns = now_ns;

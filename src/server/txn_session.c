@@ -54,7 +54,7 @@ void session_wait_for(struct txn_session *session, const struct command *command
 {
     ASSERT(!session->waiting && !connection_pending(session->connection));
     session->slot = slot_open(session->connection, command->spec);
-    session->spec = command->spec;
+    session->spec = command_called(command);
     figures_keep(session->server, command, &session->words);
     session->waiting = true;
     session->asked_ns = server_now_ns(session->server);

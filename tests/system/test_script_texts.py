@@ -33,6 +33,11 @@ def doors(nodes):
         connection.close()
 
 
+def node_slowlog(node):
+    with node.connect() as client:
+        return client.call("SLOWLOG", "GET", -1)
+
+
 def test_what_was_loaded_is_known_everywhere(doors):
     for door in doors:
         text = next(texts)
@@ -48,6 +53,24 @@ def test_what_was_evaluated_is_found_everywhere(doors):
         door.call("EVAL", text, 0)
         for other in reversed(doors):
             assert other.call("EVALSHA_RO", sha_of(text), 0) == int(text.split()[1])
+
+
+def test_slowlog_and_figures_show_the_name(doors, nodes):
+    text = next(texts)
+    doors[0].call("SCRIPT", "LOAD", text)
+    shown = [b"EVALSHA", sha_of(text).encode(), b"1"]
+    for door in doors:
+        door.call("CONFIG", "SET", "slowlog-log-slower-than", 0)
+        door.call("CONFIG", "RESETSTAT")
+    for key in range(16):  # of all shards
+        doors[0].call("EVALSHA", sha_of(text), 1, key)
+    listed = [entry[3] for node in nodes for entry in node_slowlog(node)]
+    assert shown in [words[:3] for words in listed] and not any(words[0] == b"EVAL" for words in listed)
+    with nodes[1].connect() as client:
+        figures = client.call("INFO", "commandstats").decode()
+    assert "cmdstat_evalsha:calls=16," in figures and "cmdstat_eval:" not in figures
+    for door in doors:
+        door.call("CONFIG", "SET", "slowlog-log-slower-than", 10000)
 
 
 def test_exists_asks_for_all_names_at_once(doors):

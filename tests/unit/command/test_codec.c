@@ -24,6 +24,7 @@ static void assert_same(const struct command *a, const struct command *b)
     assert_ptr_equal(a->spec, b->spec);
     assert_int_equal(a->argc, b->argc);
     assert_int_equal(a->protocol, b->protocol);
+    assert_int_equal(a->by_name, b->by_name);
     for (uint32_t i = 0; i < a->argc; i++) {
         assert_true(slice_equal(a->argv[i], b->argv[i]));
     }
@@ -137,6 +138,13 @@ static void test_round_trip_of_every_command(void **state)
         if (spec->arity < 0) {
             command.argc = ARGUMENTS;
             check_round_trip(&command);
+        }
+        if (id == COMMAND_EVAL || id == COMMAND_EVAL_RO) {
+            assert_ptr_equal(command_called(&command), spec);
+            command.by_name = true;
+            check_round_trip(&command);
+            assert_int_equal(command_called(&command)->id,
+                             id == COMMAND_EVAL ? COMMAND_EVALSHA : COMMAND_EVALSHA_RO);
         }
     }
 }
@@ -303,7 +311,9 @@ static void test_refuses(void **state)
     put_u16(get, COMMAND_SET); /* wrong arity */
     check_bytes(get, sizeof(get), STATUS_CORRUPT);
     put_u16(get, COMMAND_GET);
-    get[2] = 2; /* an unknown flag */
+    get[2] = 2; /* the flag of scripts */
+    check_bytes(get, sizeof(get), STATUS_CORRUPT);
+    get[2] = 4; /* an unknown flag */
     check_bytes(get, sizeof(get), STATUS_CORRUPT);
     /* Counts and sizes beyond what is there take no memory. */
     uint8_t many[] = {0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f, 'a'};
