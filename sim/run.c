@@ -80,6 +80,7 @@ const char *sim_mark_name(enum sim_mark mark)
         [NODE_MARK_FEED_CHECKED] = "feed compared with the history",
         [NODE_MARK_LOCK_WAITED] = "a lock granted after a wait",
         [NODE_MARK_LOCK_LOST] = "a lock lost",
+        [NODE_MARK_DEADLOCK] = "a circle of waits was ended",
         [NODE_MARK_ERRAND] = "request executed by another worker",
     };
     return names[mark];

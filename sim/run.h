@@ -80,6 +80,7 @@ enum sim_mark {
     NODE_MARK_FEED_CHECKED,     /* what one was told of a shard was compared with its history */
     NODE_MARK_LOCK_WAITED,      /* a client that waited for a lock was granted it */
     NODE_MARK_LOCK_LOST,        /* a client learned that its lease had ended */
+    NODE_MARK_DEADLOCK,         /* a client waited in a circle, and was told */
     NODE_MARK_ERRAND,           /* a request was executed by another worker than its connection's */
     SIM_MARKS,
 };
