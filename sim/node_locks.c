@@ -28,7 +28,7 @@ static int64_t *newest_token(struct node_client *client)
     return &client->world->shards[client->lock.shard].tokens[client->lock.mode == LOCK_PERMITS_MODE];
 }
 
-static const char *key_of(struct node_client *client, char text[static NODE_KEY_BYTES])
+const char *node_lock_key(struct node_client *client, char text[static NODE_KEY_BYTES])
 {
     const struct node_lock *lock = &client->lock;
     (void)snprintf(text, NODE_KEY_BYTES, "{%s}%s", client->world->shards[lock->shard].tag,
@@ -36,7 +36,7 @@ static const char *key_of(struct node_client *client, char text[static NODE_KEY_
     return text;
 }
 
-static const char *owner_of(const struct node_client *client, char text[static NODE_KEY_BYTES])
+const char *node_lock_owner(const struct node_client *client, char text[static NODE_KEY_BYTES])
 {
     (void)snprintf(text, NODE_KEY_BYTES, "o%d.%u", client->number, client->lock.serial);
     return text;
@@ -60,24 +60,42 @@ static void acquire(struct node_client *client, int64_t wait_ms)
     char owner[NODE_KEY_BYTES];
     char permits[32];
     (void)snprintf(permits, sizeof(permits), "PERMITS %d LIMIT %d", lock->permits, LIMIT);
-    node_request(client, "LOCK.ACQUIRE %s %s PX %lld WAIT %lld %s", key_of(client, key), owner_of(client, owner),
+    node_request(client, "LOCK.ACQUIRE %s %s PX %lld WAIT %lld %s", node_lock_key(client, key), node_lock_owner(client, owner),
                  (long long)lock->ttl_ms, (long long)wait_ms,
                  lock->mode == LOCK_PERMITS_MODE ? permits : how[lock->mode]);
     lock->wait_ms = wait_ms;
     expect(client, NODE_ASK_LOCK_ACQUIRE);
 }
 
-static void acquire_new(struct node_client *client, int shard)
+static void acquire_as(struct node_client *client, int shard, int64_t wait_ms)
 {
     client->lock = (struct node_lock){
         .serial = client->lock.serial + 1,
         .shard = shard,
         .mode = (int)draw(client, 3),
         .permits = 1 + (int)draw(client, LIMIT),
-        .ttl_ms = 100 + (int64_t)draw(client, 2500),
+        .ttl_ms = 100 + (int64_t)draw(client, draw(client, 3) == 0 ? 5000 : 2500),
     };
     client->lock.permits = client->lock.mode == LOCK_PERMITS_MODE ? client->lock.permits : 1;
-    acquire(client, draw(client, 3) == 0 ? 0 : (int64_t)draw(client, 1400));
+    acquire(client, wait_ms);
+}
+
+static void acquire_new(struct node_client *client, int shard)
+{
+    acquire_as(client, shard, draw(client, 3) == 0 ? 0 : (int64_t)draw(client, 1400));
+}
+
+/* Another one beside the one that it holds, and forgets: as the same owner, so that circles come to be. */
+static void acquire_further(struct node_client *client, int shard)
+{
+    struct node_lock *lock = &client->lock;
+    if (lock->further || shard == lock->shard) {
+        acquire_new(client, shard);
+        return;
+    }
+    lock->serial--;
+    acquire_as(client, shard, 500 + (int64_t)draw(client, 4000));
+    lock->further = true;
 }
 
 static void renew(struct node_client *client)
@@ -86,7 +104,7 @@ static void renew(struct node_client *client)
     char key[NODE_KEY_BYTES];
     char owner[NODE_KEY_BYTES];
     int64_t ttl_ms = 100 + (int64_t)draw(client, 2500);
-    node_request(client, "LOCK.RENEW %s %s %lld PX %lld", key_of(client, key), owner_of(client, owner),
+    node_request(client, "LOCK.RENEW %s %s %lld PX %lld", node_lock_key(client, key), node_lock_owner(client, owner),
                  (long long)lock->token, (long long)ttl_ms);
     lock->ttl_ms = ttl_ms;
     lock->told_ttl_ms = INT64_MAX;
@@ -98,7 +116,7 @@ static void release(struct node_client *client)
     struct node_lock *lock = &client->lock;
     char key[NODE_KEY_BYTES];
     char owner[NODE_KEY_BYTES];
-    node_request(client, "LOCK.RELEASE %s %s %lld", key_of(client, key), owner_of(client, owner),
+    node_request(client, "LOCK.RELEASE %s %s %lld", node_lock_key(client, key), node_lock_owner(client, owner),
                  (long long)lock->token);
     lock->until_before_ns = lock->until_ns;
     lock->until_ns = 0;
@@ -119,7 +137,7 @@ bool node_lock_ask(struct node_client *client, int shard)
     case 0:
     case 1: renew(client); break;
     case 2: acquire(client, 0); break;
-    case 3: acquire_new(client, shard); break; /* and forgets the other */
+    case 3: acquire_further(client, shard); break;
     default: release(client); break;
     }
     return true;
@@ -249,6 +267,11 @@ bool node_lock_refused(struct node_client *client, enum node_ask ask)
     struct node_lock *lock = &client->lock;
     struct slice lost = SLICE_LITERAL("LOCKLOST ");
     lock->pending = false;
+    if (ask == NODE_ASK_LOCK_ACQUIRE && slice_starts_with(client->reply.text, SLICE_LITERAL("DEADLOCK "))) {
+        node_circle_told(client);
+        lock->holds = false;
+        return true;
+    }
     if (ask != NODE_ASK_LOCK_RENEW || !slice_starts_with(client->reply.text, lost)) {
         node_lock_unanswered(client);
         return false;

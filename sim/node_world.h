@@ -191,7 +191,8 @@ struct node_lock {
     bool pending; /* a request about it is under way */
     bool holds;   /* was granted it, as far as it knows */
     int shard, mode, permits;
-    uint32_t serial; /* of the owner: another one for each lock that is taken */
+    uint32_t serial; /* of the owner: another one for each lock that is taken, … */
+    bool further;    /* … but this one, which is asked for while the owner may hold another */
     int64_t token, floor;
     int64_t ttl_ms, wait_ms, asked_ns;
     int64_t told_ttl_ms; /* that the lease had left, and no renewal since */
@@ -439,6 +440,12 @@ void node_lock_answered(struct node_client *client, enum node_ask ask);
 bool node_lock_refused(struct node_client *client, enum node_ask ask);
 void node_lock_unanswered(struct node_client *client);
 void node_lock_look(struct node *node, int shard);
+const char *node_lock_key(struct node_client *client, char text[static NODE_KEY_BYTES]);
+const char *node_lock_owner(const struct node_client *client, char text[static NODE_KEY_BYTES]);
+
+/* ---- node_circles.c ---- */
+/* The client is told that its wait is one of a circle. */
+void node_circle_told(struct node_client *client);
 
 /* ---- node_sessions.c ---- */
 /* False: a request about a session is under way. */

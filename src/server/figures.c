@@ -140,6 +140,7 @@ void figures_add(struct server_figures *sum, const struct server_figures *one)
     sum->feed_pushes += one->feed_pushes;
     sum->feed_changes += one->feed_changes;
     sum->feeds_ended += one->feeds_ended;
+    sum->lock_deadlocks += one->lock_deadlocks;
     sum->messages_published += one->messages_published;
     sum->messages_delivered += one->messages_delivered;
     sum->turns += one->turns;

@@ -181,9 +181,10 @@ static void section_locks(struct server *server, const struct server_part *part,
     (void)server;
     buffer_append_format(out,
                          "locks:%" PRIu64 "\r\nlock_holders:%" PRIu64 "\r\nlock_waiters:%" PRIu64
-                         "\r\nlocks_granted:%" PRIu64 "\r\nlocks_expired:%" PRIu64 "\r\nlocks_queued:%" PRIu64 "\r\n",
+                         "\r\nlocks_granted:%" PRIu64 "\r\nlocks_expired:%" PRIu64 "\r\nlocks_queued:%" PRIu64
+                         "\r\nlock_deadlocks:%" PRIu64 "\r\n",
                          stats->locks, stats->lock_holders, stats->lock_waiters, stats->locks_granted,
-                         stats->locks_expired, stats->locks_queued);
+                         stats->locks_expired, stats->locks_queued, part->figures.lock_deadlocks);
     memcpy(hot, part->hot, sizeof(hot));
     qsort(hot, LOCKS_HOT, sizeof(hot[0]), hotter);
     for (size_t i = 0; i < LOCKS_HOT && hot[i].count != 0; i++) {
@@ -338,6 +339,8 @@ void server_metrics(struct server *server, struct buffer *out)
     metric(out, "sessions_expired_total", "counter", "Sessions that ended for lack of heartbeats.",
            (double)stats.machine.sessions_expired);
     metric(out, "session_heartbeats_total", "counter", "Heartbeats of sessions.", (double)stats.machine.session_beats);
+    metric(out, "lock_deadlocks_total", "counter", "Waits that ended since they were one of a circle.",
+           (double)figures->lock_deadlocks);
     metric(out, "log_entries_total", "counter", "Log entries applied.", (double)stats.entries);
     metric(out, "log_written_bytes_total", "counter", "Written to the log.", (double)stats.log.bytes_written);
     metric(out, "log_syncs_total", "counter", "Syncs of the log.", (double)stats.log.syncs);

@@ -41,6 +41,12 @@ void lock_wait_leave(struct lock_wait *wait);
 void lock_client_forget(struct connection *connection);
 /* It waits in the queue of its lock: no command-timeout ends it. */
 bool lock_wait_queued(const struct lock_wait *wait);
+/* The wait with this number ends: it is one of a circle. False: it has ended already. */
+bool lock_wait_deadlock(struct server *server, uint64_t number, const char *text);
+/* The number of a request that may wait, never the same twice in one start: the microsecond of the wall clock at which
+ * it was asked, or one more than the last one, and the worker. So of two waits of a circle everybody sees alike which
+ * one is younger (lock_knot.h). */
+uint64_t lock_wait_number(struct server *server);
 /* What a shard tells (lock_notice.h). */
 void lock_client_news(struct server *server, const struct lock_notice *notice);
 /* Ten times a second. */

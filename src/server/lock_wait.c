@@ -6,6 +6,7 @@
 #include "machine/keys/table.h"
 #include "machine/lock/lock_arguments.h"
 #include "server/figures.h"
+#include "server/lock_look.h"
 #include "server/route.h"
 #include "server/server_state.h"
 
@@ -55,6 +56,13 @@ static struct lock_origin origin_of(const struct lock_wait *wait)
 
 /* ---- life ---- */
 
+uint64_t lock_wait_number(struct server *server)
+{
+    uint64_t now_us = (uint64_t)env_wall_ms(server->env) * 1000;
+    server->lock_sequence = server->lock_sequence < now_us ? now_us : server->lock_sequence + 1;
+    return server->lock_sequence * WORKERS_MAXIMUM + server->worker;
+}
+
 static void set_number(struct lock_wait *wait)
 {
     struct server *server = wait->server;
@@ -62,7 +70,7 @@ static void set_number(struct lock_wait *wait)
     if (wait->number != 0) {
         table_remove(&server->lock_numbers, table_hash(&server->lock_numbers, key), wait);
     }
-    wait->number = ++server->lock_sequence * WORKERS_MAXIMUM + server->worker;
+    wait->number = lock_wait_number(server);
     table_insert(&server->lock_numbers, table_hash(&server->lock_numbers, key), wait);
 }
 
@@ -100,6 +108,7 @@ void lock_waits_destroy(struct server *server)
     }
     while (table_release(&server->lock_clients, 1024, leave_in_peace, NULL)) {
     }
+    lock_look_destroy(server->lock_look);
 }
 
 bool lock_wait_queued(const struct lock_wait *wait) { return wait->state == WAIT_QUEUED || wait->state == WAIT_ASKING; }
@@ -308,17 +317,35 @@ static void end_alone(struct lock_wait *wait, bool has_something)
     }
 }
 
-/* The node stops: who waits may ask another. */
-static void stop(struct lock_wait *wait)
+/* Ends one that is in the queue of its lock: the client is told why, and the shard that nobody waits. */
+static void end_queued(struct lock_wait *wait, const char *text)
 {
     enum wait_state state = wait->state;
     wait->state = WAIT_ASKED; /* to stay */
-    answer_text(wait,
-                "CLUSTERDOWN this node is stopping, and the wait for the lock has ended; acquire it at another node");
+    answer_text(wait, text);
     wait->state = state;
     if (state == WAIT_QUEUED) {
         leave(wait);
     }
+}
+
+/* The node stops: who waits may ask another. */
+static void stop(struct lock_wait *wait)
+{
+    end_queued(wait,
+               "CLUSTERDOWN this node is stopping, and the wait for the lock has ended; acquire it at another node");
+}
+
+bool lock_wait_deadlock(struct server *server, uint64_t number, const char *text)
+{
+    struct slice key = slice_of(&number, sizeof(number));
+    struct lock_wait *wait = table_find(&server->lock_numbers, table_hash(&server->lock_numbers, key), key);
+    if (wait == NULL || wait->connection == NULL || !lock_wait_queued(wait)) {
+        return false;
+    }
+    end_queued(wait, text);
+    env_wake(server->env);
+    return true;
 }
 
 static void acquired(struct lock_wait *wait)
@@ -570,9 +597,13 @@ static void look_after(struct lock_wait *wait, int64_t now_ns)
 void lock_waits_look_after(struct server *server)
 {
     int64_t now_ns = server_now_ns(server);
+    bool old = false;
     LIST_FOR_EACH_SAFE (at, after, &server->lock_waits) {
-        look_after(CONTAINER_OF(at, struct lock_wait, node), now_ns);
+        struct lock_wait *wait = CONTAINER_OF(at, struct lock_wait, node);
+        old = old || (wait->connection != NULL && now_ns - wait->began_ns >= LOCK_LOOK_AGE_MS * NS_PER_MS);
+        look_after(wait, now_ns);
     }
+    lock_look_after(server, old);
 }
 
 void lock_waits_drain(struct server *server)

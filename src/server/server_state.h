@@ -11,6 +11,7 @@
 #include "server/server.h"
 #include "server/slowlog.h"
 
+struct lock_look;
 struct server_part;
 
 enum server_phase { SERVER_SERVING, SERVER_DRAINING, SERVER_STOPPED };
@@ -54,6 +55,7 @@ struct server_figures {
     uint64_t feed_pushes, feed_changes;
     uint64_t feeds_ended; /* by the server: what they wanted was forgotten */
     uint64_t messages_published, messages_delivered;
+    uint64_t lock_deadlocks; /* waits of clients that ended since they were one of a circle */
     uint64_t turns;
     struct error_figures error_kinds[SERVER_ERROR_KINDS];
     size_t error_kind_count;
@@ -104,6 +106,7 @@ struct server {
     struct table lock_clients;               /* lock_client_item: connections that hear of locks that they lose */
     size_t lock_wait_count;
     uint64_t lock_sequence;
+    struct lock_look *lock_look; /* for circles, while a client waits for long; NULL: none is under way */
     struct command_arguments lock_arguments, session_arguments;
     uint64_t txn_sequence;   /* of their ids */
     uint64_t *txn_positions; /* of each shard, as it told them last: for ids */

@@ -1,0 +1,149 @@
+#include "machine/lock/lock_waits.h"
+
+#include "base/varint.h"
+#include "command/machine_handlers.h"
+#include "machine/call.h"
+#include "machine/lock/lock.h"
+
+/* ---- the form ---- */
+
+static void put_number(struct buffer *out, uint64_t value)
+{
+    uint8_t *at = buffer_reserve(out, VARINT_MAXIMUM_BYTES);
+    out->size += (size_t)(varint_put(at, value) - at);
+}
+
+static void put_text(struct buffer *out, struct slice text)
+{
+    put_number(out, text.size);
+    buffer_append_slice(out, text);
+}
+
+void lock_queue_put(struct buffer *out, const struct lock_queue *queue)
+{
+    put_text(out, queue->key);
+    put_number(out, queue->limit);
+    put_number(out, queue->holders);
+    put_number(out, queue->waiters);
+}
+
+void lock_queue_claim_put(struct buffer *out, const struct lock_queue_claim *claim)
+{
+    put_text(out, claim->owner);
+    put_number(out, claim->order);
+    put_number(out, claim->origin.node);
+    put_number(out, claim->origin.start);
+    put_number(out, claim->origin.number);
+    put_number(out, claim->mode);
+    put_number(out, claim->permits);
+}
+
+static bool take_text(struct slice *from, size_t most, struct slice *ret_text)
+{
+    uint64_t size;
+    if (!varint_take(from, &size) || size > from->size || size > most) {
+        return false;
+    }
+    *ret_text = slice_of(from->data, size);
+    *from = slice_of(from->data + size, from->size - size);
+    return true;
+}
+
+static bool take_number(struct slice *from, uint64_t most, uint32_t *ret_value)
+{
+    uint64_t value;
+    if (!varint_take(from, &value) || value > most) {
+        return false;
+    }
+    *ret_value = (uint32_t)value;
+    return true;
+}
+
+bool lock_queue_take(struct slice *from, struct lock_queue *ret_queue)
+{
+    return take_text(from, LOCK_KEY_BYTES, &ret_queue->key) && take_number(from, LOCK_PERMITS, &ret_queue->limit) &&
+           take_number(from, LOCK_WAITS_HOLDERS, &ret_queue->holders) &&
+           take_number(from, LOCK_WAITS_WAITERS, &ret_queue->waiters);
+}
+
+bool lock_queue_claim_take(struct slice *from, struct lock_queue_claim *ret_claim)
+{
+    uint32_t mode;
+    ret_claim->origin.client = 0;
+    if (!take_text(from, LOCK_OWNER_BYTES, &ret_claim->owner) || !varint_take(from, &ret_claim->order) ||
+        !varint_take(from, &ret_claim->origin.node) || !varint_take(from, &ret_claim->origin.start) ||
+        !varint_take(from, &ret_claim->origin.number) || !take_number(from, LOCK_MODES - 1, &mode) ||
+        !take_number(from, LOCK_PERMITS, &ret_claim->permits)) {
+        return false;
+    }
+    ret_claim->mode = (enum lock_mode)mode;
+    return true;
+}
+
+/* ---- the look ---- */
+
+static uint32_t count_live(const struct list *claims, int64_t time_ms, uint32_t most)
+{
+    uint32_t count = 0;
+    for (const struct list *at = claims->next; at != claims && count < most; at = at->next) {
+        count += claim_of(at)->due_ms > time_ms ? 1 : 0;
+    }
+    return count;
+}
+
+static void put_claims(struct buffer *out, const struct list *claims, int64_t time_ms, uint32_t count)
+{
+    for (const struct list *at = claims->next; count > 0; at = at->next) {
+        const struct claim *claim = claim_of(at);
+        if (claim->due_ms <= time_ms) {
+            continue;
+        }
+        const struct lock_queue_claim one = {claim_owner(claim), claim->order, claim->origin,
+                                             (enum lock_mode)claim->mode, claim->permits};
+        lock_queue_claim_put(out, &one);
+        count--;
+    }
+}
+
+static void put_lock(struct buffer *out, const struct lock *lock, int64_t time_ms)
+{
+    if (lock->holder_count > LOCK_WAITS_HOLDERS) {
+        return;
+    }
+    const struct lock_queue queue = {lock_key(lock), lock->limit,
+                                     count_live(&lock->holders, time_ms, LOCK_WAITS_HOLDERS),
+                                     count_live(&lock->waiters, time_ms, LOCK_WAITS_WAITERS)};
+    if (queue.waiters > 0) {
+        lock_queue_put(out, &queue);
+        put_claims(out, &lock->holders, time_ms, queue.holders);
+        put_claims(out, &lock->waiters, time_ms, queue.waiters);
+    }
+}
+
+/* All waits are found by the nodes from where they come; a lock is told of at the first of its queue. */
+void locks_put_waits(const struct locks *locks, int64_t time_ms, struct buffer *out)
+{
+    size_t looks = 0;
+    size_t most = out->size + LOCK_WAITS_BYTES;
+    for (size_t i = 0; i < locks->node_count; i++) {
+        LIST_FOR_EACH (at, &locks->nodes[i]->claims) {
+            const struct claim *claim = CONTAINER_OF(at, struct claim, node_of);
+            if (looks++ >= LOCK_WAITS_LOOKS || out->size >= most) {
+                return;
+            }
+            if (claim->node.prev == &claim->lock->waiters) {
+                put_lock(out, claim->lock, time_ms);
+            }
+        }
+    }
+}
+
+/* COHORT.LOCK.WAITS */
+void lock_waits(struct call *call)
+{
+    struct buffer out;
+    buffer_init(&out);
+    locks_put_waits(call->locks, call->time.present_time_ms, &out);
+    resp_bulk(&call->reply, buffer_slice(&out));
+    buffer_deinit(&out);
+}
