@@ -94,7 +94,8 @@ static void check_kept(struct node_feeds *feeds, const struct node *node, int sh
 {
     const struct history_of_shard *history = &feeds->shards[shard];
     if (applied == history->applied + 1 && history->last.position != 0 && floor.sub != 0) {
-        node_fail(feeds->world, "shard %d: node %d has forgotten changes of entry %llu already, up to %llu.%u, behind %llu.%u", shard,
+        node_fail(feeds->world,
+                  "shard %d: node %d has forgotten changes of entry %llu already, up to %llu.%u, behind %llu.%u", shard,
                   node->number + 1, (unsigned long long)applied, (unsigned long long)floor.position, floor.sub,
                   (unsigned long long)history->last.position, history->last.sub);
     }
@@ -142,8 +143,8 @@ static struct slice put_digits(struct digits *digits, int i, int64_t number)
 static struct node_told_words words_of(const struct node_world *world, int shard, const struct feed_change *change,
                                        struct digits *digits)
 {
-    static const char *const kinds[FEED_KINDS] = {"set",     "hset",  "hdel",   "del",  "expired", "expire",
-                                                  "persist", "flush", "reload", "stale"};
+    static const char *const kinds[FEED_KINDS] = {"set",    "hset",    "hdel",  "del",    "expired",
+                                                  "expire", "persist", "flush", "reload", "stale"};
     struct node_told_words words = {.version = (int64_t)change->mark.position, .count = 2};
     words.words[0] = slice_from_string(kinds[change->kind]);
     words.words[1] = change->key;

@@ -60,8 +60,8 @@ static void acquire(struct node_client *client, int64_t wait_ms)
     char owner[NODE_KEY_BYTES];
     char permits[32];
     (void)snprintf(permits, sizeof(permits), "PERMITS %d LIMIT %d", lock->permits, LIMIT);
-    node_request(client, "LOCK.ACQUIRE %s %s PX %lld WAIT %lld %s", node_lock_key(client, key), node_lock_owner(client, owner),
-                 (long long)lock->ttl_ms, (long long)wait_ms,
+    node_request(client, "LOCK.ACQUIRE %s %s PX %lld WAIT %lld %s", node_lock_key(client, key),
+                 node_lock_owner(client, owner), (long long)lock->ttl_ms, (long long)wait_ms,
                  lock->mode == LOCK_PERMITS_MODE ? permits : how[lock->mode]);
     lock->wait_ms = wait_ms;
     expect(client, NODE_ASK_LOCK_ACQUIRE);
@@ -159,7 +159,8 @@ static bool may_be_together(const struct node_lock *a, const struct node_lock *b
     return a->mode == LOCK_SHARED && b->mode == LOCK_SHARED;
 }
 
-/* Nobody else may believe to hold what excludes this. */
+/* Nobody else may believe to hold what excludes this. What is told of a grant after a wait may come late, and others
+ * may have been granted the lock meanwhile; who was granted it before holds it together with this one. */
 static void check_others(struct node_client *client)
 {
     struct node_world *world = client->world;
@@ -169,7 +170,8 @@ static void check_others(struct node_client *client)
         const struct node_lock *other = &world->clients[i].lock;
         bool same =
             other->shard == mine->shard && (other->mode == LOCK_PERMITS_MODE) == (mine->mode == LOCK_PERMITS_MODE);
-        if (i == client->number || !other->holds || !same || other->until_ns <= now_of(client)) {
+        bool together = mine->until_ns > now_of(client) || other->token < mine->token;
+        if (i == client->number || !other->holds || !same || !together || other->until_ns <= now_of(client)) {
             continue;
         }
         permits += other->permits;

@@ -161,9 +161,10 @@ void sim_profile_text(const struct sim_profile *profile, char ret_text[SIM_PROFI
     char classes[96] = "";
     char of_nodes[96] = "";
     if (profile->level == SIM_LEVEL_NODES) {
-        (void)snprintf(of_nodes, sizeof(of_nodes), ",flush=%d,scripts=%d,feeds=%d,messages=%d,locks=%d,holders=%d,sessions=%d",
-                       profile->flush, profile->scripts, profile->feeds, profile->messages, profile->locks,
-                       profile->holders, profile->sessions);
+        (void)snprintf(of_nodes, sizeof(of_nodes),
+                       ",flush=%d,scripts=%d,feeds=%d,messages=%d,locks=%d,holders=%d,sessions=%d", profile->flush,
+                       profile->scripts, profile->feeds, profile->messages, profile->locks, profile->holders,
+                       profile->sessions);
     }
     size_t size = 0;
     for (int i = 0; i < CLASSES; i++) {

@@ -108,8 +108,9 @@ bool command_keys(const struct command_spec *spec, const struct slice *argv, uin
                   void (*key)(void *owner, uint32_t position), void *owner);
 
 /* ---- the form in the log ----
- * id u16 LE · flags u8 (bit 0: RESP3; bit 1, of EVAL and EVAL_RO alone: by_name) · argument count varint · for each argument after the name: size varint, bytes.
- * The words of the name are neither counted nor stored. Only commands at the machine, and at the log, are written.
+ * id u16 LE · flags u8 (bit 0: RESP3; bit 1, of EVAL and EVAL_RO alone: by_name) · argument count varint · for each
+ * argument after the name: size varint, bytes. The words of the name are neither counted nor stored. Only commands at
+ * the machine, and at the log, are written.
  *
  * EXEC carries the transaction: argv = EXEC, n, n times (watched key, its version as seen), then one argument for each
  * queued command, which holds that command in this same form; neither EXEC itself nor internal commands are queued. */

@@ -19,7 +19,8 @@ struct search {
 
 /* ---- who waits for whom ---- */
 
-/* The next claim that keeps this owner waiting, of another one who is left, behind the last one; false: there is none. */
+/* The next claim that keeps this owner waiting, of another one who is left, behind the last one; false: there is none.
+ */
 static bool next_blocker(struct search *search, uint32_t owner, uint32_t *claim, uint32_t *blocker)
 {
     const struct knot_graph *graph = &search->graph;

@@ -1,18 +1,19 @@
 /* Owners that wait for each other at locks, found in two looks at all shards. Pure.
  *
- * What counts is what both looks saw: who waits, and holds, by the same claim in each (lock_queue_claim.order: one that was
- * ended and made anew has another). The first look is over before the second begins, so all of that was there at one
- * moment between them, though the shards were asked one after the other. What else was there could only have kept more
- * owners waiting.
+ * What counts is what both looks saw: who waits, and holds, by the same claim in each (lock_queue_claim.order: one that
+ * was ended and made anew has another). The first look is over before the second begins, so all of that was there at
+ * one moment between them, though the shards were asked one after the other. What else was there could only have kept
+ * more owners waiting.
  *
- * Of these owners those go, one after the other, who need not wait for ever: who waits for nothing, or would be granted all
- * that they wait for if those who went had released everything (Holt, Computing Surveys 1972: reduction of a graph with
- * countable resources; a semaphore is one, an exclusive lock has one unit). Who is left waits for somebody who is left.
+ * Of these owners those go, one after the other, who need not wait for ever: who waits for nothing, or would be granted
+ * all that they wait for if those who went had released everything (Holt, Computing Surveys 1972: reduction of a graph
+ * with countable resources; a semaphore is one, an exclusive lock has one unit). Who is left waits for somebody who is
+ * left.
  *
  * A knot is a set of these within which everybody reaches everybody, and from which nobody waits for somebody outside:
- * with exclusive and shared locks alone, circles; with semaphores nothing less will do, since whoever waits for one of several
- * holders is not lost while another can go on. In each knot the youngest wait is to end. Whoever is only behind a
- * knot is left alone.
+ * with exclusive and shared locks alone, circles; with semaphores nothing less will do, since whoever waits for one of
+ * several holders is not lost while another can go on. In each knot the youngest wait is to end. Whoever is only behind
+ * a knot is left alone.
  *
  * Of two waits the younger is that which asked later by the wall clocks of the nodes where they were asked
  * (lock_wait_number): a choice, which every node makes alike; nothing else depends on it. */

@@ -60,5 +60,9 @@ static inline bool knot_owner_left(const struct knot_graph *graph, uint32_t owne
     return graph->owners[owner].unmet > 0;
 }
 
-/* One of them holds, the other waits, or both do: they cannot hold together by their modes. Of a semaphore each counts. */
-static inline bool knot_modes_exclude(enum lock_mode a, enum lock_mode b) { return a != LOCK_SHARED || b != LOCK_SHARED; }
+/* One of them holds, the other waits, or both do: they cannot hold together by their modes. Of a semaphore each counts.
+ */
+static inline bool knot_modes_exclude(enum lock_mode a, enum lock_mode b)
+{
+    return a != LOCK_SHARED || b != LOCK_SHARED;
+}

@@ -20,7 +20,10 @@ struct lock_look {
     bool soon; /* this look came early */
 };
 
-static struct lock_look *of(struct requester *requester) { return CONTAINER_OF(requester, struct lock_look, requester); }
+static struct lock_look *of(struct requester *requester)
+{
+    return CONTAINER_OF(requester, struct lock_look, requester);
+}
 
 /* ---- the end of a look ---- */
 

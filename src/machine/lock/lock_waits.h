@@ -25,7 +25,8 @@ struct lock_queue {
 
 struct lock_queue_claim {
     struct slice owner;
-    uint64_t order; /* in its shard there is one claim with it, for ever; a claim that waited has the same as it holds */
+    uint64_t
+        order; /* in its shard there is one claim with it, for ever; a claim that waited has the same as it holds */
     struct lock_origin origin; /* without `client` */
     enum lock_mode mode;
     uint32_t permits;

@@ -143,8 +143,7 @@ static void test_round_trip_of_every_command(void **state)
             assert_ptr_equal(command_called(&command), spec);
             command.by_name = true;
             check_round_trip(&command);
-            assert_int_equal(command_called(&command)->id,
-                             id == COMMAND_EVAL ? COMMAND_EVALSHA : COMMAND_EVALSHA_RO);
+            assert_int_equal(command_called(&command)->id, id == COMMAND_EVAL ? COMMAND_EVALSHA : COMMAND_EVALSHA_RO);
         }
     }
 }

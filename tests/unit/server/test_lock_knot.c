@@ -282,8 +282,9 @@ static void test_circle_of_three(void **state)
     struct told told = look(&crowd);
     assert_int_equal(told.count, 1);
     assert_int_equal(told.numbers[0], 6 * 64);
-    assert_string_equal(told.text, "DEADLOCK o0 waits for lock l1 held by o1, o1 waits for lock l2 held by o2, o2 waits for "
-                                   "lock l0 held by o0; this wait has ended: release what its owner holds, then try again");
+    assert_string_equal(told.text,
+                        "DEADLOCK o0 waits for lock l1 held by o1, o1 waits for lock l2 held by o2, o2 waits for "
+                        "lock l0 held by o0; this wait has ended: release what its owner holds, then try again");
 }
 
 static void test_a_semaphore_is_a_knot(void **state)
@@ -387,8 +388,8 @@ static void test_long_names_and_circles(void **state)
         for (int waits = 0; waits < 2; waits++) {
             char owner[16];
             int size = snprintf(owner, sizeof(owner), "\r\n%d", waits == 1 ? i : (i + 1) % LENGTH);
-            const struct lock_queue_claim claim = {slice_of(owner, (size_t)size), (uint64_t)(2 * i + waits + 1),
-                                                   {1, 1, 0, (uint64_t)i * 64}, X};
+            const struct lock_queue_claim claim = {
+                slice_of(owner, (size_t)size), (uint64_t)(2 * i + waits + 1), {1, 1, 0, (uint64_t)i * 64}, X};
             lock_queue_claim_put(&answer, &claim);
         }
     }
