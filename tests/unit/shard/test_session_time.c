@@ -1,5 +1,5 @@
-/* What is told of a session's time by a leader that asks the others first: what remains by its clock at that moment, not
- * since the last entry, which may be older than the client's question. */
+/* What is told of a session's time by a leader that asks the others first: what remains by its clock at that moment,
+ * not since the last entry, which may be older than the client's question. */
 #include "group_fixture.h"
 
 #include "base/number.h"
