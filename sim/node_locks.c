@@ -141,11 +141,14 @@ static bool may_be_together(const struct node_lock *a, const struct node_lock *b
     return a->mode == LOCK_SHARED && b->mode == LOCK_SHARED;
 }
 
-/* Nobody else may believe to hold what excludes this. */
+/* Nobody else may believe to hold what excludes this; unless it was told so late that it may have ended meanwhile. */
 static void check_others(struct node_client *client)
 {
     struct node_world *world = client->world;
     const struct node_lock *mine = &client->lock;
+    if (believed_ns(mine->asked_ns, mine->told_ttl_ms) <= now_of(client)) {
+        return;
+    }
     int permits = mine->permits;
     for (int i = 0; i < world->profile.clients; i++) {
         const struct node_lock *other = &world->clients[i].lock;
