@@ -313,7 +313,7 @@ size_t slots_give_up(struct connection *connection, bool all, uint32_t before_ms
     size_t given_up = 0;
     if (all) {
         txn_client_leave(connection);
-        txn_session_leave(connection);
+        txn_session_lose(connection);
     }
     while (connection_pending(connection)) {
         struct slot *slot = slot_at(connection, connection->slot_head);
