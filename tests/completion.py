@@ -60,7 +60,7 @@ def main(cohort, script):
         "serve --data ": {"folder"},
         "serve --data=f": {"folder"},
         "serve --config ": {"folder", "history.jsonl"},
-        "bench --mode ": {"set", "get", "mixed", "txn", "eval", "evalsha"},
+        "bench --mode ": {"set", "get", "mixed", "txn", "lock", "eval", "evalsha"},
         "bench --mode txn --form ": {"multi", "txn", "mset"},
         "bench --json --mo": {"--mode"},
         "check h": {"history.jsonl"},

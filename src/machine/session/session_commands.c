@@ -63,8 +63,8 @@ void session_close(struct call *call)
     resp_integer(&call->reply, sessions_close(call->sessions, (uint64_t)number, now_ms(call)) ? 1 : 0);
 }
 
-/* COHORT.SESSION.LOOK number: what remains of it by the clock of who leads (src/shard/shard_apply.c has it). -1: nothing,
- * and no entry of the log has ended it yet. */
+/* COHORT.SESSION.LOOK number: what remains of it by the clock of who leads (src/shard/shard_apply.c has it). -1:
+ * nothing, and no entry of the log has ended it yet. */
 void session_look(struct call *call)
 {
     int64_t number;
