@@ -126,6 +126,15 @@ def beat(clients, seconds, every_s, turnover):
     return answered, bad + (turnover.bad if turnover else 0)
 
 
+def end_all(three, ttl_s):
+    """Nobody sends heartbeats any more: seconds from when the last session is due until no node has a lock of one."""
+    due = time.monotonic() + ttl_s
+    while figure(three, "sessions", "session_locks") != 0:
+        assert time.monotonic() < due + 300
+        time.sleep(0.1)
+    return time.monotonic() - due
+
+
 def measure(count, seconds, ttl_s, every_s, folder):
     with cluster.Cluster(folder, nodes=3, shards=8) as three:
         before, told = resident(three), figure(three, "memory", "used_memory")
@@ -141,9 +150,10 @@ def measure(count, seconds, ttl_s, every_s, folder):
         turnover = Turnover(three, ttl_s)
         _, worse = beat(clients, seconds, every_s, turnover)
         both = (cpu_seconds(three) - idle) / seconds
+        ends = end_all(three, ttl_s)
         print(f"{count:9,} sessions of {ttl_s} s  {count / took:6,.0f}/s with their locks  {memory:5.0f} bytes each, {used:5.0f} by INFO  "
               f"{answered / seconds:7,.0f} heartbeats/s  {beats:5.2f} cores, {both:5.2f} with {turnover.closed / seconds:,.0f} opened and "
-              f"closed a second  {bad + worse} refused", flush=True)  # fmt: skip
+              f"closed a second  {bad + worse} refused  all locks free {ends:.1f} s after the last was due", flush=True)  # fmt: skip
 
 
 def main():

@@ -130,10 +130,13 @@ static void ended(struct node_client *client, const char *how)
     node_reach(client->world, NODE_MARK_SESSION_ENDED, 1);
 }
 
-/* Nobody else may believe to hold the lock. */
-static void check_lock(struct node_client *client, int shard)
+/* Nobody else may believe to hold the lock; unless it was told so late that this session may have ended meanwhile. */
+static void check_lock(struct node_client *client, int shard, int64_t until_ns)
 {
     struct node_world *world = client->world;
+    if (until_ns <= now_of(client)) {
+        return;
+    }
     for (int i = 0; i < world->profile.clients; i++) {
         const struct node_session *other = &world->clients[i].session;
         if (i != client->number && other->lock_shard == shard && other->until_ns > now_of(client)) {
@@ -148,8 +151,8 @@ static void answered_lock(struct node_client *client)
     struct node_session *session = &client->session;
     const struct node_reply *reply = &client->reply;
     if (reply->type == RESP_ARRAY && reply->count == 2) {
-        check_lock(client, session->asked_shard);
         lives_until(session, believed_ns(session->asked_ns, reply->elements[1].integer));
+        check_lock(client, session->asked_shard, session->until_ns);
         session->lock_shard = session->asked_shard;
         node_reach(client->world, NODE_MARK_SESSION_LOCK, 1);
     } else if (session->lock_shard != 0 && session->until_ns > now_of(client)) {

@@ -312,10 +312,8 @@ size_t slots_give_up(struct connection *connection, bool all, uint32_t before_ms
 {
     size_t given_up = 0;
     if (all) {
-        bool held = txn_session_holds(connection);
         txn_client_leave(connection);
-        txn_session_leave(connection);
-        connection->txn_failed = held; /* what is still read is not to be taken for something of its own */
+        txn_session_lose(connection);
     }
     while (connection_pending(connection)) {
         struct slot *slot = slot_at(connection, connection->slot_head);

@@ -394,6 +394,14 @@ void txn_session_leave(struct connection *connection)
     }
 }
 
+void txn_session_lose(struct connection *connection)
+{
+    const struct txn_session *session = connection->session;
+    bool failed = connection->txn_failed || (session != NULL && session->state == SESSION_ACTIVE);
+    txn_session_leave(connection);
+    connection->txn_failed = failed;
+}
+
 /* What is known when shards do not answer in time. */
 static void give_up(struct txn_session *session)
 {

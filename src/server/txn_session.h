@@ -52,6 +52,8 @@ size_t txn_session_bytes(const struct txn_session *session);
 bool txn_session_waits(const struct connection *connection);
 /* The client is gone, or was told something else. */
 void txn_session_leave(struct connection *connection);
+/* The node stops: of a transaction that runs, what is yet sent is refused. */
+void txn_session_lose(struct connection *connection);
 /* Ten times a second: what shards have not answered since before this time is answered as is true then. */
 void txn_sessions_look_after(struct server *server, int64_t before_ns);
 void txn_sessions_destroy(struct server *server);

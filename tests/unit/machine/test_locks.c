@@ -431,6 +431,8 @@ static void malformed(void **state)
     CHECK(h, "LOCK.ACQUIRE l a PX 10 WHAT 10", "-ERR syntax error");
     CHECK(h, "LOCK.ACQUIRE l a PX 10 MODE BOTH", "-ERR MODE is EXCLUSIVE or SHARED");
     CHECK(h, "LOCK.ACQUIRE l a SESSION 7", "-ERR SESSION is followed by the id that SESSION.OPEN gave");
+    CHECK(h, "LOCK.ACQUIRE l a SESSION 1-7 PX 10",
+          "-ERR a lock has a time to live of its own (PX), or ends with a SESSION, not both");
     CHECK(h, "LOCK.ACQUIRE l a PX 10 PERMITS 0 LIMIT 5",
           "-ERR PERMITS and LIMIT are integers from 1 to 1073741824, each given once");
     CHECK(h, "LOCK.ACQUIRE l a PX 10 REENTRANT \"\"", "-ERR the id behind REENTRANT has 1 to 128 bytes");
