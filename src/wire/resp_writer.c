@@ -1,10 +1,13 @@
 #include "wire/resp_writer.h"
 
+#include "base/assert.h"
+#include "base/memory.h"
 #include "base/number.h"
 
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static void put_prefixed(struct resp_writer *writer, char prefix, int64_t value)
 {
@@ -24,6 +27,7 @@ static void put_line(struct resp_writer *writer, char prefix, const char *text, 
     if (writer->out == NULL) {
         return;
     }
+    size = size < RESP_LINE_MAXIMUM_BYTES ? size : RESP_LINE_MAXIMUM_BYTES;
     uint8_t *at = buffer_reserve(writer->out, size + 3);
     at[0] = (uint8_t)prefix;
     memcpy(at + 1, text, size);
@@ -40,24 +44,34 @@ void resp_error(struct resp_writer *writer, const char *text)
         return;
     }
     size_t start = writer->out->size + 1;
-    size_t size = strlen(text);
-    put_line(writer, '-', text, size);
-    uint8_t *at = writer->out->data + start;
-    for (size_t i = 0; i < size; i++) {
-        if (at[i] == '\r' || at[i] == '\n') {
-            at[i] = ' ';
+    put_line(writer, '-', text, strlen(text));
+    uint8_t *end = writer->out->data + writer->out->size - 2;
+    for (uint8_t *at = writer->out->data + start; at < end; at++) {
+        if (*at == '\r' || *at == '\n') {
+            *at = ' ';
         }
     }
 }
 
 void resp_error_format(struct resp_writer *writer, const char *format, ...)
 {
-    char text[1024];
+    char few[1024];
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(text, sizeof(text), format, arguments);
+    int size = vsnprintf(few, sizeof(few), format, arguments);
     va_end(arguments);
-    resp_error(writer, text);
+    ASSERT(size >= 0);
+    if ((size_t)size < sizeof(few)) {
+        resp_error(writer, few);
+        return;
+    }
+    size_t room = (size_t)size < RESP_LINE_MAXIMUM_BYTES ? (size_t)size + 1 : RESP_LINE_MAXIMUM_BYTES + 1;
+    char *many = memory_allocate(room);
+    va_start(arguments, format);
+    (void)vsnprintf(many, room, format, arguments);
+    va_end(arguments);
+    resp_error(writer, many);
+    free(many);
 }
 
 void resp_integer(struct resp_writer *writer, int64_t value) { put_prefixed(writer, ':', value); }

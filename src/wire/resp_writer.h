@@ -9,6 +9,10 @@
 
 enum { RESP2 = 2, RESP3 = 3 };
 
+/* Of the text of a status or an error: what is longer is cut off, since readers take lines of a bounded size only
+ * (resp_reply.h). A position of a feed over the most shards (feed_position.h) has 20 KiB. */
+enum { RESP_LINE_MAXIMUM_BYTES = 60000 };
+
 struct resp_writer {
     struct buffer *out; /* borrowed; NULL discards */
     int protocol;       /* RESP2 or RESP3 */

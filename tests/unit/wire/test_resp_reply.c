@@ -265,6 +265,36 @@ static void write_random_value(struct resp_writer *writer, struct prng *prng, in
     }
 }
 
+/* Long texts are told as they are; the longest are cut, so that the line can be read. */
+static void test_long_lines(void **state)
+{
+    static char text[100001];
+    static const size_t sizes[] = {1000, 1023, 1024, 25000, RESP_LINE_MAXIMUM_BYTES, RESP_LINE_MAXIMUM_BYTES + 1, 100000};
+    struct resp_reply_limits limits = RESP_REPLY_DEFAULT_LIMITS;
+    for (size_t i = 0; i < 3 * sizeof(sizes) / sizeof(sizes[0]); i++) {
+        size_t size = sizes[i / 3];
+        size_t told = size < RESP_LINE_MAXIMUM_BYTES ? size : RESP_LINE_MAXIMUM_BYTES;
+        memset(text, 'x', size);
+        text[size] = '\0';
+        struct buffer bytes = {0};
+        struct resp_writer writer = resp_writer_to(&bytes, RESP2);
+        if (i % 3 == 0) {
+            resp_error_format(&writer, "%s", text);
+        } else {
+            (i % 3 == 1 ? resp_error : resp_status)(&writer, text);
+        }
+        struct resp_reader reader;
+        resp_reader_init(&reader);
+        struct resp_token token = {0};
+        assert_int_equal(resp_reader_next(&reader, &limits, bytes.data, bytes.size, &token), RESP_REPLY_READY);
+        assert_int_equal(token.text.size, told);
+        assert_memory_equal(token.text.data, text, told);
+        assert_int_equal(reader.consumed, bytes.size);
+        buffer_deinit(&bytes);
+    }
+    (void)state;
+}
+
 static size_t cut_random(void *owner, size_t left)
 {
     uint64_t piece = 1 + prng_below(owner, 20);
@@ -313,6 +343,7 @@ int main(void)
         cmocka_unit_test(test_skip_tells_the_root),
         cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_long_lines),
         cmocka_unit_test(test_round_trip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
