@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/number.h"
 #include "cluster/cluster.h"
+#include "cluster/slot.h"
 #include "server/feed_answer.h"
 
 #include <stdio.h>
@@ -18,6 +19,7 @@ struct gap {
 
 struct history_of_shard {
     struct feed_mark last;
+    uint64_t applied;      /* all up to this entry was looked at */
     struct buffer records; /* whole ones, as machines give them */
     struct buffer gaps;
 };
@@ -86,7 +88,19 @@ static bool read_history(const struct node *node, int shard, struct feed_mark ma
     return true;
 }
 
-void node_feeds_look(struct node_feeds *feeds, struct node *node, int shard)
+/* Invariant 5. A history that begins anew, when nobody wanted it for a while, begins at the head of an apply. */
+static void check_kept(struct node_feeds *feeds, const struct node *node, int shard, uint64_t applied,
+                       struct feed_mark floor)
+{
+    const struct history_of_shard *history = &feeds->shards[shard];
+    if (applied == history->applied + 1 && history->last.position != 0 && floor.sub != 0) {
+        node_fail(feeds->world, "shard %d: node %d has forgotten changes of entry %llu already, up to %llu.%u, behind %llu.%u", shard,
+                  node->number + 1, (unsigned long long)applied, (unsigned long long)floor.position, floor.sub,
+                  (unsigned long long)history->last.position, history->last.sub);
+    }
+}
+
+void node_feeds_look(struct node_feeds *feeds, struct node *node, int shard, uint64_t applied)
 {
     if (feeds == NULL || shard == 0) {
         return;
@@ -100,6 +114,7 @@ void node_feeds_look(struct node_feeds *feeds, struct node *node, int shard)
         more = moves && (answer.more || answer.look == FEED_ANSWER_GONE);
         if (answer.look == FEED_ANSWER_GONE && moves) {
             struct gap gap = {history->last, answer.mark};
+            check_kept(feeds, node, shard, applied, answer.mark);
             buffer_append(&history->gaps, &gap, sizeof(gap));
             history->last = answer.mark;
         } else if (answer.look == FEED_ANSWER_HERE) {
@@ -110,14 +125,25 @@ void node_feeds_look(struct node_feeds *feeds, struct node *node, int shard)
             more = false;
         }
     }
+    history->applied = applied > history->applied ? applied : history->applied;
     buffer_deinit(&reply);
 }
 
-/* The words that a push has for a record. */
-static struct node_told_words words_of(const struct feed_change *change, char digits[static NUMBER_INT64_BYTES])
+struct digits {
+    char bytes[2][NUMBER_INT64_BYTES];
+};
+
+static struct slice put_digits(struct digits *digits, int i, int64_t number)
 {
-    static const char *const kinds[FEED_KINDS] = {"set",    "hset",    "hdel",  "del",   "expired",
-                                                  "expire", "persist", "flush", "reload"};
+    return slice_of(digits->bytes[i], number_format_int64(digits->bytes[i], number));
+}
+
+/* The words that a push has for a record of a shard. */
+static struct node_told_words words_of(const struct node_world *world, int shard, const struct feed_change *change,
+                                       struct digits *digits)
+{
+    static const char *const kinds[FEED_KINDS] = {"set",     "hset",  "hdel",   "del",  "expired", "expire",
+                                                  "persist", "flush", "reload", "stale"};
     struct node_told_words words = {.version = (int64_t)change->mark.position, .count = 2};
     words.words[0] = slice_from_string(kinds[change->kind]);
     words.words[1] = change->key;
@@ -128,7 +154,12 @@ static struct node_told_words words_of(const struct feed_change *change, char di
         words.words[words.count++] = change->value;
     }
     if (change->kind == FEED_EXPIRE) {
-        words.words[words.count++] = slice_of(digits, number_format_int64(digits, change->due_ms));
+        words.words[words.count++] = put_digits(digits, 0, change->due_ms);
+    }
+    if (feed_kind_is_of_all(change->kind)) {
+        struct slot_range slots = slot_range((uint32_t)shard, (uint32_t)world->profile.groups);
+        words.words[words.count++] = put_digits(digits, 0, slots.first);
+        words.words[words.count++] = put_digits(digits, 1, slots.last);
     }
     return words;
 }
@@ -183,12 +214,12 @@ static void check_shard(struct node_feeds *feeds, int number, const struct node_
     }
     node_reach(world, NODE_MARK_FEED_CHECKED, 1);
     while (rest.size > 0 && feed_take(&rest, &change)) {
-        char digits[NUMBER_INT64_BYTES];
+        struct digits digits;
         if (feed_mark_compare(change.mark, begin) <= 0 || feed_mark_compare(change.mark, end) > 0 ||
-            change.kind == FEED_FLUSH || !slice_starts_with(change.key, prefix)) {
+            !(feed_kind_is_of_all(change.kind) || slice_starts_with(change.key, prefix))) {
             continue;
         }
-        struct node_told_words words = words_of(&change, digits);
+        struct node_told_words words = words_of(world, shard, &change, &digits);
         const struct node_told *told = next_told(chain, (uint32_t)shard, &at);
         if (told == NULL || told->hash != node_told_hash(&words)) {
             char text[80];
@@ -205,32 +236,6 @@ static void check_shard(struct node_feeds *feeds, int number, const struct node_
         char text[80];
         describe(text, sizeof(text), chain, told);
         node_fail(world, "follower %d, shard %d: told %s, which is not in the history", number + 1, shard, text);
-    }
-}
-
-/* Those are of no key, so it is not known of which shard they are: as many as there were. */
-static void check_flushes(struct node_feeds *feeds, int number, const struct node_chain *chain)
-{
-    size_t expected = 0;
-    size_t at = 0;
-    size_t told = 0;
-    for (int shard = 1; shard <= feeds->world->profile.groups; shard++) {
-        const struct history_of_shard *history = &feeds->shards[shard];
-        struct slice rest = buffer_slice(&history->records);
-        struct feed_change change;
-        if (touches_gap(history, chain->begin[shard - 1], chain->end[shard - 1])) {
-            return;
-        }
-        while (rest.size > 0 && feed_take(&rest, &change)) {
-            expected += change.kind == FEED_FLUSH && feed_mark_compare(change.mark, chain->begin[shard - 1]) > 0 &&
-                        feed_mark_compare(change.mark, chain->end[shard - 1]) <= 0;
-        }
-    }
-    while (next_told(chain, 0, &at) != NULL) {
-        told++;
-    }
-    if (told != expected) {
-        node_fail(feeds->world, "follower %d: told of %zu flushes, there were %zu", number + 1, told, expected);
     }
 }
 
@@ -255,8 +260,8 @@ static const struct node_told *told_before(const struct node_chain *chain, const
 {
     const struct node_told *first = (const struct node_told *)(const void *)chain->told.data;
     for (const struct node_told *told = one; told-- > first;) {
-        if (told->shard == 0) {
-            return NULL; /* a flush, of this shard or another */
+        if (told->of_all && told->shard == one->shard) {
+            return NULL;
         }
         if (slice_equal(key_of(chain, told), key_of(chain, one))) {
             return told;
@@ -359,7 +364,7 @@ static void read_value(const struct node *node, int shard, struct slice key, str
     }
 }
 
-/* Invariant 5, of those that were told of last by their value. */
+/* Invariant 6, of those that were told of last by their value. */
 static void check_values(struct node_feeds *feeds, int number, const struct node_chain *chain)
 {
     struct node_world *world = feeds->world;
@@ -368,9 +373,11 @@ static void check_values(struct node_feeds *feeds, int number, const struct node
     struct buffer value = {0};
     struct buffer expected = {0};
     struct buffer keys = {0}; /* of struct slice: seen already */
-    for (size_t i = count; i-- > 0 && told[i].shard != 0 && keys.size < 200 * sizeof(struct slice);) {
+    bool emptied[SIM_GROUPS + 1] = {false};
+    for (size_t i = count; i-- > 0 && keys.size < 200 * sizeof(struct slice);) {
         struct slice key = key_of(chain, &told[i]);
-        bool seen = false;
+        emptied[told[i].shard] = emptied[told[i].shard] || told[i].of_all;
+        bool seen = emptied[told[i].shard];
         for (size_t k = 0; k < keys.size / sizeof(key) && !seen; k++) {
             seen = slice_equal(((const struct slice *)(const void *)keys.data)[k], key);
         }
@@ -427,7 +434,6 @@ void node_feeds_finish(struct node_feeds *feeds)
             for (int shard = 1; shard <= world->profile.groups && !world->result->failed; shard++) {
                 check_shard(feeds, number, chain, shard);
             }
-            check_flushes(feeds, number, chain);
             check_texts(feeds, number, chain);
         }
         if (!world->result->failed && chains > 0) {

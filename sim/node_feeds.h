@@ -10,7 +10,8 @@
  *    from what the machines have, whenever an entry is applied anywhere; they are equal at equal index, as digests are.
  * 3. A text that is only appended to grows by what was appended, in each chain, whatever the history says.
  * 4. Who is told that a position is forgotten was told the truth: in the end no node has it.
- * 5. In the end, when everything is healed and quiet, each follower gets to the end of every shard's history, and what
+ * 5. What one entry changes is never forgotten before somebody could read it, when all before it was read.
+ * 6. In the end, when everything is healed and quiet, each follower gets to the end of every shard's history, and what
  * it was told last of a string is its value. */
 #pragma once
 
@@ -24,8 +25,8 @@ struct node_feeds;
 /* NULL when the profile has none. */
 struct node_feeds *node_feeds_create(struct node_world *world);
 void node_feeds_destroy(struct node_feeds *feeds);
-/* A node has applied something of a shard. */
-void node_feeds_look(struct node_feeds *feeds, struct node *node, int shard);
+/* A node has applied a shard up to this entry. */
+void node_feeds_look(struct node_feeds *feeds, struct node *node, int shard, uint64_t applied);
 /* Everything is healed, and nobody writes: runs until all are told everything, then takes the account. */
 void node_feeds_finish(struct node_feeds *feeds);
 
@@ -55,7 +56,8 @@ struct node_chain {
 };
 struct node_told {
     uint64_t hash;
-    uint32_t shard; /* 0: of all keys of some shard */
+    uint32_t shard;
+    bool of_all; /* of all its keys */
     size_t key_offset, key_size, value_offset, value_size;
     bool has_value;
     int64_t version;

@@ -128,7 +128,7 @@ static void take_change(struct node_follower *follower, const struct token *toke
 {
     struct node_chain *chain = last_chain(follower);
     struct node_told_words words = {0};
-    char digits[32];
+    char digits[5][32];
     if (count < 3 || count > 5 || tokens[2].type != RESP_INTEGER) {
         node_fail(follower->world, "follower %d: a change of %zu words", follower->number + 1, count);
         return;
@@ -136,18 +136,21 @@ static void take_change(struct node_follower *follower, const struct token *toke
     words.version = tokens[2].integer;
     for (size_t i = 0; i < count; i++) {
         if (i != 2 && tokens[i].type == RESP_INTEGER) {
-            int size = snprintf(digits, sizeof(digits), "%lld", (long long)tokens[i].integer);
-            words.words[words.count++] = slice_of(digits, (size_t)size);
+            int size = snprintf(digits[i], sizeof(digits[i]), "%lld", (long long)tokens[i].integer);
+            words.words[words.count++] = slice_of(digits[i], (size_t)size);
         } else if (i != 2) {
             words.words[words.count++] = text_of(follower, &tokens[i]);
         }
     }
     struct slice key = words.words[1];
     bool is_set = slice_is_word(words.words[0], "set");
+    bool of_all = slice_is_word(words.words[0], "flush") || slice_is_word(words.words[0], "stale");
+    uint16_t slot = of_all && count == 5 ? (uint16_t)tokens[3].integer : key_slot(key);
     uint32_t shards = (uint32_t)follower->world->profile.groups;
     struct node_told told = {
         .hash = node_told_hash(&words),
-        .shard = key.size == 0 ? 0 : slot_shard(key_slot(key), shards),
+        .shard = slot_shard(slot % KEY_SLOTS, shards),
+        .of_all = of_all,
         .key_offset = chain->texts.size,
         .key_size = key.size,
         .has_value = is_set,

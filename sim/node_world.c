@@ -376,7 +376,7 @@ static void look_at(struct node *node, int shard)
         return;
     }
     node->applied[shard] = sight.applied;
-    node_feeds_look(world->feeds, node, shard);
+    node_feeds_look(world->feeds, node, shard, sight.applied);
     char text[48];
     (void)snprintf(text, sizeof(text), "shard %d applied %llu", shard, (unsigned long long)sight.applied);
     diagram_mark(world->record.diagram, sim_now_ns(world->sim), node->number, (uint32_t)shard, DIAGRAM_COMMIT, text);

@@ -12,6 +12,7 @@ enum machine_mutation {
     MACHINE_MUTATION_OTHER_REPLIES,      /* home keeps other replies than it has made */
     MACHINE_MUTATION_FEED_SNAPSHOT,      /* a snapshot lacks the newest chunk of the history */
     MACHINE_MUTATION_FEED_UNDONE,        /* what a stopped script did is told */
+    MACHINE_MUTATION_FEED_NO_BURST,      /* changes that were made just now are forgotten for want of room */
     MACHINE_MUTATION_TOKEN_REUSED,       /* every grant of a lock has the same token */
     MACHINE_MUTATION_LOST_WAKEUP,        /* who waits for a lock is not granted it when it is free */
     MACHINE_MUTATION_WAITERS_NOT_KEPT,   /* snapshots leave out who waits for a lock */

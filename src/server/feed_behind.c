@@ -13,16 +13,17 @@ void feed_look_later(struct feed *feed)
 /* Records up to the front, those of its prefix into `body`. */
 static size_t take_records(struct feed *feed, uint32_t shard, struct slice records, struct buffer *body)
 {
+    struct feeds *feeds = feed->connection->server->feeds;
     struct feed_place *place = &feed->places[shard - 1];
-    struct feed_mark front = feed->connection->server->feeds->sources[shard - 1].mark;
+    struct feed_mark front = feeds->sources[shard - 1].mark;
     struct slice prefix = slice_of(feed->group->prefix->bytes, feed->group->prefix->size);
     size_t changes = 0;
     struct feed_change change;
     while (records.size > 0 && feed_take(&records, &change) && feed_mark_compare(change.mark, front) <= 0 &&
            feed_mark_compare(change.mark, place->mark) > 0) {
         place->mark = change.mark;
-        if (change.kind == FEED_FLUSH || slice_starts_with(change.key, prefix)) {
-            feed_put_change(body, &change);
+        if (feed_kind_is_of_all(change.kind) || slice_starts_with(change.key, prefix)) {
+            feed_put_change(feeds, shard, &change, body);
             changes++;
         }
     }

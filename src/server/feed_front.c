@@ -4,6 +4,7 @@
 
 struct handing {
     struct feeds *feeds;
+    uint32_t shard;
     const struct feed_change *change;
     size_t bytes; /* what the changes so far come to, for all feeds that they belong to */
 };
@@ -16,15 +17,16 @@ static void add_change(void *owner, struct feed_prefix *prefix)
     if (group->changes == 0) {
         list_append(&handing->feeds->touched, &group->touched_node);
     }
-    feed_put_change(&group->body, handing->change);
+    feed_put_change(handing->feeds, handing->shard, handing->change, &group->body);
     group->changes++;
     handing->bytes += (group->body.size - before) * group->count;
 }
 
 /* Into the groups, as many records as a turn may hand on; the front goes with them. */
-static void gather_changes(struct handing *handing, struct feed_source *source, struct slice records)
+static void gather_changes(struct handing *handing, struct slice records)
 {
     struct feeds *feeds = handing->feeds;
+    struct feed_source *source = &feeds->sources[handing->shard - 1];
     while (records.size > 0 && handing->bytes < FEED_TURN_BYTES) {
         size_t before = records.size;
         struct feed_change change;
@@ -32,7 +34,7 @@ static void gather_changes(struct handing *handing, struct feed_source *source, 
             return; /* no node of ours answers so */
         }
         handing->change = &change;
-        if (change.kind == FEED_FLUSH) {
+        if (feed_kind_is_of_all(change.kind)) {
             feed_prefixes_each(&feeds->prefixes, add_change, handing);
         } else {
             feed_prefixes_match(&feeds->prefixes, change.key, add_change, handing);
@@ -69,22 +71,22 @@ static void push_group(struct feeds *feeds, struct feed_group *group, uint32_t s
     group->changes = 0;
 }
 
-/* True when not all of the records were handed on. */
-static bool hand_on(struct feeds *feeds, uint32_t shard, struct slice records)
+/* `bytes`: what was handed on already, and now. True when not all of the records were handed on. */
+static bool hand_on(struct feeds *feeds, uint32_t shard, struct slice records, size_t *bytes)
 {
-    struct feed_source *source = &feeds->sources[shard - 1];
-    struct handing handing = {.feeds = feeds};
-    struct feed_mark before = source->mark;
-    gather_changes(&handing, source, records);
+    struct handing handing = {.feeds = feeds, .shard = shard, .bytes = *bytes};
+    struct feed_mark before = feeds->sources[shard - 1].mark;
+    gather_changes(&handing, records);
     if (!CLUSTER_MUTATED(FEED_STALE)) {
         buffer_clear(&feeds->position);
     }
-    size_t bytes = 0;
+    size_t pushed = 0;
     while (!list_empty(&feeds->touched)) {
         struct feed_group *group = CONTAINER_OF(feeds->touched.next, struct feed_group, touched_node);
         list_remove(&group->touched_node);
-        push_group(feeds, group, shard, before, &bytes);
+        push_group(feeds, group, shard, before, &pushed);
     }
+    *bytes = handing.bytes;
     return handing.bytes >= FEED_TURN_BYTES;
 }
 
@@ -105,10 +107,10 @@ static void lose_front(struct feeds *feeds, uint32_t shard, struct feed_mark mar
 }
 
 /* True when there is more to be read at once. */
-static bool take_answer(struct feeds *feeds, uint32_t shard, const struct feed_answer *answer)
+static bool take_answer(struct feeds *feeds, uint32_t shard, const struct feed_answer *answer, size_t *bytes)
 {
     switch (answer->look) {
-    case FEED_ANSWER_HERE: return hand_on(feeds, shard, answer->records) || answer->more;
+    case FEED_ANSWER_HERE: return hand_on(feeds, shard, answer->records, bytes) || answer->more;
     case FEED_ANSWER_GONE:
     case FEED_ANSWER_UNKNOWN: lose_front(feeds, shard, answer->mark); return true;
     default: break; /* it is not applied there yet */
@@ -120,7 +122,8 @@ void feed_front_answered(struct feeds *feeds, uint32_t shard, const struct feed_
 {
     struct feed_source *source = &feeds->sources[shard - 1];
     bool found = answer->records.size > 0;
-    bool more = take_answer(feeds, shard, answer);
+    size_t bytes = 0;
+    bool more = take_answer(feeds, shard, answer, &bytes);
     int64_t doubled_ms = source->pause_ms * 2 < FEED_POLL_IDLE_MS ? source->pause_ms * 2 : FEED_POLL_IDLE_MS;
     source->pause_ms = found ? FEED_POLL_MS : doubled_ms;
     source->poll_ns = more ? 0 : server_now_ns(feeds->server) + source->pause_ms * FEED_MS_NS;
@@ -152,18 +155,39 @@ static void poll(struct feeds *feeds, uint32_t shard)
     }
 }
 
+/* One that is here, as far as the turn may go: there may be more than one read of it. `left`: not all of it was read.
+ * False: it is not here. */
+static bool read_on(struct feeds *feeds, uint32_t shard, size_t *bytes, bool *ret_left)
+{
+    size_t read = 0;
+    bool left = true;
+    while (left && read < FEED_FRONT_BYTES && *bytes < FEED_TURN_BYTES) {
+        struct feed_answer answer;
+        if (!feed_read_here(feeds, shard, feeds->sources[shard - 1].mark, &answer)) {
+            return false;
+        }
+        left = take_answer(feeds, shard, &answer, bytes);
+        read += answer.records.size + 1;
+    }
+    *ret_left = left;
+    return true;
+}
+
 bool feed_front_turn(struct feeds *feeds)
 {
     bool more = false;
-    for (uint32_t shard = 1; shard <= feeds->server->shards; shard++) {
+    size_t bytes = 0;
+    uint32_t shards = feeds->server->shards;
+    feeds->first = (feeds->first + 1) % shards;
+    for (uint32_t i = 0; i < shards; i++) {
+        uint32_t shard = (feeds->first + i) % shards + 1;
         struct feed_source *source = &feeds->sources[shard - 1];
         uint64_t applied = cluster_applied_here(feeds->server->cluster, shard);
-        struct feed_answer answer;
+        bool left;
         if (!source->known || (applied != 0 && applied == source->applied)) {
             continue;
         }
-        if (feed_read_here(feeds, shard, source->mark, &answer)) {
-            bool left = take_answer(feeds, shard, &answer);
+        if (read_on(feeds, shard, &bytes, &left)) {
             source->applied = left ? 0 : applied;
             more = left || more;
         } else {

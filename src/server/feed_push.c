@@ -1,16 +1,17 @@
 /* Pushes: [feed, prefix, position, [[kind, key, version, …] …]]. Over RESP2 an array, whose inside is the same. */
+#include "cluster/slot.h"
 #include "server/feeds_internal.h"
 
 #include <stdio.h>
 
-static const char *const kinds[FEED_KINDS] = {"set",    "hset",    "hdel",  "del",   "expired",
-                                              "expire", "persist", "flush", "reload"};
+static const char *const kinds[FEED_KINDS] = {"set",     "hset",  "hdel",   "del",  "expired", "expire",
+                                              "persist", "flush", "reload", "stale"};
 
-void feed_put_change(struct buffer *out, const struct feed_change *change)
+void feed_put_change(struct feeds *feeds, uint32_t shard, const struct feed_change *change, struct buffer *out)
 {
     static const uint8_t elements[FEED_KINDS] = {
         [FEED_SET] = 4,    [FEED_HSET] = 5,    [FEED_HDEL] = 4,  [FEED_DEL] = 3,    [FEED_EXPIRED] = 3,
-        [FEED_EXPIRE] = 4, [FEED_PERSIST] = 3, [FEED_FLUSH] = 3, [FEED_RELOAD] = 3,
+        [FEED_EXPIRE] = 4, [FEED_PERSIST] = 3, [FEED_FLUSH] = 5, [FEED_RELOAD] = 3,  [FEED_STALE] = 5,
     };
     struct resp_writer writer = resp_writer_to(out, RESP2);
     resp_array(&writer, elements[change->kind]);
@@ -22,6 +23,13 @@ void feed_put_change(struct buffer *out, const struct feed_change *change)
     case FEED_SET: resp_bulk(&writer, change->value); break;
     case FEED_HDEL: resp_bulk(&writer, change->field); break;
     case FEED_EXPIRE: resp_integer(&writer, change->due_ms); break;
+    case FEED_FLUSH:
+    case FEED_STALE: {
+        struct slot_range slots = slot_range(shard, feeds->server->shards);
+        resp_integer(&writer, slots.first);
+        resp_integer(&writer, slots.last);
+        break;
+    }
     default: break;
     }
 }

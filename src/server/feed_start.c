@@ -57,6 +57,7 @@ static struct feed_start *start_create(struct connection *connection, struct sli
     uint32_t shards = connection->server->shards;
     struct feed_start *start = memory_allocate_zeroed(1, sizeof(*start));
     start->connection = connection;
+    connection->server->feeds->starting++;
     buffer_append_slice(&start->prefix, prefix);
     start->asked = memory_allocate_zeroed(shards, sizeof(*start->asked));
     start->floors = memory_allocate_zeroed(shards, sizeof(*start->floors));
@@ -68,6 +69,7 @@ static struct feed_start *start_create(struct connection *connection, struct sli
 void feed_start_destroy(struct feed_start *start)
 {
     start->connection->feed_start = NULL;
+    start->connection->server->feeds->starting--;
     buffer_deinit(&start->prefix);
     buffer_deinit(&start->part);
     free(start->asked);
@@ -145,17 +147,23 @@ static const char *take_position(struct feed_start *start, struct slice text)
     return "ERR invalid position; give one as a feed has told it, or begin without FROM";
 }
 
+/* Also those count that are about to begin: however many ask at once, no more begin. */
+static bool is_full(const struct server *server)
+{
+    size_t feeds = server->feeds == NULL ? 0 : server->feeds->count + server->feeds->starting;
+    return feeds >= (size_t)server->config.feeds_maximum / server->worker_count;
+}
+
 static const char *refusal(struct connection *connection, struct slice prefix)
 {
     struct server *server = connection->server;
-    size_t behind;
     if (prefix.size > FEED_PREFIX_BYTES) {
         return "ERR the prefix of a feed has at most 512 bytes";
     }
     if (connection->feed_count >= FEEDS_PER_CLIENT) {
         return "ERR this connection has 1024 feeds, which is the most; end some with COHORT.UNFEED, or open another";
     }
-    if (feeds_count(server, &behind) >= (size_t)server->config.feeds_maximum / server->worker_count) {
+    if (is_full(server)) {
         return "ERR this node has as many feeds as feed-max allows; end some, ask another node, or raise it";
     }
     LIST_FOR_EACH (at, &connection->feeds) {

@@ -19,7 +19,7 @@
  * 3. A feed is given more only while its client has less than `feed-output-bytes` unread: a slow one costs a set of
  * marks. It ends when its mark is forgotten; nothing is kept for its sake.
  * 4. A change costs its key's length and the feeds that it belongs to. A turn hands on about FEED_TURN_BYTES at most,
- * and lets FEED_BEHIND feeds that are behind read once.
+ * of each shard about FEED_FRONT_BYTES, and lets FEED_BEHIND feeds that are behind read once.
  * 5. Shards of another worker, and those that this node has none of, are asked again and again, each FEED_POLL_MS at
  *    least, FEED_POLL_IDLE_MS at most.
  * 6. While there are feeds, each shard is told to keep its history, at a third of the time that it is kept. */
@@ -35,6 +35,7 @@ struct server;
 enum {
     FEEDS_PER_CLIENT = 1024,
     FEED_READ_BYTES = 64 << 10, /* of a history, at a time */
+    FEED_FRONT_BYTES = 1 << 20,
     FEED_TURN_BYTES = 8 << 20,
     FEED_BEHIND = 64,
     FEED_POLL_MS = 5,

@@ -74,8 +74,9 @@ struct feeds {
     struct server *server;
     struct feed_prefixes prefixes;
     struct feed_source *sources; /* by shard − 1 */
+    uint32_t first;              /* the shard − 1 that a turn reads first: each in turn */
     uint64_t whose;
-    size_t count, behind;
+    size_t count, behind, starting; /* starting: their shards are asked */
     struct list told;         /* all feeds, who told its position longest ago first */
     struct list ready, later; /* of those that are behind; later: the first is due first */
     struct list fetches;
@@ -105,8 +106,8 @@ void feed_caught_up(struct feed *feed, uint32_t shard);
 struct feed_mark feed_mark_of(const struct feed *feed, uint32_t shard);
 
 /* ---- feed_push.c ---- */
-/* Appends a change as an array. */
-void feed_put_change(struct buffer *out, const struct feed_change *change);
+/* Appends a change of a shard as an array. */
+void feed_put_change(struct feeds *feeds, uint32_t shard, const struct feed_change *change, struct buffer *out);
 /* Changes that were put so, and the position as it is now. */
 void feed_push(struct feed *feed, struct slice body, size_t changes);
 /* The last push: why it ends. Then it has. */

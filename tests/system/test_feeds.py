@@ -62,9 +62,105 @@ def test_expiry_and_flush_are_told(node, client):
     changes = follower.read(lambda change: change[0] == b"expired")
     assert [change[:2] for change in changes] == [(b"set", b"x1"), (b"expire", b"x1"), (b"expired", b"x1")]
     client.call("SET", "y", "v")
-    client.call("FLUSHALL")
-    assert follower.read(lambda change: change[0] == b"flush")[-1][:2] == (b"flush", b"")
     follower.close()
+
+
+def test_a_flush_names_its_shard_by_slots(node, client):
+    """So a follower of several shards has the keys, whatever is written around a flush."""
+    follower = follower_of(node, "")
+    client.calls([["SET", f"f{i}", "before"] for i in range(100)])
+    client.call("FLUSHALL")
+    client.calls([["SET", f"f{i}", "after"] for i in range(0, 100, 3)])
+    client.call("SET", "f-end", "end")
+    keys, slots = {}, []
+    while len(slots) < 8 or keys.get(b"f-end") is None or sum(value == b"after" for value in keys.values()) < 34:
+        for kind, key, version, *data in follower.take(follower.connection.read()):
+            assert kind in (b"set", b"flush") and version > 0
+            if kind == b"flush":
+                first, last = data
+                assert key == b"" and 0 <= first <= last < 16384
+                slots.append((first, last))
+                keys = {key: value for key, value in keys.items() if not first <= cluster.slot_of(key.decode()) <= last}
+            else:
+                keys[key] = data[0]
+    assert keys == {b"f-end": b"end", **{b"f%d" % i: b"after" for i in range(0, 100, 3)}}
+    assert [first for first, _ in sorted(slots)] == [0, *(last + 1 for _, last in sorted(slots)[:-1])]
+    assert max(slots)[1] == 16383
+    follower.close()
+
+
+# ---- more changes at once than are kept ----
+
+
+def test_one_large_change_ends_no_feed(tmp_path):
+    """In one turn 5 MB, and a hash of 60,000 fields, while 4 MiB are kept; with a client that reads."""
+    server = conftest.start_cohort_or_fail(tmp_path, ["--shards", "1"])
+    follower = follower_of(server, "big")
+    with server.connect(120) as client:
+        for turn in range(3):
+            expected = {b"big%d" % i: b"%d" % turn + b"x" * 5000 for i in range(1000)}
+            assert client.call("MSET", *(word for pair in expected.items() for word in pair)) == "OK"
+            fields = {b"field-%d" % i: b"%d-" % turn + b"y" * 60 for i in range(60000)}
+            assert client.call("HSET", "big-hash", *(word for pair in fields.items() for word in pair)) >= 0
+            client.call("SET", "big-end", turn)
+            changes = follower.read(feeds.is_set("big-end", turn))
+            assert follower.ended is None
+            told = {change[1]: change[3] for change in changes if change[0] == b"set"}
+            assert told == {**expected, b"big-end": b"%d" % turn}
+            assert {change[3]: change[4] for change in changes if change[0] == b"hset"} == fields
+            client.call("DEL", "big-hash")
+            follower.read(lambda change: change[0] == b"del")
+    follower.close()
+    server.stop()
+
+
+def test_more_than_can_be_told_is_to_be_read(tmp_path):
+    """Of much more than is kept the names are told, and of still more that everything is to be read."""
+    server = conftest.start_cohort_or_fail(tmp_path, ["--shards", "1", "--feed-history-bytes", "65536"])
+    follower = follower_of(server, "m")
+    with server.connect(60) as client:
+        for count, kinds in ((1500, {b"set"}), (3500, {b"set", b"reload"}), (20000, {b"set", b"reload", b"stale"})):
+            assert client.call("MSET", *(word for i in range(count) for word in (f"m{i}", "x" * 100))) == "OK"
+            client.call("SET", "m-end", count)
+            changes = follower.read(feeds.is_set("m-end", count))
+            assert follower.ended is None
+            assert {change[0] for change in changes} == kinds
+            if b"stale" in kinds:
+                assert [change[1:] for change in changes if change[0] == b"stale"] == [(b"", changes[0][2], 0, 16383)]
+            else:
+                assert {change[1] for change in changes[:-1]} == {b"m%d" % i for i in range(count)}
+        for i in range(20):  # one after the other, each alone more than is kept
+            assert client.call("MSET", *(word for k in range(1000) for word in (f"m{k}", "z" * 100))) == "OK"
+            client.call("SET", "m-end", f"again{i}")
+            assert len(follower.read(feeds.is_set("m-end", f"again{i}"))) == 1001 and follower.ended is None
+    follower.close()
+    server.stop()
+
+
+def test_positions_of_the_most_shards(tmp_path):
+    """Also in an error a position is told as it is."""
+    server = conftest.start_cohort_or_fail(tmp_path, ["--shards", "1024", "--feed-history-bytes", "65536"])
+    follower = follower_of(server, "p")
+    early = follower.position
+    follower.connection.close()
+    with server.connect(60) as client:
+        while True:  # until it is too much, and too old
+            client.calls([["SET", "p", "x" * 1000]] * 200)
+            late = feeds.Follower([server], "p", position=early)
+            error = late.connect(server, 60)
+            if error is not None:
+                break
+            late.connection.close()
+        oldest = error.split()[1]
+        assert error.startswith("COMPACTED ") and len(oldest) > 1024 and "oldest position left" in error
+        late.position = oldest.encode()
+        assert late.connect(server, 60) is None
+        client.call("SET", "p", "end")
+        assert late.read(feeds.is_set("p", "end"))
+        late.close()
+        text = "x" * 20000
+        assert client.call("EVAL", f"return redis.error_reply('MY {text}')", "0") == f"MY {text}"
+    server.stop()
 
 
 def test_transactions_and_versions(node, client):
@@ -216,23 +312,42 @@ def test_limits(tmp_path):
     server.stop()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_feeds_that_begin_at_once_count(tmp_path, workers):
+    server = conftest.start_cohort_or_fail(tmp_path, ["--feed-max", "50", "--shards", "8", "--workers", str(workers)])
+    connections = [resp.Connection(server.port, protocol=3) for _ in range(120)]
+    for connection in connections:
+        connection.send(resp.encode("COHORT.FEED", "PREFIX", "p"))
+    replies = [connection.read() for connection in connections]
+    begun = [reply for reply in replies if not isinstance(reply, resp.Error)]
+    assert 25 <= len(begun) <= 50 and all(reply[0] == "OK" for reply in begun)
+    assert all("as many feeds as feed-max allows" in reply for reply in replies if isinstance(reply, resp.Error))
+    for connection in connections:
+        connection.close()
+    server.stop()
+
+
 def test_compacted_tells_the_oldest_position(tmp_path):
     server = conftest.start_cohort_or_fail(tmp_path, ["--shards", "4", "--feed-history-bytes", "65536"])
     follower = follower_of(server, "k")
     early = follower.position
     with server.connect() as client:
-        for start in range(0, 4000, 500):
-            client.calls([["SET", f"k{i}", "x" * 100] for i in range(start, start + 500)])
-        client.call("SET", "k-end", "1")
-        late = feeds.Follower([server], "k", position=early)
-        error = late.connect(server)
+        error, turn = None, 0
+        while error is None:  # until it is too much, and too old
+            for start in range(0, 4000, 500):
+                client.calls([["SET", f"k{i}", "x" * 100] for i in range(start, start + 500)])
+            turn += 1
+            client.call("SET", "k-end", turn)
+            late = feeds.Follower([server], "k", position=early)
+            error = late.connect(server)
+            late.close()
         word, oldest, *text = error.split()
         assert word == "COMPACTED" and "oldest position left" in error
         assert isinstance(follower.connection.read(), resp.Push)  # who was there is not concerned
         late.position = oldest.encode()
         assert late.connect(server) is None
-        late.read(feeds.is_set("k-end", 1))
-        assert 65536 / 250 < len(late.changes) < 4 * 65536 / 100  # of one shard all
+        late.read(feeds.is_set("k-end", turn))
+        assert 65536 / 250 < len(late.changes) < 4 * 8 * 65536 / 100  # of one shard all
         late.close()
     follower.close()
     server.stop()

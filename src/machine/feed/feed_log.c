@@ -95,12 +95,30 @@ static void forget_oldest(struct feed_log *history)
     }
 }
 
+static bool oldest_is_old(const struct feed_log *history)
+{
+    const uint8_t *record = feed_log_chunk_at(history, 0)->bytes + history->start;
+    return feed_mark_compare(feed_log_record_mark(record), history->old) <= 0;
+}
+
 /* Invariant 3. */
 static void trim(struct feed_log *history)
 {
-    while (!history->held && history->bytes > history->limit_bytes) {
+    if (history->held) {
+        return;
+    }
+    uint64_t most = history->limit_bytes * (MACHINE_MUTATED(FEED_NO_BURST) ? 1 : FEED_BURST);
+    while (history->bytes > most || (history->bytes > history->limit_bytes && oldest_is_old(history))) {
         forget_oldest(history);
     }
+}
+
+void feed_log_age(struct feed_log *history)
+{
+    history->old = history->noted;
+    history->noted = history->last;
+    history->noted_ms = history->time_ms;
+    trim(history);
 }
 
 /* ---- applying ---- */
@@ -109,15 +127,16 @@ static void begin(struct feed_log *history)
 {
     history->on = true;
     history->floor = history->last = (struct feed_mark){history->position, 0};
-    history->until_ms = history->time_ms;
+    history->old = history->noted = history->last;
+    history->noted_ms = history->until_ms = history->time_ms;
 }
 
 static void end(struct feed_log *history)
 {
     drop_all(history);
     history->on = false;
-    history->floor = history->last = (struct feed_mark){0, 0};
-    history->until_ms = 0;
+    history->floor = history->last = history->old = history->noted = (struct feed_mark){0, 0};
+    history->noted_ms = history->until_ms = 0;
     history->limit_bytes = 0;
 }
 
@@ -137,7 +156,7 @@ void feed_log_keep(struct feed_log *history, uint64_t limit_bytes, int64_t kept_
 
 static bool records(struct feed_log *history)
 {
-    if (!history->on) {
+    if (!history->on || history->stale) {
         return false;
     }
     if (history->time_ms > history->until_ms && !history->held) {
@@ -163,7 +182,15 @@ static uint8_t *record_begin(struct feed_log *history, enum feed_kind kind, stru
         memcpy(at + FEED_HEAD_BYTES, key.data, key.size);
     }
     feed_log_grown(history, at);
+    history->apply_bytes += size;
+    history->newest = at;
     return at + FEED_HEAD_BYTES + key.size;
+}
+
+/* Invariant 3a: so many limits are enough for what this apply has told, and a record with so much behind its head. */
+static bool has_room(const struct feed_log *history, uint64_t limits, size_t size)
+{
+    return history->apply_bytes + FEED_HEAD_BYTES + size <= limits * history->limit_bytes;
 }
 
 static uint8_t *put_bytes(uint8_t *at, struct slice bytes)
@@ -174,65 +201,85 @@ static uint8_t *put_bytes(uint8_t *at, struct slice bytes)
     return at + bytes.size;
 }
 
+/* The newest record says already that this key must be read. */
+static bool said_reload(const struct feed_log *history, struct slice key)
+{
+    const uint8_t *at = history->count == 0 ? NULL : history->newest;
+    return at != NULL && at[16] == FEED_RELOAD &&
+           slice_equal(slice_of(at + FEED_HEAD_BYTES, get_u32(at + 17)), key);
+}
+
+/* A record without data: the last resort of what has no room, which has one of its own. */
+static void put_key(struct feed_log *history, enum feed_kind kind, struct slice key)
+{
+    if (kind == FEED_RELOAD && said_reload(history, key)) {
+        return;
+    }
+    if (has_room(history, FEED_APPLY_NAMES, key.size)) {
+        (void)record_begin(history, kind, key, 0);
+    } else {
+        (void)record_begin(history, FEED_STALE, (struct slice){0}, 0);
+        history->stale = true;
+    }
+    trim(history);
+}
+
 void feed_log_key(struct feed_log *history, enum feed_kind kind, struct slice key)
 {
     if (records(history)) {
-        (void)record_begin(history, kind, key, 0);
-        trim(history);
+        put_key(history, kind, key);
     }
 }
 
-static bool can_tell(const struct feed_log *history, size_t bytes)
+/* Where the data of a record with data goes; `told_bytes` of it are of a user. NULL: it is told as RELOAD. */
+static uint8_t *record_or_reload(struct feed_log *history, enum feed_kind kind, struct slice key, size_t data_size,
+                                 size_t told_bytes)
 {
     uint64_t share = history->limit_bytes / 8;
-    return bytes <= (share < FEED_VALUE_BYTES ? share : FEED_VALUE_BYTES);
+    if (told_bytes <= (share < FEED_VALUE_BYTES ? share : FEED_VALUE_BYTES) &&
+        has_room(history, FEED_APPLY_FULL, key.size + data_size)) {
+        return record_begin(history, kind, key, data_size);
+    }
+    put_key(history, FEED_RELOAD, key);
+    return NULL;
 }
 
 void feed_log_set(struct feed_log *history, struct slice key, struct slice value)
 {
-    if (!records(history)) {
-        return;
+    uint8_t *at = records(history) ? record_or_reload(history, FEED_SET, key, value.size, value.size) : NULL;
+    if (at != NULL) {
+        (void)put_bytes(at, value);
+        trim(history);
     }
-    if (!can_tell(history, value.size)) {
-        feed_log_key(history, FEED_RELOAD, key);
-        return;
-    }
-    (void)put_bytes(record_begin(history, FEED_SET, key, value.size), value);
-    trim(history);
 }
 
 void feed_log_field(struct feed_log *history, struct slice key, struct slice name, struct slice value)
 {
-    if (!records(history)) {
-        return;
+    size_t told_bytes = name.size + value.size;
+    uint8_t *at = records(history)
+                      ? record_or_reload(history, FEED_HSET, key, sizeof(uint32_t) + told_bytes, told_bytes)
+                      : NULL;
+    if (at != NULL) {
+        put_u32(at, (uint32_t)name.size);
+        (void)put_bytes(put_bytes(at + sizeof(uint32_t), name), value);
+        trim(history);
     }
-    if (!can_tell(history, name.size + value.size)) {
-        feed_log_key(history, FEED_RELOAD, key);
-        return;
-    }
-    uint8_t *at = record_begin(history, FEED_HSET, key, sizeof(uint32_t) + name.size + value.size);
-    put_u32(at, (uint32_t)name.size);
-    (void)put_bytes(put_bytes(at + sizeof(uint32_t), name), value);
-    trim(history);
 }
 
 void feed_log_field_gone(struct feed_log *history, struct slice key, struct slice name)
 {
-    if (!records(history)) {
-        return;
+    uint8_t *at = records(history) ? record_or_reload(history, FEED_HDEL, key, name.size, name.size) : NULL;
+    if (at != NULL) {
+        (void)put_bytes(at, name);
+        trim(history);
     }
-    if (!can_tell(history, name.size)) {
-        feed_log_key(history, FEED_RELOAD, key);
-        return;
-    }
-    (void)put_bytes(record_begin(history, FEED_HDEL, key, name.size), name);
-    trim(history);
 }
 
 void feed_log_expire(struct feed_log *history, struct slice key, int64_t due_ms)
 {
-    if (records(history)) {
-        put_u64(record_begin(history, FEED_EXPIRE, key, sizeof(due_ms)), (uint64_t)due_ms);
+    uint8_t *at = records(history) ? record_or_reload(history, FEED_EXPIRE, key, sizeof(due_ms), 0) : NULL;
+    if (at != NULL) {
+        put_u64(at, (uint64_t)due_ms);
         trim(history);
     }
 }
@@ -252,6 +299,8 @@ void feed_log_hold(struct feed_log *history)
         .chunks = count,
         .size = count == 0 ? 0 : feed_log_chunk_at(history, count - 1)->size,
         .sub = history->sub,
+        .apply_bytes = history->apply_bytes,
+        .stale = history->stale,
     };
 }
 
@@ -269,6 +318,9 @@ static void take_back(struct feed_log *history)
     history->bytes = before->bytes;
     history->count = before->count;
     history->sub = before->sub;
+    history->apply_bytes = before->apply_bytes;
+    history->stale = before->stale;
+    history->newest = NULL;
 }
 
 void feed_log_release(struct feed_log *history, bool undo)

@@ -15,7 +15,12 @@
  * 1. The same applies make the same records, and forget the same ones: what is kept depends on their bytes, never on
  * the chunks that hold them, nor on snapshots.
  * 2. Every change of a key behind `floor` is here; nothing that was undone is (feed_log_hold).
- * 3. Records are at most `limit_bytes` together. A record too large for that is forgotten at once, and all before it.
+ * 3. Records are at most `limit_bytes` together, but that those of the last FEED_YOUNG_MS of the shard's time, which
+ * readers may not have seen yet, are kept beyond it: up to FEED_BURST times `limit_bytes` in all. Marks say which are old:
+ * what is not behind `old` was there when `noted` was taken, FEED_YOUNG_MS before or longer ago.
+ * 3a. So one apply never ends whoever had read everything before it: it makes no more records than fit. What changes
+ * after FEED_APPLY_FULL times `limit_bytes` is told as RELOAD, once for all that happens to a key in a row; after
+ * FEED_APPLY_NAMES times, one STALE says that everything has to be read, and nothing follows it.
  * 4. It ends with the first change that comes after `until_ms`: while nothing changes, no mark is forgotten.
  * 5. A record that a snapshot has yet to send stays in memory until then, though it was forgotten.
  *
@@ -23,6 +28,7 @@
  * (little-endian): SET value · HSET name size u32, name, value · HDEL name · EXPIRE due i64, Unix milliseconds · others
  * none. The order of a key's records, applied to an empty key, gives its value: SET replaces it and takes the expiry
  * away (an EXPIRE follows when there is one); RELOAD says that it must be read, for its value was too large to be told.
+ * FLUSH and STALE are of all keys of the shard; theirs is empty.
  */
 #pragma once
 
@@ -38,8 +44,9 @@ enum feed_kind {
     FEED_EXPIRED,
     FEED_EXPIRE,
     FEED_PERSIST,
-    FEED_FLUSH, /* of all keys of the shard; the key is empty */
+    FEED_FLUSH,
     FEED_RELOAD,
+    FEED_STALE, /* more changed at once than can be told */
     FEED_KINDS,
 };
 
@@ -49,7 +56,14 @@ enum {
     FEED_KEPT_MAXIMUM_MS = 24 * 3600 * 1000,
     FEED_VALUE_BYTES = 1 << 20, /* of a value in a record, or an eighth of the limit if that is less */
     FEED_HEAD_BYTES = 4 + 8 + 4 + 1 + 4,
+    FEED_YOUNG_MS = 2000,
+    FEED_BURST = 8, /* of limits: invariants 3 and 3a */
+    FEED_APPLY_FULL = 4,
+    FEED_APPLY_NAMES = 6,
 };
+
+/* Of no key: every prefix is told. */
+static inline bool feed_kind_is_of_all(enum feed_kind kind) { return kind == FEED_FLUSH || kind == FEED_STALE; }
 
 struct feed_mark {
     uint64_t position;
@@ -79,11 +93,16 @@ struct feed_log {
     int64_t until_ms; /* of the shard's time */
     uint64_t limit_bytes;
     struct feed_mark floor, last; /* last: of the newest record, or floor */
-    uint64_t bytes, count;        /* of the records that are kept */
+    struct feed_mark old, noted;  /* invariant 3 */
+    int64_t noted_ms;
+    uint64_t bytes, count; /* of the records that are kept */
     /* of the apply that runs */
     uint64_t position;
     uint32_t sub;
     int64_t time_ms, wall_ms;
+    uint64_t apply_bytes; /* its records */
+    uint8_t *newest;      /* of its records, while any record is kept; NULL: none */
+    bool stale;           /* it has told so */
     bool held;
     /* memory: chunks[first …) hold the records, those of the first chunk from `start` on */
     struct feed_log_chunk **chunks;
@@ -94,6 +113,8 @@ struct feed_log {
         uint64_t bytes, count;
         size_t chunks; /* in use then, counted from `first`, which stays while it is held */
         uint32_t size, sub;
+        uint64_t apply_bytes;
+        bool stale;
     } before; /* the hold */
     struct feed_log_sending {
         struct feed_log_chunk **chunks;
@@ -106,6 +127,9 @@ void feed_log_deinit(struct feed_log *history);
 
 /* ---- applying ---- */
 
+/* What was noted is old by now: it is forgotten as far as it is too much, and what is there is noted. */
+void feed_log_age(struct feed_log *history);
+
 /* Before anything of an apply is recorded. */
 static inline void feed_log_at(struct feed_log *history, uint64_t position, int64_t time_ms, int64_t wall_ms)
 {
@@ -113,6 +137,12 @@ static inline void feed_log_at(struct feed_log *history, uint64_t position, int6
     history->sub = 0;
     history->time_ms = time_ms;
     history->wall_ms = wall_ms;
+    history->apply_bytes = 0;
+    history->newest = NULL;
+    history->stale = false;
+    if (history->on && time_ms - history->noted_ms >= FEED_YOUNG_MS) {
+        feed_log_age(history);
+    }
 }
 
 /* Somebody wants it: begins it if it is off, and keeps it for so long from now on. feed_log_at comes before, also while

@@ -1,14 +1,16 @@
 /* A history in snapshots, and its digest.
  *
- *   'F' u8 · version u8 · until_ms i64 · limit u64 · floor: u64, u32 · last: u64, u32    first
- *   'f' u8 · version u8 · whole records, the oldest first                                as many as there are chunks */
+ *   'F' u8 · version u8 · until_ms i64 · limit u64 · floor, last, old, noted: u64, u32 · noted_ms i64    first
+ *   'f' u8 · version u8 · whole records, the oldest first                                as many as there are chunks
+ *
+ * Version 1 of a head ended behind last. */
 #include "base/hash.h"
 #include "machine/feed/feed_log_internal.h"
 #include "machine/machine_mutation.h"
 
 #include <stdlib.h>
 
-enum { RECORD_VERSION = 1, HEAD_BYTES = 2 + 8 + 8 + 2 * 12 };
+enum { RECORD_VERSION = 2, HEAD_BYTES = 2 + 8 + 8 + 4 * 12 + 8, OLD_HEAD_BYTES = 2 + 8 + 8 + 2 * 12 };
 
 static void put_mark(uint8_t *at, struct feed_mark mark)
 {
@@ -34,6 +36,9 @@ static void put_head(const struct feed_log *history, struct buffer *out)
     put_u64(at + 10, history->limit_bytes);
     put_mark(at + 18, history->floor);
     put_mark(at + 30, history->last);
+    put_mark(at + 42, history->old);
+    put_mark(at + 54, history->noted);
+    put_u64(at + 66, (uint64_t)history->noted_ms);
     out->size += HEAD_BYTES;
 }
 
@@ -89,21 +94,29 @@ void feed_log_snapshot_end(struct feed_log *history)
 
 static enum status load_head(struct feed_log *history, struct slice record, uint64_t position)
 {
-    if (record.size != HEAD_BYTES || history->on) {
+    bool whole = record.data[1] == RECORD_VERSION;
+    if (record.size != (whole ? HEAD_BYTES : OLD_HEAD_BYTES) || history->on) {
         return STATUS_CORRUPT;
     }
     int64_t until_ms = (int64_t)get_u64(record.data + 2);
     uint64_t limit = get_u64(record.data + 10);
     struct feed_mark floor = get_mark(record.data + 18);
     struct feed_mark last = get_mark(record.data + 30);
+    struct feed_mark old = whole ? get_mark(record.data + 42) : last;
+    struct feed_mark noted = whole ? get_mark(record.data + 54) : last;
+    int64_t noted_ms = whole ? (int64_t)get_u64(record.data + 66) : 0;
     if (until_ms < 0 || limit < FEED_LIMIT_MINIMUM_BYTES || limit > FEED_LIMIT_MAXIMUM_BYTES || floor.position == 0 ||
-        feed_mark_compare(last, floor) < 0 || last.position > position) {
+        feed_mark_compare(last, floor) < 0 || last.position > position || feed_mark_compare(old, noted) > 0 ||
+        feed_mark_compare(noted, last) > 0 || noted_ms < 0) {
         return STATUS_CORRUPT;
     }
     history->on = true;
     history->until_ms = until_ms;
     history->limit_bytes = limit;
     history->floor = history->last = floor;
+    history->old = old;
+    history->noted = noted;
+    history->noted_ms = noted_ms;
     return STATUS_OK;
 }
 
@@ -116,7 +129,7 @@ static enum status load_chunk(struct feed_log *history, struct slice records, ui
         struct slice rest = records;
         struct feed_change change;
         if (!feed_take(&rest, &change) || feed_mark_compare(change.mark, history->last) <= 0 ||
-            change.mark.position > position || history->bytes + (records.size - rest.size) > history->limit_bytes) {
+            change.mark.position > position || history->bytes + (records.size - rest.size) > FEED_BURST * history->limit_bytes) {
             return STATUS_CORRUPT;
         }
         size_t size = records.size - rest.size;
@@ -133,7 +146,7 @@ enum status feed_log_load(struct feed_log *history, struct slice record, uint64_
     if (record.size < 2) {
         return STATUS_CORRUPT;
     }
-    if (record.data[1] != RECORD_VERSION) {
+    if (record.data[1] == 0 || record.data[1] > RECORD_VERSION) {
         return record.data[1] > RECORD_VERSION ? STATUS_VERSION : STATUS_CORRUPT;
     }
     return record.data[0] == FEED_RECORD_HEAD

@@ -12,8 +12,8 @@ enum { STEP = 3 }; /* between positions, as the harness makes them */
 
 /* ---- what commands tell ---- */
 
-static const char *const kind_names[FEED_KINDS] = {"set",    "hset",    "hdel",  "del",   "expired",
-                                                   "expire", "persist", "flush", "reload"};
+static const char *const kind_names[FEED_KINDS] = {"set",     "hset",  "hdel",   "del",  "expired", "expire",
+                                                   "persist", "flush", "reload", "stale"};
 
 static void put_text(struct buffer *out, const struct feed_change *change)
 {
@@ -236,34 +236,48 @@ static void test_nothing_is_forgotten_while_nothing_changes(void **state)
     assert_string_equal(look(h, begin, 0), "GONE");
 }
 
+/* Two applies without changes, and all that is there is old. */
+static void grow_old(struct harness *h)
+{
+    for (int i = 0; i < 2; i++) {
+        harness_pass(h, FEED_YOUNG_MS);
+        (void)harness_apply(h, "DEL nothing");
+    }
+}
+
 static void test_limit(void **state)
 {
     struct harness *h = *state;
     (void)harness_apply(h, "COHORT.FEED.KEEP 4000 100000 0 0");
     uint64_t begin = h->position;
+    h->time_ms += 2 * FEED_YOUNG_MS;
     for (int i = 0; i < 200; i++) {
         char command[64];
         (void)snprintf(command, sizeof(command), "SET key%03d %020d", i, i);
         (void)harness_apply(h, command);
         struct machine_stats stats;
         machine_stats(h->machine, &stats);
-        assert_in_range(stats.history_bytes, 0, 4000);
+        assert_in_range(stats.history_bytes, 0, FEED_BURST * 4000);
     }
+    grow_old(h);
     uint64_t size = FEED_HEAD_BYTES + 6 + 20;
     uint64_t kept = 4000 / size;
     assert_string_equal(look(h, begin, 0), "GONE");
-    assert_string_equal(look(h, h->position - kept * STEP, 1), "HERE");
-    assert_string_equal(look(h, h->position - (kept + 1) * STEP, 1), "GONE");
+    uint64_t last = h->position - 2 * STEP;
+    assert_string_equal(look(h, last - kept * STEP, 1), "HERE");
+    assert_string_equal(look(h, last - (kept + 1) * STEP, 1), "GONE");
     (void)harness_apply(h, "COHORT.FEED.KEEP 1024 100000 0 0"); /* less from now on */
-    assert_string_equal(look(h, h->position - STEP - kept * STEP, 1), "GONE");
-    assert_string_equal(look(h, h->position - STEP - 1024 / size * STEP, 1), "HERE");
+    assert_string_equal(look(h, last - kept * STEP, 1), "GONE");
+    assert_string_equal(look(h, last - 1024 / size * STEP, 1), "HERE");
     char command[3000]; /* a key that is too large for all of it */
     (void)snprintf(command, sizeof(command), "SET %01500d x", 1);
     (void)harness_apply(h, command);
-    assert_string_equal(look(h, h->position - 2 * STEP, 1), "GONE");
-    assert_string_equal(look(h, h->position, 1), "HERE");
+    uint64_t large = h->position;
+    grow_old(h);
+    assert_string_equal(look(h, last, 1), "GONE");
+    assert_string_equal(look(h, large, 1), "HERE");
     (void)harness_apply(h, "SET small x");
-    assert_string_equal(look(h, h->position - STEP, 1), "HERE");
+    assert_string_equal(look(h, large, 1), "HERE");
 }
 
 static void test_read_in_parts(void **state)
@@ -330,9 +344,9 @@ static void test_undone(void **state)
             feed_log_at(&history, 3, 0, 0);
         }
     }
-    assert_int_equal(feed_log_find(&history, before), FEED_GONE);
-    assert_int_equal(history.last.sub, 3000);
-    assert_in_range(history.bytes, 1900, 2000);
+    assert_int_equal(feed_log_find(&history, before), FEED_HERE);
+    assert_in_range(history.last.sub, FEED_APPLY_FULL * 2000 / 26, 3000); /* the rest is to be read */
+    assert_in_range(history.bytes, (FEED_APPLY_FULL - 1) * 2000, FEED_APPLY_FULL * 2000 + 100);
     keyspace_destroy(keyspace);
     feed_log_deinit(&history);
 }
@@ -375,14 +389,26 @@ static void test_bad_records(void **state)
     uint8_t copy[256];
     assert_true(parts[0].size <= sizeof(copy) && parts[1].size <= sizeof(copy));
     memcpy(copy, parts[0].data, parts[0].size);
-    copy[1] = 2;
+    copy[1] = 3;
     assert_int_equal(machine_load_record(empty, slice_of(copy, parts[0].size)), STATUS_VERSION);
+    copy[1] = 2;
+    memset(copy + 54, 0, 12);
+    assert_int_equal(machine_load_record(empty, slice_of(copy, parts[0].size)), STATUS_CORRUPT); /* noted before old */
     assert_int_equal(machine_load_record(empty, parts[0]), STATUS_OK);
     assert_int_equal(machine_load_record(empty, parts[0]), STATUS_CORRUPT); /* twice */
     memcpy(copy, parts[1].data, parts[1].size);
     copy[2 + 16] = FEED_KINDS;
     assert_int_equal(machine_load_record(empty, slice_of(copy, parts[1].size)), STATUS_CORRUPT);
     assert_int_equal(machine_load_record(empty, slice_of(parts[1].data, parts[1].size - 1)), STATUS_CORRUPT);
+    machine_destroy(empty);
+    empty = machine_create(&(struct machine_options){.hash_seed = 1});
+    assert_int_equal(machine_load_record(empty, head), STATUS_OK);
+    memcpy(copy, parts[0].data, 42); /* as it was in version 1 */
+    copy[1] = 1;
+    assert_int_equal(machine_load_record(empty, slice_of(copy, 42)), STATUS_OK);
+    memcpy(copy, parts[1].data, parts[1].size);
+    copy[1] = 1;
+    assert_int_equal(machine_load_record(empty, slice_of(copy, parts[1].size)), STATUS_OK);
     machine_destroy(empty);
     buffer_deinit(&records);
 }

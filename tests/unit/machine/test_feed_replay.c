@@ -84,7 +84,7 @@ static int number_of(struct slice key)
 static void follow(struct follower *f, const struct feed_change *change)
 {
     static const char *const commands[FEED_KINDS] = {"SET",       "HSET",    "HDEL",     "DEL", "DEL",
-                                                     "PEXPIREAT", "PERSIST", "FLUSHALL", NULL};
+                                                     "PEXPIREAT", "PERSIST", "FLUSHALL", NULL,  NULL};
     if (change->kind == FEED_FLUSH) {
         memset(f->unknown, 0, sizeof(f->unknown));
         (void)harness_apply(&f->copy, "FLUSHALL");
