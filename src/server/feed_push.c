@@ -4,14 +4,14 @@
 
 #include <stdio.h>
 
-static const char *const kinds[FEED_KINDS] = {"set",     "hset",  "hdel",   "del",  "expired", "expire",
-                                              "persist", "flush", "reload", "stale"};
+static const char *const kinds[FEED_KINDS] = {"set",    "hset",    "hdel",  "del",    "expired",
+                                              "expire", "persist", "flush", "reload", "stale"};
 
 void feed_put_change(struct feeds *feeds, uint32_t shard, const struct feed_change *change, struct buffer *out)
 {
     static const uint8_t elements[FEED_KINDS] = {
         [FEED_SET] = 4,    [FEED_HSET] = 5,    [FEED_HDEL] = 4,  [FEED_DEL] = 3,    [FEED_EXPIRED] = 3,
-        [FEED_EXPIRE] = 4, [FEED_PERSIST] = 3, [FEED_FLUSH] = 5, [FEED_RELOAD] = 3,  [FEED_STALE] = 5,
+        [FEED_EXPIRE] = 4, [FEED_PERSIST] = 3, [FEED_FLUSH] = 5, [FEED_RELOAD] = 3, [FEED_STALE] = 5,
     };
     struct resp_writer writer = resp_writer_to(out, RESP2);
     resp_array(&writer, elements[change->kind]);

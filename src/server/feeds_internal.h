@@ -77,8 +77,8 @@ struct feeds {
     uint32_t first;              /* the shard − 1 that a turn reads first: each in turn */
     uint64_t whose;
     size_t count, behind, starting; /* starting: their shards are asked */
-    struct list told;         /* all feeds, who told its position longest ago first */
-    struct list ready, later; /* of those that are behind; later: the first is due first */
+    struct list told;               /* all feeds, who told its position longest ago first */
+    struct list ready, later;       /* of those that are behind; later: the first is due first */
     struct list fetches;
     struct list touched;   /* groups that have changes in `body` */
     uint64_t passed_bytes; /* of records that were handed on, or passed by */

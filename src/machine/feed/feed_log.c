@@ -205,8 +205,7 @@ static uint8_t *put_bytes(uint8_t *at, struct slice bytes)
 static bool said_reload(const struct feed_log *history, struct slice key)
 {
     const uint8_t *at = history->count == 0 ? NULL : history->newest;
-    return at != NULL && at[16] == FEED_RELOAD &&
-           slice_equal(slice_of(at + FEED_HEAD_BYTES, get_u32(at + 17)), key);
+    return at != NULL && at[16] == FEED_RELOAD && slice_equal(slice_of(at + FEED_HEAD_BYTES, get_u32(at + 17)), key);
 }
 
 /* A record without data: the last resort of what has no room, which has one of its own. */
@@ -256,9 +255,8 @@ void feed_log_set(struct feed_log *history, struct slice key, struct slice value
 void feed_log_field(struct feed_log *history, struct slice key, struct slice name, struct slice value)
 {
     size_t told_bytes = name.size + value.size;
-    uint8_t *at = records(history)
-                      ? record_or_reload(history, FEED_HSET, key, sizeof(uint32_t) + told_bytes, told_bytes)
-                      : NULL;
+    uint8_t *at =
+        records(history) ? record_or_reload(history, FEED_HSET, key, sizeof(uint32_t) + told_bytes, told_bytes) : NULL;
     if (at != NULL) {
         put_u32(at, (uint32_t)name.size);
         (void)put_bytes(put_bytes(at + sizeof(uint32_t), name), value);

@@ -16,10 +16,10 @@
  * the chunks that hold them, nor on snapshots.
  * 2. Every change of a key behind `floor` is here; nothing that was undone is (feed_log_hold).
  * 3. Records are at most `limit_bytes` together, but that those of the last FEED_YOUNG_MS of the shard's time, which
- * readers may not have seen yet, are kept beyond it: up to FEED_BURST times `limit_bytes` in all. Marks say which are old:
- * what is not behind `old` was there when `noted` was taken, FEED_YOUNG_MS before or longer ago.
- * 3a. So one apply never ends whoever had read everything before it: it makes no more records than fit. What changes
- * after FEED_APPLY_FULL times `limit_bytes` is told as RELOAD, once for all that happens to a key in a row; after
+ * readers may not have seen yet, are kept beyond it: up to FEED_BURST times `limit_bytes` in all. Marks say which are
+ * old: what is not behind `old` was there when `noted` was taken, FEED_YOUNG_MS before or longer ago. 3a. So one apply
+ * never ends whoever had read everything before it: it makes no more records than fit. What changes after
+ * FEED_APPLY_FULL times `limit_bytes` is told as RELOAD, once for all that happens to a key in a row; after
  * FEED_APPLY_NAMES times, one STALE says that everything has to be read, and nothing follows it.
  * 4. It ends with the first change that comes after `until_ms`: while nothing changes, no mark is forgotten.
  * 5. A record that a snapshot has yet to send stays in memory until then, though it was forgotten.

@@ -129,7 +129,8 @@ static enum status load_chunk(struct feed_log *history, struct slice records, ui
         struct slice rest = records;
         struct feed_change change;
         if (!feed_take(&rest, &change) || feed_mark_compare(change.mark, history->last) <= 0 ||
-            change.mark.position > position || history->bytes + (records.size - rest.size) > FEED_BURST * history->limit_bytes) {
+            change.mark.position > position ||
+            history->bytes + (records.size - rest.size) > FEED_BURST * history->limit_bytes) {
             return STATUS_CORRUPT;
         }
         size_t size = records.size - rest.size;

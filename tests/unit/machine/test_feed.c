@@ -12,8 +12,8 @@ enum { STEP = 3 }; /* between positions, as the harness makes them */
 
 /* ---- what commands tell ---- */
 
-static const char *const kind_names[FEED_KINDS] = {"set",     "hset",  "hdel",   "del",  "expired", "expire",
-                                                   "persist", "flush", "reload", "stale"};
+static const char *const kind_names[FEED_KINDS] = {"set",    "hset",    "hdel",  "del",    "expired",
+                                                   "expire", "persist", "flush", "reload", "stale"};
 
 static void put_text(struct buffer *out, const struct feed_change *change)
 {

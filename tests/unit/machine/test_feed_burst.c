@@ -283,9 +283,12 @@ static void test_replicas_are_equal(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_more_than_the_limit_is_told),      cmocka_unit_test(test_much_more_is_told_by_names),
-        cmocka_unit_test(test_all_at_once_is_told_to_be_read),   cmocka_unit_test(test_what_is_undone_takes_no_room),
-        cmocka_unit_test(test_what_is_old_is_forgotten),         cmocka_unit_test(test_many_in_a_short_time_are_bounded),
+        cmocka_unit_test(test_more_than_the_limit_is_told),
+        cmocka_unit_test(test_much_more_is_told_by_names),
+        cmocka_unit_test(test_all_at_once_is_told_to_be_read),
+        cmocka_unit_test(test_what_is_undone_takes_no_room),
+        cmocka_unit_test(test_what_is_old_is_forgotten),
+        cmocka_unit_test(test_many_in_a_short_time_are_bounded),
         cmocka_unit_test(test_replicas_are_equal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -269,7 +269,8 @@ static void write_random_value(struct resp_writer *writer, struct prng *prng, in
 static void test_long_lines(void **state)
 {
     static char text[100001];
-    static const size_t sizes[] = {1000, 1023, 1024, 25000, RESP_LINE_MAXIMUM_BYTES, RESP_LINE_MAXIMUM_BYTES + 1, 100000};
+    static const size_t sizes[] = {1000,  1023, 1024, 25000, RESP_LINE_MAXIMUM_BYTES, RESP_LINE_MAXIMUM_BYTES + 1,
+                                   100000};
     struct resp_reply_limits limits = RESP_REPLY_DEFAULT_LIMITS;
     for (size_t i = 0; i < 3 * sizeof(sizes) / sizeof(sizes[0]); i++) {
         size_t size = sizes[i / 3];
