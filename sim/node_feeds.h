@@ -10,7 +10,8 @@
  *    from what the machines have, whenever an entry is applied anywhere; they are equal at equal index, as digests are.
  * 3. A text that is only appended to grows by what was appended, in each chain, whatever the history says.
  * 4. Who is told that a position is forgotten was told the truth: in the end no node has it.
- * 5. What one entry changes is never forgotten before somebody could read it, when all before it was read.
+ * 5. What an entry changes is never forgotten before anybody could read it, but for a full burst (feed_log.h). One
+ * follower makes such entries now and then: MSETs of more than histories keep.
  * 6. In the end, when everything is healed and quiet, each follower gets to the end of every shard's history, and what
  * it was told last of a string is its value. */
 #pragma once
@@ -47,6 +48,9 @@ struct node_follower *node_follower_create(struct node_feeds *feeds, struct node
 void node_follower_destroy(struct node_follower *follower);
 /* From now on it breaks nothing off, and stays at one node. */
 void node_follower_settle(struct node_follower *follower, int node);
+
+/* Appends an MSET of more than a history keeps (node_large_change.c). */
+void node_put_large_change(struct node_world *world, struct buffer *out);
 
 /* A position begins or ends a chain; shards are from 1. */
 struct node_chain {
