@@ -82,8 +82,9 @@ COHORT_API enum cohort_status cohort_lock_info_start(struct cohort *cohort, stru
 /* ---- keepers ----
  *
  * A keeper renews a lock whenever a third of its time to live is over, and tries again until it is no longer valid. It
- * reports the loss once: when the server says so (COHORT_LOCKLOST), or when the validity is over without a renewal (any
- * other status, at that moment and not later than a turn of the loop). Then it renews no more. */
+ * reports the loss once: when the server says so (COHORT_LOCKLOST; also unasked, where it was acquired), or when the
+ * validity is over without a renewal (any other status, at that moment and not later than a turn of the loop). Then it
+ * renews no more. */
 
 typedef void (*cohort_lost_callback)(void *data, struct cohort_lock *lock, enum cohort_status why);
 

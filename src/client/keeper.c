@@ -36,6 +36,30 @@ static void become_lost(struct cohort_keeper *keeper, enum cohort_status why)
     }
 }
 
+static bool is_same(struct slice slice, const struct cohort_reply *text)
+{
+    struct cohort_bytes bytes = cohort_reply_bytes(text);
+    return slice_equal(slice, slice_of(bytes.data, bytes.size));
+}
+
+/* ["lock-lost", lock, owner, token] */
+void keepers_hear(struct cohort *cohort, const struct cohort_reply *push)
+{
+    if (strcmp(cohort_reply_text(cohort_reply_at(push, 0)), "lock-lost") != 0) {
+        return;
+    }
+    LIST_FOR_EACH (at, &cohort->kept) {
+        struct cohort_keeper *keeper = CONTAINER_OF(at, struct cohort_keeper, all);
+        const struct cohort_lock *lock = keeper->lock;
+        bool is_meant = is_same(lock->key, cohort_reply_at(push, 1)) &&
+                        is_same(lock->owner, cohort_reply_at(push, 2)) &&
+                        lock->token == (uint64_t)cohort_reply_integer(cohort_reply_at(push, 3));
+        if (is_meant && (keeper->state == KEEPER_RESTING || keeper->state == KEEPER_RENEWING)) {
+            become_lost(keeper, COHORT_LOCKLOST);
+        }
+    }
+}
+
 static void renewed(struct operation *renewal)
 {
     struct cohort_keeper *keeper = renewal->data;
@@ -175,6 +199,7 @@ static struct cohort_keeper *create(struct cohort_lock *lock, unsigned flags, co
         keeper->data = data;
         keeper->on_loop = (flags & COHORT_KEEPER_ON_LOOP) != 0;
         list_init(&keeper->node);
+        list_init(&keeper->all);
         list_init(&keeper->turn.node);
         timer_init(&keeper->timer, TIMER_KEEPER);
         (void)pthread_cond_init(&keeper->turn.cond, NULL);
@@ -190,6 +215,7 @@ static void forget(struct cohort_keeper *keeper)
     keeper->stopping = true;
     timers_clear(&cohort->timers, &keeper->timer);
     list_remove(&keeper->node);
+    list_remove(&keeper->all);
     if (keeper->renewal != NULL) {
         struct operation *renewal = keeper->renewal;
         keeper->renewal = NULL;
@@ -210,6 +236,7 @@ enum cohort_status cohort_keeper_start(struct cohort_lock *lock, unsigned flags,
     enum cohort_status status = lock->keeper != NULL || lock->is_over ? COHORT_INVALID : COHORT_OK;
     if (status == COHORT_OK) {
         lock->keeper = keeper;
+        list_append(&cohort->kept, &keeper->all);
         rest(keeper);
         handle_wake(cohort);
         if (!keeper->on_loop && !start_thread(keeper)) {

@@ -7,7 +7,9 @@
  * 1. It is a timer and an operation of the handle, all under its mutex. A keeper's thread does nothing but drive the
  * handle, and make the call when the lock is lost.
  * 2. Its timer is never later than the end of the validity, so a loss is told then, whatever a renewal is doing.
- * 3. Stopped under the mutex: its operation is cancelled, its timer cleared; a call that is due is not made. */
+ * 3. Stopped under the mutex: its operation is cancelled, its timer cleared; a call that is due is not made.
+ * 4. The server's word that a lock is lost, which it pushes to the connection by which that was acquired, counts like
+ * its answer to a renewal. It may never come, so nothing waits for it. */
 #pragma once
 
 #include "client/lock.h"
@@ -16,6 +18,7 @@ enum keeper_state { KEEPER_RESTING, KEEPER_RENEWING, KEEPER_LOST, KEEPER_OVER };
 
 struct cohort_keeper {
     struct list node; /* in cohort.keepers while a call is due on the loop */
+    struct list all;  /* in cohort.kept, from start to stop */
     struct timer timer;
     struct cohort_lock *lock;
     struct operation *renewal; /* while renewing */
@@ -32,6 +35,9 @@ struct cohort_keeper {
     pthread_t caller; /* of `lost`, while it runs */
     pthread_cond_t called;
 };
+
+/* What a server pushed: the keeper of a lock that is lost hears of it. */
+void keepers_hear(struct cohort *cohort, const struct cohort_reply *push);
 
 /* Its timer. */
 void keeper_due(struct cohort_keeper *keeper, int64_t now_ns);
