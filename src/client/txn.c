@@ -234,17 +234,21 @@ static bool is_allowed(size_t argc, const struct cohort_bytes *argv)
     return argc >= 1 && argc <= COMMAND_WORDS_MAXIMUM && command_may_be_queued(argv[0]);
 }
 
-/* Gives the link up, and the server rolls back. */
-static void end_refused(struct cohort_txn *txn)
+/* A command that this process refuses, which no reply of a server does in these words, ends its transaction: the link
+ * is given up, and the server rolls back. */
+static enum cohort_status note_refusal(struct cohort_txn *txn, enum cohort_status status)
 {
-    handle_lock(txn->cohort);
-    txn->is_refused = true;
-    struct link *link = txn->link;
-    txn->link = NULL; /* before those that are under way on it hear of that */
-    if (link != NULL) {
-        link_give_back(link, false);
+    if (status == COHORT_FULL || status == COHORT_NOMEM || status == COHORT_INVALID) {
+        handle_lock(txn->cohort);
+        struct link *link = txn->link;
+        txn->is_refused = true;
+        txn->link = NULL; /* before those that are under way on it hear of that */
+        if (link != NULL) {
+            link_give_back(link, false);
+        }
+        handle_unlock(txn->cohort);
     }
-    handle_unlock(txn->cohort);
+    return status;
 }
 
 static bool was_refused(struct cohort_txn *txn)
@@ -255,49 +259,35 @@ static bool was_refused(struct cohort_txn *txn)
     return refused;
 }
 
-static enum cohort_status refuse_ended(struct cohort_reply **ret_reply)
+static enum cohort_status run(struct cohort_txn *txn, struct operation *operation, struct cohort_reply **ret_reply)
 {
-    return client_refuse(COHORT_TXNABORT, ret_reply,
-                         "a command of the transaction was refused by this handle, and so all of it; begin it again");
-}
-
-/* By this process; no reply of a server has one of these. */
-static bool is_refusal(enum cohort_status status)
-{
-    return status == COHORT_FULL || status == COHORT_NOMEM || status == COHORT_INVALID;
+    if (was_refused(txn)) {
+        operation_destroy(operation);
+        return client_refuse(
+            COHORT_TXNABORT, ret_reply,
+            "a command of the transaction was refused by this handle, and so all of it; begin it again");
+    }
+    return client_run(txn->cohort, operation, ret_reply);
 }
 
 enum cohort_status cohort_txn_command(struct cohort_txn *txn, size_t argc, const struct cohort_bytes *argv,
                                       struct cohort_reply **ret_reply)
 {
-    if (was_refused(txn)) {
-        return refuse_ended(ret_reply);
+    if (!is_allowed(argc, argv)) {
+        (void)note_refusal(txn, COHORT_INVALID);
+        return client_refuse(COHORT_INVALID, ret_reply, "this command may not stand in a transaction");
     }
-    enum cohort_status status =
-        is_allowed(argc, argv)
-            ? client_run(txn->cohort, make_command(txn, argc, argv, OPERATION_UNHURRIED, take_command), ret_reply)
-            : client_refuse(COHORT_INVALID, ret_reply, "this command may not stand in a transaction");
-    if (is_refusal(status)) {
-        end_refused(txn);
-    }
-    return status;
+    return note_refusal(txn, run(txn, make_command(txn, argc, argv, OPERATION_UNHURRIED, take_command), ret_reply));
 }
 
 enum cohort_status cohort_txn_command_start(struct cohort_txn *txn, size_t argc, const struct cohort_bytes *argv,
                                             cohort_callback callback, void *data)
 {
-    if (was_refused(txn)) {
-        return COHORT_TXNABORT;
+    if (!is_allowed(argc, argv)) {
+        return note_refusal(txn, COHORT_INVALID);
     }
-    enum cohort_status status =
-        is_allowed(argc, argv)
-            ? client_submit(txn->cohort, make_command(txn, argc, argv, OPERATION_UNHURRIED, take_command), callback,
-                            data)
-            : COHORT_INVALID;
-    if (is_refusal(status)) {
-        end_refused(txn);
-    }
-    return status;
+    struct operation *operation = make_command(txn, argc, argv, OPERATION_UNHURRIED, take_command);
+    return note_refusal(txn, client_submit(txn->cohort, operation, callback, data));
 }
 
 /* ---- what became of it ---- */
@@ -375,10 +365,7 @@ static struct operation *make_commit(struct cohort_txn *txn)
 
 enum cohort_status cohort_txn_commit(struct cohort_txn *txn, struct cohort_reply **ret_reply)
 {
-    if (was_refused(txn)) {
-        return refuse_ended(ret_reply);
-    }
-    return client_run(txn->cohort, make_commit(txn), ret_reply);
+    return run(txn, make_commit(txn), ret_reply);
 }
 
 enum cohort_status cohort_txn_commit_start(struct cohort_txn *txn, cohort_callback callback, void *data)

@@ -41,6 +41,15 @@ def test_example_lock(three):
     assert (done.returncode, done.stdout.count("token"), done.stderr) == (0, 3, "")
 
 
+def test_example_session(three):
+    done = example("session", url(three))
+    if "unknown command 'SESSION.OPEN'" in done.stderr:
+        pytest.skip("no sessions yet")
+    assert (done.returncode, done.stdout.count("token"), done.stderr) == (0, 2, "")
+    done = example("session", url(three))  # the end of the session has released them
+    assert (done.returncode, done.stdout.count("token"), done.stderr) == (0, 2, "")
+
+
 def test_transaction_example_moves_money(three):
     assert example("transaction", url(three)).returncode == 0
     with three[2].connect() as connection:
