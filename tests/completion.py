@@ -69,6 +69,7 @@ def main(cohort, script):
         "status -- --": set(),
         "lock ": {"run", "info", "list", "history"},
         "lock h": {"history"},
+        "elect ": {"run", "leader"},
         "lock nonsense --": set(),
         "lock run --gr": {"--grace"},
         "lock run --wait ": set(),
@@ -78,8 +79,8 @@ def main(cohort, script):
         options = set(re.findall(r"^  (--[a-z-]+)", help_of(cohort, command), re.MULTILINE))
         assert "--help" in options
         expected[f"{command} --"] = options
-    for action in expected["lock "]:
-        expected[f"lock {action} --"] = set(re.findall(r"^  (--[a-z-]+)", help_of(cohort, "lock", action), re.MULTILINE))
+    for words in [("lock", action) for action in expected["lock "]] + [("elect", action) for action in expected["elect "]]:
+        expected[f"{' '.join(words)} --"] = set(re.findall(r"^  (--[a-z-]+)", help_of(cohort, *words), re.MULTILINE))
     with tempfile.TemporaryDirectory() as folder:
         (pathlib.Path(folder) / "folder").mkdir()
         (pathlib.Path(folder) / "history.jsonl").touch()

@@ -3,9 +3,11 @@
 #define COHORT_COHORT_H
 
 #include <cohort/client.h>
+#include <cohort/elect.h>
 #include <cohort/keys.h>
 #include <cohort/lock.h>
 #include <cohort/script.h>
+#include <cohort/session.h>
 #include <cohort/transaction.h>
 
 #endif

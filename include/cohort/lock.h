@@ -21,6 +21,7 @@ extern "C" {
 
 struct cohort_lock;
 struct cohort_keeper;
+struct cohort_session;
 
 enum cohort_lock_mode {
     COHORT_LOCK_EXCLUSIVE,
@@ -39,6 +40,7 @@ struct cohort_lock_options {
     struct cohort_bytes owner; /* data NULL: a random one, which no other has. The same owner may ask again for what it
                                 * holds, and gets the same token */
     struct cohort_bytes note;  /* for people, in LOCK.INFO */
+    struct cohort_session *session; /* it is held as long as this lives (cohort/session.h), and ttl_ms is not used */
 };
 
 /* Acquires the lock. COHORT_NOT_GRANTED: others held it all the time. COHORT_DEADLOCK. COHORT_LOCKLOST: it was granted
@@ -61,7 +63,7 @@ COHORT_API uint64_t cohort_lock_token(const struct cohort_lock *lock);
 /* Nanoseconds of CLOCK_BOOTTIME until which it may be believed to be held; 0 when it is lost or released. */
 COHORT_API int64_t cohort_lock_valid_until(const struct cohort_lock *lock);
 
-/* The time to live begins anew. COHORT_LOCKLOST: it is held no more. */
+/* The time to live begins anew; of a lock with a session, that of the session. COHORT_LOCKLOST: it is held no more. */
 COHORT_API enum cohort_status cohort_lock_renew(struct cohort_lock *lock, struct cohort_reply **ret_reply);
 COHORT_API enum cohort_status cohort_lock_renew_start(struct cohort_lock *lock, cohort_callback callback, void *data);
 
@@ -82,8 +84,9 @@ COHORT_API enum cohort_status cohort_lock_info_start(struct cohort *cohort, stru
 /* ---- keepers ----
  *
  * A keeper renews a lock whenever a third of its time to live is over, and tries again until it is no longer valid. It
- * reports the loss once: when the server says so (COHORT_LOCKLOST), or when the validity is over without a renewal (any
- * other status, at that moment and not later than a turn of the loop). Then it renews no more. */
+ * reports the loss once: when the server says so (COHORT_LOCKLOST; also unasked, where it was acquired), or when the
+ * validity is over without a renewal (any other status, at that moment and not later than a turn of the loop). Then it
+ * renews no more. */
 
 typedef void (*cohort_lost_callback)(void *data, struct cohort_lock *lock, enum cohort_status why);
 
@@ -91,7 +94,8 @@ enum {
     COHORT_KEEPER_ON_LOOP = 1 << 0, /* within cohort_process; else a thread of its own, with all signals blocked */
 };
 
-/* `lost` may be NULL. COHORT_INVALID: it has a keeper already, or is not held. COHORT_SYSTEM: no thread. */
+/* `lost` may be NULL. COHORT_INVALID: it has a keeper already, is not held, or ends with a session, which is to be kept
+ * instead. COHORT_SYSTEM: no thread. */
 COHORT_API enum cohort_status cohort_keeper_start(struct cohort_lock *lock, unsigned flags, cohort_lost_callback lost,
                                                   void *data, struct cohort_keeper **ret_keeper);
 

@@ -44,6 +44,7 @@ enum cohort_status {
     COHORT_STALE = -22,      /* the asked bound cannot be met */
     COHORT_COMPACTED = -23,  /* a feed was asked for what is no longer kept */
     COHORT_SYSTEM = -24,     /* the operating system refused a descriptor or a thread */
+    COHORT_NOSESSION = -25,  /* the session has ended */
 };
 
 /* A short text for a person. Never NULL; static storage; also for a number that is none of the above. */

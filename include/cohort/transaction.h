@@ -59,7 +59,8 @@ COHORT_API enum cohort_status cohort_txn_begin_start(struct cohort *cohort, cons
 COHORT_API const char *cohort_txn_id(const struct cohort_txn *txn);
 
 /* A command in it: reads see what it wrote, writes are kept back. COHORT_TXNABORT: it is over, nothing of it was done.
- */
+ * One that this handle refuses (COHORT_FULL, COHORT_NOMEM, COHORT_INVALID) ends the transaction: it is rolled back, and
+ * what follows is COHORT_TXNABORT. */
 COHORT_API enum cohort_status cohort_txn_command(struct cohort_txn *txn, size_t argc, const struct cohort_bytes *argv,
                                                  struct cohort_reply **ret_reply);
 COHORT_API enum cohort_status cohort_txn_command_start(struct cohort_txn *txn, size_t argc,

@@ -67,5 +67,6 @@ extern const struct cli_command cli_dev;
 extern const struct cli_command cli_bench;
 extern const struct cli_command cli_status;
 extern const struct cli_command cli_lock;
+extern const struct cli_command cli_elect;
 extern const struct cli_command cli_sim;
 extern const struct cli_command cli_check;

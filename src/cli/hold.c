@@ -19,6 +19,8 @@ enum {
     SHOWN_BYTES = 160,
     MARGIN_DIVISOR = 10, /* of the time to live: SIGKILL is so long before its end, */
     MARGIN_MAXIMUM_MS = 1000,
+    GRACE_DIVISOR = 5, /* of the time to live */
+    GRACE_MAXIMUM_MS = 5000,
     EXIT_SIGNALLED = 128,
 };
 
@@ -61,6 +63,17 @@ static bool open_signals(struct hold *hold)
     return hold->signals >= 0;
 }
 
+/* As SIGTSTP does when nobody blocks it: not at all where no shell could continue it. */
+static void stop_self(void)
+{
+    sigset_t stop;
+    (void)sigemptyset(&stop);
+    (void)sigaddset(&stop, SIGTSTP);
+    (void)raise(SIGTSTP);
+    (void)sigprocmask(SIG_UNBLOCK, &stop, NULL);
+    (void)sigprocmask(SIG_BLOCK, &stop, NULL);
+}
+
 static void take_signal(struct hold *hold, const struct signalfd_siginfo *information)
 {
     int number = (int)information->ssi_signo;
@@ -69,7 +82,7 @@ static void take_signal(struct hold *hold, const struct signalfd_siginfo *inform
         guardian_signal(&hold->guardian, number);
     }
     if (number == SIGTSTP) {
-        (void)kill(getpid(), SIGSTOP);
+        stop_self();
     } else if (!hold->is_running && number != SIGCONT && number != SIGUSR1 && number != SIGUSR2) {
         hold->leave = number;
     }
@@ -116,7 +129,18 @@ static void answered(void *data, enum cohort_status status, struct cohort_lock *
     cohort_call_problem(status, reply, hold->problem, sizeof(hold->problem));
 }
 
-static void ask(struct hold *hold, int64_t wait_ms)
+static enum cohort_status campaign(struct hold *hold, int64_t wait_ms)
+{
+    const struct hold_options *options = hold->options;
+    const struct cohort_campaign how = {.ttl_ms = options->ttl_ms,
+                                        .wait_ms = wait_ms,
+                                        .candidate = cohort_text(hold->owner),
+                                        .value = options->value == NULL ? cohort_bytes_of(NULL, 0)
+                                                                        : cohort_text(options->value)};
+    return cohort_elect_campaign_start(hold->cohort, cohort_text(options->name), &how, answered, hold);
+}
+
+static enum cohort_status acquire_lock(struct hold *hold, int64_t wait_ms)
 {
     const struct hold_options *options = hold->options;
     const struct cohort_lock_options how = {.ttl_ms = options->ttl_ms,
@@ -126,8 +150,13 @@ static void ask(struct hold *hold, int64_t wait_ms)
                                             .limit = options->limit,
                                             .owner = cohort_text(hold->owner),
                                             .note = cohort_text(options->note)};
+    return cohort_lock_acquire_start(hold->cohort, cohort_text(options->name), &how, answered, hold);
+}
+
+static void ask(struct hold *hold, int64_t wait_ms)
+{
     hold->has_answer = false;
-    hold->status = cohort_lock_acquire_start(hold->cohort, cohort_text(options->name), &how, answered, hold);
+    hold->status = (hold->options->is_office ? campaign : acquire_lock)(hold, wait_ms);
     if (hold->status != COHORT_OK) {
         cohort_call_problem(hold->status, NULL, hold->problem, sizeof(hold->problem));
         return;
@@ -145,7 +174,7 @@ static void acquire(struct hold *hold)
         return;
     }
     if (isatty(STDERR_FILENO) == 1) {
-        (void)cli_error(hold->command, 0, "waiting for '%s', which is held by others", hold->name);
+        (void)cli_error(hold->command, 0, "waiting for '%s', which others have", hold->name);
     }
     ask(hold, hold->options->wait_ms);
 }
@@ -156,8 +185,8 @@ static int not_granted(struct hold *hold)
         return EXIT_SIGNALLED + hold->leave;
     }
     if (hold->status == COHORT_NOT_GRANTED) {
-        return cli_error(hold->command, HOLD_NOT_GRANTED,
-                         "'%s' was not granted in time; `cohort lock info` tells who holds it", hold->name);
+        return cli_error(hold->command, HOLD_NOT_GRANTED, "'%s' was not granted in time; `cohort %s` tells who has it",
+                         hold->name, hold->options->is_office ? "elect leader" : "lock info");
     }
     if (hold->status == COHORT_UNCERTAIN || hold->status == COHORT_TIMEOUT) {
         return cli_error(hold->command, cohort_call_code(hold->status),
@@ -267,6 +296,30 @@ static bool make_owner(char owner[static OWNER_BYTES])
     }
     (void)snprintf(owner, OWNER_BYTES, "%s:%d:%08x", host, (int)getpid(), random);
     return true;
+}
+
+int hold_take_words(const struct cli_command *command, const struct cli_arguments *arguments,
+                    struct hold_options *options)
+{
+    if (arguments->count == 0 || arguments->items[0][0] == '\0') {
+        (void)cli_error(command, EX_USAGE, "the name is missing: cohort %s NAME -- COMMAND …", command->name);
+        return cli_usage_hint(command);
+    }
+    if (arguments->rest_count == 0) {
+        (void)cli_error(command, EX_USAGE, "the command is missing: cohort %s NAME -- COMMAND …", command->name);
+        return cli_usage_hint(command);
+    }
+    if (options->grace_ms > options->ttl_ms / 2) {
+        return cli_error(command, EX_USAGE, "--grace must not be more than half of --ttl");
+    }
+    options->name = arguments->items[0];
+    options->argv = arguments->rest;
+    options->note = options->note == NULL ? arguments->rest[0] : options->note;
+    if (options->grace_ms < 0) {
+        int64_t part_ms = options->ttl_ms / GRACE_DIVISOR;
+        options->grace_ms = part_ms < GRACE_MAXIMUM_MS ? part_ms : GRACE_MAXIMUM_MS;
+    }
+    return CLI_CONTINUE;
 }
 
 int hold_run(const struct cli_command *command, const struct hold_options *options)

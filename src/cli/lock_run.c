@@ -2,20 +2,10 @@
 #include "cli/hold.h"
 #include "cli/lock.h"
 
-enum {
-    TTL_MINIMUM_MS = 1000, /* less leaves no room for a renewal, and then SIGTERM and SIGKILL, on a busy machine */
-    TTL_MAXIMUM_MS = 24 * 3600 * 1000,
-    TTL_DEFAULT_MS = 10000,
-    WAIT_DEFAULT_MS = 30000,
-    GRACE_DIVISOR = 5, /* of the time to live */
-    GRACE_MAXIMUM_MS = 5000,
-};
+enum { WAIT_DEFAULT_MS = 30000 };
 
-static const int64_t WAIT_MAXIMUM_MS = (int64_t)365 * 24 * 3600 * 1000;
-
-/* What of `given` belongs together. */
-static int check(const struct cli_command *command, const struct hold_options *given, bool shared, int64_t permits,
-                 int64_t limit)
+/* What belongs together. */
+static int check(const struct cli_command *command, bool shared, int64_t permits, int64_t limit)
 {
     if ((permits > 0) != (limit > 0)) {
         return cli_error(command, EX_USAGE, "--permits and --limit are given together: --permits 1 --limit 3");
@@ -26,60 +16,35 @@ static int check(const struct cli_command *command, const struct hold_options *g
     if (shared && permits > 0) {
         return cli_error(command, EX_USAGE, "a lock is --shared or has --permits, not both");
     }
-    if (given->grace_ms > given->ttl_ms / 2) {
-        return cli_error(command, EX_USAGE, "--grace must not be more than half of --ttl");
-    }
-    return CLI_CONTINUE;
-}
-
-/* NAME, and the command behind --. */
-static int take_words(const struct cli_command *command, const struct cli_arguments *arguments,
-                      struct hold_options *given)
-{
-    if (arguments->count == 0 || arguments->items[0][0] == '\0') {
-        (void)cli_error(command, EX_USAGE, "the name of the lock is missing");
-        return cli_usage_hint(command);
-    }
-    if (arguments->rest_count == 0) {
-        (void)cli_error(command, EX_USAGE, "the command is missing: cohort lock run NAME -- COMMAND …");
-        return cli_usage_hint(command);
-    }
-    given->name = arguments->items[0];
-    given->argv = arguments->rest;
-    given->note = given->note == NULL ? arguments->rest[0] : given->note;
     return CLI_CONTINUE;
 }
 
 static int run(const struct cli_command *command, int argc, char **argv)
 {
-    struct hold_options given = {.ttl_ms = TTL_DEFAULT_MS, .wait_ms = WAIT_DEFAULT_MS, .grace_ms = -1};
+    struct hold_options given = {.ttl_ms = HOLD_TTL_MS, .wait_ms = WAIT_DEFAULT_MS, .grace_ms = -1};
     bool shared = false;
     int64_t permits = 0;
     int64_t limit = 0;
     const struct cli_option options[] = {
         {"ttl", CLI_DURATION, &given.ttl_ms, "DURATION", "time to live, renewed meanwhile (default 10s)",
-         TTL_MINIMUM_MS, TTL_MAXIMUM_MS},
+         HOLD_TTL_MINIMUM_MS, HOLD_TTL_MAXIMUM_MS},
         {"wait", CLI_DURATION, &given.wait_ms, "DURATION", "for the lock, 0 not at all (default 30s)", 0,
-         WAIT_MAXIMUM_MS},
+         HOLD_WAIT_MAXIMUM_MS},
         {"shared", CLI_FLAG, &shared, NULL, "with others that are shared, and no exclusive one"},
         {"permits", CLI_NUMBER, &permits, "N", "as a semaphore: take so many of --limit", 1, INT32_MAX},
         {"limit", CLI_NUMBER, &limit, "N", "permits of the semaphore; all who use it say the same", 1, INT32_MAX},
         {"grace", CLI_DURATION, &given.grace_ms, "DURATION",
-         "between SIGTERM and SIGKILL (default a fifth of --ttl, 5s at most)", 0, TTL_MAXIMUM_MS},
+         "between SIGTERM and SIGKILL (default a fifth of --ttl, 5s at most)", 0, HOLD_TTL_MAXIMUM_MS},
         {"note", CLI_TEXT, &given.note, "TEXT", "for who looks at the lock (default the command's name)"},
         {"url", CLI_TEXT, &given.url, "URL", "of the cohort (default cohort://127.0.0.1:6379)"},
         {0},
     };
     struct cli_arguments arguments;
     int code = cli_parse(command, options, argc, argv, &arguments);
-    code = code == CLI_CONTINUE ? take_words(command, &arguments, &given) : code;
-    code = code == CLI_CONTINUE ? check(command, &given, shared, permits, limit) : code;
+    code = code == CLI_CONTINUE ? hold_take_words(command, &arguments, &given) : code;
+    code = code == CLI_CONTINUE ? check(command, shared, permits, limit) : code;
     if (code != CLI_CONTINUE) {
         return code;
-    }
-    if (given.grace_ms < 0) {
-        int64_t part_ms = given.ttl_ms / GRACE_DIVISOR;
-        given.grace_ms = part_ms < GRACE_MAXIMUM_MS ? part_ms : GRACE_MAXIMUM_MS;
     }
     given.mode = permits > 0 ? COHORT_LOCK_PERMITS : shared ? COHORT_LOCK_SHARED : COHORT_LOCK_EXCLUSIVE;
     given.permits = (uint32_t)permits;

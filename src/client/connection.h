@@ -11,7 +11,8 @@
  *    were sent and not answered is unknown, and the connection is closed.
  * 2. Received bytes are bounded: by one line and one read on the caller's loop, where strings are skipped as they come;
  *    by CLIENT_REPLY_BYTES_MAXIMUM in a call.
- * 3. A connection belongs to one thread. Nothing here prints, or raises a signal. */
+ * 3. A connection belongs to one thread. Nothing here prints, or raises a signal.
+ * 4. A peer whose machine is gone is missed within half a minute, though nothing is sent (TCP's keepalive). */
 #pragma once
 
 #include "base/buffer.h"

@@ -48,6 +48,7 @@ static void init(struct cohort *cohort)
     list_init(&cohort->links);
     list_init(&cohort->dead);
     list_init(&cohort->keepers);
+    list_init(&cohort->kept);
     memset(cohort->leader_of, HANDLE_NODE_UNKNOWN, sizeof(cohort->leader_of));
     uint64_t seed = 0;
     if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != sizeof(seed)) {

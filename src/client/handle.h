@@ -74,7 +74,8 @@ struct cohort {
     struct list waiting; /* operations without a link */
     struct list pausing; /* operations that were refused */
     struct list ready;   /* operations that have ended, with a callback */
-    struct list keepers; /* those on the caller's loop (keeper.h) */
+    struct list keepers; /* those on the caller's loop with a call to make (keeper.h) */
+    struct list kept;    /* all keepers */
     uint32_t operations;
     uint64_t request_bytes;
 

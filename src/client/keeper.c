@@ -8,23 +8,23 @@
 /* When the validity ends, on the clock of timers. */
 static int64_t end_of_validity(const struct cohort_keeper *keeper)
 {
-    return client_clock_ns() + (keeper->lock->valid_until_ns - handle_boottime_ns());
+    return client_clock_ns() + (keeper->lease->valid_until_ns - handle_boottime_ns());
 }
 
 static void rest(struct cohort_keeper *keeper)
 {
-    struct cohort_lock *lock = keeper->lock;
+    struct lease *lease = keeper->lease;
     int64_t end_ns = end_of_validity(keeper);
-    int64_t third_ns = lock->ttl_ms * 1000000 / 3;
+    int64_t third_ns = lease->ttl_ms * 1000000 / 3;
     keeper->state = KEEPER_RESTING;
-    handle_set_timer(lock->cohort, &keeper->timer, end_ns - 2 * third_ns);
+    handle_set_timer(lease->cohort, &keeper->timer, end_ns - 2 * third_ns);
 }
 
 static void become_lost(struct cohort_keeper *keeper, enum cohort_status why)
 {
-    struct cohort *cohort = keeper->lock->cohort;
+    struct cohort *cohort = keeper->lease->cohort;
     timers_clear(&cohort->timers, &keeper->timer);
-    lock_is_over(keeper->lock);
+    lease_end(keeper->lease);
     keeper->state = KEEPER_LOST;
     keeper->why = why;
     if (keeper->on_loop) {
@@ -33,6 +33,18 @@ static void become_lost(struct cohort_keeper *keeper, enum cohort_status why)
     } else {
         (void)pthread_cond_signal(&keeper->turn.cond);
         handle_wake(cohort);
+    }
+}
+
+void keepers_hear(struct cohort *cohort, const struct cohort_reply *push)
+{
+    LIST_FOR_EACH (at, &cohort->kept) {
+        struct cohort_keeper *keeper = CONTAINER_OF(at, struct cohort_keeper, all);
+        const struct lease *lease = keeper->lease;
+        bool is_kept = keeper->state == KEEPER_RESTING || keeper->state == KEEPER_RENEWING;
+        if (is_kept && lease->kind->is_lost_by != NULL && lease->kind->is_lost_by(lease, push)) {
+            become_lost(keeper, lease->kind->over);
+        }
     }
 }
 
@@ -48,21 +60,21 @@ static void renewed(struct operation *renewal)
     }
     if (renewal->status == COHORT_OK) {
         rest(keeper);
-    } else if (renewal->status == COHORT_LOCKLOST || keeper->lock->is_over) {
-        become_lost(keeper, COHORT_LOCKLOST);
+    } else if (renewal->status == keeper->lease->kind->over || keeper->lease->is_over) {
+        become_lost(keeper, keeper->lease->kind->over);
     } else {
         keeper->why = renewal->status; /* the timer tries again, until the validity ends */
-        int64_t again_ns = client_clock_ns() + keeper->lock->ttl_ms * 1000000 / 16;
+        int64_t again_ns = client_clock_ns() + keeper->lease->ttl_ms * 1000000 / 16;
         int64_t end_ns = end_of_validity(keeper);
         keeper->state = KEEPER_RESTING;
-        handle_set_timer(keeper->lock->cohort, &keeper->timer, again_ns < end_ns ? again_ns : end_ns);
+        handle_set_timer(keeper->lease->cohort, &keeper->timer, again_ns < end_ns ? again_ns : end_ns);
     }
 }
 
 static void renew(struct cohort_keeper *keeper, int64_t left_ns)
 {
-    struct cohort *cohort = keeper->lock->cohort;
-    struct operation *renewal = lock_renewal(keeper->lock, left_ns / 1000000 + 1);
+    struct cohort *cohort = keeper->lease->cohort;
+    struct operation *renewal = keeper->lease->kind->renewal(keeper->lease, left_ns / 1000000 + 1);
     handle_set_timer(cohort, &keeper->timer, end_of_validity(keeper));
     keeper->state = KEEPER_RENEWING;
     if (renewal == NULL) {
@@ -79,30 +91,30 @@ static void renew(struct cohort_keeper *keeper, int64_t left_ns)
 
 void keeper_due(struct cohort_keeper *keeper, int64_t now_ns)
 {
-    int64_t left_ns = keeper->lock->valid_until_ns - handle_boottime_ns();
-    if (keeper->lock->is_over) {
-        become_lost(keeper, COHORT_LOCKLOST);
+    int64_t left_ns = keeper->lease->valid_until_ns - handle_boottime_ns();
+    if (keeper->lease->is_over) {
+        become_lost(keeper, keeper->lease->kind->over);
     } else if (left_ns <= 0) {
         become_lost(keeper, keeper->why != COHORT_OK ? keeper->why : COHORT_TIMEOUT);
     } else if (keeper->state == KEEPER_RESTING) {
         renew(keeper, left_ns);
     } else {
-        handle_set_timer(keeper->lock->cohort, &keeper->timer, end_of_validity(keeper));
+        handle_set_timer(keeper->lease->cohort, &keeper->timer, end_of_validity(keeper));
     }
 }
 
 /* Tells of the loss; the mutex is released meanwhile. The keeper may be gone afterwards if it is on the loop. */
 static void tell(struct cohort_keeper *keeper)
 {
-    struct cohort *cohort = keeper->lock->cohort;
+    struct cohort *cohort = keeper->lease->cohort;
     keeper->state = KEEPER_OVER;
-    if (keeper->lost == NULL) {
+    if (keeper->tell == NULL) {
         return;
     }
     keeper->calling = true;
     keeper->caller = pthread_self();
     handle_unlock(cohort);
-    keeper->lost(keeper->data, keeper->lock, keeper->why);
+    keeper->tell(keeper);
     handle_lock(cohort);
     keeper->calling = false;
     (void)pthread_cond_broadcast(&keeper->called);
@@ -132,7 +144,7 @@ void keepers_call_back(struct cohort *cohort)
 static void *keep(void *owner)
 {
     struct cohort_keeper *keeper = owner;
-    struct cohort *cohort = keeper->lock->cohort;
+    struct cohort *cohort = keeper->lease->cohort;
     handle_lock(cohort);
     while (!keeper->stopping && keeper->state != KEEPER_OVER) {
         if (keeper->state == KEEPER_LOST) {
@@ -166,15 +178,15 @@ static bool start_thread(struct cohort_keeper *keeper)
     return started;
 }
 
-static struct cohort_keeper *create(struct cohort_lock *lock, unsigned flags, cohort_lost_callback lost, void *data)
+struct cohort_keeper *keeper_create(struct lease *lease, unsigned flags, void *data)
 {
     struct cohort_keeper *keeper = calloc(1, sizeof(*keeper));
     if (keeper != NULL) {
-        keeper->lock = lock;
-        keeper->lost = lost;
+        keeper->lease = lease;
         keeper->data = data;
         keeper->on_loop = (flags & COHORT_KEEPER_ON_LOOP) != 0;
         list_init(&keeper->node);
+        list_init(&keeper->all);
         list_init(&keeper->turn.node);
         timer_init(&keeper->timer, TIMER_KEEPER);
         (void)pthread_cond_init(&keeper->turn.cond, NULL);
@@ -185,11 +197,12 @@ static struct cohort_keeper *create(struct cohort_lock *lock, unsigned flags, co
 
 static void forget(struct cohort_keeper *keeper)
 {
-    struct cohort *cohort = keeper->lock->cohort;
-    keeper->lock->keeper = NULL;
+    struct cohort *cohort = keeper->lease->cohort;
+    keeper->lease->keeper = NULL;
     keeper->stopping = true;
     timers_clear(&cohort->timers, &keeper->timer);
     list_remove(&keeper->node);
+    list_remove(&keeper->all);
     if (keeper->renewal != NULL) {
         struct operation *renewal = keeper->renewal;
         keeper->renewal = NULL;
@@ -198,18 +211,18 @@ static void forget(struct cohort_keeper *keeper)
     }
 }
 
-enum cohort_status cohort_keeper_start(struct cohort_lock *lock, unsigned flags, cohort_lost_callback lost, void *data,
-                                       struct cohort_keeper **ret_keeper)
+enum cohort_status keeper_start(struct cohort_keeper *keeper, struct cohort_keeper **ret_keeper)
 {
-    struct cohort *cohort = lock->cohort;
-    struct cohort_keeper *keeper = create(lock, flags, lost, data);
     if (keeper == NULL) {
         return COHORT_NOMEM;
     }
+    struct lease *lease = keeper->lease;
+    struct cohort *cohort = lease->cohort;
     handle_lock(cohort);
-    enum cohort_status status = lock->keeper != NULL || lock->is_over ? COHORT_INVALID : COHORT_OK;
+    enum cohort_status status = lease->keeper != NULL || lease->is_over ? COHORT_INVALID : COHORT_OK;
     if (status == COHORT_OK) {
-        lock->keeper = keeper;
+        lease->keeper = keeper;
+        list_append(&cohort->kept, &keeper->all);
         rest(keeper);
         handle_wake(cohort);
         if (!keeper->on_loop && !start_thread(keeper)) {
@@ -231,7 +244,7 @@ void cohort_keeper_stop(struct cohort_keeper *keeper)
     if (keeper == NULL) {
         return;
     }
-    struct cohort *cohort = keeper->lock->cohort;
+    struct cohort *cohort = keeper->lease->cohort;
     handle_lock(cohort);
     forget(keeper);
     bool from_within = keeper->calling && pthread_equal(keeper->caller, pthread_self());

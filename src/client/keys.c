@@ -6,7 +6,7 @@
 
 enum { WORDS_MAXIMUM = 8 };
 
-/* A command in the making. It is returned by value, so a number's text is pointed to only when the request is made. */
+/* A command in the making. It goes by value, so a number's text is pointed to only when the request is made. */
 struct words {
     struct cohort_bytes argv[WORDS_MAXIMUM];
     size_t argc;
@@ -38,20 +38,20 @@ static struct client_request request_of(struct words *words)
         .argv = words->argv, .argc = words->argc, .flags = words->flags, .key = &words->argv[1], .step = words->step};
 }
 
-static enum cohort_status call(struct cohort *cohort, struct words *words, struct cohort_reply **ret_reply)
+static enum cohort_status call(struct cohort *cohort, struct words words, struct cohort_reply **ret_reply)
 {
-    struct client_request request = request_of(words);
+    struct client_request request = request_of(&words);
     return client_call(cohort, &request, ret_reply);
 }
 
-static enum cohort_status start(struct cohort *cohort, struct words *words, cohort_callback callback, void *data)
+static enum cohort_status start(struct cohort *cohort, struct words words, cohort_callback callback, void *data)
 {
-    struct client_request request = request_of(words);
+    struct client_request request = request_of(&words);
     return client_start(cohort, &request, callback, data);
 }
 
 /* A call whose reply, or a part of it, is a number. */
-static enum cohort_status call_number(struct cohort *cohort, struct words *words, int part, int64_t *ret_number,
+static enum cohort_status call_number(struct cohort *cohort, struct words words, int part, int64_t *ret_number,
                                       struct cohort_reply **ret_reply)
 {
     struct cohort_reply *reply = NULL;
@@ -71,21 +71,18 @@ static enum cohort_status call_number(struct cohort *cohort, struct words *words
 
 static struct words get_words(struct cohort_bytes key)
 {
-    struct words words = command("GET", key, COHORT_READ, step_nil_is_not_found);
-    return words;
+    return command("GET", key, COHORT_READ, step_nil_is_not_found);
 }
 
 enum cohort_status cohort_get(struct cohort *cohort, struct cohort_bytes key, struct cohort_reply **ret_reply)
 {
-    struct words words = get_words(key);
-    return call(cohort, &words, ret_reply);
+    return call(cohort, get_words(key), ret_reply);
 }
 
 enum cohort_status cohort_get_start(struct cohort *cohort, struct cohort_bytes key, cohort_callback callback,
                                     void *data)
 {
-    struct words words = get_words(key);
-    return start(cohort, &words, callback, data);
+    return start(cohort, get_words(key), callback, data);
 }
 
 /* ---- set ---- */
@@ -118,36 +115,28 @@ static struct words set_words(struct cohort_bytes key, struct cohort_bytes value
 enum cohort_status cohort_set(struct cohort *cohort, struct cohort_bytes key, struct cohort_bytes value,
                               const struct cohort_set_options *given, struct cohort_reply **ret_reply)
 {
-    struct words words = set_words(key, value, given);
-    return call(cohort, &words, ret_reply);
+    return call(cohort, set_words(key, value, given), ret_reply);
 }
 
 enum cohort_status cohort_set_start(struct cohort *cohort, struct cohort_bytes key, struct cohort_bytes value,
                                     const struct cohort_set_options *given, cohort_callback callback, void *data)
 {
-    struct words words = set_words(key, value, given);
-    return start(cohort, &words, callback, data);
+    return start(cohort, set_words(key, value, given), callback, data);
 }
 
 /* ---- del ---- */
 
-static struct words del_words(struct cohort_bytes key)
-{
-    struct words words = command("DEL", key, 0, step_zero_is_not_found);
-    return words;
-}
+static struct words del_words(struct cohort_bytes key) { return command("DEL", key, 0, step_zero_is_not_found); }
 
 enum cohort_status cohort_del(struct cohort *cohort, struct cohort_bytes key, struct cohort_reply **ret_reply)
 {
-    struct words words = del_words(key);
-    return call(cohort, &words, ret_reply);
+    return call(cohort, del_words(key), ret_reply);
 }
 
 enum cohort_status cohort_del_start(struct cohort *cohort, struct cohort_bytes key, cohort_callback callback,
                                     void *data)
 {
-    struct words words = del_words(key);
-    return start(cohort, &words, callback, data);
+    return start(cohort, del_words(key), callback, data);
 }
 
 /* ---- incr ---- */
@@ -162,37 +151,32 @@ static struct words incr_words(struct cohort_bytes key, int64_t by)
 enum cohort_status cohort_incr(struct cohort *cohort, struct cohort_bytes key, int64_t by, int64_t *ret_value,
                                struct cohort_reply **ret_reply)
 {
-    struct words words = incr_words(key, by);
-    return call_number(cohort, &words, -1, ret_value, ret_reply);
+    return call_number(cohort, incr_words(key, by), -1, ret_value, ret_reply);
 }
 
 enum cohort_status cohort_incr_start(struct cohort *cohort, struct cohort_bytes key, int64_t by,
                                      cohort_callback callback, void *data)
 {
-    struct words words = incr_words(key, by);
-    return start(cohort, &words, callback, data);
+    return start(cohort, incr_words(key, by), callback, data);
 }
 
 /* ---- getv ---- */
 
 static struct words getv_words(struct cohort_bytes key)
 {
-    struct words words = command("COHORT.GETV", key, COHORT_READ, step_nil_is_not_found);
-    return words;
+    return command("COHORT.GETV", key, COHORT_READ, step_nil_is_not_found);
 }
 
 enum cohort_status cohort_getv(struct cohort *cohort, struct cohort_bytes key, int64_t *ret_version,
                                struct cohort_reply **ret_reply)
 {
-    struct words words = getv_words(key);
-    return call_number(cohort, &words, 1, ret_version, ret_reply);
+    return call_number(cohort, getv_words(key), 1, ret_version, ret_reply);
 }
 
 enum cohort_status cohort_getv_start(struct cohort *cohort, struct cohort_bytes key, cohort_callback callback,
                                      void *data)
 {
-    struct words words = getv_words(key);
-    return start(cohort, &words, callback, data);
+    return start(cohort, getv_words(key), callback, data);
 }
 
 /* ---- setv ---- */
@@ -208,15 +192,13 @@ static struct words setv_words(struct cohort_bytes key, struct cohort_bytes valu
 enum cohort_status cohort_setv(struct cohort *cohort, struct cohort_bytes key, struct cohort_bytes value,
                                int64_t version, int64_t *ret_version, struct cohort_reply **ret_reply)
 {
-    struct words words = setv_words(key, value, version);
-    return call_number(cohort, &words, -1, ret_version, ret_reply);
+    return call_number(cohort, setv_words(key, value, version), -1, ret_version, ret_reply);
 }
 
 enum cohort_status cohort_setv_start(struct cohort *cohort, struct cohort_bytes key, struct cohort_bytes value,
                                      int64_t version, cohort_callback callback, void *data)
 {
-    struct words words = setv_words(key, value, version);
-    return start(cohort, &words, callback, data);
+    return start(cohort, setv_words(key, value, version), callback, data);
 }
 
 /* ---- hget ---- */
@@ -231,15 +213,13 @@ static struct words hget_words(struct cohort_bytes key, struct cohort_bytes fiel
 enum cohort_status cohort_hget(struct cohort *cohort, struct cohort_bytes key, struct cohort_bytes field,
                                struct cohort_reply **ret_reply)
 {
-    struct words words = hget_words(key, field);
-    return call(cohort, &words, ret_reply);
+    return call(cohort, hget_words(key, field), ret_reply);
 }
 
 enum cohort_status cohort_hget_start(struct cohort *cohort, struct cohort_bytes key, struct cohort_bytes field,
                                      cohort_callback callback, void *data)
 {
-    struct words words = hget_words(key, field);
-    return start(cohort, &words, callback, data);
+    return start(cohort, hget_words(key, field), callback, data);
 }
 
 /* ---- hset ---- */
@@ -255,15 +235,13 @@ static struct words hset_words(struct cohort_bytes key, struct cohort_bytes fiel
 enum cohort_status cohort_hset(struct cohort *cohort, struct cohort_bytes key, struct cohort_bytes field,
                                struct cohort_bytes value, struct cohort_reply **ret_reply)
 {
-    struct words words = hset_words(key, field, value);
-    return call(cohort, &words, ret_reply);
+    return call(cohort, hset_words(key, field, value), ret_reply);
 }
 
 enum cohort_status cohort_hset_start(struct cohort *cohort, struct cohort_bytes key, struct cohort_bytes field,
                                      struct cohort_bytes value, cohort_callback callback, void *data)
 {
-    struct words words = hset_words(key, field, value);
-    return start(cohort, &words, callback, data);
+    return start(cohort, hset_words(key, field, value), callback, data);
 }
 
 /* ---- hdel ---- */
@@ -278,36 +256,28 @@ static struct words hdel_words(struct cohort_bytes key, struct cohort_bytes fiel
 enum cohort_status cohort_hdel(struct cohort *cohort, struct cohort_bytes key, struct cohort_bytes field,
                                struct cohort_reply **ret_reply)
 {
-    struct words words = hdel_words(key, field);
-    return call(cohort, &words, ret_reply);
+    return call(cohort, hdel_words(key, field), ret_reply);
 }
 
 enum cohort_status cohort_hdel_start(struct cohort *cohort, struct cohort_bytes key, struct cohort_bytes field,
                                      cohort_callback callback, void *data)
 {
-    struct words words = hdel_words(key, field);
-    return start(cohort, &words, callback, data);
+    return start(cohort, hdel_words(key, field), callback, data);
 }
 
 /* ---- hgetall ---- */
 
-static struct words hgetall_words(struct cohort_bytes key)
-{
-    struct words words = command("HGETALL", key, COHORT_READ, NULL);
-    return words;
-}
+static struct words hgetall_words(struct cohort_bytes key) { return command("HGETALL", key, COHORT_READ, NULL); }
 
 enum cohort_status cohort_hgetall(struct cohort *cohort, struct cohort_bytes key, struct cohort_reply **ret_reply)
 {
-    struct words words = hgetall_words(key);
-    return call(cohort, &words, ret_reply);
+    return call(cohort, hgetall_words(key), ret_reply);
 }
 
 enum cohort_status cohort_hgetall_start(struct cohort *cohort, struct cohort_bytes key, cohort_callback callback,
                                         void *data)
 {
-    struct words words = hgetall_words(key);
-    return start(cohort, &words, callback, data);
+    return start(cohort, hgetall_words(key), callback, data);
 }
 
 /* ---- hincr ---- */
@@ -323,13 +293,11 @@ static struct words hincr_words(struct cohort_bytes key, struct cohort_bytes fie
 enum cohort_status cohort_hincr(struct cohort *cohort, struct cohort_bytes key, struct cohort_bytes field, int64_t by,
                                 int64_t *ret_value, struct cohort_reply **ret_reply)
 {
-    struct words words = hincr_words(key, field, by);
-    return call_number(cohort, &words, -1, ret_value, ret_reply);
+    return call_number(cohort, hincr_words(key, field, by), -1, ret_value, ret_reply);
 }
 
 enum cohort_status cohort_hincr_start(struct cohort *cohort, struct cohort_bytes key, struct cohort_bytes field,
                                       int64_t by, cohort_callback callback, void *data)
 {
-    struct words words = hincr_words(key, field, by);
-    return start(cohort, &words, callback, data);
+    return start(cohort, hincr_words(key, field, by), callback, data);
 }

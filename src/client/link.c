@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "client/handle.h"
+#include "client/keeper.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,14 +97,17 @@ void link_flush(struct link *link)
 static void take_push(struct link *link, struct slice resp)
 {
     struct cohort_reply *push;
-    if (link->pushed == NULL) {
+    if (link->pushed == NULL && list_empty(&link->cohort->kept)) {
         return;
     }
     if (reply_create(resp, &push) != STATUS_OK) {
         link_lose(link, "no memory for what it sent");
         return;
     }
-    link->pushed(link, push);
+    if (link->pushed != NULL) {
+        link->pushed(link, push);
+    }
+    keepers_hear(link->cohort, push);
     cohort_reply_free(push);
 }
 

@@ -1,38 +1,54 @@
-/* The inside of a lock (cohort/lock.h).
- *
- * Invariant: `valid_until_ns` is never later than the server's own end of the lock, as long as both clocks are within
- * the allowance; it goes forward by renewals alone, and is 0 for ever once the lock is lost or released. */
+/* The inside of a lock (cohort/lock.h), and of an office (cohort/elect.h), which is one with other words. */
 #pragma once
 
-#include "client/handle.h"
+#include "base/number.h"
+#include "client/lease.h"
 
 #include <cohort/lock.h>
 
-enum {
-    LOCK_TTL_MINIMUM_MS = 100,
-    LOCK_TTL_MAXIMUM_MS = 24 * 3600 * 1000,
-    LOCK_DRIFT_MS = 2,        /* the allowance: this, */
-    LOCK_DRIFT_DIVISOR = 500, /* and this part of the time to live */
-    LOCK_OWNER_BYTES = 33,
+/* What it is called at the server. */
+struct lock_words {
+    const char *acquire; /* key owner PX ttl … */
+    const char *renew;   /* key owner token PX ttl; or as acquire, when `asks_again` */
+    const char *release; /* key owner token */
+    const char *lost;    /* the push: this, key, owner, token */
+    bool asks_again;     /* it is renewed by being acquired again, which gives [token, ms left] */
 };
 
+extern const struct lock_words client_lock_words;
+
 struct cohort_lock {
-    struct cohort *cohort;
-    struct cohort_keeper *keeper;
-    int64_t ttl_ms;
+    struct lease lease;
+    const struct lock_words *words;
+    struct cohort_session *session; /* that it ends with; NULL: it has a time of its own */
     uint64_t token;
-    int64_t valid_until_ns; /* under the mutex, as the next */
-    bool is_over;           /* lost or released */
-    struct slice key;       /* both stand behind the struct */
+    struct slice key; /* both stand behind the struct */
     struct slice owner;
     char token_text[24];
 };
 
-/* A request that was sent at `sent_boottime_ns` was answered that so many ms are left. Under the mutex. */
-void lock_was_confirmed(struct cohort_lock *lock, int64_t sent_boottime_ns, int64_t left_ms);
+/* What is asked for, of both kinds. */
+struct lock_wanted {
+    const struct lock_words *words;
+    struct cohort_lock_options options;
+    struct cohort_bytes value; /* of an office; data NULL: none */
+};
 
-/* Under the mutex. */
-void lock_is_over(struct cohort_lock *lock);
+/* NULL: memory was refused. */
+struct cohort_lock *client_lock_create(struct cohort *cohort, struct cohort_bytes key,
+                                       const struct lock_wanted *wanted);
 
-/* A renewal that ends by then, with `ended` or another end still to be set; NULL: memory was refused. */
-struct operation *lock_renewal(struct cohort_lock *lock, int64_t timeout_ms);
+/* LOCK.RENEW key owner token PX ttl, or what stands for it. */
+enum { LOCK_RENEW_WORDS = 6 };
+size_t client_lock_renew_words(const struct cohort_lock *lock, char ttl[static NUMBER_INT64_BYTES],
+                               struct cohort_bytes argv[static LOCK_RENEW_WORDS]);
+
+/* A step: looks at the answer to such a renewal. */
+bool client_lock_take_renewal(struct operation *operation, struct cohort_lock *lock, bool may_go_on);
+
+/* lock_acquire.c */
+enum cohort_status client_lock_acquire(struct cohort *cohort, struct cohort_bytes key, const struct lock_wanted *wanted,
+                                       struct cohort_lock **ret_lock, struct cohort_reply **ret_reply);
+enum cohort_status client_lock_acquire_start(struct cohort *cohort, struct cohort_bytes key,
+                                             const struct lock_wanted *wanted, cohort_lock_callback callback,
+                                             void *data);

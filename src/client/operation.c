@@ -334,6 +334,26 @@ void operation_due(struct operation *operation, int64_t now_ns)
     handle_set_timer(operation->cohort, &operation->timer, due_ns);
 }
 
+static uint32_t count_private(const struct list *operations)
+{
+    uint32_t count = 0;
+    LIST_FOR_EACH (at, operations) {
+        count += (CONTAINER_OF(at, struct operation, node)->flags & OPERATION_PRIVATE) != 0;
+    }
+    return count;
+}
+
+/* Whether one more would have a connection of its own: those that have one, and those that wait for one, count. */
+static bool has_connection_left(const struct cohort *cohort)
+{
+    uint32_t taken = count_private(&cohort->waiting) + count_private(&cohort->pausing);
+    LIST_FOR_EACH (at, &cohort->links) {
+        const struct link *link = CONTAINER_OF(at, struct link, all);
+        taken += link->is_private && link->is_taken;
+    }
+    return taken < cohort->settings.connections_max;
+}
+
 enum cohort_status operation_submit(struct operation *operation)
 {
     struct cohort *cohort = operation->cohort;
@@ -349,6 +369,9 @@ enum cohort_status operation_submit(struct operation *operation)
     if ((operation->flags & OPERATION_INTERNAL) == 0) {
         uint64_t bytes = cohort->request_bytes + operation->request.capacity;
         if (cohort->operations >= settings->operations_max || bytes > settings->request_bytes_max) {
+            return COHORT_FULL;
+        }
+        if ((operation->flags & OPERATION_PRIVATE) != 0 && !has_connection_left(cohort)) {
             return COHORT_FULL;
         }
         cohort->operations++;

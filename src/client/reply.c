@@ -89,6 +89,7 @@ enum cohort_status reply_status(const struct cohort_reply *reply)
         {"TXNABORT ", COHORT_TXNABORT},
         {"STALE ", COHORT_STALE},
         {"COMPACTED ", COHORT_COMPACTED},
+        {"NOSESSION ", COHORT_NOSESSION},
     };
     if (reply == NULL || reply->type != COHORT_REPLY_ERROR) {
         return COHORT_OK;
@@ -129,6 +130,7 @@ const char *cohort_status_text(enum cohort_status status)
         "the asked bound cannot be met",
         "the feed's position is no longer kept",
         "the system refused a descriptor or a thread",
+        "the session has ended",
     };
     int index = -(int)status;
     return index >= 0 && index < (int)(sizeof(texts) / sizeof(texts[0])) ? texts[index] : "unknown status";

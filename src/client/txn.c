@@ -4,9 +4,11 @@
  *        │                 └──the connection is lost──▶ TXN.STATUS id ──▶ over, or TXN.ROLLBACK id ──▶ TXN.STATUS id …
  *        └──the connection is lost: rolled back by the server──▶ over
  *
- * Invariant: `link` is the transaction's own while it is begun, and NULL once it is lost. A transaction whose link is
- * lost before its commit was sent is rolled back. What TXN.ROLLBACK answers with OK was not committed and never will
- * be. */
+ * Invariants
+ * 1. `link` is the transaction's own while it is begun, and NULL once it is lost. A transaction whose link is lost
+ * before its commit was sent is rolled back.
+ * 2. What TXN.ROLLBACK answers with OK was not committed and never will be.
+ * 3. A command that this process refuses ends its transaction: what commits has all that was asked of it. */
 #include "client/command.h"
 #include "client/handle.h"
 
@@ -24,7 +26,8 @@ struct cohort_txn {
     struct cohort *cohort;
     struct link *link; /* under the mutex */
     bool is_random;
-    bool is_over; /* its link is as new */
+    bool is_over;    /* its link is as new */
+    bool is_refused; /* a command of it was, here */
     char id[TXN_ID_BYTES];
 };
 
@@ -231,22 +234,60 @@ static bool is_allowed(size_t argc, const struct cohort_bytes *argv)
     return argc >= 1 && argc <= COMMAND_WORDS_MAXIMUM && command_may_be_queued(argv[0]);
 }
 
+/* A command that this process refuses, which no reply of a server does in these words, ends its transaction: the link
+ * is given up, and the server rolls back. */
+static enum cohort_status note_refusal(struct cohort_txn *txn, enum cohort_status status)
+{
+    if (status == COHORT_FULL || status == COHORT_NOMEM || status == COHORT_INVALID) {
+        handle_lock(txn->cohort);
+        struct link *link = txn->link;
+        txn->is_refused = true;
+        txn->link = NULL; /* before those that are under way on it hear of that */
+        if (link != NULL) {
+            link_give_back(link, false);
+        }
+        handle_unlock(txn->cohort);
+    }
+    return status;
+}
+
+static bool was_refused(struct cohort_txn *txn)
+{
+    handle_lock(txn->cohort);
+    bool refused = txn->is_refused;
+    handle_unlock(txn->cohort);
+    return refused;
+}
+
+static enum cohort_status run(struct cohort_txn *txn, struct operation *operation, struct cohort_reply **ret_reply)
+{
+    if (was_refused(txn)) {
+        operation_destroy(operation);
+        return client_refuse(
+            COHORT_TXNABORT, ret_reply,
+            "a command of the transaction was refused by this handle, and so all of it; begin it again");
+    }
+    return client_run(txn->cohort, operation, ret_reply);
+}
+
 enum cohort_status cohort_txn_command(struct cohort_txn *txn, size_t argc, const struct cohort_bytes *argv,
                                       struct cohort_reply **ret_reply)
 {
     if (!is_allowed(argc, argv)) {
+        (void)note_refusal(txn, COHORT_INVALID);
         return client_refuse(COHORT_INVALID, ret_reply, "this command may not stand in a transaction");
     }
-    return client_run(txn->cohort, make_command(txn, argc, argv, OPERATION_UNHURRIED, take_command), ret_reply);
+    return note_refusal(txn, run(txn, make_command(txn, argc, argv, OPERATION_UNHURRIED, take_command), ret_reply));
 }
 
 enum cohort_status cohort_txn_command_start(struct cohort_txn *txn, size_t argc, const struct cohort_bytes *argv,
                                             cohort_callback callback, void *data)
 {
     if (!is_allowed(argc, argv)) {
-        return COHORT_INVALID;
+        return note_refusal(txn, COHORT_INVALID);
     }
-    return client_submit(txn->cohort, make_command(txn, argc, argv, OPERATION_UNHURRIED, take_command), callback, data);
+    struct operation *operation = make_command(txn, argc, argv, OPERATION_UNHURRIED, take_command);
+    return note_refusal(txn, client_submit(txn->cohort, operation, callback, data));
 }
 
 /* ---- what became of it ---- */
@@ -324,7 +365,7 @@ static struct operation *make_commit(struct cohort_txn *txn)
 
 enum cohort_status cohort_txn_commit(struct cohort_txn *txn, struct cohort_reply **ret_reply)
 {
-    return client_run(txn->cohort, make_commit(txn), ret_reply);
+    return run(txn, make_commit(txn), ret_reply);
 }
 
 enum cohort_status cohort_txn_commit_start(struct cohort_txn *txn, cohort_callback callback, void *data)

@@ -39,8 +39,10 @@ def until(condition, seconds=60):
 class Holder:
     """A running `cohort lock run`."""
 
-    def __init__(self, url, lock, *command, options=(), network=None, **how):
-        words = [str(servers.COHORT), "lock", "run", "--url", url, *options, lock, "--", *map(str, command)]
+    action = "lock"
+
+    def __init__(self, url, lock, *command, options=(), network=None, action=None, **how):
+        words = [str(servers.COHORT), action or self.action, "run", "--url", url, *options, lock, "--", *map(str, command)]
 
         def in_child():
             servers.end_with_parent()
@@ -86,7 +88,7 @@ def gone(path):
     for command in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             words = command.read_bytes().split(b"\0")
-            if str(path).encode() in words and b"lock" not in words:
+            if str(path).encode() in words and b"run" not in words:
                 return False
     return True
 
@@ -438,11 +440,65 @@ def test_show(cohort, other):
 
 
 def test_many_are_listed(three):
+    """Over several shards and pages; the locks go again, for tests of this cluster that count them."""
+    names = [f"many:{n}" for n in range(300)]
     with three[1].connect() as client:
-        for n in range(300):
-            client.call("LOCK.ACQUIRE", f"many:{n}", "me", "PX", 60000)
-    lines = lock("list", "many:*", "--url", url_of(three)).stdout.splitlines()
-    assert len(lines) == 301 and lines[0].startswith("NAME")
+        tokens = [client.call("LOCK.ACQUIRE", name, "me", "PX", 60000)[0] for name in names]
+        lines = lock("list", "many:*", "--url", url_of(three)).stdout.splitlines()
+        for name, token in zip(names, tokens, strict=True):
+            assert client.call("LOCK.RELEASE", name, "me", token) == 1
+    assert lines[0].startswith("NAME") and sorted(line.split()[0] for line in lines[1:]) == sorted(names)
+
+
+# ---- elections ----
+
+
+class Candidate(Holder):
+    """A running `cohort elect run`."""
+
+    action = "elect"
+
+
+@pytest.fixture
+def elections(cohort):
+    with cohort.connect() as client:
+        if client.call("COMMAND", "INFO", "ELECT.CAMPAIGN") in ([None], [[]]):
+            pytest.skip("no elections yet")
+    return cohort
+
+
+def elect(*words):
+    return subprocess.run([servers.COHORT, "elect", *words], capture_output=True, text=True, timeout=120)
+
+
+def test_one_leads(elections):
+    address = url(elections)
+    assert elect("leader", "billing", "--url", address).returncode == 1
+    first = Candidate(address, "billing", "sh", "-c", "echo $COHORT_TOKEN; read line; exit 6", stdin=subprocess.PIPE,
+                      options=["--value", "10.0.0.1:80", "--ttl", "1s"])  # fmt: skip
+    token = first.process.stdout.readline().strip()
+    leader = elect("leader", "billing", "--url", address)
+    assert leader.returncode == 0 and "10.0.0.1:80" in leader.stdout and token in leader.stdout
+    assert f'"token": {token}' in elect("leader", "billing", "--json", "--url", address).stdout
+    code, output, errors = Candidate(address, "billing", "echo", "not me", options=["--wait", "0"]).ended()
+    assert (code, output) == (75, "") and "cohort elect leader" in errors
+    second = Candidate(address, "billing", "sh", "-c", "echo $COHORT_TOKEN")
+    time.sleep(2)  # longer than a term
+    assert second.process.poll() is None
+    first.process.stdin.write("\n")
+    assert first.ended()[0] == 6
+    code, output, _ = second.ended()
+    assert code == 0 and int(output) > int(token)
+    assert elect("leader", "billing", "--json", "--url", address).stdout == "null\n"
+
+
+def test_a_leader_is_killed(elections, tmp_path):
+    job = Job(url(elections), "killed", tmp_path / "ticks", options=["--ttl", "2s"], action="elect")
+    second = Candidate(url(elections), "killed", *tell_time())
+    job.kill()
+    until(lambda: gone(job.path))
+    code, output, _ = second.ended()
+    assert code == 0 and job.last() < int(output)
 
 
 # ---- wrong use ----
@@ -451,7 +507,7 @@ def test_many_are_listed(three):
 @pytest.mark.parametrize(
     "words, said",
     [
-        (["run"], "the name of the lock is missing"),
+        (["run"], "the name is missing"),
         (["run", "a"], "the command is missing"),
         (["run", "a", "--"], "the command is missing"),
         (["run", "a", "b", "--", "true"], "unexpected argument 'b'"),

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@ struct table {
     atomic_bool lost;   /* it was taken away */
     atomic_bool silent;
     atomic_bool cut_release;
+    char owner[64]; /* who asked last */
 };
 
 static enum scripted_verdict play(struct scripted_server *server, int connection, const struct cohort_reply *request,
@@ -37,6 +39,7 @@ static enum scripted_verdict play(struct scripted_server *server, int connection
             return SCRIPTED_ANSWER;
         }
         usleep((useconds_t)atomic_load(&table->wait_ms) * 1000);
+        (void)snprintf(table->owner, sizeof(table->owner), "%s", scripted_word(request, 2));
         int token = atomic_fetch_add(&table->next, 1) + 1;
         atomic_store(&table->held, token);
         buffer_append_format(out, "*2\r\n:%d\r\n:%s\r\n", token, scripted_word(request, 4));
@@ -52,6 +55,9 @@ static enum scripted_verdict play(struct scripted_server *server, int connection
             return SCRIPTED_CLOSE;
         }
         buffer_append_format(out, ":%d\r\n", holds);
+    } else if (scripted_is(request, "GET")) { /* the key is the token that is lost */
+        buffer_append_format(out, ">4\r\n$9\r\nlock-lost\r\n$4\r\ndoor\r\n$%zu\r\n%s\r\n:%s\r\n_\r\n",
+                             strlen(table->owner), table->owner, scripted_word(request, 1));
     } else {
         buffer_append_string(out, "-ERR unknown command\r\n");
     }
@@ -258,6 +264,30 @@ static void test_keeper_hears_nothing(void **state)
     }
 }
 
+/* Told by the server, long before a renewal would tell; of another token it is none of ours. */
+static void test_keeper_is_told(void **state)
+{
+    for (unsigned flags = 0; flags <= COHORT_KEEPER_ON_LOOP; flags++) {
+        struct fixture f;
+        setup(&f, 3600 * 1000);
+        struct loss loss = {0};
+        struct cohort_keeper *keeper;
+        assert_int_equal(cohort_keeper_start(f.lock, flags, lose, &loss, &keeper), COHORT_OK);
+        assert_int_equal(cohort_get(f.cohort, cohort_text("7"), NULL), COHORT_NOTFOUND);
+        assert_true(cohort_lock_valid_until(f.lock) > 0);
+        assert_int_equal(cohort_get(f.cohort, cohort_text("1"), NULL), COHORT_NOTFOUND);
+        assert_int_equal(cohort_lock_valid_until(f.lock), 0);
+        if (flags != 0) {
+            turn_until(f.cohort, &loss.called, 1);
+        } else {
+            pause_until(&loss.called, 1);
+        }
+        assert_int_equal(loss.why, COHORT_LOCKLOST);
+        cohort_keeper_stop(keeper);
+        teardown(&f);
+    }
+}
+
 static void acquired(void *data, enum cohort_status status, struct cohort_lock *lock, const struct cohort_reply *reply)
 {
     struct fixture *f = data;
@@ -296,6 +326,7 @@ int main(void)
         cmocka_unit_test(test_keeper_thread),
         cmocka_unit_test(test_keeper_loses),
         cmocka_unit_test(test_keeper_hears_nothing),
+        cmocka_unit_test(test_keeper_is_told),
         cmocka_unit_test(test_on_the_loop),
     };
     return cmocka_run_group_tests_name("client_lock", tests, NULL, NULL);

@@ -242,13 +242,50 @@ static void test_connections_are_bounded(void **state)
     for (int i = 0; i < 2; i++) {
         assert_int_equal(cohort_txn_begin(f.cohort, NULL, &txns[i], NULL), COHORT_OK);
     }
-    assert_int_equal(cohort_txn_begin(f.cohort, NULL, &txns[2], NULL), COHORT_TIMEOUT); /* waits for a free one */
+    assert_int_equal(cohort_txn_begin(f.cohort, NULL, &txns[2], NULL), COHORT_FULL);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(cohort_txn_rollback(txns[i], NULL), COHORT_OK);
         cohort_txn_free(txns[i]);
     }
     assert_int_equal(cohort_txn_begin(f.cohort, NULL, &txns[2], NULL), COHORT_OK);
     cohort_txn_free(txns[2]);
+    teardown(&f);
+}
+
+/* What commits has all that was asked of it. */
+static void test_a_refused_command_ends_its_transaction(void **state)
+{
+    struct fixture f;
+    setup(&f);
+    cohort_close(f.cohort);
+    struct cohort_options options = {.request_bytes_max = 4096};
+    assert_int_equal(cohort_open(f.server.url, &options, &f.cohort, NULL), COHORT_OK);
+    f.script.commit = "+OK\r\n";
+    static char large[8192];
+    const struct cohort_bytes argv[] = {cohort_text("SET"), cohort_text("key"), cohort_bytes_of(large, sizeof(large))};
+    const struct cohort_bytes watch[] = {cohort_text("WATCH"), cohort_text("key")};
+    for (int round = 0; round < 3; round++) {
+        struct cohort_txn *txn;
+        struct cohort_reply *reply;
+        assert_int_equal(cohort_txn_begin(f.cohort, NULL, &txn, NULL), COHORT_OK);
+        if (round == 0) {
+            assert_int_equal(cohort_txn_command(txn, 3, argv, NULL), COHORT_FULL);
+        } else if (round == 1) {
+            assert_int_equal(cohort_txn_command_start(txn, 3, argv, NULL, NULL), COHORT_FULL);
+            assert_int_equal(cohort_txn_command_start(txn, 2, argv, NULL, NULL), COHORT_TXNABORT);
+            assert_int_equal(cohort_txn_commit_start(txn, NULL, NULL), COHORT_TXNABORT);
+        } else {
+            assert_int_equal(cohort_txn_command(txn, 2, watch, NULL), COHORT_INVALID);
+        }
+        assert_int_equal(cohort_txn_command(txn, 2, argv, NULL), COHORT_TXNABORT);
+        assert_int_equal(cohort_txn_commit(txn, &reply), COHORT_TXNABORT);
+        assert_string_equal(
+            cohort_reply_text(reply),
+            "a command of the transaction was refused by this handle, and so all of it; begin it again");
+        cohort_reply_free(reply);
+        assert_int_equal(cohort_txn_rollback(txn, NULL), COHORT_OK);
+        cohort_txn_free(txn);
+    }
     teardown(&f);
 }
 
@@ -261,6 +298,7 @@ int main(void)
         cmocka_unit_test(test_commit_whose_answer_is_lost),
         cmocka_unit_test(test_rollback_and_status),
         cmocka_unit_test(test_connections_are_bounded),
+        cmocka_unit_test(test_a_refused_command_ends_its_transaction),
     };
     return cmocka_run_group_tests_name("client_transaction", tests, NULL, NULL);
 }
