@@ -87,11 +87,8 @@ enum command_lookup command_lookup(const struct slice *argv, uint32_t argc, cons
 
 const struct command_spec *command_by_id(uint16_t id) { return id < COMMAND_MAXIMUM ? command_table_by_id[id] : NULL; }
 
-const struct command_spec *command_called(const struct command *command)
+const struct command_spec *command_called_by_name(const struct command *command)
 {
-    if (__builtin_expect(!command->by_name, 1)) {
-        return command->spec;
-    }
     return command_by_id(command->spec->id == COMMAND_EVAL ? COMMAND_EVALSHA : COMMAND_EVALSHA_RO);
 }
 

@@ -96,8 +96,18 @@ enum command_lookup command_lookup(const struct slice *argv, uint32_t argc, cons
 /* The spec with this id, or NULL; internal ones too. */
 const struct command_spec *command_by_id(uint16_t id);
 
+const struct command_spec *command_called_by_name(const struct command *command);
 /* What its client called it: EVALSHA of an EVAL by name. */
-const struct command_spec *command_called(const struct command *command);
+static inline const struct command_spec *command_called(const struct command *command)
+{
+    return __builtin_expect(command->by_name, 0) ? command_called_by_name(command) : command->spec;
+}
+
+/* It may execute scripts, itself or inside. */
+static inline bool command_may_script(const struct command_spec *spec)
+{
+    return spec->key_count != 0 || spec->id == COMMAND_EXEC || spec->id == COMMAND_LOCK_GUARD;
+}
 
 /* True when argc satisfies the arity. */
 bool command_arity_ok(const struct command_spec *spec, uint32_t argc);

@@ -30,6 +30,7 @@ struct sessions;
 struct ties;
 struct txns;
 struct machine_scripts;
+struct scripts_spent;
 
 struct call {
     struct keyspace *keyspace;
@@ -40,6 +41,7 @@ struct call {
     struct sessions *sessions;
     struct ties *ties; /* NULL: where nothing can be tied to a session, since the keyspace is none of a shard */
     const struct machine_scripts *scripts; /* NULL: none are executed */
+    struct scripts_spent *spent;           /* by scripts of this command so far */
     struct machine_events *events;         /* what happens is told there; NULL: nobody listens */
     struct keyspace_time time;
     uint64_t position;         /* becomes the version of what is changed; 0 in reads */

@@ -15,6 +15,7 @@
 #include "machine/feed/feed_log.h"
 #include "machine/lock/locks.h"
 #include "machine/origin.h"
+#include "machine/scripts.h"
 #include "machine/session/sessions.h"
 #include "machine/session/ties.h"
 #include "machine/txn/txn.h"
@@ -37,6 +38,7 @@ struct machine {
     bool ties_walked, sessions_walked, locks_walked; /* by it */
     /* What follows is no part of the state. */
     const struct machine_scripts *scripts;
+    struct scripts_spent spent;
     struct machine_events *events; /* NULL: nobody listens */
     struct prng prng;
     struct command_arguments queued;
@@ -125,6 +127,7 @@ static struct call begin_call(struct machine *machine, const struct command *com
         .sessions = &machine->sessions,
         .ties = &machine->ties,
         .scripts = machine->scripts,
+        .spent = &machine->spent,
         .events = machine->events,
         .time = applied_time(machine),
         .spec = command->spec,
@@ -169,6 +172,7 @@ void machine_apply(struct machine *machine, const struct machine_context *contex
         return;
     }
     dispatch_find(command->spec)(&call);
+    scripts_spent_forget(&machine->spent);
     machine->hits += call.hits;
     machine->misses += call.misses;
 }
@@ -191,6 +195,7 @@ bool machine_read(struct machine *machine, const struct machine_context *context
     call.time.present_wall_ms = later(context->wall_ms, machine->wall_ms);
     size_t told = machine->events == NULL ? 0 : machine->events->messages.size;
     dispatch_find(command->spec)(&call);
+    scripts_spent_forget(&machine->spent);
     if (call.must_log) {
         if (machine->events != NULL) {
             machine->events->messages.size = told;
@@ -272,6 +277,7 @@ bool machine_work(struct machine *machine)
 const struct txns *machine_txns(const struct machine *machine) { return &machine->txns; }
 
 const struct sessions *machine_sessions(const struct machine *machine) { return &machine->sessions; }
+const uint64_t *machine_steps(const struct machine *machine) { return &machine->spent.ever; }
 
 const struct locks *machine_locks(const struct machine *machine) { return &machine->locks; }
 

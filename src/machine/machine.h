@@ -10,7 +10,8 @@
  * 3. A key is absent from the moment its time to live is due by the *applied* time. Only applies remove it.
  * 4. Reads change nothing that a later read, apply, snapshot or digest could see.
  * 5. The work of one call is bounded by its command's size and result, not by the number of keys: growing tables,
- *    freeing large values and expiring many keys go on in small steps.
+ *    freeing large values and expiring many keys go on in small steps. That of scripts by their budget, in an EXEC by
+ *    twice one of those that write, and of those that read.
  */
 #pragma once
 
@@ -47,6 +48,10 @@ void machine_listen(struct machine *machine, struct machine_events *events);
 /* Executes one command from the log (a write, an EXEC, or a read that needed the log) and writes its reply. */
 void machine_apply(struct machine *machine, const struct machine_context *context, const struct command *command,
                    struct resp_writer *reply);
+
+/* Steps that scripts have used here, ever (script/README.md: two to twenty nanoseconds each): what a command took is
+ * the difference. Borrowed. */
+const uint64_t *machine_steps(const struct machine *machine);
 
 /* ---- batches that another node forwarded: executed once, whatever way and however often they come (origin.h) ---- */
 

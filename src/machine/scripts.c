@@ -7,6 +7,8 @@
 #include "machine/dispatch.h"
 #include "machine/keys/entry.h"
 
+enum { CHECK_STEPS = 4 }; /* for each byte of a text that is only compiled */
+
 struct script_calls {
     struct call *call;        /* of EVAL */
     const struct slice *keys; /* declared */
@@ -281,6 +283,35 @@ static bool take_key_count(struct call *call, uint32_t *ret_count)
     return true;
 }
 
+/* ---- what they use together ---- */
+
+static struct scripts_sum *sum_of(struct call *call)
+{
+    bool writes = (call->spec->flags & COMMAND_WRITE) != 0;
+    return writes ? &call->spent->writing : &call->spent->reading;
+}
+
+static bool is_new_text(struct scripts_sum *sum, struct slice text)
+{
+    for (uint32_t i = 0; i < sum->text_count; i++) {
+        if (slice_equal(sum->texts[i], text)) {
+            return false;
+        }
+    }
+    if (sum->text_count < SCRIPTS_TEXTS) {
+        sum->texts[sum->text_count++] = text;
+    }
+    return true;
+}
+
+static void spend(struct call *call, uint64_t used, uint64_t compiling)
+{
+    struct scripts_sum *sum = sum_of(call);
+    call->spent->any = true;
+    call->spent->ever += used;
+    sum->steps += is_new_text(sum, call->argv[1]) ? used : used - compiling;
+}
+
 /* EVAL_RO takes no text whose first line has flags but not no-writes; one that is no script at all has its own error.
  */
 static bool writes_in_read(struct call *call)
@@ -295,6 +326,7 @@ static bool writes_in_read(struct call *call)
     machine_scripts_enter(call->scripts);
     bool valid = script_check(call->scripts->engine, source, &nobody);
     machine_scripts_leave(call->scripts);
+    spend(call, (uint64_t)source.size * CHECK_STEPS, 0);
     if (valid) {
         resp_error(&call->reply, "ERR Can not execute a script with write flag using *_ro command.");
     }
@@ -315,7 +347,9 @@ static void run_script(struct call *call, const struct script_run *run)
     }
     machine_scripts_enter(call->scripts);
     enum script_end end = script_run(call->scripts->engine, run, &host, &reply, &used);
+    uint64_t compiling = script_compiled(call->scripts->engine);
     machine_scripts_leave(call->scripts);
+    spend(call, used, compiling);
     if (writes) {
         bool stopped = end == SCRIPT_OVER_BUDGET || end == SCRIPT_OVER_MEMORY;
         keyspace_journal_end(call->keyspace, stopped, call->position);
@@ -333,6 +367,13 @@ void script_eval(struct call *call)
     }
     if (call->scripts == NULL) {
         resp_error(&call->reply, "ERR scripts are not executed here; send it to a node by itself");
+        return;
+    }
+    if (sum_of(call)->steps >= SCRIPT_BUDGET) {
+        resp_error_format(&call->reply,
+                          "ERR the scripts before this one in its transaction have used up the %d steps that they have "
+                          "together; it was not executed, share the work out over several transactions",
+                          SCRIPT_BUDGET);
         return;
     }
     if (writes_in_read(call)) {

@@ -42,6 +42,7 @@ struct script_engine {
     const struct script_host *host;
     lua_State *running; /* the thread whose instructions are counted */
     uint64_t used;
+    uint64_t compiled; /* of these, when the text was a function */
     uint64_t budget;
     size_t memory_limit;
     size_t held;             /* by the host, for this run */

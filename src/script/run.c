@@ -268,6 +268,7 @@ enum script_end script_run(struct script_engine *engine, const struct script_run
                            struct resp_writer *reply, uint64_t *ret_used)
 {
     enum script_end end = load(engine, run, reply);
+    engine->compiled = engine->used;
     if (end == SCRIPT_RETURNED) {
         engine->host = host;
         end = run_protected(engine, run, run_task, reply);
@@ -275,6 +276,8 @@ enum script_end script_run(struct script_engine *engine, const struct script_run
     *ret_used = engine->used;
     return end;
 }
+
+uint64_t script_compiled(const struct script_engine *engine) { return engine->compiled; }
 
 bool script_check(struct script_engine *engine, struct slice source, struct resp_writer *reply)
 {

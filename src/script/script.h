@@ -87,3 +87,6 @@ enum script_end {
 /* Runs a script and writes one reply. ret_used: steps, at most a little more than the budget. */
 enum script_end script_run(struct script_engine *engine, const struct script_run *run, const struct script_host *host,
                            struct resp_writer *reply, uint64_t *ret_used);
+/* Of the last run's steps, those that went into compiling its text: a run of the same text soon after it takes no time
+ * for that. */
+uint64_t script_compiled(const struct script_engine *engine);

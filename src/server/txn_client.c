@@ -146,6 +146,7 @@ static void host_ended(struct txn_driver *driver, enum txn_end end)
         buffer_clear(&slot->stash);
     }
     connection->reply_start = 0;
+    txn->server->took_long = txn_values_took_long(&driver->plan.values);
     slot_finish(connection, txn->slot);
     measure(txn, connection);
 }

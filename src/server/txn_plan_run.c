@@ -99,6 +99,7 @@ enum plan_run txn_plan_run(struct txn_plan *plan, const char **ret_why)
     if (*ret_why == NULL) {
         plan->replied_bytes = 0;
         forget_told(plan);
+        scripts_spent_forget(&plan->values.spent);
         plan_each_command(plan, run_command);
         *ret_why = txn_values_too_much(&plan->values);
     }

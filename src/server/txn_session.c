@@ -81,6 +81,7 @@ void session_answer_end(struct txn_session *session)
     figures_part(session->server, session->spec->id, duration_ns, true);
     figures_slow_kept(session->server, &session->words, duration_ns, connection->peer,
                       connection->name == NULL ? "" : connection->name);
+    session->server->took_long = txn_values_took_long(&session->plan.values);
     slot_finish(connection, session->slot);
 }
 

@@ -37,6 +37,7 @@ static void run_now(struct txn_session *session, const struct command *command, 
 {
     struct txn_plan *plan = &session->plan;
     bool flushed = plan->values.flushed;
+    scripts_spent_forget(&plan->values.spent); /* other commands have their own turns */
     txn_values_run(&plan->values, command, reply);
     if (plan->values.flushed && !flushed) {
         txn_plan_add(plan, command); /* once is enough: what was written since is put behind it */

@@ -8,6 +8,7 @@
 #include "machine/txn/txn_limits.h"
 #include "server/script_home.h"
 #include "server/txn_answer.h"
+#include "shard/shard.h"
 
 #include <stdlib.h>
 
@@ -81,6 +82,7 @@ void txn_values_clear(struct txn_values *values)
     }
     values->bytes = 0;
     values->flushed = false;
+    scripts_spent_forget(&values->spent);
     buffer_clear(&values->events.messages);
 }
 
@@ -110,13 +112,6 @@ static void set_time(struct values_shard *shard, int64_t time_ms, int64_t wall_m
     overlay_set_time(shard->overlay, shard->time_ms, shard->wall_ms);
 }
 
-static struct overlay *make_overlay(void)
-{
-    struct overlay *overlay = overlay_create(HASH_SEED);
-    overlay_use_scripts(overlay, script_home());
-    return overlay;
-}
-
 bool txn_values_take(struct txn_values *values, uint32_t number, const struct slice *keys, uint32_t count,
                      struct slice answer)
 {
@@ -129,7 +124,7 @@ bool txn_values_take(struct txn_values *values, uint32_t number, const struct sl
         return false;
     }
     if (shard->overlay == NULL) {
-        shard->overlay = make_overlay();
+        shard->overlay = overlay_create(HASH_SEED);
     }
     set_time(shard, time_ms, wall_ms);
     for (uint32_t i = 0; i < count; i++) {
@@ -209,9 +204,18 @@ static void copy_back(struct crossing *crossing)
 static struct overlay *across_of(struct txn_values *values)
 {
     if (values->across == NULL) {
-        values->across = make_overlay();
+        values->across = overlay_create(HASH_SEED);
     }
     return values->across;
+}
+
+static void run_over(struct txn_values *values, struct overlay *overlay, const struct command *command,
+                     struct resp_writer *reply)
+{
+    overlay_use_scripts(overlay, script_home(), &values->spent);
+    overlay_listen(overlay, &values->events);
+    overlay_run(overlay, command, reply);
+    values->spent.reading.text_count = values->spent.writing.text_count = 0; /* the command may go */
 }
 
 /* The reply comes from an overlay of no keys. */
@@ -242,8 +246,7 @@ static void run_without_keys(struct txn_values *values, const struct command *co
             break;
         }
     }
-    overlay_listen(across, &values->events);
-    overlay_run(across, command, reply);
+    run_over(values, across, command, reply);
     overlay_clear(across);
 }
 
@@ -260,18 +263,23 @@ void txn_values_run(struct txn_values *values, const struct command *command, st
         return;
     }
     if (!crossing.several) {
-        overlay_listen(crossing.first->overlay, &values->events);
-        overlay_run(crossing.first->overlay, command, reply);
+        run_over(values, crossing.first->overlay, command, reply);
         recount(values, crossing.first);
         return;
     }
     overlay_set_time(across_of(values), crossing.first->time_ms, crossing.first->wall_ms);
     (void)command_keys(command->spec, command->argv, command->argc, copy_in, &crossing);
-    overlay_listen(values->across, &values->events);
-    overlay_run(values->across, command, reply);
+    run_over(values, values->across, command, reply);
     copy_back(&crossing);
     overlay_clear(values->across);
     buffer_deinit(&crossing.value);
+}
+
+bool txn_values_took_long(struct txn_values *values)
+{
+    uint64_t steps = values->spent.ever;
+    values->spent.ever = 0;
+    return steps >= SHARD_LONG_STEPS;
 }
 
 /* ---- what it comes to ---- */

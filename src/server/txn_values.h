@@ -9,6 +9,7 @@
 #include "base/buffer.h"
 #include "command/command.h"
 #include "machine/events.h"
+#include "machine/scripts.h"
 #include "machine/txn/overlay.h"
 #include "wire/resp_writer.h"
 
@@ -26,6 +27,7 @@ struct txn_values {
     size_t bytes;                 /* of values that were read */
     size_t memory_bytes;          /* of all shards */
     struct machine_events events; /* what scripts have published: for when it is committed */
+    struct scripts_spent spent;   /* by its scripts, since it knew no key */
 };
 
 void txn_values_init(struct txn_values *values, uint32_t shard_count);
@@ -53,6 +55,9 @@ bool txn_values_take(struct txn_values *values, uint32_t shard, const struct sli
                      struct slice answer);
 /* Runs the command, all of whose keys are known, or FLUSHALL or FLUSHDB, and writes its reply. */
 void txn_values_run(struct txn_values *values, const struct command *command, struct resp_writer *reply);
+
+/* Scripts took long (SHARD_LONG_STEPS) since this was asked last. */
+bool txn_values_took_long(struct txn_values *values);
 
 /* The keys of a shard, as overlay_at; 0 when none is known. */
 size_t txn_values_count(const struct txn_values *values, uint32_t shard);

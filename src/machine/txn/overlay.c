@@ -30,6 +30,7 @@ struct overlay {
     struct prng prng;
     struct command_arguments queued;
     const struct machine_scripts *scripts;
+    struct scripts_spent *spent;
     struct machine_events *events;
 };
 
@@ -43,7 +44,11 @@ struct overlay *overlay_create(uint64_t hash_seed)
     return overlay;
 }
 
-void overlay_use_scripts(struct overlay *overlay, const struct machine_scripts *scripts) { overlay->scripts = scripts; }
+void overlay_use_scripts(struct overlay *overlay, const struct machine_scripts *scripts, struct scripts_spent *spent)
+{
+    overlay->scripts = scripts;
+    overlay->spent = spent;
+}
 
 void overlay_listen(struct overlay *overlay, struct machine_events *events) { overlay->events = events; }
 
@@ -223,6 +228,7 @@ void overlay_run(struct overlay *overlay, const struct command *command, struct 
     struct call call = {
         .keyspace = overlay->keyspace,
         .scripts = overlay->scripts,
+        .spent = overlay->spent,
         .events = overlay->events,
         .time = time_of(overlay),
         .position = OVERLAY_POSITION,

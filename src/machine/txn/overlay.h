@@ -18,14 +18,15 @@
 #include "wire/resp_writer.h"
 
 struct machine_scripts;
+struct scripts_spent;
 struct machine_events;
 struct overlay;
 
 /* `hash_seed`: any; iteration order of large hashes follows it, so the shard's own gives the shard's order. */
 struct overlay *overlay_create(uint64_t hash_seed);
 void overlay_destroy(struct overlay *overlay);
-/* EVAL runs with these (borrowed); without, it answers an error. */
-void overlay_use_scripts(struct overlay *overlay, const struct machine_scripts *scripts);
+/* EVAL runs with these, and counts there what it uses (both borrowed); without, it answers an error. */
+void overlay_use_scripts(struct overlay *overlay, const struct machine_scripts *scripts, struct scripts_spent *spent);
 /* What they publish goes there (borrowed); without, nowhere. */
 void overlay_listen(struct overlay *overlay, struct machine_events *events);
 /* Empty again; what it has allocated is kept. */
