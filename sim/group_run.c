@@ -30,6 +30,7 @@ static void world_init(struct world *world, uint64_t seed, const struct sim_prof
     world->delay_ns = 2 * MS;
     world->repeat_one_in = profile->classes & SIM_FAULT_NETWORK ? 10 : 0;
     world->snapshot_log_bytes = 500 + world_draw(world, SIM_DRAW_CLIENT, 8000);
+    world->turn_steps = seed / 7 % 2 == 0 ? 0 : STORE_COMMAND_STEPS * (uint32_t)(seed / 14 % 8) + 1;
     timer_heap_init(&world->events);
     sim_on_crash(world->sim, node_crashed, world);
     for (int i = 0; i < profile->members; i++) {

@@ -268,6 +268,7 @@ static void take_stats(struct replica *replica)
     world_reach(world, GROUP_MARK_TRUNCATION, stats.replaced);
     world_reach(world, GROUP_MARK_ORPHAN_RETURNED, stats.orphans_returned);
     world_reach(world, GROUP_MARK_ORPHAN_EXECUTED, stats.orphans_executed);
+    world_reach(world, GROUP_MARK_DIVIDED, stats.divided);
     world_reach(world, GROUP_MARK_WAITING_RETURNED, stats.waiting_returned);
     struct group_state *group = &world->groups[replica->group - 1];
     world_reach(world, GROUP_MARK_GENESIS_AGAIN, group->geneses > 0 && stats.geneses > 0 ? 1 : 0);
@@ -314,7 +315,10 @@ static void close_member(struct member *member)
 
 static enum status open_member(struct member *member, char *message, size_t capacity)
 {
-    struct store_options options = {"/d", 64 << 10, {{{(uint8_t)(1 + member->number)}}, 0}};
+    struct store_options options = {.directory = "/d",
+                                    .log_segment_bytes = 64 << 10,
+                                    .folder = {{{(uint8_t)(1 + member->number)}}, 0},
+                                    .turn_steps = member->world->turn_steps};
     enum status status = env_make_directory(member->env, "/d");
     if (status == STATUS_OK) {
         status = env_sync_directory(member->env, "/");
@@ -412,6 +416,9 @@ static void look_at(struct world *world, struct replica *replica)
         return; /* perhaps no machine yet */
     }
     uint64_t digest = shard_digest(replica->shard);
+    if (digest == 0) {
+        return; /* the next entry is half applied */
+    }
     struct buffer *digests = &world->groups[replica->group - 1].digests;
     size_t at = (size_t)stats.applied_index * sizeof(digest);
     while (digests->size <= at) {

@@ -110,6 +110,7 @@ struct world {
     int hasty_faults; /* so many follow each other quickly */
     bool healed, clients_stopped;
     uint64_t snapshot_log_bytes;
+    uint32_t turn_steps; /* as store_options.turn_steps */
 
     bool cut[SIM_MEMBERS][SIM_MEMBERS];
     uint32_t lose_one_in, repeat_one_in, slow_one_in;

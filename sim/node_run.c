@@ -7,6 +7,7 @@
 #include "base/key_slot.h"
 #include "check/history_writer.h"
 #include "cluster/slot.h"
+#include "shard/store.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,6 +127,9 @@ static void world_init(struct node_world *world, uint64_t seed, const struct sim
     world->mixed_reads = seed % 2 != 0;
     world->protocols = (int)node_draw(world, SIM_DRAW_CLIENT, 3);
     world->snapshot_log_bytes = 1000 + (int64_t)node_draw(world, SIM_DRAW_CLIENT, 40000);
+    if (profile->clients != 0 && seed / 7 % 2 != 0) { /* not for one transaction alone (txn_run.h) */
+        world->turn_steps = STORE_COMMAND_STEPS * (uint32_t)(seed / 14 % 8) + 1;
+    }
     world->feed_history_bytes = INT64_C(2000) << seed / 3 % 8;
     world->feed_history_ms = seed / 5 % 3 == 0 ? 3000 : 600000;
     timer_heap_init(&world->events);

@@ -76,6 +76,7 @@ static enum status create(struct node *node, struct env *env, char message[stati
     config_init(&config);
     config.log_segment_bytes = SEGMENT_BYTES;
     config.snapshot_log_bytes = world->snapshot_log_bytes;
+    config.turn_steps = world->turn_steps;
     config.protected_mode = 0;
     config.command_timeout_ms = world->command_timeout_ms;
     config.txn_id_kept_ms *= 1 + node->number % 3; /* replicas must forget alike nevertheless */
@@ -196,6 +197,7 @@ static void take_account(struct node *node)
         node_reach(world, NODE_MARK_SNAPSHOT_INSTALLED, replica.stats.installed);
         node_reach(world, NODE_MARK_TRUNCATION, replica.stats.replaced);
         node_reach(world, NODE_MARK_ORPHAN_EXECUTED, replica.stats.orphans_executed);
+        node_reach(world, NODE_MARK_DIVIDED, replica.stats.divided);
         node_reach(world, NODE_MARK_ORPHAN_RETURNED, replica.stats.orphans_returned);
         node_reach(world, NODE_MARK_OUTCOME_JOINED, replica.stats.outcomes_joined);
         node_reach(world, NODE_MARK_OUTCOME_RETURNED, replica.stats.outcomes_returned);
@@ -341,6 +343,9 @@ static void check_digest(struct node *node, int shard, const struct node_sight *
 {
     struct node_world *world = node->world;
     uint64_t digest = node_digest(node, shard);
+    if (digest == 0) {
+        return; /* the next entry is half applied */
+    }
     struct buffer *digests = &world->shards[shard].digests;
     size_t at = (size_t)sight->applied * sizeof(digest);
     while (digests->size <= at) {

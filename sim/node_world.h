@@ -318,6 +318,7 @@ struct node_world {
     int protocols;                 /* of transactions: 2PC, 3PC, or one at some nodes */
     int64_t command_timeout_ms;
     int64_t snapshot_log_bytes;
+    uint32_t turn_steps; /* as store_options.turn_steps */
     int64_t feed_history_bytes, feed_history_ms;
 };
 

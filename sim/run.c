@@ -27,6 +27,7 @@ const char *sim_mark_name(enum sim_mark mark)
         [GROUP_MARK_EXPIRED] = "key expired",
         [GROUP_MARK_ALL_DOWN] = "power lost at all members",
         [GROUP_MARK_TWO_LEADERS] = "two members believe to lead",
+        [GROUP_MARK_DIVIDED] = "entry applied in several turns",
         [NODE_MARK_SNAPSHOT_INSTALLED] = "snapshot installed",
         [NODE_MARK_TRUNCATION] = "truncation after conflict",
         [NODE_MARK_ORPHAN_RETURNED] = "orphan returned",
@@ -84,6 +85,7 @@ const char *sim_mark_name(enum sim_mark mark)
         [NODE_MARK_SESSION_LOCK] = "a lock granted to a session",
         [NODE_MARK_SESSION_ENDED] = "a session ended",
         [NODE_MARK_DEADLOCK] = "a circle of waits was ended",
+        [NODE_MARK_DIVIDED] = "entry applied in several turns",
         [NODE_MARK_ERRAND] = "request executed by another worker",
     };
     return names[mark];

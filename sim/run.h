@@ -25,6 +25,7 @@ enum sim_mark {
     GROUP_MARK_EXPIRED,          /* a key was seen to be gone after its time */
     GROUP_MARK_ALL_DOWN,         /* all members were without power at once */
     GROUP_MARK_TWO_LEADERS,      /* two members believed to lead a group at once */
+    GROUP_MARK_DIVIDED,          /* an entry was applied in several turns */
     GROUP_MARKS,
 
     NODE_MARK_SNAPSHOT_INSTALLED = GROUP_MARKS,
@@ -84,6 +85,7 @@ enum sim_mark {
     NODE_MARK_SESSION_LOCK,     /* a lock was granted to a session */
     NODE_MARK_SESSION_ENDED,    /* a client learned that its session had ended, or ended it */
     NODE_MARK_DEADLOCK,         /* a client waited in a circle, and was told */
+    NODE_MARK_DIVIDED,          /* an entry was applied in several turns */
     NODE_MARK_ERRAND,           /* a request was executed by another worker than its connection's */
     SIM_MARKS,
 };

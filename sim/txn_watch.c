@@ -181,7 +181,8 @@ static void take_answers(struct txn_watch *watch, int from, int to, struct slice
     struct slice reply;
     while (known && answer_take(&payload, &head, &reply) == STATUS_OK) {
         find(found, TXN_MESSAGE_ANSWER,
-             head.outcome == FORWARD_REPLIED ? told_word(reply) : SLICE_LITERAL("not executed"));
+             head.outcome == FORWARD_REPLIED || head.outcome == FORWARD_REPLIED_LONG ? told_word(reply)
+                                                                                     : SLICE_LITERAL("not executed"));
     }
 }
 

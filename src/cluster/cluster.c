@@ -46,6 +46,7 @@ static enum status open_all(struct cluster *cluster, char ret_message[static CLU
         .log_segment_bytes = options->log_segment_bytes,
         .folder = {options->incarnation, cluster->worker},
         .scripts = options->scripts,
+        .turn_steps = options->turn_steps,
     };
     enum status status =
         store_open(cluster->env, &store, &store_events, cluster, &cluster->store, ret_message, CLUSTER_MESSAGE_BYTES);

@@ -47,6 +47,7 @@ struct cluster_options {
     const char *peer_host; /* to listen for other nodes */
     int peer_port;
     uint64_t log_segment_bytes, snapshot_log_bytes;
+    uint32_t turn_steps;                   /* as store_options.turn_steps */
     bool lease_reads;                      /* strong reads trust the clocks' rates instead of asking a majority */
     const struct machine_scripts *scripts; /* as machine_options.scripts; borrowed */
     struct workers *workers;               /* this worker's; NULL: the node has one */
@@ -128,6 +129,8 @@ bool cluster_read(struct cluster *cluster, uint32_t shard, const struct command 
 bool cluster_read_here(struct cluster *cluster, uint32_t shard, const struct command *command,
                        struct resp_writer *reply);
 
+/* The scripts of the request whose end is being told took long (SHARD_LONG_STEPS). */
+bool cluster_took_long(const struct cluster *cluster);
 /* The last entry of a shard that is applied here, which is what cluster_read_here shows; 0: this worker has none. */
 uint64_t cluster_applied_here(const struct cluster *cluster, uint32_t shard);
 

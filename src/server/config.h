@@ -25,6 +25,7 @@ struct config {
     int64_t slowlog_max_len;
     int64_t snapshot_log_bytes;
     int64_t log_segment_bytes;
+    uint32_t turn_steps; /* as store_options.turn_steps; no setting: for the simulator */
     int64_t protected_mode;
     int64_t debug_command;          /* enum config_choice_debug */
     int64_t log_level;              /* enum env_log_level */

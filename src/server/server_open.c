@@ -96,6 +96,7 @@ static enum status open_cluster(struct server *server, char ret_message[static S
         .peer_port = given->peer_port,
         .log_segment_bytes = (uint64_t)server->config.log_segment_bytes,
         .snapshot_log_bytes = (uint64_t)server->config.snapshot_log_bytes,
+        .turn_steps = server->config.turn_steps,
         .lease_reads = given->lease_reads,
         .scripts = script_home(),
         .workers = server->workers,
@@ -170,6 +171,7 @@ static struct server *server_new(struct env *env, const struct server_options *o
     list_init(&server->dirty);
     list_init(&server->resume);
     list_init(&server->slowed);
+    script_room_init(&server->script_room);
     list_init(&server->closed);
     list_init(&server->rounds);
     list_init(&server->txns);

@@ -40,10 +40,14 @@ static enum status propose(struct shard *shard, struct batch *batch)
     return STATUS_OK;
 }
 
-/* Whether as much is on its way as may be. */
+/* Whether as much is on its way as may be. What is committed and waits to be applied would wait at a new leader, too,
+ * before it leads: so there is never more of it than was on its way when the work of a turn was not enough. */
 static bool sealed_enough(const struct shard *shard)
 {
     size_t bytes = 0;
+    if (shard->behind) {
+        return true;
+    }
     LIST_FOR_EACH (at, &shard->sealed) {
         bytes += batch_pending_bytes(CONTAINER_OF(at, struct batch, node));
     }
@@ -113,6 +117,7 @@ static void close_time_entry(struct shard *shard)
 size_t shard_begin_turn(struct shard *shard, bool sealing)
 {
     shard->had_large = false;
+    shard->behind = false;
     shard_tick(shard);
     shard_pump(shard);
     gate_turn(shard);
@@ -148,7 +153,7 @@ bool shard_end_turn(struct shard *shard)
     snapshot_begin_if_due(shard);
     bool more = snapshot_go_on(shard);
     more = machine_work(shard->machine) || more;
-    return may_log(shard) || more || (shard->gate.dirty && shard->gate.held_count != 0);
+    return may_log(shard) || more || shard->behind || (shard->gate.dirty && shard->gate.held_count != 0);
 }
 
 bool shard_idle(const struct shard *shard)
@@ -156,6 +161,28 @@ bool shard_idle(const struct shard *shard)
     return shard->open->request_count == 0 && shard->gate.held_count == 0 && shard->outcomes.count == 0 &&
            list_empty(&shard->waiting) && list_empty(&shard->sealed) && list_empty(&shard->orphans) &&
            !log_syncing(shard->log);
+}
+
+bool shard_may_run(const struct shard *shard) { return shard->store->steps_left > 0; }
+
+/* A read at once counts, too. */
+static __attribute__((noinline)) bool read_script(struct shard *shard, const struct machine_context *context,
+                                                  const struct command *command, struct resp_writer *reply)
+{
+    const uint64_t *steps = machine_steps(shard->machine);
+    uint64_t before = *steps;
+    bool read = shard_look(shard, context, command, reply);
+    shard->store->steps_left -= (int64_t)(*steps - before);
+    return read;
+}
+
+static inline bool read_now(struct shard *shard, const struct machine_context *context, const struct command *command,
+                            struct resp_writer *reply)
+{
+    if (__builtin_expect(command_may_script(command->spec), 0)) {
+        return read_script(shard, context, command, reply);
+    }
+    return shard_look(shard, context, command, reply);
 }
 
 bool shard_read(struct shard *shard, const struct command *command, struct resp_writer *reply)
@@ -168,10 +195,10 @@ bool shard_read(struct shard *shard, const struct command *command, struct resp_
     shard_time_now(shard, &context.time_ms, &context.wall_ms);
     bool listens = shard->options.event_classes != NULL && (*shard->options.event_classes & EVENT_MISSED) != 0;
     if (__builtin_expect(!listens, 1)) {
-        return shard_look(shard, &context, command, reply);
+        return read_now(shard, &context, command, reply);
     }
     shard_listen_begin(shard, shard->term);
-    bool read = shard_look(shard, &context, command, reply);
+    bool read = read_now(shard, &context, command, reply);
     shard_listen_end(shard);
     return read;
 }
@@ -182,7 +209,7 @@ bool shard_read_applied(struct shard *shard, const struct command *command, stru
         return false;
     }
     struct machine_context context = {.time_ms = shard->applied_time_ms, .wall_ms = shard->applied_wall_ms};
-    bool read = shard_look(shard, &context, command, reply);
+    bool read = read_now(shard, &context, command, reply);
     ASSERT(read); /* nothing is due between the applied time and itself */
     return true;
 }
@@ -201,6 +228,8 @@ const struct sessions *shard_sessions(const struct shard *shard)
 {
     return shard->machine == NULL ? NULL : machine_sessions(shard->machine);
 }
+
+uint64_t shard_steps(const struct shard *shard) { return *machine_steps(shard->machine) - shard->steps_seen; }
 
 bool shard_gathering(const struct shard *shard) { return shard->open->logged_count != 0; }
 
@@ -222,7 +251,10 @@ uint64_t shard_count_in_slot(const struct shard *shard, uint16_t slot)
 
 uint64_t shard_applied_index(const struct shard *shard) { return shard->applied_index; }
 
-uint64_t shard_digest(const struct shard *shard) { return shard->machine == NULL ? 0 : machine_digest(shard->machine); }
+uint64_t shard_digest(const struct shard *shard)
+{
+    return shard->machine == NULL || shard->applying ? 0 : machine_digest(shard->machine);
+}
 
 void shard_stats(const struct shard *shard, struct shard_stats *ret_stats)
 {
@@ -307,6 +339,7 @@ void shard_close(struct shard *shard)
         return;
     }
     list_remove(&shard->node);
+    shard->store->tired = shard->store->tired == shard ? NULL : shard->store->tired;
     snapshot_leave(shard);
     gate_deinit(shard);
     outcomes_deinit(shard);

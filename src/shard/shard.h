@@ -94,6 +94,7 @@ enum {
     SHARD_TIME_ENTRY_MS = 1000,            /* an idle shard with keys that expire logs the time this often */
     SHARD_HELD = 1024,                     /* requests that wait for transactions (gate.h), … */
     SHARD_HELD_MS = 2000,                  /* … for so long at most */
+    SHARD_LONG_STEPS = 100 * 1000,         /* of scripts in one command: beyond, others notice */
     SHARD_CLOCK_DRIFT_PPM = 1000,          /* twice what a clock that is being slewed to the right time may be off */
 };
 
@@ -111,6 +112,8 @@ MUST_USE enum status shard_submit(struct shard *shard, const struct command *com
  * would wait as long. What another node forwarded has waited there, where it was judged; to refuse it here would cost
  * as much as to execute it. */
 bool shard_late(const struct shard *shard);
+/* Of scripts, in the command whose reply ends now (store.h). */
+uint64_t shard_steps(const struct shard *shard);
 /* Of requests that are not applied yet. */
 size_t shard_pending_bytes(const struct shard *shard);
 
@@ -164,6 +167,9 @@ bool shard_may_read(const struct shard *shard);
 /* Executes a read-only command now, from the applied state; shard_may_read has just said that it may. False when it
  * must go through shard_submit_logged. */
 bool shard_read(struct shard *shard, const struct command *command, struct resp_writer *reply);
+/* Before that, and before shard_read_applied, of one that command_may_script: the turn's work is not used up. Else it
+ * waits for another, by shard_submit. */
+bool shard_may_run(const struct shard *shard);
 /* As shard_submit, for a read that met a key about to expire: it is evaluated in apply, from the log. */
 MUST_USE enum status shard_submit_logged(struct shard *shard, const struct command *command, void *origin,
                                          uint64_t tag);
@@ -230,6 +236,7 @@ struct shard_stats {
     uint64_t applied_index, committed_index, last_index;
     uint64_t entries, commands; /* applied since the process started */
     uint64_t repeated;          /* forwarded batches skipped, since then */
+    uint64_t divided;           /* times that an entry was left for the next turn */
     uint64_t pending_bytes;
     bool snapshot_running;
     bool installing;           /* a snapshot from another member is being loaded */
@@ -255,5 +262,5 @@ void shard_stats(const struct shard *shard, struct shard_stats *ret_stats);
 /* Keys in one hash slot of the applied state (see machine_count_in_slot). */
 uint64_t shard_count_in_slot(const struct shard *shard, uint16_t slot);
 
-/* Of the whole state; see machine_digest. */
+/* Of the whole state; see machine_digest. 0 while there is none, or an entry is half applied. */
 uint64_t shard_digest(const struct shard *shard);

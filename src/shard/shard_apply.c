@@ -22,6 +22,47 @@ static struct machine_context context_of(const struct shard *shard, uint64_t ind
     return context;
 }
 
+/* ---- how much in a turn ---- */
+
+enum { STEP_BYTES = 16 };
+#define NS_PER_MS INT64_C(1000000)
+
+bool shard_tires(struct shard *shard)
+{
+    struct store *store = shard->store;
+    shard->behind = true;
+    store->tired = store->tired == NULL ? shard : store->tired;
+    env_wake(shard->env);
+    return false;
+}
+
+/* The machine may be slow, or another worker have had the engine for long. */
+static void script_done(struct shard *shard, uint64_t steps)
+{
+    struct store *store = shard->store;
+    int64_t now_ns = env_monotonic_ns(store->env);
+    shard->steps_seen += steps;
+    store->steps_left -= (int64_t)steps;
+    store->script_ns = store->script_ns == 0 ? now_ns : store->script_ns;
+    if (now_ns - store->script_ns > STORE_TURN_MS * NS_PER_MS && store->steps_left > 0) {
+        store->steps_left = 0;
+    }
+}
+
+/* Counts a command. */
+static inline void work_done(struct shard *shard, const uint64_t *steps)
+{
+    shard->store->steps_left -= STORE_COMMAND_STEPS;
+    if (__builtin_expect(*steps != shard->steps_seen, 0)) {
+        script_done(shard, *steps - shard->steps_seen);
+    }
+}
+
+static void entry_done(struct shard *shard, size_t bytes)
+{
+    shard->store->steps_left -= STORE_COMMAND_STEPS + (int64_t)(bytes / STEP_BYTES);
+}
+
 /* ---- what is told ---- */
 
 void shard_listen_begin(struct shard *shard, uint64_t term)
@@ -159,11 +200,14 @@ static void prefetch_after(const struct shard *shard, const struct batch *batch,
     }
 }
 
-void batch_apply(struct shard *shard, struct batch *batch)
+static struct slice rest_of(const struct buffer *buffer, size_t done)
 {
-    struct slice logged = slice_of(batch->logged.data + ENTRY_HEADER_BYTES, batch->logged.size - ENTRY_HEADER_BYTES);
-    struct slice reads = buffer_slice(&batch->reads);
-    struct machine_context context = context_of(shard, batch->index, batch->term, &batch->header);
+    return slice_of(buffer->data + done, buffer->size - done);
+}
+
+/* At the beginning, and again in each turn that goes on with it. */
+static void go_on_with(struct shard *shard, const struct batch *batch)
+{
     shard->applying = true;
     shard_listen_begin(shard, batch->index == 0 ? shard->term : batch->term);
     news_begin(shard, batch);
@@ -172,36 +216,34 @@ void batch_apply(struct shard *shard, struct batch *batch)
         shard->applied_wall_ms = batch->header.wall_ms;
         machine_apply_clock(shard->machine, batch->header.time_ms, batch->header.wall_ms); /* a read may come first */
     }
-    if (batch->kind == ENTRY_TIME) {
-        machine_apply_time(shard->machine, &context);
-        shard->time_entry_due =
-            machine_has_due(shard->machine, context.time_ms, context.wall_ms); /* more than a step */
+}
+
+/* One request, from the front of its slice. */
+static void apply_request(struct shard *shard, const struct request *request, struct slice *logged, struct slice *reads,
+                          struct machine_context *context, uint32_t *skipped)
+{
+    if (request->kind == REQUEST_READ) {
+        apply_read(shard, reads, request);
+        return;
     }
-    uint32_t skipped = 0; /* so many of the commands that come next */
-    for (size_t i = 0; i < batch->request_count; i++) {
-        const struct request *request = &batch->requests[i];
-        prefetch_after(shard, batch, i);
-        if (request->kind == REQUEST_READ) {
-            apply_read(shard, &reads, request);
-            continue;
-        }
-        if (request->kind == REQUEST_ORIGIN) {
-            skipped = take_origin(shard, &logged, &context);
-            continue;
-        }
-        struct command command;
-        ASSERT(command_decode(&logged, &shard->arguments, &command) == STATUS_OK);
-        if (skipped == 0) {
-            apply_logged(shard, &command, request, &context);
-        } else {
-            skipped--;
-            shard->sink.repeated(shard->owner, request->origin, request->tag);
-        }
-        context.position++;
+    if (request->kind == REQUEST_ORIGIN) {
+        *skipped = take_origin(shard, logged, context);
+        return;
     }
-    ASSERT(logged.size == 0 && reads.size == 0);
-    shard_listen_end(shard);
-    news_end(shard);
+    struct command command;
+    ASSERT(command_decode(logged, &shard->arguments, &command) == STATUS_OK);
+    if (*skipped == 0) {
+        apply_logged(shard, &command, request, context);
+    } else {
+        (*skipped)--;
+        shard->sink.repeated(shard->owner, request->origin, request->tag);
+    }
+    context->position++;
+}
+
+static void batch_done(struct shard *shard, const struct batch *batch)
+{
+    entry_done(shard, batch->logged.size);
     shard_unweigh(shard, batch_pending_bytes(batch));
     shard->applying = false;
     if (batch->index != 0) {
@@ -209,6 +251,44 @@ void batch_apply(struct shard *shard, struct batch *batch)
         shard->applied_index = batch->index;
         shard->stats.entries++;
     }
+}
+
+bool batch_apply(struct shard *shard, struct batch *batch)
+{
+    struct progress *done = &batch->done;
+    struct slice logged = rest_of(&batch->logged, ENTRY_HEADER_BYTES + done->logged_bytes);
+    struct slice reads = rest_of(&batch->reads, done->read_bytes);
+    struct machine_context context = context_of(shard, batch->index, batch->term, &batch->header);
+    uint64_t first = context.position;
+    context.position += done->commands;
+    go_on_with(shard, batch);
+    if (batch->kind == ENTRY_TIME) {
+        machine_apply_time(shard->machine, &context);
+        shard->time_entry_due =
+            machine_has_due(shard->machine, context.time_ms, context.wall_ms); /* more than a step */
+    }
+    const uint64_t *steps = machine_steps(shard->machine);
+    shard->steps_seen = *steps;
+    size_t i = done->requests;
+    for (; i < batch->request_count && shard_may_work(shard); i++) {
+        prefetch_after(shard, batch, i);
+        apply_request(shard, &batch->requests[i], &logged, &reads, &context, &done->skipped);
+        work_done(shard, steps);
+    }
+    shard_listen_end(shard);
+    news_end(shard);
+    if (i != batch->request_count) {
+        done->requests = i;
+        done->commands = (uint32_t)(context.position - first);
+        done->logged_bytes = batch->logged.size - ENTRY_HEADER_BYTES - logged.size;
+        done->read_bytes = batch->reads.size - reads.size;
+        shard->applying = batch->index != 0; /* reads alone leave the state as it is */
+        shard->stats.divided++;
+        return false;
+    }
+    ASSERT(logged.size == 0 && reads.size == 0);
+    batch_done(shard, batch);
+    return true;
 }
 
 /* Runs ahead of replay and asks for the memory that the commands will need, as prefetch_after does for our own. */
@@ -236,37 +316,60 @@ static void look_ahead(struct shard *shard, struct lookahead *ahead, uint32_t nu
     }
 }
 
-static enum status replay_commands(struct shard *shard, struct slice body, const struct entry_header *header,
+/* One command of an entry, from its front; `left` are in it. */
+static enum status replay_command(struct shard *shard, struct slice *body, uint32_t left, struct progress *done,
+                                  struct machine_context *context)
+{
+    struct command command;
+    enum status status = command_decode_logged(body, &shard->arguments, &command);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    if (command.spec->place == COMMAND_AT_LOG) {
+        struct machine_origin origin;
+        bool part = false;
+        if (done->forwarded != 0 || !entry_origin_take(&command, &origin, &part, &done->forwarded) ||
+            done->forwarded > left - 1) {
+            return STATUS_CORRUPT;
+        }
+        done->skipped = apply_origin(shard, &origin, part, done->forwarded, context);
+        return STATUS_OK;
+    }
+    if (done->skipped == 0) {
+        struct resp_writer discard = {NULL, command.protocol};
+        machine_apply(shard->machine, context, &command, &discard);
+    }
+    done->forwarded -= done->forwarded != 0 ? 1 : 0;
+    done->skipped -= done->skipped != 0 ? 1 : 0;
+    context->position++;
+    return STATUS_OK;
+}
+
+static enum status replay_commands(struct shard *shard, struct slice whole, const struct entry_header *header,
                                    struct machine_context *context)
 {
-    struct lookahead ahead = {.rest = body, .left = header->commands};
-    uint32_t forwarded = 0; /* so many of the commands that come next stand behind a marker, … */
-    uint32_t skipped = 0;   /* … and so many are skipped */
-    for (uint32_t i = 0; i < header->commands; i++) {
-        look_ahead(shard, &ahead, i);
-        struct command command;
-        enum status status = command_decode_logged(&body, &shard->arguments, &command);
+    struct progress *done = &shard->replayed;
+    struct slice body = slice_of(whole.data + done->logged_bytes, whole.size - done->logged_bytes);
+    struct lookahead ahead = {.rest = body, .left = header->commands - done->commands};
+    const uint64_t *steps = machine_steps(shard->machine);
+    shard->steps_seen = *steps;
+    uint32_t first = done->commands;
+    context->position += first;
+    done->skipped += first != 0 && SHARD_MUTATED(shard, GOES_ON_BEHIND) ? 1 : 0;
+    for (; done->commands < header->commands; done->commands++) {
+        if (!shard_may_work(shard)) {
+            done->logged_bytes = whole.size - body.size;
+            shard->stats.divided++;
+            return STATUS_AGAIN;
+        }
+        look_ahead(shard, &ahead, done->commands - first);
+        enum status status = replay_command(shard, &body, header->commands - done->commands, done, context);
         if (status != STATUS_OK) {
             return status;
         }
-        if (command.spec->place == COMMAND_AT_LOG) {
-            struct machine_origin origin;
-            bool part = false;
-            if (forwarded != 0 || !entry_origin_take(&command, &origin, &part, &forwarded) ||
-                forwarded > header->commands - i - 1) {
-                return STATUS_CORRUPT;
-            }
-            skipped = apply_origin(shard, &origin, part, forwarded, context);
-            continue;
-        }
-        if (skipped == 0) {
-            struct resp_writer discard = {NULL, command.protocol};
-            machine_apply(shard->machine, context, &command, &discard);
-        }
-        forwarded -= forwarded != 0 ? 1 : 0;
-        skipped -= skipped != 0 ? 1 : 0;
-        context->position++;
+        work_done(shard, steps);
     }
+    *done = (struct progress){0};
     return body.size == 0 ? STATUS_OK : STATUS_CORRUPT;
 }
 
@@ -317,7 +420,9 @@ enum status entry_replay(struct shard *shard, const struct raft_entry *entry)
     } else if (entry->kind != RAFT_ENTRY_NOOP) {
         status = replay_payload(shard, entry);
     }
+    shard->applying = status == STATUS_AGAIN;
     if (status == STATUS_OK) {
+        entry_done(shard, entry->payload.size);
         shard->applied_index = entry->index;
         shard->stats.replayed_entries++;
     }

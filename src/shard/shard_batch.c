@@ -14,6 +14,7 @@ static void batch_begin(struct batch *batch)
 {
     batch->round = 0;
     batch->kind = ENTRY_COMMANDS;
+    batch->done = (struct progress){0};
     buffer_reserve(&batch->logged, ENTRY_HEADER_BYTES);
     batch->logged.size = ENTRY_HEADER_BYTES;
 }

@@ -183,7 +183,9 @@ static void arrival_free(struct arrival *arrival)
 static void take_over(struct shard *shard, struct arrival *arrival)
 {
     const struct snapshot_meta *meta = &arrival->meta;
-    ASSERT(meta->index > shard->applied_index && !shard->leading && !shard->applying);
+    ASSERT(meta->index > shard->applied_index && !shard->leading);
+    shard->applying = false; /* an entry that is half applied goes with the state that it was to change */
+    shard->replayed = (struct progress){0};
     snapshot_abandon(shard);
     discard_machine(shard->env, shard->machine);
     shard->machine = arrival->machine;

@@ -15,10 +15,12 @@
 /* Gives each request of one kind, or of both, to the sink. */
 static void return_requests(struct shard *shard, struct batch *batch)
 {
-    struct slice logged = slice_of(batch->logged.data + ENTRY_HEADER_BYTES, batch->logged.size - ENTRY_HEADER_BYTES);
-    struct slice reads = buffer_slice(&batch->reads);
+    size_t logged_at = ENTRY_HEADER_BYTES + batch->done.logged_bytes;
+    size_t reads_at = batch->done.read_bytes; /* reads before it have their replies */
+    struct slice logged = slice_of(batch->logged.data + logged_at, batch->logged.size - logged_at);
+    struct slice reads = slice_of(batch->reads.data + reads_at, batch->reads.size - reads_at);
     ASSERT(batch->request_count == 0 || shard->sink.returned != NULL);
-    for (size_t i = 0; i < batch->request_count; i++) {
+    for (size_t i = batch->done.requests; i < batch->request_count; i++) {
         const struct request *request = &batch->requests[i];
         struct slice *from = request->kind == REQUEST_READ ? &reads : &logged;
         struct command command;
@@ -75,25 +77,28 @@ void shard_return_waiting(struct shard *shard)
     }
 }
 
-/* Reads alone that stand before an orphan's entry, all others before it being settled. */
-static void settle_reads_before(struct shard *shard, const struct batch *entry, bool committed)
+/* Reads alone that stand before an orphan's entry, all others before it being settled. False: in another turn. */
+static bool settle_reads_before(struct shard *shard, const struct batch *entry, bool committed)
 {
     while (batch_at(shard->orphans.next) != entry) {
         struct batch *reads = batch_at(shard->orphans.next);
         ASSERT(reads->index == 0);
         if (committed) {
-            batch_apply(shard, reads);
+            if (!batch_apply(shard, reads)) {
+                return false;
+            }
             batch_give_back(shard, reads);
         } else {
             batch_return(shard, reads);
         }
     }
+    return true;
 }
 
-struct batch *shard_settle_orphans(struct shard *shard, uint64_t index)
+bool shard_settle_orphans(struct shard *shard, uint64_t index, struct batch **ret_orphan)
 {
     if (list_empty(&shard->orphans)) {
-        return NULL;
+        return true;
     }
     struct batch *survivor = NULL;
     uint64_t term = 0;
@@ -104,23 +109,26 @@ struct batch *shard_settle_orphans(struct shard *shard, uint64_t index)
             continue; /* with the entry behind it */
         }
         if (batch->index == index && batch->term == term) {
-            settle_reads_before(shard, batch, true);
+            if (!settle_reads_before(shard, batch, true)) {
+                return false;
+            }
             survivor = batch;
-            shard->stats.orphans_executed++;
         } else if (batch->index <= index || batch->term < term) { /* terms never fall along a log */
             ASSERT(survivor == NULL);                             /* orphans are of one term */
-            settle_reads_before(shard, batch, false);
+            bool settled = settle_reads_before(shard, batch, false);
+            ASSERT(settled);
             shard->stats.orphans_returned++;
             batch_return(shard, batch);
         }
     }
-    return survivor;
+    *ret_orphan = survivor;
+    return true;
 }
 
 static void leave_uncertain(struct shard *shard, struct batch *batch)
 {
     ASSERT(batch->request_count == 0 || shard->sink.uncertain != NULL);
-    for (size_t i = 0; i < batch->request_count; i++) {
+    for (size_t i = batch->done.requests; i < batch->request_count; i++) {
         if (batch->requests[i].kind != REQUEST_ORIGIN) {
             shard->sink.uncertain(shard->owner, batch->requests[i].origin, batch->requests[i].tag);
         }

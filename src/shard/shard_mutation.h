@@ -13,6 +13,7 @@ enum shard_mutation {
     SHARD_MUTATION_OUTCOME_SLOW,          /* one waits for a second; no bug, but part of the next two: … */
     SHARD_MUTATION_OUTCOME_LOST,          /* … and is forgotten when leadership goes */
     SHARD_MUTATION_READ_BEFORE_OUTCOME,   /* … and a read passes its lock, as a write does */
+    SHARD_MUTATION_GOES_ON_BEHIND,        /* a follower that goes on with an entry leaves out a command */
     SHARD_MUTATION_COUNT,
 };
 

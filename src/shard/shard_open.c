@@ -67,6 +67,7 @@ static enum status load_snapshot(struct shard *shard, char *ret_message, size_t 
 static enum status lead_alone(struct shard *shard)
 {
     while (!shard->store->failed) {
+        store_begin_work(shard->store);
         shard_tick(shard);
         shard_pump(shard);
         log_flush(shard->log, LOG_SYNC_WHOLE);

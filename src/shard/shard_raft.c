@@ -158,10 +158,13 @@ static struct batch *first_sealed(struct shard *shard)
 /* Batches of reads alone wait for the batches before them, and for their round and what it saw to be applied. */
 static void apply_reads(struct shard *shard)
 {
-    struct batch *batch = first_sealed(shard);
+    struct batch *batch = shard->applying ? NULL : first_sealed(shard);
     while (batch != NULL && batch->index == 0 &&
-           (batch->round == 0 || (batch->round <= shard->read_round && shard->read_index <= shard->applied_index))) {
-        batch_apply(shard, batch);
+           (batch->round == 0 || (batch->round <= shard->read_round && shard->read_index <= shard->applied_index)) &&
+           shard_may_work(shard)) {
+        if (!batch_apply(shard, batch)) {
+            return;
+        }
         batch_give_back(shard, batch);
         batch = first_sealed(shard);
     }
@@ -196,34 +199,45 @@ static struct batch *batch_for(struct shard *shard, uint64_t index)
 
 /* Reads that stand before an entry of ours need no round of their own any more: it was handed to consensus after they
  * arrived, and it is committed in our term. */
-static void apply_reads_before(struct shard *shard, const struct batch *entry)
+static bool apply_reads_before(struct shard *shard, const struct batch *entry)
 {
     struct batch *batch = first_sealed(shard);
     while (batch != entry) {
         ASSERT(batch->index == 0);
-        batch_apply(shard, batch);
+        if (!batch_apply(shard, batch)) {
+            return false;
+        }
         batch_give_back(shard, batch);
         batch = first_sealed(shard);
     }
+    return true;
 }
 
+/* What is left of it, as far as the turn's work goes. */
 static void apply_entry(struct shard *shard, uint64_t index)
 {
-    struct batch *orphan = shard_settle_orphans(shard, index);
+    struct batch *orphan = NULL;
+    if (!shard_settle_orphans(shard, index, &orphan)) {
+        return;
+    }
     struct batch *batch = batch_for(shard, index);
     if (batch != NULL) {
         ASSERT(orphan == NULL);
-        apply_reads_before(shard, batch);
+        if (!apply_reads_before(shard, batch)) {
+            return;
+        }
     } else {
         batch = orphan;
     }
     if (batch != NULL) {
-        batch_apply(shard, batch);
-        batch_give_back(shard, batch);
+        if (batch_apply(shard, batch)) {
+            shard->stats.orphans_executed += batch == orphan ? 1 : 0;
+            batch_give_back(shard, batch);
+        }
         return;
     }
     enum status status = apply_from_log(shard, index);
-    if (status != STATUS_OK) {
+    if (status != STATUS_OK && status != STATUS_AGAIN) {
         char what[160];
         (void)snprintf(what, sizeof(what), "log entry %llu in %.80s cannot be applied", (unsigned long long)index,
                        shard->options.directory);
@@ -234,7 +248,7 @@ static void apply_entry(struct shard *shard, uint64_t index)
 static void apply_committed(struct shard *shard)
 {
     apply_reads(shard);
-    while (shard->applied_index < shard->commit && !shard->store->failed) {
+    while (shard->applied_index < shard->commit && !shard->store->failed && shard_may_work(shard)) {
         apply_entry(shard, shard->applied_index + 1);
         apply_reads(shard);
     }
@@ -328,6 +342,9 @@ void shard_pump(struct shard *shard)
 {
     struct raft_ready ready;
     bool again = true;
+    if (shard->applied_index < shard->commit && !shard->store->failed) {
+        apply_committed(shard); /* what an earlier turn has left */
+    }
     while (again && !shard->store->failed) {
         while (!shard->store->failed && raft_take_ready(shard->raft, &ready)) {
             act_on(shard, &ready);

@@ -30,6 +30,15 @@ struct request {
     uint64_t key_hash; /* machine_key_hash */
 };
 
+/* How far an entry is applied that takes more than one turn. */
+struct progress {
+    size_t requests;                 /* of a batch of ours */
+    uint32_t commands;               /* in the log */
+    size_t logged_bytes, read_bytes; /* of what these are encoded in */
+    uint32_t forwarded;              /* so many of the commands that come next stand behind a marker, … */
+    uint32_t skipped;                /* … and so many are skipped */
+};
+
 /* Requests that travel together: those to be logged form one entry, reads keep their place among them. */
 struct batch {
     struct list node;     /* in shard.waiting, shard.sealed or shard.spare */
@@ -45,6 +54,7 @@ struct batch {
     struct buffer claimed;      /* the PREPAREs in it, encoded … */
     uint64_t claim_generation;  /* … when the gate's claims were of that generation */
     uint64_t round;             /* of reads alone: the confirmation they wait for; 0: none */
+    struct progress done;
 };
 
 struct stored_ready {
@@ -79,8 +89,11 @@ struct shard {
     size_t pending_bytes;
     struct command_arguments arguments; /* of the command being applied */
     struct command_arguments ahead_arguments;
+    uint64_t steps_seen; /* of the machine, before that command */
 
-    bool applying; /* the machine is between two entries' states */
+    bool applying;            /* the machine is between two entries' states */
+    bool behind;              /* the turn's work is used up, and more is to be applied */
+    struct progress replayed; /* of the entry behind applied_index, when it is no batch of ours */
     struct machine_events events;
 
     struct raft *raft;
@@ -172,8 +185,15 @@ void shard_time_lead(struct shard *shard);
 void shard_time_init(struct shard *shard);
 
 /* ---- shard_apply.c ---- */
-void batch_apply(struct shard *shard, struct batch *batch);
-/* Applies an entry that no request of ours travels in. */
+bool shard_tires(struct shard *shard); /* false */
+/* Whether this turn may do some work; else the next one will be soon. */
+static inline bool shard_may_work(struct shard *shard)
+{
+    return __builtin_expect(shard->store->steps_left > 0, 1) || shard_tires(shard);
+}
+/* What is left of the batch. False: the turn's work is used up, and it is to be called again in another. */
+MUST_USE bool batch_apply(struct shard *shard, struct batch *batch);
+/* Applies what is left of an entry that no request of ours travels in. AGAIN: not all of it, as above. */
 MUST_USE enum status entry_replay(struct shard *shard, const struct raft_entry *entry);
 
 /* ---- shard_raft.c ---- */
@@ -224,8 +244,9 @@ void shard_return_waiting(struct shard *shard);
 /* The batch's requests were definitely not executed; takes the batch. */
 void batch_return(struct shard *shard, struct batch *batch);
 /* An entry at the index is being applied: the orphan that travels in it, or NULL; those that it shuts out, by taking
- * their place or by a later term before it, are returned. */
-struct batch *shard_settle_orphans(struct shard *shard, uint64_t index);
+ * their place or by a later term before it, are returned. False: reads that stand before it have not all been applied.
+ */
+MUST_USE bool shard_settle_orphans(struct shard *shard, uint64_t index, struct batch **ret_orphan);
 /* Entries up to the index were skipped by a snapshot: nobody here knows what became of the requests in them. */
 void shard_lose_sight(struct shard *shard, uint64_t index);
 

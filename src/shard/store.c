@@ -29,6 +29,17 @@ void store_fail(struct store *store, enum status status, const char *what)
     }
 }
 
+void store_begin_work(struct store *store)
+{
+    if (store->tired != NULL) {
+        list_remove(&store->tired->node);
+        list_append(&store->shards, &store->tired->node);
+        store->tired = NULL;
+    }
+    store->steps_left = store->turn_steps;
+    store->script_ns = 0;
+}
+
 static void log_durable(void *owner, uint64_t ticket)
 {
     struct store *store = owner;
@@ -57,7 +68,9 @@ enum status store_open(struct env *env, const struct store_options *options, con
     struct store *store = memory_allocate_zeroed(1, sizeof(*store));
     *store = (struct store){
         .env = env, .events = *events, .owner = owner, .folder = options->folder, .scripts = options->scripts};
+    store->turn_steps = options->turn_steps == 0 ? STORE_TURN_STEPS : options->turn_steps;
     list_init(&store->shards);
+    store_begin_work(store);
     env_timer_init(&store->timer, timer_fire);
     struct log_options log_options = {options->directory, options->log_segment_bytes, options->folder};
     enum status status =
@@ -117,6 +130,7 @@ bool store_turn(struct store *store)
     if (store->failed) {
         return false;
     }
+    store_begin_work(store);
     /* While a sync runs the next batches gather. */
     bool sealing = !log_syncing(store->log);
     size_t requests = 0;

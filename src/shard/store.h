@@ -2,7 +2,11 @@
  * touched, and one timer for consensus.
  *
  * A turn: every shard hears the time, takes what arrived, and hands its entries to the log → one flush → what is
- * durable is told to every shard → what is committed is applied. */
+ * durable is told to every shard → what is committed is applied.
+ *
+ * Between two turns nobody hears this node, so a turn applies STORE_TURN_STEPS of work and one command beyond at most,
+ * of all shards together, and no further script STORE_TURN_MS after the first; what is left of an entry is applied in
+ * the turns that follow. The shard that used it up comes last in them. */
 #pragma once
 
 #include "env/env.h"
@@ -11,11 +15,16 @@
 struct shard;
 struct store;
 
+/* A step is some 2 to 20 ns of a script (script/README.md); a command, and an entry, counts as
+ * STORE_COMMAND_STEPS, and 16 bytes of an entry as one. A turn's clients (SERVER_COMMANDS_PER_TURN) have room in it. */
+enum { STORE_TURN_STEPS = 1000 * 1000, STORE_COMMAND_STEPS = 50, STORE_TURN_MS = 50 };
+
 struct store_options {
     const char *directory;                 /* of log and snapshots; exists */
     uint64_t log_segment_bytes;            /* as log_options.segment_bytes */
     struct folder_name folder;             /* of `directory`: what belongs to another one is refused */
     const struct machine_scripts *scripts; /* as machine_options.scripts; borrowed */
+    uint32_t turn_steps;                   /* 0: STORE_TURN_STEPS */
 };
 
 struct store_events {

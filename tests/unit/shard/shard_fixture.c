@@ -110,7 +110,10 @@ enum status fixture_open(struct fixture *fixture)
 {
     static const struct shard_sink sink = {.begin = begin, .end = end, .refused = refused, .repeated = repeated};
     static const struct store_events events = {failed};
-    struct store_options options = {"/data", fixture->segment_bytes, FIXTURE_FOLDER};
+    struct store_options options = {.directory = "/data",
+                                    .log_segment_bytes = fixture->segment_bytes,
+                                    .folder = FIXTURE_FOLDER,
+                                    .turn_steps = fixture->turn_steps};
     fixture->failures = 0;
     fixture->message[0] = '\0';
     enum status status = store_open(fixture->env, &options, &events, fixture, &fixture->store, fixture->message,

@@ -25,6 +25,7 @@ struct fixture {
     struct env *env;
     struct store *store;
     uint64_t segment_bytes;
+    uint32_t turn_steps; /* as store_options.turn_steps */
     struct shard *shard; /* NULL: not open */
     struct shard_options options;
     struct fixture_reply *replies; /* by tag */

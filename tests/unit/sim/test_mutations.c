@@ -46,6 +46,7 @@ static const struct mutant mutants[] = {
     {"a commit index taken over unmatched", {.raft = RAFT_MUTATION_COMMIT_UNMATCHED}, "groups", 30},
     {"a snapshot with a gap", {.shard = SHARD_MUTATION_SNAPSHOT_WITH_GAP}, "groups,all", 20},
     {"expiry by the local clock", {.shard = SHARD_MUTATION_EXPIRE_BY_LOCAL_CLOCK}, "groups,all", 20},
+    {"a command left out between two turns", {.shard = SHARD_MUTATION_GOES_ON_BEHIND}, "groups,all", 40},
 
     {"no fsync", {.no_sync = true}, "nodes,crash", 5},
     {"a read confirmed by believing to lead", {.raft = RAFT_MUTATION_READ_WITHOUT_ROUND}, "nodes,split", 120},
@@ -61,6 +62,7 @@ static const struct mutant mutants[] = {
     {"a commit index taken over unmatched", {.raft = RAFT_MUTATION_COMMIT_UNMATCHED}, "nodes", 30},
     {"a snapshot with a gap", {.shard = SHARD_MUTATION_SNAPSHOT_WITH_GAP}, "nodes", 40},
     {"expiry by the local clock", {.shard = SHARD_MUTATION_EXPIRE_BY_LOCAL_CLOCK}, "nodes", 10},
+    {"a command left out between two turns", {.shard = SHARD_MUTATION_GOES_ON_BEHIND}, "nodes", 40},
     {"a forwarded batch applied twice",
      {.cluster = CLUSTER_MUTATION_PARCEL_TWICE, .shard = SHARD_MUTATION_FORWARDED_TWICE},
      "nodes",
