@@ -147,6 +147,7 @@ struct cluster {
     uint64_t leaders[SLOT_MAXIMUM_SHARDS];
     bool up[PLACEMENT_MAXIMUM_NODES]; /* by place in members */
     struct command_arguments arguments;
+    bool took_long;                         /* the scripts whose reply ends now; command_may_script */
     int64_t refused_ns;                     /* when a write was refused for want of space, the last time; 0: never */
     int64_t told_refused_ns, told_frame_ns; /* when the log was told of the last such thing; 0: never */
     bool failed;

@@ -29,6 +29,7 @@ struct errand_answer_head {
     uint64_t asker, tag;
     uint32_t bytes; /* of the request */
     bool replied;   /* what it is follows */
+    bool took_long; /* as FORWARD_REPLIED_LONG */
     enum status status;
 };
 
@@ -46,6 +47,7 @@ struct visitor {
     uint8_t protocol;
     bool replying, tell_slow;
     struct resp_writer writer;
+    size_t head_at; /* of the answer, in what it writes to */
 };
 
 static struct colleague *colleague_of(struct cluster *cluster, uint32_t worker) { return &cluster->colleagues[worker]; }
@@ -108,6 +110,7 @@ void errand_answered(struct cluster *cluster, uint32_t from, struct slice body)
     if (writer != NULL) {
         resp_raw(writer, slice_of(body.data + sizeof(head), body.size - sizeof(head)));
     }
+    cluster->took_long = head.took_long;
     requester->events->end(requester, head.tag, NULL);
 }
 
@@ -184,8 +187,10 @@ static struct resp_writer *visitor_begin(struct requester *requester, uint64_t t
     if (colleague_of(visitor->cluster, visitor->from)->owed_bytes > ERRAND_OWED_BYTES) {
         return NULL;
     }
+    struct buffer *record = begin_answer(visitor, tag, true, STATUS_OK);
     visitor->replying = true;
-    visitor->writer = resp_writer_to(begin_answer(visitor, tag, true, STATUS_OK), visitor->protocol);
+    visitor->head_at = record->size - sizeof(struct errand_answer_head);
+    visitor->writer = resp_writer_to(record, visitor->protocol);
     return &visitor->writer;
 }
 
@@ -209,6 +214,9 @@ static void visitor_end(struct requester *requester, uint64_t tag, const struct 
     struct visitor *visitor = (struct visitor *)requester;
     struct visitor gone = *visitor;
     if (visitor->replying) {
+        uint8_t *head = visitor->writer.out->data + visitor->head_at;
+        head[offsetof(struct errand_answer_head, took_long)] =
+            (command == NULL || command_may_script(command->spec)) && visitor->cluster->took_long;
         end_answer(visitor);
     } else {
         bool reads = command != NULL && (command->spec->flags & COMMAND_READONLY) != 0;

@@ -66,6 +66,11 @@ void answer_head_put(uint8_t at[static ANSWER_HEAD_BYTES], const struct answer_h
     put_u32(at + 6, head->size);
 }
 
+static bool replies(enum forward_outcome outcome)
+{
+    return outcome == FORWARD_REPLIED || outcome == FORWARD_REPLIED_LONG;
+}
+
 enum status answer_take(struct slice *from, struct answer_head *ret_head, struct slice *ret_reply)
 {
     if (from->size < ANSWER_HEAD_BYTES) {
@@ -79,7 +84,7 @@ enum status answer_take(struct slice *from, struct answer_head *ret_head, struct
     };
     struct slice rest = skip(*from, ANSWER_HEAD_BYTES);
     if (from->data[4] >= FORWARD_OUTCOMES || head.size > FORWARD_REPLY_BYTES || head.place >= FORWARD_REQUESTS ||
-        (head.outcome == FORWARD_REPLIED) == (head.size == 0) || head.status > STATUS_OK ||
+        replies(head.outcome) == (head.size == 0) || head.status > STATUS_OK ||
         (head.outcome == FORWARD_REFUSED) != (head.status != STATUS_OK)) {
         return STATUS_CORRUPT;
     }

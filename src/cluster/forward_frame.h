@@ -58,11 +58,12 @@ void forward_head_put(uint8_t at[static FORWARD_HEAD_BYTES], const struct forwar
 MUST_USE enum status forward_head_take(struct slice *from, struct forward_head *ret_head);
 
 enum forward_outcome {
-    FORWARD_REPLIED,   /* executed; the reply follows */
-    FORWARD_REFUSED,   /* definitely not executed, and not to be sent again: the status says why */
-    FORWARD_RETURNED,  /* definitely not executed; another node may take it */
-    FORWARD_UNCERTAIN, /* nobody will know */
-    FORWARD_EXECUTED,  /* executed, by an earlier sending; the reply is lost */
+    FORWARD_REPLIED,      /* executed; the reply follows */
+    FORWARD_REFUSED,      /* definitely not executed, and not to be sent again: the status says why */
+    FORWARD_RETURNED,     /* definitely not executed; another node may take it */
+    FORWARD_UNCERTAIN,    /* nobody will know */
+    FORWARD_EXECUTED,     /* executed, by an earlier sending; the reply is lost */
+    FORWARD_REPLIED_LONG, /* as REPLIED; its scripts took long (SHARD_LONG_STEPS) */
     FORWARD_OUTCOMES,
 };
 

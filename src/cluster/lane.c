@@ -17,10 +17,20 @@ static struct resp_writer *sink_begin(void *owner, void *origin, uint64_t tag)
     return requester->events->begin(requester, tag);
 }
 
+static __attribute__((noinline)) void script_end(struct lane *lane, struct requester *requester, uint64_t tag,
+                                                 const struct command *command)
+{
+    lane->cluster->took_long = shard_steps(lane->local) >= SHARD_LONG_STEPS;
+    requester->events->end(requester, tag, command);
+}
+
 static void sink_end(void *owner, void *origin, uint64_t tag, const struct command *command)
 {
-    (void)owner;
     struct requester *requester = origin;
+    if (__builtin_expect(command_may_script(command->spec), 0)) {
+        script_end(owner, requester, tag, command);
+        return;
+    }
     requester->events->end(requester, tag, command);
 }
 
@@ -432,11 +442,17 @@ enum status cluster_submit(struct cluster *cluster, uint32_t shard, const struct
     return STATUS_OK;
 }
 
+/* Not a long script while others have used up the turn. */
+static bool may_run(const struct lane *lane, const struct command *command)
+{
+    return !command_may_script(command->spec) || shard_may_run(lane->local);
+}
+
 bool cluster_read(struct cluster *cluster, uint32_t shard, const struct command *command, struct resp_writer *reply,
                   enum cluster_way *ret_way)
 {
     struct lane *lane = lane_of(cluster, shard);
-    if (!straight(lane) || !shard_may_read(lane->local)) {
+    if (!straight(lane) || !shard_may_read(lane->local) || !may_run(lane, command)) {
         *ret_way = lane->away ? CLUSTER_READ : CLUSTER_PLAIN;
         return false;
     }
@@ -448,7 +464,7 @@ bool cluster_read_here(struct cluster *cluster, uint32_t shard, const struct com
                        struct resp_writer *reply)
 {
     struct lane *lane = lane_of(cluster, shard);
-    return lane->local != NULL && shard_read_applied(lane->local, command, reply);
+    return lane->local != NULL && may_run(lane, command) && shard_read_applied(lane->local, command, reply);
 }
 
 uint64_t cluster_applied_here(const struct cluster *cluster, uint32_t shard)

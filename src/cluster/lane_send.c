@@ -89,18 +89,20 @@ static struct parcel *find_sent(struct lane *lane, uint64_t number)
     return NULL;
 }
 
-static void deliver(const struct parcel_request *request, struct slice reply)
+static void deliver(struct cluster *cluster, const struct parcel_request *request, struct slice reply, bool took_long)
 {
     struct requester *requester = request->requester;
     struct resp_writer *writer = requester->events->begin(requester, request->tag);
     if (writer != NULL) {
         resp_raw(writer, reply);
     }
+    cluster->took_long = took_long;
     requester->events->end(requester, request->tag, NULL);
 }
 
 /* A request that was returned stays unsettled, until all of the parcel is known. */
-static enum status take_answer(struct parcel *parcel, const struct answer_head *head, struct slice reply)
+static enum status take_answer(struct cluster *cluster, struct parcel *parcel, const struct answer_head *head,
+                               struct slice reply)
 {
     if (head->place >= parcel->count) {
         return STATUS_CORRUPT;
@@ -111,8 +113,9 @@ static enum status take_answer(struct parcel *parcel, const struct answer_head *
     }
     switch (head->outcome) {
     case FORWARD_REPLIED:
+    case FORWARD_REPLIED_LONG:
         parcel_settle(parcel, head->place);
-        deliver(&request, reply);
+        deliver(cluster, &request, reply, head->outcome == FORWARD_REPLIED_LONG);
         break;
     case FORWARD_RETURNED:
         parcel->requests[head->place].returned = true;
@@ -126,7 +129,7 @@ static enum status take_answer(struct parcel *parcel, const struct answer_head *
 }
 
 /* Takes the answers that are complete, and keeps the rest for the next frame. */
-static enum status take_answers(struct parcel *parcel, struct slice piece)
+static enum status take_answers(struct cluster *cluster, struct parcel *parcel, struct slice piece)
 {
     bool kept = parcel->answers.size != 0;
     struct slice rest = piece;
@@ -140,7 +143,7 @@ static enum status take_answers(struct parcel *parcel, struct slice piece)
         struct slice reply;
         status = answer_take(&rest, &head, &reply);
         if (status == STATUS_OK) {
-            status = take_answer(parcel, &head, reply);
+            status = take_answer(cluster, parcel, &head, reply);
         }
     }
     if (status != STATUS_OK && status != STATUS_AGAIN) {
@@ -167,7 +170,7 @@ enum status lane_receive_answers(struct cluster *cluster, const struct peer *pee
     if (parcel == NULL || parcel->leader != peer->node || parcel->generation != peer->generation) {
         return STATUS_OK; /* of one that is in doubt; a later leader has the word */
     }
-    status = take_answers(parcel, payload);
+    status = take_answers(cluster, parcel, payload);
     if (status != STATUS_OK) {
         lane_doubt_connection(lane, peer->node, peer->generation);
         return status;

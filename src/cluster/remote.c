@@ -96,7 +96,8 @@ static void remote_end(struct requester *requester, uint64_t tag, const struct c
 {
     struct remote *remote = (struct remote *)requester;
     if (remote->generation == 0 || !overwhelmed(remote)) {
-        end_answer(remote, tag, FORWARD_REPLIED, STATUS_OK);
+        bool took_long = command_may_script(command->spec) && remote->cluster->took_long;
+        end_answer(remote, tag, took_long ? FORWARD_REPLIED_LONG : FORWARD_REPLIED, STATUS_OK);
     } else if ((command->spec->flags & COMMAND_READONLY) != 0) {
         answer(remote, tag, FORWARD_REFUSED, STATUS_FULL);
     } else {

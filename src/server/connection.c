@@ -311,6 +311,7 @@ struct connection *connection_create(struct server *server, struct env_stream *s
     list_init(&connection->dirty_node);
     list_init(&connection->resume_node);
     list_init(&connection->slowed_node);
+    script_places_init(&connection->script_places);
     list_init(&connection->feeds);
     list_append(&server->connections, &connection->node);
     server->connection_count++;
@@ -351,6 +352,7 @@ void connection_close(struct connection *connection)
     lock_client_forget(connection);
     session_client_forget(connection);
     slots_destroy(connection);
+    script_room_forget(connection);
     route_forget(connection);
     round_end(connection);
     script_peers_end(connection);

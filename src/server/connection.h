@@ -22,6 +22,7 @@
 #include "command/command.h"
 #include "env/env.h"
 #include "server/channels.h"
+#include "server/script_room.h"
 #include "wire/resp_request.h"
 #include "wire/resp_writer.h"
 
@@ -61,6 +62,7 @@ struct slot {
     uint8_t state; /* enum slot_state */
     uint8_t kind;  /* enum slot_kind */
     bool silent;   /* CLIENT REPLY OFF or SKIP */
+    bool script;   /* it has a place in server.script_room */
     uint8_t protocol;
     uint16_t command;  /* its id, for the figures; 0: counted already */
     uint32_t began_ms; /* since the server began */
@@ -136,10 +138,11 @@ struct connection {
     struct buffer parked_bytes;
     struct command_arguments parked_arguments;
     uint32_t parked_argc;
-    struct round *round;             /* it waits for, or has, what other workers say (round.h); NULL */
-    struct script_wait *script_wait; /* it waits for, or has, what other nodes say (script_peers.h); NULL */
-    bool slept;                      /* the parked DEBUG SLEEP has had its time */
-    int64_t parked_until_ns;         /* DEBUG SLEEP, CLIENT PAUSE: not before; 0: until nothing is pending */
+    struct round *round;                /* it waits for, or has, what other workers say (round.h); NULL */
+    struct script_wait *script_wait;    /* it waits for, or has, what other nodes say (script_peers.h); NULL */
+    struct script_places script_places; /* it waits for, or has, room for scripts */
+    bool slept;                         /* the parked DEBUG SLEEP has had its time */
+    int64_t parked_until_ns;            /* DEBUG SLEEP, CLIENT PAUSE: not before; 0: until nothing is pending */
 
     uint8_t protocol;
     bool authenticated, monitor, no_evict;
@@ -153,10 +156,11 @@ struct connection {
     bool in_multi, multi_failed;
     struct buffer queued; /* encoded commands */
     uint32_t queued_count;
-    uint32_t queued_flags;   /* of all queued commands together */
-    uint32_t queued_shard;   /* of their keys; 0: they have none */
-    bool queued_crosses;     /* their keys are in several shards */
-    bool queued_values;      /* … even those of one that cannot be cut */
+    uint32_t queued_flags; /* of all queued commands together */
+    uint32_t queued_shard; /* of their keys; 0: they have none */
+    bool queued_crosses;   /* their keys are in several shards */
+    bool queued_values;    /* … even those of one that cannot be cut */
+    bool queued_scripts;
     uint8_t queued_protocol; /* what replies will be written in by then: a queued HELLO changes it */
     struct watches watches;
     struct client_txn *txn;      /* the transaction over several shards that is under way, or NULL */

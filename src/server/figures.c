@@ -104,7 +104,9 @@ void figures_command(struct server *server, const struct command *command, int64
                      const char *name)
 {
     figures_part(server, command_called(command)->id, duration_ns, true);
-    figures_slow(server, command, duration_ns, peer, name);
+    if (__builtin_expect(is_slow(server, duration_ns), 0)) {
+        figures_slow(server, command, duration_ns, peer, name);
+    }
 }
 
 void figures_sample(struct server *server)

@@ -69,6 +69,7 @@ void multi_discard(struct connection *connection)
     connection->queued_shard = 0;
     connection->queued_crosses = false;
     connection->queued_values = false;
+    connection->queued_scripts = false;
     buffer_deinit(&connection->queued);
 }
 
@@ -148,6 +149,7 @@ void multi_queue(struct connection *connection, const struct command *command, u
         connection->queued_values = connection->queued_values || moves;
     }
     connection->queued_count++;
+    connection->queued_scripts = connection->queued_scripts || command->spec->key_count != 0;
     connection->queued_flags |= command->spec->flags;
     answer(connection, "QUEUED");
 }

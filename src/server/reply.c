@@ -58,6 +58,7 @@ uint64_t slot_open(struct connection *connection, const struct command_spec *spe
         .kind = SLOT_PLAIN,
         .command = spec == NULL ? 0 : spec->id,
         .silent = take_silence(connection),
+        .script = spec != NULL && script_places_keep(&connection->script_places),
         .protocol = connection->protocol,
         .began_ms = (uint32_t)((server_now_ns(server) - server->began_ns) / 1000000),
     };
@@ -78,11 +79,23 @@ static void slot_deinit(struct connection *connection, struct slot *slot)
     slot->kind = SLOT_PLAIN;
 }
 
+/* Of its script. */
+static void slot_leave_room(struct connection *connection, struct slot *slot)
+{
+    bool took_long = connection->server->took_long;
+    connection->server->took_long = false;
+    slot->script = false;
+    script_room_leave(connection, took_long);
+}
+
 void slot_withdraw(struct connection *connection)
 {
     struct slot *slot = slot_at(connection, connection->slot_tail - 1);
     if (slot->silent && connection->reply_mode == REPLY_ON) {
         connection->reply_mode = REPLY_SKIP; /* for the refusal that follows */
+    }
+    if (slot->script) {
+        slot_leave_room(connection, slot);
     }
     slot_deinit(connection, slot);
     connection->slot_tail--;
@@ -95,11 +108,14 @@ static void slot_done(struct connection *connection, struct slot *slot)
 }
 
 /* The oldest slot goes. */
-static void slot_drop(struct connection *connection)
+static inline void slot_drop(struct connection *connection)
 {
     struct slot *slot = slot_at(connection, connection->slot_head);
     if (slot->state == SLOT_DONE) {
         connection->stash_bytes -= slot->stash.size;
+    }
+    if (__builtin_expect(slot->script, 0)) {
+        script_room_lose(connection);
     }
     slot_deinit(connection, slot);
     connection->slot_head++;
@@ -212,6 +228,9 @@ void slot_finish(struct connection *connection, uint64_t number)
         break;
     }
     slot->kind = SLOT_PLAIN;
+    if (slot->script) {
+        slot_leave_room(connection, slot);
+    }
     bool direct = head && slot->stash.size == 0;
     note_error(connection, direct ? &connection->out : &slot->stash);
     note_size(connection, direct ? connection->out.size - connection->reply_start : slot->stash.size);
@@ -257,6 +276,9 @@ static void take_owed(struct connection *connection)
     if (--connection->owed == CONNECTION_OWED - 1) {
         connection_mark_resume(connection);
     }
+    if (connection->owed == 0 && connection->script_places.lost != 0) {
+        script_room_settle(connection);
+    }
 }
 
 /* A shard has answered: true when no other is to. */
@@ -277,6 +299,9 @@ void slot_end(struct connection *connection, uint64_t tag, const struct command 
     take_owed(connection);
     bool last = slot == NULL || take_part(connection, slot, (uint32_t)(tag % SLOT_MAXIMUM_SHARDS) + 1);
     if (slot != NULL && last) {
+        if (slot->script) {
+            connection->server->took_long = cluster_took_long(connection->server->cluster);
+        }
         slot_finish(connection, number);
     } else if (slot != NULL && connection_unsent_bytes(connection) >= CONNECTION_OUTPUT_HIGH) {
         connection_flush(connection);

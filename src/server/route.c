@@ -110,9 +110,11 @@ bool route_unpark(struct connection *connection)
 {
     struct server *server = connection->server;
     ASSERT(connection->parked);
-    if (connection->parked_until_ns != 0 ? server_now_ns(server) < connection->parked_until_ns
-                                         : connection_pending(connection) || round_pending(connection) ||
-                                               script_peers_pending(connection) || session_tying_pending(connection)) {
+    if (connection->parked_until_ns != 0
+            ? server_now_ns(server) < connection->parked_until_ns
+            : script_room_waits(connection) || (connection_pending(connection) && !connection->script_places.given) ||
+                  round_pending(connection) || script_peers_pending(connection) ||
+                  session_tying_pending(connection)) {
         return false;
     }
     connection->parked = false;
@@ -126,6 +128,15 @@ bool route_unpark(struct connection *connection)
     buffer_deinit(&bytes);
     command_arguments_deinit(&arguments);
     return !connection->parked;
+}
+
+void route_refuse_parked(struct connection *connection, const char *text)
+{
+    ASSERT(connection->parked);
+    connection->parked = false;
+    answer_error(connection, text);
+    script_peers_end(connection);
+    connection_mark_resume(connection);
 }
 
 void route_forget(struct connection *connection)
@@ -457,6 +468,11 @@ static void dispatch(struct connection *connection, const struct command *comman
         park(connection, command->argv, command->argc);
         return;
     }
+    if (!queueing && command_may_script(spec) && script_room_takes(connection, command) &&
+        !script_room_enter(connection)) {
+        park(connection, command->argv, command->argc);
+        return;
+    }
     if (refused(connection, spec)) {
         server->figures.by_command[spec->id].rejected++;
         session_client_forget(connection);
@@ -570,6 +586,9 @@ void route_request(struct connection *connection, const struct slice *argv, uint
             dispatch_script(connection, &command);
         } else {
             dispatch(connection, &command);
+        }
+        if (connection->script_places.entering) {
+            script_room_dispatched(connection);
         }
         if (connection->script_wait != NULL && !connection->parked) {
             script_peers_end(connection);

@@ -25,6 +25,8 @@ bool route_read(const struct connection *connection, uint32_t shard, const struc
 /* Sends a command to its shard; `shown` is what the client asked for. */
 void route_submit(struct connection *connection, uint32_t shard, const struct command *command,
                   const struct command_spec *shown);
+/* Answers this to the parked request instead of trying it again. */
+void route_refuse_parked(struct connection *connection, const char *text);
 /* Answers that the shard did not take a command, and that it was not executed. */
 void route_refuse(struct connection *connection, enum status status);
 /* The error for that; `reads` when the command changes nothing: whatever became of it, it can be sent again. */

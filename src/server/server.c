@@ -253,6 +253,7 @@ static void cron(struct env_timer *timer)
     }
     figures_sample(server);
     script_peers_tick(server);
+    script_room_tick(server, now_ns - limit_ms * MS_NS);
     crew_tick(server);
     env_timer_start(server->env, &server->cron, now_ns + (int64_t)SERVER_CRON_MS * MS_NS);
 }

@@ -95,6 +95,8 @@ struct server {
     struct list dirty;                       /* have output for this turn */
     struct list resume;                      /* have input to look at without a new readiness */
     struct list slowed;                      /* met -BUSY: the longest waiting first */
+    struct script_room script_room;
+    bool took_long;                          /* the script of the slot that is being finished */
     struct list closed;                      /* gone, but the shard still owes them replies */
     struct list txns;                        /* transactions over several shards that are under way (txn_client.h) */
     uint64_t txn_attempts;                   /* of them, behind their first: with locks that they wait for */
