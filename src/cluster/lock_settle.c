@@ -4,8 +4,7 @@
  *                                                  └─no, and never──▶ BACK here
  *
  * The leader of the part's shard asks, and decides nothing; home's answer is final, whoever asks, however often. What
- * fails is asked again after a pause. At home there is nothing to ask: parts of who is gone are taken back there at once,
- * others end by themselves. */
+ * fails is asked again after a pause. Parts at home end by themselves, but those of who is gone at once, in the same way. */
 #include "cluster/cluster_internal.h"
 #include "cluster/cluster_mutation.h"
 
@@ -142,11 +141,12 @@ static void begin(struct cluster *cluster, uint32_t shard, const struct lock_par
     buffer_append_slice(&settling->names, home);
     settling->key = slice_of(settling->names.data, key.size);
     settling->owner = slice_of(settling->names.data + key.size, owner.size);
-    settling->home = slice_of(settling->names.data + key.size + owner.size, home.size);
+    settling->home = home.size == 0 ? settling->key /* here */
+                                    : slice_of(settling->names.data + key.size + owner.size, home.size);
     list_init(&settling->node);
     list_append(&cluster->settlings, &settling->node);
     cluster->settling_count++;
-    if (home.size == 0 || CLUSTER_MUTATED(SETTLED_ALONE)) {
+    if (CLUSTER_MUTATED(SETTLED_ALONE)) {
         submit(settling, SETTLE_ENDS, COMMAND_COHORT_LOCK_BACK);
     } else {
         submit(settling, SETTLE_ASKS, COMMAND_COHORT_LOCK_SETTLE);

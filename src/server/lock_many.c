@@ -84,7 +84,8 @@ static void answer_reply(struct lock_many *many)
 
 void many_back_all(struct lock_many *many)
 {
-    for (uint32_t i = 0; i < many->part_count; i++) {
+    bool home_first = many->may_be_granted && many->parts[0].has;
+    for (uint32_t i = 0; i < (home_first ? 1 : many->part_count); i++) {
         struct many_part *part = &many->parts[i];
         if (part->has && part->asked == 0) {
             many_ask(many, i, COMMAND_COHORT_LOCK_BACK, 0);

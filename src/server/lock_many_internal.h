@@ -48,6 +48,7 @@ struct lock_many {
     int64_t grants_until_ns, back_until_ns;
     uint64_t leader; /* of the current part, when it was last asked for */
     bool anew;              /* behind GIVES_BACK it begins again */
+    bool may_be_granted;    /* home was asked to: it gives back first, so that others are never gone before it */
     struct buffer reply;    /* behind GIVES_BACK the client is told; empty: nil */
     uint64_t number;
 };

@@ -12,6 +12,7 @@ void many_try_all(struct lock_many *many)
 {
     many->phase = MANY_TRIES;
     many->anew = false;
+    many->may_be_granted = false;
     many_set_number(many);
     for (uint32_t i = 0; i < many->part_count; i++) {
         many->parts[i].told = 0;
@@ -36,6 +37,7 @@ void many_ask_grants(struct lock_many *many)
 static void begin_grants(struct lock_many *many)
 {
     many->phase = MANY_GRANTS;
+    many->may_be_granted = true;
     many->grants_until_ns = server_now_ns(many->server) + LOCK_MANY_GRANT_MS * NS_PER_MS;
     many_ask_grants(many);
 }
@@ -247,6 +249,9 @@ static void many_answered(struct requester *requester, uint64_t tag, enum status
     if (asked == COMMAND_COHORT_LOCK_BACK) {
         part->has = part->has && status != STATUS_OK && status != STATUS_EXECUTED;
         part->status = STATUS_OK;
+        if (many->may_be_granted && part == &many->parts[0] && !part->has) {
+            many_back_all(many);
+        }
     } else if (many->phase == MANY_GIVES_BACK) {
         bool perhaps = status == STATUS_OK || status == STATUS_UNCERTAIN || status == STATUS_EXECUTED;
         part->has = part->has || perhaps;

@@ -184,3 +184,15 @@ void lock_part_names(const struct lock_part *part, struct slice *ret_key, struct
     *ret_owner = claim_owner(part->claim);
     *ret_origin = part->claim->origin;
 }
+
+void locks_look(const struct locks *locks, struct slice key, struct lock_exclusive *ret_look)
+{
+    const struct lock *lock = lock_find(locks, key);
+    *ret_look = (struct lock_exclusive){.grants = lock == NULL ? 0 : lock->grants};
+    if (lock != NULL && lock->holder_count > 0) {
+        const struct claim *claim = claim_of(lock->holders.next);
+        ret_look->owner = claim_owner(claim);
+        ret_look->reserved = claim_is_reserved(claim);
+        ret_look->number = claim->origin.number;
+    }
+}

@@ -78,4 +78,12 @@ bool locks_settle(struct locks *locks, struct slice key, struct slice owner, con
 const struct lock_part *locks_next_reserved(const struct locks *locks, const struct lock_part *after);
 void lock_part_names(const struct lock_part *part, struct slice *ret_key, struct slice *ret_owner,
                      struct lock_origin *ret_origin);
+/* Who has an exclusive lock, or has reserved it; owner is empty when it is free. */
+struct lock_exclusive {
+    struct slice owner;
+    bool reserved;
+    uint64_t number; /* of the request */
+    uint64_t grants; /* of the lock, so far */
+};
+void locks_look(const struct locks *locks, struct slice key, struct lock_exclusive *ret_look);
 static inline struct slice lock_part_home(const struct lock_part *part) { return slice_of(part->home, part->home_size); }

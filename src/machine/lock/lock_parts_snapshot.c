@@ -1,8 +1,8 @@
 /* Parts of LOCK.MACQUIREs, and what home has refused, as records of snapshots.
  *
  * After the kind and a version (1), u8 each; numbers are varints, texts a size and bytes:
- *   'P' part      key · owner · deadline · home; behind the record of the lock
- *   'r' refused   count, then so many: node · start · number */
+ *   'Q' part      key · owner · deadline · home; behind the record of the lock
+ *   'q' refused   count, then so many: node · start · number */
 #include "base/memory.h"
 #include "base/varint.h"
 #include "machine/lock/lock.h"

@@ -192,7 +192,7 @@ const char *locks_problem(const struct locks *locks);
 
 /* ---- snapshots, as machine.h has them (lock_snapshot.c) ---- */
 
-enum { LOCK_RECORD = 'L', LOCK_RECORD_MARKS = 'l', LOCK_RECORD_PART = 'P', LOCK_RECORD_REFUSED = 'r' };
+enum { LOCK_RECORD = 'L', LOCK_RECORD_MARKS = 'l', LOCK_RECORD_PART = 'Q', LOCK_RECORD_REFUSED = 'q' };
 static inline bool locks_record(struct slice record)
 {
     return record.size > 0 && (record.data[0] == LOCK_RECORD || record.data[0] == LOCK_RECORD_MARKS ||
