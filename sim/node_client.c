@@ -194,7 +194,7 @@ static void fire(struct env_timer *timer)
     }
     flush(client);
     bool in_end = client->final_shard > 0; /* whoever is not answered then is waited for */
-    rest(client, (int64_t)((in_end ? 8000 : 1500) + draw(client, 6000)) * MS);
+    rest(client, (int64_t)((in_end ? 25000 : 1500) + draw(client, 6000)) * MS);
 }
 
 void node_client_start(struct node_client *client)

@@ -25,14 +25,19 @@ static int64_t believed_ns(int64_t asked_ns, int64_t ttl_ms) { return asked_ns +
 
 static int64_t *newest_token(struct node_client *client)
 {
-    return &client->world->shards[client->lock.shard].tokens[client->lock.mode == LOCK_PERMITS_MODE];
+    const struct node_lock *lock = &client->lock;
+    struct node_shard *shard = &client->world->shards[lock->shard];
+    return lock->of_many ? &shard->many.token : &shard->tokens[lock->in_circle ? 2 : lock->mode == LOCK_PERMITS_MODE];
 }
 
 const char *node_lock_key(struct node_client *client, char text[static NODE_KEY_BYTES])
 {
     const struct node_lock *lock = &client->lock;
     (void)snprintf(text, NODE_KEY_BYTES, "{%s}%s", client->world->shards[lock->shard].tag,
-                   lock->mode == LOCK_PERMITS_MODE ? "S" : "L");
+                   lock->in_circle                   ? "D"
+                   : lock->of_many                   ? "M"
+                   : lock->mode == LOCK_PERMITS_MODE ? "S"
+                                                     : "L");
     return text;
 }
 
@@ -67,14 +72,21 @@ static void acquire(struct node_client *client, int64_t wait_ms)
     expect(client, NODE_ASK_LOCK_ACQUIRE);
 }
 
-static void acquire_as(struct node_client *client, int shard, int64_t wait_ms)
+/* Takes two locks, one after the other, as others do the other way round: they come to wait for each other. */
+static bool takes_two(const struct node_client *client)
+{
+    return client->number % 3 == 0 && client->world->profile.groups > 1;
+}
+
+static void acquire_as(struct node_client *client, int shard, int64_t wait_ms, int64_t ttl_ms)
 {
     client->lock = (struct node_lock){
         .serial = client->lock.serial + 1,
         .shard = shard,
-        .mode = (int)draw(client, 3),
+        .mode = takes_two(client) ? LOCK_EXCLUSIVE : (int)draw(client, 3),
+        .in_circle = takes_two(client),
         .permits = 1 + (int)draw(client, LIMIT),
-        .ttl_ms = 100 + (int64_t)draw(client, draw(client, 3) == 0 ? 5000 : 2500),
+        .ttl_ms = ttl_ms,
     };
     client->lock.permits = client->lock.mode == LOCK_PERMITS_MODE ? client->lock.permits : 1;
     acquire(client, wait_ms);
@@ -82,20 +94,19 @@ static void acquire_as(struct node_client *client, int shard, int64_t wait_ms)
 
 static void acquire_new(struct node_client *client, int shard)
 {
-    acquire_as(client, shard, draw(client, 3) == 0 ? 0 : (int64_t)draw(client, 1400));
+    int64_t wait_ms = draw(client, 3) == 0 ? 0 : (int64_t)draw(client, 1400);
+    acquire_as(client, shard, wait_ms, 100 + (int64_t)draw(client, 2500));
 }
 
-/* Another one beside the one that it holds, and forgets: as the same owner, so that circles come to be. */
-static void acquire_further(struct node_client *client, int shard)
+/* The first one, for long; or another beside it, as the same owner, who forgets the first. */
+static void acquire_in_circle(struct node_client *client)
 {
     struct node_lock *lock = &client->lock;
-    if (lock->further || shard == lock->shard) {
-        acquire_new(client, shard);
-        return;
-    }
-    lock->serial--;
-    acquire_as(client, shard, 500 + (int64_t)draw(client, 4000));
-    lock->further = true;
+    int first = 1 + client->number / 3 % 2;
+    bool further = lock->holds && !lock->further;
+    lock->serial -= further ? 1 : 0;
+    acquire_as(client, further ? 3 - first : first, 2000 + (int64_t)draw(client, 2000), further ? 50 : 3000);
+    lock->further = further;
 }
 
 static void renew(struct node_client *client)
@@ -126,8 +137,15 @@ static void release(struct node_client *client)
 bool node_lock_ask(struct node_client *client, int shard)
 {
     struct node_lock *lock = &client->lock;
+    if (node_many_takes(client)) {
+        return node_many_ask(client);
+    }
     if (lock->pending) {
         return false;
+    }
+    if (takes_two(client)) {
+        acquire_in_circle(client);
+        return true;
     }
     if (!lock->holds) {
         acquire_new(client, shard);
@@ -137,7 +155,7 @@ bool node_lock_ask(struct node_client *client, int shard)
     case 0:
     case 1: renew(client); break;
     case 2: acquire(client, 0); break;
-    case 3: acquire_further(client, shard); break;
+    case 3: acquire_new(client, shard); break; /* and forgets the other */
     default: release(client); break;
     }
     return true;
@@ -149,7 +167,8 @@ void node_lock_ask_finally(struct node_client *client, int shard)
         return;
     }
     client->lock = (struct node_lock){.serial = client->lock.serial + 1, .shard = shard, .ttl_ms = 20, .permits = 1};
-    acquire(client, 10000);
+    client->lock.of_many = client->number % 2 == 1;
+    acquire(client, 20000);
 }
 
 /* ---- answers ---- */
@@ -169,7 +188,8 @@ static void check_others(struct node_client *client)
     for (int i = 0; i < world->profile.clients; i++) {
         const struct node_lock *other = &world->clients[i].lock;
         bool same =
-            other->shard == mine->shard && (other->mode == LOCK_PERMITS_MODE) == (mine->mode == LOCK_PERMITS_MODE);
+            other->shard == mine->shard && other->in_circle == mine->in_circle && other->of_many == mine->of_many &&
+            (other->mode == LOCK_PERMITS_MODE) == (mine->mode == LOCK_PERMITS_MODE);
         bool together = mine->until_ns > now_of(client) || other->token < mine->token;
         if (i == client->number || !other->holds || !same || !together || other->until_ns <= now_of(client)) {
             continue;
@@ -254,8 +274,14 @@ static void released(struct node_client *client)
     lock->holds = false;
 }
 
+static bool is_many(enum node_ask ask) { return ask == NODE_ASK_LOCK_MANY || ask == NODE_ASK_LOCK_MANY_RELEASE; }
+
 void node_lock_answered(struct node_client *client, enum node_ask ask)
 {
+    if (is_many(ask)) {
+        node_many_answered(client, ask);
+        return;
+    }
     client->lock.pending = false;
     switch (ask) {
     case NODE_ASK_LOCK_ACQUIRE: acquired(client); break;
@@ -268,6 +294,9 @@ bool node_lock_refused(struct node_client *client, enum node_ask ask)
 {
     struct node_lock *lock = &client->lock;
     struct slice lost = SLICE_LITERAL("LOCKLOST ");
+    if (is_many(ask)) {
+        return node_many_refused(client);
+    }
     lock->pending = false;
     if (ask == NODE_ASK_LOCK_ACQUIRE && slice_starts_with(client->reply.text, SLICE_LITERAL("DEADLOCK "))) {
         node_circle_told(client);
@@ -275,7 +304,7 @@ bool node_lock_refused(struct node_client *client, enum node_ask ask)
         return true;
     }
     if (ask != NODE_ASK_LOCK_RENEW || !slice_starts_with(client->reply.text, lost)) {
-        node_lock_unanswered(client);
+        node_lock_unanswered(client, ask);
         return false;
     }
     if (lock->until_ns > now_of(client)) {
@@ -288,8 +317,12 @@ bool node_lock_refused(struct node_client *client, enum node_ask ask)
 }
 
 /* What was held may be held; what was asked for may be, by an owner who is never heard of again. */
-void node_lock_unanswered(struct node_client *client)
+void node_lock_unanswered(struct node_client *client, enum node_ask ask)
 {
+    if (is_many(ask)) {
+        node_many_unanswered(client);
+        return;
+    }
     client->lock.pending = false;
     client->lock.holds = client->lock.holds && client->lock.until_ns != 0;
 }
@@ -303,5 +336,8 @@ void node_lock_look(struct node *node, int shard)
     const char *problem = locks == NULL ? NULL : locks_problem(locks);
     if (problem != NULL) {
         node_fail(node->world, "shard %d at node %d: %s", shard, node->number + 1, problem);
+    }
+    if (locks != NULL) {
+        node_many_look(node, shard, locks, cluster_applied_here(cluster, (uint32_t)shard));
     }
 }

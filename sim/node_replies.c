@@ -337,7 +337,7 @@ void node_client_unanswered(struct node_client *client, const struct node_pendin
 {
     refuse(client, pending, true);
     if (node_lock_takes(pending->ask)) {
-        node_lock_unanswered(client);
+        node_lock_unanswered(client, pending->ask);
     }
     if (node_session_takes(pending->ask)) {
         client->session.pending = false;

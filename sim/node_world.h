@@ -24,6 +24,7 @@ enum {
     NODE_TXN_ID_BYTES = 128,
 };
 
+struct locks;
 struct node_feeds;
 struct node_holders;
 struct node_world;
@@ -57,7 +58,15 @@ struct node_shard {
     uint32_t appended;     /* to the texts of this generation */
     int64_t token_count; /* the token of this number: its largest value that anybody was told, and where it was then */
     int token_place;
-    int64_t tokens[2]; /* the newest that anybody was told: of the lock, of the semaphore */
+    struct node_many_seen {
+        int64_t token; /* the newest that anybody was told */
+        /* as a leader had it last */
+        uint64_t applied, grants, number;
+        struct node_many_request *request; /* NULL: free, or another's */
+        uint32_t serial;
+        bool reserved;
+    } many;
+    int64_t tokens[3]; /* the newest that anybody was told: of the lock, the semaphore, the lock of circles */
 };
 
 /* A reply, once it is whole. */
@@ -93,6 +102,8 @@ enum node_ask {
     NODE_ASK_LOCK_ACQUIRE,
     NODE_ASK_LOCK_RENEW,
     NODE_ASK_LOCK_RELEASE,
+    NODE_ASK_LOCK_MANY,
+    NODE_ASK_LOCK_MANY_RELEASE,
     NODE_ASK_SESSION_OPEN,
     NODE_ASK_SESSION_KEEPALIVE,
     NODE_ASK_SESSION_CLOSE,
@@ -193,6 +204,8 @@ struct node_lock {
     int shard, mode, permits;
     uint32_t serial; /* of the owner: another one for each lock that is taken, … */
     bool further;    /* … but this one, which is asked for while the owner may hold another */
+    bool of_many;    /* it is the one that is one of several (node_many.c) */
+    bool in_circle;  /* it is one of two that are taken in either order (node_circles.c) */
     int64_t token, floor;
     int64_t ttl_ms, wait_ms, asked_ns;
     int64_t told_ttl_ms; /* that the lease had left, and no renewal since */
@@ -210,6 +223,30 @@ struct node_session {
     int asked_shard;
     int lock_shard; /* it was granted the lock of this shard; 0: of none */
     int key_shard;  /* it has its key there */
+};
+
+enum { NODE_MANY = 3, NODE_MANY_REQUESTS = 16 };
+
+/* What a client has of several locks (node_many.c). */
+struct node_many {
+    int pending; /* requests under way */
+    bool holds;
+    int count;
+    int shards[NODE_MANY];
+    uint32_t serial;
+    int64_t tokens[NODE_MANY], floors[NODE_MANY];
+    int64_t ttl_ms, wait_ms, asked_ns;
+    int64_t until_ns; /* it may believe to hold them so long; 0: it may not */
+    int64_t until_before_ns;
+};
+
+/* One of its last LOCK.MACQUIREs, as leaders have it. */
+struct node_many_request {
+    uint32_t serial;
+    int home;
+    /* Numbers of its attempts; 0: none. */
+    uint64_t held;         /* at home, when that was last seen */
+    uint64_t taken, early; /* to be looked at: a part was taken back while that was held, or held while it was not */
 };
 
 struct node_client {
@@ -242,6 +279,8 @@ struct node_client {
     struct node_txn txn;
     struct node_lock lock;
     struct node_session session;
+    struct node_many many;
+    struct node_many_request many_requests[NODE_MANY_REQUESTS];
 };
 
 enum { NODE_TALKERS = 4 };
@@ -434,15 +473,25 @@ bool node_lock_ask(struct node_client *client, int shard);
 void node_lock_ask_finally(struct node_client *client, int shard);
 static inline bool node_lock_takes(enum node_ask ask)
 {
-    return ask >= NODE_ASK_LOCK_ACQUIRE && ask <= NODE_ASK_LOCK_RELEASE;
+    return ask >= NODE_ASK_LOCK_ACQUIRE && ask <= NODE_ASK_LOCK_MANY_RELEASE;
 }
 void node_lock_answered(struct node_client *client, enum node_ask ask);
 /* False: it is an error as any. */
 bool node_lock_refused(struct node_client *client, enum node_ask ask);
-void node_lock_unanswered(struct node_client *client);
+void node_lock_unanswered(struct node_client *client, enum node_ask ask);
 void node_lock_look(struct node *node, int shard);
 const char *node_lock_key(struct node_client *client, char text[static NODE_KEY_BYTES]);
 const char *node_lock_owner(const struct node_client *client, char text[static NODE_KEY_BYTES]);
+
+/* ---- node_many.c ---- */
+bool node_many_takes(const struct node_client *client);
+/* False: a request about it is under way. */
+bool node_many_ask(struct node_client *client);
+void node_many_answered(struct node_client *client, enum node_ask ask);
+bool node_many_refused(struct node_client *client);
+void node_many_unanswered(struct node_client *client);
+/* At a leader. */
+void node_many_look(struct node *node, int shard, const struct locks *locks, uint64_t applied);
 
 /* ---- node_circles.c ---- */
 /* The client is told that its wait is one of a circle. */

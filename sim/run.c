@@ -86,6 +86,7 @@ const char *sim_mark_name(enum sim_mark mark)
         [NODE_MARK_SESSION_ENDED] = "a session ended",
         [NODE_MARK_DEADLOCK] = "a circle of waits was ended",
         [NODE_MARK_DIVIDED] = "entry applied in several turns",
+        [NODE_MARK_MANY] = "several locks granted at once",
         [NODE_MARK_ERRAND] = "request executed by another worker",
     };
     return names[mark];

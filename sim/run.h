@@ -86,6 +86,7 @@ enum sim_mark {
     NODE_MARK_SESSION_ENDED,    /* a client learned that its session had ended, or ended it */
     NODE_MARK_DEADLOCK,         /* a client waited in a circle, and was told */
     NODE_MARK_DIVIDED,          /* an entry was applied in several turns */
+    NODE_MARK_MANY,             /* a client was granted several locks at once */
     NODE_MARK_ERRAND,           /* a request was executed by another worker than its connection's */
     SIM_MARKS,
 };

@@ -106,6 +106,7 @@ enum status cluster_create(struct env *env, const struct cluster_options *option
         lane_init(lane_of(cluster, shard), cluster, shard);
     }
     lock_news_init(cluster);
+    lock_settle_init(cluster);
     if (cluster->workers != NULL) {
         cluster_listen_to_workers(cluster);
     }
@@ -138,6 +139,7 @@ void cluster_destroy(struct cluster *cluster)
     for (uint32_t shard = 0; shard <= cluster->shard_count; shard++) {
         session_ends_free(&cluster->lanes[shard]);
     }
+    lock_settle_destroy(cluster);
     remotes_destroy(cluster);
     errands_destroy(cluster);
     founding_destroy(cluster->founding);

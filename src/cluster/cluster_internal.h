@@ -177,6 +177,8 @@ struct cluster {
     struct finisher *finisher; /* of transactions whose shards are led here */
     struct list remotes;       /* struct remote: parcels of other nodes being executed here */
     struct requester reaper;   /* ends waits for locks whose node is gone */
+    struct list settlings;     /* parts of LOCK.MACQUIREs that are being ended (lock_settle.c) */
+    size_t settling_count;
     struct cluster_counters counters;
     uint32_t own_classes;    /* of events that clients here may hear, … */
     uint32_t others_classes; /* … that those of other nodes may, … */
@@ -332,6 +334,16 @@ MUST_USE enum status lock_news_receive(struct cluster *cluster, struct slice not
 void lock_news_turn(struct cluster *cluster, struct peer *peer);
 /* Ten times a second: waits of nodes that are gone, or have started anew, end. */
 void lock_news_look_after(struct cluster *cluster);
+/* What the node's clients asked for in a start before this one is nobody's. */
+uint64_t lock_news_first_start(struct cluster *cluster, uint64_t node, int64_t now_ns);
+
+/* ---- lock_settle.c ---- */
+void lock_settle_init(struct cluster *cluster);
+void lock_settle_destroy(struct cluster *cluster);
+/* Ten times a second: parts of LOCK.MACQUIREs that nobody ends, in a shard that may be led here; … */
+void lock_settle_shard(struct cluster *cluster, uint32_t shard, int64_t now_ns);
+/* … and what failed of that. */
+void lock_settle_look_after(struct cluster *cluster, int64_t now_ns);
 
 /* ---- peers_open.c ---- */
 void peers_name(struct cluster *cluster, const struct member *nodes, size_t count);

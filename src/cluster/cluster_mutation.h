@@ -16,6 +16,7 @@ enum cluster_mutation {
     CLUSTER_MUTATION_MESSAGE_TWICE,     /* each frame of messages is sent twice */
     CLUSTER_MUTATION_MESSAGE_LATE,      /* a message to a peer goes before the one that waits already */
     CLUSTER_MUTATION_NO_LOCK_NEWS,      /* nobody hears by itself that he was granted a lock */
+    CLUSTER_MUTATION_SETTLED_ALONE,     /* an overdue part of a MACQUIRE is taken back without asking home */
     CLUSTER_MUTATION_COUNT,
 };
 

@@ -140,7 +140,7 @@ void lock_news_init(struct cluster *cluster)
 }
 
 /* Waits of the node's starts before this one are nobody's. */
-static uint64_t first_valid_start(struct cluster *cluster, uint64_t node, int64_t now_ns)
+uint64_t lock_news_first_start(struct cluster *cluster, uint64_t node, int64_t now_ns)
 {
     if (node == cluster->options.node) {
         return cluster->options.lineage.start;
@@ -174,7 +174,7 @@ static void look_at_shard(struct cluster *cluster, uint32_t shard, int64_t now_n
     uint64_t node;
     uint64_t oldest_start;
     for (size_t i = 0; locks != NULL && locks_waiting_node(locks, i, &node, &oldest_start); i++) {
-        uint64_t start = first_valid_start(cluster, node, now_ns);
+        uint64_t start = lock_news_first_start(cluster, node, now_ns);
         if (oldest_start < start) {
             reap(cluster, shard, node, start);
             return;
@@ -191,5 +191,7 @@ void lock_news_look_after(struct cluster *cluster)
     }
     for (uint32_t shard = 1; shard <= cluster->shard_count; shard++) {
         look_at_shard(cluster, shard, now_ns);
+        lock_settle_shard(cluster, shard, now_ns);
     }
+    lock_settle_look_after(cluster, now_ns);
 }

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "server/feeds.h"
 #include "server/lock_client.h"
+#include "server/lock_many.h"
 #include "server/pubsub.h"
 #include "server/round.h"
 #include "server/route.h"
@@ -93,7 +94,8 @@ void connection_update_reading(struct connection *connection)
     }
     bool serving = connection->server->phase == SERVER_SERVING;
     /* Who waits for a lock is watched: it may go away. */
-    bool watched = connection->lock_wait != NULL && connection->in.size - connection->in_start < LOCK_READ_AHEAD;
+    bool locks = connection->lock_wait != NULL || connection->lock_many != NULL;
+    bool watched = locks && connection->in.size - connection->in_start < LOCK_READ_AHEAD;
     bool wanted = serving && (may_take(connection) || watched) && !connection->finished_reading;
     if (wanted != connection->reading) {
         connection->reading = wanted;
@@ -271,7 +273,8 @@ static void connection_readable(void *owner)
     } else if (status == STATUS_CLOSED) {
         /* Half-closed clients (printf … | nc) still get their replies. */
         connection->finished_reading = true;
-        if (connection->lock_wait != NULL && lock_wait_queued(connection->lock_wait)) {
+        if ((connection->lock_wait != NULL && lock_wait_queued(connection->lock_wait)) ||
+            (connection->lock_many != NULL && lock_many_waits(connection->lock_many))) {
             connection_close(connection); /* but nobody waits for a lock who may be gone */
             return;
         }

@@ -28,6 +28,7 @@
 
 struct client_txn;
 struct feed_start;
+struct lock_many;
 struct lock_wait;
 struct output_limit;
 struct txn_session;
@@ -55,7 +56,8 @@ enum slot_kind {
     SLOT_WATCH,  /* watch.h: keeps the versions */
     SLOT_GATHER, /* gather.h: makes one of the replies of all shards */
     SLOT_FEED,   /* feeds.h: a feed begins when all shards have answered */
-    SLOT_LOCK,   /* lock_client.h: the answer may take its time */
+    SLOT_LOCK,   /* lock_client.h: the answer may take its time, … */
+    SLOT_LOCKS,  /* … and so may that of lock_many.h */
 };
 
 struct slot {
@@ -72,7 +74,8 @@ struct slot {
         struct watch_look *look;
         struct gather *gather;
         struct feed_start *feed_start;
-        struct lock_wait *lock; /* borrowed */
+        struct lock_wait *lock; /* borrowed, as the next */
+        struct lock_many *locks;
     };                          /* owned, as kind says */
 };
 
@@ -175,6 +178,7 @@ struct connection {
     bool overrun;                  /* messages for it found no room: it is to be closed */
     struct lock_wait *lock_wait;   /* of a LOCK.ACQUIRE with WAIT that is under way, or NULL */
     struct session_tying *tying;   /* the parked command waits for its session, or has it; NULL */
+    struct lock_many *lock_many;   /* of a LOCK.MACQUIRE that is under way, or NULL */
     struct lock_client_item lock_client;
     bool txn_failed; /* one ended before its client said so: what is meant for it is refused */
 };

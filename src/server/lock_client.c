@@ -1,6 +1,7 @@
 #include "server/lock_client.h"
 
 #include "machine/lock/lock_arguments.h"
+#include "server/lock_many.h"
 #include "server/route.h"
 #include "server/server_state.h"
 #include "server/txn_session.h"
@@ -54,6 +55,9 @@ const char *lock_client_problem(const struct connection *connection, const struc
 {
     if (command->spec->place == COMMAND_AT_MACHINE && txn_session_holds(connection)) {
         return "ERR locks do not go together with TXN.BEGIN; TXN.COMMIT or TXN.ROLLBACK first";
+    }
+    if (command->spec->id == COMMAND_LOCK_MACQUIRE) {
+        return lock_many_problem(command);
     }
     return command->spec->id == COMMAND_LOCK_GUARD ? guarded_problem(connection, command) : NULL;
 }

@@ -37,6 +37,8 @@ const char *lock_client_problem(const struct connection *connection, const struc
 void lock_client_acquire(struct connection *connection, uint32_t shard, const struct command *command);
 /* The connection closes, or gives up its slot: nobody waits for this any more. Takes NULL. */
 void lock_wait_leave(struct lock_wait *wait);
+/* The client hears of locks that it loses, if it speaks RESP3. */
+void lock_client_note(struct connection *connection);
 /* The connection closes: no news any more. */
 void lock_client_forget(struct connection *connection);
 /* It waits in the queue of its lock: no command-timeout ends it. */

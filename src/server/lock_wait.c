@@ -7,6 +7,7 @@
 #include "machine/lock/lock_arguments.h"
 #include "server/figures.h"
 #include "server/lock_look.h"
+#include "server/lock_many.h"
 #include "server/route.h"
 #include "server/server_state.h"
 
@@ -89,6 +90,7 @@ static void wait_free(struct lock_wait *wait)
 void lock_waits_init(struct server *server)
 {
     list_init(&server->lock_waits);
+    lock_many_init(server);
     table_init(&server->lock_numbers, 0, offsetof(struct lock_wait, number));
     table_init(&server->lock_clients, 0, offsetof(struct lock_client_item, id));
 }
@@ -109,11 +111,15 @@ void lock_waits_destroy(struct server *server)
     while (table_release(&server->lock_clients, 1024, leave_in_peace, NULL)) {
     }
     lock_look_destroy(server->lock_look);
+    lock_many_destroy(server);
 }
 
 bool lock_wait_queued(const struct lock_wait *wait) { return wait->state == WAIT_QUEUED || wait->state == WAIT_ASKING; }
 
-bool lock_waits_idle(const struct server *server) { return list_empty(&server->lock_waits); }
+bool lock_waits_idle(const struct server *server)
+{
+    return list_empty(&server->lock_waits) && list_empty(&server->lock_manys);
+}
 
 /* ---- answers ---- */
 
@@ -341,7 +347,7 @@ bool lock_wait_deadlock(struct server *server, uint64_t number, const char *text
     struct slice key = slice_of(&number, sizeof(number));
     struct lock_wait *wait = table_find(&server->lock_numbers, table_hash(&server->lock_numbers, key), key);
     if (wait == NULL || wait->connection == NULL || !lock_wait_queued(wait)) {
-        return false;
+        return wait == NULL && lock_many_deadlock(server, number, text);
     }
     end_queued(wait, text);
     env_wake(server->env);
@@ -461,8 +467,7 @@ static int64_t wait_ms(const struct command *command)
     return lock_request_parse(command->argv + 1, command->argc - 1, &request) == NULL ? request.wait_ms : 0;
 }
 
-/* It hears of locks that it loses. */
-static void note_client(struct connection *connection)
+void lock_client_note(struct connection *connection)
 {
     struct server *server = connection->server;
     struct lock_client_item *item = &connection->lock_client;
@@ -505,7 +510,7 @@ void lock_client_acquire(struct connection *connection, uint32_t shard, const st
 {
     struct server *server = connection->server;
     int64_t ms = wait_ms(command);
-    note_client(connection);
+    lock_client_note(connection);
     if (ms == 0) {
         acquire_now(connection, shard, command);
         return;
@@ -564,6 +569,9 @@ void lock_client_news(struct server *server, const struct lock_notice *notice)
         push_lost(server, notice);
         return;
     }
+    if (lock_many_news(server, notice)) {
+        return;
+    }
     struct slice key = slice_of(&notice->to.number, sizeof(notice->to.number));
     struct lock_wait *wait = table_find(&server->lock_numbers, table_hash(&server->lock_numbers, key), key);
     if (wait == NULL || wait->connection == NULL) {
@@ -577,6 +585,7 @@ void lock_client_news(struct server *server, const struct lock_notice *notice)
         answer_text(wait, "ERR a later request of the same owner waits in the place of this one");
         return;
     case LOCK_NOTICE_LOST:
+    case LOCK_NOTICE_RESERVED:
     case LOCK_NOTICES: return;
     }
 }
@@ -597,7 +606,7 @@ static void look_after(struct lock_wait *wait, int64_t now_ns)
 void lock_waits_look_after(struct server *server)
 {
     int64_t now_ns = server_now_ns(server);
-    bool old = false;
+    bool old = lock_many_look_after(server, LOCK_LOOK_AGE_MS);
     LIST_FOR_EACH_SAFE (at, after, &server->lock_waits) {
         struct lock_wait *wait = CONTAINER_OF(at, struct lock_wait, node);
         old = old || (wait->connection != NULL && now_ns - wait->began_ns >= LOCK_LOOK_AGE_MS * NS_PER_MS);
@@ -608,6 +617,7 @@ void lock_waits_look_after(struct server *server)
 
 void lock_waits_drain(struct server *server)
 {
+    lock_many_drain(server);
     LIST_FOR_EACH_SAFE (at, after, &server->lock_waits) {
         struct lock_wait *wait = CONTAINER_OF(at, struct lock_wait, node);
         if (wait->connection != NULL && lock_wait_queued(wait)) {

@@ -6,6 +6,7 @@
 #include "server/figures.h"
 #include "server/gather.h"
 #include "server/lock_client.h"
+#include "server/lock_many.h"
 #include "server/route.h"
 #include "server/server_state.h"
 #include "server/txn_client.h"
@@ -75,6 +76,7 @@ static void slot_deinit(struct connection *connection, struct slot *slot)
     case SLOT_GATHER: gather_destroy(connection, slot->gather); break;
     case SLOT_FEED: feed_start_destroy(slot->feed_start); break;
     case SLOT_LOCK: lock_wait_leave(slot->lock); break;
+    case SLOT_LOCKS: lock_many_leave(slot->locks); break;
     }
     slot->kind = SLOT_PLAIN;
 }
@@ -212,7 +214,8 @@ void slot_finish(struct connection *connection, uint64_t number)
     bool head = number == connection->slot_head;
     switch ((enum slot_kind)slot->kind) {
     case SLOT_PLAIN:
-    case SLOT_LOCK: break;
+    case SLOT_LOCK:
+    case SLOT_LOCKS: break;
     case SLOT_EXEC: exec_plan_finish(connection, slot); break;
     case SLOT_WATCH: watch_finish(connection, slot); break;
     case SLOT_GATHER:
@@ -349,7 +352,8 @@ size_t slots_give_up(struct connection *connection, bool all, uint32_t before_ms
             if (!all && (int32_t)(slot->began_ms - before_ms) >= 0) { /* the clock goes round in 49 days */
                 break;
             }
-            if (!all && slot->kind == SLOT_LOCK && lock_wait_queued(slot->lock)) {
+            if (!all && ((slot->kind == SLOT_LOCK && lock_wait_queued(slot->lock)) ||
+                         (slot->kind == SLOT_LOCKS && lock_many_waits(slot->locks)))) {
                 break; /* it has a deadline of its own */
             }
             struct resp_writer writer =

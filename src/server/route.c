@@ -5,6 +5,7 @@
 #include "server/figures.h"
 #include "server/gather.h"
 #include "server/lock_client.h"
+#include "server/lock_many.h"
 #include "server/monitor.h"
 #include "server/multi.h"
 #include "server/pubsub.h"
@@ -459,6 +460,7 @@ static void dispatch(struct connection *connection, const struct command *comman
     bool overtakes =
         connection->plan_end > connection->slot_head || (watch_pending(connection) && multi_needs_watches(spec)) ||
         connection->txn != NULL || connection->session != NULL || connection->lock_wait != NULL ||
+        connection->lock_many != NULL || spec->id == COMMAND_LOCK_MACQUIRE ||
         feeds_starting(connection) || feeds_take(spec) || (at_server && txn_session_takes(spec)) ||
         (spec->id == COMMAND_EXEC && (multi_crosses(connection) || (connection->queued_flags & COMMAND_PUBSUB) != 0)) ||
         (spec->id == COMMAND_HELLO && connection_subscribed(connection)) ||
@@ -551,6 +553,8 @@ static void dispatch(struct connection *connection, const struct command *comman
         gather_start(connection, command);
     } else if (spec->id == COMMAND_LOCK_ACQUIRE) {
         lock_client_acquire(connection, shard, command);
+    } else if (spec->id == COMMAND_LOCK_MACQUIRE) {
+        lock_many_acquire(connection, command);
     } else if (shard == ROUTE_SEVERAL) {
         to_shards(connection, command);
     } else {

@@ -231,6 +231,14 @@ const struct sessions *shard_sessions(const struct shard *shard)
 
 uint64_t shard_steps(const struct shard *shard) { return *machine_steps(shard->machine) - shard->steps_seen; }
 
+int64_t shard_present_ms(const struct shard *shard)
+{
+    int64_t time_ms;
+    int64_t wall_ms;
+    shard_time_now(shard, &time_ms, &wall_ms);
+    return time_ms;
+}
+
 bool shard_gathering(const struct shard *shard) { return shard->open->logged_count != 0; }
 
 const struct txns *shard_txns(const struct shard *shard, int64_t *ret_time_ms)

@@ -19,6 +19,7 @@
 #include "base/list.h"
 #include "machine/keys/table.h"
 #include "machine/lock/lock_limits.h"
+#include "machine/lock/lock_parts.h"
 #include "machine/lock/locks.h"
 #include "machine/session/ties.h"
 
@@ -41,6 +42,7 @@ struct claim {
     int64_t ttl_ms;   /* of the lease, as asked */
     struct lock_origin origin;
     struct buffer *ids; /* of REENTRANT: each its size u8 and bytes; NULL: it does not count */
+    struct lock_part *part; /* lock_parts.h; NULL: it is none, or granted */
     uint32_t id_count;
     uint32_t permits;
     uint16_t note_size;
@@ -134,6 +136,36 @@ bool claim_take_id(struct locks *locks, struct claim *claim, struct slice id);
 void lock_end_wait(struct locks *locks, struct claim *claim, bool told);
 void lock_end_hold(struct locks *locks, struct claim *claim, enum lock_end end, const struct lock_now *now);
 void lock_grant(struct locks *locks, struct lock *lock, const struct lock_now *now);
+/* ---- locks.c, for lock_parts.c ---- */
+
+/* The claim of this owner, when what is due has ended; or NULL. */
+struct claim *lock_settled_claim(struct locks *locks, struct slice key, struct slice owner,
+                                 const struct lock_now *now);
+/* What a claim becomes when it is granted; it is in no list. */
+void lock_make_grant(struct locks *locks, struct claim *claim, const struct lock_now *now);
+
+/* ---- lock_parts.c ---- */
+
+struct lock_part *lock_part_create(const struct lock_part_ask *ask, int64_t deadline_ms);
+/* What a claim that is a part becomes when its turn has come; it is in no list. */
+void lock_part_reserve(struct claim *claim);
+/* Of two requests of one owner, the earlier one's claim or the later request is a part. */
+enum lock_outcome lock_part_again(const struct claim *claim, const struct lock_request *request,
+                                  const struct lock_now *now, struct lock_answer *ret_answer);
+/* Home has refused this request; no part is made of it. */
+bool lock_part_refused(const struct locks *locks, const struct lock_origin *origin);
+/* It is reserved, and holds nothing. */
+static inline bool claim_is_reserved(const struct claim *claim)
+{
+    return claim->state == CLAIM_HOLDS && claim->part != NULL;
+}
+
+/* ---- lock_parts_snapshot.c: behind the record of a lock, those of its parts, each behind its size ---- */
+
+void lock_parts_put(struct buffer *out, const struct lock *lock);
+void lock_refused_put(struct buffer *out, const struct locks *locks);
+MUST_USE enum status lock_part_load(struct locks *locks, struct slice record);
+MUST_USE enum status lock_refused_load(struct locks *locks, struct slice record);
 
 /* ---- lock_snapshot.c ---- */
 

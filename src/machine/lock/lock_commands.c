@@ -4,6 +4,7 @@
 #include "command/machine_handlers.h"
 #include "machine/dispatch.h"
 #include "machine/lock/lock_arguments.h"
+#include "machine/lock/lock_commands.h"
 #include "machine/lock/lock_limits.h"
 #include "machine/lock/locks.h"
 #include "machine/machine_mutation.h"
@@ -24,7 +25,7 @@ static void put_grant(struct call *call, const struct lock_answer *answer)
     resp_integer(&call->reply, answer->ttl_ms);
 }
 
-static void put_outcome(struct call *call, enum lock_outcome outcome, const struct lock_answer *answer)
+void lock_put_outcome(struct call *call, enum lock_outcome outcome, const struct lock_answer *answer)
 {
     switch (outcome) {
     case LOCK_GRANTED: put_grant(call, answer); return;
@@ -56,6 +57,13 @@ static void put_outcome(struct call *call, enum lock_outcome outcome, const stru
     case LOCK_MANY_IDS:
         resp_error(&call->reply, "ERR this owner has acquired the lock 256 times, which is the most; release some");
         return;
+    case LOCK_IS_PART:
+        resp_error(&call->reply, "ERR this owner asks for the lock by a LOCK.MACQUIRE that is under way; wait for its "
+                                 "end, then try again");
+        return;
+    case LOCK_RESERVED:
+    case LOCK_OTHER_REQUEST:
+    case LOCK_NUMBER_REFUSED: break; /* of parts alone */
     }
 }
 
@@ -92,7 +100,7 @@ static void acquire(struct call *call, uint32_t from, const struct lock_origin *
                    "own, in another session, in another mode or with other permits; release it first");
         return;
     }
-    put_outcome(call, outcome, &answer);
+    lock_put_outcome(call, outcome, &answer);
 }
 
 void lock_acquire(struct call *call)

@@ -163,12 +163,15 @@ void claim_free(struct claim *claim)
 {
     ASSERT(claim->heap_index == 0);
     free_ids(claim);
+    free(claim->part);
     free(claim);
 }
 
 uint32_t claim_charge(const struct claim *claim)
 {
-    return CHARGE_CLAIM + claim->key_size + claim->note_size + (claim->ids == NULL ? 0 : (uint32_t)claim->ids->size);
+    uint32_t part = claim->part == NULL ? 0 : (uint32_t)sizeof(*claim->part) + claim->part->home_size;
+    return CHARGE_CLAIM + claim->key_size + claim->note_size + part +
+           (claim->ids == NULL ? 0 : (uint32_t)claim->ids->size);
 }
 
 static struct list *list_of(struct lock *lock, enum claim_state state)
@@ -353,6 +356,9 @@ void claim_enter(struct locks *locks, struct claim *claim)
         index_claim(locks, lock, claim, true);
         tie_enter(locks, claim);
     }
+    if (claim_is_reserved(claim)) {
+        list_append(&locks->reserved, &claim->part->node);
+    }
     if (claim->state == CLAIM_WAITS) {
         lock_node_enter(locks, claim);
     }
@@ -369,6 +375,9 @@ void claim_leave(struct locks *locks, struct claim *claim)
         due_heap_remove(&locks->heap, claim);
         index_claim(locks, lock, claim, false);
         tie_leave(locks, claim);
+    }
+    if (claim_is_reserved(claim)) {
+        list_remove(&claim->part->node);
     }
     if (claim->state == CLAIM_WAITS) {
         lock_node_leave(locks, claim);

@@ -31,12 +31,15 @@ static const char *end_text(enum lock_end end)
     return "client gone";
 }
 
-/* Claims of the list that are not over. */
-static size_t count_live(struct call *call, const struct list *claims)
+/* Claims of the list that are not over; a part that is reserved waits, and holds nothing. */
+static size_t count_live(struct call *call, const struct list *claims, bool reserved)
 {
     size_t count = 0;
     LIST_FOR_EACH (at, claims) {
         int64_t due_ms = claim_of(at)->due_ms;
+        if (claim_is_reserved(claim_of(at)) != reserved) {
+            continue;
+        }
         count += due_ms > call->time.applied_time_ms ? 1 : 0;
         call->must_log |= due_ms > call->time.applied_time_ms && due_ms <= call->time.present_time_ms;
     }
@@ -72,11 +75,11 @@ static void put_holders(struct call *call, const struct lock *lock)
 {
     int64_t now_ms = call->time.present_time_ms;
     resp_bulk_string(&call->reply, "holders");
-    resp_array(&call->reply, lock == NULL ? 0 : count_live(call, &lock->holders));
+    resp_array(&call->reply, lock == NULL ? 0 : count_live(call, &lock->holders, false));
     for (const struct list *at = lock == NULL ? NULL : lock->holders.next; at != NULL && at != &lock->holders;
          at = at->next) {
         const struct claim *claim = claim_of(at);
-        if (claim->due_ms <= call->time.applied_time_ms) {
+        if (claim->due_ms <= call->time.applied_time_ms || claim_is_reserved(claim)) {
             continue;
         }
         resp_map(&call->reply, 7);
@@ -91,33 +94,48 @@ static void put_holders(struct call *call, const struct lock *lock)
     }
 }
 
-static void put_waiters(struct call *call, const struct lock *lock)
+static void put_waiting(struct call *call, const struct list *claims, bool reserved)
 {
     int64_t now_ms = call->time.present_time_ms;
-    resp_bulk_string(&call->reply, "waiters");
-    resp_array(&call->reply, lock == NULL ? 0 : count_live(call, &lock->waiters));
-    for (const struct list *at = lock == NULL ? NULL : lock->waiters.next; at != NULL && at != &lock->waiters;
-         at = at->next) {
+    LIST_FOR_EACH (at, claims) {
         const struct claim *claim = claim_of(at);
-        if (claim->due_ms <= call->time.applied_time_ms) {
+        if (claim->due_ms <= call->time.applied_time_ms || claim_is_reserved(claim) != reserved) {
             continue;
         }
         resp_map(&call->reply, 4);
         put_text(call, "owner", claim_owner(claim));
-        put_text(call, "mode", slice_from_string(mode_text((enum lock_mode)claim->mode)));
+        put_text(call, "mode", slice_from_string(reserved ? "reserved" : mode_text((enum lock_mode)claim->mode)));
         put_pair(call, "permits", claim->permits);
         put_pair(call, "waited_ms", now_ms - claim->since_ms);
     }
+}
+
+static void put_waiters(struct call *call, const struct lock *lock)
+{
+    resp_bulk_string(&call->reply, "waiters");
+    if (lock == NULL) {
+        resp_array(&call->reply, 0);
+        return;
+    }
+    resp_array(&call->reply, count_live(call, &lock->holders, true) + count_live(call, &lock->waiters, false));
+    put_waiting(call, &lock->holders, true);
+    put_waiting(call, &lock->waiters, false);
+}
+
+static const char *state_text(struct call *call, const struct lock *lock)
+{
+    if (lock != NULL && count_live(call, &lock->holders, false) > 0) {
+        return mode_text((enum lock_mode)claim_of(lock->holders.next)->mode);
+    }
+    return lock != NULL && count_live(call, &lock->holders, true) > 0 ? "reserved" : "free";
 }
 
 /* LOCK.INFO key */
 void lock_info(struct call *call)
 {
     const struct lock *lock = lock_find(call->locks, call->argv[1]);
-    bool held = lock != NULL && count_live(call, &lock->holders) > 0;
     resp_map(&call->reply, 4);
-    put_text(call, "mode",
-             slice_from_string(held ? mode_text((enum lock_mode)claim_of(lock->holders.next)->mode) : "free"));
+    put_text(call, "mode", slice_from_string(state_text(call, lock)));
     put_pair(call, "limit", lock == NULL ? 0 : lock->limit);
     put_holders(call, lock);
     put_waiters(call, lock);

@@ -7,7 +7,8 @@
  *   'l' marks   restores · last token · last order · last used · fence floor; the first one
  *   'L' lock    key · fence · grants · used · limit · holders · waiters · past, then so many claims, each: owner · note
  * · order · token · due · since · ttl · node · start · client · number · permits · mode · end · count of ids · shard
- * and number of the session that it ends with, 0 when it has none · ids */
+ * and number of the session that it ends with, 0 when it has none · ids
+ *   'Q', 'q'    parts of LOCK.MACQUIREs, behind their lock, and what home has refused (lock_parts_snapshot.c) */
 #include "machine/lock/lock.h"
 
 #include "base/assert.h"
@@ -110,6 +111,7 @@ static void emit(struct buffer *out, const struct lock *lock)
     put_lock(&record, lock);
     put_text(out, buffer_slice(&record));
     buffer_deinit(&record);
+    lock_parts_put(out, lock);
 }
 
 void lock_keep(struct locks *locks, struct lock *lock)
@@ -135,6 +137,7 @@ void locks_snapshot_begin(struct locks *locks)
         put_text(&locks->pending, buffer_slice(&record));
         buffer_deinit(&record);
     }
+    lock_refused_put(&locks->pending, locks);
 }
 
 static void walk_lock(void *owner, void *item)
@@ -176,6 +179,7 @@ static void digest_lock(void *owner, void *item)
 {
     struct digesting *digesting = owner;
     put_lock(&digesting->record, item);
+    lock_parts_put(&digesting->record, item);
     add_digest(digesting);
 }
 
@@ -184,6 +188,10 @@ uint64_t locks_digest(const struct locks *locks)
     struct digesting digesting = {0};
     if (!unused(locks)) {
         put_marks(&digesting.record, locks);
+        add_digest(&digesting);
+    }
+    if (locks->refused_count != 0) {
+        lock_refused_put(&digesting.record, locks);
         add_digest(&digesting);
     }
     uint64_t cursor = 0;
@@ -384,5 +392,8 @@ enum status locks_load(struct locks *locks, struct slice record)
         return record.data[1] > RECORD_VERSION ? STATUS_VERSION : STATUS_CORRUPT;
     }
     struct slice rest = slice_of(record.data + 2, record.size - 2);
+    if (record.data[0] == LOCK_RECORD_PART || record.data[0] == LOCK_RECORD_REFUSED) {
+        return record.data[0] == LOCK_RECORD_PART ? lock_part_load(locks, rest) : lock_refused_load(locks, rest);
+    }
     return record.data[0] == LOCK_RECORD ? lock_load(locks, rest) : marks_load(locks, rest);
 }

@@ -25,6 +25,7 @@ void locks_init(struct locks *locks, uint64_t seed)
     static const struct due_order by_order = {offsetof(struct claim, heap_index), asked_before};
     due_heap_init(&locks->heap, &by_order);
     list_init(&locks->idle);
+    list_init(&locks->reserved);
 }
 
 static void free_claims(struct list *claims)
@@ -62,6 +63,7 @@ void locks_deinit(struct locks *locks)
         free(locks->nodes[i]);
     }
     free(locks->nodes);
+    free(locks->refused);
     buffer_deinit(&locks->notices);
     buffer_deinit(&locks->pending);
 }
@@ -152,6 +154,10 @@ void lock_end_wait(struct locks *locks, struct claim *claim, bool told)
 
 void lock_end_hold(struct locks *locks, struct claim *claim, enum lock_end end, const struct lock_now *now)
 {
+    if (claim->part != NULL) {
+        lock_end_wait(locks, claim, end == LOCK_EXPIRED);
+        return;
+    }
     struct lock *lock = claim->lock;
     locks->expired += end == LOCK_EXPIRED ? 1 : 0;
     if (end == LOCK_EXPIRED || end == LOCK_SESSION) {
@@ -184,10 +190,15 @@ void lock_grant(struct locks *locks, struct lock *lock, const struct lock_now *n
         }
         uint32_t limit = lock->limit;
         claim_leave(locks, first);
-        make_grant(locks, first, now);
+        bool part = first->part != NULL && !MACHINE_MUTATED(PART_HELD_EARLY);
+        if (part) {
+            lock_part_reserve(first);
+        } else {
+            make_grant(locks, first, now);
+        }
         claim_enter(locks, first);
         lock->limit = lock->permit_claims == 0 ? 0 : limit;
-        tell(locks, LOCK_NOTICE_GRANTED, first);
+        tell(locks, part ? LOCK_NOTICE_RESERVED : LOCK_NOTICE_GRANTED, first);
     }
     lock_idle(locks, lock);
 }
@@ -306,6 +317,9 @@ static enum lock_outcome enter_again(struct locks *locks, struct claim *claim, c
 static enum lock_outcome ask_again(struct locks *locks, struct claim *claim, const struct lock_request *request,
                                    const struct lock_now *now, struct lock_answer *ret_answer)
 {
+    if (claim->part != NULL || request->part != NULL) {
+        return lock_part_again(claim, request, now, ret_answer);
+    }
     if (claim->tie != request->tie || claim->mode != request->mode || claim->permits != request->permits ||
         (request->mode == LOCK_PERMITS_MODE && claim->lock->limit != request->limit)) {
         return LOCK_IS_HELD_OTHERWISE;
@@ -331,7 +345,8 @@ static enum lock_outcome ask_again(struct locks *locks, struct claim *claim, con
     return LOCK_QUEUED;
 }
 
-static struct claim *make_claim(struct locks *locks, struct lock *lock, const struct lock_request *request)
+static struct claim *make_claim(struct locks *locks, struct lock *lock, const struct lock_request *request,
+                                const struct lock_now *now)
 {
     struct claim *claim = claim_create(lock, request->owner, request->note);
     claim->lock = lock;
@@ -343,6 +358,10 @@ static struct claim *make_claim(struct locks *locks, struct lock *lock, const st
     claim->tie = request->tie;
     if (request->id.size > 0) {
         claim_add_id(locks, claim, request->id);
+    }
+    if (request->part != NULL) {
+        claim->part = lock_part_create(request->part, now->time_ms + request->part->keep_ms);
+        claim->part->claim = claim;
     }
     return claim;
 }
@@ -365,7 +384,7 @@ static enum lock_outcome queue(struct locks *locks, struct lock *lock, const str
         return LOCK_MANY_WAITERS_IN_ALL;
     }
     lock_keep(locks, lock);
-    struct claim *claim = make_claim(locks, lock, request);
+    struct claim *claim = make_claim(locks, lock, request, now);
     claim->state = CLAIM_WAITS;
     claim->since_ms = now->time_ms;
     claim->due_ms = now->time_ms + request->wait_ms;
@@ -391,7 +410,13 @@ static enum lock_outcome ask(struct locks *locks, struct lock *lock, const struc
     }
     lock_keep(locks, lock);
     lock_busy(locks, lock);
-    struct claim *claim = make_claim(locks, lock, request);
+    struct claim *claim = make_claim(locks, lock, request, now);
+    if (claim->part != NULL) {
+        claim->since_ms = now->time_ms;
+        lock_part_reserve(claim);
+        enter_new(locks, claim, 0);
+        return LOCK_RESERVED;
+    }
     make_grant(locks, claim, now);
     enter_new(locks, claim, request->limit);
     return held(claim, now, ret_answer);
@@ -410,6 +435,9 @@ enum lock_outcome locks_acquire(struct locks *locks, const struct lock_request *
         enum lock_outcome again = ask_again(locks, claim, request, now, ret_answer);
         ret_answer->ttl_ms = request->tie != NULL ? request->ttl_ms : ret_answer->ttl_ms; /* newer than the claim's */
         return again;
+    }
+    if (request->part != NULL && lock_part_refused(locks, &request->origin)) {
+        return LOCK_NUMBER_REFUSED;
     }
     if ((lock == NULL || claim_count(lock) == 0) && locks_busy(locks) >= LOCKS_BUSY) {
         return LOCK_MANY_LOCKS;
@@ -454,6 +482,18 @@ bool locks_release(struct locks *locks, struct slice key, struct slice owner, ui
     lock_grant(locks, lock, now);
     locks_tidy(locks);
     return true;
+}
+
+/* ---- for lock_parts.c ---- */
+
+struct claim *lock_settled_claim(struct locks *locks, struct slice key, struct slice owner, const struct lock_now *now)
+{
+    return find_claim(locks, key, owner, now);
+}
+
+void lock_make_grant(struct locks *locks, struct claim *claim, const struct lock_now *now)
+{
+    make_grant(locks, claim, now);
 }
 
 /* ---- clients that are gone ---- */
@@ -599,7 +639,7 @@ void locks_reset_leases(struct locks *locks, uint64_t term, int64_t time_ms)
     buffer_init(&holders);
     for (uint32_t i = 0; i < locks->heap.count; i++) {
         struct claim *claim = locks->heap.chunks[(i + 3) / 1024][(i + 3) % 1024].of;
-        if (claim->state == CLAIM_HOLDS) {
+        if (claim->state == CLAIM_HOLDS && claim->part == NULL) {
             buffer_append(&holders, &claim, sizeof(claim));
         }
     }

@@ -37,6 +37,7 @@ struct lock_origin {
 
 struct tie;
 struct ties;
+struct lock_part_ask;
 
 struct lock_request {
     struct slice key, owner, note, id; /* id: of REENTRANT; empty: not given */
@@ -46,6 +47,7 @@ struct lock_request {
     struct lock_origin origin;
     struct slice session; /* its name, as it was asked for; empty: none */
     struct tie *tie;      /* the lock ends with this session, and ttl_ms is what that one lives at least; NULL */
+    const struct lock_part_ask *part; /* of a LOCK.MACQUIRE (lock_parts.h); NULL: it is none */
 };
 
 enum lock_outcome {
@@ -59,6 +61,11 @@ enum lock_outcome {
     LOCK_MANY_WAITERS_IN_ALL,
     LOCK_MANY_LOCKS,
     LOCK_MANY_IDS,
+    /* with LOCK.MACQUIRE */
+    LOCK_RESERVED,
+    LOCK_IS_PART,       /* this owner has asked for it by a LOCK.MACQUIRE that is under way */
+    LOCK_OTHER_REQUEST, /* this part's owner has asked for the lock by another request that is under way */
+    LOCK_NUMBER_REFUSED,
 };
 
 struct lock_answer {
@@ -87,6 +94,11 @@ void lock_heat_add(struct lock_heat sum[static LOCKS_HOT], const struct lock_hea
 
 struct lock_node;
 
+/* A worker of a node, and up to which of its requests home has refused (lock_parts.h). */
+struct lock_refused {
+    uint64_t node, start, number;
+};
+
 struct locks {
     struct table table; /* of struct lock */
     struct table index; /* of struct claim, of locks with many */
@@ -105,6 +117,9 @@ struct locks {
     uint64_t fence_floor; /* no token that was seen of a forgotten lock is larger */
     struct ties *ties;    /* of the same machine: whom claims are tied to; may be NULL */
     uint64_t tied;        /* claims that end with sessions */
+    struct list reserved; /* struct lock_part, in any order; a snapshot has them with their claims */
+    struct lock_refused *refused;
+    uint32_t refused_count;
     /* No part of the state. */
     uint64_t last_number;
     bool tell;             /* notices are wanted, since this replica leads */
@@ -177,10 +192,11 @@ const char *locks_problem(const struct locks *locks);
 
 /* ---- snapshots, as machine.h has them (lock_snapshot.c) ---- */
 
-enum { LOCK_RECORD = 'L', LOCK_RECORD_MARKS = 'l' };
+enum { LOCK_RECORD = 'L', LOCK_RECORD_MARKS = 'l', LOCK_RECORD_PART = 'Q', LOCK_RECORD_REFUSED = 'q' };
 static inline bool locks_record(struct slice record)
 {
-    return record.size > 0 && (record.data[0] == LOCK_RECORD || record.data[0] == LOCK_RECORD_MARKS);
+    return record.size > 0 && (record.data[0] == LOCK_RECORD || record.data[0] == LOCK_RECORD_MARKS ||
+                               record.data[0] == LOCK_RECORD_PART || record.data[0] == LOCK_RECORD_REFUSED);
 }
 
 void locks_snapshot_begin(struct locks *locks);

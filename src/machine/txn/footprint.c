@@ -89,6 +89,11 @@ enum footprint_reach footprint_visit(const struct command *command, struct comma
     case COMMAND_FENCE_CHECK:
     case COMMAND_COHORT_LOCK_ACQUIRE:
     case COMMAND_COHORT_LOCK_ASK:
+    case COMMAND_LOCK_MACQUIRE:
+    case COMMAND_COHORT_LOCK_RESERVE:
+    case COMMAND_COHORT_LOCK_GRANT:
+    case COMMAND_COHORT_LOCK_BACK:
+    case COMMAND_COHORT_LOCK_SETTLE:
     case COMMAND_COHORT_LOCK_LEAVE: return FOOTPRINT_KEYS;
     default: return visit_plain(command, key, owner);
     }

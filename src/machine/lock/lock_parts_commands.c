@@ -1,0 +1,158 @@
+/* COHORT.LOCK.RESERVE, GRANT, BACK, SETTLE: what nodes say about the parts of a LOCK.MACQUIRE. */
+#include "machine/call.h"
+
+#include "command/machine_handlers.h"
+#include "machine/lock/lock_arguments.h"
+#include "machine/lock/lock_commands.h"
+#include "machine/lock/lock_limits.h"
+#include "machine/lock/lock_parts.h"
+
+static void malformed(struct call *call) { resp_error(&call->reply, "ERR no node of ours can have said this"); }
+
+static struct lock_now now_of(const struct call *call)
+{
+    return (struct lock_now){call->position, call->time.applied_time_ms};
+}
+
+/* LOCK.MACQUIRE: nodes make several commands of it. */
+void lock_macquire(struct call *call) { malformed(call); }
+
+static bool names_fit(const struct slice *keys, uint32_t count, struct slice owner)
+{
+    bool fit = count <= LOCK_PARTS;
+    for (uint32_t i = 0; i < count && fit; i++) {
+        fit = lock_names_fit(keys[i], owner) == NULL;
+    }
+    return fit;
+}
+
+static void put_told(struct call *call, const struct lock_part_told *told, uint32_t count)
+{
+    struct buffer out;
+    buffer_init(&out);
+    for (uint32_t i = 0; i < count; i++) {
+        lock_part_told_put(&out, &told[i]);
+    }
+    resp_bulk(&call->reply, buffer_slice(&out));
+    buffer_deinit(&out);
+}
+
+/* False: nothing is told of the keys but an error. */
+static bool told_of(enum lock_outcome outcome, enum lock_part_state *ret_state)
+{
+    switch (outcome) {
+    case LOCK_RESERVED: *ret_state = LOCK_PART_RESERVED; return true;
+    case LOCK_GRANTED: *ret_state = LOCK_PART_HELD; return true;
+    case LOCK_QUEUED: *ret_state = LOCK_PART_QUEUED; return true;
+    case LOCK_HELD_BY_OTHERS: *ret_state = LOCK_PART_BUSY; return true;
+    case LOCK_OTHER_REQUEST: *ret_state = LOCK_PART_OTHER; return true;
+    case LOCK_NUMBER_REFUSED: *ret_state = LOCK_PART_ANEW; return true;
+    case LOCK_IS_HELD_OTHERWISE:
+    case LOCK_OTHER_LIMIT:
+    case LOCK_MANY_HOLDERS:
+    case LOCK_MANY_WAITERS:
+    case LOCK_MANY_WAITERS_IN_ALL:
+    case LOCK_MANY_LOCKS:
+    case LOCK_MANY_IDS:
+    case LOCK_IS_PART: break;
+    }
+    return false;
+}
+
+/* A shard that has all of them: they are granted at once. */
+static void grant_alone(struct call *call, const struct slice *keys, uint32_t count, struct slice owner,
+                        const struct lock_origin *origin, struct lock_part_told *told)
+{
+    struct lock_answer answers[LOCK_PARTS];
+    struct lock_now now = now_of(call);
+    if (locks_grant_parts(call->locks, keys, count, owner, origin, &now, answers)) {
+        for (uint32_t i = 0; i < count; i++) {
+            told[i] = (struct lock_part_told){LOCK_PART_HELD, answers[i].token, answers[i].ttl_ms};
+        }
+    }
+}
+
+/* COHORT.LOCK.RESERVE origin home owner ttl_ms wait_ms keep_ms alone key [key …] */
+void lock_reserve(struct call *call)
+{
+    const struct slice *keys = call->argv + 8;
+    uint32_t count = call->argc - 8;
+    struct lock_part_ask ask = {.home = call->argv[2]};
+    struct lock_request request = {.owner = call->argv[3], .mode = LOCK_EXCLUSIVE, .permits = 1, .part = &ask};
+    struct lock_now now = now_of(call);
+    struct lock_part_told told[LOCK_PARTS];
+    if (!lock_origin_take(call->argv[1], &request.origin) || !names_fit(keys, count, request.owner) ||
+        ask.home.size > LOCK_KEY_BYTES || lock_time_parse(call->argv[4], 1, "", &request.ttl_ms) != NULL ||
+        lock_time_parse(call->argv[5], 0, "", &request.wait_ms) != NULL ||
+        !number_parse_int64(call->argv[6], &ask.keep_ms) || ask.keep_ms < 0 || ask.keep_ms > 2 * LOCK_TIME_MS) {
+        malformed(call);
+        return;
+    }
+    uint32_t reserved = 0;
+    uint32_t told_count = 0;
+    bool goes_on = true;
+    while (goes_on && told_count < count) {
+        struct lock_answer answer = {0};
+        request.key = keys[told_count];
+        enum lock_outcome outcome = locks_acquire(call->locks, &request, &now, &answer);
+        struct lock_part_told *one = &told[told_count++];
+        if (!told_of(outcome, &one->state)) {
+            lock_put_outcome(call, outcome, &answer);
+            return;
+        }
+        one->token = answer.token;
+        one->ttl_ms = answer.ttl_ms;
+        reserved += one->state == LOCK_PART_RESERVED ? 1 : 0;
+        goes_on = one->state == LOCK_PART_RESERVED || one->state == LOCK_PART_HELD;
+    }
+    if (reserved == count && slice_equal(call->argv[7], SLICE_LITERAL("1"))) {
+        grant_alone(call, keys, count, request.owner, &request.origin, told);
+    }
+    put_told(call, told, told_count);
+}
+
+/* COHORT.LOCK.GRANT origin owner key [key …] */
+void lock_grant(struct call *call)
+{
+    const struct slice *keys = call->argv + 3;
+    uint32_t count = call->argc - 3;
+    struct lock_origin origin;
+    struct lock_part_told told[LOCK_PARTS] = {{LOCK_PART_RESERVED, 0, 0}};
+    if (!lock_origin_take(call->argv[1], &origin) || !names_fit(keys, count, call->argv[2])) {
+        malformed(call);
+        return;
+    }
+    grant_alone(call, keys, count, call->argv[2], &origin, told);
+    if (told[0].state == LOCK_PART_HELD) {
+        put_told(call, told, count);
+    } else {
+        resp_null(&call->reply);
+    }
+}
+
+/* COHORT.LOCK.BACK origin owner key [key …] */
+void lock_back(struct call *call)
+{
+    struct lock_origin origin;
+    if (!lock_origin_take(call->argv[1], &origin)) {
+        malformed(call);
+        return;
+    }
+    struct lock_now now = now_of(call);
+    for (uint32_t i = 3; i < call->argc; i++) {
+        locks_take_back(call->locks, call->argv[i], call->argv[2], &origin, &now);
+    }
+    call_ok(call);
+}
+
+/* COHORT.LOCK.SETTLE origin key owner */
+void lock_settle(struct call *call)
+{
+    struct lock_origin origin;
+    if (!lock_origin_take(call->argv[1], &origin)) {
+        malformed(call);
+        return;
+    }
+    struct lock_now now = now_of(call);
+    resp_integer(&call->reply, locks_settle(call->locks, call->argv[2], call->argv[3], &origin, &now) ? 1 : 0);
+}

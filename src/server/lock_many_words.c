@@ -1,0 +1,211 @@
+/* What a LOCK.MACQUIRE says, and what is said to shards for it. */
+#include "server/lock_many_internal.h"
+
+#include "base/assert.h"
+#include "base/memory.h"
+#include "base/number.h"
+#include "machine/lock/lock_arguments.h"
+#include "machine/lock/lock_limits.h"
+#include "server/lock_client.h"
+
+#include <stdlib.h>
+
+_Static_assert(LOCK_PARTS == 64, "as the texts say");
+_Static_assert((int)LOCK_ORIGIN_WORKERS == (int)WORKERS_MAXIMUM, "a number's worker");
+
+static const char syntax_text[] = "ERR syntax error; LOCK.MACQUIRE is: numkeys key ... owner PX ttl_ms [WAIT ms]";
+
+/* ---- the client's words ---- */
+
+static int by_name(const void *a, const void *b)
+{
+    const struct many_key *x = a;
+    const struct many_key *y = b;
+    int by_shard = (x->shard > y->shard) - (x->shard < y->shard);
+    return by_shard != 0 ? by_shard : slice_compare(x->name, y->name);
+}
+
+static const char *take_options(const struct slice *argv, uint32_t argc, int64_t *ret_ttl_ms, int64_t *ret_wait_ms)
+{
+    bool ttl = false, wait = false;
+    for (uint32_t i = 0; i < argc; i += 2) {
+        const char *problem;
+        if (i + 1 < argc && slice_is_word(argv[i], "PX") && !ttl) {
+            ttl = true;
+            problem = lock_time_parse(argv[i + 1], 1, "ERR PX is the time to live in ms, from 1 to 31536000000 (a year)",
+                                      ret_ttl_ms);
+        } else if (i + 1 < argc && slice_is_word(argv[i], "WAIT") && !wait) {
+            wait = true;
+            problem = lock_time_parse(argv[i + 1], 0, "ERR WAIT is a time in ms, from 0 to 31536000000 (a year)",
+                                      ret_wait_ms);
+        } else {
+            problem = syntax_text;
+        }
+        if (problem != NULL) {
+            return problem;
+        }
+    }
+    return ttl ? NULL : syntax_text;
+}
+
+static const char *take_names(const struct command *command, int64_t *ret_count)
+{
+    if (!number_parse_int64(command->argv[1], ret_count) || *ret_count < 1 || *ret_count > LOCK_PARTS) {
+        return "ERR numkeys is the number of locks, from 1 to 64";
+    }
+    if ((uint32_t)*ret_count + 3 > command->argc) {
+        return syntax_text;
+    }
+    for (uint32_t i = 2; i < 2 + (uint32_t)*ret_count; i++) {
+        const char *problem = lock_names_fit(command->argv[i], command->argv[2 + *ret_count]);
+        if (problem != NULL) {
+            return problem;
+        }
+        for (uint32_t j = 2; j < i; j++) {
+            if (slice_equal(command->argv[i], command->argv[j])) {
+                return "ERR LOCK.MACQUIRE takes each lock once; one is named twice";
+            }
+        }
+    }
+    return NULL;
+}
+
+const char *lock_many_problem(const struct command *command)
+{
+    int64_t count, ttl_ms, wait_ms;
+    const char *problem = take_names(command, &count);
+    uint32_t first = 3 + (uint32_t)count;
+    return problem != NULL ? problem : take_options(command->argv + first, command->argc - first, &ttl_ms, &wait_ms);
+}
+
+const char *many_parse(struct lock_many *many, const struct command *command)
+{
+    int64_t count, wait_ms = 0;
+    const char *problem = take_names(command, &count);
+    if (problem != NULL) {
+        return problem;
+    }
+    uint32_t first = 3 + (uint32_t)count;
+    problem = take_options(command->argv + first, command->argc - first, &many->ttl_ms, &wait_ms);
+    if (problem != NULL) {
+        return problem;
+    }
+    many->may_wait = wait_ms > 0;
+    many->deadline_ns = many->began_ns + wait_ms * NS_PER_MS;
+    many->key_count = (uint32_t)count;
+    many->keys = memory_allocate_zeroed(many->key_count, sizeof(*many->keys));
+    for (uint32_t i = 0; i <= many->key_count; i++) {
+        buffer_append_slice(&many->names, command->argv[2 + i]);
+    }
+    const uint8_t *at = many->names.data;
+    for (uint32_t i = 0; i < many->key_count; i++) {
+        many->keys[i].name = slice_of(at, command->argv[2 + i].size);
+        many->keys[i].place = i;
+        at += many->keys[i].name.size;
+    }
+    many->owner = slice_of(at, command->argv[2 + many->key_count].size);
+    return NULL;
+}
+
+void many_arrange(struct lock_many *many)
+{
+    qsort(many->keys, many->key_count, sizeof(*many->keys), by_name);
+    many->parts = memory_allocate_zeroed(many->key_count, sizeof(*many->parts));
+    for (uint32_t i = 0; i < many->key_count; i++) {
+        if (i == 0 || many->keys[i].shard != many->keys[i - 1].shard) {
+            many->parts[many->part_count].shard = many->keys[i].shard;
+            many->parts[many->part_count++].first = i;
+        }
+        many->parts[many->part_count - 1].count++;
+    }
+}
+
+void many_free_words(struct lock_many *many)
+{
+    for (uint32_t i = 0; i < many->part_count; i++) {
+        buffer_deinit(&many->parts[i].answer);
+    }
+    buffer_deinit(&many->names);
+    buffer_deinit(&many->reply);
+    free(many->keys);
+    free(many->parts);
+}
+
+void many_put_grants(const struct lock_many *many, struct buffer *out)
+{
+    struct resp_writer writer = resp_writer_to(out, RESP2);
+    const struct many_key *in_order[LOCK_PARTS];
+    for (uint32_t i = 0; i < many->key_count; i++) {
+        in_order[many->keys[i].place] = &many->keys[i];
+    }
+    resp_array(&writer, many->key_count);
+    for (uint32_t i = 0; i < many->key_count; i++) {
+        resp_array(&writer, 2);
+        resp_integer(&writer, (int64_t)in_order[i]->told.token);
+        resp_integer(&writer, in_order[i]->told.ttl_ms);
+    }
+}
+
+/* ---- to the shards, and what they tell ---- */
+
+int64_t many_left_ms(const struct lock_many *many)
+{
+    int64_t left = (many->deadline_ns - server_now_ns(many->server) + NS_PER_MS - 1) / NS_PER_MS;
+    return left < 0 ? 0 : left;
+}
+
+/* The words before the keys. */
+static uint32_t put_head(const struct lock_many *many, uint32_t at, uint16_t id, int64_t wait_ms, struct slice *argv,
+                         char digits[static 3][NUMBER_INT64_BYTES])
+{
+    uint32_t argc = 2;
+    if (id == COMMAND_COHORT_LOCK_RESERVE) {
+        argv[argc++] = at == 0 ? slice_of(NULL, 0) : many->keys[0].name;
+    }
+    argv[argc++] = many->owner;
+    if (id == COMMAND_COHORT_LOCK_RESERVE) {
+        argv[argc++] = slice_of(digits[0], number_format_int64(digits[0], many->ttl_ms));
+        argv[argc++] = slice_of(digits[1], number_format_int64(digits[1], wait_ms));
+        argv[argc++] = slice_of(digits[2], number_format_int64(digits[2], many_left_ms(many) + LOCK_PART_KEEP_MS));
+        argv[argc++] = many->part_count == 1 ? SLICE_LITERAL("1") : SLICE_LITERAL("0");
+    }
+    return argc;
+}
+
+void many_ask(struct lock_many *many, uint32_t at, uint16_t id, int64_t wait_ms)
+{
+    struct server *server = many->server;
+    struct many_part *part = &many->parts[at];
+    struct slice argv[8 + LOCK_PARTS];
+    uint8_t origin[LOCK_ORIGIN_BYTES];
+    char digits[3][NUMBER_INT64_BYTES];
+    ASSERT(part->asked == 0);
+    lock_origin_put(origin, &(struct lock_origin){server->options.node_id, server->node_file.lineage.start,
+                                                  many->client, many->number});
+    argv[0] = SLICE_LITERAL("COHORT.LOCK");
+    argv[1] = slice_of(origin, sizeof(origin));
+    uint32_t argc = put_head(many, at, id, wait_ms, argv, digits);
+    for (uint32_t i = 0; i < part->count; i++) {
+        argv[argc++] = many->keys[part->first + i].name;
+    }
+    const struct command command = {command_by_id(id), argv, argc, RESP2};
+    part->again = false;
+    enum status status = cluster_submit(server->cluster, part->shard, &command, CLUSTER_PLAIN, &many->requester, at);
+    part->asked = status == STATUS_OK ? id : 0;
+    part->status = id == COMMAND_COHORT_LOCK_RESERVE ? status : STATUS_OK; /* the others are said again in time */
+}
+
+bool many_take_told(struct lock_many *many, struct many_part *part)
+{
+    const uint8_t *line = part->answer.size == 0 ? NULL : memchr(part->answer.data, '\n', part->answer.size);
+    if (line == NULL || part->answer.data[0] != '$' || part->answer.data[1] == '-') {
+        return false;
+    }
+    struct slice body = slice_of(line + 1, (size_t)(part->answer.data + part->answer.size - line) - 1);
+    for (part->told = 0; part->told < part->count && body.size > 2; part->told++) {
+        if (!lock_part_told_take(&body, &many->keys[part->first + part->told].told)) {
+            return false;
+        }
+    }
+    return part->told > 0;
+}
