@@ -91,10 +91,10 @@ struct server {
     struct buffer behind_exec;            /* … and wait here */
     uint32_t shards;                      /* of the cluster */
 
-    struct list connections;                 /* all open ones, oldest first */
-    struct list dirty;                       /* have output for this turn */
-    struct list resume;                      /* have input to look at without a new readiness */
-    struct list slowed;                      /* met -BUSY: the longest waiting first */
+    struct list connections; /* all open ones, oldest first */
+    struct list dirty;       /* have output for this turn */
+    struct list resume;      /* have input to look at without a new readiness */
+    struct list slowed;      /* met -BUSY: the longest waiting first */
     struct script_room script_room;
     bool took_long;                          /* the script of the slot that is being finished */
     struct list closed;                      /* gone, but the shard still owes them replies */
@@ -108,7 +108,7 @@ struct server {
     struct table lock_clients;               /* lock_client_item: connections that hear of locks that they lose */
     size_t lock_wait_count;
     uint64_t lock_sequence;
-    struct list lock_manys; /* struct lock_many: LOCK.MACQUIREs (lock_many.h) */
+    struct list lock_manys;         /* struct lock_many: LOCK.MACQUIREs (lock_many.h) */
     struct table lock_many_numbers; /* the same by number */
     size_t lock_many_count;
     struct lock_look *lock_look; /* for circles, while a client waits for long; NULL: none is under way */

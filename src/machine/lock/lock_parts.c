@@ -49,8 +49,7 @@ bool lock_part_refused(const struct locks *locks, const struct lock_origin *orig
 {
     const struct lock_refused *refused = refused_of(locks, origin);
     return refused != NULL && !MACHINE_MUTATED(REFUSAL_FORGOTTEN) &&
-           (origin->start < refused->start ||
-            (origin->start == refused->start && origin->number <= refused->number));
+           (origin->start < refused->start || (origin->start == refused->start && origin->number <= refused->number));
 }
 
 /* The longest unchanged one goes, when there is no room. */
@@ -91,7 +90,8 @@ void lock_part_reserve(struct claim *claim)
 {
     claim->state = CLAIM_HOLDS;
     claim->token = 0;
-    claim->due_ms = claim->part->home_size == 0 || MACHINE_MUTATED(PARTS_END_ALONE) ? claim->part->deadline_ms : NEVER_MS;
+    claim->due_ms =
+        claim->part->home_size == 0 || MACHINE_MUTATED(PARTS_END_ALONE) ? claim->part->deadline_ms : NEVER_MS;
 }
 
 static bool same_request(const struct lock_origin *a, const struct lock_origin *b)
