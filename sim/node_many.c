@@ -101,7 +101,8 @@ static void check_others(struct node_client *client)
     const struct node_many *mine = &client->many;
     for (int i = 0; i < world->profile.clients; i++) {
         const struct node_many *other = &world->clients[i].many;
-        if (i == client->number || other->until_ns <= now_of(client)) {
+        bool together = mine->until_ns > now_of(client);
+        if (i == client->number || !together || other->until_ns <= now_of(client)) {
             continue;
         }
         for (int j = 0; j < mine->count * other->count; j++) {

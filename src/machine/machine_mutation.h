@@ -27,8 +27,6 @@ enum machine_mutation {
     MACHINE_MUTATION_SHARDS_NOT_KEPT,    /* snapshots leave that out */
     MACHINE_MUTATION_LOOK_BY_LAST_ENTRY, /* what remains of a session is told as it was at the last entry */
     MACHINE_MUTATION_PART_HELD_EARLY,    /* a part of a MACQUIRE that had to wait is held at once, not reserved */
-    MACHINE_MUTATION_PARTS_END_ALONE,    /* a part elsewhere ends at its deadline, whatever home says */
-    MACHINE_MUTATION_REFUSAL_FORGOTTEN,  /* home makes parts of what it has refused */
     MACHINE_MUTATION_COUNT,
 };
 

@@ -4,12 +4,8 @@
 #include "base/memory.h"
 #include "base/varint.h"
 #include "machine/lock/lock.h"
-#include "machine/machine_mutation.h"
 
 #include <stdlib.h>
-
-/* Of a part that does not end by itself: a hundred years. */
-#define NEVER_MS (100 * LOCK_TIME_MS)
 
 void lock_part_told_put(struct buffer *out, const struct lock_part_told *told)
 {
@@ -48,7 +44,7 @@ static struct lock_refused *refused_of(const struct locks *locks, const struct l
 bool lock_part_refused(const struct locks *locks, const struct lock_origin *origin)
 {
     const struct lock_refused *refused = refused_of(locks, origin);
-    return refused != NULL && !MACHINE_MUTATED(REFUSAL_FORGOTTEN) &&
+    return refused != NULL &&
            (origin->start < refused->start || (origin->start == refused->start && origin->number <= refused->number));
 }
 
@@ -90,8 +86,7 @@ void lock_part_reserve(struct claim *claim)
 {
     claim->state = CLAIM_HOLDS;
     claim->token = 0;
-    claim->due_ms =
-        claim->part->home_size == 0 || MACHINE_MUTATED(PARTS_END_ALONE) ? claim->part->deadline_ms : NEVER_MS;
+    claim->due_ms = claim->part->home_size == 0 ? claim->part->deadline_ms : LOCK_NEVER_MS;
 }
 
 static bool same_request(const struct lock_origin *a, const struct lock_origin *b)
@@ -111,7 +106,7 @@ enum lock_outcome lock_part_again(const struct claim *claim, const struct lock_r
     if (claim->part != NULL || claim->state == CLAIM_WAITS) {
         return LOCK_OTHER_REQUEST;
     }
-    if (claim->mode != LOCK_EXCLUSIVE) {
+    if (claim->mode != LOCK_EXCLUSIVE || claim->tie != NULL) {
         return LOCK_IS_HELD_OTHERWISE;
     }
     *ret_answer = (struct lock_answer){.token = claim->token, .ttl_ms = claim->due_ms - now->time_ms};

@@ -73,7 +73,7 @@ static void grant_alone(struct call *call, const struct slice *keys, uint32_t co
 }
 
 /* COHORT.LOCK.RESERVE origin home owner ttl_ms wait_ms keep_ms alone key [key …] */
-void lock_reserve(struct call *call)
+void lock_parts_reserve(struct call *call)
 {
     const struct slice *keys = call->argv + 8;
     uint32_t count = call->argc - 8;
@@ -112,7 +112,7 @@ void lock_reserve(struct call *call)
 }
 
 /* COHORT.LOCK.GRANT origin owner key [key …] */
-void lock_grant(struct call *call)
+void lock_parts_grant(struct call *call)
 {
     const struct slice *keys = call->argv + 3;
     uint32_t count = call->argc - 3;
@@ -131,7 +131,7 @@ void lock_grant(struct call *call)
 }
 
 /* COHORT.LOCK.BACK origin owner key [key …] */
-void lock_back(struct call *call)
+void lock_parts_back(struct call *call)
 {
     struct lock_origin origin;
     if (!lock_origin_take(call->argv[1], &origin)) {
@@ -146,7 +146,7 @@ void lock_back(struct call *call)
 }
 
 /* COHORT.LOCK.SETTLE origin key owner */
-void lock_settle(struct call *call)
+void lock_parts_settle(struct call *call)
 {
     struct lock_origin origin;
     if (!lock_origin_take(call->argv[1], &origin)) {
