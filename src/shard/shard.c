@@ -202,6 +202,11 @@ const struct sessions *shard_sessions(const struct shard *shard)
     return shard->machine == NULL ? NULL : machine_sessions(shard->machine);
 }
 
+const struct meets *shard_meets(const struct shard *shard)
+{
+    return shard->machine == NULL ? NULL : machine_meets(shard->machine);
+}
+
 bool shard_gathering(const struct shard *shard) { return shard->open->logged_count != 0; }
 
 const struct txns *shard_txns(const struct shard *shard, int64_t *ret_time_ms)

@@ -182,6 +182,8 @@ const struct txns *shard_txns(const struct shard *shard, int64_t *ret_time_ms);
 const struct locks *shard_locks(const struct shard *shard);
 /* The sessions of the applied state; the same. */
 const struct sessions *shard_sessions(const struct shard *shard);
+/* The same of barriers and latches. */
+const struct meets *shard_meets(const struct shard *shard);
 /* There are commands for the next entry: one more of them costs none. */
 bool shard_gathering(const struct shard *shard);
 
