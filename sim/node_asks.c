@@ -402,6 +402,10 @@ void node_ask_finally(struct node_client *client)
     if (client->world->profile.sessions && generation == 0) {
         node_session_ask_finally(client, shard);
     }
+    if (client->world->profile.meets && generation == 0) {
+        node_office_ask_finally(client, shard);
+        node_meet_ask_finally(client, shard);
+    }
     if (client->final_generation++ < client->world->shards[shard].generation) {
         return;
     }
@@ -471,6 +475,10 @@ void node_ask_something(struct node_client *client)
         return;
     }
     if (world->profile.sessions && draw(client, 2) == 0 && node_session_ask(client, shard)) {
+        return;
+    }
+    if (world->profile.meets && draw(client, 2) == 0 &&
+        (draw(client, 2) == 0 ? node_office_ask(client, shard) : node_meet_ask(client, shard))) {
         return;
     }
     if (world->profile.flush) {

@@ -310,6 +310,20 @@ void node_client_answered(struct node_client *client, const struct node_pending 
     if (node_session_takes(pending->ask) && node_session_refused(client)) {
         return;
     }
+    if (node_office_takes(pending->ask)) {
+        if (client->reply.type != RESP_ERROR) {
+            node_office_answered(client, pending->ask);
+            return;
+        }
+        node_office_unanswered(client);
+    }
+    if (node_meet_takes(pending->ask)) {
+        if (client->reply.type != RESP_ERROR) {
+            node_meet_answered(client, pending);
+            return;
+        }
+        node_meet_unanswered(client, pending->ask);
+    }
     if (client->reply.type != RESP_ERROR) {
         take_value(client, pending);
         return;
@@ -341,6 +355,12 @@ void node_client_unanswered(struct node_client *client, const struct node_pendin
     }
     if (node_session_takes(pending->ask)) {
         client->session.pending = false;
+    }
+    if (node_office_takes(pending->ask)) {
+        node_office_unanswered(client);
+    }
+    if (node_meet_takes(pending->ask)) {
+        node_meet_unanswered(client, pending->ask);
     }
     if (client->final_shard > 0) {
         node_fail(client->world, "with everything healed node %d does not answer", client->node + 1);

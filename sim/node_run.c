@@ -351,6 +351,7 @@ static void world_live(struct node_world *world)
     node_holders_finish(world->holders);
     if (!world->result->failed) {
         node_check_history(world);
+        node_meets_check(world);
     }
 }
 
@@ -377,6 +378,7 @@ static void world_deinit(struct node_world *world)
     buffer_deinit(&world->weak_reads);
     buffer_deinit(&world->weak_texts);
     buffer_deinit(&world->expiring);
+    buffer_deinit(&world->entries);
     buffer_deinit(&world->txn_ids);
     buffer_deinit(&world->txn_outcomes);
     history_deinit(&world->history);

@@ -373,8 +373,9 @@ static void look_at(struct node *node, int shard)
     }
     if (sight.leading && shard > 0) {
         node_txn_look(node, shard, sight.term);
-        if (node->world->profile.locks) {
+        if (node->world->profile.locks || node->world->profile.meets) {
             node_lock_look(node, shard);
+            node_meet_look(node, shard);
         }
     }
     if (!sight.here || sight.applied == node->applied[shard]) {

@@ -67,6 +67,9 @@ struct node_shard {
         bool reserved;
     } many;
     int64_t tokens[3]; /* the newest that anybody was told: of the lock, the semaphore, the lock of circles */
+    struct node_election {
+        int64_t newest, resigned; /* the newest token that anybody was told, or has resigned by */
+    } election;
 };
 
 /* A reply, once it is whole. */
@@ -111,6 +114,14 @@ enum node_ask {
     NODE_ASK_SESSION_SET,
     NODE_ASK_SESSION_GET,
     NODE_ASK_SESSION_FINAL,
+    NODE_ASK_ELECT_CAMPAIGN,
+    NODE_ASK_ELECT_LEADER,
+    NODE_ASK_ELECT_RESIGN,
+    NODE_ASK_BARRIER_ENTER,
+    NODE_ASK_LATCH_SET,
+    NODE_ASK_LATCH_DOWN,
+    NODE_ASK_LATCH_WAIT,
+    NODE_ASK_LATCH_FINAL,
     NODE_ASK_ROLL_BACK_OTHER, /* another client's transaction, by its id */
     NODE_ASK_TXN_EXEC,        /* this and what follows: of client->txn; also MGET */
     NODE_ASK_TXN_DONE,        /* one command, MSET or FLUSHALL, whose OK is that of all steps */
@@ -249,6 +260,35 @@ struct node_many_request {
     uint64_t taken, early; /* to be looked at: a part was taken back while that was held, or held while it was not */
 };
 
+/* What a client has of elections (node_elections.c): one candidacy at a time. */
+struct node_office {
+    bool pending; /* a request about it is under way */
+    bool holds;   /* was elected, as far as it knows */
+    int shard;
+    uint32_t serial; /* of the candidate: another one for each candidacy */
+    int64_t token, floor, resigned;
+    int64_t ttl_ms, wait_ms, asked_ns;
+    int64_t since_ns, until_ns; /* it may believe to lead so long; until 0: it may not */
+    int64_t until_before_ns;
+};
+
+/* A latch that a client has set (node_meets.c), and the downs that anybody has asked for, and was answered. */
+struct node_latch {
+    uint32_t serial;
+    int shard, count, asked, answered;
+    bool set; /* it is known to be */
+};
+
+/* What a client does at a barrier or latch. */
+struct node_meeting {
+    bool pending;
+    int64_t asked_ns;
+    size_t entry;    /* in world->entries */
+    int whose;       /* latch */
+    uint32_t serial; /* of it, and … */
+    int answered;    /* … its downs that were answered before */
+};
+
 struct node_client {
     struct node_world *world;
     int number;
@@ -281,6 +321,9 @@ struct node_client {
     struct node_session session;
     struct node_many many;
     struct node_many_request many_requests[NODE_MANY_REQUESTS];
+    struct node_office office;
+    struct node_latch latch;
+    struct node_meeting meeting;
 };
 
 enum { NODE_TALKERS = 4 };
@@ -342,6 +385,7 @@ struct node_world {
     struct history history;
     struct buffer weak_reads, weak_texts; /* of struct node_weak_read */
     struct buffer expiring;               /* of struct node_expiring */
+    struct buffer entries;                /* of barriers (node_meets.c) */
     struct buffer txn_ids;                /* that clients chose, and that have begun; NODE_TXN_ID_BYTES each */
     struct buffer txn_outcomes;           /* that anybody was told (node_txn_others.c) */
     uint64_t words;                       /* each value is used once */
@@ -508,6 +552,31 @@ static inline bool node_session_takes(enum node_ask ask)
 void node_session_answered(struct node_client *client, enum node_ask ask);
 /* False: it is an error as any. */
 bool node_session_refused(struct node_client *client);
+
+/* ---- node_elections.c ---- */
+/* False: a request about an office is under way. */
+bool node_office_ask(struct node_client *client, int shard);
+void node_office_ask_finally(struct node_client *client, int shard);
+static inline bool node_office_takes(enum node_ask ask)
+{
+    return ask >= NODE_ASK_ELECT_CAMPAIGN && ask <= NODE_ASK_ELECT_RESIGN;
+}
+void node_office_answered(struct node_client *client, enum node_ask ask);
+void node_office_unanswered(struct node_client *client);
+
+/* ---- node_meets.c ---- */
+/* False: a request about a barrier or latch is under way. */
+bool node_meet_ask(struct node_client *client, int shard);
+void node_meet_ask_finally(struct node_client *client, int shard);
+static inline bool node_meet_takes(enum node_ask ask)
+{
+    return ask >= NODE_ASK_BARRIER_ENTER && ask <= NODE_ASK_LATCH_FINAL;
+}
+void node_meet_answered(struct node_client *client, const struct node_pending *pending);
+void node_meet_unanswered(struct node_client *client, enum node_ask ask);
+void node_meet_look(struct node *node, int shard);
+/* In the end: of all who entered barriers. */
+void node_meets_check(struct node_world *world);
 
 /* ---- node_client.c: connections ---- */
 void node_client_start(struct node_client *client);

@@ -87,6 +87,10 @@ const char *sim_mark_name(enum sim_mark mark)
         [NODE_MARK_DEADLOCK] = "a circle of waits was ended",
         [NODE_MARK_DIVIDED] = "entry applied in several turns",
         [NODE_MARK_MANY] = "several locks granted at once",
+        [NODE_MARK_ELECTED_LATER] = "a candidate elected after a wait",
+        [NODE_MARK_REELECTED] = "a leader led on",
+        [NODE_MARK_BARRIER_PASSED] = "a barrier passed",
+        [NODE_MARK_LATCH_OPENED] = "a latch open",
         [NODE_MARK_ERRAND] = "request executed by another worker",
     };
     return names[mark];

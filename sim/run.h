@@ -87,6 +87,10 @@ enum sim_mark {
     NODE_MARK_DEADLOCK,         /* a client waited in a circle, and was told */
     NODE_MARK_DIVIDED,          /* an entry was applied in several turns */
     NODE_MARK_MANY,             /* a client was granted several locks at once */
+    NODE_MARK_ELECTED_LATER,    /* a candidate that waited was elected */
+    NODE_MARK_REELECTED,        /* a leader campaigned again and led on */
+    NODE_MARK_BARRIER_PASSED,   /* a client passed a barrier */
+    NODE_MARK_LATCH_OPENED,     /* a client was told that a latch is open */
     NODE_MARK_ERRAND,           /* a request was executed by another worker than its connection's */
     SIM_MARKS,
 };

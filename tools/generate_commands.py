@@ -32,6 +32,7 @@ GROUPS = {
     "transactions": "Transactions",
     "locks": "Locks",
     "sessions": "Sessions",
+    "elections": "Elections, barriers and latches",
     "scripting": "Scripts",
     "feeds": "Feeds",
     "pubsub": "Messages",

@@ -66,6 +66,9 @@ static void add(struct shard_stats *sum, const struct shard_stats *one)
     sum->machine.sessions_expired += one->machine.sessions_expired;
     sum->machine.session_beats += one->machine.session_beats;
     sum->machine.session_beat_commands += one->machine.session_beat_commands;
+    sum->machine.meets += one->machine.meets;
+    sum->machine.meet_waiters += one->machine.meet_waiters;
+    sum->machine.meets_passed += one->machine.meets_passed;
     sum->applied_index += one->applied_index;
     sum->committed_index += one->committed_index;
     sum->last_index += one->last_index;
@@ -188,4 +191,10 @@ const struct locks *cluster_locks(const struct cluster *cluster, uint32_t shard)
 {
     const struct lane *lane = lane_of(cluster, shard);
     return lane->local == NULL ? NULL : shard_locks(lane->local);
+}
+
+const struct meets *cluster_meets(const struct cluster *cluster, uint32_t shard)
+{
+    const struct lane *lane = lane_of(cluster, shard);
+    return lane->local == NULL ? NULL : shard_meets(lane->local);
 }

@@ -13,6 +13,7 @@
 #include "base/number.h"
 #include "cluster/workers.h"
 #include "machine/lock/lock_notice.h"
+#include "machine/meet/meets.h"
 
 enum { LOCK_GONE_MS = 10000, LOCK_NEWS_FRAME_BYTES = 256 << 10 };
 #define NS_PER_MS INT64_C(1000000)
@@ -174,6 +175,14 @@ static void look_at_shard(struct cluster *cluster, uint32_t shard, int64_t now_n
     uint64_t node;
     uint64_t oldest_start;
     for (size_t i = 0; locks != NULL && locks_waiting_node(locks, i, &node, &oldest_start); i++) {
+        uint64_t start = lock_news_first_start(cluster, node, now_ns);
+        if (oldest_start < start) {
+            reap(cluster, shard, node, start);
+            return;
+        }
+    }
+    const struct meets *meets = locks == NULL ? NULL : shard_meets(lane->local);
+    for (size_t i = 0; meets != NULL && meets_waiting_node(meets, i, &node, &oldest_start); i++) {
         uint64_t start = lock_news_first_start(cluster, node, now_ns);
         if (oldest_start < start) {
             reap(cluster, shard, node, start);

@@ -25,6 +25,7 @@ enum { CALL_STRING_BYTES = 512 << 20 };
 
 struct feed_log;
 struct locks;
+struct meets;
 struct origins;
 struct sessions;
 struct ties;
@@ -40,6 +41,7 @@ struct call {
     struct locks *locks;
     struct sessions *sessions;
     struct ties *ties; /* NULL: where nothing can be tied to a session, since the keyspace is none of a shard */
+    struct meets *meets;
     const struct machine_scripts *scripts; /* NULL: none are executed */
     struct scripts_spent *spent;           /* by scripts of this command so far */
     struct machine_events *events;         /* what happens is told there; NULL: nobody listens */

@@ -2,8 +2,8 @@
  *
  * Its own record in snapshots: 'M' u8 · format version u8 · time_ms i64 · wall_ms i64 · position u64 (little-endian).
  * It comes first; the records of origins (origin.h), of transactions (txn/txn_snapshot.c), of the history
- * (feed/feed_log_snapshot.c), of locks (lock/lock_snapshot.c), of
- * sessions and ties (session/) and of the keyspace follow.
+ * (feed/feed_log_snapshot.c), of locks (lock/lock_snapshot.c), of sessions and ties (session/), of barriers and latches
+ * (meet/meet_snapshot.c) and of the keyspace follow.
  */
 #include "machine/machine.h"
 
@@ -14,6 +14,7 @@
 #include "machine/dispatch.h"
 #include "machine/feed/feed_log.h"
 #include "machine/lock/locks.h"
+#include "machine/meet/meets.h"
 #include "machine/origin.h"
 #include "machine/scripts.h"
 #include "machine/session/sessions.h"
@@ -32,10 +33,11 @@ struct machine {
     struct locks locks;
     struct sessions sessions;
     struct ties ties;
-    int64_t time_ms, wall_ms;                        /* applied */
-    uint64_t position;                               /* of the last apply */
-    struct buffer snapshot_head;                     /* records of the running snapshot that were made at its begin */
-    bool ties_walked, sessions_walked, locks_walked; /* by it */
+    struct meets meets;
+    int64_t time_ms, wall_ms;    /* applied */
+    uint64_t position;           /* of the last apply */
+    struct buffer snapshot_head; /* records of the running snapshot that were made at its begin */
+    bool ties_walked, sessions_walked, locks_walked, meets_walked; /* by it */
     /* What follows is no part of the state. */
     const struct machine_scripts *scripts;
     struct scripts_spent spent;
@@ -60,6 +62,7 @@ struct machine *machine_create(const struct machine_options *options)
     sessions_init(&machine->sessions, options->hash_seed);
     ties_init(&machine->ties, options->hash_seed);
     machine->locks.ties = &machine->ties;
+    meets_init(&machine->meets, options->hash_seed, &machine->locks);
     return machine;
 }
 
@@ -73,6 +76,7 @@ void machine_destroy(struct machine *machine)
         locks_deinit(&machine->locks);
         sessions_deinit(&machine->sessions);
         ties_deinit(&machine->ties);
+        meets_deinit(&machine->meets);
         command_arguments_deinit(&machine->blocking);
         buffer_deinit(&machine->snapshot_head);
         command_arguments_deinit(&machine->queued);
@@ -126,6 +130,7 @@ static struct call begin_call(struct machine *machine, const struct command *com
         .locks = &machine->locks,
         .sessions = &machine->sessions,
         .ties = &machine->ties,
+        .meets = &machine->meets,
         .scripts = machine->scripts,
         .spent = &machine->spent,
         .events = machine->events,
@@ -233,6 +238,7 @@ void machine_apply_time(struct machine *machine, const struct machine_context *c
     (void)keyspace_expire(machine->keyspace, &time, MACHINE_EXPIRE_STEP, context->position);
     struct lock_now now = {context->position, machine->time_ms};
     (void)locks_expire(&machine->locks, &now, MACHINE_EXPIRE_STEP);
+    (void)meets_expire(&machine->meets, &now, MACHINE_EXPIRE_STEP);
     (void)sessions_expire(&machine->sessions, machine->time_ms, MACHINE_EXPIRE_STEP);
     ties_expire(&machine->ties, machine->time_ms, MACHINE_EXPIRE_STEP);
 }
@@ -244,6 +250,8 @@ static int64_t tidy_next_due(const struct machine *machine)
     int64_t session_ms = sessions_next_due(&machine->sessions);
     int64_t tie_ms = ties_next_due(&machine->ties);
     int64_t next_ms = lock_ms < session_ms ? lock_ms : session_ms;
+    int64_t meet_ms = meets_next_due(&machine->meets);
+    next_ms = next_ms < meet_ms ? next_ms : meet_ms;
     return next_ms < tie_ms ? next_ms : tie_ms;
 }
 
@@ -281,6 +289,8 @@ const uint64_t *machine_steps(const struct machine *machine) { return &machine->
 
 const struct locks *machine_locks(const struct machine *machine) { return &machine->locks; }
 
+const struct meets *machine_meets(const struct machine *machine) { return &machine->meets; }
+
 void machine_tell_locks(struct machine *machine, bool tell)
 {
     machine->locks.tell = tell;
@@ -295,7 +305,8 @@ void machine_stats(const struct machine *machine, struct machine_stats *ret_stat
         .keys = keyspace_count(machine->keyspace),
         .keys_with_expiry = keyspace_count_with_expiry(machine->keyspace),
         .memory_bytes = keyspace_memory_bytes(machine->keyspace) + machine->txns.parts.bytes + machine->history.bytes +
-                        machine->locks.memory_bytes + machine->sessions.memory_bytes + machine->ties.memory_bytes,
+                        machine->locks.memory_bytes + machine->sessions.memory_bytes + machine->ties.memory_bytes +
+                        machine->meets.memory_bytes,
         .history_bytes = machine->history.bytes,
         .expired = keyspace_expired(machine->keyspace),
         .hits = machine->hits,
@@ -318,6 +329,9 @@ void machine_stats(const struct machine *machine, struct machine_stats *ret_stat
         .sessions_expired = machine->sessions.expired,
         .session_beats = machine->sessions.beats,
         .session_beat_commands = machine->sessions.beat_commands,
+        .meets = machine->meets.busy,
+        .meet_waiters = meets_waiting(&machine->meets),
+        .meets_passed = machine->meets.passed,
         .time_ms = machine->time_ms,
         .wall_ms = machine->wall_ms,
     };
@@ -345,7 +359,9 @@ void machine_snapshot_begin(struct machine *machine)
     locks_snapshot_begin(&machine->locks);
     machine->ties_walked = false;
     machine->sessions_walked = false;
+    meets_snapshot_begin(&machine->meets);
     machine->locks_walked = false;
+    machine->meets_walked = false;
     keyspace_snapshot_begin(machine->keyspace);
 }
 
@@ -377,6 +393,12 @@ bool machine_snapshot_step(struct machine *machine, struct buffer *out, size_t b
             return true;
         }
     }
+    if (!machine->meets_walked) {
+        machine->meets_walked = !meets_snapshot_step(&machine->meets, out, budget_bytes);
+        if (!machine->meets_walked || out->size - before >= budget_bytes) {
+            return true;
+        }
+    }
     return keyspace_snapshot_step(machine->keyspace, out, budget_bytes);
 }
 
@@ -387,13 +409,14 @@ void machine_snapshot_end(struct machine *machine)
     ties_snapshot_end(&machine->ties);
     sessions_snapshot_end(&machine->sessions);
     locks_snapshot_end(&machine->locks);
+    meets_snapshot_end(&machine->meets);
     keyspace_snapshot_end(machine->keyspace);
 }
 
 size_t machine_snapshot_pending_bytes(const struct machine *machine)
 {
     return keyspace_snapshot_pending_bytes(machine->keyspace) + machine->locks.pending.size +
-           machine->sessions.pending.size + machine->ties.pending.size;
+           machine->sessions.pending.size + machine->ties.pending.size + machine->meets.pending.size;
 }
 
 static enum status load_header(struct machine *machine, struct slice record)
@@ -442,6 +465,9 @@ enum status machine_load_record(struct machine *machine, struct slice record)
     if (ties_record(record)) {
         return ties_load(&machine->ties, record);
     }
+    if (meets_record(record)) {
+        return meets_load(&machine->meets, record);
+    }
     return keyspace_load_record(machine->keyspace, record);
 }
 
@@ -452,9 +478,10 @@ uint64_t machine_count_in_slot(const struct machine *machine, uint16_t slot)
 
 uint64_t machine_digest(const struct machine *machine)
 {
-    uint64_t parts[] = {
-        keyspace_digest(machine->keyspace), origins_digest(&machine->origins), txns_digest(&machine->txns),
-        feed_log_digest(&machine->history), locks_digest(&machine->locks),     sessions_digest(&machine->sessions),
-        ties_digest(&machine->ties),        (uint64_t)machine->time_ms,        (uint64_t)machine->wall_ms};
+    uint64_t parts[] = {keyspace_digest(machine->keyspace), origins_digest(&machine->origins),
+                        txns_digest(&machine->txns),        feed_log_digest(&machine->history),
+                        locks_digest(&machine->locks),      sessions_digest(&machine->sessions),
+                        ties_digest(&machine->ties),        meets_digest(&machine->meets),
+                        (uint64_t)machine->time_ms,         (uint64_t)machine->wall_ms};
     return hash_bytes(0, parts, sizeof(parts));
 }

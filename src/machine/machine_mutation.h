@@ -27,6 +27,12 @@ enum machine_mutation {
     MACHINE_MUTATION_SHARDS_NOT_KEPT,    /* snapshots leave that out */
     MACHINE_MUTATION_LOOK_BY_LAST_ENTRY, /* what remains of a session is told as it was at the last entry */
     MACHINE_MUTATION_PART_HELD_EARLY,    /* a part of a MACQUIRE that had to wait is held at once, not reserved */
+    MACHINE_MUTATION_OFFICE_ANEW,        /* a leader that campaigns again has a new token */
+    MACHINE_MUTATION_LEADER_PAST,        /* whoever led last is told to lead, though nobody does */
+    MACHINE_MUTATION_BARRIER_SHORT,      /* a barrier opens when one is missing */
+    MACHINE_MUTATION_MEMBER_LEFT,        /* of those who pass together the last one is forgotten */
+    MACHINE_MUTATION_LATCH_EARLY,        /* a latch opens when one down is missing */
+    MACHINE_MUTATION_PASSED_NOT_KEPT,    /* snapshots leave out who has passed a barrier or latch */
     MACHINE_MUTATION_COUNT,
 };
 

@@ -179,12 +179,13 @@ static void section_locks(struct server *server, const struct server_part *part,
     const struct machine_stats *stats = &part->stats.machine;
     struct lock_heat hot[LOCKS_HOT];
     (void)server;
-    buffer_append_format(out,
-                         "locks:%" PRIu64 "\r\nlock_holders:%" PRIu64 "\r\nlock_waiters:%" PRIu64
-                         "\r\nlocks_granted:%" PRIu64 "\r\nlocks_expired:%" PRIu64 "\r\nlocks_queued:%" PRIu64
-                         "\r\nlock_deadlocks:%" PRIu64 "\r\n",
-                         stats->locks, stats->lock_holders, stats->lock_waiters, stats->locks_granted,
-                         stats->locks_expired, stats->locks_queued, part->figures.lock_deadlocks);
+    buffer_append_format(
+        out,
+        "locks:%" PRIu64 "\r\nlock_holders:%" PRIu64 "\r\nlock_waiters:%" PRIu64 "\r\nlocks_granted:%" PRIu64
+        "\r\nlocks_expired:%" PRIu64 "\r\nlocks_queued:%" PRIu64 "\r\nlock_deadlocks:%" PRIu64
+        "\r\nbarriers_and_latches:%" PRIu64 "\r\nmeeting_waiters:%" PRIu64 "\r\nmeetings_passed:%" PRIu64 "\r\n",
+        stats->locks, stats->lock_holders, stats->lock_waiters, stats->locks_granted, stats->locks_expired,
+        stats->locks_queued, part->figures.lock_deadlocks, stats->meets, stats->meet_waiters, stats->meets_passed);
     memcpy(hot, part->hot, sizeof(hot));
     qsort(hot, LOCKS_HOT, sizeof(hot[0]), hotter);
     for (size_t i = 0; i < LOCKS_HOT && hot[i].count != 0; i++) {
@@ -341,6 +342,11 @@ void server_metrics(struct server *server, struct buffer *out)
     metric(out, "session_heartbeats_total", "counter", "Heartbeats of sessions.", (double)stats.machine.session_beats);
     metric(out, "lock_deadlocks_total", "counter", "Waits that ended since they were one of a circle.",
            (double)figures->lock_deadlocks);
+    metric(out, "barriers_and_latches", "gauge", "Barriers that somebody is in, and closed latches.",
+           (double)stats.machine.meets);
+    metric(out, "meeting_waiters", "gauge", "Who waits at barriers and latches.", (double)stats.machine.meet_waiters);
+    metric(out, "meetings_passed_total", "counter", "Who passed a barrier, or waited for a latch to open.",
+           (double)stats.machine.meets_passed);
     metric(out, "log_entries_total", "counter", "Log entries applied.", (double)stats.entries);
     metric(out, "log_written_bytes_total", "counter", "Written to the log.", (double)stats.log.bytes_written);
     metric(out, "log_syncs_total", "counter", "Syncs of the log.", (double)stats.log.syncs);

@@ -1,5 +1,6 @@
 #include "server/lock_client.h"
 
+#include "machine/lock/elections.h"
 #include "machine/lock/lock_arguments.h"
 #include "server/lock_many.h"
 #include "server/route.h"
@@ -54,7 +55,12 @@ static const char *guarded_problem(const struct connection *connection, const st
 const char *lock_client_problem(const struct connection *connection, const struct command *command)
 {
     if (command->spec->place == COMMAND_AT_MACHINE && txn_session_holds(connection)) {
-        return "ERR locks do not go together with TXN.BEGIN; TXN.COMMIT or TXN.ROLLBACK first";
+        return "ERR locks, elections, barriers and latches do not go together with TXN.BEGIN; TXN.COMMIT or "
+               "TXN.ROLLBACK first";
+    }
+    bool lock = slice_starts_with(slice_from_string(command->spec->name), SLICE_LITERAL("lock."));
+    if (lock && command->spec->first_key == 1 && lock_name_reserved(command->argv[1])) {
+        return lock_reserved_text;
     }
     if (command->spec->id == COMMAND_LOCK_MACQUIRE) {
         return lock_many_problem(command);

@@ -1,4 +1,5 @@
-/* Locks, as clients of this node ask for them: refusals in words, requests that wait, and pushes to those who lose one.
+/* Locks, and whatever else is waited for (wait_kind.h), as clients of this node ask for them: refusals in words,
+ * requests that wait, and pushes to those who lose a lock.
  *
  * LOCK.ACQUIRE goes to the shard as COHORT.LOCK.ACQUIRE, with where its answer goes. Without WAIT the shard's reply is
  * the client's. With WAIT the slot of the request is this file's, and the client's next requests are held back:
@@ -24,6 +25,7 @@
 struct connection;
 struct lock_wait;
 struct server;
+struct wait_kind;
 
 enum {
     LOCK_ASK_MS = 2000,          /* a wait is asked about so often, … */
@@ -33,8 +35,9 @@ enum {
 
 /* Looks at a command about locks before it goes anywhere. NULL, or why it is refused. */
 const char *lock_client_problem(const struct connection *connection, const struct command *command);
-/* Sends LOCK.ACQUIRE to its shard. */
-void lock_client_acquire(struct connection *connection, uint32_t shard, const struct command *command);
+/* Sends LOCK.ACQUIRE, or another command that may wait, to its shard. */
+void lock_client_ask(struct connection *connection, uint32_t shard, const struct command *command,
+                     const struct wait_kind *kind);
 /* The connection closes, or gives up its slot: nobody waits for this any more. Takes NULL. */
 void lock_wait_leave(struct lock_wait *wait);
 /* The client hears of locks that it loses, if it speaks RESP3. */

@@ -4,12 +4,14 @@
 #include "base/memory.h"
 #include "base/number.h"
 #include "machine/keys/table.h"
+#include "machine/lock/elections.h"
 #include "machine/lock/lock_arguments.h"
 #include "server/figures.h"
 #include "server/lock_look.h"
 #include "server/lock_many.h"
 #include "server/route.h"
 #include "server/server_state.h"
+#include "server/wait_kind.h"
 
 #include <stdlib.h>
 
@@ -28,6 +30,7 @@ enum wait_state {
 struct lock_wait {
     uint32_t key_size; /* first: struct table_item; of the number */
     enum wait_state state;
+    const struct wait_kind *kind;
     struct requester requester;
     struct list node; /* of server.lock_waits */
     struct server *server;
@@ -35,7 +38,8 @@ struct lock_wait {
     uint64_t slot;
     uint32_t shard;
     struct buffer words; /* the client's command, encoded */
-    struct slice key, owner;
+    struct buffer name;  /* by which the shard is asked about it */
+    struct slice owner;
     int64_t began_ns, deadline_ns, next_ns;
     uint64_t leader; /* when it was last asked */
     uint64_t client;
@@ -83,6 +87,7 @@ static void wait_free(struct lock_wait *wait)
     list_remove(&wait->node);
     server->lock_wait_count--;
     buffer_deinit(&wait->words);
+    buffer_deinit(&wait->name);
     buffer_deinit(&wait->answer);
     free(wait);
 }
@@ -129,7 +134,7 @@ static void answer(struct lock_wait *wait, struct slice reply)
     struct connection *connection = wait->connection;
     uint64_t number = wait->slot;
     struct server *server = wait->server;
-    uint16_t id = COMMAND_LOCK_ACQUIRE;
+    uint16_t id = wait->kind->command;
     int64_t spent_ns = server_now_ns(server) - wait->began_ns;
     wait->connection = NULL;
     connection->lock_wait = NULL;
@@ -163,7 +168,11 @@ static void answer_nil(struct lock_wait *wait)
     struct buffer reply;
     buffer_init(&reply);
     struct resp_writer writer = resp_writer_to(&reply, slot_at(wait->connection, wait->slot)->protocol);
-    resp_null_array(&writer);
+    if (wait->kind->leased) {
+        resp_null_array(&writer);
+    } else {
+        resp_null(&writer);
+    }
     answer(wait, buffer_slice(&reply));
     buffer_deinit(&reply);
 }
@@ -173,9 +182,13 @@ static void answer_grant(struct lock_wait *wait, uint64_t token, int64_t ttl_ms)
     struct buffer reply;
     buffer_init(&reply);
     struct resp_writer writer = resp_writer_to(&reply, RESP2);
-    resp_array(&writer, 2);
-    resp_integer(&writer, (int64_t)token);
-    resp_integer(&writer, ttl_ms);
+    if (wait->kind->leased) {
+        resp_array(&writer, 2);
+        resp_integer(&writer, (int64_t)token);
+        resp_integer(&writer, ttl_ms);
+    } else {
+        resp_integer(&writer, 1);
+    }
     answer(wait, buffer_slice(&reply));
     buffer_deinit(&reply);
 }
@@ -191,7 +204,7 @@ static uint32_t put_origin(const struct lock_wait *wait, struct slice *argv, uin
     lock_origin_put(origin, &from);
     memmove(argv + 2, argv + 1, (argc - 1) * sizeof(*argv));
     argv[1] = slice_of(origin, LOCK_ORIGIN_BYTES);
-    for (uint32_t i = 4; i + 1 < argc + 1; i += 2) {
+    for (uint32_t i = wait->kind->options_from; i + 1 < argc + 1; i += 2) {
         if (slice_is_word(argv[i], "WAIT")) {
             argv[i + 1] = slice_of(digits, number_format_int64(digits, left_ms < 1 ? 1 : left_ms));
         }
@@ -209,11 +222,10 @@ static enum status submit_acquire(struct lock_wait *wait)
     uint8_t origin[LOCK_ORIGIN_BYTES];
     char digits[NUMBER_INT64_BYTES];
     ASSERT(command_decode(&from, arguments, &command) == STATUS_OK);
-    wait->key = command.argv[1];
-    wait->owner = command.argv[2];
+    wait->owner = wait->kind->options_from > 3 ? command.argv[2] : slice_of(NULL, 0);
     command_arguments_reserve(arguments, command.argc + 1);
     uint32_t argc = put_origin(wait, arguments->items, command.argc, origin, digits);
-    const struct command inner = {command_by_id(COMMAND_COHORT_LOCK_ACQUIRE), arguments->items, argc, command.protocol};
+    const struct command inner = {command_by_id(wait->kind->inner), arguments->items, argc, command.protocol};
     wait->requester.id = wait->connection->requester.id;
     wait->state = WAIT_ASKED;
     wait->leader = cluster_leader(server->cluster, wait->shard);
@@ -224,11 +236,12 @@ static enum status submit_acquire(struct lock_wait *wait)
 static enum status submit_about(struct lock_wait *wait, uint16_t id)
 {
     uint8_t origin[LOCK_ORIGIN_BYTES];
+    const char *about = wait->kind->about;
     struct lock_origin from = origin_of(wait);
     lock_origin_put(origin, &from);
-    const struct slice argv[] = {SLICE_LITERAL("COHORT.LOCK"), slice_of(origin, sizeof(origin)), wait->key,
-                                 wait->owner};
-    const struct command command = {command_by_id(id), argv, 4, RESP2};
+    const struct slice argv[] = {SLICE_LITERAL("COHORT.LOCK"), slice_of(origin, sizeof(origin)),
+                                 buffer_slice(&wait->name), wait->owner, slice_from_string(about == NULL ? "" : about)};
+    const struct command command = {command_by_id(id), argv, about == NULL ? 4 : 5, RESP2};
     wait->requester.id = 0;
     wait->leader = cluster_leader(wait->server->cluster, wait->shard);
     return cluster_submit(wait->server->cluster, wait->shard, &command, CLUSTER_PLAIN, &wait->requester, 0);
@@ -254,7 +267,7 @@ static void set_next_ask(struct lock_wait *wait)
 static void ask(struct lock_wait *wait)
 {
     set_next_ask(wait);
-    if (submit_about(wait, COMMAND_COHORT_LOCK_ASK) == STATUS_OK) {
+    if (submit_about(wait, wait->kind->ask) == STATUS_OK) {
         wait->state = WAIT_ASKING;
     }
 }
@@ -263,7 +276,7 @@ static void leave(struct lock_wait *wait)
 {
     wait->state = WAIT_LEAVES;
     set_next(wait, LEAVE_AGAIN_MS);
-    if (submit_about(wait, COMMAND_COHORT_LOCK_LEAVE) == STATUS_OK) {
+    if (submit_about(wait, wait->kind->leave) == STATUS_OK) {
         wait->state = WAIT_LEAVING;
     }
 }
@@ -299,7 +312,10 @@ static void begin_anew(struct lock_wait *wait)
 }
 
 static bool is_queued(struct slice reply) { return reply.size > 1 && reply.data[0] == '+'; }
-static bool is_granted(struct slice reply) { return reply.size > 1 && reply.data[0] == '*' && reply.data[1] == '2'; }
+static bool is_granted(struct slice reply)
+{
+    return reply.size > 1 && (reply.data[0] == ':' || (reply.data[0] == '*' && reply.data[1] == '2'));
+}
 
 /* ---- what the shard answers ---- */
 
@@ -338,8 +354,7 @@ static void end_queued(struct lock_wait *wait, const char *text)
 /* The node stops: who waits may ask another. */
 static void stop(struct lock_wait *wait)
 {
-    end_queued(wait,
-               "CLUSTERDOWN this node is stopping, and the wait for the lock has ended; acquire it at another node");
+    end_queued(wait, "CLUSTERDOWN this node is stopping, and the wait has ended; ask again at another node");
 }
 
 bool lock_wait_deadlock(struct server *server, uint64_t number, const char *text)
@@ -419,7 +434,7 @@ static void acquire_failed(struct lock_wait *wait, enum status status)
         return;
     }
     struct connection *connection = wait->connection;
-    figures_failed(wait->server, COMMAND_LOCK_ACQUIRE, status);
+    figures_failed(wait->server, wait->kind->command, status);
     wait->state = perhaps(status) ? WAIT_ASKED : WAIT_QUEUED; /* else it is gone with the answer */
     answer_text(wait, route_refusal(status, false));
     if (perhaps(status)) {
@@ -460,13 +475,6 @@ static const struct requester_events wait_events = {wait_begin, wait_end, wait_f
 
 /* ---- beginning ---- */
 
-/* What the command says of WAIT; 0 when it says nothing that can be understood: the shard finds the words. */
-static int64_t wait_ms(const struct command *command)
-{
-    struct lock_request request;
-    return lock_request_parse(command->argv + 1, command->argc - 1, &request) == NULL ? request.wait_ms : 0;
-}
-
 void lock_client_note(struct connection *connection)
 {
     struct server *server = connection->server;
@@ -490,7 +498,7 @@ void lock_client_forget(struct connection *connection)
 }
 
 /* Granted at once, or not: the shard's reply is the client's. */
-static void acquire_now(struct connection *connection, uint32_t shard, const struct command *command)
+static void acquire_now(struct connection *connection, uint32_t shard, const struct command *command, uint16_t id)
 {
     struct server *server = connection->server;
     struct command_arguments *arguments = &server->lock_arguments;
@@ -501,23 +509,26 @@ static void acquire_now(struct connection *connection, uint32_t shard, const str
     arguments->items[0] = command->argv[0];
     arguments->items[1] = slice_of(origin, sizeof(origin));
     memcpy(arguments->items + 2, command->argv + 1, (command->argc - 1) * sizeof(*command->argv));
-    const struct command inner = {command_by_id(COMMAND_COHORT_LOCK_ACQUIRE), arguments->items, command->argc + 1,
-                                  command->protocol};
+    const struct command inner = {command_by_id(id), arguments->items, command->argc + 1, command->protocol};
     route_submit(connection, shard, &inner, command->spec);
 }
 
-void lock_client_acquire(struct connection *connection, uint32_t shard, const struct command *command)
+void lock_client_ask(struct connection *connection, uint32_t shard, const struct command *command,
+                     const struct wait_kind *kind)
 {
     struct server *server = connection->server;
-    int64_t ms = wait_ms(command);
-    lock_client_note(connection);
+    int64_t ms = kind->wait_ms(command);
+    if (kind->leased) {
+        lock_client_note(connection);
+    }
     if (ms == 0) {
-        acquire_now(connection, shard, command);
+        acquire_now(connection, shard, command, kind->inner);
         return;
     }
     struct lock_wait *wait = memory_allocate_zeroed(1, sizeof(*wait));
     wait->key_size = sizeof(wait->number);
     wait->requester.events = &wait_events;
+    wait->kind = kind;
     wait->server = server;
     wait->connection = connection;
     wait->shard = shard;
@@ -529,6 +540,7 @@ void lock_client_acquire(struct connection *connection, uint32_t shard, const st
     server->lock_wait_count++;
     set_number(wait);
     command_encode(&wait->words, command);
+    kind->name(&wait->name, command->argv[1]);
     wait->slot = slot_open(connection, command->spec);
     enum status status = submit_acquire(wait);
     if (status != STATUS_OK) {
@@ -555,8 +567,9 @@ static void push_lost(struct server *server, const struct lock_notice *notice)
     }
     struct resp_writer writer = resp_writer_to(connection_output(connection), RESP3);
     resp_push(&writer, 4);
-    resp_bulk_string(&writer, "lock-lost");
-    resp_bulk(&writer, notice->key);
+    struct slice name = notice->key;
+    resp_bulk_string(&writer, election_of(notice->key, &name) ? "office-lost" : "lock-lost");
+    resp_bulk(&writer, name);
     resp_bulk(&writer, notice->owner);
     resp_integer(&writer, (int64_t)notice->token);
     connection_mark_dirty(connection);

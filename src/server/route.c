@@ -16,6 +16,7 @@
 #include "server/session_client.h"
 #include "server/txn_client.h"
 #include "server/txn_session.h"
+#include "server/wait_kind.h"
 #include "server/watch.h"
 
 #include <stdio.h>
@@ -435,8 +436,9 @@ static void in_session(struct connection *connection, uint32_t shard, const stru
     memcpy(arguments->items, command->argv, command->argc * sizeof(*command->argv));
     arguments->items[at] = name;
     const struct command named = {command->spec, arguments->items, command->argc, command->protocol};
-    if (command->spec->id == COMMAND_LOCK_ACQUIRE) {
-        lock_client_acquire(connection, shard, &named);
+    const struct wait_kind *wait = wait_kind_of(command->spec);
+    if (wait != NULL) {
+        lock_client_ask(connection, shard, &named, wait);
     } else {
         to_shard(connection, shard, &named);
     }
@@ -550,10 +552,10 @@ static void dispatch(struct connection *connection, const struct command *comman
         round_end(connection);
     } else if (shard == 0 || at_server) {
         gather_start(connection, command);
-    } else if (spec->id == COMMAND_LOCK_ACQUIRE) {
-        lock_client_acquire(connection, shard, command);
     } else if (spec->id == COMMAND_LOCK_MACQUIRE) {
         lock_many_acquire(connection, command);
+    } else if ((spec->flags & COMMAND_BLOCKING) != 0 && wait_kind_of(spec) != NULL) {
+        lock_client_ask(connection, shard, command, wait_kind_of(spec));
     } else if (shard == ROUTE_SEVERAL) {
         to_shards(connection, command);
     } else {

@@ -239,6 +239,11 @@ int64_t shard_present_ms(const struct shard *shard)
     return time_ms;
 }
 
+const struct meets *shard_meets(const struct shard *shard)
+{
+    return shard->machine == NULL ? NULL : machine_meets(shard->machine);
+}
+
 bool shard_gathering(const struct shard *shard) { return shard->open->logged_count != 0; }
 
 const struct txns *shard_txns(const struct shard *shard, int64_t *ret_time_ms)

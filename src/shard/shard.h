@@ -190,6 +190,8 @@ const struct locks *shard_locks(const struct shard *shard);
 const struct sessions *shard_sessions(const struct shard *shard);
 /* The shard's time now, at the member that leads it. */
 int64_t shard_present_ms(const struct shard *shard);
+/* The same of barriers and latches. */
+const struct meets *shard_meets(const struct shard *shard);
 /* There are commands for the next entry: one more of them costs none. */
 bool shard_gathering(const struct shard *shard);
 

@@ -207,7 +207,7 @@ def test_refused_in_transactions(anywhere):
     assert client.call("LOCK.ACQUIRE", "l", "a", "PX", 10) == "ERR Command not allowed inside a transaction"
     assert client.call("EXEC").startswith("EXECABORT")
     client.call("TXN.BEGIN")
-    assert client.call("LOCK.ACQUIRE", "l", "a", "PX", 10).startswith("ERR locks do not go together with TXN.BEGIN")
+    assert client.call("LOCK.ACQUIRE", "l", "a", "PX", 10).startswith("ERR locks, elections, barriers and latches do not go together with TXN.BEGIN")
     assert client.call("TXN.ROLLBACK") == "OK"
     assert "not allowed from script" in client.call("EVAL", "return redis.call('LOCK.INFO', KEYS[1])", 1, "l")
 
@@ -332,7 +332,7 @@ def test_a_node_that_stops_ends_its_waits(new_cluster, pool):
         wait = pool.submit(acquire, other, "lock", "b", "WAIT", LONG)
         waiting(client, "lock", 1)
         assert node.stop() == 0
-        assert wait.result(60).startswith("CLUSTERDOWN this node is stopping, and the wait for the lock has ended")
+        assert wait.result(60).startswith("CLUSTERDOWN this node is stopping, and the wait has ended")
         waiting(client, "lock", 0)
 
 

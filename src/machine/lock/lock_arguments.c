@@ -2,6 +2,7 @@
 
 #include "base/number.h"
 #include "base/varint.h"
+#include "machine/lock/elections.h"
 #include "machine/lock/lock_limits.h"
 #include "machine/session/session_id.h"
 
@@ -30,6 +31,9 @@ const char *lock_names_fit(struct slice key, struct slice owner)
                    "as the texts say");
     if (key.size > LOCK_KEY_BYTES) {
         return "ERR the name of a lock has 1024 bytes at most";
+    }
+    if (lock_name_reserved(key)) {
+        return lock_reserved_text;
     }
     return owner.size > LOCK_OWNER_BYTES ? "ERR the name of an owner has 256 bytes at most" : NULL;
 }

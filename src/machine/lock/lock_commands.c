@@ -8,6 +8,7 @@
 #include "machine/lock/lock_limits.h"
 #include "machine/lock/locks.h"
 #include "machine/machine_mutation.h"
+#include "machine/meet/meets.h"
 #include "machine/session/session_words.h"
 #include "machine/session/ties.h"
 
@@ -254,5 +255,6 @@ void lock_reap(struct call *call)
         return;
     }
     struct lock_now now = now_of(call);
-    resp_integer(&call->reply, (int64_t)locks_reap(call->locks, (uint64_t)node, (uint64_t)start, &now));
+    resp_integer(&call->reply, (int64_t)(locks_reap(call->locks, (uint64_t)node, (uint64_t)start, &now) +
+                                         meets_reap(call->meets, (uint64_t)node, (uint64_t)start)));
 }

@@ -4,6 +4,7 @@
 
 #include "base/glob.h"
 #include "command/machine_handlers.h"
+#include "machine/lock/elections.h"
 #include "machine/lock/lock.h"
 #include "machine/lock/lock_arguments.h"
 
@@ -184,7 +185,8 @@ static void list_lock(void *owner, void *item)
     struct listing *listing = owner;
     const struct lock *lock = item;
     listing->seen++;
-    if (claim_count(lock) > 0 && glob_match(listing->pattern, lock_key(lock), false)) {
+    if (claim_count(lock) > 0 && !lock_name_reserved(lock_key(lock)) &&
+        glob_match(listing->pattern, lock_key(lock), false)) {
         resp_bulk(&listing->call->reply, lock_key(lock));
         listing->count++;
     }

@@ -3,6 +3,7 @@
 #include "base/varint.h"
 #include "command/machine_handlers.h"
 #include "machine/call.h"
+#include "machine/lock/elections.h"
 #include "machine/lock/lock.h"
 
 /* ---- the form ---- */
@@ -107,7 +108,8 @@ static void put_claims(struct buffer *out, const struct list *claims, int64_t ti
 
 static void put_lock(struct buffer *out, const struct lock *lock, int64_t time_ms)
 {
-    if (lock->holder_count > LOCK_WAITS_HOLDERS) {
+    if (lock->holder_count > LOCK_WAITS_HOLDERS ||
+        lock_name_reserved(lock_key(lock))) { /* whoever stands in an election blocks nobody */
         return;
     }
     const struct lock_queue queue = {lock_key(lock), lock->limit,

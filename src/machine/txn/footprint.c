@@ -94,7 +94,19 @@ enum footprint_reach footprint_visit(const struct command *command, struct comma
     case COMMAND_COHORT_LOCK_GRANT:
     case COMMAND_COHORT_LOCK_BACK:
     case COMMAND_COHORT_LOCK_SETTLE:
-    case COMMAND_COHORT_LOCK_LEAVE: return FOOTPRINT_KEYS;
+    case COMMAND_COHORT_LOCK_LEAVE:
+    case COMMAND_ELECT_CAMPAIGN:
+    case COMMAND_ELECT_LEADER:
+    case COMMAND_ELECT_RESIGN:
+    case COMMAND_COHORT_ELECT_CAMPAIGN:
+    case COMMAND_BARRIER_ENTER:
+    case COMMAND_LATCH_SET:
+    case COMMAND_LATCH_DOWN:
+    case COMMAND_LATCH_WAIT:
+    case COMMAND_COHORT_BARRIER_ENTER:
+    case COMMAND_COHORT_LATCH_WAIT:
+    case COMMAND_COHORT_MEET_ASK:
+    case COMMAND_COHORT_MEET_LEAVE: return FOOTPRINT_KEYS;
     default: return visit_plain(command, key, owner);
     }
 }
