@@ -53,7 +53,7 @@ static void campaign(struct node_client *client, int64_t ttl_ms, int64_t wait_ms
 static void campaign_anew(struct node_client *client, int shard)
 {
     client->office = (struct node_office){.serial = client->office.serial + 1, .shard = shard};
-    campaign(client, 100 + (int64_t)draw(client, 2500), draw(client, 3) == 0 ? 0 : (int64_t)draw(client, 1400));
+    campaign(client, 100 + (int64_t)draw(client, 2500), draw(client, 3) == 0 ? 0 : (int64_t)draw(client, 700));
 }
 
 static void look(struct node_client *client)

@@ -12,7 +12,7 @@
 
 #include <stdio.h>
 
-enum { COUNT = 3, ERA_MS = 1500, DOWNS = 4, FINAL_CLIENTS = 4, FINAL_SHARDS = 2 };
+enum { COUNT = 3, ERA_MS = 800, DOWNS = 4, FINAL_CLIENTS = 4, FINAL_SHARDS = 2 };
 
 enum outcome { OPEN, PASSED, NOT_PASSED, UNKNOWN };
 
@@ -53,7 +53,7 @@ static void enter(struct node_client *client, int shard)
     client->meeting.entry = world->entries.size / sizeof(entry);
     buffer_append(&world->entries, &entry, sizeof(entry));
     node_request(client, "BARRIER.ENTER {%s}B%d m%d COUNT %d WAIT %d", world->shards[shard].tag, entry.era,
-                 client->number, COUNT, draw(client, 4) == 0 ? 0 : (int)draw(client, 1400));
+                 client->number, COUNT, draw(client, 4) == 0 ? 0 : (int)draw(client, 600));
     expect(client, NODE_ASK_BARRIER_ENTER);
 }
 
@@ -141,7 +141,7 @@ static void meet_at_latch(struct node_client *client, int shard)
         latch->asked++;
         ask_latch(client, "LATCH.DOWN", NODE_ASK_LATCH_DOWN);
     } else {
-        (void)snprintf(text, sizeof(text), "LATCH.WAIT WAIT %d", draw(client, 4) == 0 ? 0 : (int)draw(client, 900));
+        (void)snprintf(text, sizeof(text), "LATCH.WAIT WAIT %d", draw(client, 4) == 0 ? 0 : (int)draw(client, 300));
         ask_latch(client, text, NODE_ASK_LATCH_WAIT);
     }
 }
@@ -181,7 +181,7 @@ bool node_meet_ask(struct node_client *client, int shard)
     }
     if (draw(client, 2) == 0) {
         enter(client, shard);
-    } else if (draw(client, 6) == 0) {
+    } else if (draw(client, 8) == 0) {
         set_latch(client, shard);
     } else {
         meet_at_latch(client, shard);

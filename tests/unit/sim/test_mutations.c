@@ -171,7 +171,7 @@ static const struct mutant mutants[] = {
     {"a leader that has resigned is told to lead", {.machine = MACHINE_MUTATION_LEADER_PAST}, "nodes,meets=1", 10},
     {"a barrier that opens when one is missing", {.machine = MACHINE_MUTATION_BARRIER_SHORT}, "nodes,meets=1", 10},
     {"one of those who pass a barrier is forgotten", {.machine = MACHINE_MUTATION_MEMBER_LEFT}, "nodes,meets=1", 10},
-    {"a latch that opens when one down is missing", {.machine = MACHINE_MUTATION_LATCH_EARLY}, "nodes,meets=1", 10},
+    {"a latch that opens when one down is missing", {.machine = MACHINE_MUTATION_LATCH_EARLY}, "nodes,meets=1", 40},
     {"snapshots without those who have passed",
      {.machine = MACHINE_MUTATION_PASSED_NOT_KEPT},
      "nodes,meets=1,groups=1",
