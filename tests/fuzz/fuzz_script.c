@@ -1,6 +1,5 @@
 /* Scripts: the input as it is, or, after a NUL, bytes that pick words of a grammar, so that most are programs. Each
  * runs twice, with a long run in between: the same reply, the same calls, the same steps, and one whole reply. */
-#include <sanitizer/lsan_interface.h>
 
 #include "base/hash.h"
 #include "env/fixed_memory.h"
@@ -196,9 +195,6 @@ static struct script_engine *engine_once(void)
     if (engine == NULL) {
         ASSERT(fixed_memory_map(SCRIPT_ADDRESS, SCRIPT_REGION_BYTES) == STATUS_OK);
         struct script_place place = {.region = (void *)SCRIPT_ADDRESS, .release = fixed_memory_release};
-#if __has_feature(address_sanitizer)
-        __lsan_register_root_region((void *)SCRIPT_ADDRESS, SCRIPT_REGION_BYTES); /* what the engine has on the heap */
-#endif
         engine = script_engine_open(&place);
     }
     return engine;

@@ -1,6 +1,7 @@
 #include "machine/keys/garbage.h"
 
 #include "base/memory.h"
+#include "base/sanitized.h"
 
 #include <stdlib.h>
 
@@ -52,6 +53,9 @@ static void release_entry(void *owner, void *item)
 /* Cuts the end off a block, so that no call returns many pages at once; the rest waits again. */
 static void memory_work(struct garbage **line, struct garbage *garbage, size_t bytes)
 {
+    if (SANITIZED_ADDRESS && bytes < garbage->size / 8) {
+        bytes = garbage->size / 8; /* there realloc copies what stays, which would take minutes for a large value */
+    }
     if (garbage->size <= bytes + SMALL_BYTES) {
         free(garbage);
         return;
