@@ -1,6 +1,7 @@
 #include "server/channels.h"
 
 #include "base/assert.h"
+#include "base/glob.h"
 #include "base/hash.h"
 #include "base/memory.h"
 
@@ -42,6 +43,11 @@ void listener_init(struct listener *listener, void *owner)
 }
 
 /* ---- channels ---- */
+
+bool channel_matches(struct slice pattern, struct slice name)
+{
+    return name.size == 0 ? pattern.size == 0 : glob_match(pattern, name, false);
+}
 
 struct channel *channels_find(const struct channels *channels, enum channel_kind kind, struct slice name)
 {

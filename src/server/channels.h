@@ -61,6 +61,8 @@ static inline struct slice channel_name(const struct channel *channel)
 }
 /* NULL: nobody subscribes to it. */
 struct channel *channels_find(const struct channels *channels, enum channel_kind kind, struct slice name);
+/* Whether the pattern means this channel. As in Redis, that without a name is meant by the empty pattern alone. */
+bool channel_matches(struct slice pattern, struct slice name);
 /* How many different ones there are. */
 static inline size_t channels_count(const struct channels *channels, enum channel_kind kind)
 {

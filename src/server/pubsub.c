@@ -1,6 +1,5 @@
 #include "server/pubsub.h"
 
-#include "base/glob.h"
 #include "base/memory.h"
 #include "server/notify.h"
 
@@ -224,7 +223,14 @@ void pubsub_leave(struct connection *connection)
 
 void local_subscribe(struct local_call *call) { subscribe(call, CHANNEL_NAMED); }
 void local_psubscribe(struct local_call *call) { subscribe(call, CHANNEL_PATTERN); }
-void local_ssubscribe(struct local_call *call) { subscribe(call, CHANNEL_SHARD); }
+void local_ssubscribe(struct local_call *call)
+{
+    if (call->server->executing == call->connection) {
+        resp_error(call->reply, "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client"); /* unlike the others */
+        return;
+    }
+    subscribe(call, CHANNEL_SHARD);
+}
 void local_unsubscribe(struct local_call *call) { unsubscribe(call, CHANNEL_NAMED); }
 void local_punsubscribe(struct local_call *call) { unsubscribe(call, CHANNEL_PATTERN); }
 void local_sunsubscribe(struct local_call *call) { unsubscribe(call, CHANNEL_SHARD); }
@@ -260,7 +266,7 @@ static void list_channel(void *owner, void *item)
 {
     struct listing *listing = owner;
     struct slice name = channel_name(item);
-    if (listing->pattern.data == NULL || glob_match(listing->pattern, name, false)) {
+    if (listing->pattern.data == NULL || channel_matches(listing->pattern, name)) {
         struct resp_writer writer = resp_writer_to(&listing->names, RESP2);
         resp_bulk(&writer, name);
         listing->count++;

@@ -1,6 +1,5 @@
 /* A message on its way to subscribers. */
 #include "base/assert.h"
-#include "base/glob.h"
 #include "server/notify.h"
 #include "server/pubsub.h"
 
@@ -86,7 +85,7 @@ static void deliver_patterns(struct server *server, struct slice name, struct sl
 {
     LIST_FOR_EACH (at, &server->channels.patterns) {
         const struct channel *pattern = CONTAINER_OF(at, struct channel, node);
-        if (!glob_match(channel_name(pattern), name, false)) {
+        if (!channel_matches(channel_name(pattern), name)) {
             continue;
         }
         heard->here += pattern->here;
@@ -163,6 +162,7 @@ static struct heard deliver_here(struct server *server, const struct message *me
 
 void pubsub_take(struct server *server, const struct message *message, enum cluster_source source)
 {
+    server->figures.messages_published += source == CLUSTER_FROM_SHARD && message->kind != MESSAGE_EVENT; /* a script */
     struct heard heard = deliver_here(server, message);
     if (source != CLUSTER_FROM_COLLEAGUE && heard.elsewhere != 0) {
         cluster_tell_colleagues(server->cluster, message);

@@ -355,7 +355,7 @@ static bool paused(const struct connection *connection, const struct command_spe
         return false;
     }
     uint32_t flags = spec->id == COMMAND_EXEC ? connection->queued_flags : spec->flags;
-    return server->pause_all || (flags & COMMAND_WRITE) != 0;
+    return server->pause_all || (flags & (COMMAND_WRITE | COMMAND_MAY_REPLICATE)) != 0;
 }
 
 /* Refusals that hold for every command; true when one was given. */

@@ -212,6 +212,7 @@ void txn_read(struct call *call)
         look_besides(call);
         return;
     }
+    call->events = NULL; /* it is asked until two answers agree: what is missing would be told as often */
     for (uint32_t i = 1; i < call->argc; i++) {
         struct slice from = call->argv[i];
         struct command inner;

@@ -50,6 +50,11 @@ static void test_subscribers(void **state)
     got(subscriber, "*3\n$8\nsmessage\n$1\na\n$1\n7\n");
     fixture_expect(subscriber, "RESET\r\nGET a\r\n", "+RESET\n$-1\n");
     fixture_expect(publisher, "SPUBLISH a 9\r\n", ":0\n");
+    /* a star alone is no channel without a name, unlike in KEYS */
+    fixture_expect(subscriber, "PSUBSCRIBE *\r\nSUBSCRIBE \"\"\r\n",
+                   "*3\n$10\npsubscribe\n$1\n*\n:1\n*3\n$9\nsubscribe\n$0\n\n:2\n");
+    fixture_expect(publisher, "PUBLISH \"\" 1\r\nPUBSUB CHANNELS *\r\nPUBSUB CHANNELS \"\"\r\n", ":1\n*0\n*1\n$0\n\n");
+    got(subscriber, "*3\n$7\nmessage\n$0\n\n$1\n1\n");
     fixture_disconnect(subscriber);
     fixture_destroy(fixture);
 }
@@ -143,6 +148,9 @@ static void test_subscribing_in_a_transaction(void **state)
                    "+OK\n+QUEUED\n+QUEUED\n+QUEUED\n*3\n" SUBSCRIBED("a", "1") "+OK\n:1\n" GOT("a", "m") ONLY("get"));
     fixture_expect(client, "MULTI\r\nRESET\r\nMULTI\r\nUNSUBSCRIBE\r\nEXEC\r\n",
                    ONLY("multi") "+RESET\n+OK\n+QUEUED\n*1\n*3\n$11\nunsubscribe\n$-1\n:0\n");
+    fixture_expect(client, "MULTI\r\nSSUBSCRIBE a\r\nSUNSUBSCRIBE\r\nEXEC\r\nPUBSUB SHARDCHANNELS\r\n",
+                   "+OK\n+QUEUED\n+QUEUED\n*2\n-ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client\n"
+                   "*3\n$12\nsunsubscribe\n$-1\n:0\n*0\n");
     fixture_destroy(fixture);
 }
 
@@ -275,6 +283,48 @@ static void test_events(void **state)
     fixture_destroy(fixture);
 }
 
+/* Reads over several shards look twice or more, and tell nothing of what they miss. */
+static void test_misses(void **state)
+{
+    struct fixture *fixture = fixture_create_shards(10, 4, NULL);
+    struct fixture_client *subscriber = fixture_connect(fixture, 0);
+    struct fixture_client *client = fixture_connect(fixture, 1);
+    fixture_expect(client, "CONFIG SET notify-keyspace-events Em\r\n", "+OK\n");
+    fixture_expect(subscriber, "SUBSCRIBE __keyevent@0__:keymiss\r\n",
+                   "*3\n$9\nsubscribe\n$22\n__keyevent@0__:keymiss\n:1\n");
+    fixture_expect(client, "MGET a b c d\r\n", "*4\n$-1\n$-1\n$-1\n$-1\n");
+    fixture_expect(client, "MULTI\r\nGET a\r\nGET b\r\nGET c\r\nEXEC\r\n",
+                   "+OK\n+QUEUED\n+QUEUED\n+QUEUED\n*3\n$-1\n$-1\n$-1\n");
+    nothing_came(subscriber);
+    fixture_expect(client, "GET a\r\n", "$-1\n");
+    got(subscriber, "*3\n$7\nmessage\n$22\n__keyevent@0__:keymiss\n$1\na\n");
+    nothing_came(subscriber);
+    fixture_destroy(fixture);
+}
+
+/* CLIENT PAUSE WRITE holds back what publishes, too, by itself and in a MULTI. */
+static void test_pause(void **state)
+{
+    struct fixture *fixture = fixture_create(11, NULL);
+    struct fixture_client *subscriber = fixture_connect(fixture, 0);
+    struct fixture_client *publisher = fixture_connect(fixture, 1);
+    struct fixture_client *other = fixture_connect(fixture, 2);
+    fixture_expect(subscriber, "SUBSCRIBE a\r\nSSUBSCRIBE b\r\n",
+                   SUBSCRIBED("a", "1") "*3\n$10\nssubscribe\n$1\nb\n:1\n");
+    fixture_expect(other, "MULTI\r\nPUBLISH a 2\r\nPING\r\n", "+OK\n+QUEUED\n+QUEUED\n");
+    fixture_expect(publisher, "CLIENT PAUSE 100000 WRITE\r\nPUBSUB NUMPAT\r\n", "+OK\n:0\n");
+    fixture_send(publisher, "PUBLISH a 1\r\nSPUBLISH b 1\r\n");
+    fixture_send(other, "EXEC\r\n");
+    nothing_came(subscriber);
+    fixture_expect(subscriber, "RESET\r\nSUBSCRIBE a\r\nPING\r\n",
+                   "+RESET\n" SUBSCRIBED("a", "1") "*2\n$4\npong\n$0\n\n");
+    struct fixture_client *third = fixture_connect(fixture, 3);
+    fixture_expect(third, "CLIENT UNPAUSE\r\n", "+OK\n");
+    got(publisher, ":1\n:0\n");
+    got(other, "*2\n:1\n+PONG\n");
+    fixture_destroy(fixture);
+}
+
 static void test_figures(void **state)
 {
     struct fixture *fixture = fixture_create(9, NULL);
@@ -290,6 +340,8 @@ static void test_figures(void **state)
     assert_non_null(strstr(text, "messages_published:1\nmessages_delivered:1\n"));
     assert_non_null(strstr(text, "flags=P db=0 sub=2 psub=1 ssub=1 multi=-1"));
     assert_null(strstr(text, "flags=N"));
+    fixture_expect(client, "EVAL \"return redis.call('publish', 'a', '1')\" 0\r\n", ":0\n");
+    assert_int_equal(fixture->server->figures.messages_published, 2); /* those of scripts, too */
     fixture_expect(client, "CLIENT KILL TYPE pubsub\r\nPUBLISH a 1\r\nPUBSUB CHANNELS\r\n", ":1\n:0\n*0\n");
     fixture_destroy(fixture);
 }
@@ -306,6 +358,8 @@ int main(void)
         cmocka_unit_test(test_slow_subscribers),
         cmocka_unit_test(test_soft_limit),
         cmocka_unit_test(test_events),
+        cmocka_unit_test(test_misses),
+        cmocka_unit_test(test_pause),
         cmocka_unit_test(test_figures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
