@@ -194,6 +194,7 @@ bool cluster_turn(struct cluster *cluster)
         cluster_turn_meta(cluster);
     }
     remotes_turn(cluster);
+    workers_post(cluster->workers); /* before any frame: who hears of it may go on with another worker of this node */
     peers_turn(cluster);
     LIST_FOR_EACH (at, &cluster->busy) {
         more = more || lane_released(CONTAINER_OF(at, struct lane, node));
