@@ -187,9 +187,9 @@ static void check_others(struct node_client *client)
     int permits = mine->permits;
     for (int i = 0; i < world->profile.clients; i++) {
         const struct node_lock *other = &world->clients[i].lock;
-        bool same =
-            other->shard == mine->shard && other->in_circle == mine->in_circle && other->of_many == mine->of_many &&
-            (other->mode == LOCK_PERMITS_MODE) == (mine->mode == LOCK_PERMITS_MODE);
+        bool same = other->shard == mine->shard && other->in_circle == mine->in_circle &&
+                    other->of_many == mine->of_many &&
+                    (other->mode == LOCK_PERMITS_MODE) == (mine->mode == LOCK_PERMITS_MODE);
         bool together = mine->until_ns > now_of(client) || other->token < mine->token;
         if (i == client->number || !other->holds || !same || !together || other->until_ns <= now_of(client)) {
             continue;

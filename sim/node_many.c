@@ -4,8 +4,8 @@
  * from when it asked, less what clocks are off: no two may believe to hold one, and none that is believed is lost.
  *
  * At the leaders, home (the lowest shard of a request) and the others are looked at: no part is held while home's is
- * still reserved, and none is taken back while home's is held. What is seen so at one moment is a failure when home, looked
- * at later, is as it was: a leader that was ahead may just have been lost. */
+ * still reserved, and none is taken back while home's is held. What is seen so at one moment is a failure when home,
+ * looked at later, is as it was: a leader that was ahead may just have been lost. */
 #include "node_world.h"
 
 #include "cluster/cluster.h"
@@ -35,8 +35,8 @@ static void ask(struct node_client *client)
     char keys[NODE_MANY * NODE_KEY_BYTES] = "";
     size_t size = 0;
     for (int i = 0; i < many->count; i++) {
-        size += (size_t)snprintf(keys + size, sizeof(keys) - size, "{%s}M ",
-                                 client->world->shards[many->shards[i]].tag);
+        size +=
+            (size_t)snprintf(keys + size, sizeof(keys) - size, "{%s}M ", client->world->shards[many->shards[i]].tag);
     }
     node_request(client, "LOCK.MACQUIRE %d %sm%d.%u PX %lld WAIT %lld", many->count, keys, client->number, many->serial,
                  (long long)many->ttl_ms, (long long)many->wait_ms);

@@ -1,10 +1,12 @@
-/* Parts of LOCK.MACQUIREs that nobody ends: their deadline has passed, or who asked is gone (machine/lock/lock_parts.h).
+/* Parts of LOCK.MACQUIREs that nobody ends: their deadline has passed, or who asked is gone
+ * (machine/lock/lock_parts.h).
  *
  *   a part here that is overdue ──▶ SETTLE at home ─granted─▶ GRANT here
  *                                                  └─no, and never──▶ BACK here
  *
  * The leader of the part's shard asks, and decides nothing; home's answer is final, whoever asks, however often. What
- * fails is asked again after a pause. Parts at home end by themselves, but those of who is gone at once, in the same way. */
+ * fails is asked again after a pause. Parts at home end by themselves, but those of who is gone at once, in the same
+ * way. */
 #include "cluster/cluster_internal.h"
 #include "cluster/cluster_mutation.h"
 

@@ -74,7 +74,7 @@ struct slot {
         struct feed_start *feed_start;
         struct lock_wait *lock; /* borrowed, as the next */
         struct lock_many *locks;
-    };                          /* owned, as kind says */
+    }; /* owned, as kind says */
 };
 
 /* What server.lock_clients finds. */

@@ -32,10 +32,7 @@ void many_free(struct lock_many *many)
     free(many);
 }
 
-void many_set_next(struct lock_many *many, int64_t ms)
-{
-    many->next_ns = server_now_ns(many->server) + ms * NS_PER_MS;
-}
+void many_set_next(struct lock_many *many, int64_t ms) { many->next_ns = server_now_ns(many->server) + ms * NS_PER_MS; }
 
 /* ---- answers ---- */
 
@@ -267,8 +264,9 @@ static void look_after(struct lock_many *many, int64_t now_ns)
     case MANY_WAITS: look_after_wait(many, now_ns); return;
     case MANY_GRANTS:
         if (now_ns >= many->grants_until_ns) {
-            many_end_with(many, "UNCERTAIN a shard of these locks does not answer; they may have been granted, and are being "
-                                "given back: ask again");
+            many_end_with(many,
+                          "UNCERTAIN a shard of these locks does not answer; they may have been granted, and are being "
+                          "given back: ask again");
             many_go_on(many);
         } else if (now_ns >= many->next_ns) {
             many_ask_grants(many);

@@ -12,8 +12,8 @@
  *
  * Invariants
  * 1. Whoever waits has reserved only keys before the one that it waits for: requests never wait in a circle.
- * 2. Nothing is granted at another shard before home has granted; home's answer is the outcome. Should this node be lost
- *    in between, the leaders of the other shards ask home (cluster/lock_settle.c).
+ * 2. Nothing is granted at another shard before home has granted; home's answer is the outcome. Should this node be
+ * lost in between, the leaders of the other shards ask home (cluster/lock_settle.c).
  * 3. A number is used for one attempt. What home has refused is begun anew with another one, in the time that is left.
  * 4. Of a part one question is under way at a time. What a shard may have of a request that nobody waits for is taken
  *    back; what it takes later still, since it was on its way, ends as a lost node's does. */
@@ -27,10 +27,10 @@ struct lock_many;
 struct server;
 
 enum {
-    LOCK_MANY_POLL_MS = 2000, /* so often a shard is asked for a part that waits there, if no news come, … */
-    LOCK_MANY_OTHER_MS = 100, /* … for one that another request of the same owner has, … */
-    LOCK_MANY_LATE_MS = 400,  /* … and so long its end may be late */
-    LOCK_MANY_AGAIN_MS = 200, /* what failed is said again */
+    LOCK_MANY_POLL_MS = 2000,  /* so often a shard is asked for a part that waits there, if no news come, … */
+    LOCK_MANY_OTHER_MS = 100,  /* … for one that another request of the same owner has, … */
+    LOCK_MANY_LATE_MS = 400,   /* … and so long its end may be late */
+    LOCK_MANY_AGAIN_MS = 200,  /* what failed is said again */
     LOCK_MANY_GRANT_MS = 5000, /* so long it is being granted, then its outcome is UNCERTAIN */
     LOCK_MANY_BACK_MS = 1000,  /* so long an answer waits until all is given back */
 };

@@ -21,8 +21,8 @@ struct many_part {
     uint16_t asked;               /* the command that is under way; 0: none */
     bool has;                     /* the shard may have something of the request */
     bool granted;
-    bool again;                   /* news came while it was asked */
-    enum status status;           /* of the last answer */
+    bool again;         /* news came while it was asked */
+    enum status status; /* of the last answer */
     struct buffer answer;
     struct resp_writer writer;
 };
@@ -44,12 +44,12 @@ struct lock_many {
     int64_t ttl_ms;
     bool may_wait;
     int64_t began_ns, deadline_ns;
-    int64_t next_ns;        /* of WAITS: when `current` is asked for again; of the others: when what failed is */
+    int64_t next_ns; /* of WAITS: when `current` is asked for again; of the others: when what failed is */
     int64_t grants_until_ns, back_until_ns;
-    uint64_t leader; /* of the current part, when it was last asked for */
-    bool anew;              /* behind GIVES_BACK it begins again */
-    bool may_be_granted;    /* home was asked to: it gives back first, so that others are never gone before it */
-    struct buffer reply;    /* behind GIVES_BACK the client is told; empty: nil */
+    uint64_t leader;     /* of the current part, when it was last asked for */
+    bool anew;           /* behind GIVES_BACK it begins again */
+    bool may_be_granted; /* home was asked to: it gives back first, so that others are never gone before it */
+    struct buffer reply; /* behind GIVES_BACK the client is told; empty: nil */
     uint64_t number;
 };
 

@@ -4,7 +4,10 @@
 #include "server/figures.h"
 #include "server/route.h"
 
-static struct lock_many *of(struct requester *requester) { return CONTAINER_OF(requester, struct lock_many, requester); }
+static struct lock_many *of(struct requester *requester)
+{
+    return CONTAINER_OF(requester, struct lock_many, requester);
+}
 
 /* ---- trying ---- */
 
@@ -112,7 +115,8 @@ static void all_there(struct lock_many *many)
         many_answer_grants(many);
         many_free(many);
     } else if (held > 0) {
-        many_end_with(many, "ERR this owner holds some of these locks already, but not all; release those, then ask for all");
+        many_end_with(many,
+                      "ERR this owner holds some of these locks already, but not all; release those, then ask for all");
     } else {
         begin_grants(many);
     }
@@ -138,8 +142,7 @@ static void wait_for(struct lock_many *many, uint32_t missing)
         }
     }
     const struct many_part *part = &many->parts[missing];
-    enum lock_part_state last =
-        part->told == 0 ? LOCK_PART_BUSY : many->keys[part->first + part->told - 1].told.state;
+    enum lock_part_state last = part->told == 0 ? LOCK_PART_BUSY : many->keys[part->first + part->told - 1].told.state;
     if (last == LOCK_PART_BUSY || part->again) {
         many_ask_current(many);
     } else {
@@ -172,8 +175,8 @@ static bool take_reserve(struct lock_many *many, struct many_part *part)
         part->has = part->has || part->status == STATUS_UNCERTAIN;
         figures_failed(many->server, COMMAND_LOCK_MACQUIRE, part->status);
         many_end_with(many, part->status == STATUS_UNCERTAIN && many->part_count > 1
-                           ? "CLUSTERDOWN a shard of these locks does not answer; none was granted, try again"
-                           : route_refusal(part->status, false));
+                                ? "CLUSTERDOWN a shard of these locks does not answer; none was granted, try again"
+                                : route_refusal(part->status, false));
         return false;
     }
     if (!many_take_told(many, part)) {

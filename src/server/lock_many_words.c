@@ -32,8 +32,8 @@ static const char *take_options(const struct slice *argv, uint32_t argc, int64_t
         const char *problem;
         if (i + 1 < argc && slice_is_word(argv[i], "PX") && !ttl) {
             ttl = true;
-            problem = lock_time_parse(argv[i + 1], 1, "ERR PX is the time to live in ms, from 1 to 31536000000 (a year)",
-                                      ret_ttl_ms);
+            problem = lock_time_parse(argv[i + 1], 1,
+                                      "ERR PX is the time to live in ms, from 1 to 31536000000 (a year)", ret_ttl_ms);
         } else if (i + 1 < argc && slice_is_word(argv[i], "WAIT") && !wait) {
             wait = true;
             problem = lock_time_parse(argv[i + 1], 0, "ERR WAIT is a time in ms, from 0 to 31536000000 (a year)",

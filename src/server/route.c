@@ -449,8 +449,8 @@ static void dispatch(struct connection *connection, const struct command *comman
     bool overtakes =
         connection->plan_end > connection->slot_head || (watch_pending(connection) && multi_needs_watches(spec)) ||
         connection->txn != NULL || connection->session != NULL || connection->lock_wait != NULL ||
-        connection->lock_many != NULL || spec->id == COMMAND_LOCK_MACQUIRE ||
-        feeds_starting(connection) || feeds_take(spec) || (at_server && txn_session_takes(spec)) ||
+        connection->lock_many != NULL || spec->id == COMMAND_LOCK_MACQUIRE || feeds_starting(connection) ||
+        feeds_take(spec) || (at_server && txn_session_takes(spec)) ||
         (spec->id == COMMAND_EXEC && (multi_crosses(connection) || (connection->queued_flags & COMMAND_PUBSUB) != 0)) ||
         (spec->id == COMMAND_HELLO && connection_subscribed(connection)) ||
         (shard == ROUTE_SEVERAL && spec->id != COMMAND_WATCH) || spec->id == COMMAND_SESSION_CLOSE || named != 0 ||

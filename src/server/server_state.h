@@ -106,7 +106,7 @@ struct server {
     struct table lock_clients;               /* lock_client_item: connections that hear of locks that they lose */
     size_t lock_wait_count;
     uint64_t lock_sequence;
-    struct list lock_manys; /* struct lock_many: LOCK.MACQUIREs (lock_many.h) */
+    struct list lock_manys;         /* struct lock_many: LOCK.MACQUIREs (lock_many.h) */
     struct table lock_many_numbers; /* the same by number */
     size_t lock_many_count;
     struct lock_look *lock_look; /* for circles, while a client waits for long; NULL: none is under way */

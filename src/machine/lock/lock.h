@@ -41,7 +41,7 @@ struct claim {
     int64_t since_ms; /* it waits, it holds */
     int64_t ttl_ms;   /* of the lease, as asked */
     struct lock_origin origin;
-    struct buffer *ids; /* of REENTRANT: each its size u8 and bytes; NULL: it does not count */
+    struct buffer *ids;     /* of REENTRANT: each its size u8 and bytes; NULL: it does not count */
     struct lock_part *part; /* lock_parts.h; NULL: it is none, or granted */
     uint32_t id_count;
     uint32_t permits;
@@ -139,8 +139,7 @@ void lock_grant(struct locks *locks, struct lock *lock, const struct lock_now *n
 /* ---- locks.c, for lock_parts.c ---- */
 
 /* The claim of this owner, when what is due has ended; or NULL. */
-struct claim *lock_settled_claim(struct locks *locks, struct slice key, struct slice owner,
-                                 const struct lock_now *now);
+struct claim *lock_settled_claim(struct locks *locks, struct slice key, struct slice owner, const struct lock_now *now);
 /* What a claim becomes when it is granted; it is in no list. */
 void lock_make_grant(struct locks *locks, struct claim *claim, const struct lock_now *now);
 

@@ -11,10 +11,10 @@
 #include "machine/lock/locks.h"
 
 enum lock_notice_kind {
-    LOCK_NOTICE_GRANTED, /* token, ttl_ms */
-    LOCK_NOTICE_ENDED,   /* the wait: its time is over */
-    LOCK_NOTICE_LOST,    /* the lease ended before it was released: token */
-    LOCK_NOTICE_TAKEN,   /* the wait goes on, for a later request of the same owner */
+    LOCK_NOTICE_GRANTED,  /* token, ttl_ms */
+    LOCK_NOTICE_ENDED,    /* the wait: its time is over */
+    LOCK_NOTICE_LOST,     /* the lease ended before it was released: token */
+    LOCK_NOTICE_TAKEN,    /* the wait goes on, for a later request of the same owner */
     LOCK_NOTICE_RESERVED, /* the wait of a part (lock_parts.h) */
     LOCK_NOTICES,
 };

@@ -45,8 +45,7 @@ bool lock_part_refused(const struct locks *locks, const struct lock_origin *orig
 {
     const struct lock_refused *refused = refused_of(locks, origin);
     return refused != NULL &&
-           (origin->start < refused->start ||
-            (origin->start == refused->start && origin->number <= refused->number));
+           (origin->start < refused->start || (origin->start == refused->start && origin->number <= refused->number));
 }
 
 /* The longest unchanged one goes, when there is no room. */

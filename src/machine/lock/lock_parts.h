@@ -1,5 +1,5 @@
-/* Parts of a LOCK.MACQUIRE: claims that are reserved until all of them are there, and granted together. For the files of this
- * folder, and for those who ask for them (src/server/lock_many.h) or settle them (src/cluster/lock_settle.c).
+/* Parts of a LOCK.MACQUIRE: claims that are reserved until all of them are there, and granted together. For the files
+ * of this folder, and for those who ask for them (src/server/lock_many.h) or settle them (src/cluster/lock_settle.c).
  *
  *   asks ──▶ WAITS ──its turn──▶ reserved ──GRANT──▶ HOLDS, as any claim
  *     └────the lock is free───────▶ │  └─BACK, or the outcome: nothing
@@ -11,18 +11,18 @@
  * Invariants
  * 1. A part at home ends by itself at its deadline. A part elsewhere does not: whoever wants it to end asks home first
  *    (SETTLE), and it is granted when those at home were, and taken back when they were not.
- * 2. What home has once answered with no stays so: parts at home that were there are gone, and no others of requests with
- *    this number, or a smaller one, of the same worker of the same node are made there (`refused`).
+ * 2. What home has once answered with no stays so: parts at home that were there are gone, and no others of requests
+ * with this number, or a smaller one, of the same worker of the same node are made there (`refused`).
  * 3. At home all parts are granted, or none. */
 #pragma once
 
 #include "machine/lock/locks.h"
 
 enum {
-    LOCK_PARTS = 64,              /* keys of one LOCK.MACQUIRE */
-    LOCK_PART_KEEP_MS = 5000,     /* parts are kept beyond the end of the wait: time to grant the others */
-    LOCK_ORIGIN_WORKERS = 64,     /* a number of a request, modulo this, is the worker's */
-    LOCK_REFUSED_WORKERS = 4096,  /* of all nodes, that are remembered by invariant 2 */
+    LOCK_PARTS = 64,             /* keys of one LOCK.MACQUIRE */
+    LOCK_PART_KEEP_MS = 5000,    /* parts are kept beyond the end of the wait: time to grant the others */
+    LOCK_ORIGIN_WORKERS = 64,    /* a number of a request, modulo this, is the worker's */
+    LOCK_REFUSED_WORKERS = 4096, /* of all nodes, that are remembered by invariant 2 */
 };
 
 /* What a LOCK.MACQUIRE asks of a shard, one key after the other, until one is not to be had. */
@@ -64,8 +64,8 @@ MUST_USE bool lock_part_told_take(struct slice *from, struct lock_part_told *ret
 
 /* ---- changes; each ends what is due, first ---- */
 
-/* All parts that this origin has reserved at these keys are granted, in their order, unless one is not there. Those that were
- * granted before, and hold, count. */
+/* All parts that this origin has reserved at these keys are granted, in their order, unless one is not there. Those
+ * that were granted before, and hold, count. */
 bool locks_grant_parts(struct locks *locks, const struct slice *keys, uint32_t count, struct slice owner,
                        const struct lock_origin *origin, const struct lock_now *now, struct lock_answer *ret_answers);
 /* At home: whether the part with this key was granted, and holds. If not, it never will be. */
@@ -86,4 +86,7 @@ struct lock_exclusive {
     uint64_t grants; /* of the lock, so far */
 };
 void locks_look(const struct locks *locks, struct slice key, struct lock_exclusive *ret_look);
-static inline struct slice lock_part_home(const struct lock_part *part) { return slice_of(part->home, part->home_size); }
+static inline struct slice lock_part_home(const struct lock_part *part)
+{
+    return slice_of(part->home, part->home_size);
+}

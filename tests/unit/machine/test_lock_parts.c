@@ -1,4 +1,5 @@
-/* Parts of LOCK.MACQUIREs, by the rules of src/machine/lock/lock_parts.h: reserved, granted, settled, kept in snapshots. */
+/* Parts of LOCK.MACQUIREs, by the rules of src/machine/lock/lock_parts.h: reserved, granted, settled, kept in
+ * snapshots. */
 #include "base/buffer.h"
 #include "base/prng.h"
 #include "base/varint.h"
@@ -105,7 +106,10 @@ static const char *shown(const struct world *world, const char *key)
     static char out[64];
     struct lock_exclusive look;
     locks_look(&world->locks, text(key), &look);
-    (void)snprintf(out, sizeof(out), "%c %.*s", look.owner.size == 0 ? 'f' : look.reserved ? 'r' : 'h',
+    (void)snprintf(out, sizeof(out), "%c %.*s",
+                   look.owner.size == 0 ? 'f'
+                   : look.reserved      ? 'r'
+                                        : 'h',
                    (int)look.owner.size, (const char *)look.owner.data);
     return out;
 }
@@ -386,10 +390,14 @@ static void test_malformed_records(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reserved_holds_nothing), cmocka_unit_test(test_parts_wait_their_turn),
-        cmocka_unit_test(test_who_ends_alone),         cmocka_unit_test(test_home_decides_once),
-        cmocka_unit_test(test_refusals_are_bounded),   cmocka_unit_test(test_kept_in_snapshots),
-        cmocka_unit_test(test_random),                 cmocka_unit_test(test_malformed_records),
+        cmocka_unit_test(test_reserved_holds_nothing),
+        cmocka_unit_test(test_parts_wait_their_turn),
+        cmocka_unit_test(test_who_ends_alone),
+        cmocka_unit_test(test_home_decides_once),
+        cmocka_unit_test(test_refusals_are_bounded),
+        cmocka_unit_test(test_kept_in_snapshots),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_malformed_records),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
