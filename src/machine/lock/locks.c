@@ -190,7 +190,11 @@ void lock_grant(struct locks *locks, struct lock *lock, const struct lock_now *n
         }
         uint32_t limit = lock->limit;
         claim_leave(locks, first);
-        bool part = first->part != NULL && !MACHINE_MUTATED(PART_HELD_EARLY);
+        if (MACHINE_MUTATED(PART_HELD_EARLY)) {
+            free(first->part);
+            first->part = NULL;
+        }
+        bool part = first->part != NULL;
         if (part) {
             lock_part_reserve(first);
         } else {
