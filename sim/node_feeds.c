@@ -88,16 +88,19 @@ static bool read_history(const struct node *node, int shard, struct feed_mark ma
     return true;
 }
 
-/* Invariant 5. A history that begins anew, when nobody wanted it for a while, begins at the head of an apply. */
+/* Invariant 5; a history that begins anew, when nobody wanted it for a while, begins at the head of an apply. */
 static void check_kept(struct node_feeds *feeds, const struct node *node, int shard, uint64_t applied,
-                       struct feed_mark floor)
+                       const struct gap *gap, size_t kept_bytes)
 {
-    const struct history_of_shard *history = &feeds->shards[shard];
-    if (applied == history->applied + 1 && history->last.position != 0 && floor.sub != 0) {
+    const struct node_world *world = feeds->world;
+    bool next = applied == feeds->shards[shard].applied + 1;
+    if (next && gap->from.position != 0 && gap->to.sub != 0 &&
+        kept_bytes < (FEED_BURST - 1) * (size_t)world->feed_history_bytes) {
         node_fail(feeds->world,
-                  "shard %d: node %d has forgotten changes of entry %llu already, up to %llu.%u, behind %llu.%u", shard,
-                  node->number + 1, (unsigned long long)applied, (unsigned long long)floor.position, floor.sub,
-                  (unsigned long long)history->last.position, history->last.sub);
+                  "shard %d: node %d has forgotten changes of entry %llu already, from %llu.%u to %llu.%u, and kept "
+                  "%zu bytes",
+                  shard, node->number + 1, (unsigned long long)applied, (unsigned long long)gap->from.position,
+                  gap->from.sub, (unsigned long long)gap->to.position, gap->to.sub, kept_bytes);
     }
 }
 
@@ -109,13 +112,14 @@ void node_feeds_look(struct node_feeds *feeds, struct node *node, int shard, uin
     struct history_of_shard *history = &feeds->shards[shard];
     struct buffer reply = {0};
     struct feed_answer answer;
+    struct gap gap = {0};
+    size_t before = history->records.size;
     bool more = true;
     while (more && read_history(node, shard, history->last, &reply, &answer)) {
         bool moves = feed_mark_compare(answer.mark, history->last) > 0;
         more = moves && (answer.more || answer.look == FEED_ANSWER_GONE);
         if (answer.look == FEED_ANSWER_GONE && moves) {
-            struct gap gap = {history->last, answer.mark};
-            check_kept(feeds, node, shard, applied, answer.mark);
+            gap = (struct gap){history->last, answer.mark};
             buffer_append(&history->gaps, &gap, sizeof(gap));
             history->last = answer.mark;
         } else if (answer.look == FEED_ANSWER_HERE) {
@@ -126,6 +130,7 @@ void node_feeds_look(struct node_feeds *feeds, struct node *node, int shard, uin
             more = false;
         }
     }
+    check_kept(feeds, node, shard, applied, &gap, history->records.size - before);
     history->applied = applied > history->applied ? applied : history->applied;
     buffer_deinit(&reply);
 }

@@ -10,7 +10,8 @@
  *    from what the machines have, whenever an entry is applied anywhere; they are equal at equal index, as digests are.
  * 3. A text that is only appended to grows by what was appended, in each chain, whatever the history says.
  * 4. Who is told that a position is forgotten was told the truth: in the end no node has it.
- * 5. What one entry changes is never forgotten before somebody could read it, when all before it was read.
+ * 5. What an entry changes is never forgotten before anybody could read it, but for a full burst (feed_log.h). One
+ * follower makes such entries now and then: MSETs of more than histories keep.
  * 6. In the end, when everything is healed and quiet, each follower gets to the end of every shard's history, and what
  * it was told last of a string is its value. */
 #pragma once

@@ -10,7 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { READ_BYTES = 4096, TOKENS_MAXIMUM = 1 << 16, POSITION_BYTES = 1024, SILENT_MS = 1500, PATIENT_MS = 11000 };
+enum {
+    READ_BYTES = 4096,
+    TOKENS_MAXIMUM = 1 << 16,
+    POSITION_BYTES = 1024,
+    SILENT_MS = 1500,
+    PATIENT_MS = 11000,
+    LARGE_BYTES = 16000
+};
 
 struct token {
     enum resp_type type;
@@ -33,6 +40,7 @@ struct node_follower {
     struct resp_reader reader;
     struct buffer in, out, text, tokens; /* of the reply so far */
     bool following, lazy;
+    bool owed;               /* the reply to a large change */
     struct buffer chains;    /* of struct node_chain */
     struct buffer forgotten; /* of arrays of SIM_GROUPS marks */
 };
@@ -265,6 +273,7 @@ static void disconnect(struct node_follower *follower)
     resp_reader_init(&follower->reader);
     follower->following = false;
     follower->lazy = false;
+    follower->owed = false;
 }
 
 static void whole(struct node_follower *follower, enum resp_type root)
@@ -273,6 +282,8 @@ static void whole(struct node_follower *follower, enum resp_type root)
     size_t count = follower->tokens.size / sizeof(*tokens);
     if (root == RESP_PUSH) {
         take_push(follower, tokens, count);
+    } else if (follower->owed) {
+        follower->owed = false; /* whatever became of it */
     } else {
         bool hello = tokens[0].type == RESP_MAP;
         take_reply(follower, tokens, count);
@@ -305,6 +316,46 @@ static void take_input(struct node_follower *follower)
     }
 }
 
+static void flush(struct node_follower *follower)
+{
+    while (follower->out.size > 0) {
+        struct iovec part = {follower->out.data, follower->out.size};
+        size_t taken = 0;
+        if (env_stream_write(follower->env, follower->stream, &part, 1, &taken) != STATUS_OK) {
+            break;
+        }
+        buffer_consume(&follower->out, taken);
+    }
+    env_stream_want_write(follower->env, follower->stream, follower->out.size > 0);
+}
+
+static void put_request(struct node_follower *follower, const char *const *words, int count)
+{
+    buffer_append_format(&follower->out, "*%d\r\n", count);
+    for (int i = 0; i < count; i++) {
+        buffer_append_format(&follower->out, "$%zu\r\n%s\r\n", strlen(words[i]), words[i]);
+    }
+}
+
+/* One command that changes more than a history keeps, by up to fourteen times. Nobody else has such keys. */
+static void change_much(struct node_follower *follower)
+{
+    struct node_world *world = follower->world;
+    const char *tag = world->shards[1 + (int)draw(follower, (uint64_t)world->profile.groups)].tag;
+    size_t size = (size_t)draw(follower, 120);
+    size_t total = (1 + (size_t)draw(follower, 14)) * (size_t)world->feed_history_bytes;
+    int count = (int)(total / (FEED_HEAD_BYTES + 9 + size)) + 1;
+    buffer_append_format(&follower->out, "*%d\r\n$4\r\nMSET\r\n", 1 + 2 * count);
+    for (int i = 0; i < count; i++) {
+        char key[64];
+        int key_size = snprintf(key, sizeof(key), "{%s}z%d", tag, i);
+        buffer_append_format(&follower->out, "$%d\r\n%s\r\n$%zu\r\n%0*d\r\n", key_size, key, size + 1, (int)size + 1,
+                             7);
+    }
+    follower->owed = true;
+    flush(follower);
+}
+
 static void readable(void *owner)
 {
     struct node_follower *follower = owner;
@@ -333,24 +384,15 @@ static void readable(void *owner)
             rest(follower, 100 + (int64_t)draw(follower, 3000));
         } else {
             rest(follower, settled ? PATIENT_MS : SILENT_MS + (int64_t)draw(follower, PATIENT_MS));
+            bool able = follower->number == 0 && follower->world->feed_history_bytes <= LARGE_BYTES;
+            if (!settled && able && !follower->owed && draw(follower, 20) == 0) {
+                change_much(follower);
+            }
         }
     } else if (was_following) {
         disconnect(follower);
         rest(follower, 1);
     }
-}
-
-static void flush(struct node_follower *follower)
-{
-    while (follower->out.size > 0) {
-        struct iovec part = {follower->out.data, follower->out.size};
-        size_t taken = 0;
-        if (env_stream_write(follower->env, follower->stream, &part, 1, &taken) != STATUS_OK) {
-            break;
-        }
-        buffer_consume(&follower->out, taken);
-    }
-    env_stream_want_write(follower->env, follower->stream, follower->out.size > 0);
 }
 
 static void writable(void *owner)
@@ -362,14 +404,6 @@ static void writable(void *owner)
 }
 
 static const struct env_stream_events stream_events = {readable, writable};
-
-static void put_request(struct node_follower *follower, const char *const *words, int count)
-{
-    buffer_append_format(&follower->out, "*%d\r\n", count);
-    for (int i = 0; i < count; i++) {
-        buffer_append_format(&follower->out, "$%zu\r\n%s\r\n", strlen(words[i]), words[i]);
-    }
-}
 
 static void ask(struct node_follower *follower)
 {

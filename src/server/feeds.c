@@ -266,16 +266,29 @@ bool feeds_turn(struct server *server)
     return feed_behind_turn(feeds) || more;
 }
 
-/* Whoever was not told anything for long, or whose position will soon be forgotten. */
+/* As far as this node knows: then what it has of each shard is not old. */
+static bool every_shard_is_led(const struct feeds *feeds)
+{
+    for (uint32_t shard = 1; shard <= feeds->server->shards; shard++) {
+        if (cluster_leader(feeds->server->cluster, shard) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whoever was not told anything for long, or whose position will soon be forgotten. A node that is cut off says nothing
+ * without need, so that its clients go elsewhere. */
 static void tell_positions(struct feeds *feeds)
 {
+    bool led = every_shard_is_led(feeds);
     int64_t now_ns = server_now_ns(feeds->server);
     uint64_t quarter = (uint64_t)feeds->server->config.feed_history_bytes / 4;
     for (int i = 0; i < FEED_TOLD_PER_TICK && !list_empty(&feeds->told); i++) {
         struct feed *feed = CONTAINER_OF(feeds->told.next, struct feed, told_node);
         int64_t silent_ms = (now_ns - feed->told_ns) / FEED_MS_NS;
         bool hurry = silent_ms >= FEED_HURRY_MS && feeds->passed_bytes - feed->passed_bytes >= quarter;
-        if (silent_ms < FEED_HEARTBEAT_MS && !hurry) {
+        if (!hurry && (!led || silent_ms < FEED_HEARTBEAT_MS)) { /* nor are those behind it in the list */
             return;
         }
         if (feed_may_push(feed)) {

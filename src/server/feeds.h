@@ -41,7 +41,7 @@ enum {
     FEED_POLL_MS = 5,
     FEED_POLL_IDLE_MS = 80,
     FEED_LATER_MS = 20,        /* until what is not applied here yet is looked for again */
-    FEED_HEARTBEAT_MS = 10000, /* a feed without changes is told its position so often, … */
+    FEED_HEARTBEAT_MS = 10000, /* a feed without changes is told its position so often while every shard is led, … */
     FEED_HURRY_MS = 1000,      /* … or so often, when a quarter of what a shard keeps has passed; of all feeds … */
     FEED_TOLD_PER_TICK = 500, /* … so many in a tenth of a second: with 50,000 feeds each has its turn in ten seconds */
 };

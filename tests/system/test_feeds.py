@@ -2,6 +2,7 @@
 
 import collections
 import random
+import select
 import threading
 import time
 
@@ -522,6 +523,22 @@ def test_none_is_lost_or_told_twice(tmp_path, nodes, shards, arguments):
                 follower.take(follower.connection.read())
         check_counters(whole, follower, writers, keys)
         assert follower.connects > 1
+        follower.close()
+
+
+def test_a_node_that_is_cut_off_tells_no_position(tmp_path):
+    """So a client that hears nothing for more than ten seconds knows that it is to go elsewhere."""
+    with cluster.Cluster(tmp_path, nodes=3, shards=2) as whole:
+        follower = feeds.Follower([whole[1]], "c")
+        assert follower.connect(whole[1]) is None
+        position = follower.position
+        for number in (2, 3):
+            whole[number].kill()
+        assert select.select([follower.connection.socket], [], [], 13)[0] == []
+        whole.start()
+        while follower.heartbeats == 0:
+            follower.take(follower.connection.read())
+        assert follower.changes == [] and follower.position == position
         follower.close()
 
 
