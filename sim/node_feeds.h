@@ -49,6 +49,9 @@ void node_follower_destroy(struct node_follower *follower);
 /* From now on it breaks nothing off, and stays at one node. */
 void node_follower_settle(struct node_follower *follower, int node);
 
+/* Appends an MSET of more than a history keeps (node_large_change.c). */
+void node_put_large_change(struct node_world *world, struct buffer *out);
+
 /* A position begins or ends a chain; shards are from 1. */
 struct node_chain {
     struct feed_mark begin[SIM_GROUPS], end[SIM_GROUPS];

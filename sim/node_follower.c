@@ -337,25 +337,6 @@ static void put_request(struct node_follower *follower, const char *const *words
     }
 }
 
-/* One command that changes more than a history keeps, by up to fourteen times. Nobody else has such keys. */
-static void change_much(struct node_follower *follower)
-{
-    struct node_world *world = follower->world;
-    const char *tag = world->shards[1 + (int)draw(follower, (uint64_t)world->profile.groups)].tag;
-    size_t size = (size_t)draw(follower, 120);
-    size_t total = (1 + (size_t)draw(follower, 14)) * (size_t)world->feed_history_bytes;
-    int count = (int)(total / (FEED_HEAD_BYTES + 9 + size)) + 1;
-    buffer_append_format(&follower->out, "*%d\r\n$4\r\nMSET\r\n", 1 + 2 * count);
-    for (int i = 0; i < count; i++) {
-        char key[64];
-        int key_size = snprintf(key, sizeof(key), "{%s}z%d", tag, i);
-        buffer_append_format(&follower->out, "$%d\r\n%s\r\n$%zu\r\n%0*d\r\n", key_size, key, size + 1, (int)size + 1,
-                             7);
-    }
-    follower->owed = true;
-    flush(follower);
-}
-
 static void readable(void *owner)
 {
     struct node_follower *follower = owner;
@@ -386,7 +367,9 @@ static void readable(void *owner)
             rest(follower, settled ? PATIENT_MS : SILENT_MS + (int64_t)draw(follower, PATIENT_MS));
             bool able = follower->number == 0 && follower->world->feed_history_bytes <= LARGE_BYTES;
             if (!settled && able && !follower->owed && draw(follower, 20) == 0) {
-                change_much(follower);
+                node_put_large_change(follower->world, &follower->out);
+                follower->owed = true;
+                flush(follower);
             }
         }
     } else if (was_following) {
