@@ -95,12 +95,12 @@ SCRIPTS = 150
 SERVED = 30  # while they run: between the scripts, not behind all of them
 
 
-def terms(three):
+def terms(three, among=None):
     """Term by shard, as its leader says, less one for each time that it was handed to the node which should lead it."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         seen = {}
-        for node in three:
+        for node in among or three:
             with node.connect() as client:
                 shards = dict(zip(*[iter(client.call("COHORT.STATUS"))] * 2))[b"shards"]
             for shard in (dict(zip(*[iter(shard)] * 2)) for shard in shards):
@@ -178,6 +178,21 @@ def test_many_reads_at_once(three):
     assert len(replies) == SCRIPTS and all(reply.startswith("ERR the script was stopped") for reply in replies), set(replies)
     assert served >= SERVED and longest < ANSWER_SECONDS
     assert terms(three) == before, three.log()
+
+
+def test_a_node_starts_on_a_log_of_them(new_cluster):
+    """It applies them all again, and the others' leaders hear it meanwhile."""
+    three = new_cluster()
+    with three[1].connect(300) as client:
+        client.calls([["EVAL", WRITES + ENDLESS, 2, f"{{{number}}}a", f"{{{number}}}b"] for number in range(SCRIPTS)])
+    three.wait_until_equal()
+    three[3].kill()
+    three.wait_for_leaders()
+    before = terms(three, three.alive())
+    three[3].launch()
+    served, longest = serve_others(three.alive()[:2], three[3].ready)
+    three.wait_until_equal()
+    assert longest < ANSWER_SECONDS and terms(three) == before, three.log()
 
 
 def test_scripts_of_one_transaction_have_one_budget(three):
