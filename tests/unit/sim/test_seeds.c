@@ -13,12 +13,12 @@
 
 #include <cmocka.h>
 
-enum { ENOUGH = 200 };
+enum { ENOUGH = 500 }; /* seeds, to reach every mark */
 
 static struct sim_hunt hunt = {.step = 1};
 
-/* One in 200 seeds reaches it: what rots is mostly needed by somebody, and of a circle one mostly gives up before. */
-static bool is_rare(enum sim_mark mark) { return mark == NODE_MARK_ROT_HARMLESS || mark == NODE_MARK_DEADLOCK; }
+/* One in 200 seeds reaches it: what rots is mostly needed by somebody. */
+static bool is_rare(enum sim_mark mark) { return mark == NODE_MARK_ROT_HARMLESS; }
 
 static void test_seeds(void **state)
 {
