@@ -26,6 +26,7 @@ enum machine_mutation {
     MACHINE_MUTATION_JOIN_FORGOTTEN,     /* a session does not know where its locks are */
     MACHINE_MUTATION_SHARDS_NOT_KEPT,    /* snapshots leave that out */
     MACHINE_MUTATION_LOOK_BY_LAST_ENTRY, /* what remains of a session is told as it was at the last entry */
+    MACHINE_MUTATION_TAKEN_BACK,         /* who has gone takes back what its owner was told elsewhere meanwhile */
     MACHINE_MUTATION_COUNT,
 };
 
