@@ -40,6 +40,7 @@ struct holder {
     } reply;
     enum step step;      /* that is asked for, or on its way */
     enum step dozing_to; /* what it does next, whatever the time is by then */
+    bool again;          /* it has no answer to its LOCK.ACQUIRE: it asks again as the same owner */
     bool late;           /* it has not looked at its clock since it was stopped: it uses the lock in every way */
     int64_t asked_ns, told_ns, until_ns, start_ns; /* of the hold; start_ns of the step */
     int64_t token;                                 /* 0: it holds nothing */
@@ -139,6 +140,7 @@ static void disconnect(struct holder *holder)
     }
     buffer_clear(&holder->in);
     buffer_clear(&holder->out);
+    holder->again = holder->step == STEP_ACQUIRE;
     resp_reader_init(&holder->reader);
     holder->reply = (struct reply){0};
     holder->step = STEP_NOTHING;
@@ -160,7 +162,8 @@ static void flush(struct holder *holder)
 
 static void acquire(struct holder *holder)
 {
-    holder->serial++;
+    holder->serial += holder->again ? 0 : 1;
+    holder->again = false;
     holder->ttl_ms = TTL_MS + (int64_t)draw(holder, 1500);
     holder->wait_ms = draw(holder, 2) == 0 ? 0 : (int64_t)draw(holder, 1400);
     holder->asked_ns = now_of(holder);
@@ -189,7 +192,8 @@ static void ask(struct holder *holder, enum step step)
     default: buffer_append_format(&holder->out, "LOCK.GUARD %s %lld GET %s\r\n", key, token, key); break;
     }
     flush(holder);
-    rest(holder, LATE_MS + holder->wait_ms);
+    bool impatient = step == STEP_ACQUIRE && holder->wait_ms != 0 && draw(holder, 3) == 0;
+    rest(holder, impatient ? (int64_t)draw(holder, (uint64_t)holder->wait_ms) : LATE_MS + holder->wait_ms);
 }
 
 /* On its way to the resource, for a while. */

@@ -33,6 +33,7 @@ enum machine_mutation {
     MACHINE_MUTATION_MEMBER_LEFT,        /* of those who pass together the last one is forgotten */
     MACHINE_MUTATION_LATCH_EARLY,        /* a latch opens when one down is missing */
     MACHINE_MUTATION_PASSED_NOT_KEPT,    /* snapshots leave out who has passed a barrier or latch */
+    MACHINE_MUTATION_TAKEN_BACK,         /* who has gone takes back what its owner was told elsewhere meanwhile */
     MACHINE_MUTATION_COUNT,
 };
 

@@ -40,7 +40,7 @@ struct claim {
     int64_t due_ms;   /* the wait, the lease ends; of a past one: it ended */
     int64_t since_ms; /* it waits, it holds */
     int64_t ttl_ms;   /* of the lease, as asked */
-    struct lock_origin origin;
+    struct lock_origin origin; /* number 0: several requests were told of the grant */
     struct buffer *ids;     /* of REENTRANT: each its size u8 and bytes; NULL: it does not count */
     struct lock_part *part; /* lock_parts.h; NULL: it is none, or granted */
     uint32_t id_count;
@@ -126,10 +126,12 @@ struct lock_node *lock_node_find(const struct locks *locks, uint64_t node);
 void lock_node_enter(struct locks *locks, struct claim *claim);
 void lock_node_leave(struct locks *locks, struct claim *claim);
 
-/* REENTRANT: whether it has this id; adds one it has not; takes one away, the last one when `id` is empty. */
+/* REENTRANT: whether it has this id; adds one it has not; takes one away, the last one when `id` is empty; has this one
+ * alone from now on, or none. */
 bool claim_has_id(const struct claim *claim, struct slice id);
 void claim_add_id(struct locks *locks, struct claim *claim, struct slice id);
 bool claim_take_id(struct locks *locks, struct claim *claim, struct slice id);
+void claim_set_id(struct locks *locks, struct claim *claim, struct slice id);
 
 /* ---- locks.c, for lock_session.c ---- */
 

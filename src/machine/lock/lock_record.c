@@ -445,3 +445,12 @@ bool claim_take_id(struct locks *locks, struct claim *claim, struct slice id)
     locks->memory_bytes -= size;
     return true;
 }
+
+void claim_set_id(struct locks *locks, struct claim *claim, struct slice id)
+{
+    locks->memory_bytes -= claim->ids == NULL ? 0 : claim->ids->size;
+    free_ids(claim);
+    if (id.size > 0) {
+        claim_add_id(locks, claim, id);
+    }
+}

@@ -317,6 +317,35 @@ static enum lock_outcome enter_again(struct locks *locks, struct claim *claim, c
     return held(claim, now, ret_answer);
 }
 
+static bool same_request(const struct lock_origin *a, const struct lock_origin *b)
+{
+    return a->node == b->node && a->start == b->start && a->number == b->number;
+}
+
+/* Several requests of the owner are told of this grant, so the end of one of their clients does not end it. */
+static void tell_another(struct locks *locks, struct claim *claim, const struct lock_origin *origin)
+{
+    if (MACHINE_MUTATED(TAKEN_BACK) || same_request(&claim->origin, origin)) {
+        return;
+    }
+    lock_keep(locks, claim->lock);
+    claim->origin = origin->node != 0 ? *origin : claim->origin; /* news of its loss go there */
+    claim->origin.number = 0;                                    /* no request that can be taken back has it */
+}
+
+/* A later request of the owner waits in the place of this one. */
+static void take_place(struct locks *locks, struct claim *claim, const struct lock_request *request,
+                       const struct lock_now *now)
+{
+    tell(locks, LOCK_NOTICE_TAKEN, claim);
+    lock_node_leave(locks, claim);
+    claim->origin = request->origin;
+    claim->ttl_ms = request->tie != NULL ? request->ttl_ms : claim->ttl_ms; /* looked up after this one asked */
+    claim_set_id(locks, claim, request->id);                                /* the earlier request acquires nothing */
+    lock_node_enter(locks, claim);
+    set_due(locks, claim, now->time_ms + request->wait_ms);
+}
+
 /* The owner has a claim already. */
 static enum lock_outcome ask_again(struct locks *locks, struct claim *claim, const struct lock_request *request,
                                    const struct lock_now *now, struct lock_answer *ret_answer)
@@ -329,6 +358,7 @@ static enum lock_outcome ask_again(struct locks *locks, struct claim *claim, con
         return LOCK_IS_HELD_OTHERWISE;
     }
     if (claim->state == CLAIM_HOLDS) {
+        tell_another(locks, claim, &request->origin);
         return request->id.size > 0 ? enter_again(locks, claim, request, now, ret_answer)
                                     : held(claim, now, ret_answer);
     }
@@ -336,15 +366,8 @@ static enum lock_outcome ask_again(struct locks *locks, struct claim *claim, con
         return LOCK_HELD_BY_OTHERS;
     }
     lock_keep(locks, claim->lock);
-    bool same = claim->origin.node == request->origin.node && claim->origin.start == request->origin.start &&
-                claim->origin.number == request->origin.number;
-    if (!same) {
-        tell(locks, LOCK_NOTICE_TAKEN, claim);
-        lock_node_leave(locks, claim);
-        claim->origin = request->origin;
-        claim->ttl_ms = request->tie != NULL ? request->ttl_ms : claim->ttl_ms; /* looked up after this one asked */
-        lock_node_enter(locks, claim);
-        set_due(locks, claim, now->time_ms + request->wait_ms);
+    if (!same_request(&claim->origin, &request->origin)) {
+        take_place(locks, claim, request, now);
     }
     return LOCK_QUEUED;
 }
@@ -512,11 +535,6 @@ static void take_back(struct locks *locks, struct claim *claim, const struct loc
         lock_end_hold(locks, claim, LOCK_CLIENT_GONE, now);
     }
     lock_grant(locks, lock, now);
-}
-
-static bool same_request(const struct lock_origin *a, const struct lock_origin *b)
-{
-    return a->node == b->node && a->start == b->start && a->number == b->number;
 }
 
 static int by_order(const void *a, const void *b)

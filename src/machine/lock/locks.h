@@ -149,7 +149,8 @@ int64_t locks_renew(struct locks *locks, struct slice key, struct slice owner, u
  * False: it was not held, or not by this id. */
 bool locks_release(struct locks *locks, struct slice key, struct slice owner, uint64_t token, struct slice id,
                    const struct lock_now *now);
-/* The client of this request is gone: its wait, or what was granted to it meanwhile, ends. */
+/* The client of this request is gone: its wait, or what was granted to it meanwhile, ends; but no grant that another
+ * request of the same owner was told of. */
 void locks_take_back(struct locks *locks, struct slice key, struct slice owner, const struct lock_origin *origin,
                      const struct lock_now *now);
 /* The same for all waits of a node that are of an earlier start than this; returns how many those were. */

@@ -296,6 +296,42 @@ static void a_grant_nobody_takes_goes_on(void **state)
     ASKED(h, 2, "ASK l c", "*2 :15 :60000");
 }
 
+/* Its client is gone, but the owner has asked again elsewhere, as locks.md says, and was told that it holds. */
+static void a_grant_told_elsewhere_stays(void **state)
+{
+    struct harness *h = *state;
+    CHECK(h, "LOCK.ACQUIRE l a PX 1000", "*2 :3 :1000");
+    ASKED(h, 1, "l b PX 60000 WAIT 200", "+QUEUED");
+    CHECK(h, "LOCK.RELEASE l a 3", ":1");
+    assert_string_equal(from(h, 2, 1, 5, "l b PX 60000 WAIT 200"), "*2 :9 :60000");
+    ASKED(h, 1, "LEAVE l b", "+OK");
+    assert_string_equal(from(h, 2, 1, 5, "LEAVE l b"), "+OK"); /* nor does the other's end: the first may know, too */
+    CHECK(h, "LOCK.ACQUIRE l c PX 1000", "*-1");
+    CHECK(h, "LOCK.RELEASE l b 9", ":1");
+    CHECK(h, "LOCK.ACQUIRE l c PX 1000", "*2 :27 :1000");
+}
+
+/* The earlier of two requests that wait is told that it ended: its id counts for nothing, that of the later one does.
+ */
+static void a_place_is_taken_with_its_id(void **state)
+{
+    struct harness *h = *state;
+    CHECK(h, "LOCK.ACQUIRE l a PX 1000", "*2 :3 :1000");
+    ASKED(h, 1, "l b PX 60000 WAIT 900 REENTRANT one", "+QUEUED");
+    ASKED(h, 2, "l b PX 60000 WAIT 900 REENTRANT two", "+QUEUED");
+    CHECK(h, "LOCK.RELEASE l a 3", ":1");
+    CHECK(h, "LOCK.ACQUIRE l b PX 60000 REENTRANT one", "*2 :12 :60000");
+    CHECK(h, "LOCK.RELEASE l b 12 REENTRANT two", ":1");
+    CHECK(h, "LOCK.ACQUIRE l c PX 1000", "*-1");
+    CHECK(h, "LOCK.RELEASE l b 12 REENTRANT one", ":1");
+    ASKED(h, 3, "l d PX 60000 WAIT 900", "*2 :27 :60000");
+    ASKED(h, 4, "l e PX 60000 WAIT 900 REENTRANT one", "+QUEUED");
+    ASKED(h, 5, "l e PX 60000 WAIT 900", "+QUEUED");
+    CHECK(h, "LOCK.RELEASE l d 27", ":1");
+    CHECK(h, "LOCK.RELEASE l e 36", ":1");
+    CHECK(h, "LOCK.ACQUIRE l c PX 1000", "*2 :42 :1000");
+}
+
 /* All that waited at a node's earlier starts goes, in one step, whatever stands between. */
 static void nodes_are_reaped(void **state)
 {
@@ -473,6 +509,8 @@ int main(void)
         CASE(large_permits_are_not_starved),
         CASE(a_place_is_kept),
         CASE(a_grant_nobody_takes_goes_on),
+        CASE(a_grant_told_elsewhere_stays),
+        CASE(a_place_is_taken_with_its_id),
         CASE(nodes_are_reaped),
         CASE(guarded),
         CASE(fences),

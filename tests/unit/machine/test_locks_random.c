@@ -18,6 +18,7 @@ struct model_claim {
     int mode, permits;
     int64_t due, ttl;
     uint64_t order, token, number;
+    bool heard, told; /* somebody hears its news; several requests were told of the grant */
 };
 
 struct model {
@@ -29,11 +30,12 @@ struct model {
     char notices[8192];
 };
 
-static void note(struct model *m, const char *what, uint64_t number, uint64_t token)
+static void note(struct model *m, const char *what, const struct model_claim *c, uint64_t token)
 {
     size_t used = strlen(m->notices);
-    if (number != 0) {
-        (void)snprintf(m->notices + used, sizeof(m->notices) - used, "%s %d %d\n", what, (int)number, (int)token);
+    int number = c->told ? 0 : (int)c->number;
+    if (c->heard) {
+        (void)snprintf(m->notices + used, sizeof(m->notices) - used, "%s %d %d\n", what, number, (int)token);
     }
 }
 
@@ -85,11 +87,11 @@ static void grant(struct model *m, int lock)
     struct model_claim *c;
     while ((c = first_waiter(m, lock)) != NULL) {
         if (c->due <= m->now) {
-            note(m, "ended", c->number, 0);
+            note(m, "ended", c, 0);
             c->lives = false;
         } else if (fits(m, lock, c->mode, c->permits)) {
             hold(m, c);
-            note(m, "granted", c->number, c->token);
+            note(m, "granted", c, c->token);
         } else {
             break;
         }
@@ -119,7 +121,7 @@ static void expire(struct model *m)
         if (due == NULL) {
             return;
         }
-        note(m, due->holds ? "lost" : "ended", due->number, due->holds ? due->token : 0);
+        note(m, due->holds ? "lost" : "ended", due, due->holds ? due->token : 0);
         due->lives = false;
         grant(m, at);
     }
@@ -140,10 +142,13 @@ static void model_acquire(struct model *m, int lock, int owner, int mode, int pe
         if (c->mode != mode || c->permits != permits || (mode == LOCK_PERMITS_MODE && m->limit[lock] != limit)) {
             (void)strcpy(out, "-ERR");
         } else if (c->holds) {
+            c->told = true; /* no two requests have the same origin, but those that nobody hears of */
+            c->heard = c->heard || number != 0;
             granted(m, c, out);
         } else if (wait > 0) {
-            note(m, "taken", c->number, 0);
+            note(m, "taken", c, 0);
             c->number = number;
+            c->heard = true;
             c->due = m->now + wait;
             (void)strcpy(out, "+QUEUED");
         }
@@ -157,7 +162,8 @@ static void model_acquire(struct model *m, int lock, int owner, int mode, int pe
     if (!free && wait == 0) {
         return;
     }
-    *c = (struct model_claim){true, false, mode, permits, m->now + wait, ttl, ++m->last_order, 0, number};
+    *c = (struct model_claim){true, false,  mode,        permits, m->now + wait, ttl, ++m->last_order,
+                              0,    number, number != 0, false};
     m->limit[lock] = mode == LOCK_PERMITS_MODE ? limit : m->limit[lock];
     if (free) {
         hold(m, c);
@@ -256,7 +262,7 @@ static void step(struct model *m, struct prng *prng, char *command, char *expect
         (void)sprintf(command, "COHORT.LOCK.LEAVE %s l%d o%d", origin, lock, owner);
         (void)strcpy(expected, "+OK");
         expire(m);
-        if (c->lives && strcmp(origin, mine) == 0 && said == c->number) {
+        if (c->lives && !c->told && strcmp(origin, mine) == 0 && said == c->number) {
             c->lives = false;
             grant(m, lock);
         }
