@@ -21,6 +21,6 @@ enum { NODE_HOLDERS = 4 };
 
 /* NULL when the profile has none. */
 struct node_holders *node_holders_create(struct node_world *world);
-void node_holders_destroy(struct node_holders *holders);
+void node_holders_destroy(struct node_holders *all);
 /* Nobody asks any more: what was held goes to the history. */
-void node_holders_finish(struct node_holders *holders);
+void node_holders_finish(struct node_holders *all);

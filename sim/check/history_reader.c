@@ -259,7 +259,7 @@ static bool take_hold(struct history_reader *reader, const json_t *line)
 {
     struct hold hold = {.use = is_op(line, "use")};
     struct line_facts facts;
-    struct slice key;
+    struct slice key = {0};
     int64_t until = 0;
     int64_t passed = 0;
     if (!take_process(reader, line, &hold.process) || !take_text(reader, line, "key", &key) ||

@@ -40,7 +40,7 @@ static int show(const struct cli_command *command, int argc, char **argv, int wo
     int code = cli_parse(command, options, argc, argv, &arguments);
     if (code == CLI_CONTINUE && arguments.count < words_minimum) {
         (void)cli_error(command, EX_USAGE, "the name of the lock is missing");
-        code = cli_usage_hint(command);
+        return cli_usage_hint(command);
     }
     code = code == CLI_CONTINUE ? cohort_call_open(command, url, &how.cohort) : code;
     if (code != CLI_CONTINUE) {
