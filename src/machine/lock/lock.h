@@ -138,6 +138,8 @@ void claim_set_id(struct locks *locks, struct claim *claim, struct slice id);
 void lock_end_wait(struct locks *locks, struct claim *claim, bool told);
 void lock_end_hold(struct locks *locks, struct claim *claim, enum lock_end end, const struct lock_now *now);
 void lock_grant(struct locks *locks, struct lock *lock, const struct lock_now *now);
+/* Several requests of the owner are told of this grant, so the end of one of their clients does not end it. */
+void claim_tell_another(struct locks *locks, struct claim *claim, const struct lock_origin *origin);
 /* ---- locks.c, for lock_parts.c ---- */
 
 /* The claim of this owner, when what is due has ended; or NULL. */
@@ -151,7 +153,7 @@ struct lock_part *lock_part_create(const struct lock_part_ask *ask, int64_t dead
 /* What a claim that is a part becomes when its turn has come; it is in no list. */
 void lock_part_reserve(struct claim *claim);
 /* Of two requests of one owner, the earlier one's claim or the later request is a part. */
-enum lock_outcome lock_part_again(const struct claim *claim, const struct lock_request *request,
+enum lock_outcome lock_part_again(struct locks *locks, struct claim *claim, const struct lock_request *request,
                                   const struct lock_now *now, struct lock_answer *ret_answer);
 /* Home has refused this request; no part is made of it. */
 bool lock_part_refused(const struct locks *locks, const struct lock_origin *origin);

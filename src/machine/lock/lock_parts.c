@@ -94,7 +94,7 @@ static bool same_request(const struct lock_origin *a, const struct lock_origin *
     return a->node == b->node && a->start == b->start && a->number == b->number;
 }
 
-enum lock_outcome lock_part_again(const struct claim *claim, const struct lock_request *request,
+enum lock_outcome lock_part_again(struct locks *locks, struct claim *claim, const struct lock_request *request,
                                   const struct lock_now *now, struct lock_answer *ret_answer)
 {
     if (request->part == NULL) {
@@ -109,6 +109,7 @@ enum lock_outcome lock_part_again(const struct claim *claim, const struct lock_r
     if (claim->mode != LOCK_EXCLUSIVE || claim->tie != NULL) {
         return LOCK_IS_HELD_OTHERWISE;
     }
+    claim_tell_another(locks, claim, &request->origin);
     *ret_answer = (struct lock_answer){.token = claim->token, .ttl_ms = claim->due_ms - now->time_ms};
     return LOCK_GRANTED;
 }

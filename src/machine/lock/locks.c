@@ -322,8 +322,7 @@ static bool same_request(const struct lock_origin *a, const struct lock_origin *
     return a->node == b->node && a->start == b->start && a->number == b->number;
 }
 
-/* Several requests of the owner are told of this grant, so the end of one of their clients does not end it. */
-static void tell_another(struct locks *locks, struct claim *claim, const struct lock_origin *origin)
+void claim_tell_another(struct locks *locks, struct claim *claim, const struct lock_origin *origin)
 {
     if (MACHINE_MUTATED(TAKEN_BACK) || same_request(&claim->origin, origin)) {
         return;
@@ -351,14 +350,14 @@ static enum lock_outcome ask_again(struct locks *locks, struct claim *claim, con
                                    const struct lock_now *now, struct lock_answer *ret_answer)
 {
     if (claim->part != NULL || request->part != NULL) {
-        return lock_part_again(claim, request, now, ret_answer);
+        return lock_part_again(locks, claim, request, now, ret_answer);
     }
     if (claim->tie != request->tie || claim->mode != request->mode || claim->permits != request->permits ||
         (request->mode == LOCK_PERMITS_MODE && claim->lock->limit != request->limit)) {
         return LOCK_IS_HELD_OTHERWISE;
     }
     if (claim->state == CLAIM_HOLDS) {
-        tell_another(locks, claim, &request->origin);
+        claim_tell_another(locks, claim, &request->origin);
         return request->id.size > 0 ? enter_again(locks, claim, request, now, ret_answer)
                                     : held(claim, now, ret_answer);
     }
