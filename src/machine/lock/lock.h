@@ -35,14 +35,14 @@ struct claim {
     struct list tie_node; /* while it lives and `tie` is not NULL: of tie->claims */
     struct tie *tie;      /* it ends with this session; NULL */
     struct lock *lock;
-    uint64_t order;   /* larger than of all that asked earlier */
-    uint64_t token;   /* of a grant */
-    int64_t due_ms;   /* the wait, the lease ends; of a past one: it ended */
-    int64_t since_ms; /* it waits, it holds */
-    int64_t ttl_ms;   /* of the lease, as asked */
+    uint64_t order;            /* larger than of all that asked earlier */
+    uint64_t token;            /* of a grant */
+    int64_t due_ms;            /* the wait, the lease ends; of a past one: it ended */
+    int64_t since_ms;          /* it waits, it holds */
+    int64_t ttl_ms;            /* of the lease, as asked */
     struct lock_origin origin; /* number 0: several requests were told of the grant */
-    struct buffer *ids;     /* of REENTRANT: each its size u8 and bytes; NULL: it does not count */
-    struct lock_part *part; /* lock_parts.h; NULL: it is none, or granted */
+    struct buffer *ids;        /* of REENTRANT: each its size u8 and bytes; NULL: it does not count */
+    struct lock_part *part;    /* lock_parts.h; NULL: it is none, or granted */
     uint32_t id_count;
     uint32_t permits;
     uint16_t note_size;
