@@ -1,5 +1,6 @@
 #include "base/number.h"
 #include "server/local.h"
+#include "server/lock_client.h"
 
 #include <stdlib.h>
 
@@ -371,6 +372,18 @@ void local_client_reply(struct local_call *call)
     }
 }
 
+/* Of this worker's clients: who waits for a lock is the only one that is blocked. */
+static bool unblock(struct server *server, uint64_t id, bool error)
+{
+    LIST_FOR_EACH (at, &server->connections) {
+        struct connection *connection = CONTAINER_OF(at, struct connection, node);
+        if (connection->id == id) {
+            return lock_wait_unblock(connection, error);
+        }
+    }
+    return false;
+}
+
 void local_client_unblock(struct local_call *call)
 {
     int64_t id = 0;
@@ -379,7 +392,8 @@ void local_client_unblock(struct local_call *call)
     } else if (!number_parse_int64(call->argv[2], &id)) {
         resp_error(call->reply, "ERR value is not an integer or out of range");
     } else {
-        resp_integer(call->reply, 0); /* no command blocks yet */
+        bool error = call->argc == 4 && local_word(call, 3, "ERROR");
+        resp_integer(call->reply, unblock(call->server, (uint64_t)id, error) ? 1 : 0);
     }
 }
 

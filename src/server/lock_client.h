@@ -48,6 +48,8 @@ void lock_client_forget(struct connection *connection);
 bool lock_wait_queued(const struct lock_wait *wait);
 /* The wait with this number ends: it is one of a circle. False: it has ended already. */
 bool lock_wait_deadlock(struct server *server, uint64_t number, const char *text);
+/* CLIENT UNBLOCK: the wait ends with nil, or an error. False: this client does not wait for a lock. */
+bool lock_wait_unblock(struct connection *connection, bool error);
 /* The number of a request that may wait, never the same twice in one start: the microsecond of the wall clock at which
  * it was asked, or one more than the last one, and the worker. So of two waits of a circle everybody sees alike which
  * one is younger (lock_knot.h). */

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 
 #define NS_PER_MS INT64_C(1000000)
-enum { LEAVE_AGAIN_MS = 200, LOCK_LATE_MS = 400 };
+enum { LEAVE_AGAIN_MS = 200, LOCK_LATE_MS = 400, LOCK_LOST_MS = 10000 };
 
 enum wait_state {
     WAIT_ASKED,  /* ACQUIRE is under way */
@@ -339,12 +339,16 @@ static void end_alone(struct lock_wait *wait, bool has_something)
     }
 }
 
-/* Ends one that is in the queue of its lock: the client is told why, and the shard that nobody waits. */
+/* Ends one that is in the queue of its lock: the client is told why (NULL: nil), and the shard that nobody waits. */
 static void end_queued(struct lock_wait *wait, const char *text)
 {
     enum wait_state state = wait->state;
     wait->state = WAIT_ASKED; /* to stay */
-    answer_text(wait, text);
+    if (text == NULL) {
+        answer_nil(wait);
+    } else {
+        answer_text(wait, text);
+    }
     wait->state = state;
     if (state == WAIT_QUEUED) {
         leave(wait);
@@ -355,6 +359,26 @@ static void end_queued(struct lock_wait *wait, const char *text)
 static void stop(struct lock_wait *wait)
 {
     end_queued(wait, "CLUSTERDOWN this node is stopping, and the wait has ended; ask again at another node");
+}
+
+/* The shard cannot be asked. Its clock stands still then, but the client's does not. */
+static void unheard(struct lock_wait *wait)
+{
+    if (server_now_ns(wait->server) - wait->deadline_ns >= LOCK_LOST_MS * NS_PER_MS) {
+        end_queued(wait, "UNCERTAIN the wait for the lock is over, and its shard does not answer; the lock may have "
+                         "been granted: acquire it again as the same owner");
+    }
+}
+
+bool lock_wait_unblock(struct connection *connection, bool error)
+{
+    struct lock_wait *wait = connection->lock_wait;
+    if (wait == NULL || !lock_wait_queued(wait)) {
+        return false;
+    }
+    end_queued(wait, error ? "UNBLOCKED client unblocked via CLIENT UNBLOCK" : NULL);
+    env_wake(connection->server->env);
+    return true;
 }
 
 bool lock_wait_deadlock(struct server *server, uint64_t number, const char *text)
@@ -454,6 +478,8 @@ static void wait_failed(struct requester *requester, uint64_t tag, enum status s
         wait->state = WAIT_QUEUED;
         if (wait->connection == NULL) {
             leave(wait);
+        } else {
+            unheard(wait);
         }
         return;
     case WAIT_OVER: wait_free(wait); return;
@@ -611,6 +637,9 @@ static void look_after(struct lock_wait *wait, int64_t now_ns)
     bool others = leader != 0 && leader != wait->leader;
     if (wait->state == WAIT_QUEUED && (others || now_ns >= wait->next_ns)) {
         ask(wait);
+        if (wait->state == WAIT_QUEUED) {
+            unheard(wait);
+        }
     } else if (wait->state == WAIT_LEAVES && now_ns >= wait->next_ns) {
         leave(wait);
     }

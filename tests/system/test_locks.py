@@ -439,3 +439,62 @@ def test_history_of_locks_under_kills(new_cluster, tmp_path):
     judged = subprocess.run([servers.COHORT, "check", path], capture_output=True, text=True)
     assert judged.returncode == 0, judged.stdout
     assert f"{len(lines)} holds and uses of locks: fine" in judged.stdout
+
+
+def test_who_has_gone_takes_back_nothing_that_its_owner_was_told_elsewhere(new_cluster):
+    """B waits through a node that is stopped, and asks again through another, as locks.md says. What it is told holds when the
+    stopped node goes on and finds that its client is gone."""
+    made = new_cluster(nodes=3, shards=1)
+    stopped, other = made.followers_of(1)
+    with other.connect() as client:
+        for turn in range(3):
+            lock = fresh("elsewhere")
+            token, _ = acquire(client, lock, "a")
+            waits = stopped.connect()
+            waits.send(resp.encode("LOCK.ACQUIRE", lock, "b", "PX", LONG, "WAIT", LONG))
+            waiting(client, lock, 1)
+            stopped.pause()
+            waits.close()
+            assert client.call("LOCK.RELEASE", lock, "a", token) == 1
+            told, _ = acquire(client, lock, "b", "WAIT", LONG)
+            stopped.resume()
+            mark = f"mark:{turn}"  # the node has seen what was there when it went on
+            with stopped.connect() as behind:
+                until(lambda behind=behind, mark=mark: behind.call("SET", mark, "x") == "OK")
+                waiters = acquire(behind, lock, "nobody", "WAIT", 1000)
+            assert waiters is None
+            (holder,) = info(client, lock)[b"holders"]
+            assert (holder[b"owner"], holder[b"token"]) == (b"b", told)
+
+
+def test_a_wait_ends_where_nobody_leads(new_cluster):
+    made = new_cluster(nodes=3, shards=1)
+    leader = made.leader_of(1)
+    alone, other = made.followers_of(1)
+    with alone.connect() as client, alone.connect(servers.START_SECONDS) as waits:
+        token, _ = acquire(client, "alone", "a")
+        waits.send(resp.encode("LOCK.ACQUIRE", "alone", "b", "PX", LONG, "WAIT", 500))
+        waiting(client, "alone", 1)
+        leader.pause()
+        other.pause()
+        reply = waits.read()
+        assert reply is None or reply.startswith("UNCERTAIN"), reply  # nil: it was told in time
+        leader.resume()
+        other.resume()
+        until(lambda: info(client, "alone")[b"waiters"] == [])
+        assert client.call("LOCK.RELEASE", "alone", "a", token) == 1
+
+
+def test_client_unblock(cohort):
+    with cohort.connect() as client, cohort.connect() as waits:
+        lock = fresh("unblock")
+        number = waits.call("CLIENT", "ID")
+        assert client.call("CLIENT", "UNBLOCK", number) == 0
+        token, _ = acquire(client, lock, "a")
+        for how, expected in (("TIMEOUT",), None), (("ERROR",), "UNBLOCKED client unblocked via CLIENT UNBLOCK"), ((), None):
+            waits.send(resp.encode("LOCK.ACQUIRE", lock, "b", "PX", LONG, "WAIT", LONG))
+            waiting(client, lock, 1)
+            assert client.call("CLIENT", "UNBLOCK", number, *how) == 1
+            assert waits.read() == expected
+            waiting(client, lock, 0)
+        assert client.call("LOCK.RELEASE", lock, "a", token) == 1

@@ -324,12 +324,10 @@ static bool same_request(const struct lock_origin *a, const struct lock_origin *
 
 void claim_tell_another(struct locks *locks, struct claim *claim, const struct lock_origin *origin)
 {
-    if (MACHINE_MUTATED(TAKEN_BACK) || same_request(&claim->origin, origin)) {
-        return;
+    if (!MACHINE_MUTATED(TAKEN_BACK) && claim->origin.number != 0 && !same_request(&claim->origin, origin)) {
+        lock_keep(locks, claim->lock);
+        claim->origin.number = 0; /* no request that can be taken back has it */
     }
-    lock_keep(locks, claim->lock);
-    claim->origin = origin->node != 0 ? *origin : claim->origin; /* news of its loss go there */
-    claim->origin.number = 0;                                    /* no request that can be taken back has it */
 }
 
 /* A later request of the owner waits in the place of this one. */

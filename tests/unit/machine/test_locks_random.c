@@ -142,8 +142,7 @@ static void model_acquire(struct model *m, int lock, int owner, int mode, int pe
         if (c->mode != mode || c->permits != permits || (mode == LOCK_PERMITS_MODE && m->limit[lock] != limit)) {
             (void)strcpy(out, "-ERR");
         } else if (c->holds) {
-            c->told = true; /* no two requests have the same origin, but those that nobody hears of */
-            c->heard = c->heard || number != 0;
+            c->told = c->number != 0; /* no two of those that can wait have the same origin */
             granted(m, c, out);
         } else if (wait > 0) {
             note(m, "taken", c, 0);
