@@ -96,6 +96,23 @@ static void sift_down(struct due_heap *heap, uint32_t index, struct due_item ite
     item_put(heap, index, item);
 }
 
+/* Puts an item where one was that was due earlier or later. */
+static void sift(struct due_heap *heap, uint32_t index, struct due_item item)
+{
+    if (index > ROOT && item_before(heap, &item, item_at(heap, index / 4 + 2))) {
+        sift_up(heap, index, item);
+    } else {
+        sift_down(heap, index, item);
+    }
+}
+
+static uint32_t place_of(const struct due_heap *heap, void *of)
+{
+    uint32_t index = *index_of(heap, of);
+    ASSERT(index >= ROOT && index < heap_end(heap) && item_at(heap, index)->of == of);
+    return index;
+}
+
 void due_heap_insert(struct due_heap *heap, void *of, int64_t due_ms)
 {
     ASSERT(*index_of(heap, of) == 0 && heap->count < UINT32_MAX - ROOT - 1);
@@ -106,8 +123,7 @@ void due_heap_insert(struct due_heap *heap, void *of, int64_t due_ms)
 
 void due_heap_remove(struct due_heap *heap, void *of)
 {
-    uint32_t index = *index_of(heap, of);
-    ASSERT(index >= ROOT && index < heap_end(heap) && item_at(heap, index)->of == of);
+    uint32_t index = place_of(heap, of);
     *index_of(heap, of) = 0;
     heap->count--;
     uint32_t end = heap_end(heap);
@@ -115,14 +131,14 @@ void due_heap_remove(struct due_heap *heap, void *of)
     if (end % CHUNK_ITEMS == 0) {
         free(heap->chunks[end / CHUNK_ITEMS]);
     }
-    if (index == end) {
-        return;
+    if (index != end) {
+        sift(heap, index, last);
     }
-    if (index > ROOT && item_before(heap, &last, item_at(heap, index / 4 + 2))) {
-        sift_up(heap, index, last);
-    } else {
-        sift_down(heap, index, last);
-    }
+}
+
+void due_heap_change(struct due_heap *heap, void *of, int64_t due_ms)
+{
+    sift(heap, place_of(heap, of), (struct due_item){due_ms, of});
 }
 
 void due_heap_moved(struct due_heap *heap, void *of) { item_at(heap, *index_of(heap, of))->of = of; }

@@ -30,6 +30,8 @@ void due_heap_init(struct due_heap *heap, const struct due_order *order);
 void due_heap_deinit(struct due_heap *heap);
 void due_heap_insert(struct due_heap *heap, void *of, int64_t due_ms);
 void due_heap_remove(struct due_heap *heap, void *of);
+/* Something in the heap is due earlier or later than it was. */
+void due_heap_change(struct due_heap *heap, void *of, int64_t due_ms);
 /* Notes that something in the heap has a new address (and the same order). */
 void due_heap_moved(struct due_heap *heap, void *of);
 /* The first one, or NULL when the heap is empty. */

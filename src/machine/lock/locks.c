@@ -291,9 +291,8 @@ static enum lock_outcome held(const struct claim *claim, const struct lock_now *
 /* The lease ends then, or later. */
 static void set_due(struct locks *locks, struct claim *claim, int64_t due_ms)
 {
-    due_heap_remove(&locks->heap, claim);
     claim->due_ms = due_ms;
-    due_heap_insert(&locks->heap, claim, due_ms);
+    due_heap_change(&locks->heap, claim, due_ms);
 }
 
 /* Another logical acquire of who holds it already. */

@@ -8,10 +8,19 @@
 
 enum { CHARGE_SESSION = 112, CHARGE_SHARD = 2, FIRST_SHARDS = 4 };
 
+static bool opened_before(const void *a, const void *b)
+{
+    const struct session *x = a;
+    const struct session *y = b;
+    return x->number < y->number;
+}
+
 void sessions_init(struct sessions *sessions, uint64_t seed)
 {
     *sessions = (struct sessions){0};
     table_init(&sessions->table, seed, offsetof(struct session, number));
+    static const struct due_order by_number = {offsetof(struct session, heap_index), opened_before};
+    due_heap_init(&sessions->heap, &by_number);
     list_init(&sessions->ended);
 }
 
@@ -27,7 +36,7 @@ void sessions_deinit(struct sessions *sessions)
 {
     while (table_release(&sessions->table, 1024, free_session, NULL)) {
     }
-    free(sessions->heap);
+    due_heap_deinit(&sessions->heap);
     buffer_deinit(&sessions->pending);
 }
 
@@ -38,86 +47,25 @@ struct session *sessions_find(const struct sessions *sessions, uint64_t number)
     return table_find(&sessions->table, table_hash(&sessions->table, key_of(&number)), key_of(&number));
 }
 
-/* ---- the heap: a heartbeat leaves it as it is; what stands too early in it is moved when it comes up ---- */
+/* ---- what is due: a heartbeat leaves the heap as it is; what stands too early in it is moved when it comes up ---- */
 
-static bool before(const struct session_due *a, const struct session_due *b)
-{
-    return a->due_ms != b->due_ms ? a->due_ms < b->due_ms : a->session->number < b->session->number;
-}
-
-static void place(struct sessions *sessions, uint32_t at, struct session_due due)
-{
-    sessions->heap[at] = due;
-    due.session->heap_index = at;
-}
-
-static void sift_up(struct sessions *sessions, uint32_t at, struct session_due due)
-{
-    while (at > 0 && before(&due, &sessions->heap[(at - 1) / 4])) {
-        place(sessions, at, sessions->heap[(at - 1) / 4]);
-        at = (at - 1) / 4;
-    }
-    place(sessions, at, due);
-}
-
-static void sift_down(struct sessions *sessions, uint32_t at, struct session_due due)
-{
-    for (;;) {
-        uint32_t first = 4 * at + 1;
-        uint32_t end = first + 4 < sessions->heap_count ? first + 4 : sessions->heap_count;
-        uint32_t least = first;
-        for (uint32_t child = first; child < end; child++) {
-            least = before(&sessions->heap[child], &sessions->heap[least]) ? child : least;
-        }
-        if (first >= end || !before(&sessions->heap[least], &due)) {
-            break;
-        }
-        place(sessions, at, sessions->heap[least]);
-        at = least;
-    }
-    place(sessions, at, due);
-}
-
-static void heap_insert(struct sessions *sessions, struct session *session)
-{
-    if (sessions->heap_count == sessions->heap_capacity) {
-        sessions->heap_capacity = sessions->heap_capacity == 0 ? 16 : 2 * sessions->heap_capacity;
-        sessions->heap = memory_resize(sessions->heap, sessions->heap_capacity * sizeof(*sessions->heap));
-    }
-    sift_up(sessions, sessions->heap_count++, (struct session_due){session->due_ms, session});
-}
-
-static void heap_remove(struct sessions *sessions, struct session *session)
-{
-    uint32_t at = session->heap_index;
-    ASSERT(at < sessions->heap_count && sessions->heap[at].session == session);
-    struct session_due last = sessions->heap[--sessions->heap_count];
-    if (at == sessions->heap_count) {
-        return;
-    }
-    if (at > 0 && before(&last, &sessions->heap[(at - 1) / 4])) {
-        sift_up(sessions, at, last);
-    } else {
-        sift_down(sessions, at, last);
-    }
-}
-
-/* The session that is due first, if that is by this time. */
 static struct session *first_due(struct sessions *sessions, int64_t time_ms)
 {
-    while (sessions->heap_count > 0 && sessions->heap[0].due_ms <= time_ms) {
-        struct session *first = sessions->heap[0].session;
-        if (first->due_ms == sessions->heap[0].due_ms) {
-            return first;
+    const struct due_item *first;
+    while ((first = due_heap_first(&sessions->heap)) != NULL && first->due_ms <= time_ms) {
+        struct session *session = first->of;
+        if (session->due_ms == first->due_ms) {
+            return session;
         }
-        sift_down(sessions, 0, (struct session_due){first->due_ms, first});
+        due_heap_change(&sessions->heap, session, session->due_ms);
     }
     return NULL;
 }
 
 int64_t sessions_next_due(const struct sessions *sessions)
 {
-    return sessions->heap_count == 0 ? INT64_MAX : sessions->heap[0].due_ms;
+    const struct due_item *first = due_heap_first(&sessions->heap);
+    return first == NULL ? INT64_MAX : first->due_ms;
 }
 
 /* ---- life ---- */
@@ -137,7 +85,7 @@ struct session *sessions_enter(struct sessions *sessions, uint64_t number, int64
         list_append(&sessions->ended, &session->node);
         sessions->ended_count++;
     } else {
-        heap_insert(sessions, session);
+        due_heap_insert(&sessions->heap, session, due_ms);
         sessions->live++;
     }
     sessions->memory_bytes += CHARGE_SESSION;
@@ -157,7 +105,7 @@ static void forget(struct sessions *sessions, struct session *session)
 static void end(struct sessions *sessions, struct session *session)
 {
     session_keep(sessions, session);
-    heap_remove(sessions, session);
+    due_heap_remove(&sessions->heap, session);
     session->ended = true;
     list_append(&sessions->ended, &session->node);
     sessions->live--;

@@ -17,6 +17,7 @@
 #include "base/buffer.h"
 #include "base/list.h"
 #include "base/status.h"
+#include "machine/due_heap.h"
 #include "machine/keys/table.h"
 #include "machine/session/session_limits.h"
 
@@ -34,16 +35,10 @@ struct session {
     uint64_t number; /* the table's key */
 };
 
-struct session_due {
-    int64_t due_ms; /* the session is due then, or later */
-    struct session *session;
-};
-
 struct sessions {
     struct table table;
-    struct session_due *heap;
-    uint32_t heap_count, heap_capacity;
-    struct list ended; /* those that shards have not left yet */
+    struct due_heap heap; /* a session is due when it says, or later */
+    struct list ended;    /* those that shards have not left yet */
     uint64_t live, ended_count;
     uint64_t last_number;
     uint64_t memory_bytes;
