@@ -19,6 +19,7 @@
 #include "base/list.h"
 #include "machine/keys/table.h"
 #include "machine/lock/lock_limits.h"
+#include "machine/lock/lock_notice.h"
 #include "machine/lock/lock_parts.h"
 #include "machine/lock/locks.h"
 #include "machine/session/ties.h"
@@ -133,19 +134,31 @@ void claim_add_id(struct locks *locks, struct claim *claim, struct slice id);
 bool claim_take_id(struct locks *locks, struct claim *claim, struct slice id);
 void claim_set_id(struct locks *locks, struct claim *claim, struct slice id);
 
-/* ---- locks.c, for lock_session.c ---- */
+/* ---- locks.c, for the others ---- */
 
 void lock_end_wait(struct locks *locks, struct claim *claim, bool told);
 void lock_end_hold(struct locks *locks, struct claim *claim, enum lock_end end, const struct lock_now *now);
 void lock_grant(struct locks *locks, struct lock *lock, const struct lock_now *now);
-/* Several requests of the owner are told of this grant, so the end of one of their clients does not end it. */
-void claim_tell_another(struct locks *locks, struct claim *claim, const struct lock_origin *origin);
-/* ---- locks.c, for lock_parts.c ---- */
-
-/* The claim of this owner, when what is due has ended; or NULL. */
+/* The lock, and the claim of this owner, when what is due has ended; or NULL. */
+struct lock *lock_settled(struct locks *locks, struct slice key, const struct lock_now *now);
 struct claim *lock_settled_claim(struct locks *locks, struct slice key, struct slice owner, const struct lock_now *now);
 /* What a claim becomes when it is granted; it is in no list. */
 void lock_make_grant(struct locks *locks, struct claim *claim, const struct lock_now *now);
+/* Nobody who holds it is in the way of this. */
+bool lock_fits(const struct lock *lock, enum lock_mode mode, uint32_t permits);
+/* Its time is over. */
+void claim_end_due(struct locks *locks, struct claim *claim, const struct lock_now *now);
+/* The wait, or the lease, ends then. */
+void claim_set_due(struct locks *locks, struct claim *claim, int64_t due_ms);
+bool lock_same_request(const struct lock_origin *a, const struct lock_origin *b);
+void lock_tell(struct locks *locks, enum lock_notice_kind kind, const struct claim *claim);
+/* Others wait for it, or were refused. */
+void lock_note_heat(struct locks *locks, const struct lock *lock);
+
+/* ---- lock_acquire.c ---- */
+
+/* Several requests of the owner are told of this grant, so the end of one of their clients does not end it. */
+void claim_tell_another(struct locks *locks, struct claim *claim, const struct lock_origin *origin);
 
 /* ---- lock_parts.c ---- */
 

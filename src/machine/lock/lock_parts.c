@@ -89,18 +89,13 @@ void lock_part_reserve(struct claim *claim)
     claim->due_ms = claim->part->home_size == 0 ? claim->part->deadline_ms : LOCK_NEVER_MS;
 }
 
-static bool same_request(const struct lock_origin *a, const struct lock_origin *b)
-{
-    return a->node == b->node && a->start == b->start && a->number == b->number;
-}
-
 enum lock_outcome lock_part_again(struct locks *locks, struct claim *claim, const struct lock_request *request,
                                   const struct lock_now *now, struct lock_answer *ret_answer)
 {
     if (request->part == NULL) {
         return LOCK_IS_PART;
     }
-    if (claim->part != NULL && same_request(&claim->origin, &request->origin)) {
+    if (claim->part != NULL && lock_same_request(&claim->origin, &request->origin)) {
         return claim->state == CLAIM_HOLDS ? LOCK_RESERVED : LOCK_QUEUED;
     }
     if (claim->part != NULL || claim->state == CLAIM_WAITS) {
@@ -121,7 +116,7 @@ static struct claim *find_part(struct locks *locks, struct slice key, struct sli
                                const struct lock_origin *origin, const struct lock_now *now)
 {
     struct claim *claim = lock_settled_claim(locks, key, owner, now);
-    return claim != NULL && claim->state == CLAIM_HOLDS && same_request(&claim->origin, origin) ? claim : NULL;
+    return claim != NULL && claim->state == CLAIM_HOLDS && lock_same_request(&claim->origin, origin) ? claim : NULL;
 }
 
 static void make_hold(struct locks *locks, struct claim *claim, const struct lock_now *now)

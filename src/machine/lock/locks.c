@@ -3,7 +3,6 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "machine/lock/lock.h"
-#include "machine/lock/lock_notice.h"
 #include "machine/machine_mutation.h"
 
 #include <stdlib.h>
@@ -70,7 +69,7 @@ void locks_deinit(struct locks *locks)
 
 /* ---- news ---- */
 
-static void tell(struct locks *locks, enum lock_notice_kind kind, const struct claim *claim)
+void lock_tell(struct locks *locks, enum lock_notice_kind kind, const struct claim *claim)
 {
     if (!locks->tell || claim->origin.node == 0 || locks->notices.size > LOCK_NOTICES_BYTES) {
         return; /* what is not told is asked for */
@@ -82,7 +81,7 @@ static void tell(struct locks *locks, enum lock_notice_kind kind, const struct c
 
 /* Others wait for this lock, or were refused: counted in few places (the space-saving algorithm; Metwally, Agrawal, El
  * Abbadi, ICDT 2005). */
-static void heat(struct locks *locks, const struct lock *lock)
+void lock_note_heat(struct locks *locks, const struct lock *lock)
 {
     struct lock_heat *least = &locks->heat[0];
     for (size_t i = 0; i < LOCKS_HOT; i++) {
@@ -113,7 +112,7 @@ void lock_heat_add(struct lock_heat sum[static LOCKS_HOT], const struct lock_hea
 
 /* ---- grants and ends ---- */
 
-static bool fits(const struct lock *lock, enum lock_mode mode, uint32_t permits)
+bool lock_fits(const struct lock *lock, enum lock_mode mode, uint32_t permits)
 {
     if (lock->holder_count == 0 || MACHINE_MUTATED(TWO_HOLDERS)) {
         return true;
@@ -133,7 +132,7 @@ static uint64_t next_token(struct locks *locks, const struct lock_now *now)
 }
 
 /* What a claim becomes when it is granted; it is in no list. */
-static void make_grant(struct locks *locks, struct claim *claim, const struct lock_now *now)
+void lock_make_grant(struct locks *locks, struct claim *claim, const struct lock_now *now)
 {
     claim->state = CLAIM_HOLDS;
     claim->token = MACHINE_MUTATED(TOKEN_REUSED) ? 1 : next_token(locks, now);
@@ -146,7 +145,7 @@ static void make_grant(struct locks *locks, struct claim *claim, const struct lo
 void lock_end_wait(struct locks *locks, struct claim *claim, bool told)
 {
     if (told) {
-        tell(locks, LOCK_NOTICE_ENDED, claim);
+        lock_tell(locks, LOCK_NOTICE_ENDED, claim);
     }
     claim_leave(locks, claim);
     claim_free(claim);
@@ -161,7 +160,7 @@ void lock_end_hold(struct locks *locks, struct claim *claim, enum lock_end end, 
     struct lock *lock = claim->lock;
     locks->expired += end == LOCK_EXPIRED ? 1 : 0;
     if (end == LOCK_EXPIRED || end == LOCK_SESSION) {
-        tell(locks, LOCK_NOTICE_LOST, claim);
+        lock_tell(locks, LOCK_NOTICE_LOST, claim);
     }
     claim_leave(locks, claim);
     claim->state = CLAIM_PAST;
@@ -185,7 +184,7 @@ void lock_grant(struct locks *locks, struct lock *lock, const struct lock_now *n
             lock_end_wait(locks, first, true);
             continue;
         }
-        if (!fits(lock, (enum lock_mode)first->mode, first->permits)) {
+        if (!lock_fits(lock, (enum lock_mode)first->mode, first->permits)) {
             break;
         }
         uint32_t limit = lock->limit;
@@ -198,16 +197,16 @@ void lock_grant(struct locks *locks, struct lock *lock, const struct lock_now *n
         if (part) {
             lock_part_reserve(first);
         } else {
-            make_grant(locks, first, now);
+            lock_make_grant(locks, first, now);
         }
         claim_enter(locks, first);
         lock->limit = lock->permit_claims == 0 ? 0 : limit;
-        tell(locks, part ? LOCK_NOTICE_RESERVED : LOCK_NOTICE_GRANTED, first);
+        lock_tell(locks, part ? LOCK_NOTICE_RESERVED : LOCK_NOTICE_GRANTED, first);
     }
     lock_idle(locks, lock);
 }
 
-static void end_due(struct locks *locks, struct claim *claim, const struct lock_now *now)
+void claim_end_due(struct locks *locks, struct claim *claim, const struct lock_now *now)
 {
     struct lock *lock = claim->lock;
     lock_keep(locks, lock);
@@ -224,7 +223,7 @@ size_t locks_expire(struct locks *locks, const struct lock_now *now, size_t limi
     size_t ended = 0;
     const struct due_item *first;
     while (ended < limit && (first = due_heap_first(&locks->heap)) != NULL && first->due_ms <= now->time_ms) {
-        end_due(locks, first->of, now);
+        claim_end_due(locks, first->of, now);
         ended++;
     }
     if (ended > 0) {
@@ -245,11 +244,11 @@ static void settle(struct locks *locks, struct lock *lock, const struct lock_now
         if (due == NULL) {
             return;
         }
-        end_due(locks, due, now);
+        claim_end_due(locks, due, now);
     }
 }
 
-static struct lock *find_settled(struct locks *locks, struct slice key, const struct lock_now *now)
+struct lock *lock_settled(struct locks *locks, struct slice key, const struct lock_now *now)
 {
     (void)locks_expire(locks, now, STEP);
     struct lock *lock = lock_find(locks, key);
@@ -260,12 +259,12 @@ static struct lock *find_settled(struct locks *locks, struct slice key, const st
 }
 
 /* The claim of this owner that is not due. */
-static struct claim *find_claim(struct locks *locks, struct slice key, struct slice owner, const struct lock_now *now)
+struct claim *lock_settled_claim(struct locks *locks, struct slice key, struct slice owner, const struct lock_now *now)
 {
-    struct lock *lock = find_settled(locks, key, now);
+    struct lock *lock = lock_settled(locks, key, now);
     struct claim *claim = lock == NULL ? NULL : lock_claim(locks, lock, owner);
     if (claim != NULL && claim->due_ms <= now->time_ms) {
-        end_due(locks, claim, now);
+        claim_end_due(locks, claim, now);
         return NULL;
     }
     return claim;
@@ -274,206 +273,18 @@ static struct claim *find_claim(struct locks *locks, struct slice key, struct sl
 static struct claim *find_holder(struct locks *locks, struct slice key, struct slice owner, uint64_t token,
                                  const struct lock_now *now)
 {
-    struct claim *claim = find_claim(locks, key, owner, now);
+    struct claim *claim = lock_settled_claim(locks, key, owner, now);
     return claim != NULL && claim->state == CLAIM_HOLDS && claim->token == token ? claim : NULL;
 }
 
-/* ---- LOCK.ACQUIRE ---- */
-
-static enum lock_outcome held(const struct claim *claim, const struct lock_now *now, struct lock_answer *ret_answer)
-{
-    int64_t left_ms = claim->tie != NULL ? claim->ttl_ms : claim->due_ms - now->time_ms;
-    *ret_answer = (struct lock_answer){.token = claim->token, .ttl_ms = left_ms};
-    ret_answer->ttl_ms += MACHINE_MUTATED(LEASE_SHORT) ? claim->ttl_ms / 2 : 0;
-    return LOCK_GRANTED;
-}
+/* ---- LOCK.RENEW, LOCK.RELEASE ---- */
 
 /* The lease ends then, or later. */
-static void set_due(struct locks *locks, struct claim *claim, int64_t due_ms)
+void claim_set_due(struct locks *locks, struct claim *claim, int64_t due_ms)
 {
     claim->due_ms = due_ms;
     due_heap_change(&locks->heap, claim, due_ms);
 }
-
-/* Another logical acquire of who holds it already. */
-static enum lock_outcome enter_again(struct locks *locks, struct claim *claim, const struct lock_request *request,
-                                     const struct lock_now *now, struct lock_answer *ret_answer)
-{
-    if (claim_has_id(claim, request->id)) {
-        return held(claim, now, ret_answer);
-    }
-    if (claim->id_count >= LOCK_REQUEST_IDS) {
-        return LOCK_MANY_IDS;
-    }
-    lock_keep(locks, claim->lock);
-    if (claim->ids == NULL) { /* the first acquire was without, and counts too */
-        claim_add_id(locks, claim, slice_of(NULL, 0));
-    }
-    claim_add_id(locks, claim, request->id);
-    if (claim->due_ms < now->time_ms + request->ttl_ms) {
-        set_due(locks, claim, now->time_ms + request->ttl_ms);
-    }
-    return held(claim, now, ret_answer);
-}
-
-static bool same_request(const struct lock_origin *a, const struct lock_origin *b)
-{
-    return a->node == b->node && a->start == b->start && a->number == b->number;
-}
-
-void claim_tell_another(struct locks *locks, struct claim *claim, const struct lock_origin *origin)
-{
-    if (!MACHINE_MUTATED(TAKEN_BACK) && claim->origin.number != 0 && !same_request(&claim->origin, origin)) {
-        lock_keep(locks, claim->lock);
-        claim->origin.number = 0; /* no request that can be taken back has it */
-    }
-}
-
-/* A later request of the owner waits in the place of this one. */
-static void take_place(struct locks *locks, struct claim *claim, const struct lock_request *request,
-                       const struct lock_now *now)
-{
-    tell(locks, LOCK_NOTICE_TAKEN, claim);
-    lock_node_leave(locks, claim);
-    claim->origin = request->origin;
-    claim->ttl_ms = request->tie != NULL ? request->ttl_ms : claim->ttl_ms; /* looked up after this one asked */
-    claim_set_id(locks, claim, request->id);                                /* the earlier request acquires nothing */
-    lock_node_enter(locks, claim);
-    set_due(locks, claim, now->time_ms + request->wait_ms);
-}
-
-/* The owner has a claim already. */
-static enum lock_outcome ask_again(struct locks *locks, struct claim *claim, const struct lock_request *request,
-                                   const struct lock_now *now, struct lock_answer *ret_answer)
-{
-    if (claim->part != NULL || request->part != NULL) {
-        return lock_part_again(locks, claim, request, now, ret_answer);
-    }
-    if (claim->tie != request->tie || claim->mode != request->mode || claim->permits != request->permits ||
-        (request->mode == LOCK_PERMITS_MODE && claim->lock->limit != request->limit)) {
-        return LOCK_IS_HELD_OTHERWISE;
-    }
-    if (claim->state == CLAIM_HOLDS) {
-        claim_tell_another(locks, claim, &request->origin);
-        return request->id.size > 0 ? enter_again(locks, claim, request, now, ret_answer)
-                                    : held(claim, now, ret_answer);
-    }
-    if (request->wait_ms == 0) {
-        return LOCK_HELD_BY_OTHERS;
-    }
-    lock_keep(locks, claim->lock);
-    if (!same_request(&claim->origin, &request->origin)) {
-        take_place(locks, claim, request, now);
-    }
-    return LOCK_QUEUED;
-}
-
-static struct claim *make_claim(struct locks *locks, struct lock *lock, const struct lock_request *request,
-                                const struct lock_now *now)
-{
-    struct claim *claim = claim_create(lock, request->owner, request->note);
-    claim->lock = lock;
-    claim->order = ++locks->last_order;
-    claim->ttl_ms = request->ttl_ms;
-    claim->origin = request->origin;
-    claim->permits = request->permits;
-    claim->mode = (uint8_t)request->mode;
-    claim->tie = request->tie;
-    if (request->id.size > 0) {
-        claim_add_id(locks, claim, request->id);
-    }
-    if (request->part != NULL) {
-        claim->part = lock_part_create(request->part, now->time_ms + request->part->keep_ms);
-        claim->part->claim = claim;
-    }
-    return claim;
-}
-
-static void enter_new(struct locks *locks, struct claim *claim, uint32_t limit)
-{
-    claim_enter(locks, claim);
-    if (claim->mode == LOCK_PERMITS_MODE) {
-        claim->lock->limit = limit;
-    }
-}
-
-static enum lock_outcome queue(struct locks *locks, struct lock *lock, const struct lock_request *request,
-                               const struct lock_now *now)
-{
-    if (lock->waiter_count >= LOCK_WAITERS) {
-        return LOCK_MANY_WAITERS;
-    }
-    if (locks->waiters >= LOCKS_WAITERS) {
-        return LOCK_MANY_WAITERS_IN_ALL;
-    }
-    lock_keep(locks, lock);
-    struct claim *claim = make_claim(locks, lock, request, now);
-    claim->state = CLAIM_WAITS;
-    claim->since_ms = now->time_ms;
-    claim->due_ms = now->time_ms + request->wait_ms;
-    enter_new(locks, claim, request->limit);
-    locks->queued++;
-    return LOCK_QUEUED;
-}
-
-/* A new claim of an owner who has none. */
-static enum lock_outcome ask(struct locks *locks, struct lock *lock, const struct lock_request *request,
-                             const struct lock_now *now, struct lock_answer *ret_answer)
-{
-    if (request->mode == LOCK_PERMITS_MODE && lock->permit_claims > 0 && lock->limit != request->limit) {
-        ret_answer->limit = lock->limit;
-        return LOCK_OTHER_LIMIT;
-    }
-    if (lock->holder_count >= LOCK_HOLDERS) {
-        return LOCK_MANY_HOLDERS;
-    }
-    if (lock->waiter_count > 0 || !fits(lock, request->mode, request->permits)) {
-        heat(locks, lock);
-        return request->wait_ms == 0 ? LOCK_HELD_BY_OTHERS : queue(locks, lock, request, now);
-    }
-    lock_keep(locks, lock);
-    lock_busy(locks, lock);
-    struct claim *claim = make_claim(locks, lock, request, now);
-    if (claim->part != NULL) {
-        claim->since_ms = now->time_ms;
-        lock_part_reserve(claim);
-        enter_new(locks, claim, 0);
-        return LOCK_RESERVED;
-    }
-    make_grant(locks, claim, now);
-    enter_new(locks, claim, request->limit);
-    return held(claim, now, ret_answer);
-}
-
-enum lock_outcome locks_acquire(struct locks *locks, const struct lock_request *request, const struct lock_now *now,
-                                struct lock_answer *ret_answer)
-{
-    struct lock *lock = find_settled(locks, request->key, now);
-    struct claim *claim = lock == NULL ? NULL : lock_claim(locks, lock, request->owner);
-    if (claim != NULL && claim->due_ms <= now->time_ms) {
-        end_due(locks, claim, now);
-        claim = NULL;
-    }
-    if (claim != NULL) {
-        enum lock_outcome again = ask_again(locks, claim, request, now, ret_answer);
-        ret_answer->ttl_ms = request->tie != NULL ? request->ttl_ms : ret_answer->ttl_ms; /* newer than the claim's */
-        return again;
-    }
-    if (request->part != NULL && lock_part_refused(locks, &request->origin)) {
-        return LOCK_NUMBER_REFUSED;
-    }
-    if ((lock == NULL || claim_count(lock) == 0) && locks_busy(locks) >= LOCKS_BUSY) {
-        return LOCK_MANY_LOCKS;
-    }
-    if (lock == NULL) {
-        lock = lock_add(locks, request->key);
-    }
-    enum lock_outcome outcome = ask(locks, lock, request, now, ret_answer);
-    locks_tidy(locks);
-    return outcome;
-}
-
-/* ---- LOCK.RENEW, LOCK.RELEASE ---- */
 
 int64_t locks_renew(struct locks *locks, struct slice key, struct slice owner, uint64_t token, int64_t ttl_ms,
                     const struct lock_now *now)
@@ -484,7 +295,7 @@ int64_t locks_renew(struct locks *locks, struct slice key, struct slice owner, u
     }
     if (claim->due_ms < now->time_ms + ttl_ms) {
         lock_keep(locks, claim->lock);
-        set_due(locks, claim, now->time_ms + ttl_ms);
+        claim_set_due(locks, claim, now->time_ms + ttl_ms);
     }
     return claim->due_ms - now->time_ms;
 }
@@ -507,19 +318,12 @@ bool locks_release(struct locks *locks, struct slice key, struct slice owner, ui
     return true;
 }
 
-/* ---- for lock_parts.c ---- */
-
-struct claim *lock_settled_claim(struct locks *locks, struct slice key, struct slice owner, const struct lock_now *now)
-{
-    return find_claim(locks, key, owner, now);
-}
-
-void lock_make_grant(struct locks *locks, struct claim *claim, const struct lock_now *now)
-{
-    make_grant(locks, claim, now);
-}
-
 /* ---- clients that are gone ---- */
+
+bool lock_same_request(const struct lock_origin *a, const struct lock_origin *b)
+{
+    return a->node == b->node && a->start == b->start && a->number == b->number;
+}
 
 static void take_back(struct locks *locks, struct claim *claim, const struct lock_now *now)
 {
@@ -575,8 +379,8 @@ size_t locks_reap(struct locks *locks, uint64_t node, uint64_t start, const stru
 void locks_take_back(struct locks *locks, struct slice key, struct slice owner, const struct lock_origin *origin,
                      const struct lock_now *now)
 {
-    struct claim *claim = find_claim(locks, key, owner, now);
-    if (claim != NULL && same_request(&claim->origin, origin)) {
+    struct claim *claim = lock_settled_claim(locks, key, owner, now);
+    if (claim != NULL && lock_same_request(&claim->origin, origin)) {
         take_back(locks, claim, now);
         locks_tidy(locks);
     }
@@ -603,7 +407,7 @@ enum lock_asked locks_ask(const struct locks *locks, struct slice key, struct sl
 {
     const struct lock *lock = lock_find(locks, key);
     const struct claim *claim = lock == NULL ? NULL : lock_claim(locks, lock, owner);
-    if (claim == NULL || !same_request(&claim->origin, origin) || claim->due_ms <= time_ms) {
+    if (claim == NULL || !lock_same_request(&claim->origin, origin) || claim->due_ms <= time_ms) {
         return LOCK_ASKED_NOTHING;
     }
     int64_t left_ms = claim->tie != NULL ? claim->ttl_ms : claim->due_ms - time_ms;
@@ -631,7 +435,7 @@ bool locks_waiting_node(const struct locks *locks, size_t place, uint64_t *ret_n
 
 bool locks_fence(struct locks *locks, struct slice key, uint64_t token, const struct lock_now *now)
 {
-    struct lock *lock = find_settled(locks, key, now);
+    struct lock *lock = lock_settled(locks, key, now);
     uint64_t seen = lock == NULL ? locks->fence_floor : lock->fence;
     bool good = MACHINE_MUTATED(FENCE_BLIND) || token >= seen || locks_held(locks, key, token, now->time_ms);
     if (token > seen) {
@@ -666,7 +470,7 @@ void locks_reset_leases(struct locks *locks, uint64_t term, int64_t time_ms)
         struct claim *claim;
         memcpy(&claim, holders.data + at, sizeof(claim));
         lock_keep(locks, claim->lock);
-        set_due(locks, claim, time_ms + claim->ttl_ms);
+        claim_set_due(locks, claim, time_ms + claim->ttl_ms);
     }
     buffer_deinit(&holders);
 }
