@@ -1,4 +1,5 @@
 /* Locks and waits that end with a session. */
+#include "base/assert.h"
 #include "base/memory.h"
 #include "machine/lock/lock.h"
 
@@ -31,6 +32,7 @@ size_t locks_end_tied(struct locks *locks, struct tie *tie, size_t limit, const 
     LIST_FOR_EACH (at, &tie->claims) {
         claims[count++] = CONTAINER_OF(at, struct claim, tie_node);
     }
+    ASSERT(count == tie->claim_count);
     qsort(claims, count, sizeof(struct claim *), by_order); /* the list is in another order after a snapshot */
     count = count < limit ? count : limit;
     struct lock **left = memory_allocate(count * sizeof(struct lock *));
