@@ -104,6 +104,11 @@ def key_count(command):
     return max((key.get("count", 0) for key in command.get("keys", [])), default=0)
 
 
+def shown_flags(command):
+    """As COMMAND and the documentation tell them; Redis does not tell of this one either."""
+    return [flag for flag in command["flags"] if flag != "may_replicate"]
+
+
 def may_write(command):
     """It goes through the log, and what it does depends on its text: Redis does not call it a write."""
     return key_count(command) != 0 and "write" in command["flags"]
@@ -279,7 +284,7 @@ class DocsWriter:
             "complexity": text(command["complexity"]), "syntax": text(command["SYNTAX"]),
             "deprecated": text(command.get("deprecated")), "replaced_by": text(command.get("replaced_by")),
             "system_command": "true" if command.get("system_command") else "false",
-            "flags": self.words([flag for flag in command["flags"] if flag != "write" or not may_write(command)]),
+            "flags": self.words([flag for flag in shown_flags(command) if flag != "write" or not may_write(command)]),
             "categories": self.words(command["ACL"]),
             "hints": self.words(command.get("hints", [])), "keys": self.keys(command.get("keys", [])),
             "key_count": str(len(command.get("keys", []))),
@@ -395,8 +400,8 @@ def docs_entry(command):
     facts = [f"Complexity: {command['complexity']}", f"since {command['since']}", f"arity {command['arity']}"]
     if key_text(command):
         facts.append(f"keys: {key_text(command)}")
-    if command["flags"]:
-        facts.append("flags: " + " ".join(command["flags"]))
+    if shown_flags(command):
+        facts.append("flags: " + " ".join(shown_flags(command)))
     return lines + ["- " + " · ".join(facts)]
 
 

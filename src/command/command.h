@@ -10,7 +10,8 @@
 #include "base/status.h"
 #include "command/command_ids.h" /* generated: enum command_id { COMMAND_NONE = 0, COMMAND_GET = …, COMMAND_MAXIMUM } */
 
-enum command_flag { /* as COMMAND reports them */
+/* MAY_REPLICATE: it waits for CLIENT PAUSE WRITE though it writes no key. */
+enum command_flag { /* as COMMAND reports them, but for MAY_REPLICATE */
                     COMMAND_WRITE = 1 << 0,
                     COMMAND_READONLY = 1 << 1,
                     COMMAND_DENYOOM = 1 << 2,
