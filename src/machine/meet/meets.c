@@ -393,7 +393,8 @@ enum meet_outcome meets_ask(const struct meets *meets, enum meet_kind kind, stru
 {
     const struct member *member = find_request(meets, kind, name, owner, origin);
     if (member == NULL || member->due_ms <= time_ms) {
-        return MEET_NOT_YET;
+        const struct meet *meet = meet_find(meets, kind, name);
+        return meet != NULL && meet->heap_index != 0 ? MEET_PASSED : MEET_NOT_YET;
     }
     return member->passed ? MEET_PASSED : MEET_QUEUED;
 }

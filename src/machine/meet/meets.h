@@ -103,7 +103,8 @@ size_t meets_expire(struct meets *meets, const struct lock_now *now, size_t limi
 
 /* ---- looking ---- */
 
-/* What became of a request that waited: MEET_PASSED, MEET_QUEUED, or MEET_NOT_YET when nothing is known of it. */
+/* What became of a request that waited: MEET_PASSED, MEET_QUEUED, or MEET_NOT_YET when nothing is known of it. Who
+ * found a latch open is not known; it is told that it is open. */
 enum meet_outcome meets_ask(const struct meets *meets, enum meet_kind kind, struct slice name, struct slice owner,
                             const struct lock_origin *origin, int64_t time_ms);
 /* As locks_waiting_node. */

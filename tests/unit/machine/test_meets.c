@@ -161,6 +161,7 @@ static void opens_after_n(void **state)
     CHECK(h, "LATCH.DOWN l", ":0"); /* and not below */
     CHECK(h, "LATCH.WAIT l", ":1");
     WAIT(h, 3, "l WAIT 1000", ":1");
+    ASK(h, 3, "l - latch", ":1");    /* it is open */
     CHECK(h, "LATCH.SET l 1", ":1"); /* an open one closes anew */
     ASK(h, 1, "l - latch", ":1");    /* who passed has passed */
     WAIT(h, 4, "l WAIT 1000", "+QUEUED");
