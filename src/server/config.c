@@ -59,7 +59,7 @@ static const struct setting settings[] = {
     {"enable-debug-command", SETTING_CHOICE, true, AT(debug_command), 0, 2, CONFIG_DEBUG_NO, debug_choices,
      .help = "no, yes, local; whether DEBUG SLEEP may be used"},
     {"feed-history-bytes", SETTING_SIZE, false, AT(feed_history_bytes), 65536, 1024 * MEGABYTE, 4 * MEGABYTE,
-     .help = "changes that each shard keeps for feeds; eight times that of the last two seconds"},
+     .help = "kept by each shard for feeds, and eight times that for two seconds"},
     {"feed-history-ms", SETTING_INTEGER, false, AT(feed_history_ms), 1000, FEED_KEPT_MAXIMUM_MS, 600000,
      .help = "ms; how long they are kept when nobody follows"},
     {"feed-max", SETTING_INTEGER, false, AT(feeds_maximum), 1, 1000000, 100000,

@@ -60,6 +60,7 @@ def test_slowlog_and_figures_show_the_name(doors, nodes):
     doors[0].call("SCRIPT", "LOAD", text)
     shown = [b"EVALSHA", sha_of(text).encode(), b"1"]
     for door in doors:
+        door.call("SLOWLOG", "RESET")
         door.call("CONFIG", "SET", "slowlog-log-slower-than", 0)
         door.call("CONFIG", "RESETSTAT")
     for key in range(16):  # of all shards
