@@ -25,13 +25,20 @@ static void store_failed(void *owner, enum status status, const char *what)
     cluster_fail(owner, status, text);
 }
 
-static void before_sync(void *owner)
+/* Workers are told before any frame leaves: who hears of it may go on with another worker of this node. */
+static void turn_outward(struct cluster *cluster)
 {
-    struct cluster *cluster = owner;
+    workers_post(cluster->workers);
     if (!cluster_alone(cluster)) {
         peers_turn(cluster);
     }
-    workers_post(cluster->workers);
+}
+
+static void before_sync(void *owner)
+{
+    struct cluster *cluster = owner;
+    turn_outward(cluster);
+    workers_post(cluster->workers); /* what peers had for them */
 }
 
 static const struct store_events store_events = {store_failed, before_sync};
@@ -194,8 +201,7 @@ bool cluster_turn(struct cluster *cluster)
         cluster_turn_meta(cluster);
     }
     remotes_turn(cluster);
-    workers_post(cluster->workers); /* before any frame: who hears of it may go on with another worker of this node */
-    peers_turn(cluster);
+    turn_outward(cluster);
     LIST_FOR_EACH (at, &cluster->busy) {
         more = more || lane_released(CONTAINER_OF(at, struct lane, node));
     }
