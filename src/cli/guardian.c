@@ -220,7 +220,7 @@ __attribute__((noreturn)) static void guard(const struct guardian_options *optio
         atomic_store(&page->exec_errno, errno);
         _exit(EXIT_FAILURE);
     }
-    (void)setpgid(0, 0);
+    (void)setsid(); /* no group of the command is orphaned with it: the kernel would hang it up */
     (void)prctl(PR_SET_NAME, "cohort-guardian");
     if (!keep_only(&watch)) {
         watch.kill_ns = INT64_MIN;

@@ -240,6 +240,29 @@ def test_the_holder_is_stopped(cohort, other, tmp_path):
     assert code == 76 and "could not be renewed in time" in errors
 
 
+# A session whose only group has nobody outside, as of a service: the kernel sends SIGHUP to all of it when it comes to be
+# orphaned while one of it is stopped.
+SERVICE = """
+trap 'echo hung up; exit 1' HUP
+"$@" &
+until grep -q . "$TICKS" 2>/dev/null; do sleep 0.05; done
+kill -STOP $!
+pid=$(cat "$TICKS")
+while kill -0 $pid 2>/dev/null; do sleep 0.05; done
+sleep 0.5
+kill -KILL $!
+echo all is well
+"""
+
+
+def test_a_service_whose_holder_is_stopped_is_not_hung_up(cohort, tmp_path):
+    ticks = tmp_path / "ticks"
+    words = [str(servers.COHORT), "lock", "run", "--url", url(cohort), "--ttl", "1s", "service", "--", "sh", "-c", f"echo $$ >{ticks}; exec sleep 600"]
+    done = subprocess.run(["sh", "-c", SERVICE, "sh", *words], env={**os.environ, "TICKS": str(ticks)}, stdout=subprocess.PIPE, text=True,
+                          timeout=60, start_new_session=True)  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "all is well\n")
+
+
 def test_the_guardian_is_killed(cohort, tmp_path):
     job = Job(url(cohort), "guardian", tmp_path / "ticks")
     os.kill(job.guardian(), signal.SIGKILL)
