@@ -19,7 +19,10 @@ void feed_put_change(struct feeds *feeds, uint32_t shard, const struct feed_chan
     resp_bulk(&writer, change->key);
     resp_integer(&writer, (int64_t)change->mark.position);
     switch (change->kind) {
-    case FEED_HSET: resp_bulk(&writer, change->field); /* fall through */
+    case FEED_HSET:
+        resp_bulk(&writer, change->field);
+        resp_bulk(&writer, change->value);
+        break;
     case FEED_SET: resp_bulk(&writer, change->value); break;
     case FEED_HDEL: resp_bulk(&writer, change->field); break;
     case FEED_EXPIRE: resp_integer(&writer, change->due_ms); break;

@@ -3,7 +3,7 @@
 
 #include "server/lock_knot.h"
 
-enum { KNOT_NOBODY = UINT32_MAX };
+#define KNOT_NOBODY UINT32_MAX
 
 struct knot_claim {
     uint32_t lock, owner;

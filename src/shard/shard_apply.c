@@ -202,7 +202,7 @@ static void prefetch_after(const struct shard *shard, const struct batch *batch,
 
 static struct slice rest_of(const struct buffer *buffer, size_t done)
 {
-    return slice_of(buffer->data + done, buffer->size - done);
+    return done == 0 ? buffer_slice(buffer) : slice_of(buffer->data + done, buffer->size - done);
 }
 
 /* At the beginning, and again in each turn that goes on with it. */
