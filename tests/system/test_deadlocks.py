@@ -124,6 +124,7 @@ def test_told_in_figures(new_cluster, pool):
         a.take("one")
         b.take("two")
         waits = a.wait(looker, "two")
+        time.sleep(0.5)  # two workers: which wait is the younger one is told by two clocks
         assert b.wait(looker, "one").result(60).startswith("DEADLOCK b waits for lock one held by a, a waits for lock two ")
         told = dict(line.split(":", 1) for line in looker.call("INFO", "locks").decode().split("\r\n") if ":" in line)
         assert told["lock_deadlocks"] == "1"
