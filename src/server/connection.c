@@ -3,10 +3,10 @@
 #include "base/memory.h"
 #include "server/feeds.h"
 #include "server/lock_client.h"
-#include "server/lock_many.h"
 #include "server/pubsub.h"
 #include "server/round.h"
 #include "server/route.h"
+#include "server/route_park.h"
 #include "server/script_peers.h"
 #include "server/server_state.h"
 #include "server/session_client.h"
@@ -93,9 +93,8 @@ void connection_update_reading(struct connection *connection)
         return;
     }
     bool serving = connection->server->phase == SERVER_SERVING;
-    /* Who waits for a lock is watched: it may go away. */
-    bool locks = connection->lock_wait != NULL || connection->lock_many != NULL;
-    bool watched = locks && connection->in.size - connection->in_start < LOCK_READ_AHEAD;
+    /* Who waits is watched: it may go away. */
+    bool watched = connection->waiter != NULL && connection->in.size - connection->in_start < WAITER_READ_AHEAD;
     bool wanted = serving && (may_take(connection) || watched) && !connection->finished_reading;
     if (wanted != connection->reading) {
         connection->reading = wanted;
@@ -273,8 +272,7 @@ static void connection_readable(void *owner)
     } else if (status == STATUS_CLOSED) {
         /* Half-closed clients (printf … | nc) still get their replies. */
         connection->finished_reading = true;
-        if ((connection->lock_wait != NULL && lock_wait_queued(connection->lock_wait)) ||
-            (connection->lock_many != NULL && lock_many_waits(connection->lock_many))) {
+        if (connection->waiter != NULL && waiter_queued(connection->waiter)) {
             connection_close(connection); /* but nobody waits for a lock who may be gone */
             return;
         }

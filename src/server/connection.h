@@ -28,13 +28,12 @@
 
 struct client_txn;
 struct feed_start;
-struct lock_many;
-struct lock_wait;
 struct output_limit;
 struct txn_session;
 struct round;
 struct server;
 struct session_tying;
+struct waiter;
 
 enum {
     CONNECTION_PENDING = 16384,
@@ -56,8 +55,7 @@ enum slot_kind {
     SLOT_WATCH,  /* watch.h: keeps the versions */
     SLOT_GATHER, /* gather.h: makes one of the replies of all shards */
     SLOT_FEED,   /* feeds.h: a feed begins when all shards have answered */
-    SLOT_LOCK,   /* lock_client.h: the answer may take its time, … */
-    SLOT_LOCKS,  /* … and so may that of lock_many.h */
+    SLOT_WAITER, /* waiter.h: the answer may take its time */
 };
 
 struct slot {
@@ -74,9 +72,8 @@ struct slot {
         struct watch_look *look;
         struct gather *gather;
         struct feed_start *feed_start;
-        struct lock_wait *lock; /* borrowed, as the next */
-        struct lock_many *locks;
-    }; /* owned, as kind says */
+        struct waiter *waiter; /* borrowed */
+    };                         /* owned, as kind says */
 };
 
 /* What server.lock_clients finds. */
@@ -176,9 +173,8 @@ struct connection {
     struct listener *listener;     /* to channels and patterns; NULL: it never was one */
     int64_t behind_since_ns;       /* more is unread than the soft limit allows; 0: it is not */
     bool overrun;                  /* messages for it found no room: it is to be closed */
-    struct lock_wait *lock_wait;   /* of a LOCK.ACQUIRE with WAIT that is under way, or NULL */
+    struct waiter *waiter;         /* its request that may take its time (waiter.h), or NULL */
     struct session_tying *tying;   /* the parked command waits for its session, or has it; NULL */
-    struct lock_many *lock_many;   /* of a LOCK.MACQUIRE that is under way, or NULL */
     struct lock_client_item lock_client;
     bool txn_failed; /* one ended before its client said so: what is meant for it is refused */
 };
@@ -228,6 +224,8 @@ void connection_update_reading(struct connection *connection);
  * slot. NULL never; a silent one discards. Ends with reply_end. */
 struct resp_writer *reply_begin(struct connection *connection);
 void reply_end(struct connection *connection);
+/* An error, as the whole of it. */
+void reply_with_error(struct connection *connection, const char *text);
 /* A slot for a request that shards will answer; its number. */
 uint64_t slot_open(struct connection *connection, const struct command_spec *spec);
 /* The tag of a slot's request to a shard. */

@@ -3,7 +3,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/varint.h"
-#include "server/route.h"
+#include "server/local.h"
 #include "server/server_state.h"
 #include "wire/resp_reply.h"
 

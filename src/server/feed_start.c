@@ -6,7 +6,8 @@
 #include "base/hash.h"
 #include "base/number.h"
 #include "server/feeds_internal.h"
-#include "server/route.h"
+#include "server/route_refuse.h"
+#include "server/route_submit.h"
 #include "server/txn_answer.h"
 
 enum { ASK_ARGUMENTS = 5 };
@@ -41,13 +42,6 @@ bool feeds_refuse(const struct connection *connection, const struct command_spec
     case COMMAND_HELLO: return false;
     default: return true;
     }
-}
-
-static void answer_error(struct connection *connection, const char *text)
-{
-    struct resp_writer *reply = reply_begin(connection);
-    resp_error(reply, text);
-    reply_end(connection);
 }
 
 /* ---- asking ---- */
@@ -180,12 +174,12 @@ static void feed_command(struct connection *connection, const struct command *co
     bool from = command->argc == 5;
     if (!slice_is_word(command->argv[1], "PREFIX") || (!from && command->argc != 3) ||
         (from && !slice_is_word(command->argv[3], "FROM"))) {
-        answer_error(connection, "ERR syntax error");
+        reply_with_error(connection, "ERR syntax error");
         return;
     }
     const char *problem = refusal(connection, command->argv[2]);
     if (problem != NULL) {
-        answer_error(connection, problem);
+        reply_with_error(connection, problem);
         return;
     }
     (void)feeds_make(connection->server);
@@ -193,7 +187,7 @@ static void feed_command(struct connection *connection, const struct command *co
     problem = from ? take_position(start, command->argv[4]) : NULL;
     if (problem != NULL) {
         feed_start_destroy(start);
-        answer_error(connection, problem);
+        reply_with_error(connection, problem);
         return;
     }
     begin(connection, command, start);
@@ -203,7 +197,7 @@ static void unfeed_command(struct connection *connection, const struct command *
 {
     bool one = command->argc == 3;
     if ((!one && command->argc != 1) || (one && !slice_is_word(command->argv[1], "PREFIX"))) {
-        answer_error(connection, "ERR syntax error");
+        reply_with_error(connection, "ERR syntax error");
         return;
     }
     int64_t ended = 0;

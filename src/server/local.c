@@ -2,7 +2,6 @@
 
 #include "command/command_reply.h"
 #include "server/pubsub.h"
-#include "server/route.h"
 #include "server/scripts.h"
 
 #include "base/assert.h"

@@ -76,6 +76,16 @@ void local_debug_part(const struct local_call *call, struct buffer *out);
 /* For a client of another worker. */
 void local_execute_for(struct server *server, const struct command *command, struct resp_writer *reply);
 
+/* Answers a command of place COMMAND_AT_SERVER other than those of MULTI; `reply` is where. */
+void local_execute(struct connection *connection, const struct command *command, struct resp_writer *reply);
+/* The protocol that a HELLO will set, when it is one that will succeed; else *protocol stays. */
+void local_hello_protocol(struct connection *connection, const struct command *command, uint8_t *protocol);
+/* How long DEBUG SLEEP asks to sleep; 0 for all else, negative when malformed. */
+int64_t local_sleep_ns(const struct command *command);
+/* True when the command looks at, or waits for, what earlier commands of its client do: it is held back while any is
+ * pending. */
+bool local_needs_quiet(const struct command_spec *spec);
+
 static inline bool local_word(const struct local_call *call, uint32_t at, const char *word)
 {
     return at < call->argc && slice_is_word(call->argv[at], word);

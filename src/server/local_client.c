@@ -1,6 +1,5 @@
 #include "base/number.h"
 #include "server/local.h"
-#include "server/lock_client.h"
 
 #include <stdlib.h>
 
@@ -378,7 +377,7 @@ static bool unblock(struct server *server, uint64_t id, bool error)
     LIST_FOR_EACH (at, &server->connections) {
         struct connection *connection = CONTAINER_OF(at, struct connection, node);
         if (connection->id == id) {
-            return lock_wait_unblock(connection, error);
+            return waiter_unblock(connection, error);
         }
     }
     return false;

@@ -3,7 +3,6 @@
 #include "server/local.h"
 #include "server/multi.h"
 #include "server/pubsub.h"
-#include "server/route.h"
 #include "server/txn_session.h"
 #include "server/watch.h"
 

@@ -1,7 +1,6 @@
 #include "base/memory.h"
 #include "base/number.h"
 #include "server/local.h"
-#include "server/route.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,10 +2,15 @@
 
 #include "machine/lock/elections.h"
 #include "machine/lock/lock_arguments.h"
+#include "server/lock_look.h"
 #include "server/lock_many.h"
-#include "server/route.h"
+#include "server/lock_wait.h"
+#include "server/route_submit.h"
 #include "server/server_state.h"
 #include "server/txn_session.h"
+#include "server/wait_kind.h"
+
+/* ---- refusals ---- */
 
 struct looking {
     const struct server *server;
@@ -66,4 +71,117 @@ const char *lock_client_problem(const struct connection *connection, const struc
         return lock_many_problem(command);
     }
     return command->spec->id == COMMAND_LOCK_GUARD ? guarded_problem(connection, command) : NULL;
+}
+
+/* ---- to the shard ---- */
+
+/* Granted at once, or not: the shard's reply is the client's. */
+static void acquire_now(struct connection *connection, uint32_t shard, const struct command *command, uint16_t id)
+{
+    struct server *server = connection->server;
+    struct command_arguments *arguments = &server->lock_arguments;
+    uint8_t origin[LOCK_ORIGIN_BYTES];
+    lock_origin_put(origin, &(struct lock_origin){server->options.node_id, server->node_file.lineage.start,
+                                                  connection->id, server->worker});
+    command_arguments_reserve(arguments, command->argc + 1);
+    arguments->items[0] = command->argv[0];
+    arguments->items[1] = slice_of(origin, sizeof(origin));
+    memcpy(arguments->items + 2, command->argv + 1, (command->argc - 1) * sizeof(*command->argv));
+    const struct command inner = {command_by_id(id), arguments->items, command->argc + 1, command->protocol};
+    route_submit(connection, shard, &inner, command->spec);
+}
+
+void lock_client_ask(struct connection *connection, uint32_t shard, const struct command *command,
+                     const struct wait_kind *kind)
+{
+    int64_t ms = kind->wait_ms(command);
+    if (kind->leased) {
+        lock_client_note(connection);
+    }
+    if (ms == 0) {
+        acquire_now(connection, shard, command, kind->inner);
+    } else {
+        lock_wait_begin(connection, shard, command, kind, ms);
+    }
+}
+
+/* ---- news ---- */
+
+static struct slice id_of(const struct lock_client_item *item) { return slice_of(&item->id, sizeof(item->id)); }
+
+void lock_client_note(struct connection *connection)
+{
+    struct table *clients = &connection->server->lock_clients;
+    struct lock_client_item *item = &connection->lock_client;
+    if (item->key_size == 0 && connection->protocol == RESP3) {
+        *item = (struct lock_client_item){sizeof(item->id), connection->id};
+        table_insert(clients, table_hash(clients, id_of(item)), item);
+    }
+}
+
+void lock_client_forget(struct connection *connection)
+{
+    struct table *clients = &connection->server->lock_clients;
+    struct lock_client_item *item = &connection->lock_client;
+    if (item->key_size != 0) {
+        table_remove(clients, table_hash(clients, id_of(item)), item);
+        item->key_size = 0;
+    }
+}
+
+static void push_lost(struct server *server, const struct lock_notice *notice)
+{
+    struct slice key = slice_of(&notice->to.client, sizeof(notice->to.client));
+    struct lock_client_item *item = table_find(&server->lock_clients, table_hash(&server->lock_clients, key), key);
+    struct connection *connection = item == NULL ? NULL : CONTAINER_OF(item, struct connection, lock_client);
+    if (connection == NULL || connection->protocol != RESP3 || connection->reply_mode == REPLY_OFF) {
+        return;
+    }
+    struct resp_writer writer = resp_writer_to(connection_output(connection), RESP3);
+    resp_push(&writer, 4);
+    struct slice name = notice->key;
+    resp_bulk_string(&writer, election_of(notice->key, &name) ? "office-lost" : "lock-lost");
+    resp_bulk(&writer, name);
+    resp_bulk(&writer, notice->owner);
+    resp_integer(&writer, (int64_t)notice->token);
+    connection_mark_dirty(connection);
+    env_wake(server->env);
+}
+
+void lock_client_news(struct server *server, const struct lock_notice *notice)
+{
+    if (notice->kind == LOCK_NOTICE_LOST) {
+        push_lost(server, notice);
+    } else {
+        waiter_news(server, notice);
+    }
+}
+
+/* ---- all of them ---- */
+
+void lock_clients_look_after(struct server *server)
+{
+    lock_look_after(server, waiters_look_after(server, LOCK_LOOK_AGE_MS));
+}
+
+void lock_clients_init(struct server *server)
+{
+    waiters_init(server);
+    table_init(&server->lock_clients, 0, offsetof(struct lock_client_item, id));
+    command_arguments_init(&server->lock_arguments);
+}
+
+static void leave_in_peace(void *owner, void *item)
+{
+    (void)owner;
+    (void)item;
+}
+
+void lock_clients_destroy(struct server *server)
+{
+    waiters_destroy(server);
+    while (table_release(&server->lock_clients, 1024, leave_in_peace, NULL)) {
+    }
+    lock_look_destroy(server->lock_look);
+    command_arguments_deinit(&server->lock_arguments);
 }

@@ -16,7 +16,7 @@
  * a knot is left alone.
  *
  * Of two waits the younger is that which asked later by the wall clocks of the nodes where they were asked
- * (lock_wait_number): a choice, which every node makes alike; nothing else depends on it. */
+ * (waiter_set_number): a choice, which every node makes alike; nothing else depends on it. */
 #pragma once
 
 #include "machine/lock/lock_waits.h"

@@ -1,7 +1,6 @@
 #include "server/lock_look.h"
 
 #include "base/memory.h"
-#include "server/lock_client.h"
 #include "server/lock_knot.h"
 #include "server/server_state.h"
 
@@ -32,7 +31,7 @@ static void end_wait(void *owner, const struct lock_origin *waiter, const char *
     struct lock_look *look = owner;
     struct server *server = look->server;
     if (waiter->node == server->options.node_id && waiter->start == server->node_file.lineage.start &&
-        lock_wait_deadlock(server, waiter->number, text)) {
+        waiter_deadlock(server, waiter->number, text)) {
         server->figures.lock_deadlocks++;
     }
 }

@@ -2,7 +2,6 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
-#include "server/figures.h"
 #include "server/lock_client.h"
 #include "server/lock_many_internal.h"
 
@@ -10,24 +9,11 @@
 
 /* ---- life ---- */
 
-static struct slice number_of(const struct lock_many *many) { return slice_of(&many->number, sizeof(many->number)); }
-
-void many_set_number(struct lock_many *many)
-{
-    struct table *numbers = &many->server->lock_many_numbers;
-    if (many->number != 0) {
-        table_remove(numbers, table_hash(numbers, number_of(many)), many);
-    }
-    many->number = lock_wait_number(many->server);
-    table_insert(numbers, table_hash(numbers, number_of(many)), many);
-}
+static struct lock_many *of(struct waiter *waiter) { return CONTAINER_OF(waiter, struct lock_many, waiter); }
 
 void many_free(struct lock_many *many)
 {
-    struct table *numbers = &many->server->lock_many_numbers;
-    table_remove(numbers, table_hash(numbers, number_of(many)), many);
-    list_remove(&many->node);
-    many->server->lock_many_count--;
+    waiter_deinit(&many->waiter, many->server);
     many_free_words(many);
     free(many);
 }
@@ -38,24 +24,10 @@ void many_set_next(struct lock_many *many, int64_t ms) { many->next_ns = server_
 
 static void answer(struct lock_many *many, struct slice reply)
 {
-    struct connection *connection = many->connection;
-    struct server *server = many->server;
-    uint64_t number = many->slot;
-    int64_t spent_ns = server_now_ns(server) - many->began_ns;
-    if (connection == NULL) {
-        return;
+    if (many->waiter.connection != NULL) {
+        waiter_answer(&many->waiter, reply);
+        env_wake(many->server->env);
     }
-    many->connection = NULL;
-    connection->lock_many = NULL;
-    struct slot *slot = slot_at(connection, number);
-    slot->kind = SLOT_PLAIN;
-    if (!slot->silent) {
-        buffer_append_slice(&slot->stash, reply);
-    }
-    connection->reply_start = 0;
-    slot_finish(connection, number);
-    figures_part(server, COMMAND_LOCK_MACQUIRE, spent_ns, true);
-    env_wake(server->env);
 }
 
 void many_answer_grants(struct lock_many *many)
@@ -70,8 +42,9 @@ void many_answer_grants(struct lock_many *many)
 /* What waits to be told. */
 static void answer_reply(struct lock_many *many)
 {
-    if (many->connection != NULL && many->reply.size == 0) {
-        struct resp_writer writer = resp_writer_to(&many->reply, slot_at(many->connection, many->slot)->protocol);
+    struct waiter *waiter = &many->waiter;
+    if (waiter->connection != NULL && many->reply.size == 0) {
+        struct resp_writer writer = resp_writer_to(&many->reply, slot_at(waiter->connection, waiter->slot)->protocol);
         resp_null_array(&writer);
     }
     answer(many, buffer_slice(&many->reply));
@@ -137,12 +110,12 @@ void many_begin_anew(struct lock_many *many)
 void many_go_back(struct lock_many *many)
 {
     bool clean = has_nothing(many);
-    if (clean && many->anew && many->connection != NULL && many_in_time(many)) {
+    if (clean && many->anew && many->waiter.connection != NULL && many_in_time(many)) {
         many_try_all(many);
         many_go_on(many);
         return;
     }
-    if (many->connection != NULL && (clean || server_now_ns(many->server) >= many->back_until_ns)) {
+    if (many->waiter.connection != NULL && (clean || server_now_ns(many->server) >= many->back_until_ns)) {
         answer_reply(many);
     }
     if (clean) {
@@ -150,43 +123,27 @@ void many_go_back(struct lock_many *many)
     }
 }
 
-/* ---- from the client ---- */
+/* ---- what comes from outside (waiter.h) ---- */
 
-void lock_many_acquire(struct connection *connection, const struct command *command)
+static bool queued(const struct waiter *waiter)
 {
-    struct server *server = connection->server;
-    struct lock_many *many = memory_allocate_zeroed(1, sizeof(*many));
-    many->key_size = sizeof(many->number);
-    many->requester.events = &many_events;
-    many->server = server;
-    many->client = connection->id;
-    many->began_ns = server_now_ns(server);
-    ASSERT(many_parse(many, command) == NULL); /* as it was looked at before */
-    for (uint32_t i = 0; i < many->key_count; i++) {
-        many->keys[i].shard = slot_shard(key_slot(many->keys[i].name), server->shards);
-    }
-    many_arrange(many);
-    list_init(&many->node);
-    list_append(&server->lock_manys, &many->node);
-    server->lock_many_count++;
-    lock_client_note(connection);
-    many->connection = connection;
-    many->slot = slot_open(connection, command->spec);
-    struct slot *slot = slot_at(connection, many->slot);
-    slot->kind = SLOT_LOCKS;
-    slot->locks = many;
-    connection->lock_many = many;
-    many_try_all(many);
-    many_go_on(many);
+    return CONTAINER_OF(waiter, const struct lock_many, waiter)->phase != MANY_TRIES;
 }
 
-void lock_many_leave(struct lock_many *many)
+static bool end(struct waiter *waiter, const char *text)
 {
-    if (many == NULL || many->connection == NULL) {
-        return;
+    struct lock_many *many = of(waiter);
+    if (many->phase != MANY_WAITS || waiter->connection == NULL) {
+        return false;
     }
-    many->connection->lock_many = NULL;
-    many->connection = NULL;
+    many_end_with(many, text);
+    many_go_on(many);
+    return true;
+}
+
+static void leave(struct waiter *waiter)
+{
+    struct lock_many *many = of(waiter);
     if (many->phase != MANY_GIVES_BACK) {
         many_give_back(many);
     }
@@ -195,46 +152,16 @@ void lock_many_leave(struct lock_many *many)
     }
 }
 
-bool lock_many_waits(const struct lock_many *many) { return many->phase != MANY_TRIES; }
-
-/* ---- news, and time ---- */
-
-static struct lock_many *find(struct server *server, uint64_t number)
+static void hear(struct waiter *waiter, const struct lock_notice *notice)
 {
-    struct slice key = slice_of(&number, sizeof(number));
-    return table_find(&server->lock_many_numbers, table_hash(&server->lock_many_numbers, key), key);
-}
-
-bool lock_many_news(struct server *server, const struct lock_notice *notice)
-{
-    struct lock_many *many = find(server, notice->to.number);
-    if (many == NULL) {
-        return false;
-    }
-    struct many_part *part = &many->parts[many->current];
-    if (many->phase != MANY_WAITS || many->connection == NULL) {
-        return true;
-    }
-    env_wake(server->env);
-    if (notice->kind == LOCK_NOTICE_RESERVED) {
-        part->again = true;
+    struct lock_many *many = of(waiter);
+    if (many->phase == MANY_WAITS && notice->kind == LOCK_NOTICE_RESERVED) {
+        many->parts[many->current].again = true;
         many_ask_current(many);
-    } else if (notice->kind == LOCK_NOTICE_ENDED) {
+    } else if (many->phase == MANY_WAITS && notice->kind == LOCK_NOTICE_ENDED) {
         many_end_with(many, NULL);
         many_go_on(many);
     }
-    return true;
-}
-
-bool lock_many_deadlock(struct server *server, uint64_t number, const char *text)
-{
-    struct lock_many *many = find(server, number);
-    if (many == NULL || many->phase != MANY_WAITS || many->connection == NULL) {
-        return false;
-    }
-    many_end_with(many, text);
-    many_go_on(many);
-    return true;
 }
 
 static void look_after_wait(struct lock_many *many, int64_t now_ns)
@@ -257,8 +184,9 @@ static void look_after_wait(struct lock_many *many, int64_t now_ns)
     }
 }
 
-static void look_after(struct lock_many *many, int64_t now_ns)
+static void look_after(struct waiter *waiter, int64_t now_ns)
 {
+    struct lock_many *many = of(waiter);
     switch (many->phase) {
     case MANY_TRIES: return;
     case MANY_WAITS: look_after_wait(many, now_ns); return;
@@ -281,46 +209,34 @@ static void look_after(struct lock_many *many, int64_t now_ns)
     }
 }
 
-bool lock_many_look_after(struct server *server, int64_t old_ms)
-{
-    int64_t now_ns = server_now_ns(server);
-    bool old = false;
-    LIST_FOR_EACH_SAFE (at, after, &server->lock_manys) {
-        struct lock_many *many = CONTAINER_OF(at, struct lock_many, node);
-        old = old || (many->phase == MANY_WAITS && now_ns - many->began_ns >= old_ms * NS_PER_MS);
-        look_after(many, now_ns);
-    }
-    return old;
-}
+static void destroy(struct waiter *waiter) { many_free(of(waiter)); }
 
-void lock_many_drain(struct server *server)
-{
-    LIST_FOR_EACH_SAFE (at, after, &server->lock_manys) {
-        struct lock_many *many = CONTAINER_OF(at, struct lock_many, node);
-        if (many->phase == MANY_WAITS && many->connection != NULL) {
-            many_end_with(many, "CLUSTERDOWN this node is stopping, and has not acquired the locks; try another node");
-            many_go_on(many);
-        }
-    }
-}
+static const struct waiter_kind manys = {
+    .queued = queued,
+    .end = end,
+    .leave = leave,
+    .hear = hear,
+    .look_after = look_after,
+    .destroy = destroy,
+    .stopping = "CLUSTERDOWN this node is stopping, and has not acquired the locks; try another node",
+};
 
-void lock_many_init(struct server *server)
-{
-    list_init(&server->lock_manys);
-    table_init(&server->lock_many_numbers, 0, offsetof(struct lock_many, number));
-}
+/* ---- its beginning ---- */
 
-static void leave_in_peace(void *owner, void *item)
+void lock_many_acquire(struct connection *connection, const struct command *command)
 {
-    (void)owner;
-    (void)item;
-}
-
-void lock_many_destroy(struct server *server)
-{
-    while (!list_empty(&server->lock_manys)) {
-        many_free(CONTAINER_OF(server->lock_manys.next, struct lock_many, node));
+    struct lock_many *many = memory_allocate_zeroed(1, sizeof(*many));
+    many->requester.events = &many_events;
+    many->server = connection->server;
+    waiter_init(&many->waiter, &manys, connection);
+    ASSERT(many_parse(many, command) == NULL); /* as it was looked at before */
+    for (uint32_t i = 0; i < many->key_count; i++) {
+        many->keys[i].shard = slot_shard(key_slot(many->keys[i].name), many->server->shards);
     }
-    while (table_release(&server->lock_many_numbers, 1024, leave_in_peace, NULL)) {
-    }
+    many_arrange(many);
+    lock_client_note(connection);
+    many->waiter.slot = slot_open(connection, command->spec);
+    waiter_hold(&many->waiter);
+    many_try_all(many);
+    many_go_on(many);
 }

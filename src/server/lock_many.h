@@ -20,11 +20,8 @@
 #pragma once
 
 #include "command/command.h"
-#include "machine/lock/lock_notice.h"
 
 struct connection;
-struct lock_many;
-struct server;
 
 enum {
     LOCK_MANY_POLL_MS = 2000,  /* so often a shard is asked for a part that waits there, if no news come, … */
@@ -39,16 +36,3 @@ enum {
 const char *lock_many_problem(const struct command *command);
 /* Nothing of the connection is pending. */
 void lock_many_acquire(struct connection *connection, const struct command *command);
-/* The connection closes, or gives up its slot. Takes NULL. */
-void lock_many_leave(struct lock_many *many);
-/* It has deadlines of its own: no command-timeout ends it. */
-bool lock_many_waits(const struct lock_many *many);
-/* True when the notice was about one of these. */
-bool lock_many_news(struct server *server, const struct lock_notice *notice);
-/* As lock_wait_deadlock. */
-bool lock_many_deadlock(struct server *server, uint64_t number, const char *text);
-/* Ten times a second. True when one has waited for `old_ms` or longer. */
-bool lock_many_look_after(struct server *server, int64_t old_ms);
-void lock_many_drain(struct server *server);
-void lock_many_init(struct server *server);
-void lock_many_destroy(struct server *server);

@@ -28,13 +28,10 @@ struct many_part {
 };
 
 struct lock_many {
-    uint32_t key_size; /* first: struct table_item; of the number */
-    enum many_phase phase;
+    struct waiter waiter;
     struct requester requester;
-    struct list node; /* of server.lock_manys */
+    enum many_phase phase;
     struct server *server;
-    struct connection *connection; /* NULL: nobody waits */
-    uint64_t slot, client;
     struct buffer names; /* keys and the owner */
     struct slice owner;
     struct many_key *keys; /* in their order */
@@ -43,20 +40,18 @@ struct lock_many {
     uint32_t current; /* of WAITS: the part that is wanted next */
     int64_t ttl_ms;
     bool may_wait;
-    int64_t began_ns, deadline_ns;
+    int64_t deadline_ns;
     int64_t next_ns; /* of WAITS: when `current` is asked for again; of the others: when what failed is */
     int64_t grants_until_ns, back_until_ns;
     uint64_t leader;     /* of the current part, when it was last asked for */
     bool anew;           /* behind GIVES_BACK it begins again */
     bool may_be_granted; /* home was asked to: it gives back first, so that others are never gone before it */
     struct buffer reply; /* behind GIVES_BACK the client is told; empty: nil */
-    uint64_t number;
 };
 
 /* ---- lock_many.c ---- */
 
 void many_free(struct lock_many *many);
-void many_set_number(struct lock_many *many);
 void many_set_next(struct lock_many *many, int64_t ms);
 /* There is time left to wait. */
 bool many_in_time(const struct lock_many *many);

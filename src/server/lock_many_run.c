@@ -2,7 +2,7 @@
 #include "server/lock_many_internal.h"
 
 #include "server/figures.h"
-#include "server/route.h"
+#include "server/route_refuse.h"
 
 static struct lock_many *of(struct requester *requester)
 {
@@ -16,7 +16,7 @@ void many_try_all(struct lock_many *many)
     many->phase = MANY_TRIES;
     many->anew = false;
     many->may_be_granted = false;
-    many_set_number(many);
+    waiter_set_number(&many->waiter, many->server);
     for (uint32_t i = 0; i < many->part_count; i++) {
         many->parts[i].told = 0;
         many->parts[i].granted = false;
@@ -129,8 +129,8 @@ static void wait_for(struct lock_many *many, uint32_t missing)
         many_end_with(many, "CLUSTERDOWN this node is stopping, and has not acquired the locks; try another node");
         return;
     }
-    if (many->connection->finished_reading) {
-        connection_close(many->connection);
+    if (many->waiter.connection->finished_reading) {
+        connection_close(many->waiter.connection);
         return;
     }
     many->phase = MANY_WAITS;
@@ -212,7 +212,7 @@ static bool reserves(const struct lock_many *many)
 /* Behind each answer, and when nothing could be asked. */
 void many_go_on(struct lock_many *many)
 {
-    if (many->connection == NULL && many->phase != MANY_GIVES_BACK) {
+    if (many->waiter.connection == NULL && many->phase != MANY_GIVES_BACK) {
         many_give_back(many);
     }
     switch (many->phase) {
@@ -261,7 +261,7 @@ static void many_answered(struct requester *requester, uint64_t tag, enum status
         many_back_all(many);
     } else if (asked == COMMAND_COHORT_LOCK_RESERVE && !take_reserve(many, part)) {
         /* it gives back */
-    } else if (asked == COMMAND_COHORT_LOCK_GRANT && many->phase == MANY_GRANTS && many->connection != NULL) {
+    } else if (asked == COMMAND_COHORT_LOCK_GRANT && many->phase == MANY_GRANTS && many->waiter.connection != NULL) {
         granted(many, part);
         return;
     }

@@ -6,7 +6,6 @@
 #include "base/number.h"
 #include "machine/lock/lock_arguments.h"
 #include "machine/lock/lock_limits.h"
-#include "server/lock_client.h"
 
 #include <stdlib.h>
 
@@ -91,7 +90,7 @@ const char *many_parse(struct lock_many *many, const struct command *command)
         return problem;
     }
     many->may_wait = wait_ms > 0;
-    many->deadline_ns = many->began_ns + wait_ms * NS_PER_MS;
+    many->deadline_ns = many->waiter.began_ns + wait_ms * NS_PER_MS;
     many->key_count = (uint32_t)count;
     many->keys = memory_allocate_zeroed(many->key_count, sizeof(*many->keys));
     for (uint32_t i = 0; i <= many->key_count; i++) {
@@ -180,8 +179,8 @@ void many_ask(struct lock_many *many, uint32_t at, uint16_t id, int64_t wait_ms)
     uint8_t origin[LOCK_ORIGIN_BYTES];
     char digits[3][NUMBER_INT64_BYTES];
     ASSERT(part->asked == 0);
-    lock_origin_put(origin, &(struct lock_origin){server->options.node_id, server->node_file.lineage.start,
-                                                  many->client, many->number});
+    struct lock_origin from = waiter_origin(&many->waiter, server);
+    lock_origin_put(origin, &from);
     argv[0] = SLICE_LITERAL("COHORT.LOCK");
     argv[1] = slice_of(origin, sizeof(origin));
     uint32_t argc = put_head(many, at, id, wait_ms, argv, digits);

@@ -1,183 +1,55 @@
-#include "server/lock_client.h"
+#include "server/lock_wait_internal.h"
 
 #include "base/assert.h"
 #include "base/memory.h"
-#include "base/number.h"
-#include "machine/keys/table.h"
-#include "machine/lock/elections.h"
-#include "machine/lock/lock_arguments.h"
 #include "server/figures.h"
-#include "server/lock_look.h"
-#include "server/lock_many.h"
-#include "server/route.h"
-#include "server/server_state.h"
-#include "server/wait_kind.h"
+#include "server/route_refuse.h"
 
 #include <stdlib.h>
-
-#define NS_PER_MS INT64_C(1000000)
-enum { LEAVE_AGAIN_MS = 200, LOCK_LATE_MS = 400, LOCK_LOST_MS = 10000 };
-
-enum wait_state {
-    WAIT_ASKED,  /* ACQUIRE is under way */
-    WAIT_QUEUED, /* in the queue of its lock, as far as is known */
-    WAIT_ASKING, /* the shard is asked what became of it */
-    WAIT_OVER,   /* answered; a request is under way still */
-    WAIT_LEAVES, /* the shard is to hear that nobody waits, … */
-    WAIT_LEAVING /* … and is being told */
-};
-
-struct lock_wait {
-    uint32_t key_size; /* first: struct table_item; of the number */
-    enum wait_state state;
-    const struct wait_kind *kind;
-    struct requester requester;
-    struct list node; /* of server.lock_waits */
-    struct server *server;
-    struct connection *connection; /* NULL: nobody waits */
-    uint64_t slot;
-    uint32_t shard;
-    struct buffer words; /* the client's command, encoded */
-    struct buffer name;  /* by which the shard is asked about it */
-    struct slice owner;
-    int64_t began_ns, deadline_ns, next_ns;
-    uint64_t leader; /* when it was last asked */
-    uint64_t client;
-    struct buffer answer;
-    struct resp_writer writer;
-    uint64_t number;
-};
 
 static struct lock_wait *of(struct requester *requester)
 {
     return CONTAINER_OF(requester, struct lock_wait, requester);
 }
 
-static struct lock_origin origin_of(const struct lock_wait *wait)
-{
-    const struct server *server = wait->server;
-    return (struct lock_origin){server->options.node_id, server->node_file.lineage.start, wait->client, wait->number};
-}
-
-/* ---- life ---- */
-
-uint64_t lock_wait_number(struct server *server)
-{
-    uint64_t now_us = (uint64_t)env_wall_ms(server->env) * 1000;
-    server->lock_sequence = server->lock_sequence < now_us ? now_us : server->lock_sequence + 1;
-    return server->lock_sequence * WORKERS_MAXIMUM + server->worker;
-}
-
-static void set_number(struct lock_wait *wait)
-{
-    struct server *server = wait->server;
-    struct slice key = slice_of(&wait->number, sizeof(wait->number));
-    if (wait->number != 0) {
-        table_remove(&server->lock_numbers, table_hash(&server->lock_numbers, key), wait);
-    }
-    wait->number = lock_wait_number(server);
-    table_insert(&server->lock_numbers, table_hash(&server->lock_numbers, key), wait);
-}
+static struct lock_wait *of_waiter(struct waiter *waiter) { return CONTAINER_OF(waiter, struct lock_wait, waiter); }
 
 static void wait_free(struct lock_wait *wait)
 {
-    struct server *server = wait->server;
-    struct slice key = slice_of(&wait->number, sizeof(wait->number));
-    table_remove(&server->lock_numbers, table_hash(&server->lock_numbers, key), wait);
-    list_remove(&wait->node);
-    server->lock_wait_count--;
+    waiter_deinit(&wait->waiter, wait->server);
     buffer_deinit(&wait->words);
     buffer_deinit(&wait->name);
     buffer_deinit(&wait->answer);
     free(wait);
 }
 
-void lock_waits_init(struct server *server)
-{
-    list_init(&server->lock_waits);
-    lock_many_init(server);
-    table_init(&server->lock_numbers, 0, offsetof(struct lock_wait, number));
-    table_init(&server->lock_clients, 0, offsetof(struct lock_client_item, id));
-}
+/* ---- what the client is told ---- */
 
-static void leave_in_peace(void *owner, void *item)
-{
-    (void)owner;
-    (void)item;
-}
-
-void lock_waits_destroy(struct server *server)
-{
-    while (!list_empty(&server->lock_waits)) {
-        wait_free(CONTAINER_OF(server->lock_waits.next, struct lock_wait, node));
-    }
-    while (table_release(&server->lock_numbers, 1024, leave_in_peace, NULL)) {
-    }
-    while (table_release(&server->lock_clients, 1024, leave_in_peace, NULL)) {
-    }
-    lock_look_destroy(server->lock_look);
-    lock_many_destroy(server);
-}
-
-bool lock_wait_queued(const struct lock_wait *wait) { return wait->state == WAIT_QUEUED || wait->state == WAIT_ASKING; }
-
-bool lock_waits_idle(const struct server *server)
-{
-    return list_empty(&server->lock_waits) && list_empty(&server->lock_manys);
-}
-
-/* ---- answers ---- */
-
-/* The client hears; with a request under way the wait is over, else it goes. */
-static void answer(struct lock_wait *wait, struct slice reply)
-{
-    struct connection *connection = wait->connection;
-    uint64_t number = wait->slot;
-    struct server *server = wait->server;
-    uint16_t id = wait->kind->command;
-    int64_t spent_ns = server_now_ns(server) - wait->began_ns;
-    wait->connection = NULL;
-    connection->lock_wait = NULL;
-    struct slot *slot = slot_at(connection, number);
-    slot->kind = SLOT_PLAIN;
-    if (!slot->silent) {
-        buffer_append_slice(&slot->stash, reply);
-    }
-    connection->reply_start = 0;
-    if (wait->state == WAIT_QUEUED) {
-        wait_free(wait);
-    } else {
-        wait->state = WAIT_OVER;
-    }
-    slot_finish(connection, number);
-    figures_part(server, id, spent_ns, true);
-}
-
-static void answer_text(struct lock_wait *wait, const char *text)
+static void tell_text(struct lock_wait *wait, const char *text)
 {
     struct buffer reply;
     buffer_init(&reply);
     struct resp_writer writer = resp_writer_to(&reply, RESP2);
     resp_error(&writer, text);
-    answer(wait, buffer_slice(&reply));
+    waiter_answer(&wait->waiter, buffer_slice(&reply));
     buffer_deinit(&reply);
 }
 
-static void answer_nil(struct lock_wait *wait)
+static void tell_nil(struct lock_wait *wait)
 {
     struct buffer reply;
     buffer_init(&reply);
-    struct resp_writer writer = resp_writer_to(&reply, slot_at(wait->connection, wait->slot)->protocol);
+    struct resp_writer writer = resp_writer_to(&reply, slot_at(wait->waiter.connection, wait->waiter.slot)->protocol);
     if (wait->kind->leased) {
         resp_null_array(&writer);
     } else {
         resp_null(&writer);
     }
-    answer(wait, buffer_slice(&reply));
+    waiter_answer(&wait->waiter, buffer_slice(&reply));
     buffer_deinit(&reply);
 }
 
-static void answer_grant(struct lock_wait *wait, uint64_t token, int64_t ttl_ms)
+static void tell_grant(struct lock_wait *wait, uint64_t token, int64_t ttl_ms)
 {
     struct buffer reply;
     buffer_init(&reply);
@@ -189,176 +61,48 @@ static void answer_grant(struct lock_wait *wait, uint64_t token, int64_t ttl_ms)
     } else {
         resp_integer(&writer, 1);
     }
-    answer(wait, buffer_slice(&reply));
+    waiter_answer(&wait->waiter, buffer_slice(&reply));
     buffer_deinit(&reply);
 }
 
-/* ---- requests ---- */
+/* ---- how it ends ---- */
 
-/* The command with its origin, and with what is left of the wait. */
-static uint32_t put_origin(const struct lock_wait *wait, struct slice *argv, uint32_t argc,
-                           uint8_t origin[static LOCK_ORIGIN_BYTES], char digits[static NUMBER_INT64_BYTES])
+/* It is answered, and the shard has nothing of it that is not the client's. */
+static void settled(struct lock_wait *wait)
 {
-    int64_t left_ms = (wait->deadline_ns - server_now_ns(wait->server) + NS_PER_MS - 1) / NS_PER_MS;
-    struct lock_origin from = origin_of(wait);
-    lock_origin_put(origin, &from);
-    memmove(argv + 2, argv + 1, (argc - 1) * sizeof(*argv));
-    argv[1] = slice_of(origin, LOCK_ORIGIN_BYTES);
-    for (uint32_t i = wait->kind->options_from; i + 1 < argc + 1; i += 2) {
-        if (slice_is_word(argv[i], "WAIT")) {
-            argv[i + 1] = slice_of(digits, number_format_int64(digits, left_ms < 1 ? 1 : left_ms));
-        }
-    }
-    return argc + 1;
-}
-
-/* In the name of the connection: what it asked of the shard before comes before. */
-static enum status submit_acquire(struct lock_wait *wait)
-{
-    struct server *server = wait->server;
-    struct command_arguments *arguments = &server->arguments;
-    struct slice from = buffer_slice(&wait->words);
-    struct command command;
-    uint8_t origin[LOCK_ORIGIN_BYTES];
-    char digits[NUMBER_INT64_BYTES];
-    ASSERT(command_decode(&from, arguments, &command) == STATUS_OK);
-    wait->owner = wait->kind->options_from > 3 ? command.argv[2] : slice_of(NULL, 0);
-    command_arguments_reserve(arguments, command.argc + 1);
-    uint32_t argc = put_origin(wait, arguments->items, command.argc, origin, digits);
-    const struct command inner = {command_by_id(wait->kind->inner), arguments->items, argc, command.protocol};
-    wait->requester.id = wait->connection->requester.id;
-    wait->state = WAIT_ASKED;
-    wait->leader = cluster_leader(server->cluster, wait->shard);
-    return cluster_submit(server->cluster, wait->shard, &inner, CLUSTER_PLAIN, &wait->requester,
-                          slot_tag(wait->slot, wait->shard));
-}
-
-static enum status submit_about(struct lock_wait *wait, uint16_t id)
-{
-    uint8_t origin[LOCK_ORIGIN_BYTES];
-    const char *about = wait->kind->about;
-    struct lock_origin from = origin_of(wait);
-    lock_origin_put(origin, &from);
-    const struct slice argv[] = {SLICE_LITERAL("COHORT.LOCK"), slice_of(origin, sizeof(origin)),
-                                 buffer_slice(&wait->name), wait->owner, slice_from_string(about == NULL ? "" : about)};
-    const struct command command = {command_by_id(id), argv, about == NULL ? 4 : 5, RESP2};
-    wait->requester.id = 0;
-    wait->leader = cluster_leader(wait->server->cluster, wait->shard);
-    return cluster_submit(wait->server->cluster, wait->shard, &command, CLUSTER_PLAIN, &wait->requester, 0);
-}
-
-static void set_next(struct lock_wait *wait, int64_t ms)
-{
-    wait->next_ns = server_now_ns(wait->server) + ms * NS_PER_MS;
-}
-
-/* All of a worker's waits are asked about LOCK_ASKS_PER_SECOND times at most. */
-static void set_next_ask(struct lock_wait *wait)
-{
-    int64_t crowd_ms = (int64_t)(wait->server->lock_wait_count * 1000 / LOCK_ASKS_PER_SECOND);
-    int64_t soon_ns = wait->deadline_ns + LOCK_LATE_MS * NS_PER_MS;
-    int64_t now_ns = server_now_ns(wait->server);
-    set_next(wait, crowd_ms > LOCK_ASK_MS ? crowd_ms : LOCK_ASK_MS);
-    if (now_ns < soon_ns && soon_ns < wait->next_ns) {
-        wait->next_ns = soon_ns; /* its end should have been told by then */
-    }
-}
-
-static void ask(struct lock_wait *wait)
-{
-    set_next_ask(wait);
-    if (submit_about(wait, wait->kind->ask) == STATUS_OK) {
-        wait->state = WAIT_ASKING;
-    }
-}
-
-static void leave(struct lock_wait *wait)
-{
-    wait->state = WAIT_LEAVES;
-    set_next(wait, LEAVE_AGAIN_MS);
-    if (submit_about(wait, wait->kind->leave) == STATUS_OK) {
-        wait->state = WAIT_LEAVING;
-    }
-}
-
-void lock_wait_leave(struct lock_wait *wait)
-{
-    if (wait == NULL) {
-        return;
-    }
-    wait->connection->lock_wait = NULL;
-    wait->connection = NULL;
     if (wait->state == WAIT_QUEUED) {
-        leave(wait);
-    } /* else what is under way tells more */
-}
-
-/* The shard knows of no such request: its time was over, or another owner's request took its place and ended, or this
- * node was taken for gone. */
-static void begin_anew(struct lock_wait *wait)
-{
-    int64_t left_ns = wait->deadline_ns - server_now_ns(wait->server);
-    wait->state = WAIT_QUEUED;
-    if (left_ns <= 0) {
-        answer_nil(wait);
-        return;
-    }
-    set_number(wait);
-    enum status status = submit_acquire(wait);
-    if (status != STATUS_OK) {
-        wait->state = WAIT_QUEUED;
-        answer_text(wait, route_refusal(status, true));
+        wait_free(wait);
+    } else {
+        wait->state = WAIT_OVER;
     }
 }
 
-static bool is_queued(struct slice reply) { return reply.size > 1 && reply.data[0] == '+'; }
-static bool is_granted(struct slice reply)
-{
-    return reply.size > 1 && (reply.data[0] == ':' || (reply.data[0] == '*' && reply.data[1] == '2'));
-}
-
-/* ---- what the shard answers ---- */
-
-static struct resp_writer *wait_begin(struct requester *requester, uint64_t tag)
-{
-    (void)tag;
-    struct lock_wait *wait = of(requester);
-    buffer_clear(&wait->answer);
-    bool asked = wait->state == WAIT_ASKED && wait->connection != NULL;
-    wait->writer = resp_writer_to(&wait->answer, asked ? slot_at(wait->connection, wait->slot)->protocol : RESP2);
-    return &wait->writer;
-}
-
-/* Nobody waits; the shard may have something of the request. */
+/* Nobody waits, and nothing is under way; the shard may have something of the request. */
 static void end_alone(struct lock_wait *wait, bool has_something)
 {
     if (has_something) {
-        leave(wait);
+        wait_take_back(wait);
     } else {
         wait_free(wait);
     }
 }
 
+static bool is_in_queue(const struct lock_wait *wait)
+{
+    return wait->state == WAIT_QUEUED || wait->state == WAIT_ASKING;
+}
+
 /* Ends one that is in the queue of its lock: the client is told why (NULL: nil), and the shard that nobody waits. */
 static void end_queued(struct lock_wait *wait, const char *text)
 {
-    enum wait_state state = wait->state;
-    wait->state = WAIT_ASKED; /* to stay */
     if (text == NULL) {
-        answer_nil(wait);
+        tell_nil(wait);
     } else {
-        answer_text(wait, text);
+        tell_text(wait, text);
     }
-    wait->state = state;
-    if (state == WAIT_QUEUED) {
-        leave(wait);
-    }
-}
-
-/* The node stops: who waits may ask another. */
-static void stop(struct lock_wait *wait)
-{
-    end_queued(wait, "CLUSTERDOWN this node is stopping, and the wait has ended; ask again at another node");
+    if (wait->state == WAIT_QUEUED) {
+        wait_take_back(wait);
+    } /* else what is under way tells more */
 }
 
 /* The shard cannot be asked. Its clock stands still then, but the client's does not. */
@@ -370,59 +114,75 @@ static void unheard(struct lock_wait *wait)
     }
 }
 
-bool lock_wait_unblock(struct connection *connection, bool error)
+/* The shard knows of no such request: its time was over, or another owner's request took its place and ended, or this
+ * node was taken for gone. */
+static void begin_anew(struct lock_wait *wait)
 {
-    struct lock_wait *wait = connection->lock_wait;
-    if (wait == NULL || !lock_wait_queued(wait)) {
-        return false;
+    if (server_now_ns(wait->server) >= wait->deadline_ns) {
+        tell_nil(wait);
+        wait_free(wait);
+        return;
     }
-    end_queued(wait, error ? "UNBLOCKED client unblocked via CLIENT UNBLOCK" : NULL);
-    env_wake(connection->server->env);
-    return true;
+    waiter_set_number(&wait->waiter, wait->server);
+    enum status status = wait_submit(wait);
+    if (status != STATUS_OK) {
+        tell_text(wait, route_refusal(status, true));
+        wait_free(wait);
+    }
 }
 
-bool lock_wait_deadlock(struct server *server, uint64_t number, const char *text)
+/* ---- what the shard answers ---- */
+
+static bool is_queued(struct slice reply) { return reply.size > 1 && reply.data[0] == '+'; }
+static bool is_granted(struct slice reply)
 {
-    struct slice key = slice_of(&number, sizeof(number));
-    struct lock_wait *wait = table_find(&server->lock_numbers, table_hash(&server->lock_numbers, key), key);
-    if (wait == NULL || wait->connection == NULL || !lock_wait_queued(wait)) {
-        return wait == NULL && lock_many_deadlock(server, number, text);
-    }
-    end_queued(wait, text);
-    env_wake(server->env);
-    return true;
+    return reply.size > 1 && (reply.data[0] == ':' || (reply.data[0] == '*' && reply.data[1] == '2'));
+}
+
+static struct resp_writer *wait_begin(struct requester *requester, uint64_t tag)
+{
+    (void)tag;
+    struct lock_wait *wait = of(requester);
+    const struct waiter *waiter = &wait->waiter;
+    buffer_clear(&wait->answer);
+    bool asked = wait->state == WAIT_ASKED && waiter->connection != NULL;
+    wait->writer = resp_writer_to(&wait->answer, asked ? slot_at(waiter->connection, waiter->slot)->protocol : RESP2);
+    return &wait->writer;
 }
 
 static void acquired(struct lock_wait *wait)
 {
+    struct connection *connection = wait->waiter.connection;
     struct slice reply = buffer_slice(&wait->answer);
     bool queued = is_queued(reply);
-    if (wait->connection == NULL) {
+    if (connection == NULL) {
         end_alone(wait, queued || is_granted(reply));
         return;
     }
     wait->state = WAIT_QUEUED;
     if (!queued) {
-        answer(wait, reply);
+        waiter_answer(&wait->waiter, reply);
+        wait_free(wait);
     } else if (wait->server->phase != SERVER_SERVING) {
-        stop(wait);
-    } else if (wait->connection->finished_reading) {
-        connection_close(wait->connection);
+        end_queued(wait, wait->waiter.kind->stopping);
+    } else if (connection->finished_reading) {
+        connection_close(connection);
     } else {
-        set_next_ask(wait);
+        wait_set_next_ask(wait);
     }
 }
 
 static void told(struct lock_wait *wait)
 {
     struct slice reply = buffer_slice(&wait->answer);
-    if (wait->connection == NULL) {
+    if (wait->waiter.connection == NULL) {
         end_alone(wait, is_queued(reply) || is_granted(reply));
         return;
     }
     wait->state = WAIT_QUEUED;
     if (is_granted(reply)) {
-        answer(wait, reply);
+        waiter_answer(&wait->waiter, reply);
+        wait_free(wait);
     } else if (!is_queued(reply)) {
         begin_anew(wait);
     }
@@ -444,26 +204,23 @@ static void wait_end(struct requester *requester, uint64_t tag, const struct com
     UNREACHABLE();
 }
 
-static bool perhaps(enum status status) { return status == STATUS_UNCERTAIN || status == STATUS_EXECUTED; }
-
 static void acquire_failed(struct lock_wait *wait, enum status status)
 {
-    if (wait->connection == NULL) {
-        end_alone(wait, perhaps(status));
+    struct connection *connection = wait->waiter.connection;
+    bool perhaps = status == STATUS_UNCERTAIN || status == STATUS_EXECUTED;
+    if (connection == NULL) {
+        end_alone(wait, perhaps);
         return;
     }
-    wait->state = WAIT_QUEUED;
     if (status == STATUS_EXECUTED) {
-        ask(wait); /* it was, and can be looked at */
+        wait->state = WAIT_QUEUED;
+        wait_ask(wait); /* it was, and can be looked at */
         return;
     }
-    struct connection *connection = wait->connection;
     figures_failed(wait->server, wait->kind->command, status);
-    wait->state = perhaps(status) ? WAIT_ASKED : WAIT_QUEUED; /* else it is gone with the answer */
-    answer_text(wait, route_refusal(status, false));
-    if (perhaps(status)) {
-        leave(wait);
-    } else if (status == STATUS_FULL) {
+    tell_text(wait, route_refusal(status, false));
+    end_alone(wait, perhaps);
+    if (status == STATUS_FULL) {
         connection_slow(connection);
     }
 }
@@ -476,8 +233,8 @@ static void wait_failed(struct requester *requester, uint64_t tag, enum status s
     case WAIT_ASKED: acquire_failed(wait, status); return;
     case WAIT_ASKING:
         wait->state = WAIT_QUEUED;
-        if (wait->connection == NULL) {
-            leave(wait);
+        if (wait->waiter.connection == NULL) {
+            wait_take_back(wait);
         } else {
             unheard(wait);
         }
@@ -488,7 +245,7 @@ static void wait_failed(struct requester *requester, uint64_t tag, enum status s
             wait_free(wait);
         } else {
             wait->state = WAIT_LEAVES;
-            set_next(wait, LEAVE_AGAIN_MS);
+            wait_set_next(wait, LOCK_LEAVE_AGAIN_MS);
         }
         return;
     case WAIT_QUEUED:
@@ -499,171 +256,96 @@ static void wait_failed(struct requester *requester, uint64_t tag, enum status s
 
 static const struct requester_events wait_events = {wait_begin, wait_end, wait_failed, NULL, NULL};
 
-/* ---- beginning ---- */
+/* ---- what comes from outside (waiter.h) ---- */
 
-void lock_client_note(struct connection *connection)
+static bool queued(const struct waiter *waiter)
 {
-    struct server *server = connection->server;
-    struct lock_client_item *item = &connection->lock_client;
-    if (item->key_size == 0 && connection->protocol == RESP3) {
-        *item = (struct lock_client_item){sizeof(item->id), connection->id};
-        struct slice key = slice_of(&item->id, sizeof(item->id));
-        table_insert(&server->lock_clients, table_hash(&server->lock_clients, key), item);
+    return is_in_queue(CONTAINER_OF(waiter, const struct lock_wait, waiter));
+}
+
+static bool end(struct waiter *waiter, const char *text)
+{
+    struct lock_wait *wait = of_waiter(waiter);
+    if (waiter->connection == NULL || !is_in_queue(wait)) {
+        return false;
+    }
+    end_queued(wait, text);
+    return true;
+}
+
+static void leave(struct waiter *waiter)
+{
+    struct lock_wait *wait = of_waiter(waiter);
+    if (wait->state == WAIT_QUEUED) {
+        wait_take_back(wait);
+    } /* else what is under way tells more */
+}
+
+static void hear(struct waiter *waiter, const struct lock_notice *notice)
+{
+    struct lock_wait *wait = of_waiter(waiter);
+    switch (notice->kind) {
+    case LOCK_NOTICE_GRANTED: tell_grant(wait, notice->token, notice->ttl_ms); break;
+    case LOCK_NOTICE_ENDED: tell_nil(wait); break;
+    case LOCK_NOTICE_TAKEN:
+        tell_text(wait, "ERR a later request of the same owner waits in the place of this one");
+        break;
+    case LOCK_NOTICE_LOST:
+    case LOCK_NOTICE_RESERVED:
+    case LOCK_NOTICES: return;
+    }
+    settled(wait);
+}
+
+static void look_after(struct waiter *waiter, int64_t now_ns)
+{
+    struct lock_wait *wait = of_waiter(waiter);
+    uint64_t leader = cluster_leader(wait->server->cluster, wait->shard);
+    bool others = leader != 0 && leader != wait->leader;
+    if (wait->state == WAIT_QUEUED && (others || now_ns >= wait->next_ns)) {
+        wait_ask(wait);
+        if (wait->state == WAIT_QUEUED) {
+            unheard(wait);
+        }
+    } else if (wait->state == WAIT_LEAVES && now_ns >= wait->next_ns) {
+        wait_take_back(wait);
     }
 }
 
-void lock_client_forget(struct connection *connection)
-{
-    struct server *server = connection->server;
-    struct lock_client_item *item = &connection->lock_client;
-    if (item->key_size != 0) {
-        struct slice key = slice_of(&item->id, sizeof(item->id));
-        table_remove(&server->lock_clients, table_hash(&server->lock_clients, key), item);
-        item->key_size = 0;
-    }
-}
+static void destroy(struct waiter *waiter) { wait_free(of_waiter(waiter)); }
 
-/* Granted at once, or not: the shard's reply is the client's. */
-static void acquire_now(struct connection *connection, uint32_t shard, const struct command *command, uint16_t id)
-{
-    struct server *server = connection->server;
-    struct command_arguments *arguments = &server->lock_arguments;
-    uint8_t origin[LOCK_ORIGIN_BYTES];
-    lock_origin_put(origin, &(struct lock_origin){server->options.node_id, server->node_file.lineage.start,
-                                                  connection->id, server->worker});
-    command_arguments_reserve(arguments, command->argc + 1);
-    arguments->items[0] = command->argv[0];
-    arguments->items[1] = slice_of(origin, sizeof(origin));
-    memcpy(arguments->items + 2, command->argv + 1, (command->argc - 1) * sizeof(*command->argv));
-    const struct command inner = {command_by_id(id), arguments->items, command->argc + 1, command->protocol};
-    route_submit(connection, shard, &inner, command->spec);
-}
+static const struct waiter_kind waits = {
+    .queued = queued,
+    .end = end,
+    .leave = leave,
+    .hear = hear,
+    .look_after = look_after,
+    .destroy = destroy,
+    .stopping = "CLUSTERDOWN this node is stopping, and the wait has ended; ask again at another node",
+};
 
-void lock_client_ask(struct connection *connection, uint32_t shard, const struct command *command,
-                     const struct wait_kind *kind)
+/* ---- its beginning ---- */
+
+void lock_wait_begin(struct connection *connection, uint32_t shard, const struct command *command,
+                     const struct wait_kind *kind, int64_t ms)
 {
-    struct server *server = connection->server;
-    int64_t ms = kind->wait_ms(command);
-    if (kind->leased) {
-        lock_client_note(connection);
-    }
-    if (ms == 0) {
-        acquire_now(connection, shard, command, kind->inner);
-        return;
-    }
     struct lock_wait *wait = memory_allocate_zeroed(1, sizeof(*wait));
-    wait->key_size = sizeof(wait->number);
     wait->requester.events = &wait_events;
     wait->kind = kind;
-    wait->server = server;
-    wait->connection = connection;
+    wait->server = connection->server;
     wait->shard = shard;
-    wait->client = connection->id;
-    wait->began_ns = server_now_ns(server);
-    wait->deadline_ns = wait->began_ns + ms * NS_PER_MS;
-    list_init(&wait->node);
-    list_append(&server->lock_waits, &wait->node);
-    server->lock_wait_count++;
-    set_number(wait);
+    waiter_init(&wait->waiter, &waits, connection);
+    waiter_set_number(&wait->waiter, wait->server);
+    wait->deadline_ns = wait->waiter.began_ns + ms * NS_PER_MS;
     command_encode(&wait->words, command);
     kind->name(&wait->name, command->argv[1]);
-    wait->slot = slot_open(connection, command->spec);
-    enum status status = submit_acquire(wait);
+    wait->waiter.slot = slot_open(connection, command->spec);
+    enum status status = wait_submit(wait);
     if (status != STATUS_OK) {
         slot_withdraw(connection);
         wait_free(wait);
         route_refuse(connection, status);
         return;
     }
-    struct slot *slot = slot_at(connection, wait->slot);
-    slot->kind = SLOT_LOCK;
-    slot->lock = wait;
-    connection->lock_wait = wait;
-}
-
-/* ---- news ---- */
-
-static void push_lost(struct server *server, const struct lock_notice *notice)
-{
-    struct slice key = slice_of(&notice->to.client, sizeof(notice->to.client));
-    struct lock_client_item *item = table_find(&server->lock_clients, table_hash(&server->lock_clients, key), key);
-    struct connection *connection = item == NULL ? NULL : CONTAINER_OF(item, struct connection, lock_client);
-    if (connection == NULL || connection->protocol != RESP3 || connection->reply_mode == REPLY_OFF) {
-        return;
-    }
-    struct resp_writer writer = resp_writer_to(connection_output(connection), RESP3);
-    resp_push(&writer, 4);
-    struct slice name = notice->key;
-    resp_bulk_string(&writer, election_of(notice->key, &name) ? "office-lost" : "lock-lost");
-    resp_bulk(&writer, name);
-    resp_bulk(&writer, notice->owner);
-    resp_integer(&writer, (int64_t)notice->token);
-    connection_mark_dirty(connection);
-    env_wake(server->env);
-}
-
-void lock_client_news(struct server *server, const struct lock_notice *notice)
-{
-    if (notice->kind == LOCK_NOTICE_LOST) {
-        push_lost(server, notice);
-        return;
-    }
-    if (lock_many_news(server, notice)) {
-        return;
-    }
-    struct slice key = slice_of(&notice->to.number, sizeof(notice->to.number));
-    struct lock_wait *wait = table_find(&server->lock_numbers, table_hash(&server->lock_numbers, key), key);
-    if (wait == NULL || wait->connection == NULL) {
-        return; /* it is answered, or being taken back */
-    }
-    env_wake(server->env);
-    switch (notice->kind) {
-    case LOCK_NOTICE_GRANTED: answer_grant(wait, notice->token, notice->ttl_ms); return;
-    case LOCK_NOTICE_ENDED: answer_nil(wait); return;
-    case LOCK_NOTICE_TAKEN:
-        answer_text(wait, "ERR a later request of the same owner waits in the place of this one");
-        return;
-    case LOCK_NOTICE_LOST:
-    case LOCK_NOTICE_RESERVED:
-    case LOCK_NOTICES: return;
-    }
-}
-
-/* ---- ten times a second, and at the end ---- */
-
-static void look_after(struct lock_wait *wait, int64_t now_ns)
-{
-    uint64_t leader = cluster_leader(wait->server->cluster, wait->shard);
-    bool others = leader != 0 && leader != wait->leader;
-    if (wait->state == WAIT_QUEUED && (others || now_ns >= wait->next_ns)) {
-        ask(wait);
-        if (wait->state == WAIT_QUEUED) {
-            unheard(wait);
-        }
-    } else if (wait->state == WAIT_LEAVES && now_ns >= wait->next_ns) {
-        leave(wait);
-    }
-}
-
-void lock_waits_look_after(struct server *server)
-{
-    int64_t now_ns = server_now_ns(server);
-    bool old = lock_many_look_after(server, LOCK_LOOK_AGE_MS);
-    LIST_FOR_EACH_SAFE (at, after, &server->lock_waits) {
-        struct lock_wait *wait = CONTAINER_OF(at, struct lock_wait, node);
-        old = old || (wait->connection != NULL && now_ns - wait->began_ns >= LOCK_LOOK_AGE_MS * NS_PER_MS);
-        look_after(wait, now_ns);
-    }
-    lock_look_after(server, old);
-}
-
-void lock_waits_drain(struct server *server)
-{
-    lock_many_drain(server);
-    LIST_FOR_EACH_SAFE (at, after, &server->lock_waits) {
-        struct lock_wait *wait = CONTAINER_OF(at, struct lock_wait, node);
-        if (wait->connection != NULL && lock_wait_queued(wait)) {
-            stop(wait);
-        }
-    }
+    waiter_hold(&wait->waiter);
 }

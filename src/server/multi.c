@@ -3,9 +3,11 @@
 #include "base/assert.h"
 #include "base/number.h"
 #include "server/exec_plan.h"
+#include "server/local.h"
 #include "server/monitor.h"
 #include "server/round.h"
-#include "server/route.h"
+#include "server/route_refuse.h"
+#include "server/route_submit.h"
 #include "server/server_state.h"
 #include "server/txn_client.h"
 #include "server/watch.h"
@@ -71,13 +73,6 @@ void multi_discard(struct connection *connection)
     connection->queued_values = false;
     connection->queued_scripts = false;
     buffer_deinit(&connection->queued);
-}
-
-static void answer_error(struct connection *connection, const char *text)
-{
-    struct resp_writer *reply = reply_begin(connection);
-    resp_error(reply, text);
-    reply_end(connection);
 }
 
 static void answer(struct connection *connection, const char *status)
@@ -305,7 +300,7 @@ static void execute_exec(struct connection *connection, const struct command *ex
     if (refusal != NULL) {
         multi_discard(connection);
         watch_forget(connection);
-        answer_error(connection, refusal);
+        reply_with_error(connection, refusal);
         return;
     }
     show_exec(connection, exec);

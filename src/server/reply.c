@@ -5,9 +5,8 @@
 #include "server/feeds.h"
 #include "server/figures.h"
 #include "server/gather.h"
-#include "server/lock_client.h"
-#include "server/lock_many.h"
-#include "server/route.h"
+#include "server/route_refuse.h"
+#include "server/route_submit.h"
 #include "server/server_state.h"
 #include "server/txn_client.h"
 #include "server/txn_session.h"
@@ -75,8 +74,7 @@ static void slot_deinit(struct connection *connection, struct slot *slot)
     case SLOT_WATCH: watch_look_destroy(connection, slot->look); break;
     case SLOT_GATHER: gather_destroy(connection, slot->gather); break;
     case SLOT_FEED: feed_start_destroy(slot->feed_start); break;
-    case SLOT_LOCK: lock_wait_leave(slot->lock); break;
-    case SLOT_LOCKS: lock_many_leave(slot->locks); break;
+    case SLOT_WAITER: waiter_leave(slot->waiter); break;
     }
     slot->kind = SLOT_PLAIN;
 }
@@ -161,6 +159,13 @@ void reply_end(struct connection *connection)
     connection_mark_dirty(connection);
 }
 
+void reply_with_error(struct connection *connection, const char *text)
+{
+    struct resp_writer *reply = reply_begin(connection);
+    resp_error(reply, text);
+    reply_end(connection);
+}
+
 /* The slot that waits for this; NULL when nobody does any more. */
 static struct slot *slot_waiting(struct connection *connection, uint64_t number)
 {
@@ -214,8 +219,7 @@ void slot_finish(struct connection *connection, uint64_t number)
     bool head = number == connection->slot_head;
     switch ((enum slot_kind)slot->kind) {
     case SLOT_PLAIN:
-    case SLOT_LOCK:
-    case SLOT_LOCKS: break;
+    case SLOT_WAITER: break;
     case SLOT_EXEC: exec_plan_finish(connection, slot); break;
     case SLOT_WATCH: watch_finish(connection, slot); break;
     case SLOT_GATHER:
@@ -352,8 +356,7 @@ size_t slots_give_up(struct connection *connection, bool all, uint32_t before_ms
             if (!all && (int32_t)(slot->began_ms - before_ms) >= 0) { /* the clock goes round in 49 days */
                 break;
             }
-            if (!all && ((slot->kind == SLOT_LOCK && lock_wait_queued(slot->lock)) ||
-                         (slot->kind == SLOT_LOCKS && lock_many_waits(slot->locks)))) {
+            if (!all && slot->kind == SLOT_WAITER && waiter_queued(slot->waiter)) {
                 break; /* it has a deadline of its own */
             }
             struct resp_writer writer =

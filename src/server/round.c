@@ -156,7 +156,7 @@ void server_part_look(struct server *server, struct server_part *ret_part)
     ret_part->client_bytes = server->client_bytes;
     ret_part->monitors = server->monitors;
     ret_part->feeds = feeds_count(server, &ret_part->feeds_behind);
-    ret_part->blocked = server->lock_wait_count + server->lock_many_count;
+    ret_part->blocked = server->waiters.count;
     memset(ret_part->hot, 0, sizeof(ret_part->hot));
     ret_part->voting = 0;
     ret_part->leading = 0;

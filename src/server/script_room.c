@@ -2,7 +2,7 @@
 
 #include "base/assert.h"
 #include "server/connection.h"
-#include "server/route.h"
+#include "server/route_park.h"
 #include "server/server_state.h"
 
 static struct connection *connection_of(struct list *node)

@@ -7,7 +7,7 @@
 #include "server/lock_client.h"
 #include "server/pubsub.h"
 #include "server/round.h"
-#include "server/route.h"
+#include "server/route_refuse.h"
 #include "server/script_peers.h"
 #include "server/server_state.h"
 #include "server/session_client.h"
@@ -99,7 +99,7 @@ static void resume_listed(struct server *server)
 static bool drained(const struct server *server)
 {
     return cluster_idle(server->cluster) && list_empty(&server->dirty) && list_empty(&server->resume) &&
-           txn_clients_idle(server) && lock_waits_idle(server) && session_clients_idle(server);
+           txn_clients_idle(server) && waiters_idle(server) && session_clients_idle(server);
 }
 
 static void drain(struct server *server)
@@ -242,7 +242,7 @@ static void cron(struct env_timer *timer)
     cluster_look_after(server->cluster, now_ns - (limit_ms - margin_ms) * MS_NS);
     txn_clients_look_after(server, now_ns - (limit_ms - margin_ms / 2) * MS_NS);
     txn_sessions_look_after(server, now_ns - (limit_ms - margin_ms / 2) * MS_NS);
-    lock_waits_look_after(server);
+    lock_clients_look_after(server);
     LIST_FOR_EACH_SAFE (at, after, &server->connections) {
         look_after(server, CONTAINER_OF(at, struct connection, node), before_ms);
     }
@@ -295,7 +295,7 @@ void server_drain(struct server *server, int64_t deadline_ns)
         connection_update_reading(
             CONTAINER_OF(at, struct connection, node)); /* what was received is answered, no more */
     }
-    lock_waits_drain(server);
+    waiters_drain(server);
     cluster_retire(server->cluster);
     env_wake(server->env);
 }
@@ -335,9 +335,8 @@ void server_destroy(struct server *server)
     feeds_destroy(server);
     txn_clients_destroy(server);
     txn_sessions_destroy(server);
-    lock_waits_destroy(server);
+    lock_clients_destroy(server);
     session_clients_destroy(server);
-    command_arguments_deinit(&server->lock_arguments);
     command_arguments_deinit(&server->session_arguments);
     free(server->txn_positions);
     LIST_FOR_EACH_SAFE (at, after, &server->closed) {

@@ -176,8 +176,7 @@ static struct server *server_new(struct env *env, const struct server_options *o
     list_init(&server->rounds);
     list_init(&server->txns);
     list_init(&server->sessions);
-    lock_waits_init(server);
-    command_arguments_init(&server->lock_arguments);
+    lock_clients_init(server);
     command_arguments_init(&server->session_arguments);
     command_arguments_init(&server->arguments);
     command_arguments_init(&server->script_arguments);

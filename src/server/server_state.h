@@ -10,6 +10,7 @@
 #include "server/node_file.h"
 #include "server/server.h"
 #include "server/slowlog.h"
+#include "server/waiter.h"
 
 struct lock_look;
 struct server_part;
@@ -103,15 +104,9 @@ struct server {
     uint64_t txn_attempts_most;              /* that one needed */
     struct list sessions;                    /* of TXN.* (txn_session.h) */
     struct session_clients *session_clients; /* session_state.h */
-    struct list lock_waits;                  /* struct lock_wait: LOCK.ACQUIREs with WAIT (lock_client.h) */
-    struct table lock_numbers;               /* the same by number */
+    struct waiters waiters;                  /* requests that may take their time */
     struct table lock_clients;               /* lock_client_item: connections that hear of locks that they lose */
-    size_t lock_wait_count;
-    uint64_t lock_sequence;
-    struct list lock_manys;         /* struct lock_many: LOCK.MACQUIREs (lock_many.h) */
-    struct table lock_many_numbers; /* the same by number */
-    size_t lock_many_count;
-    struct lock_look *lock_look; /* for circles, while a client waits for long; NULL: none is under way */
+    struct lock_look *lock_look;             /* for circles, while a client waits for long; NULL: none is under way */
     struct command_arguments lock_arguments, session_arguments;
     uint64_t txn_sequence;   /* of their ids */
     uint64_t *txn_positions; /* of each shard, as it told them last: for ids */

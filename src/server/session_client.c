@@ -5,7 +5,7 @@
 #include "machine/session/session_id.h"
 #include "machine/session/session_limits.h"
 #include "machine/session/session_words.h"
-#include "server/route.h"
+#include "server/route_submit.h"
 #include "server/server_state.h"
 #include "server/session_state.h"
 
@@ -38,13 +38,6 @@ void session_clients_destroy(struct server *server)
     server->session_clients = NULL;
 }
 
-static void answer_error(struct connection *connection, const char *text)
-{
-    struct resp_writer *reply = reply_begin(connection);
-    resp_error(reply, text);
-    reply_end(connection);
-}
-
 bool session_of(const struct server *server, struct slice text, struct session_id *ret_id)
 {
     return session_id_parse(text, ret_id) && ret_id->shard <= server->shards;
@@ -67,11 +60,11 @@ static void open(struct connection *connection, const struct command *command)
 {
     int64_t ttl_ms;
     if (!slice_is_word(command->argv[1], "PX")) {
-        answer_error(connection, "ERR syntax error");
+        reply_with_error(connection, "ERR syntax error");
         return;
     }
     if (!number_parse_int64(command->argv[2], &ttl_ms) || ttl_ms < SESSION_TTL_MINIMUM_MS || ttl_ms > SESSION_TTL_MS) {
-        answer_error(connection, ttl_text);
+        reply_with_error(connection, ttl_text);
         return;
     }
     uint32_t shard = choose_shard(connection->server);
@@ -101,7 +94,7 @@ bool session_client_command(struct connection *connection, const struct command 
     default: return false;
     }
     if (!session_of(connection->server, command->argv[1], &id)) {
-        answer_error(connection, id_text);
+        reply_with_error(connection, id_text);
     } else if (command->spec->id == COMMAND_SESSION_KEEPALIVE) {
         session_beat_add(connection, command->spec, id);
     } else {

@@ -4,7 +4,7 @@
 #include "base/memory.h"
 #include "base/number.h"
 #include "machine/session/session_words.h"
-#include "server/route.h"
+#include "server/route_refuse.h"
 #include "server/server_state.h"
 #include "server/session_state.h"
 

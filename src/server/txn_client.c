@@ -5,7 +5,7 @@
 #include "server/exec_plan.h"
 #include "server/figures.h"
 #include "server/pubsub.h"
-#include "server/route.h"
+#include "server/route_refuse.h"
 #include "server/server_state.h"
 #include "server/txn_driver.h"
 

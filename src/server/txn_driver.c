@@ -1,4 +1,5 @@
 #include "cluster/cluster_mutation.h"
+#include "server/route_refuse.h"
 #include "server/txn_driver_internal.h"
 
 #include "machine/txn/txn.h"

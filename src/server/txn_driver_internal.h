@@ -3,7 +3,6 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
-#include "server/route.h"
 #include "server/txn_answer.h"
 #include "server/txn_driver.h"
 #include "server/txn_say.h"

@@ -1,4 +1,5 @@
 /* What only reads, and what a plan of values reads before it writes. */
+#include "server/route_refuse.h"
 #include "server/txn_driver_internal.h"
 
 enum { READS_MAXIMUM = 3 };

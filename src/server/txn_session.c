@@ -7,7 +7,6 @@
 #include "server/figures.h"
 #include "server/gather.h"
 #include "server/pubsub.h"
-#include "server/route.h"
 #include "server/txn_session_internal.h"
 
 #include <stdio.h>

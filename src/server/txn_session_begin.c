@@ -2,7 +2,7 @@
 #include "base/key_slot.h"
 #include "base/number.h"
 #include "cluster/slot.h"
-#include "server/route.h"
+#include "server/route_refuse.h"
 #include "server/txn_session_internal.h"
 
 #include <stdio.h>

@@ -1,6 +1,5 @@
 /* How a transaction of TXN.* ends: prepared, committed, rolled back, by its own connection or by another. */
 #include "base/memory.h"
-#include "server/route.h"
 #include "server/txn_session_internal.h"
 
 #include <stdio.h>

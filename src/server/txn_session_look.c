@@ -2,7 +2,7 @@
  * the transaction has made of their keys so far. What they saw must still be so when it is prepared, as with a key that
  * was read: nobody has written in those shards since. */
 #include "base/memory.h"
-#include "server/route.h"
+#include "server/route_refuse.h"
 #include "server/txn_session_internal.h"
 
 #include <stdio.h>

@@ -2,7 +2,8 @@
 #include "base/key_slot.h"
 #include "base/memory.h"
 #include "cluster/slot.h"
-#include "server/route.h"
+#include "server/route_refuse.h"
+#include "server/route_submit.h"
 #include "server/txn_session_internal.h"
 
 #include <stdio.h>

@@ -53,9 +53,9 @@ static const struct wait_kind kinds[] = {
      latch_wait_ms, same_name, false, "latch"},
 };
 
-const struct wait_kind *wait_kind_of(const struct command_spec *spec)
+const struct wait_kind *wait_kind_find(const struct command_spec *spec)
 {
-    for (size_t i = 0; (spec->flags & COMMAND_BLOCKING) != 0 && i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         if (kinds[i].command == spec->id) {
             return &kinds[i];
         }

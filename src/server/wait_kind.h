@@ -1,5 +1,5 @@
 /* What a client can wait for in one request: the commands that ask for it, ask about it and give it up, and how its
- * answers look. lock_wait.c does the rest. */
+ * answers look. lock_wait.h does the rest. */
 #pragma once
 
 #include "command/command.h"
@@ -15,5 +15,10 @@ struct wait_kind {
     const char *about; /* the last argument of `ask` and `leave`; NULL: they have none */
 };
 
+/* Of a command that may wait; NULL: not for such a thing. */
+const struct wait_kind *wait_kind_find(const struct command_spec *spec);
 /* NULL: nobody waits in such a command. */
-const struct wait_kind *wait_kind_of(const struct command_spec *spec);
+static inline const struct wait_kind *wait_kind_of(const struct command_spec *spec)
+{
+    return (spec->flags & COMMAND_BLOCKING) == 0 ? NULL : wait_kind_find(spec);
+}

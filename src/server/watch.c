@@ -4,7 +4,8 @@
 #include "base/key_slot.h"
 #include "base/memory.h"
 #include "base/number.h"
-#include "server/route.h"
+#include "server/route_refuse.h"
+#include "server/route_submit.h"
 #include "server/server_state.h"
 #include "wire/resp_reply.h"
 

@@ -498,3 +498,17 @@ def test_client_unblock(cohort):
             assert waits.read() == expected
             waiting(client, lock, 0)
         assert client.call("LOCK.RELEASE", lock, "a", token) == 1
+
+
+def test_client_unblock_of_several_locks(cohort):
+    with cohort.connect() as client, cohort.connect() as waits:
+        held, free = fresh("unblock"), fresh("unblock")
+        number = waits.call("CLIENT", "ID")
+        token, _ = acquire(client, held, "a")
+        waits.send(resp.encode("LOCK.MACQUIRE", 2, held, free, "b", "PX", LONG, "WAIT", LONG))
+        waiting(client, held, 1)
+        assert client.call("CLIENT", "UNBLOCK", number) == 1
+        assert waits.read() is None
+        waiting(client, held, 0)
+        assert acquire(client, free, "a", "WAIT", LONG) is not None
+        assert client.call("LOCK.RELEASE", held, "a", token) == 1

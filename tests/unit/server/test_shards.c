@@ -1,10 +1,10 @@
 /* A server with several shards: which shard a command goes to, replies made of the replies of all, transactions. */
+#include "server/route_refuse.h"
 #include "server_fixture.h"
 
 #include "base/key_slot.h"
 #include "cluster/slot.h"
 #include "server/gather.h"
-#include "server/route.h"
 #include "server/server_state.h"
 #include "server/txn_plan.h"
 
