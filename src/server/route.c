@@ -139,7 +139,8 @@ static bool taken(struct connection *connection, const struct request *request)
 {
     const struct command *command = request->command;
     bool at_server = request->at_server;
-    if (route_transaction_refused(connection, command->spec)) {
+    bool holds = txn_session_holds(connection);
+    if (holds && route_transaction_refused(connection, command->spec)) {
         return true;
     }
     if (at_server && feeds_take(command->spec)) {
@@ -153,7 +154,7 @@ static bool taken(struct connection *connection, const struct request *request)
         txn_session_command(connection, command);
         return true;
     }
-    return (txn_session_holds(connection) && txn_session_run(connection, command)) ||
+    return (holds && txn_session_run(connection, command)) ||
            (at_server && session_client_command(connection, command));
 }
 
@@ -192,7 +193,8 @@ static void dispatch(struct connection *connection, const struct command *comman
         route_park_command(connection, command);
         return;
     }
-    if (route_refused(connection, command, !request.queueing)) {
+    if (route_refused(connection, spec) ||
+        (!request.queueing && (spec->flags & COMMAND_NO_MULTI) != 0 && route_lock_refused(connection, command))) {
         server->figures.by_command[spec->id].rejected++;
         session_client_forget(connection);
         return;

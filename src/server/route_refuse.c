@@ -5,7 +5,6 @@
 #include "server/multi.h"
 #include "server/pubsub.h"
 #include "server/server_state.h"
-#include "server/txn_session.h"
 #include "server/watch.h"
 
 #include <stdio.h>
@@ -77,20 +76,25 @@ void route_refuse_arity(struct connection *connection, const struct command_spec
 /* What a node takes without any key, roughly: a limit below it refuses all writes, as in Redis. */
 enum { BARE_NODE_BYTES = 64 << 10 };
 
-bool route_out_of_memory(struct connection *connection, const struct command_spec *spec)
+static bool memory_is_full(struct server *server)
 {
-    struct server *server = connection->server;
-    if ((spec->flags & COMMAND_DENYOOM) == 0 || server->config.maxmemory_bytes == 0) {
-        return false;
-    }
     uint64_t bytes = server_memory_bytes(server) + crew_others(server).memory_bytes;
     return BARE_NODE_BYTES + bytes > (uint64_t)server->config.maxmemory_bytes;
 }
 
+static inline bool out_of_memory(struct server *server, const struct command_spec *spec)
+{
+    return (spec->flags & COMMAND_DENYOOM) != 0 && server->config.maxmemory_bytes != 0 && memory_is_full(server);
+}
+
+bool route_out_of_memory(struct connection *connection, const struct command_spec *spec)
+{
+    return out_of_memory(connection->server, spec);
+}
+
 static const char out_of_memory_text[] = "OOM command not allowed when used memory > 'maxmemory'.";
 
-/* About locks: true when it was refused, in words. */
-static bool lock_refused(struct connection *connection, const struct command *command)
+bool route_lock_refused(struct connection *connection, const struct command *command)
 {
     const char *problem = lock_client_problem(connection, command);
     const struct command_spec *guarded = NULL;
@@ -105,51 +109,41 @@ static bool lock_refused(struct connection *connection, const struct command *co
     return problem != NULL;
 }
 
-/* Refusals that hold for every command. */
-static bool refused(struct connection *connection, const struct command_spec *spec)
+static void refuse_subscribed(struct connection *connection, const struct command_spec *spec)
 {
-    if (!connection->authenticated && (spec->flags & COMMAND_NO_AUTH) == 0) {
-        route_refuse_command(connection, spec, "NOAUTH Authentication required.");
-        return true;
-    }
-    if (__builtin_expect(feeds_of(connection), 0) && feeds_refuse(connection, spec)) {
-        route_refuse_command(
-            connection, spec,
-            "ERR only COHORT.FEED, COHORT.UNFEED, PING, HELLO, RESET and QUIT are allowed while this connection "
-            "has feeds over RESP2; say HELLO 3, or use another connection");
-        return true;
-    }
+    char text[192];
+    (void)snprintf(text, sizeof(text),
+                   "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are "
+                   "allowed in this context",
+                   spec->name);
+    route_refuse_command(connection, spec, text);
+}
+
+bool route_refused(struct connection *connection, const struct command_spec *spec)
+{
     /* Queueing takes memory too, whatever is queued. */
     static const struct command_spec queued = {.flags = COMMAND_DENYOOM};
     bool queueing = connection->in_multi && spec->id != COMMAND_EXEC && spec->id != COMMAND_DISCARD &&
                     spec->id != COMMAND_QUIT && spec->id != COMMAND_RESET;
-    if (route_out_of_memory(connection, queueing ? &queued : spec)) {
+    if (!connection->authenticated && (spec->flags & COMMAND_NO_AUTH) == 0) {
+        route_refuse_command(connection, spec, "NOAUTH Authentication required.");
+    } else if (__builtin_expect(feeds_of(connection), 0) && feeds_refuse(connection, spec)) {
+        route_refuse_command(
+            connection, spec,
+            "ERR only COHORT.FEED, COHORT.UNFEED, PING, HELLO, RESET and QUIT are allowed while this connection "
+            "has feeds over RESP2; say HELLO 3, or use another connection");
+    } else if (out_of_memory(connection->server, queueing ? &queued : spec)) {
         route_refuse_command(connection, spec, out_of_memory_text);
-        return true;
+    } else if (pubsub_forbids(connection, spec)) {
+        refuse_subscribed(connection, spec);
+    } else {
+        return false;
     }
-    if (pubsub_forbids(connection, spec)) {
-        char text[192];
-        (void)snprintf(text, sizeof(text),
-                       "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are "
-                       "allowed in this context",
-                       spec->name);
-        route_refuse_command(connection, spec, text);
-        return true;
-    }
-    return false;
-}
-
-bool route_refused(struct connection *connection, const struct command *command, bool runs)
-{
-    return refused(connection, command->spec) ||
-           (runs && (command->spec->flags & COMMAND_NO_MULTI) != 0 && lock_refused(connection, command));
+    return true;
 }
 
 bool route_transaction_refused(struct connection *connection, const struct command_spec *spec)
 {
-    if (!txn_session_holds(connection)) {
-        return false;
-    }
     if (spec->id == COMMAND_MULTI || spec->id == COMMAND_WATCH) {
         reply_with_error(connection,
                          "ERR MULTI and WATCH do not go together with TXN.BEGIN; TXN.COMMIT or TXN.ROLLBACK first");

@@ -22,9 +22,11 @@ void route_refuse_command(struct connection *connection, const struct command_sp
 
 /* ---- here and now; true: an error was answered ---- */
 
-/* `runs`: it is not to be queued in a MULTI. */
-bool route_refused(struct connection *connection, const struct command *command, bool runs);
-/* Of commands that run: what does not go together with TXN.BEGIN. */
+/* Of every command. */
+bool route_refused(struct connection *connection, const struct command_spec *spec);
+/* Of those about locks and their like, when they run. */
+bool route_lock_refused(struct connection *connection, const struct command *command);
+/* Of a connection with a transaction of TXN.BEGIN: what does not go together with it. */
 bool route_transaction_refused(struct connection *connection, const struct command_spec *spec);
 /* True when maxmemory forbids this command now; nothing is answered. */
 bool route_out_of_memory(struct connection *connection, const struct command_spec *spec);
