@@ -160,7 +160,7 @@ static int base_unpack(lua_State *L)
 static uint64_t number_of(lua_State *L, int index)
 {
     lua_pushvalue(L, index);
-    lua_getfield(L, LUA_REGISTRYINDEX, "numbers");
+    lua_getfield(L, LUA_REGISTRYINDEX, SANDBOX_NUMBERS);
     lua_insert(L, -2);
     lua_pushvalue(L, -1);
     lua_rawget(L, -3);
@@ -305,7 +305,7 @@ void base_library_fill(lua_State *L)
     lua_pushliteral(L, "k");
     lua_setfield(L, -2, "__mode");
     lua_setmetatable(L, -2);
-    lua_setfield(L, LUA_REGISTRYINDEX, "numbers");
+    lua_setfield(L, LUA_REGISTRYINDEX, SANDBOX_NUMBERS);
     for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
         lua_pushcfunction(L, own[i].func);
         sandbox_set_global(L, own[i].name);

@@ -92,6 +92,7 @@ void *engine_allocate(void *context, void *block, size_t old_size, size_t new_si
             engine_stop(engine, SCRIPT_OVER_MEMORY);
             return NULL;
         }
+        engine->taken += more;
         engine_count(engine, 1 + new_size / BLOCK_STEP);
     }
     void *made = arena_resize(arena, block, block == NULL ? 0 : old_size, new_size);

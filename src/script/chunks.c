@@ -14,6 +14,7 @@ struct chunk {
     uint64_t budget;
     size_t memory_bytes;
     size_t source_size, image_size;
+    bool common;
     uint8_t bytes[]; /* source, image */
 };
 
@@ -59,7 +60,7 @@ static bool is_of(const struct chunk *chunk, const struct script_run *run)
            slice_equal(slice_of(chunk->bytes, chunk->source_size), run->source);
 }
 
-struct slice chunks_find(struct chunks *chunks, const struct script_run *run)
+struct slice chunks_find(struct chunks *chunks, const struct script_run *run, bool *ret_common)
 {
     uint64_t hash = hash_of(run);
     LIST_FOR_EACH (node, &chunks->used) {
@@ -67,13 +68,14 @@ struct slice chunks_find(struct chunks *chunks, const struct script_run *run)
         if (chunk->hash == hash && is_of(chunk, run)) {
             list_remove(&chunk->node);
             list_prepend(&chunks->used, &chunk->node);
+            *ret_common = chunk->common;
             return slice_of(chunk->bytes + chunk->source_size, chunk->image_size);
         }
     }
     return (struct slice){0};
 }
 
-void chunks_keep(struct chunks *chunks, const struct script_run *run, struct slice region)
+void chunks_keep(struct chunks *chunks, const struct script_run *run, struct slice region, bool common)
 {
     size_t size = sizeof(struct chunk) + run->source.size + region.size;
     if (size > CHUNK_BYTES) {
@@ -87,7 +89,8 @@ void chunks_keep(struct chunks *chunks, const struct script_run *run, struct sli
                             .budget = run->budget,
                             .memory_bytes = run->memory_bytes,
                             .source_size = run->source.size,
-                            .image_size = region.size};
+                            .image_size = region.size,
+                            .common = common};
     list_init(&chunk->node);
     if (run->source.size != 0) {
         memcpy(chunk->bytes, run->source.data, run->source.size);

@@ -19,7 +19,7 @@ enum { CHUNKS = 64, CHUNKS_BYTES = 8 << 20, CHUNK_BYTES = 256 << 10 };
 struct chunks *chunks_create(void);
 void chunks_destroy(struct chunks *chunks);
 
-/* The image of this text under these limits, or nothing. */
-struct slice chunks_find(struct chunks *chunks, const struct script_run *run);
+/* The image of this text under these limits, or nothing. *ret_common: it has the common frozen part (frozen.h). */
+struct slice chunks_find(struct chunks *chunks, const struct script_run *run, bool *ret_common);
 /* Keeps the region's first bytes as what compiling the text has made. */
-void chunks_keep(struct chunks *chunks, const struct script_run *run, struct slice region);
+void chunks_keep(struct chunks *chunks, const struct script_run *run, struct slice region, bool common);

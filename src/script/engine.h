@@ -14,6 +14,7 @@
 enum { ARENA_CLASSES = 160 };
 
 struct chunks;
+struct frozen;
 
 struct arena {
     uint8_t *top; /* nothing beyond was ever given out in this run */
@@ -35,7 +36,9 @@ struct script_engine {
     void *image; /* of the region at the moment when it was ready, on the heap */
     size_t image_size;
     struct chunks *chunks;
+    struct frozen *frozen;
     lua_State *main;
+    struct slice json_settings, json_block; /* of cjson: what its functions share, and where it writes */
 
     /* of the run */
     const struct script_run *run;
@@ -45,6 +48,8 @@ struct script_engine {
     uint64_t compiled; /* of these, when the text was a function */
     uint64_t budget;
     size_t memory_limit;
+    size_t taken, room;      /* bytes that were given out, and how many until the collector begins */
+    bool tried_to_write;     /* to a table of the sandbox, which then looks otherwise */
     size_t held;             /* by the host, for this run */
     enum script_end stopped; /* OVER_BUDGET or OVER_MEMORY: nothing goes on; else RETURNED */
     uint64_t weight;         /* steps of one instruction */
@@ -104,9 +109,13 @@ uint64_t walks_of_layout(const void *at, void *fresh, uint32_t count);
 /* In the registry: what getmetatable says of a string, and of the globals. */
 #define SANDBOX_STRING_METATABLE "string metatable"
 #define SANDBOX_GLOBALS_METATABLE "globals metatable"
+/* In the registry: objects that were made text → what stands for their address. */
+#define SANDBOX_NUMBERS "numbers"
 
 /* Makes the state's globals (sandbox.c). */
 void sandbox_build(lua_State *L);
+/* Pushes the table behind the globals. */
+void sandbox_push_globals(lua_State *L);
 /* Sets a global that scripts cannot change; takes the value from the stack. */
 void sandbox_set_global(lua_State *L, const char *name);
 /* Whether the value is a table that scripts may not change: then the table behind it is pushed. */

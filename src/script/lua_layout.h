@@ -53,7 +53,30 @@ struct lua_texts {
     int size; /* a power of two */
 };
 
-enum { THREAD_TOP = 16, THREAD_GLOBAL = 32, THREAD_STACK = 64, THREAD_UPVALUES = 152, GLOBAL_THRESHOLD = 112 };
+struct lua_buffer {
+    char *bytes;
+    size_t used, room;
+};
+
+enum {
+    THREAD_TOP = 16,
+    THREAD_GLOBAL = 32,
+    THREAD_STACK_LAST = 56,
+    THREAD_STACK = 64,
+    THREAD_CALLS_LAST = 72,
+    THREAD_CALLS = 80,
+    THREAD_STACK_SIZE = 88,
+    THREAD_CALLS_SIZE = 92,
+    THREAD_UPVALUES = 152,
+    THREAD_BYTES = 184, /* behind the first thread lies the global state, in its block */
+    GLOBAL_OBJECTS = 40,
+    GLOBAL_BUFFER = 88,
+    GLOBAL_THRESHOLD = 112,
+    GLOBAL_TOTAL = 120,
+    GLOBAL_MAIN = 176,
+    GLOBAL_BYTES = 432,
+    CALL_BYTES = 40,
+};
 
 extern const struct lua_value luaO_nilobject_; /* what a table gives that has no such key */
 
@@ -71,10 +94,23 @@ static inline struct lua_value *thread_stack(const lua_State *L) { return thread
 static inline const struct lua_texts *thread_texts(const lua_State *L) { return thread_field(L, THREAD_GLOBAL); }
 static inline const struct lua_upvalue *thread_upvalues(const lua_State *L) { return thread_field(L, THREAD_UPVALUES); }
 
+static inline int thread_number(const lua_State *L, size_t at)
+{
+    int number;
+    memcpy(&number, (const uint8_t *)L + at, sizeof(number));
+    return number;
+}
+static inline void *global_at(const lua_State *L, size_t at) { return (uint8_t *)thread_field(L, THREAD_GLOBAL) + at; }
+/* All that is collected but texts and open upvalues, as a list; each begins as a table does. */
+static inline struct lua_table **thread_objects(const lua_State *L) { return global_at(L, GLOBAL_OBJECTS); }
+/* Where texts are joined. */
+static inline const struct lua_buffer *thread_buffer(const lua_State *L) { return global_at(L, GLOBAL_BUFFER); }
+static inline size_t thread_total(const lua_State *L) { return *(const size_t *)global_at(L, GLOBAL_TOTAL); }
+
 /* The bytes in use at which the collector goes on; LUA_GCSTOP sets it out of reach, and LUA_GCRESTART to now. */
 static inline size_t *thread_threshold(const lua_State *L)
 {
-    return (size_t *)(void *)((uint8_t *)thread_field(L, THREAD_GLOBAL) + GLOBAL_THRESHOLD);
+    return global_at(L, GLOBAL_THRESHOLD);
 }
 
 /* Asserts that this Lua looks as is said here. */

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "script/chunks.h"
+#include "script/frozen.h"
 #include "script/lua_layout.h"
 
 enum {
@@ -13,9 +14,20 @@ enum {
 
 /* ---- opening ---- */
 
+/* The script as a function, in the registry. */
+static const char function_key[] = "script";
+
 static int build(lua_State *L)
 {
     sandbox_build(L);
+    /* What is set for each script has its place from the start: no table grows for it. */
+    static const char *const names[] = {"KEYS", "ARGV"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        lua_pushboolean(L, 0);
+        sandbox_set_global(L, names[i]);
+    }
+    lua_pushboolean(L, 0);
+    lua_setfield(L, LUA_REGISTRYINDEX, function_key);
     return 0;
 }
 
@@ -45,6 +57,7 @@ struct script_engine *script_engine_open(const struct script_place *place)
     ASSERT(lua_cpcall(engine->main, build, NULL) == 0);
     layout_check(engine->main);
     (void)lua_gc(engine->main, LUA_GCCOLLECT, 0);
+    engine->frozen = frozen_create(engine);
     engine->largest_nodes = engine->largest_array = engine->largest_text = 0;
     engine->longest = engine->matched = engine->chained = 0;
     engine->growing = NULL;
@@ -63,6 +76,7 @@ void script_engine_close(struct script_engine *engine)
 {
     if (engine != NULL) {
         chunks_destroy(engine->chunks);
+        frozen_destroy(engine->frozen);
         buffer_deinit(engine->reply);
         free(engine->reply);
         free(engine->image);
@@ -73,7 +87,7 @@ void script_engine_close(struct script_engine *engine)
 
 /* The region as this image has it; pages of a large run, and room for large replies of commands, go back to the
  * system. */
-static void restore(struct script_engine *engine, struct slice image)
+static void restore(struct script_engine *engine, struct slice image, bool common)
 {
     buffer_clear(engine->reply);
     buffer_shrink(engine->reply, KEEP_BYTES);
@@ -82,7 +96,7 @@ static void restore(struct script_engine *engine, struct slice image)
     if (engine->place.release != NULL && engine->arena.top > keep) {
         engine->place.release(keep, (size_t)(engine->arena.top - keep));
     }
-    memcpy(region, image.data, image.size);
+    frozen_lay(engine->frozen, engine, image, common);
 }
 
 static void set_texts(lua_State *L, const char *name, const struct slice *texts, uint32_t count)
@@ -174,9 +188,6 @@ static bool compile(lua_State *L, struct slice source, struct resp_writer *reply
     return true;
 }
 
-/* The script as a function, in the registry. */
-static const char function_key[] = "script";
-
 static int compile_task(lua_State *L)
 {
     struct task *task = lua_touserdata(L, 1);
@@ -245,21 +256,33 @@ static enum script_end run_protected(struct script_engine *engine, const struct 
     return engine->stopped;
 }
 
+/* The region as compiling left it is kept, without the parser's garbage: most scripts then end before the collector
+ * begins again. */
+static void keep(struct script_engine *engine, const struct script_run *run)
+{
+    lua_State *L = engine->main;
+    (void)lua_gc(L, LUA_GCCOLLECT, 0);
+    engine->taken = 0;
+    engine->room = *thread_threshold(L) - thread_total(L);
+    uint8_t *region = engine->place.region;
+    struct slice image = slice_of(region, (size_t)(engine->arena.top - region));
+    chunks_keep(engine->chunks, run, image, frozen_adopt(engine->frozen, engine, image));
+}
+
 /* The region with the script in it, compiled now or earlier: both leave the same. */
 static enum script_end load(struct script_engine *engine, const struct script_run *run, struct resp_writer *reply)
 {
-    struct slice image = chunks_find(engine->chunks, run);
+    bool common;
+    struct slice image = chunks_find(engine->chunks, run, &common);
     if (image.size != 0) {
-        restore(engine, image);
+        restore(engine, image, common);
         return SCRIPT_RETURNED;
     }
-    restore(engine, slice_of(engine->image, engine->image_size));
+    restore(engine, slice_of(engine->image, engine->image_size), false);
     reset_limits(engine, run->budget, run->memory_bytes);
     enum script_end end = run_protected(engine, run, compile_task, reply);
     if (end == SCRIPT_RETURNED) {
-        (void)lua_gc(engine->main, LUA_GCCOLLECT, 0); /* the parser's garbage; most scripts then end before the next */
-        uint8_t *region = engine->place.region;
-        chunks_keep(engine->chunks, run, slice_of(region, (size_t)(engine->arena.top - region)));
+        keep(engine, run);
     }
     return end;
 }

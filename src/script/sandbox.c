@@ -10,7 +10,12 @@
 /* Keys of the registry. */
 static const char behind_key[] = "behind", globals_key[] = "globals";
 
-static int refuse_write(lua_State *L) { return luaL_error(L, "Attempt to modify a readonly table"); }
+/* By now the table has the key, without a value. */
+static int refuse_write(lua_State *L)
+{
+    engine_here()->tried_to_write = true;
+    return luaL_error(L, "Attempt to modify a readonly table");
+}
 
 static int refuse_unknown(lua_State *L)
 {
@@ -58,9 +63,11 @@ static void protect(lua_State *L)
     lua_remove(L, real);
 }
 
+void sandbox_push_globals(lua_State *L) { lua_getfield(L, LUA_REGISTRYINDEX, globals_key); }
+
 void sandbox_set_global(lua_State *L, const char *name)
 {
-    lua_getfield(L, LUA_REGISTRYINDEX, globals_key);
+    sandbox_push_globals(L);
     lua_insert(L, -2);
     lua_pushstring(L, name);
     lua_insert(L, -2);
@@ -116,9 +123,19 @@ static int hexadecimal(lua_State *L)
     return lua_tocfunction(L, lua_upvalueindex(1))(L);
 }
 
+/* The library on top: all its functions have the same settings with them. */
+static void keep_json_settings(lua_State *L)
+{
+    lua_getfield(L, -1, "encode");
+    ASSERT(lua_getupvalue(L, -1, 1) != NULL && lua_isuserdata(L, -1));
+    engine_here()->json_settings = slice_of(lua_touserdata(L, -1), lua_objlen(L, -1));
+    lua_pop(L, 2);
+}
+
 static void add_packages(lua_State *L)
 {
     open_stock(L, luaopen_cjson, "cjson");
+    keep_json_settings(L);
     protect(L);
     sandbox_set_global(L, "cjson");
     open_stock(L, luaopen_bit, "bit");

@@ -28,6 +28,7 @@ struct script_engine;
 struct script_place {
     void *region;                           /* SCRIPT_REGION_BYTES, zeroed, at SCRIPT_ADDRESS */
     void (*release)(void *at, size_t size); /* gives pages back to the system after a run that took many; may be NULL */
+    bool verify;                            /* compares the whole region before each run: for tests */
 };
 
 /* Makes Lua's state in the region. One open engine at a time. */

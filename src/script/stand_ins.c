@@ -168,6 +168,7 @@ static void *json_block(void *block, size_t size)
         return NULL;
     }
     memcpy(made, &size, sizeof(size));
+    engine->json_block = slice_of(made, size);
     return made + JSON_HEADER;
 }
 

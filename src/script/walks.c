@@ -296,6 +296,28 @@ static void check_threshold(lua_State *L)
     *thread_threshold(L) = before;
 }
 
+/* What frozen.c takes as the memory that runs write to. */
+static void check_state(lua_State *L)
+{
+    enum { STACK_SPARE = 6 };
+    const uint8_t *calls = thread_field(L, THREAD_CALLS), *last = thread_field(L, THREAD_CALLS_LAST);
+    const struct lua_value *stack_last = thread_field(L, THREAD_STACK_LAST);
+    ASSERT(stack_last - thread_stack(L) == thread_number(L, THREAD_STACK_SIZE) - STACK_SPARE);
+    ASSERT(last - calls == (ptrdiff_t)(thread_number(L, THREAD_CALLS_SIZE) - 1) * CALL_BYTES);
+    ASSERT(*(lua_State **)global_at(L, GLOBAL_MAIN) == L);
+    ASSERT((const uint8_t *)thread_texts(L) - (const uint8_t *)L == THREAD_BYTES);
+    ASSERT(thread_total(L) == ((size_t)lua_gc(L, LUA_GCCOUNT, 0) << 10) + (size_t)lua_gc(L, LUA_GCCOUNTB, 0));
+    lua_newtable(L);
+    ASSERT(*thread_objects(L) == lua_topointer(L, -1));
+    lua_pop(L, 1);
+    lua_pushinteger(L, 1);
+    lua_pushliteral(L, "a text");
+    lua_concat(L, 2);
+    const struct lua_buffer *buffer = thread_buffer(L);
+    ASSERT(buffer->bytes != NULL && buffer->room >= 7 && memcmp(buffer->bytes, "1a text", 7) == 0);
+    lua_pop(L, 1);
+}
+
 void layout_check(lua_State *L)
 {
     struct lua_value *top = thread_top(L);
@@ -306,4 +328,5 @@ void layout_check(lua_State *L)
     lua_pop(L, 1);
     check_table(L);
     check_threshold(L);
+    check_state(L);
 }

@@ -194,7 +194,8 @@ static struct script_engine *engine_once(void)
     static struct script_engine *engine;
     if (engine == NULL) {
         ASSERT(fixed_memory_map(SCRIPT_ADDRESS, SCRIPT_REGION_BYTES) == STATUS_OK);
-        struct script_place place = {.region = (void *)SCRIPT_ADDRESS, .release = fixed_memory_release};
+        struct script_place place = {
+        .region = (void *)SCRIPT_ADDRESS, .release = fixed_memory_release, .verify = true};
         engine = script_engine_open(&place);
     }
     return engine;
@@ -215,6 +216,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     struct slice source = buffer_slice(&text);
     execute(engine, source, 200000, &first);
+    execute(engine, SLICE_LITERAL("return 1"), 1000000, &second); /* which verifies the memory that it begins with */
     execute(engine, SLICE_LITERAL("local t = {} for i = 1, 3000 do t[{}] = ('x'):rep(i) end"), 1000000, &second);
     execute(engine, source, 200000, &second);
     ASSERT(first.end == second.end && first.used == second.used && first.calls == second.calls);

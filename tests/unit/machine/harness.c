@@ -23,7 +23,7 @@ static const struct machine_scripts *scripts_once(void)
     static struct machine_scripts scripts;
     if (scripts.engine == NULL) {
         ASSERT(fixed_memory_map(SCRIPT_ADDRESS, SCRIPT_REGION_BYTES) == STATUS_OK);
-        scripts.engine = script_engine_open(&(struct script_place){(void *)SCRIPT_ADDRESS, fixed_memory_release});
+        scripts.engine = script_engine_open(&(struct script_place){(void *)SCRIPT_ADDRESS, fixed_memory_release, true});
     }
     return &scripts;
 }

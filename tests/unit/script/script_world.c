@@ -36,7 +36,8 @@ int script_world_setup(void **state)
     static struct script_world world;
     world = (struct script_world){.protocol = RESP2, .budget = SCRIPT_BUDGET, .memory_bytes = SCRIPT_MEMORY_BYTES};
     assert_int_equal(fixed_memory_map(SCRIPT_ADDRESS, SCRIPT_REGION_BYTES), STATUS_OK);
-    struct script_place place = {.region = (void *)SCRIPT_ADDRESS, .release = fixed_memory_release};
+    struct script_place place = {
+        .region = (void *)SCRIPT_ADDRESS, .release = fixed_memory_release, .verify = true};
     world.engine = script_engine_open(&place);
     *state = &world;
     return 0;
@@ -51,6 +52,16 @@ int script_world_teardown(void **state)
     buffer_deinit(&world->reply);
     buffer_deinit(&world->calls);
     return mistakes == 0 ? 0 : -1;
+}
+
+/* Another run behind it: verify compares the memory that it finds with its image. */
+static void follow(struct script_engine *engine, const struct script_host *host)
+{
+    struct script_run run = {
+        .source = SLICE_LITERAL("return 1"), .budget = SCRIPT_BUDGET, .memory_bytes = SCRIPT_MEMORY_BYTES};
+    struct resp_writer nowhere = resp_writer_to(NULL, RESP2);
+    uint64_t used;
+    assert_int_equal(script_run(engine, &run, host, &nowhere, &used), SCRIPT_RETURNED);
 }
 
 const char *script_world_run_bytes(struct script_world *world, struct slice source)
@@ -69,6 +80,7 @@ const char *script_world_run_bytes(struct script_world *world, struct slice sour
     buffer_clear(&world->calls);
     struct resp_writer writer = resp_writer_to(&world->reply, world->protocol);
     world->end = script_run(world->engine, &run, &host, &writer, &world->used);
+    follow(world->engine, &host);
     for (size_t i = 0; i + 1 < world->reply.size; i++) {
         if (world->reply.data[i] == '\r') {
             world->reply.data[i] = '~';
