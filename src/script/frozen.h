@@ -8,8 +8,8 @@
  *    ARGV, the script, and numbers of objects. What
  *    tables know of the methods that they lack is found out before.
  * 2. The collector, or more buckets, touch everything, and so may a write to a table of the sandbox, before it is
- *    refused. A run is short if it ended by itself, tried no such thing, allocated too little to wake the collector, and
- *    left as many buckets.
+ *    refused. A run is short if it ended by itself, tried no such thing, allocated too little to wake the collector,
+ * and left as many buckets.
  * 3. `laid` is a promise about the region. With script_place.verify each copy is compared with the whole image. */
 #pragma once
 

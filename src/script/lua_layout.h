@@ -108,10 +108,7 @@ static inline const struct lua_buffer *thread_buffer(const lua_State *L) { retur
 static inline size_t thread_total(const lua_State *L) { return *(const size_t *)global_at(L, GLOBAL_TOTAL); }
 
 /* The bytes in use at which the collector goes on; LUA_GCSTOP sets it out of reach, and LUA_GCRESTART to now. */
-static inline size_t *thread_threshold(const lua_State *L)
-{
-    return global_at(L, GLOBAL_THRESHOLD);
-}
+static inline size_t *thread_threshold(const lua_State *L) { return global_at(L, GLOBAL_THRESHOLD); }
 
 /* Asserts that this Lua looks as is said here. */
 void layout_check(lua_State *L);

@@ -17,7 +17,8 @@ static void open_engine(void)
     if (fixed_memory_map(SCRIPT_ADDRESS, SCRIPT_REGION_BYTES) != STATUS_OK) {
         return;
     }
-    struct script_place place = {(void *)SCRIPT_ADDRESS, fixed_memory_release, false}; /* NOLINT(performance-no-int-to-ptr) */
+    struct script_place place = {(void *)SCRIPT_ADDRESS, fixed_memory_release,
+                                 false}; /* NOLINT(performance-no-int-to-ptr) */
     scripts = (struct machine_scripts){script_engine_open(&place), &mutex, lock, unlock};
 }
 

@@ -194,8 +194,7 @@ static struct script_engine *engine_once(void)
     static struct script_engine *engine;
     if (engine == NULL) {
         ASSERT(fixed_memory_map(SCRIPT_ADDRESS, SCRIPT_REGION_BYTES) == STATUS_OK);
-        struct script_place place = {
-        .region = (void *)SCRIPT_ADDRESS, .release = fixed_memory_release, .verify = true};
+        struct script_place place = {.region = (void *)SCRIPT_ADDRESS, .release = fixed_memory_release, .verify = true};
         engine = script_engine_open(&place);
     }
     return engine;

@@ -36,8 +36,7 @@ int script_world_setup(void **state)
     static struct script_world world;
     world = (struct script_world){.protocol = RESP2, .budget = SCRIPT_BUDGET, .memory_bytes = SCRIPT_MEMORY_BYTES};
     assert_int_equal(fixed_memory_map(SCRIPT_ADDRESS, SCRIPT_REGION_BYTES), STATUS_OK);
-    struct script_place place = {
-        .region = (void *)SCRIPT_ADDRESS, .release = fixed_memory_release, .verify = true};
+    struct script_place place = {.region = (void *)SCRIPT_ADDRESS, .release = fixed_memory_release, .verify = true};
     world.engine = script_engine_open(&place);
     *state = &world;
     return 0;
