@@ -234,6 +234,12 @@ enum status client_connection_send(struct client_connection *connection, const s
     }
 }
 
+bool client_connection_has_ended(const struct client_connection *connection)
+{
+    struct pollfd poll_fd = {.fd = connection->fd, .events = POLLRDHUP};
+    return poll(&poll_fd, 1, 0) > 0;
+}
+
 void client_connection_forget(struct client_connection *connection, size_t bytes)
 {
     ASSERT(bytes <= connection->parsed);

@@ -77,6 +77,10 @@ enum { CLIENT_SEND_PIECES = 64 };
 MUST_USE enum status client_connection_send(struct client_connection *connection, const struct slice *pieces,
                                             size_t count, size_t *ret_sent);
 
+/* Whether the peer has closed, or the connection failed, as far as this machine has heard. What arrived before that can
+ * still be received. */
+bool client_connection_has_ended(const struct client_connection *connection);
+
 /* As fill, but what was taken stays in `in` until it is forgotten: `bytes` from the front, at most `parsed`. */
 MUST_USE enum status client_connection_receive(struct client_connection *connection);
 void client_connection_forget(struct client_connection *connection, size_t bytes);

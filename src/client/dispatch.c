@@ -81,26 +81,14 @@ static void connect_somewhere(struct cohort *cohort)
 
 static struct link *take_private(struct cohort *cohort)
 {
-    for (;;) {
-        struct link *idle = NULL;
-        LIST_FOR_EACH (at, &cohort->links) {
-            struct link *link = CONTAINER_OF(at, struct link, all);
-            if (link->is_private && !link->is_taken && link->state == LINK_OPEN) {
-                idle = link;
-                break;
-            }
-        }
-        if (idle == NULL) {
-            return NULL;
-        }
-        if (link_is_usable(idle)) { /* else it is gone now */
-            idle->is_taken = true;
-            return idle;
-        }
-        if (idle->state == LINK_OPEN) {
-            return NULL; /* suspect: not for now */
+    LIST_FOR_EACH (at, &cohort->links) {
+        struct link *link = CONTAINER_OF(at, struct link, all);
+        if (link->is_private && !link->is_taken && link_is_usable(link)) {
+            link->is_taken = true;
+            return link;
         }
     }
+    return NULL;
 }
 
 /* As many are being connected as operations wait for one. */

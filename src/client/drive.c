@@ -77,7 +77,7 @@ static void resolve_names(struct cohort *cohort)
     }
 }
 
-static void free_dead(struct cohort *cohort)
+void handle_free_dead(struct cohort *cohort)
 {
     while (!list_empty(&cohort->dead)) {
         struct link *link = CONTAINER_OF(cohort->dead.next, struct link, all);
@@ -141,7 +141,7 @@ void handle_drive(struct cohort *cohort, int64_t until_ns, const struct outcome 
     }
     settle(cohort);
     cohort->driving = false;
-    free_dead(cohort);
+    handle_free_dead(cohort);
 }
 
 /* ---- waiting threads ---- */

@@ -194,6 +194,7 @@ void cohort_close(struct cohort *cohort)
     }
     cancel_all(cohort, &cohort->waiting);
     handle_call_back(cohort);
+    handle_free_dead(cohort);
     timers_clear(&cohort->timers, &cohort->timer);
     handle_unlock(cohort);
     free_handle(cohort);

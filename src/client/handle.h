@@ -116,6 +116,9 @@ void handle_drive(struct cohort *cohort, int64_t until_ns, const struct outcome 
 /* Sends what is queued. */
 void handle_flush(struct cohort *cohort);
 
+/* Frees the private links that have died. Nobody drives, and no caller holds one. */
+void handle_free_dead(struct cohort *cohort);
+
 /* Until the operation of the outcome has ended; it was submitted. */
 void handle_wait(struct cohort *cohort, struct outcome *outcome);
 

@@ -19,79 +19,6 @@ void link_init(struct link *link, struct cohort *cohort, struct node *node)
     list_append(&cohort->links, &link->all);
 }
 
-/* ---- sending ---- */
-
-void link_append(struct link *link, struct operation *operation)
-{
-    operation->link = link;
-    operation->state = OPERATION_QUEUED;
-    list_append(&link->queued, &operation->node);
-}
-
-/* Bytes that the kernel took, from the front of the queue. */
-static void move_sent(struct link *link, size_t bytes)
-{
-    while (bytes > 0) {
-        struct operation *first = CONTAINER_OF(link->queued.next, struct operation, node);
-        size_t left = first->request.size - first->sent_bytes;
-        size_t step = left < bytes ? left : bytes;
-        first->sent_bytes += step;
-        bytes -= step;
-        if (step == left) {
-            list_remove(&first->node);
-            first->state = OPERATION_SENT;
-            list_append(&link->sent, &first->node);
-        }
-    }
-}
-
-/* What goes next, stamped with the time before it goes. */
-static size_t gather(struct link *link, struct slice *pieces, size_t room)
-{
-    int64_t now_ns = client_clock_ns();
-    int64_t boottime_ns = handle_boottime_ns();
-    size_t count = 0;
-    LIST_FOR_EACH (at, &link->queued) {
-        if (count == room) {
-            break;
-        }
-        struct operation *operation = CONTAINER_OF(at, struct operation, node);
-        if (operation->sent_bytes == 0) {
-            operation->sent_ns = now_ns;
-            operation->sent_boottime_ns = boottime_ns;
-            if (operation->timer.is_set && operation->timer.due_ns > now_ns + operation->patience_ns) {
-                handle_set_timer(link->cohort, &operation->timer, now_ns + operation->patience_ns);
-            }
-        }
-        pieces[count++] =
-            slice_of(operation->request.data + operation->sent_bytes, operation->request.size - operation->sent_bytes);
-    }
-    return count;
-}
-
-void link_flush(struct link *link)
-{
-    struct slice pieces[CLIENT_SEND_PIECES];
-    while (!list_empty(&link->queued) && link->state >= LINK_GREETING) {
-        size_t count = gather(link, pieces, CLIENT_SEND_PIECES);
-        size_t sent = 0;
-        enum status status = client_connection_send(&link->connection, pieces, count, &sent);
-        if (status == STATUS_OK) {
-            move_sent(link, sent);
-            continue;
-        }
-        if (status == STATUS_AGAIN) {
-            if (!link->wants_write) {
-                link->wants_write = true;
-                link_watch(link, EPOLLIN | EPOLLOUT, EPOLL_CTL_MOD);
-            }
-            return;
-        }
-        link_lose(link, status_text(status));
-        return;
-    }
-}
-
 /* ---- receiving ---- */
 
 static void take_push(struct link *link, struct slice resp)
@@ -185,6 +112,88 @@ static void receive(struct link *link)
     take_replies(link);
 }
 
+/* ---- sending ---- */
+
+void link_append(struct link *link, struct operation *operation)
+{
+    operation->link = link;
+    operation->state = OPERATION_QUEUED;
+    list_append(&link->queued, &operation->node);
+}
+
+/* Bytes that the kernel took, from the front of the queue. */
+static void move_sent(struct link *link, size_t bytes)
+{
+    while (bytes > 0) {
+        struct operation *first = CONTAINER_OF(link->queued.next, struct operation, node);
+        size_t left = first->request.size - first->sent_bytes;
+        size_t step = left < bytes ? left : bytes;
+        first->sent_bytes += step;
+        bytes -= step;
+        if (step == left) {
+            list_remove(&first->node);
+            first->state = OPERATION_SENT;
+            list_append(&link->sent, &first->node);
+        }
+    }
+}
+
+/* What goes next, stamped with the time before it goes. */
+static size_t gather(struct link *link, struct slice *pieces, size_t room)
+{
+    int64_t now_ns = client_clock_ns();
+    int64_t boottime_ns = handle_boottime_ns();
+    size_t count = 0;
+    LIST_FOR_EACH (at, &link->queued) {
+        if (count == room) {
+            break;
+        }
+        struct operation *operation = CONTAINER_OF(at, struct operation, node);
+        if (operation->sent_bytes == 0) {
+            operation->sent_ns = now_ns;
+            operation->sent_boottime_ns = boottime_ns;
+            if (operation->timer.is_set && operation->timer.due_ns > now_ns + operation->patience_ns) {
+                handle_set_timer(link->cohort, &operation->timer, now_ns + operation->patience_ns);
+            }
+        }
+        pieces[count++] =
+            slice_of(operation->request.data + operation->sent_bytes, operation->request.size - operation->sent_bytes);
+    }
+    return count;
+}
+
+/* What is sent on a link that has ended would be of unknown outcome; what it brought before its end is taken. */
+static void look_for_the_end(struct link *link)
+{
+    while (link->state >= LINK_GREETING && client_connection_has_ended(&link->connection)) {
+        receive(link); /* nothing more arrives, so this comes to the end */
+    }
+}
+
+void link_flush(struct link *link)
+{
+    struct slice pieces[CLIENT_SEND_PIECES];
+    look_for_the_end(link);
+    while (!list_empty(&link->queued) && link->state >= LINK_GREETING) {
+        size_t count = gather(link, pieces, CLIENT_SEND_PIECES);
+        size_t sent = 0;
+        enum status status = client_connection_send(&link->connection, pieces, count, &sent);
+        if (status == STATUS_OK) {
+            move_sent(link, sent);
+            continue;
+        }
+        if (status == STATUS_AGAIN) {
+            if (!link->wants_write) {
+                link->wants_write = true;
+                link_watch(link, EPOLLIN | EPOLLOUT, EPOLL_CTL_MOD);
+            }
+            return;
+        }
+        link_lose(link, status_text(status));
+        return;
+    }
+}
+
 void link_ready(struct link *link, uint32_t events)
 {
     if (link->state == LINK_CONNECTING && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) {
@@ -200,18 +209,7 @@ void link_ready(struct link *link, uint32_t events)
     }
 }
 
-bool link_is_usable(struct link *link)
-{
-    if (link->state != LINK_OPEN || link->suspect) {
-        return false;
-    }
-    const struct operation *first = CONTAINER_OF(link->sent.next, struct operation, node);
-    bool is_idle = list_empty(&link->sent) || (first->flags & OPERATION_INTERNAL) != 0 || first->ghost;
-    if (is_idle) {
-        receive(link); /* an idle one may have ended unseen; what is sent on it then would be of unknown outcome */
-    }
-    return link->state == LINK_OPEN && !link->suspect;
-}
+bool link_is_usable(const struct link *link) { return link->state == LINK_OPEN && !link->suspect; }
 
 /* ---- trouble and end ---- */
 
@@ -362,10 +360,5 @@ void link_destroy(struct link *link)
         return; /* its node frees it */
     }
     cohort->private_count--;
-    if (cohort->driving) {
-        list_append(&cohort->dead, &link->all);
-    } else {
-        client_connection_deinit(&link->connection);
-        free(link);
-    }
+    list_append(&cohort->dead, &link->all);
 }

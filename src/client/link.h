@@ -8,8 +8,9 @@
  * 2. `queued` holds what the kernel does not have to its last byte; only the first of it may be there in part.
  * 3. A link that is lost gives everything back: queued ones are certainly not executed, sent ones perhaps.
  * 4. A link that was silent for too long is suspect and gets nothing new; bytes clear it, or a timeout closes it.
- * 5. The node's shared link lives as long as its node. A private one is freed when it closes, but not while a thread
- * may hold an event of it (cohort.driving). */
+ * 5. The node's shared link lives as long as its node. A private one dies when it closes, and is freed (handle_free_dead)
+ * when no caller looks at it any more, and no thread may hold an event of it.
+ * 6. Nothing is sent on a link that has ended as far as this machine has heard. */
 #pragma once
 
 #include "client/connection.h"
@@ -59,12 +60,12 @@ void link_ready(struct link *link, uint32_t events);
 /* Its timer. */
 void link_due(struct link *link);
 
-/* Appends an operation; link_flush sends it. */
+/* Appends an operation; link_flush sends it, or loses the link when that has ended. */
 void link_append(struct link *link, struct operation *operation);
 void link_flush(struct link *link);
 
-/* Looks whether an idle link is still there, before something is entrusted to it. */
-bool link_is_usable(struct link *link);
+/* Open, and not suspect. It may have ended unseen: link_flush looks. */
+bool link_is_usable(const struct link *link);
 
 /* It was silent for too long. */
 void link_suspect(struct link *link);
@@ -77,5 +78,5 @@ void link_remove(struct link *link, struct operation *operation);
 /* A private link that its owner has done with: for the next one, or closed when it is not as new. */
 void link_give_back(struct link *link, bool as_new);
 
-/* Closes and frees a link of whatever kind; nothing is on it. */
+/* Closes a link of whatever kind; what is on it ends. A private one is dead then. */
 void link_destroy(struct link *link);

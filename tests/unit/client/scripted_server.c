@@ -12,6 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+enum { SCRIPTED_DESCRIPTORS = 1024 }; /* of this process; a test has fewer */
+
 bool scripted_is(const struct cohort_reply *request, const char *name)
 {
     return strcmp(scripted_word(request, 0), name) == 0;
@@ -204,4 +206,22 @@ void scripted_stop(struct scripted_server *server)
     }
     close(server->listener);
     close(server->stop_fd);
+}
+
+static bool is_connected_to(int fd, int port)
+{
+    struct sockaddr_in peer;
+    socklen_t size = sizeof(peer);
+    return getpeername(fd, (struct sockaddr *)&peer, &size) == 0 && peer.sin_family == AF_INET &&
+           ntohs(peer.sin_port) == port;
+}
+
+void scripted_wait_until_heard(const struct scripted_server *server)
+{
+    for (int fd = 0; fd < SCRIPTED_DESCRIPTORS; fd++) {
+        if (is_connected_to(fd, server->port)) {
+            struct pollfd poll_fd = {.fd = fd, .events = POLLRDHUP};
+            ASSERT(poll(&poll_fd, 1, 20000) > 0);
+        }
+    }
 }

@@ -55,6 +55,10 @@ void scripted_stop(struct scripted_server *server);
 /* Stops listening and closes what is there, as a server that dies; scripted_start_again listens on the same port. */
 void scripted_start_again(struct scripted_server *server);
 
+/* Waits until every socket of this process that was connected to the server has heard that its connection is closed:
+ * also on the loopback a close takes its time, on a busy machine. */
+void scripted_wait_until_heard(const struct scripted_server *server);
+
 /* Whether the request is this command. */
 bool scripted_is(const struct cohort_reply *request, const char *name);
 

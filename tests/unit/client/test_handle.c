@@ -7,6 +7,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -17,7 +19,20 @@ struct counter {
     atomic_int refuse; /* so many INCR are answered -BUSY first */
     atomic_int cut;    /* the connection of so many is cut before they are answered, after they are executed */
     atomic_bool silent;
+    atomic_int heard_fd; /* not 0: GET's answer is followed, once this was written, by a push and the end */
 };
+
+/* The answer to GET is sent; what comes behind it waits until the client has it. */
+static enum scripted_verdict say_last_words(struct scripted_server *server, int connection, int heard_fd,
+                                            struct buffer *out)
+{
+    static const char answer[] = "$1\r\n0\r\n";
+    eventfd_t value;
+    ASSERT(send(server->connections[connection].fd, answer, sizeof(answer) - 1, 0) == sizeof(answer) - 1);
+    ASSERT(eventfd_read(heard_fd, &value) == 0);
+    buffer_append_string(out, ">1\r\n+farewell\r\n");
+    return SCRIPTED_CLOSE;
+}
 
 static enum scripted_verdict count(struct scripted_server *server, int connection, const struct cohort_reply *request,
                                    struct buffer *out)
@@ -27,6 +42,9 @@ static enum scripted_verdict count(struct scripted_server *server, int connectio
         return SCRIPTED_STOP;
     }
     if (scripted_is(request, "GET")) {
+        if (atomic_load(&counter->heard_fd) != 0) {
+            return say_last_words(server, connection, atomic_load(&counter->heard_fd), out);
+        }
         if (atomic_load(&counter->cut) > 0) {
             atomic_fetch_sub(&counter->cut, 1);
             return SCRIPTED_CLOSE;
@@ -238,11 +256,29 @@ static void test_idle_connection_ended(void **state)
     for (int round = 0; round < 5; round++) {
         assert_int_equal(cohort_incr(f.cohort, key(), 1, NULL, NULL), COHORT_OK);
         scripted_stop(&f.server);
+        scripted_wait_until_heard(&f.server);
         scripted_start_again(&f.server);
     }
     assert_int_equal(cohort_incr(f.cohort, key(), 1, NULL, NULL), COHORT_OK);
     assert_int_equal(atomic_load(&f.counter.value), 6);
     teardown(&f);
+}
+
+/* So is one that said something before it ended: the answer to what the handle asks by itself, a push. */
+static void test_idle_connection_ended_behind_something(void **state)
+{
+    struct fixture f;
+    setup(&f, 20000);
+    int heard_fd = eventfd(0, EFD_CLOEXEC);
+    atomic_store(&f.counter.heard_fd, heard_fd);
+    assert_int_equal(cohort_get(f.cohort, key(), NULL), COHORT_OK);
+    assert_int_equal(eventfd_write(heard_fd, 1), 0);
+    scripted_wait_until_heard(&f.server);
+    int64_t value = 0;
+    assert_int_equal(cohort_incr(f.cohort, key(), 1, &value, NULL), COHORT_OK);
+    assert_int_equal(value, 1);
+    teardown(&f);
+    close(heard_fd);
 }
 
 /* A node that hangs: reads go to the other one. */
@@ -531,6 +567,7 @@ int main(void)
         cmocka_unit_test(test_deadlines),
         cmocka_unit_test(test_nobody_there),
         cmocka_unit_test(test_idle_connection_ended),
+        cmocka_unit_test(test_idle_connection_ended_behind_something),
         cmocka_unit_test(test_silent_node_is_left),
         cmocka_unit_test(test_leader_is_followed),
         cmocka_unit_test(test_password),

@@ -182,6 +182,36 @@ static void test_commit(void **state)
     teardown(&f);
 }
 
+static void restart(struct fixture *f)
+{
+    scripted_stop(&f->server);
+    scripted_wait_until_heard(&f->server);
+    scripted_start_again(&f->server);
+}
+
+/* A transaction's own connection that ended while nothing was under way: nothing of it is sent, and so nobody needs to
+ * be asked what became of it. One that is kept for the next transaction is noticed, too. */
+static void test_connection_ended_between_commands(void **state)
+{
+    struct fixture f;
+    setup(&f);
+    struct cohort_txn *txn;
+    f.script.commit = "+OK\r\n";
+    assert_int_equal(cohort_txn_begin(f.cohort, NULL, &txn, NULL), COHORT_OK);
+    assert_int_equal(cohort_txn_command(txn, 2, incr, NULL), COHORT_OK);
+    restart(&f);
+    assert_int_equal(cohort_txn_commit(txn, NULL), COHORT_TXNABORT);
+    cohort_txn_free(txn);
+    assert_int_equal(atomic_load(&f.script.commits), 0);
+    assert_int_equal(atomic_load(&f.script.statuses), 0);
+    for (int round = 1; round <= 3; round++) {
+        assert_int_equal(commit(&f), COHORT_OK);
+        assert_int_equal(atomic_load(&f.script.begins), 1 + round);
+        restart(&f);
+    }
+    teardown(&f);
+}
+
 static void test_commit_whose_answer_is_lost(void **state)
 {
     static const struct {
@@ -295,6 +325,7 @@ int main(void)
         cmocka_unit_test(test_batch),
         cmocka_unit_test(test_script),
         cmocka_unit_test(test_commit),
+        cmocka_unit_test(test_connection_ended_between_commands),
         cmocka_unit_test(test_commit_whose_answer_is_lost),
         cmocka_unit_test(test_rollback_and_status),
         cmocka_unit_test(test_connections_are_bounded),
