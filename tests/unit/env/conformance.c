@@ -145,6 +145,7 @@ static struct {
 
 static void restart_at_once(struct env_timer *timer)
 {
+    assert_true(turn.callbacks == 0 || turn.hooks > turn.hooks_at_callback); /* a hook was between */
     turn.callbacks++;
     turn.hooks_at_callback = turn.hooks;
     env_timer_start(env, timer, env_monotonic_ns(env));
@@ -153,7 +154,7 @@ static void restart_at_once(struct env_timer *timer)
 static void count_turns(void *owner)
 {
     turn.hooks++;
-    if (turn.callbacks == 5) {
+    if (turn.callbacks >= 5) { /* one that is due when it stops may still be called */
         stop();
     }
 }
@@ -170,8 +171,8 @@ static void test_hook_ends_each_turn(void **state)
     run();
     env_timer_stop(env, &timer);
     env_set_turn_hook(env, NULL, NULL);
-    assert_int_equal(turn.callbacks, 5);
-    assert_true(turn.hooks >= 5);
+    assert_true(turn.callbacks >= 5);
+    assert_true(turn.hooks >= turn.callbacks);
     assert_true(turn.hooks > turn.hooks_at_callback);
 }
 
