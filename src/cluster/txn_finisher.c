@@ -251,7 +251,7 @@ static void look_at_open(struct finisher *finisher, struct watch *watch, uint32_
     }
 }
 
-/* How long it is as it is before this shard does something about it. */
+/* How long it is as it is before this shard does something about it: the longer, the more take part. */
 static int64_t patience_ms(const struct part *part, uint32_t shard)
 {
     if (part->protocol != TXN_3PC) {
@@ -261,7 +261,8 @@ static int64_t patience_ms(const struct part *part, uint32_t shard)
     for (uint32_t i = 0; i < part->participant_count; i++) {
         rank += part->participants[i] < shard ? 1 : 0;
     }
-    return FINISHER_ASK_MS + FINISHER_RANKS_MS * rank / part->participant_count;
+    int64_t times = 1 + part->participant_count / FINISHER_WIDE;
+    return times * (FINISHER_ASK_MS + FINISHER_RANKS_MS * rank / part->participant_count);
 }
 
 /* When it is due to be looked at again, in the shard's time; what waits for answers is not. */

@@ -41,7 +41,8 @@ enum {
     FINISHER_PAUSE_MAXIMUM_MS = 5000,
     FINISHER_ASK_MS = 1000,     /* so long a part is as it is before somebody is asked, … */
     FINISHER_ASK_2PC_MS = 3000, /* … under 2PC so long: when home votes last, who asks before ends it */
-    FINISHER_RANKS_MS = 2000,   /* … and up to so much longer under 3PC, by the participants before it */
+    FINISHER_RANKS_MS = 2000,   /* … and up to so much longer under 3PC, by the participants before it; */
+    FINISHER_WIDE = 128,        /* … and both once more for each so many participants, each of which will ask */
     FINISHER_ROUND_MS = 1500,   /* so long 3PC waits for those that it asks */
     FINISHER_OWED = 8,
 };

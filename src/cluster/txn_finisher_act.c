@@ -397,7 +397,8 @@ static void ask_home(struct task *task, uint32_t home, void (*told)(struct task 
 {
     struct words words;
     task->told = told;
-    words_init(&words, COMMAND_COHORT_TXN_STATUS, task, 0);
+    words_init(&words, COMMAND_COHORT_TXN_STATUS, task, 1);
+    add_word(&words, "BRIEF"); /* each of a thousand participants may ask, and none needs to hear of all others */
     send_one(task, home, COMMAND_COHORT_TXN_STATUS, &words, status_told);
     words_deinit(&words);
 }

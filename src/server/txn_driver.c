@@ -5,7 +5,6 @@
 #include "machine/txn/txn.h"
 
 enum {
-    OPEN_TIMEOUT_MS = 5000, /* home aborts by itself what is not decided by then */
     PAUSE_MS = 2,           /* before the second attempt; doubled at each, up to … */
     PAUSE_MAXIMUM_MS = 256,
 };
@@ -57,7 +56,7 @@ struct say_attempt driver_attempt_of(const struct txn_driver *driver)
         .home = driver->home,
         .epoch = driver->epoch,
         .protocol = driver->protocol,
-        .timeout_ms = OPEN_TIMEOUT_MS,
+        .timeout_ms = txn_plan_open_ms(&driver->plan),
         .mode = mode_of(driver),
     };
 }
@@ -301,11 +300,15 @@ static enum status on_submit(struct txn_round *round, uint32_t shard, const stru
     return of(round)->host->submit(of(round), shard, command, tag);
 }
 
-/* Who waits asks one participant after the other, as long as they say yes. */
+/* Who waits asks one participant after the other, as long as they say yes; what is wide, all after home. */
 static void on_answered(struct txn_round *round, uint32_t q)
 {
     struct txn_driver *driver = of(round);
     uint64_t vote;
+    if (q == driver_home_question(driver) && (driver->state == DRIVER_PREPARE || driver->state == DRIVER_HOLD)) {
+        driver_open_answered(driver);
+        return;
+    }
     bool more = driver_in_order(driver) && q + 1 < driver->plan.part_count && !round->questions[q + 1].asked &&
                 round->questions[q].status == STATUS_OK;
     if (more && answer_yes(txn_round_answer(round, q), &vote)) {

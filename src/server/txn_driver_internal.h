@@ -50,6 +50,7 @@ void driver_ask_reads(struct txn_driver *driver);
 void driver_reads_over(struct txn_driver *driver);
 void driver_ask_prepare(struct txn_driver *driver, uint32_t part);
 void driver_start_prepare(struct txn_driver *driver);
+void driver_open_answered(struct txn_driver *driver);
 void driver_prepare_over(struct txn_driver *driver);
 void driver_hold_over(struct txn_driver *driver);
 void driver_dumps_over(struct txn_driver *driver);

@@ -15,7 +15,7 @@ static void make_attempt(struct txn_driver *driver)
     driver->epoch = term > driver->known_epoch ? term : driver->known_epoch;
     driver->id_size = driver->host->new_id(driver, driver->home, driver->id);
     driver->last = driver->state == DRIVER_PREPARE && driver->protocol == TXN_2PC && !driver_in_order(driver) &&
-                   driver->attempt == 0 &&
+                   driver->attempt == 0 && !txn_plan_is_wide(&driver->plan) &&
                    !CLUSTER_MUTATED(TOLD_EARLY); /* LAST brings replies: none are there before */
     driver->opened = false;
     driver->why[0] = '\0';
@@ -36,7 +36,6 @@ static void ask_votes(struct txn_driver *driver)
             driver_ask_prepare(driver, i);
         }
     }
-    txn_round_asked(&driver->round);
 }
 
 void driver_start_prepare(struct txn_driver *driver)
@@ -53,7 +52,10 @@ void driver_start_prepare(struct txn_driver *driver)
         const struct command open = txn_say_open(&driver->arguments, &attempt, &driver->plan);
         driver_ask_home(driver, &open);
     }
-    ask_votes(driver);
+    if (!txn_plan_is_wide(&driver->plan)) {
+        ask_votes(driver);
+    }
+    txn_round_asked(&driver->round);
 }
 
 /* Whose is the id that has the keys; empty when that is not known. */
@@ -224,6 +226,14 @@ void driver_abort_attempt(struct txn_driver *driver, bool any)
     txn_round_asked(&driver->round);
 }
 
+void driver_open_answered(struct txn_driver *driver)
+{
+    if (txn_plan_is_wide(&driver->plan) && take_open(driver)) {
+        driver->opened = true;
+        ask_votes(driver);
+    }
+}
+
 void driver_prepare_over(struct txn_driver *driver)
 {
     bool any = false;
@@ -281,4 +291,5 @@ void driver_hold_over(struct txn_driver *driver)
     driver_go(driver, DRIVER_PREPARE);
     txn_round_begin(&driver->round);
     ask_votes(driver);
+    txn_round_asked(&driver->round);
 }

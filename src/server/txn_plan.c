@@ -210,6 +210,13 @@ bool txn_plan_too_large(const struct txn_plan *plan)
                                values.written_bytes > TXN_BYTES);
 }
 
+bool txn_plan_is_wide(const struct txn_plan *plan) { return plan->part_count > PLAN_NARROW_PARTS; }
+
+int64_t txn_plan_open_ms(const struct txn_plan *plan)
+{
+    return PLAN_OPEN_MS + (txn_plan_is_wide(plan) ? (int64_t)plan->part_count * PLAN_OPEN_PART_MS : 0);
+}
+
 void txn_plan_add(struct txn_plan *plan, const struct command *command)
 {
     const struct command_spec *spec = command->spec;

@@ -19,6 +19,12 @@
 #include "server/txn_values.h"
 #include "wire/resp_writer.h"
 
+enum {
+    PLAN_NARROW_PARTS = 64, /* more are wide */
+    PLAN_OPEN_MS = 5000,
+    PLAN_OPEN_PART_MS = 20, /* more for each part of one that is wide */
+};
+
 enum plan_merge {
     PLAN_WHOLE,  /* one shard's reply is the reply */
     PLAN_SUM,    /* integers: DEL, UNLINK, EXISTS, TOUCH, DBSIZE */
@@ -113,6 +119,13 @@ void txn_plan_order(struct txn_plan *plan);
 uint32_t txn_plan_part(const struct txn_plan *plan, uint32_t shard);
 /* It has more keys, or says or has written more, than one transaction may; one that only reads is not limited so. */
 bool txn_plan_too_large(const struct txn_plan *plan);
+
+/* Of so many parts that it may take longer than those wait that are prepared before they ask home: home has opened it
+ * before any of them is asked, and so never aborts what somebody still runs. Of others home votes last, or is opened
+ * meanwhile. */
+bool txn_plan_is_wide(const struct txn_plan *plan);
+/* Of one that is committed as soon as it is prepared: home aborts it by itself when it is not decided by then. */
+int64_t txn_plan_open_ms(const struct txn_plan *plan);
 
 /* Of values: takes the answer to COHORT.DUMP of the part's keys; false when it is none. */
 bool txn_plan_take_dump(struct txn_plan *plan, uint32_t part, struct slice answer);

@@ -321,6 +321,15 @@ static enum status on_submit(struct txn_round *round, uint32_t shard, const stru
     return cluster_submit(of(round)->server->cluster, shard, command, CLUSTER_PLAIN, &round->requester, tag);
 }
 
+/* Of what is wide home is asked first. */
+static void on_answered(struct txn_round *round, uint32_t q)
+{
+    struct txn_session *session = of(round);
+    if (session->state == SESSION_PREPARE && q == session->server->shards) {
+        session_open_answered(session);
+    }
+}
+
 static void on_over(struct txn_round *round)
 {
     struct txn_session *session = of(round);
@@ -349,7 +358,7 @@ static void on_settled(struct txn_round *round)
     }
 }
 
-static const struct txn_round_events round_events = {on_submit, NULL, on_over, on_settled};
+static const struct txn_round_events round_events = {on_submit, on_answered, on_over, on_settled};
 
 struct txn_session *session_create(struct connection *connection)
 {

@@ -31,7 +31,6 @@ struct txn_session;
 
 enum {
     SESSION_TIMEOUT_MS = 60000, /* of a transaction that says nothing else */
-    SESSION_COMMIT_MS = 5000,   /* of one that is committed at once: home aborts it when no decision comes */
 };
 
 /* The home shard of this id; 0: it is none. */

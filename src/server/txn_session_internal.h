@@ -128,8 +128,14 @@ bool session_has_looked(const struct txn_session *session, uint32_t shard);
 /* What was seen must still be so: before the parts are found. */
 void session_add_seen(struct txn_session *session);
 
-/* txn_session_end.c: the ends of rounds, and TXN.PREPARE, TXN.COMMIT, TXN.ROLLBACK. */
+/* txn_session_prepare.c */
+void session_start_prepare(struct txn_session *session);
+/* Home has, while the votes are asked for. */
+void session_open_answered(struct txn_session *session);
 void session_prepare_over(struct txn_session *session);
+void session_note_no(struct txn_session *session, struct slice answer);
+
+/* txn_session_end.c: the ends of rounds, and TXN.COMMIT, TXN.ROLLBACK. */
 void session_look_over(struct txn_session *session);
 void session_ask_over(struct txn_session *session);
 void session_move_over(struct txn_session *session);
@@ -138,7 +144,6 @@ void session_abort_over(struct txn_session *session);
 
 /* As long as home has not answered: somebody who knows the id may have committed it (of 3PC that is the quorum's). */
 bool session_may_be_committed(const struct txn_session *session);
-void session_note_no(struct txn_session *session, struct slice answer);
 
 /* txn_session_last.c */
 /* All but home have voted yes, in this round. */
@@ -160,7 +165,6 @@ struct session_tally session_tally(const struct txn_session *session);
 void session_say_move(struct txn_session *session, bool commit);
 void session_say_ask(struct txn_session *session);
 
-void session_start_prepare(struct txn_session *session);
 void session_start_decide(struct txn_session *session);
 void session_start_abort(struct txn_session *session, const char *reason);
 void session_start_look(struct txn_session *session);

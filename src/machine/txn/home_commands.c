@@ -212,10 +212,10 @@ static void put_since(struct call *call, bool was, int64_t time_ms)
     }
 }
 
-static void put_map(struct call *call, const struct home *home)
+static void put_map(struct call *call, const struct home *home, bool brief)
 {
     struct resp_writer *reply = &call->reply;
-    resp_map(reply, 10);
+    resp_map(reply, brief ? 9 : 10);
     resp_bulk_string(reply, "id");
     resp_bulk(reply, home_id(home));
     resp_bulk_string(reply, "protocol");
@@ -234,8 +234,10 @@ static void put_map(struct call *call, const struct home *home)
     put_since(call, home->outcome != HOME_ABSENT, home->decided_ms);
     resp_bulk_string(reply, "done_ms");
     put_since(call, home->state == HOME_DONE, home->done_ms);
-    resp_bulk_string(reply, "participants");
-    put_participants(call, home);
+    if (!brief) {
+        resp_bulk_string(reply, "participants");
+        put_participants(call, home);
+    }
 }
 
 void txn_status(struct call *call)
@@ -244,11 +246,14 @@ void txn_status(struct call *call)
     if (!take_id(call, &id)) {
         return;
     }
+    bool brief = call->argc == 3 && slice_is_word(call->argv[2], "BRIEF");
     const struct home *home = homes_find(&call->txns->homes, id);
-    if (home == NULL) {
+    if (call->argc > 2 && !brief) {
+        malformed(call);
+    } else if (home == NULL) {
         resp_null(&call->reply);
     } else {
-        put_map(call, home);
+        put_map(call, home, brief);
     }
 }
 
@@ -266,7 +271,7 @@ static void list_home(void *owner, void *item)
     bool state = listing->state == HOME_ABSENT || listing->state == home->state;
     listing->seen++;
     if (state && listing->call->time.present_time_ms - home->opened_ms >= listing->older_ms) {
-        put_map(listing->call, home);
+        put_map(listing->call, home, false);
         listing->count++;
     }
 }

@@ -20,6 +20,7 @@ struct scene {
     uint64_t position;
     int64_t time_ms;
     int asked[COMMAND_MAXIMUM];
+    uint32_t words; /* of the last question */
     struct requester *last;
     uint64_t last_tag;
 };
@@ -30,6 +31,7 @@ static enum status submit(void *owner, uint32_t shard, const struct command *com
     struct scene *scene = owner;
     assert_true(shard >= 1 && shard <= 2);
     scene->asked[command->spec->id]++;
+    scene->words = command->argc;
     scene->last = requester;
     scene->last_tag = tag;
     return STATUS_OK;
@@ -308,6 +310,37 @@ static void a_home_that_is_silent(void **state)
     assert_int_equal(scene->asked[COMMAND_COHORT_TXN_ASK], 1);
 }
 
+/* Of three phases: the more take part, the later each of them asks; so that a large one that just takes its time is not
+ * ended by those that voted first. Home is not asked for all the others. */
+static void the_more_the_later(void **state)
+{
+    enum { PARTICIPANTS = 1024 };
+    struct scene *scene = *state;
+    static struct slice participants[PARTICIPANTS];
+    static char numbers[PARTICIPANTS][8];
+    struct buffer body;
+    buffer_init(&body);
+    for (int i = 0; i < PARTICIPANTS; i++) {
+        int size = snprintf(numbers[i], sizeof(numbers[i]), "%d", i + 1);
+        participants[i] = slice_of(numbers[i], (size_t)size);
+    }
+    const struct txn_prepare said = {.id = SLICE_LITERAL("t"),
+                                     .home = 2,
+                                     .protocol = TXN_3PC,
+                                     .participants = participants,
+                                     .participant_count = PARTICIPANTS,
+                                     .shard_count = PARTICIPANTS};
+    const struct part_prepare prepare = {&said, ++scene->position, 0, 0};
+    (void)parts_prepare(&scene->txns.parts, &prepare, &body);
+    scene->time_ms = (1 + PARTICIPANTS / FINISHER_WIDE) * FINISHER_ASK_MS - 1;
+    (void)look(scene);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_STATUS], 0);
+    scene->time_ms += FINISHER_ASK_MS; /* it is looked at once in so long */
+    (void)look(scene);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_STATUS], 1);
+    assert_int_equal(scene->words, 3); /* BRIEF */
+}
+
 /* Those whose home does not answer stay; others behind them are asked about, and forgotten, all the same. */
 static void finished_parts(void **state)
 {
@@ -337,6 +370,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(prepared_parts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(asks_by_a_read_first, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_home_that_is_silent, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_more_the_later, set_up, tear_down),
         cmocka_unit_test_setup_teardown(finished_parts, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

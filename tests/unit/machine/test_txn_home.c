@@ -256,6 +256,12 @@ static void status_tells(void **state)
         harness_read(h, "COHORT.TXN.STATUS a"),
         "*20 $2 id $1 a $8 protocol $3 3PC $5 state $4 OPEN $7 outcome $0  $6 reason $0  $5 epoch :0 $6 age_ms "
         ":0 $10 decided_ms $-1 $7 done_ms $-1 $12 participants *1 *3 :1 :0 :0");
+    assert_string_equal(
+        harness_read(h, "COHORT.TXN.STATUS a BRIEF"),
+        "*18 $2 id $1 a $8 protocol $3 3PC $5 state $4 OPEN $7 outcome $0  $6 reason $0  $5 epoch :0 $6 age_ms "
+        ":0 $10 decided_ms $-1 $7 done_ms $-1");
+    CHECK(h, "COHORT.TXN.STATUS b BRIEF", "$-1");
+    assert_non_null(strstr(harness_read(h, "COHORT.TXN.STATUS a LONG"), "-ERR malformed"));
     assert_non_null(strstr(harness_read(h, "COHORT.TXN.LIST 0 10 ANY 0"), "*2 $1 0 *1 *20 $2 id $1 a"));
 }
 

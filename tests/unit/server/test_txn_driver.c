@@ -546,6 +546,95 @@ static void test_nobody_takes_it(void **state)
 
 /* ---- three phases ---- */
 
+/* ---- many participants ---- */
+
+enum { WIDE_SHARDS = PLAN_NARROW_PARTS + 1 };
+
+static struct scene *begin_flush(enum txn_protocol protocol, uint32_t shards)
+{
+    struct scene *scene = memory_allocate_zeroed(1, sizeof(*scene));
+    struct txn_plan plan;
+    scene->term = 5;
+    txn_plan_init(&plan, shards, false);
+    add(&plan, "FLUSHALL");
+    txn_plan_seal(&plan);
+    txn_driver_init(&scene->driver, &host, &plan, protocol, 1000);
+    txn_driver_start(&scene->driver);
+    return scene;
+}
+
+/* What wide transactions ask all shards. */
+static void expect_of_all(struct scene *scene, const char *word)
+{
+    char text[sizeof(scene->said)];
+    int used = 0;
+    for (uint32_t shard = 1; shard <= WIDE_SHARDS; shard++) {
+        used += snprintf(text + used, sizeof(text) - (size_t)used, "%s%s@%u", used == 0 ? "" : " ", word, shard);
+    }
+    expect(scene, text);
+}
+
+/* They may take longer than those wait that are prepared: home has opened it before anybody can ask. */
+static void test_home_opens_what_is_wide_first(void **state)
+{
+    (void)state;
+    struct scene *scene = begin_flush(TXN_2PC, WIDE_SHARDS);
+    expect(scene, "OPEN/5@1");
+    answer(scene, "OPEN", 1, OPENED);
+    expect_of_all(scene, "PREPARE/NOW");
+    for (uint32_t shard = 1; shard <= WIDE_SHARDS; shard++) {
+        answer(scene, "PREPARE", shard, YES);
+    }
+    expect(scene, "DECIDE/COMMIT@1");
+    answer(scene, "DECIDE", 1, TOLD("COMMIT", "6"));
+    reply_is(scene, "+OK\r\n");
+    finish(scene, TXN_END_DONE);
+}
+
+static void test_wide_and_three_phases(void **state)
+{
+    (void)state;
+    struct scene *scene = begin_flush(TXN_3PC, WIDE_SHARDS);
+    expect(scene, "OPEN/5@1");
+    answer(scene, "OPEN", 1, OPENED);
+    expect_of_all(scene, "PREPARE/NOW");
+    for (uint32_t shard = 1; shard <= WIDE_SHARDS; shard++) {
+        answer(scene, "PREPARE", shard, YES);
+    }
+    expect_of_all(scene, "MOVE/PRECOMMIT");
+    for (uint32_t shard = 1; shard <= WIDE_SHARDS; shard++) {
+        answer(scene, "MOVE", shard, TOLD("PRECOMMIT", "9"));
+    }
+    expect(scene, "DECIDE/COMMIT@1");
+    answer(scene, "DECIDE", 1, TOLD("COMMIT", "6"));
+    finish(scene, TXN_END_DONE);
+}
+
+/* Nobody is asked when home does not open it, or was lost with its answer; and one part fewer is not wide. */
+static void test_wide_that_home_does_not_open(void **state)
+{
+    (void)state;
+    struct scene *scene = begin_flush(TXN_2PC, WIDE_SHARDS);
+    answer(scene, "OPEN", 1, "*3\r\n$5\r\nEPOCH\r\n:6\r\n:77\r\n");
+    expect(scene, "OPEN/5@1");
+    txn_driver_wake(&scene->driver);
+    expect(scene, "OPEN/6@1");
+    lose(scene, "OPEN", 1, STATUS_UNCERTAIN);
+    expect(scene, "DECIDE/ABORT@1");
+    scene->now_ns = 1001; /* past the deadline */
+    answer(scene, "DECIDE", 1, TOLD("ABORT", "5"));
+    finish(scene, TXN_END_REFUSED);
+    scene = begin_flush(TXN_2PC, WIDE_SHARDS - 1);
+    assert_non_null(strstr(scene->said, "PREPARE/NOW@2 PREPARE/NOW@3"));
+    txn_driver_give_up(&scene->driver);
+    for (uint32_t shard = 2; shard < WIDE_SHARDS; shard++) {
+        lose(scene, "PREPARE", shard, STATUS_NO_LEADER);
+        lose(scene, "FINISH", shard, STATUS_NO_LEADER);
+    }
+    scene->said[0] = '\0';
+    finish(scene, TXN_END_REFUSED);
+}
+
 static void test_three_phases(void **state)
 {
     (void)state;
@@ -786,6 +875,9 @@ int main(void)
         cmocka_unit_test(test_home_aborts),
         cmocka_unit_test(test_gives_up),
         cmocka_unit_test(test_nobody_takes_it),
+        cmocka_unit_test(test_home_opens_what_is_wide_first),
+        cmocka_unit_test(test_wide_and_three_phases),
+        cmocka_unit_test(test_wide_that_home_does_not_open),
         cmocka_unit_test(test_three_phases),
         cmocka_unit_test(test_no_quorum),
         cmocka_unit_test(test_read),
