@@ -175,7 +175,7 @@ int main(int argc, char **argv)
     double took = now_s() - began;
     uint64_t published = load.published - before;
     (void)printf("{\"delivered\": %llu, \"published\": %llu, \"seconds\": %.6f}\n",
-                 (unsigned long long)(published * load.subscribers), (unsigned long long)published, took);
+                 (unsigned long long)published * load.subscribers, (unsigned long long)published, took);
     free(load.batch);
     return 0;
 }
