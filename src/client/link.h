@@ -8,8 +8,8 @@
  * 2. `queued` holds what the kernel does not have to its last byte; only the first of it may be there in part.
  * 3. A link that is lost gives everything back: queued ones are certainly not executed, sent ones perhaps.
  * 4. A link that was silent for too long is suspect and gets nothing new; bytes clear it, or a timeout closes it.
- * 5. The node's shared link lives as long as its node. A private one dies when it closes, and is freed (handle_free_dead)
- * when no caller looks at it any more, and no thread may hold an event of it.
+ * 5. The node's shared link lives as long as its node. A private one dies when it closes, and is freed
+ * (handle_free_dead) when no caller looks at it any more, and no thread may hold an event of it.
  * 6. Nothing is sent on a link that has ended as far as this machine has heard. */
 #pragma once
 

@@ -5,7 +5,7 @@
 #include "machine/txn/txn.h"
 
 enum {
-    PAUSE_MS = 2,           /* before the second attempt; doubled at each, up to … */
+    PAUSE_MS = 2, /* before the second attempt; doubled at each, up to … */
     PAUSE_MAXIMUM_MS = 256,
 };
 
