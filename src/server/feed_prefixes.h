@@ -32,7 +32,7 @@ void feed_prefixes_deinit(struct feed_prefixes *prefixes);
 /* NULL when it is not there. */
 struct feed_prefix *feed_prefixes_find(const struct feed_prefixes *prefixes, struct slice prefix);
 /* One that is not there; at most FEED_PREFIX_BYTES. */
-struct feed_prefix *feed_prefixes_add(struct feed_prefixes *prefixes, struct slice prefix, void *owner);
+struct feed_prefix *feed_prefixes_add(struct feed_prefixes *prefixes, struct slice bytes, void *owner);
 void feed_prefixes_remove(struct feed_prefixes *prefixes, struct feed_prefix *prefix);
 /* Calls for each that the key begins with, the shortest first; nothing may be added or removed meanwhile. */
 void feed_prefixes_match(const struct feed_prefixes *prefixes, struct slice key,

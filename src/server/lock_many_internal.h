@@ -86,7 +86,7 @@ const char *many_parse(struct lock_many *many, const struct command *command);
 void many_arrange(struct lock_many *many);
 void many_free_words(struct lock_many *many);
 /* Asks a part; what cannot be asked has failed at once. */
-void many_ask(struct lock_many *many, uint32_t part, uint16_t command, int64_t wait_ms);
+void many_ask(struct lock_many *many, uint32_t at, uint16_t id, int64_t wait_ms);
 /* Takes what a RESERVE or GRANT has told. False: it is something else. */
 bool many_take_told(struct lock_many *many, struct many_part *part);
 /* The client's reply: tokens and times to live, in its order. */

@@ -39,7 +39,7 @@ struct command txn_say_abort(struct say_arguments *arguments, const struct say_a
 
 /* To a part's shard. */
 struct command txn_say_prepare(struct say_arguments *arguments, const struct say_attempt *attempt,
-                               const struct txn_plan *plan, uint32_t part);
+                               const struct txn_plan *plan, uint32_t at);
 /* It is aborted, by who alone would have said LAST. */
 struct command txn_say_drop(struct say_arguments *arguments, const struct say_attempt *attempt);
 struct command txn_say_read(struct say_arguments *arguments, const struct txn_plan *plan, uint32_t part);

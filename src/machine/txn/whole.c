@@ -120,6 +120,7 @@ static void keys(struct whole *whole)
         cursor = walk(whole, cursor, WALK_STEP);
     } while (cursor != 0);
     call_array_end(whole->call, begin, whole->found);
+    whole->options = NULL;
 }
 
 /* Who begins here meets what the transaction has made at once: its walk may end before the transaction does. */
@@ -137,6 +138,7 @@ static void scan(struct whole *whole)
     }
     uint64_t cursor = walk(whole, options.cursor, options.count);
     scan_options_reply(whole->call, begin, cursor, whole->found);
+    whole->options = NULL;
 }
 
 /* ---- a random one ---- */
