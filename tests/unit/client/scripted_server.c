@@ -210,7 +210,7 @@ void scripted_stop(struct scripted_server *server)
 
 static bool is_connected_to(int fd, int port)
 {
-    struct sockaddr_in peer;
+    struct sockaddr_in peer = {0};
     socklen_t size = sizeof(peer);
     return getpeername(fd, (struct sockaddr *)&peer, &size) == 0 && peer.sin_family == AF_INET &&
            ntohs(peer.sin_port) == port;
