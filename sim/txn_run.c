@@ -14,7 +14,7 @@ enum {
     TRANSACTION_MS = 20000, /* longer than it can take, with every crash */
     FINAL_MS = 5000,
     DRAWN_POINTS = 130,
-    REPLIES = 5, /* to MULTI, three times SET, EXEC */
+    REPLIES = 5, /* to MULTI or TXN.BEGIN, three times SET, EXEC or TXN.COMMIT */
 };
 
 /* ---- what happens on the way ---- */
@@ -228,9 +228,10 @@ static void say(const struct txn_world *world, const char *command, const char *
 static void begin(struct txn_world *world)
 {
     struct buffer words = {0};
-    buffer_append_string(&words, "MULTI\r\n");
+    bool interactive = world->what->interactive;
+    buffer_append_string(&words, interactive ? "TXN.BEGIN\r\n" : "MULTI\r\n");
     say(world, "SET", " new", &words);
-    buffer_append_string(&words, "EXEC\r\n");
+    buffer_append_string(&words, interactive ? "TXN.COMMIT\r\n" : "EXEC\r\n");
     find_roles(world);
     txn_show_begin(world);
     arm_disks(world);
@@ -279,8 +280,9 @@ static void run_until_over(struct txn_world *world)
     }
 }
 
-/* To EXEC. */
+/* To EXEC; and to three times SET, and to TXN.COMMIT. */
 #define REPLIED "*3\r\n+OK\r\n+OK\r\n+OK\r\n"
+#define REPLIED_EACH "+OK\r\n+OK\r\n+OK\r\n+OK\r\n"
 
 static void hear(struct txn_world *world)
 {
@@ -289,7 +291,8 @@ static void hear(struct txn_world *world)
         return; /* it will never know */
     }
     const uint8_t *error = memmem(in.data, in.size, "\r\n-", 3);
-    world->outcome->told = error == NULL && memmem(in.data, in.size, REPLIED, strlen(REPLIED)) != NULL;
+    const char *replied = world->what->interactive ? REPLIED_EACH : REPLIED;
+    world->outcome->told = error == NULL && memmem(in.data, in.size, replied, strlen(replied)) != NULL;
     world->outcome->refused = error != NULL && memmem(in.data, in.size, "\r\n-UNCERTAIN", 12) == NULL;
     if (error == NULL && !world->outcome->told) {
         node_fail(world->nodes, "the client hears neither that it is committed nor that it is not");

@@ -36,6 +36,7 @@ enum { TXN_CRASHES = 2 };
 struct txn_case {
     uint64_t seed;
     enum txn_protocol protocol;
+    bool interactive; /* TXN.BEGIN … TXN.COMMIT; else MULTI … EXEC */
     struct txn_crash crashes[TXN_CRASHES];
     int crash_count;
 };

@@ -102,6 +102,16 @@ void txn_round_ask(struct txn_round *round, uint32_t q, uint32_t shard, const st
     round->owed += question->status == STATUS_OK;
 }
 
+void txn_round_ask_again(struct txn_round *round, uint32_t q, uint32_t shard, const struct command *command)
+{
+    struct round_question *question = &round->questions[q];
+    ASSERT(question->asked && question->answered);
+    buffer_clear(&question->answer);
+    question->asked = false;
+    question->again++;
+    txn_round_ask(round, q, shard, command);
+}
+
 bool round_question_may_be_yes(const struct round_question *question)
 {
     uint64_t vote;

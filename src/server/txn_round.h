@@ -24,6 +24,7 @@ struct round_question {
     struct buffer answer;
     enum status status; /* of what failed */
     bool asked, answered;
+    uint8_t again; /* so often it was asked again */
 };
 
 struct txn_round {
@@ -43,6 +44,8 @@ void txn_round_deinit(struct txn_round *round);
 void txn_round_begin(struct txn_round *round);
 /* Asks one question of this round, once. */
 void txn_round_ask(struct txn_round *round, uint32_t q, uint32_t shard, const struct command *command);
+/* Asks one that has come to nothing once more, when its answer is told to be none (events.answered). */
+void txn_round_ask_again(struct txn_round *round, uint32_t q, uint32_t shard, const struct command *command);
 /* All is asked: it is over now if nobody took a question. */
 void txn_round_asked(struct txn_round *round);
 

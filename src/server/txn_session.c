@@ -321,12 +321,13 @@ static enum status on_submit(struct txn_round *round, uint32_t shard, const stru
     return cluster_submit(of(round)->server->cluster, shard, command, CLUSTER_PLAIN, &round->requester, tag);
 }
 
-/* Of what is wide home is asked first. */
 static void on_answered(struct txn_round *round, uint32_t q)
 {
     struct txn_session *session = of(round);
     if (session->state == SESSION_PREPARE && q == session->server->shards) {
         session_open_answered(session);
+    } else if (session->state == SESSION_PREPARE) {
+        session_vote_answered(session, q + 1);
     }
 }
 

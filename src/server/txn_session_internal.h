@@ -130,8 +130,9 @@ void session_add_seen(struct txn_session *session);
 
 /* txn_session_prepare.c */
 void session_start_prepare(struct txn_session *session);
-/* Home has, while the votes are asked for. */
+/* Home has, or a shard, while the votes are asked for. */
 void session_open_answered(struct txn_session *session);
+void session_vote_answered(struct txn_session *session, uint32_t shard);
 void session_prepare_over(struct txn_session *session);
 void session_note_no(struct txn_session *session, struct slice answer);
 

@@ -24,14 +24,23 @@ static void find_parts(struct txn_session *session)
     txn_plan_order(plan);
 }
 
+static void ask_vote(struct txn_session *session, uint32_t part)
+{
+    uint32_t shard = session->plan.parts[part].shard;
+    const struct say_attempt attempt = session_attempt(session);
+    const struct command command = txn_say_prepare(&session->arguments, &attempt, &session->plan, part);
+    if (session->round.questions[shard - 1].asked) {
+        txn_round_ask_again(&session->round, shard - 1, shard, &command);
+    } else {
+        txn_round_ask(&session->round, shard - 1, shard, &command);
+    }
+}
+
 static void ask_votes(struct txn_session *session)
 {
-    const struct say_attempt attempt = session_attempt(session);
     for (uint32_t i = 0; i < session->plan.part_count; i++) {
-        uint32_t shard = session->plan.parts[i].shard;
-        if (!session->last || shard != session->home) {
-            const struct command command = txn_say_prepare(&session->arguments, &attempt, &session->plan, i);
-            txn_round_ask(&session->round, shard - 1, shard, &command);
+        if (!session->last || session->plan.parts[i].shard != session->home) {
+            ask_vote(session, i);
         }
     }
 }
@@ -155,6 +164,19 @@ void session_open_answered(struct txn_session *session)
     bool refused;
     if (txn_plan_is_wide(&session->plan) && take_open(session, &refused)) {
         ask_votes(session);
+    }
+}
+
+/* A shard's leader was lost with its vote: the next one has it, and tells it again, or votes now. (A transaction of one
+ * command needs the replies, too, which are lost; it begins anew.) */
+void session_vote_answered(struct txn_session *session, uint32_t shard)
+{
+    enum { VOTE_TRIES = 3 };
+    const struct round_question *question = &session->round.questions[shard - 1];
+    bool lost = question->status == STATUS_UNCERTAIN || question->status == STATUS_EXECUTED ||
+                question->status == STATUS_NOT_LEADER;
+    if (lost && question->again < VOTE_TRIES && !session->given_up) {
+        ask_vote(session, txn_plan_part(&session->plan, shard));
     }
 }
 

@@ -113,6 +113,32 @@ static void one_crash_after_every_forced_write(void **state)
     conclude(&tally);
 }
 
+/* TXN.*, which cannot begin anew by itself as MULTI does: a participant's leader that is lost with its vote does not
+ * end it, as the next leader tells the vote again. Only that of home may, which is one of the three. */
+static void a_vote_that_is_lost_is_asked_for_again(void **state)
+{
+    (void)state;
+    struct txn_case one = {.seed = SEED, .protocol = protocol, .interactive = true};
+    struct txn_outcome outcome;
+    play(&one, &outcome);
+    assert_true(outcome.told && outcome.written);
+    int points = outcome.points;
+    int ending = 0; /* victims that ended it at some point */
+    one.crash_count = 1;
+    for (enum txn_victim victim = TXN_VICTIM_FIRST; victim < TXN_VICTIMS; victim++) {
+        bool refused = false;
+        for (int point = 0; point < points; point++) {
+            one.crashes[0] = (struct txn_crash){.victim = victim, .point = point};
+            play(&one, &outcome);
+            refused = refused || outcome.refused;
+            assert_true(outcome.told || outcome.refused);
+            assert_true(outcome.told == outcome.written);
+        }
+        ending += refused ? 1 : 0;
+    }
+    assert_int_equal(ending, 1);
+}
+
 static void two_crashes(void **state)
 {
     (void)state;
@@ -149,6 +175,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_same_seed_is_the_same_run),
         cmocka_unit_test(one_crash_at_every_point),
         cmocka_unit_test(one_crash_after_every_forced_write),
+        cmocka_unit_test(a_vote_that_is_lost_is_asked_for_again),
         cmocka_unit_test(two_crashes),
     };
     protocol = argc == 2 && strcmp(argv[1], "3pc") == 0 ? TXN_3PC : TXN_2PC;
