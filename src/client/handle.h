@@ -11,7 +11,8 @@
  * Invariants
  * 1. Everything is under `mutex`, but for epoll_wait, the resolver and the calls of callbacks.
  * 2. No operation is without a set timer.
- * 3. When a driver stops and others wait, one of them is signalled to drive on. */
+ * 3. When a driver stops and others wait, one of them is signalled to drive on; when none does, and the caller's loop
+ * would sleep beyond the next timer, that is woken. */
 #pragma once
 
 #include "base/key_slot.h"
@@ -66,6 +67,7 @@ struct cohort {
     bool closing;
     bool dispatch_due; /* some that wait may have a link now */
     int64_t driver_until_ns;
+    int64_t loop_until_ns; /* how long the caller's loop sleeps, as it was told; INT64_MIN: it does not */
     struct timers timers;
     struct timer timer; /* a node may be tried again */
     struct prng prng;
@@ -76,6 +78,8 @@ struct cohort {
     struct list ready;   /* operations that have ended, with a callback */
     struct list keepers; /* those on the caller's loop with a call to make (keeper.h) */
     struct list kept;    /* all keepers */
+    uint32_t leaving;    /* threads of keepers that were stopped within `lost`: nobody joins them */
+    pthread_cond_t left; /* one of them has */
     uint32_t operations;
     uint64_t request_bytes;
 
