@@ -17,7 +17,7 @@ enum {
     OWNER_BYTES = 128,
     HOST_BYTES = 64,
     SHOWN_BYTES = 160,
-    NOTE_BYTES = 512, /* the server's limit */
+    NOTE_BYTES = 512,    /* the server's limit */
     MARGIN_DIVISOR = 10, /* of the time to live: SIGKILL is so long before its end, */
     MARGIN_MAXIMUM_MS = 1000,
     GRACE_DIVISOR = 5, /* of the time to live */

@@ -40,8 +40,7 @@ struct node *handle_add_node(struct cohort *cohort, const struct client_endpoint
 
 static void init(struct cohort *cohort)
 {
-    *cohort = (struct cohort){
-        .work_fd = -1, .wake_fd = -1, .loop_fd = -1, .ready_fd = -1, .loop_until_ns = INT64_MIN};
+    *cohort = (struct cohort){.work_fd = -1, .wake_fd = -1, .loop_fd = -1, .ready_fd = -1, .loop_until_ns = INT64_MIN};
     (void)pthread_mutex_init(&cohort->mutex, NULL);
     (void)pthread_cond_init(&cohort->left, NULL);
     timer_init(&cohort->timer, TIMER_HANDLE);

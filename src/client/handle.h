@@ -25,6 +25,7 @@ enum {
     HANDLE_BACKOFF_MS = 20,             /* first pause of a node that refused; doubles */
     HANDLE_BACKOFF_MAXIMUM_MS = 1000,   /* of a node of the URL */
     HANDLE_STRANGER_MAXIMUM_MS = 10000, /* of one that the cluster told of, and that was never reached */
+    HANDLE_DOUBT_MS = 2000,             /* so long a node that said that it cannot serve is asked after the others */
     HANDLE_REFUSED_MS = 10,             /* first pause of an operation that was refused; doubles */
     HANDLE_REFUSED_MAXIMUM_MS = 500,
     HANDLE_LEADERS_MS = 5000,     /* leaders are asked for anew after so long, */
@@ -41,6 +42,7 @@ struct node {
     uint32_t failures;
     uint32_t attempts; /* which of a host's addresses is next */
     int64_t again_ns;
+    int64_t doubt_until_ns; /* it said that it cannot serve: until then others are asked first */
     struct link shared;
 };
 
@@ -143,6 +145,9 @@ void handle_dispatch_waiting(struct cohort *cohort);
 
 /* A link failed to open (or, with was_open, was lost). */
 void handle_node_failed(struct cohort *cohort, struct node *node, bool was_open, const char *why);
+
+/* It is there, and said that it cannot serve, or could not find out. */
+void handle_doubt_node(struct cohort *cohort, struct node *node);
 
 /* All that wait end with this. */
 void handle_fail_waiting(struct cohort *cohort, enum cohort_status status, const char *why);

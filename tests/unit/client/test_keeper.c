@@ -76,8 +76,8 @@ static void *get(void *owner)
     return NULL;
 }
 
-/* While another thread waits for the descriptors, the loop need not wake by itself; when that thread has left, who polls
- * with the time-out of before has to be woken, or its timers are nobody's: a lock would not be kept. */
+/* While another thread waits for the descriptors, the loop need not wake by itself; when that thread has left, who
+ * polls with the time-out of before has to be woken, or its timers are nobody's: a lock would not be kept. */
 static void test_the_loop_takes_over(void **state)
 {
     struct fixture f;
