@@ -6,10 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import servers
-from test_lock_run import Holder, Job, gone, lock, tell_time, token_of, until, url, waits
+from test_lock_run import Holder, Job, gone, lock, tell_time, token_of, until, url, url_of, waits
 
 # Each process lives for a moment, writes the time down, and leaves a child that does the same, in a session of its own.
 FLEEING = """
@@ -131,3 +132,46 @@ def test_a_long_path(cohort, other, tmp_path):
     shutil.copy(shutil.which("true"), folder / "job")
     assert Holder(url(cohort), "long", folder / "job").ended() == (0, "", "")
     assert Holder(url(cohort), "long", "x" * 2000).ended()[0] == 126
+
+
+# ---- nodes that hang ----
+
+
+def node_of_waiter(cluster):
+    """The node at which the only waiter waits; None: at none that answers."""
+    for node in cluster.alive():
+        with node.connect() as client:
+            if b"blocked_clients:1" in client.call("INFO", "clients"):
+                return node
+    return None
+
+
+def test_the_node_at_which_it_waits_hangs(new_cluster):
+    """It waits on elsewhere, and gets the lock when it is free, long before the node is back."""
+    three = new_cluster(nodes=3, shards=1)
+    first = Holder(url_of(three), "hang", "sh", "-c", "echo; read line", options=["--ttl", "20s"], stdin=subprocess.PIPE)
+    first.process.stdout.readline()
+    second = Holder(url_of(three), "hang", "echo", "mine", options=["--wait", "1h"])
+    with three[1].connect() as client:
+        waits(client, "hang")
+    node = node_of_waiter(three)
+    node.pause()
+    until(lambda: node_of_waiter(three))
+    first.process.stdin.write("\n")
+    assert first.ended()[0] == 0
+    assert second.ended() == (0, "mine\n", "")
+    node.resume()
+
+
+def test_the_node_at_which_it_waits_dies(new_cluster):
+    """A wait that is asked for again is no longer than it was: 75 at its end, as if nothing had been."""
+    three = new_cluster(nodes=3, shards=1)
+    with three[1].connect() as client:
+        client.call("LOCK.ACQUIRE", "dies", "me", "PX", 600000)
+        second = Holder(url_of(three), "dies", "echo", "not me", options=["--wait", "12s"])
+        waits(client, "dies")
+    node = node_of_waiter(three)
+    time.sleep(6)  # longer than the time limit of a request
+    node.kill()
+    code, output, errors = second.ended()
+    assert (code, output) == (75, "") and "was not granted in time" in errors
