@@ -17,6 +17,7 @@
 
 enum {
     KILL_AGAIN_MS = 5, /* who was born while the others were killed */
+    PATIENCE_MAXIMUM_MS = 60000,
     CANNOT_RUN = 126,
     NOT_FOUND = 127,
     SIGNALLED = 128,
@@ -246,8 +247,12 @@ bool guardian_start(struct guardian *guardian, const struct guardian_options *op
     guardian->page = mmap(NULL, sizeof(*guardian->page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     guardian->channel = ends[0];
     guardian->pid = -1;
+    guardian->margin_ns = options->margin_ms * 1000000;
+    guardian->lost_ns = INT64_MAX;
+    guardian->was_stuck = false;
     if (guardian->page != MAP_FAILED) {
         guardian_extend(guardian, options->valid_until_ns);
+        (void)signal(SIGCHLD, SIG_DFL); /* ignored, as some parents leave it, nobody could be waited for */
         (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
         guardian->pid = fork();
     }
@@ -281,7 +286,37 @@ static void ask(struct guardian *guardian, enum asks asks, int signal_number)
 
 void guardian_signal(struct guardian *guardian, int signal_number) { ask(guardian, ASK_SIGNAL, signal_number); }
 
-void guardian_lost(struct guardian *guardian) { ask(guardian, ASK_LOST, 0); }
+void guardian_lost(struct guardian *guardian)
+{
+    guardian->lost_ns = now_ns();
+    ask(guardian, ASK_LOST, 0);
+}
+
+/* By then nobody should be left. */
+static int64_t overdue_ns(const struct guardian *guardian)
+{
+    int64_t by_lease_ns = atomic_load(&guardian->page->valid_until_ns) - guardian->margin_ns / 2;
+    if (guardian->lost_ns == INT64_MAX) {
+        return by_lease_ns;
+    }
+    int64_t by_loss_ns = guardian->lost_ns + (int64_t)GUARDIAN_LOST_MS * 1000000 + guardian->margin_ns / 2;
+    return by_loss_ns < by_lease_ns ? by_loss_ns : by_lease_ns;
+}
+
+int guardian_patience_ms(const struct guardian *guardian)
+{
+    int64_t left_ns = overdue_ns(guardian) - now_ns();
+    int64_t left_ms = guardian->was_stuck ? PATIENCE_MAXIMUM_MS : left_ns <= 0 ? 0 : left_ns / 1000000 + 1;
+    return left_ms < PATIENCE_MAXIMUM_MS ? (int)left_ms : PATIENCE_MAXIMUM_MS;
+}
+
+void guardian_watch(struct guardian *guardian)
+{
+    if (!guardian->was_stuck && now_ns() >= overdue_ns(guardian)) {
+        guardian->was_stuck = true;
+        (void)kill(guardian->pid, SIGKILL);
+    }
+}
 
 /* The guardian was killed: what was below it is below the holder now. */
 static void end_all(void)
@@ -304,7 +339,8 @@ struct guardian_end guardian_finish(struct guardian *guardian)
     struct guardian_page *page = guardian->page;
     struct guardian_end end = {.exec_errno = atomic_load(&page->exec_errno),
                                .refused_pid = atomic_load(&page->refused_pid),
-                               .is_late = atomic_load(&page->is_late),
+                               .is_late = atomic_load(&page->is_late) ||
+                                          (guardian->was_stuck && guardian->lost_ns == INT64_MAX),
                                .was_killed = WIFSIGNALED(status)};
     if (end.was_killed) {
         end_all();

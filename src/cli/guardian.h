@@ -12,7 +12,8 @@
  *    be stopped, stuck or dead. (After the machine itself slept, it is a moment later.)
  * 2. The guardian is a subreaper, so orphans stay below it; it ends when nothing is below it any more, and not before.
  * 3. Killed itself, the kernel kills the command (PR_SET_PDEATHSIG), and the holder, a subreaper too, ends the rest.
- * 4. It stands in a group of its own, in the same session: what is sent to the holder's group does not reach it, and
+ * 4. Stopped, or stuck, it is killed by the holder half a margin after it should have ended all, with what 3 says.
+ * 5. It stands in a group of its own, in the same session: what is sent to the holder's group does not reach it, and
  *    the command, which is in the holder's group, has job control as if the holder had been exec'd away. */
 #pragma once
 
@@ -36,6 +37,9 @@ struct guardian {
     pid_t pid;
     int channel; /* readable: it is over */
     struct guardian_page *page;
+    int64_t margin_ns;
+    int64_t lost_ns; /* when the lease was lost; INT64_MAX: it was not */
+    bool was_stuck;
 };
 
 struct guardian_options {
@@ -67,6 +71,13 @@ void guardian_signal(struct guardian *guardian, int signal_number);
 
 /* The lease is over before its time: SIGTERM now, SIGKILL in GUARDIAN_LOST_MS at the latest. */
 void guardian_lost(struct guardian *guardian);
+
+/* How long it may be waited for: in so many ms guardian_watch has something to do, and so when the lease was extended
+ * or lost. */
+int guardian_patience_ms(const struct guardian *guardian);
+
+/* Ends the guardian, and with it the command, when it should have ended all by now and has not. */
+void guardian_watch(struct guardian *guardian);
 
 /* Waits for the end, which comes by itself; frees what belongs to it. */
 struct guardian_end guardian_finish(struct guardian *guardian);

@@ -17,6 +17,7 @@ enum {
     OWNER_BYTES = 128,
     HOST_BYTES = 64,
     SHOWN_BYTES = 160,
+    NOTE_BYTES = 512,    /* the server's limit */
     MARGIN_DIVISOR = 10, /* of the time to live: SIGKILL is so long before its end, */
     MARGIN_MAXIMUM_MS = 1000,
     GRACE_DIVISOR = 5, /* of the time to live */
@@ -98,13 +99,21 @@ static void take_signals(struct hold *hold)
 
 /* ---- one turn ---- */
 
+/* How long libcohort, and the guardian, may be waited for. */
+static int patience_ms(const struct hold *hold)
+{
+    int timeout_ms = cohort_timeout(hold->cohort);
+    int guardian_ms = hold->is_running ? guardian_patience_ms(&hold->guardian) : -1;
+    return timeout_ms < 0 || (guardian_ms >= 0 && guardian_ms < timeout_ms) ? guardian_ms : timeout_ms;
+}
+
 /* False: the guardian has ended. */
 static bool turn(struct hold *hold)
 {
     struct pollfd events[] = {{.fd = cohort_fd(hold->cohort), .events = POLLIN},
                               {.fd = hold->signals, .events = POLLIN},
                               {.fd = hold->is_running ? hold->guardian.channel : -1, .events = POLLIN}};
-    if (poll(events, 3, cohort_timeout(hold->cohort)) < 0 && errno != EINTR) {
+    if (poll(events, 3, patience_ms(hold)) < 0 && errno != EINTR) {
         return true;
     }
     cohort_process(hold->cohort);
@@ -112,6 +121,9 @@ static bool turn(struct hold *hold)
         int64_t until_ns = cohort_lock_valid_until(hold->lock);
         if (until_ns > 0) {
             guardian_extend(&hold->guardian, until_ns);
+        }
+        if (events[2].revents == 0) {
+            guardian_watch(&hold->guardian);
         }
     }
     take_signals(hold);
@@ -298,6 +310,17 @@ static bool make_owner(char owner[static OWNER_BYTES])
     return true;
 }
 
+/* A path that is too long for a note is told by its end. */
+static const char *name_of(const char *path)
+{
+    size_t size = strlen(path);
+    const char *slash = strrchr(path, '/');
+    if (size <= NOTE_BYTES) {
+        return path;
+    }
+    return slash != NULL && strlen(slash + 1) <= NOTE_BYTES ? slash + 1 : path + size - NOTE_BYTES;
+}
+
 int hold_take_words(const struct cli_command *command, const struct cli_arguments *arguments,
                     struct hold_options *options)
 {
@@ -314,7 +337,7 @@ int hold_take_words(const struct cli_command *command, const struct cli_argument
     }
     options->name = arguments->items[0];
     options->argv = arguments->rest;
-    options->note = options->note == NULL ? arguments->rest[0] : options->note;
+    options->note = options->note == NULL ? name_of(arguments->rest[0]) : options->note;
     if (options->grace_ms < 0) {
         int64_t part_ms = options->ttl_ms / GRACE_DIVISOR;
         options->grace_ms = part_ms < GRACE_MAXIMUM_MS ? part_ms : GRACE_MAXIMUM_MS;

@@ -18,37 +18,74 @@ static bool is_connecting(const struct link *link)
     return link->state == LINK_RESOLVING || link->state == LINK_CONNECTING || link->state == LINK_GREETING;
 }
 
-/* Someone who can be asked now: leaders first, then whoever is connected to. */
+static bool is_doubted(const struct node *node)
+{
+    return node->doubt_until_ns != 0 && node->doubt_until_ns > client_clock_ns();
+}
+
+void handle_doubt_node(struct cohort *cohort, struct node *node)
+{
+    node->doubt_until_ns = client_clock_ns() + (int64_t)HANDLE_DOUBT_MS * 1000000;
+    cohort->leaders_doubted = true;
+}
+
+/* It is not connected to, and may be. */
+static bool may_be_tried(const struct node *node, int64_t now_ns)
+{
+    return is_connecting(&node->shared) || (node->shared.state == LINK_CLOSED && node->again_ns <= now_ns);
+}
+
+/* Somebody is there to ask before those who are in doubt. */
+static bool has_others(const struct cohort *cohort)
+{
+    int64_t now_ns = client_clock_ns();
+    for (uint32_t i = 0; i < cohort->node_count; i++) {
+        if (!is_doubted(cohort->nodes[i]) && may_be_tried(cohort->nodes[i], now_ns)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Someone who can be asked now: leaders first, then whoever is connected to; those who said that they cannot serve only
+ * when nobody else can be reached. */
 static struct link *choose_shared(struct cohort *cohort, int slot)
 {
     struct node *leader = handle_leader(cohort, slot);
-    if (leader != NULL) {
+    if (leader != NULL && !is_doubted(leader)) {
         if (link_is_usable(&leader->shared)) {
             return &leader->shared;
         }
         try_connecting(cohort, leader, client_clock_ns());
     }
+    struct node *last = NULL;
     for (uint32_t i = 0; i < cohort->node_count; i++) {
         struct node *node = cohort->nodes[(cohort->next_node + i) % cohort->node_count];
-        if (link_is_usable(&node->shared)) {
+        if (!link_is_usable(&node->shared)) {
+            continue;
+        }
+        if (!is_doubted(node)) {
             return &node->shared;
         }
+        last = last == NULL || node->doubt_until_ns < last->doubt_until_ns ? node : last;
     }
-    return NULL;
+    return last == NULL || has_others(cohort) ? NULL : &last->shared;
 }
 
-/* The next node whose pause is over; NULL: *ret_again_ns is when the first one's is. */
+/* The next node whose pause is over, those in doubt last; NULL: *ret_again_ns is when the first one's is. */
 static struct node *next_to_try(struct cohort *cohort, int64_t now_ns, int64_t *ret_again_ns)
 {
-    for (uint32_t i = 0; i < cohort->node_count; i++) {
-        uint32_t index = (cohort->next_node + i) % cohort->node_count;
-        struct node *node = cohort->nodes[index];
-        if (node->again_ns <= now_ns && !node->shared.suspect) {
-            cohort->next_node = (index + 1) % cohort->node_count;
-            return node;
-        }
-        if (node->again_ns > now_ns && node->again_ns < *ret_again_ns) {
-            *ret_again_ns = node->again_ns;
+    for (int doubted = 0; doubted < 2; doubted++) {
+        for (uint32_t i = 0; i < cohort->node_count; i++) {
+            uint32_t index = (cohort->next_node + i) % cohort->node_count;
+            struct node *node = cohort->nodes[index];
+            if (node->again_ns <= now_ns && !node->shared.suspect && is_doubted(node) == (doubted != 0)) {
+                cohort->next_node = (index + 1) % cohort->node_count;
+                return node;
+            }
+            if (node->again_ns > now_ns && node->again_ns < *ret_again_ns) {
+                *ret_again_ns = node->again_ns;
+            }
         }
     }
     return NULL;
@@ -60,7 +97,8 @@ static void connect_somewhere(struct cohort *cohort)
     int64_t again_ns = INT64_MAX;
     for (uint32_t tries = 0; tries < cohort->node_count; tries++) {
         for (uint32_t i = 0; i < cohort->node_count; i++) {
-            if (is_connecting(&cohort->nodes[i]->shared) || link_is_usable(&cohort->nodes[i]->shared)) {
+            struct node *node = cohort->nodes[i];
+            if (is_connecting(&node->shared) || (!is_doubted(node) && link_is_usable(&node->shared))) {
                 return;
             }
         }
@@ -79,16 +117,34 @@ static void connect_somewhere(struct cohort *cohort)
 
 /* ---- connections of their own ---- */
 
-static struct link *take_private(struct cohort *cohort)
+/* One that nobody has; of a node in doubt only when no more can be made. */
+static struct link *find_idle(struct cohort *cohort)
 {
+    bool is_last = cohort->private_count >= cohort->settings.connections_max;
     LIST_FOR_EACH (at, &cohort->links) {
         struct link *link = CONTAINER_OF(at, struct link, all);
-        if (link->is_private && !link->is_taken && link_is_usable(link)) {
-            link->is_taken = true;
+        if (link->is_private && !link->is_taken && link->state == LINK_OPEN && (is_last || !is_doubted(link->node))) {
             return link;
         }
     }
     return NULL;
+}
+
+static struct link *take_private(struct cohort *cohort)
+{
+    for (;;) {
+        struct link *idle = find_idle(cohort);
+        if (idle == NULL) {
+            return NULL;
+        }
+        if (link_is_usable(idle)) { /* else it is gone now */
+            idle->is_taken = true;
+            return idle;
+        }
+        if (idle->state == LINK_OPEN) {
+            return NULL; /* suspect: not for now */
+        }
+    }
 }
 
 /* As many are being connected as operations wait for one. */
@@ -143,7 +199,7 @@ static bool give(struct cohort *cohort, struct operation *operation)
     }
     list_remove(&operation->node);
     link_append(link, operation);
-    if (!operation->pinned) {
+    if (!operation->pinned && !link->is_private) { /* behind a wait it would have no answer */
         handle_ask_leaders(cohort, link);
     }
     return true;

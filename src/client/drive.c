@@ -148,9 +148,14 @@ void handle_drive(struct cohort *cohort, int64_t until_ns, const struct outcome 
 
 void handle_hand_over(struct cohort *cohort)
 {
-    if (!cohort->driving && !list_empty(&cohort->waiters)) {
+    if (cohort->driving) {
+        return;
+    }
+    if (!list_empty(&cohort->waiters)) {
         struct outcome *next = CONTAINER_OF(cohort->waiters.next, struct outcome, node);
         (void)pthread_cond_signal(&next->cond);
+    } else if (timers_next_ns(&cohort->timers) < cohort->loop_until_ns) {
+        handle_wake(cohort);
     }
 }
 
@@ -219,7 +224,8 @@ int cohort_fd(const struct cohort *cohort) { return cohort->loop_fd; }
 int cohort_timeout(struct cohort *cohort)
 {
     handle_lock(cohort);
-    int timeout_ms = cohort->driving ? -1 : milliseconds_until(timers_next_ns(&cohort->timers));
+    cohort->loop_until_ns = cohort->driving ? INT64_MAX : timers_next_ns(&cohort->timers);
+    int timeout_ms = milliseconds_until(cohort->loop_until_ns);
     handle_unlock(cohort);
     return timeout_ms;
 }
@@ -251,6 +257,7 @@ void handle_call_back(struct cohort *cohort)
 void cohort_process(struct cohort *cohort)
 {
     handle_lock(cohort);
+    cohort->loop_until_ns = INT64_MIN;
     if (cohort->ready_told) {
         eventfd_t value;
         (void)eventfd_read(cohort->ready_fd, &value);

@@ -1,6 +1,8 @@
 /* Opening and closing a handle. */
 #include "client/handle.h"
 
+#include "base/assert.h"
+
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -38,8 +40,9 @@ struct node *handle_add_node(struct cohort *cohort, const struct client_endpoint
 
 static void init(struct cohort *cohort)
 {
-    *cohort = (struct cohort){.work_fd = -1, .wake_fd = -1, .loop_fd = -1, .ready_fd = -1};
+    *cohort = (struct cohort){.work_fd = -1, .wake_fd = -1, .loop_fd = -1, .ready_fd = -1, .loop_until_ns = INT64_MIN};
     (void)pthread_mutex_init(&cohort->mutex, NULL);
+    (void)pthread_cond_init(&cohort->left, NULL);
     timer_init(&cohort->timer, TIMER_HANDLE);
     list_init(&cohort->waiters);
     list_init(&cohort->waiting);
@@ -104,6 +107,7 @@ static void free_handle(struct cohort *cohort)
     for (uint32_t i = 0; i < cohort->node_count; i++) {
         free(cohort->nodes[i]);
     }
+    (void)pthread_cond_destroy(&cohort->left);
     (void)pthread_mutex_destroy(&cohort->mutex);
     free(cohort->settings.password);
     free(cohort);
@@ -185,6 +189,10 @@ void cohort_close(struct cohort *cohort)
         return;
     }
     handle_lock(cohort);
+    ASSERT(list_empty(&cohort->kept)); /* keepers are stopped before */
+    while (cohort->leaving > 0) {
+        (void)pthread_cond_wait(&cohort->left, &cohort->mutex);
+    }
     cohort->closing = true;
     cancel_all(cohort, &cohort->waiting);
     cancel_all(cohort, &cohort->pausing);

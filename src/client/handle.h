@@ -11,7 +11,8 @@
  * Invariants
  * 1. Everything is under `mutex`, but for epoll_wait, the resolver and the calls of callbacks.
  * 2. No operation is without a set timer.
- * 3. When a driver stops and others wait, one of them is signalled to drive on. */
+ * 3. When a driver stops and others wait, one of them is signalled to drive on; when none does, and the caller's loop
+ * would sleep beyond the next timer, that is woken. */
 #pragma once
 
 #include "base/key_slot.h"
@@ -24,6 +25,7 @@ enum {
     HANDLE_BACKOFF_MS = 20,             /* first pause of a node that refused; doubles */
     HANDLE_BACKOFF_MAXIMUM_MS = 1000,   /* of a node of the URL */
     HANDLE_STRANGER_MAXIMUM_MS = 10000, /* of one that the cluster told of, and that was never reached */
+    HANDLE_DOUBT_MS = 2000,             /* so long a node that said that it cannot serve is asked after the others */
     HANDLE_REFUSED_MS = 10,             /* first pause of an operation that was refused; doubles */
     HANDLE_REFUSED_MAXIMUM_MS = 500,
     HANDLE_LEADERS_MS = 5000,     /* leaders are asked for anew after so long, */
@@ -40,6 +42,7 @@ struct node {
     uint32_t failures;
     uint32_t attempts; /* which of a host's addresses is next */
     int64_t again_ns;
+    int64_t doubt_until_ns; /* it said that it cannot serve: until then others are asked first */
     struct link shared;
 };
 
@@ -66,6 +69,7 @@ struct cohort {
     bool closing;
     bool dispatch_due; /* some that wait may have a link now */
     int64_t driver_until_ns;
+    int64_t loop_until_ns; /* how long the caller's loop sleeps, as it was told; INT64_MIN: it does not */
     struct timers timers;
     struct timer timer; /* a node may be tried again */
     struct prng prng;
@@ -76,6 +80,8 @@ struct cohort {
     struct list ready;   /* operations that have ended, with a callback */
     struct list keepers; /* those on the caller's loop with a call to make (keeper.h) */
     struct list kept;    /* all keepers */
+    uint32_t leaving;    /* threads of keepers that were stopped within `lost`: nobody joins them */
+    pthread_cond_t left; /* one of them has */
     uint32_t operations;
     uint64_t request_bytes;
 
@@ -142,6 +148,9 @@ void handle_dispatch_waiting(struct cohort *cohort);
 
 /* A link failed to open (or, with was_open, was lost). */
 void handle_node_failed(struct cohort *cohort, struct node *node, bool was_open, const char *why);
+
+/* It is there, and said that it cannot serve, or could not find out. */
+void handle_doubt_node(struct cohort *cohort, struct node *node);
 
 /* All that wait end with this. */
 void handle_fail_waiting(struct cohort *cohort, enum cohort_status status, const char *why);

@@ -158,12 +158,13 @@ static void *keep(void *owner)
         }
     }
     handle_hand_over(cohort);
-    bool is_mine = keeper->stopped_within;
-    handle_unlock(cohort);
-    if (is_mine) { /* stopped from within `lost`: nobody joins */
+    if (keeper->stopped_within) { /* nobody joins, so cohort_close waits */
         (void)pthread_detach(pthread_self());
         destroy(keeper);
+        cohort->leaving--;
+        (void)pthread_cond_broadcast(&cohort->left);
     }
+    handle_unlock(cohort);
     return NULL;
 }
 
@@ -254,6 +255,7 @@ void cohort_keeper_stop(struct cohort_keeper *keeper)
     }
     bool has_thread = !keeper->on_loop;
     pthread_t thread = keeper->thread;
+    cohort->leaving += has_thread && from_within;
     if (has_thread) {
         (void)pthread_cond_signal(&keeper->turn.cond);
         handle_wake(cohort);

@@ -14,6 +14,9 @@ enum {
     LEASE_NAME_BYTES = 33,
 };
 
+/* For a lock: the server's limit. */
+#define LEASE_WAIT_MAXIMUM_MS (INT64_C(365) * 24 * 3600 * 1000)
+
 struct lease;
 
 /* What a lease is. */

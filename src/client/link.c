@@ -253,6 +253,7 @@ static void close_now(struct link *link)
     }
     client_connection_close(&link->connection);
     timers_clear(&link->cohort->timers, &link->timer);
+    link_forget_probe(link);
     link->state = LINK_CLOSED;
     link->taken = 0;
     link->suspect = false;
@@ -326,6 +327,7 @@ void link_give_back(struct link *link, bool as_new)
 {
     ASSERT(link->is_private && link->is_taken);
     struct cohort *cohort = link->cohort;
+    link_forget_probe(link);
     link->is_taken = false;
     link->lost = NULL;
     link->pushed = NULL;

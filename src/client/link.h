@@ -35,6 +35,7 @@ struct link {
     size_t taken; /* bytes of connection.in that were given out */
     int64_t received_ns;
     struct timer timer;              /* connecting, greeting, or suspect: until then */
+    struct operation *probe;         /* whether the node can serve what is waited for here; NULL: not asked now */
     void (*lost)(struct link *link); /* the owner of a private link hears of its loss; may be NULL */
     void *owner;
     void (*pushed)(struct link *link, const struct cohort_reply *push); /* may be NULL */
@@ -71,6 +72,11 @@ bool link_is_usable(const struct link *link);
 void link_suspect(struct link *link);
 
 void link_lose(struct link *link, const char *why);
+
+/* probe.c: asks the node of a private link whether it can serve what is waited for on it; when not, the link is lost,
+ * perhaps at once. */
+void link_probe(struct link *link, const struct operation *waits);
+void link_forget_probe(struct link *link);
 
 /* Takes an operation off that has ended; a ghost stays when its reply is still to come. */
 void link_remove(struct link *link, struct operation *operation);

@@ -2,6 +2,7 @@
 #include "base/number.h"
 #include "client/lock.h"
 #include "client/session.h"
+#include "wire/resp_command.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,8 @@
 /* What an acquire in the making has; it is the operation's context. */
 struct acquire {
     struct cohort_lock *lock; /* NULL once it was handed out */
+    int64_t wait_until_ns;    /* CLOCK_MONOTONIC; 0: it does not wait */
+    size_t wait_at;           /* where in the request the time of WAIT stands, the last word */
     cohort_lock_callback callback;
     void *data;
 };
@@ -69,6 +72,21 @@ static bool take_acquire(struct operation *operation, bool may_go_on)
     return granted(operation, acquire->lock, may_go_on);
 }
 
+/* Sent again, it waits for the rest of its time alone. */
+static void shorten_wait(struct operation *operation)
+{
+    const struct acquire *acquire = operation->context;
+    if (operation->stage != STAGE_ASK || acquire->wait_until_ns == 0) {
+        return;
+    }
+    int64_t left_ms = (acquire->wait_until_ns - client_clock_ns()) / 1000000;
+    char digits[NUMBER_INT64_BYTES];
+    size_t size = number_format_int64(digits, left_ms > 0 ? left_ms : 0);
+    operation->request.size = acquire->wait_at;
+    struct resp_writer writer = resp_writer_to(&operation->request, RESP2);
+    resp_bulk(&writer, slice_of(digits, size));
+}
+
 enum { ACQUIRE_WORDS = 16 };
 
 struct acquire_words {
@@ -105,9 +123,6 @@ static void acquire_words(struct acquire_words *words, const struct cohort_lock 
     } else {
         add_option(words, "PX", options->ttl_ms);
     }
-    if (options->wait_ms > 0) {
-        add_option(words, "WAIT", options->wait_ms);
-    }
     if (options->mode == COHORT_LOCK_PERMITS) {
         add_option(words, "PERMITS", options->permits);
         add_option(words, "LIMIT", options->limit);
@@ -120,6 +135,17 @@ static void acquire_words(struct acquire_words *words, const struct cohort_lock 
     if (wanted->value.data != NULL) {
         add_pair(words, "VALUE", wanted->value);
     }
+    if (options->wait_ms > 0) { /* the last: shorten_wait */
+        add_option(words, "WAIT", options->wait_ms);
+    }
+}
+
+/* What the last word takes: its length, itself, two line ends. */
+static size_t last_word_bytes(const struct acquire_words *words)
+{
+    char digits[NUMBER_INT64_BYTES];
+    size_t size = words->argv[words->argc - 1].size;
+    return strlen("$\r\n\r\n") + number_format_int64(digits, (int64_t)size) + size;
 }
 
 static const char *problem_of(const struct cohort_lock_options *options)
@@ -128,8 +154,8 @@ static const char *problem_of(const struct cohort_lock_options *options)
     if (options->session == NULL && !has_time) {
         return "ttl_ms must be from 100 ms to 24 hours";
     }
-    if (options->wait_ms < 0) {
-        return "wait_ms must not be negative";
+    if (options->wait_ms < 0 || options->wait_ms > LEASE_WAIT_MAXIMUM_MS) {
+        return "wait_ms must be from 0 to a year";
     }
     bool counts = options->mode == COHORT_LOCK_PERMITS;
     if (counts && (options->permits == 0 || options->limit < options->permits)) {
@@ -150,19 +176,24 @@ static struct operation *acquire_operation(struct cohort *cohort, struct cohort_
     struct acquire_words words;
     acquire_words(&words, acquire->lock, wanted);
     int64_t wait_ms = wanted->options.wait_ms;
-    struct client_request request = {.argv = words.argv,
-                                     .argc = words.argc,
-                                     .flags =
-                                         COHORT_AGAIN | (wait_ms > 0 ? OPERATION_PRIVATE | OPERATION_UNHURRIED : 0),
-                                     .timeout_ms = wait_ms > 0 ? wait_ms + cohort->settings.timeout_ms : 0,
-                                     .key = &words.argv[1],
-                                     .step = take_acquire,
-                                     .context = acquire,
-                                     .release = release_acquire};
+    struct client_request request = {
+        .argv = words.argv,
+        .argc = words.argc,
+        .flags = COHORT_AGAIN | (wait_ms > 0 ? OPERATION_PRIVATE | OPERATION_UNHURRIED | OPERATION_PROBED : 0),
+        .timeout_ms = wait_ms > 0 ? wait_ms + cohort->settings.timeout_ms : 0,
+        .key = &words.argv[1],
+        .step = take_acquire,
+        .context = acquire,
+        .release = release_acquire};
     struct operation *operation = NULL;
     if (operation_create(cohort, &request, &operation) != STATUS_OK) {
         release_acquire(acquire);
         return NULL;
+    }
+    if (wait_ms > 0) {
+        acquire->wait_until_ns = client_clock_ns() + wait_ms * 1000000;
+        acquire->wait_at = operation->request.size - last_word_bytes(&words);
+        operation->again = shorten_wait;
     }
     *ret_acquire = acquire;
     return operation;

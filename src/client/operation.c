@@ -74,6 +74,7 @@ enum status operation_create(struct cohort *cohort, const struct client_request 
         return STATUS_NOMEM;
     }
     int64_t timeout_ms = request->timeout_ms > 0 ? request->timeout_ms : cohort->settings.timeout_ms;
+    timeout_ms = timeout_ms < OPERATION_TIMEOUT_MAXIMUM_MS ? timeout_ms : OPERATION_TIMEOUT_MAXIMUM_MS;
     int64_t now_ns = client_clock_ns();
     *operation = (struct operation){
         .cohort = cohort,
@@ -85,6 +86,9 @@ enum status operation_create(struct cohort *cohort, const struct client_request 
         .patience_ns = timeout_ms * 1000000 / 3,
         .step = request->step,
     };
+    if ((request->flags & OPERATION_PROBED) != 0) {
+        operation->patience_ns = cohort->settings.timeout_ms * 1000000;
+    }
     list_init(&operation->node);
     timer_init(&operation->timer, TIMER_OPERATION);
     if (request->key != NULL && request->key->data != NULL) {
@@ -152,19 +156,31 @@ static void wait_for_link(struct operation *operation)
     operation->state = OPERATION_WAITING;
     operation->sent_bytes = 0;
     operation->replies_left = operation->replies;
+    if (operation->again != NULL) {
+        operation->again(operation);
+    }
     list_append(&cohort->waiting, &operation->node);
     cohort->dispatch_due = true;
     handle_wake(cohort);
 }
 
-/* A refused one waits a little; false when its deadline is before that. */
+static bool may_be_repeated(const struct operation *operation)
+{
+    return (operation->flags & (COHORT_READ | COHORT_AGAIN)) != 0;
+}
+
+/* A refused one waits a little, and so does one of which the server does not know; false when it is none, or its
+ * deadline is before that. */
 static bool pause_and_retry(struct operation *operation)
 {
     struct cohort *cohort = operation->cohort;
     bool refused = operation->status == COHORT_BUSY || operation->status == COHORT_CLUSTERDOWN;
-    if (!refused || operation->pinned || (operation->flags & OPERATION_NO_RETRY) != 0) {
+    bool unknown = operation->status == COHORT_UNCERTAIN && operation->state == OPERATION_SENT;
+    if ((!refused && !(unknown && may_be_repeated(operation))) || operation->pinned ||
+        (operation->flags & OPERATION_NO_RETRY) != 0) {
         return false;
     }
+    operation->was_lost = operation->was_lost || unknown;
     uint32_t doubled = operation->refusals < 6 ? operation->refusals : 6;
     int64_t pause_ns = ((int64_t)HANDLE_REFUSED_MS << doubled) * 1000000;
     if (pause_ns > (int64_t)HANDLE_REFUSED_MAXIMUM_MS * 1000000) {
@@ -214,10 +230,14 @@ void operation_answered(struct operation *operation)
         operation_destroy(operation);
         return;
     }
+    struct node *node = operation->link->node;
     if (!operation->pinned && !operation->link->is_private) {
         operation->link = NULL;
     }
     operation->status = reply_status(operation->reply);
+    if (operation->status == COHORT_CLUSTERDOWN || operation->status == COHORT_UNCERTAIN) {
+        handle_doubt_node(operation->cohort, node);
+    }
     if (operation->reply == NULL) { /* it came, and there was no memory for it */
         operation->status = (operation->flags & COHORT_READ) != 0 ? COHORT_NOMEM : COHORT_UNCERTAIN;
     }
@@ -231,7 +251,7 @@ void operation_lost(struct operation *operation, const char *why)
         return;
     }
     bool was_sent = operation->state == OPERATION_SENT;
-    bool safe = !was_sent || (operation->flags & (COHORT_READ | COHORT_AGAIN)) != 0;
+    bool safe = !was_sent || may_be_repeated(operation);
     operation->was_lost = operation->was_lost || was_sent;
     operation->link = NULL;
     if (safe && !operation->pinned && !operation->cohort->closing) {
@@ -301,7 +321,7 @@ static void grow_impatient(struct operation *operation)
         return;
     }
     link_suspect(link);
-    if (operation->pinned || (operation->flags & (COHORT_READ | COHORT_AGAIN)) == 0) {
+    if (operation->pinned || !may_be_repeated(operation)) {
         handle_set_timer(operation->cohort, &operation->timer, operation->deadline_ns);
         return;
     }
@@ -330,6 +350,11 @@ void operation_due(struct operation *operation, int64_t now_ns)
             return;
         }
         due_ns = since_ns + operation->patience_ns < due_ns ? since_ns + operation->patience_ns : due_ns;
+    } else if (operation->state == OPERATION_SENT && (operation->flags & OPERATION_PROBED) != 0) {
+        due_ns = now_ns + operation->patience_ns < due_ns ? now_ns + operation->patience_ns : due_ns;
+        handle_set_timer(operation->cohort, &operation->timer, due_ns);
+        link_probe(operation->link, operation); /* it may be without that link now */
+        return;
     }
     handle_set_timer(operation->cohort, &operation->timer, due_ns);
 }

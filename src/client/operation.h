@@ -32,8 +32,12 @@ enum {
     OPERATION_INTERNAL = 1 << 10,   /* not counted against the caller's limits */
     OPERATION_UNHURRIED = 1 << 11,  /* its reply may take until the deadline: silence says nothing about the link */
     OPERATION_RESOLVES = 1 << 13,   /* pinned, and its step can find out elsewhere what became of it */
+    OPERATION_PROBED = 1 << 14,     /* with UNHURRIED: its node is asked now and then whether it can serve */
     OPERATION_KEEPS_LINK = 1 << 12, /* a private link stays its owner's when it ends well */
 };
+
+/* More than anybody waits: a year for a lock, and the time limit behind it. */
+#define OPERATION_TIMEOUT_MAXIMUM_MS (INT64_C(400) * 24 * 3600 * 1000)
 
 enum operation_state {
     OPERATION_NEW,
@@ -83,8 +87,9 @@ struct operation {
     bool was_lost; /* sent before without an answer: it may have been executed then */
 
     operation_step step;
-    uint32_t stage; /* the step's own */
-    void *context;  /* borrowed, or the operation's with `release` */
+    void (*again)(struct operation *operation); /* it is sent again: its request may be made anew, not longer; NULL */
+    uint32_t stage;                             /* the step's own */
+    void *context;                              /* borrowed, or the operation's with `release` */
     void (*release)(void *context);
 
     /* One of these, or none: a waiting thread, a callback, an internal hook that is called under the mutex. */
