@@ -52,6 +52,9 @@ static bool is_uncertain(struct node_client *client)
     if (begins(text, "ERR the script was stopped after its budget")) {
         return false;
     }
+    if (begins(text, "NOSESSION ") && world->profile.sessions) { /* to what was to be queued */
+        return false;
+    }
     if (begins(text, "NOSCRIPT ") && world->profile.scripts) {
         node_reach(world, NODE_MARK_SCRIPT_UNKNOWN, 1);
         return false;

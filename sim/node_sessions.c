@@ -1,15 +1,16 @@
 /* Clients with sessions: what they may believe, and what they are told.
  *
  * A client opens a session, keeps it alive or does not, and gives it a key of its own and, exclusively, the lock of a
- * shard, which all want. It may believe that the session lives for its time to live from before the last heartbeat that
- * was answered was sent, less what clocks are off. Checked: while it may be believed to live nobody else is granted its
- * lock, its key is there, and no shard says that it has ended; whoever closed it, or was told that it ended, is told
- * nothing else afterwards; and in the end every lock is free and every key of a session that ended is gone. */
+ * shard, which all want. It renames its key to other shards, and changes it together with another one there. It may
+ * believe that the session lives for its time to live from before the last heartbeat that was answered was sent, less
+ * what clocks are off. Checked: while it may be believed to live nobody else is granted its lock, its key is there, and
+ * no shard says that it has ended; whoever closed it, or was told that it ended, is told nothing else afterwards; and
+ * in the end every lock is free and every key of a session that ended is gone. */
 #include "node_world.h"
 
 #include <stdio.h>
 
-enum { FINAL_SHARDS = 2, TTL_MINIMUM_MS = 100 };
+enum { FINAL_SHARDS = 2, TTL_MINIMUM_MS = 100, TTL_DRAWN_MS = 2500, ENDS_MS = 2 * TTL_DRAWN_MS };
 
 static uint64_t draw(struct node_client *client, uint64_t bound)
 {
@@ -40,7 +41,8 @@ static void expect(struct node_client *client, enum node_ask ask)
 static void open(struct node_client *client)
 {
     uint32_t serial = client->session.serial + 1;
-    client->session = (struct node_session){.serial = serial, .ttl_ms = TTL_MINIMUM_MS + (int64_t)draw(client, 2500)};
+    client->session =
+        (struct node_session){.serial = serial, .ttl_ms = TTL_MINIMUM_MS + (int64_t)draw(client, TTL_DRAWN_MS)};
     node_request(client, "SESSION.OPEN PX %lld", (long long)client->session.ttl_ms);
     expect(client, NODE_ASK_SESSION_OPEN);
 }
@@ -55,6 +57,37 @@ static void ask_lock(struct node_client *client, int shard)
     expect(client, NODE_ASK_SESSION_LOCK);
 }
 
+static void ask_rename(struct node_client *client, int shard)
+{
+    struct node_session *session = &client->session;
+    int from = session->key_shard;
+    session->asked_shard = shard;
+    session->key_shard = NODE_NOWHERE; /* until it is answered */
+    node_request(client, "RENAME {%s}z%d.%u {%s}z%d.%u", tag_of(client, from), client->number, session->serial,
+                 tag_of(client, shard), client->number, session->serial);
+    expect(client, NODE_ASK_SESSION_RENAME);
+}
+
+/* Its key is written and keeps its session, another one gets it; sometimes beside what moves values. */
+static void ask_both(struct node_client *client, int shard)
+{
+    struct node_session *session = &client->session;
+    const char *there = tag_of(client, session->key_shard);
+    const char *other = tag_of(client, shard);
+    node_ask_prepare(client, "MULTI");
+    node_request(client, "SET {%s}z%d.%u w XX KEEPTTL", there, client->number, session->serial);
+    (void)node_expect(client, NODE_ASK_PREPARE);
+    node_request(client, "SET {%s}z%d.%ua v SESSION %s", other, client->number, session->serial, session->id);
+    (void)node_expect(client, NODE_ASK_PREPARE);
+    if (draw(client, 2) == 0) {
+        node_request(client, "COPY {%s}z%d.%u {%s}z%d.%ub REPLACE", there, client->number, session->serial, other,
+                     client->number, session->serial);
+        (void)node_expect(client, NODE_ASK_PREPARE);
+    }
+    node_request(client, "EXEC");
+    expect(client, NODE_ASK_SESSION_EXEC);
+}
+
 static void ask_key(struct node_client *client, int shard)
 {
     struct node_session *session = &client->session;
@@ -64,9 +97,15 @@ static void ask_key(struct node_client *client, int shard)
     if (sets) {
         node_request(client, "SET {%s}z%d.%u v SESSION %s", tag, client->number, session->serial, session->id);
         expect(client, NODE_ASK_SESSION_SET);
-    } else {
+        return;
+    }
+    switch (draw(client, 4)) {
+    case 0: ask_rename(client, shard); return;
+    case 1: ask_both(client, shard); return;
+    default:
         node_request(client, "GET {%s}z%d.%u", tag, client->number, session->serial);
         expect(client, NODE_ASK_SESSION_GET);
+        return;
     }
 }
 
@@ -94,7 +133,11 @@ bool node_session_ask(struct node_client *client, int shard)
     case 4: ask_lock(client, shard); break;
     case 5:
     case 6:
-    case 7: ask_key(client, shard); break;
+    case 7:
+        if (session->key_shard != NODE_NOWHERE) {
+            ask_key(client, shard);
+            break;
+        } /* fallthrough */
     default:
         node_request(client, "SESSION.KEEPALIVE %s", session->id);
         expect(client, NODE_ASK_SESSION_KEEPALIVE);
@@ -113,6 +156,16 @@ void node_session_ask_finally(struct node_client *client, int shard)
     client->session.asked_shard = shard;
     node_request(client, "LOCK.ACQUIRE {%s}Z final PX 5 WAIT 10000", tag_of(client, shard));
     (void)node_expect(client, NODE_ASK_SESSION_FINAL);
+    if (shard > 1) {
+        return;
+    }
+    /* So long none can live, and then all has heard of its end. */
+    node_request(client, "LOCK.ACQUIRE {%s}W one PX %d", tag_of(client, shard), ENDS_MS);
+    (void)node_expect(client, NODE_ASK_SESSION_FINAL);
+    node_request(client, "LOCK.ACQUIRE {%s}W other PX 5 WAIT 10000", tag_of(client, shard));
+    (void)node_expect(client, NODE_ASK_SESSION_FINAL);
+    node_request(client, "KEYS *}z*.*");
+    (void)node_expect(client, NODE_ASK_SESSION_KEYS);
 }
 
 /* ---- answers ---- */
@@ -160,6 +213,27 @@ static void answered_lock(struct node_client *client)
     }
 }
 
+static void check_there(struct node_client *client, bool there, const char *what)
+{
+    const struct node_session *session = &client->session;
+    if (!there && session->until_ns > now_of(client)) {
+        node_fail(client->world, "client %d: the key of its session is gone %lld ms too early (%s)", client->number + 1,
+                  (long long)((session->until_ns - now_of(client)) / MS), what);
+    }
+}
+
+static void answered_exec(struct node_client *client)
+{
+    const struct node_reply *reply = &client->reply;
+    if (reply->type != RESP_ARRAY || reply->count < 2) {
+        node_unexpected(client, "an EXEC without its replies");
+        return;
+    }
+    check_there(client, reply->elements[0].type == RESP_STATUS, "EXEC");
+    check_there(client, reply->elements[1].type == RESP_STATUS, "SET in EXEC");
+    node_reach(client->world, NODE_MARK_SESSION_MOVED, reply->elements[0].type == RESP_STATUS);
+}
+
 void node_session_answered(struct node_client *client, enum node_ask ask)
 {
     struct node_session *session = &client->session;
@@ -179,10 +253,16 @@ void node_session_answered(struct node_client *client, enum node_ask ask)
     case NODE_ASK_SESSION_CLOSE: ended(client, "is closed"); break;
     case NODE_ASK_SESSION_LOCK: answered_lock(client); break;
     case NODE_ASK_SESSION_SET: session->key_shard = session->asked_shard; break;
-    case NODE_ASK_SESSION_GET:
-        if (reply->type == RESP_NULL && session->until_ns > now_of(client)) {
-            node_fail(client->world, "client %d: the key of its session is gone %lld ms too early", client->number + 1,
-                      (long long)((session->until_ns - now_of(client)) / MS));
+    case NODE_ASK_SESSION_GET: check_there(client, reply->type != RESP_NULL, "GET"); break;
+    case NODE_ASK_SESSION_RENAME:
+        session->key_shard = session->asked_shard;
+        node_reach(client->world, NODE_MARK_SESSION_MOVED, 1);
+        break;
+    case NODE_ASK_SESSION_EXEC: answered_exec(client); break;
+    case NODE_ASK_SESSION_KEYS:
+        if (reply->count != 0) {
+            node_fail(client->world, "keys of sessions that have ended are there: %.*s",
+                      (int)reply->elements[0].text.size, (const char *)reply->elements[0].text.data);
         }
         break;
     default:
@@ -195,8 +275,13 @@ void node_session_answered(struct node_client *client, enum node_ask ask)
 
 bool node_session_refused(struct node_client *client)
 {
+    struct slice text = client->reply.text;
     client->session.pending = false;
-    if (!slice_starts_with(client->reply.text, SLICE_LITERAL("NOSESSION the session has ended"))) {
+    if (slice_starts_with(text, SLICE_LITERAL("ERR no such key"))) {
+        check_there(client, false, "RENAME");
+        return true;
+    }
+    if (!slice_starts_with(text, SLICE_LITERAL("NOSESSION "))) {
         return false;
     }
     ended(client, "has ended");

@@ -113,6 +113,9 @@ enum node_ask {
     NODE_ASK_SESSION_LOCK,
     NODE_ASK_SESSION_SET,
     NODE_ASK_SESSION_GET,
+    NODE_ASK_SESSION_RENAME,
+    NODE_ASK_SESSION_EXEC,
+    NODE_ASK_SESSION_KEYS,
     NODE_ASK_SESSION_FINAL,
     NODE_ASK_ELECT_CAMPAIGN,
     NODE_ASK_ELECT_LEADER,
@@ -233,8 +236,10 @@ struct node_session {
     int64_t until_ns; /* it may believe that it lives so long; 0: it may not */
     int asked_shard;
     int lock_shard; /* it was granted the lock of this shard; 0: of none */
-    int key_shard;  /* it has its key there */
+    int key_shard;  /* it has its key there; 0: it has none; NODE_NOWHERE: somewhere */
 };
+
+enum { NODE_NOWHERE = -1 };
 
 enum { NODE_MANY = 3, NODE_MANY_REQUESTS = 16 };
 

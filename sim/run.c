@@ -84,6 +84,7 @@ const char *sim_mark_name(enum sim_mark mark)
         [NODE_MARK_LOCK_FENCED] = "a token refused",
         [NODE_MARK_SESSION_LOCK] = "a lock granted to a session",
         [NODE_MARK_SESSION_ENDED] = "a session ended",
+        [NODE_MARK_SESSION_MOVED] = "a key of a session in a transaction",
         [NODE_MARK_DEADLOCK] = "a circle of waits was ended",
         [NODE_MARK_DIVIDED] = "entry applied in several turns",
         [NODE_MARK_MANY] = "several locks granted at once",

@@ -84,6 +84,7 @@ enum sim_mark {
     NODE_MARK_LOCK_FENCED,      /* a token was refused: its holder came too late */
     NODE_MARK_SESSION_LOCK,     /* a lock was granted to a session */
     NODE_MARK_SESSION_ENDED,    /* a client learned that its session had ended, or ended it */
+    NODE_MARK_SESSION_MOVED,    /* a key of a session was renamed to another shard, or written together with one */
     NODE_MARK_DEADLOCK,         /* a client waited in a circle, and was told */
     NODE_MARK_DIVIDED,          /* an entry was applied in several turns */
     NODE_MARK_MANY,             /* a client was granted several locks at once */

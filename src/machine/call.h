@@ -40,15 +40,16 @@ struct call {
     struct feed_log *history;
     struct locks *locks;
     struct sessions *sessions;
-    struct ties *ties; /* NULL: where nothing can be tied to a session, since the keyspace is none of a shard */
+    struct ties *ties;
     struct meets *meets;
     const struct machine_scripts *scripts; /* NULL: none are executed */
     struct scripts_spent *spent;           /* by scripts of this command so far */
     struct machine_events *events;         /* what happens is told there; NULL: nobody listens */
     struct keyspace_time time;
-    uint64_t position;         /* becomes the version of what is changed; 0 in reads */
-    uint64_t applied_position; /* of the last apply, this one included */
-    uint64_t term;             /* of the entry */
+    int64_t ahead_ms, ahead_wall_ms; /* of `time`'s present: machine_context's; 0 but in reads */
+    uint64_t position;               /* becomes the version of what is changed; 0 in reads */
+    uint64_t applied_position;       /* of the last apply, this one included */
+    uint64_t term;                   /* of the entry */
     const struct command_spec *spec;
     const struct slice *argv; /* positions as in Redis's documentation; argv[0] is the name */
     uint32_t argc;

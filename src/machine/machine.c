@@ -62,6 +62,7 @@ struct machine *machine_create(const struct machine_options *options)
     sessions_init(&machine->sessions, options->hash_seed);
     ties_init(&machine->ties, options->hash_seed);
     machine->locks.ties = &machine->ties;
+    machine->txns.parts.ties = &machine->ties;
     meets_init(&machine->meets, options->hash_seed, &machine->locks);
     return machine;
 }
@@ -198,6 +199,8 @@ bool machine_read(struct machine *machine, const struct machine_context *context
     struct call call = begin_call(machine, command, reply);
     call.time.present_time_ms = later(context->time_ms, machine->time_ms);
     call.time.present_wall_ms = later(context->wall_ms, machine->wall_ms);
+    call.ahead_ms = context->ahead_ms;
+    call.ahead_wall_ms = context->ahead_wall_ms;
     size_t told = machine->events == NULL ? 0 : machine->events->messages.size;
     dispatch_find(command->spec)(&call);
     scripts_spent_forget(&machine->spent);

@@ -37,6 +37,8 @@ struct machine_context {
     int64_t time_ms;   /* the shard's time */
     int64_t wall_ms;   /* wall clock of the entry, Unix milliseconds */
     uint64_t term;     /* of the entry; for transactions (txn/README.md) */
+    /* Of a read: so much later it is by the clock of who leads. What remains of something is told by that. */
+    int64_t ahead_ms, ahead_wall_ms;
 };
 
 struct machine *machine_create(const struct machine_options *options);

@@ -26,6 +26,7 @@ enum machine_mutation {
     MACHINE_MUTATION_JOIN_FORGOTTEN,     /* a session does not know where its locks are */
     MACHINE_MUTATION_SHARDS_NOT_KEPT,    /* snapshots leave that out */
     MACHINE_MUTATION_LOOK_BY_LAST_ENTRY, /* what remains of a session is told as it was at the last entry */
+    MACHINE_MUTATION_SESSION_LEFT,       /* a transaction over several shards takes its session off what it writes */
     MACHINE_MUTATION_PART_HELD_EARLY,    /* a part of a MACQUIRE that had to wait is held at once, not reserved */
     MACHINE_MUTATION_OFFICE_ANEW,        /* a leader that campaigns again has a new token */
     MACHINE_MUTATION_LEADER_PAST,        /* whoever led last is told to lead, though nobody does */

@@ -33,6 +33,20 @@ static const char *take_option(struct slice word, struct slice value, bool locks
     return "ERR syntax error";
 }
 
+/* NULL, or that this option came before. */
+static const char *once(struct slice word, unsigned *given)
+{
+    static const char *const words[] = {"CURSOR", "COUNT", "MATCH", "OLDER", "STATE"};
+    for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (slice_is_word(word, words[i])) {
+            bool again = (*given >> i & 1) != 0;
+            *given |= 1U << i;
+            return again ? "ERR syntax error: an option is given twice" : NULL;
+        }
+    }
+    return NULL;
+}
+
 const char *gather_scan_options(const struct command *command, struct scan *scan)
 {
     *scan = (struct scan){0, SLICE_LITERAL("10"), SLICE_LITERAL("ANY"), SLICE_LITERAL("0"), SLICE_LITERAL("*")};
@@ -40,9 +54,12 @@ const char *gather_scan_options(const struct command *command, struct scan *scan
         return number_parse_cursor(command->argv[1], &scan->cursor) ? NULL : "ERR invalid cursor";
     }
     bool locks = command->spec->id == COMMAND_LOCK_LIST;
+    unsigned given = 0;
     for (uint32_t i = 1; (locks || command->spec->id == COMMAND_TXN_LIST) && i < command->argc; i += 2) {
-        const char *problem = i + 1 == command->argc ? "ERR syntax error"
-                                                     : take_option(command->argv[i], command->argv[i + 1], locks, scan);
+        const char *problem = i + 1 == command->argc ? "ERR syntax error" : once(command->argv[i], &given);
+        if (problem == NULL) {
+            problem = take_option(command->argv[i], command->argv[i + 1], locks, scan);
+        }
         if (problem != NULL) {
             return problem;
         }

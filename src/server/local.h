@@ -70,6 +70,7 @@ void local_shutdown(struct local_call *call);
 void local_client_list_part(const struct local_call *call, struct buffer *out);
 void local_client_kill_part(const struct local_call *call, struct buffer *out);
 void local_client_pause_part(const struct local_call *call);
+void local_client_unblock_part(const struct local_call *call, struct buffer *out);
 void local_client_unpause_part(const struct local_call *call);
 void local_cluster_countkeysinslot_part(const struct local_call *call, struct buffer *out);
 void local_debug_part(const struct local_call *call, struct buffer *out);

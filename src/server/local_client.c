@@ -383,17 +383,44 @@ static bool unblock(struct server *server, uint64_t id, bool error)
     return false;
 }
 
+/* NULL, or what is wrong. */
+static const char *unblock_parse(const struct local_call *call, int64_t *ret_id, bool *ret_error)
+{
+    *ret_error = call->argc == 4 && local_word(call, 3, "ERROR");
+    if (call->argc > 4 || (call->argc == 4 && !*ret_error && !local_word(call, 3, "TIMEOUT"))) {
+        return "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR";
+    }
+    return number_parse_int64(call->argv[2], ret_id) ? NULL : "ERR value is not an integer or out of range";
+}
+
+void local_client_unblock_part(const struct local_call *call, struct buffer *out)
+{
+    int64_t id = 0;
+    bool error = false;
+    if (unblock_parse(call, &id, &error) == NULL && unblock(call->server, (uint64_t)id, error)) {
+        buffer_append_byte(out, 1);
+    }
+}
+
+/* A worker that has the client says so. */
+static void note_unblocked(void *owner, struct slice part)
+{
+    (void)part;
+    *(bool *)owner = true;
+}
+
 void local_client_unblock(struct local_call *call)
 {
     int64_t id = 0;
-    if (call->argc > 4 || (call->argc == 4 && !local_word(call, 3, "TIMEOUT") && !local_word(call, 3, "ERROR"))) {
-        resp_error(call->reply, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
-    } else if (!number_parse_int64(call->argv[2], &id)) {
-        resp_error(call->reply, "ERR value is not an integer or out of range");
-    } else {
-        bool error = call->argc == 4 && local_word(call, 3, "ERROR");
-        resp_integer(call->reply, unblock(call->server, (uint64_t)id, error) ? 1 : 0);
+    bool error = false;
+    const char *problem = unblock_parse(call, &id, &error);
+    if (problem != NULL) {
+        resp_error(call->reply, problem);
+        return;
     }
+    bool unblocked = unblock(call->server, (uint64_t)id, error);
+    round_each(call->round, note_unblocked, &unblocked);
+    resp_integer(call->reply, unblocked ? 1 : 0);
 }
 
 void local_client_getredir(struct local_call *call) { resp_integer(call->reply, -1); }

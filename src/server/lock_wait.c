@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "machine/session/session_words.h"
 #include "server/figures.h"
 #include "server/route_refuse.h"
 
@@ -161,7 +162,11 @@ static void acquired(struct lock_wait *wait)
     }
     wait->state = WAIT_QUEUED;
     if (!queued) {
-        waiter_answer(&wait->waiter, reply);
+        if (slice_starts_with(reply, SLICE_LITERAL("-NOSESSION "))) {
+            tell_text(wait, SESSION_IS_OVER); /* the shard had something of it before this was asked */
+        } else {
+            waiter_answer(&wait->waiter, reply);
+        }
         wait_free(wait);
     } else if (wait->server->phase != SERVER_SERVING) {
         end_queued(wait, wait->waiter.kind->stopping);
@@ -287,6 +292,7 @@ static void hear(struct waiter *waiter, const struct lock_notice *notice)
     switch (notice->kind) {
     case LOCK_NOTICE_GRANTED: tell_grant(wait, notice->token, notice->ttl_ms); break;
     case LOCK_NOTICE_ENDED: tell_nil(wait); break;
+    case LOCK_NOTICE_OVER: tell_text(wait, SESSION_IS_OVER); break;
     case LOCK_NOTICE_TAKEN:
         tell_text(wait, "ERR a later request of the same owner waits in the place of this one");
         break;

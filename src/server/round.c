@@ -31,6 +31,7 @@ bool round_takes(const struct command_spec *spec)
     case COMMAND_CLIENT_LIST:
     case COMMAND_CLIENT_KILL:
     case COMMAND_CLIENT_PAUSE:
+    case COMMAND_CLIENT_UNBLOCK:
     case COMMAND_CLIENT_UNPAUSE:
     case COMMAND_CLUSTER_COUNTKEYSINSLOT:
     case COMMAND_CONFIG_RESETSTAT:
@@ -270,6 +271,7 @@ static void answer(struct server *server, uint32_t from, const struct local_call
     case COMMAND_CLIENT_LIST: local_client_list_part(call, out); return;
     case COMMAND_CLIENT_KILL: local_client_kill_part(call, out); return;
     case COMMAND_CLIENT_PAUSE: local_client_pause_part(call); return;
+    case COMMAND_CLIENT_UNBLOCK: local_client_unblock_part(call, out); return;
     case COMMAND_CLIENT_UNPAUSE: local_client_unpause_part(call); return;
     case COMMAND_CLUSTER_COUNTKEYSINSLOT: local_cluster_countkeysinslot_part(call, out); return;
     case COMMAND_CONFIG_RESETSTAT: figures_reset(server); return;

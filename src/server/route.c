@@ -85,10 +85,30 @@ static bool waits_for_others(struct connection *connection, const struct request
     if (request->at_server && script_peers_wait(connection, command)) {
         return true;
     }
-    return !request->queueing &&
-           ((connection->server->worker_count > 1 && round_takes(command->spec) && round_waits(connection, command)) ||
-            (request->named != 0 && !txn_session_holds(connection) &&
-             session_client_waits(connection, request->shard, command, request->named)));
+    return !request->queueing && connection->server->worker_count > 1 && round_takes(command->spec) &&
+           round_waits(connection, command);
+}
+
+/* Its session is looked after, and its shard is tied to it: also of what a MULTI or TXN.BEGIN keeps for later. */
+static bool waits_for_session(struct connection *connection, const struct request *request)
+{
+    return request->named != 0 && !(request->queueing && (request->command->spec->flags & COMMAND_NO_MULTI) != 0) &&
+           session_client_waits(connection, request->shard, request->command, request->named);
+}
+
+/* Nothing goes on in the name of a session that is not there. Of what is for later that is all; true: it was refused.
+ */
+static bool refused_for_session(struct connection *connection, const struct request *request)
+{
+    const struct command_spec *spec = request->command->spec;
+    bool later = request->named != 0 && (request->queueing || txn_session_holds(connection));
+    struct slice name;
+    const char *problem =
+        later && (spec->flags & COMMAND_NO_MULTI) == 0 ? session_client_take(connection, &name) : NULL;
+    if (problem != NULL) {
+        route_refuse_command(connection, spec, problem);
+    }
+    return problem != NULL;
 }
 
 /* ---- who executes it ---- */
@@ -199,8 +219,11 @@ static void dispatch(struct connection *connection, const struct command *comman
         session_client_forget(connection);
         return;
     }
-    if (waits_for_others(connection, &request)) {
+    if (waits_for_others(connection, &request) || waits_for_session(connection, &request)) {
         route_park_command(connection, command);
+        return;
+    }
+    if (refused_for_session(connection, &request)) {
         return;
     }
     connection->last_command = command_called(command);

@@ -15,8 +15,10 @@ void driver_go(struct txn_driver *driver, enum txn_driver_state to)
 {
     static const unsigned moves[DRIVER_STATES] = {
         [DRIVER_NEW] = MAY(DRIVER_READ) | MAY(DRIVER_DUMP) | MAY(DRIVER_PREPARE),
-        [DRIVER_HOLD] = MAY(DRIVER_PREPARE) | MAY(DRIVER_ABORT) | MAY(DRIVER_ENDED),
-        [DRIVER_DUMP] = MAY(DRIVER_PREPARE) | MAY(DRIVER_PAUSE) | MAY(DRIVER_ENDED),
+        [DRIVER_HOLD] = MAY(DRIVER_TIE) | MAY(DRIVER_PREPARE) | MAY(DRIVER_ABORT) | MAY(DRIVER_ENDED),
+        [DRIVER_DUMP] = MAY(DRIVER_TIE) | MAY(DRIVER_PREPARE) | MAY(DRIVER_PAUSE) | MAY(DRIVER_ENDED),
+        [DRIVER_TIE] =
+            MAY(DRIVER_TIE) | MAY(DRIVER_PREPARE) | MAY(DRIVER_ABORT) | MAY(DRIVER_PAUSE) | MAY(DRIVER_ENDED),
         [DRIVER_READ] = MAY(DRIVER_CONFIRM) | MAY(DRIVER_PREPARE) | MAY(DRIVER_ENDED),
         [DRIVER_CONFIRM] = MAY(DRIVER_CONFIRM) | MAY(DRIVER_PREPARE) | MAY(DRIVER_ENDED),
         [DRIVER_PREPARE] = MAY(DRIVER_MOVE) | MAY(DRIVER_DECIDE) | MAY(DRIVER_ABORT) | MAY(DRIVER_ENDED),
@@ -275,6 +277,7 @@ void driver_over(struct txn_driver *driver)
     case DRIVER_CONFIRM: driver_reads_over(driver); return;
     case DRIVER_DUMP: driver_dumps_over(driver); return;
     case DRIVER_HOLD: driver_hold_over(driver); return;
+    case DRIVER_TIE: driver_tie_over(driver); return;
     case DRIVER_PREPARE: driver_prepare_over(driver); return;
     case DRIVER_MOVE: driver_move_over(driver); return;
     case DRIVER_DECIDE:
@@ -398,7 +401,8 @@ void txn_driver_give_up(struct txn_driver *driver)
     (void)snprintf(driver->why, sizeof(driver->why), "%s", text);
     if (driver->state == DRIVER_PREPARE && driver->last) {
         driver_drop_parts(driver, false);
-    } else if (driver->state == DRIVER_PREPARE || driver->state == DRIVER_HOLD) {
+    } else if (driver->state == DRIVER_PREPARE || driver->state == DRIVER_HOLD ||
+               (driver->state == DRIVER_TIE && driver->attempt > 0)) {
         txn_round_begin(&driver->round);
         driver_say_abort(driver, "its client waits no longer");
     }

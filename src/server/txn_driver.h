@@ -6,10 +6,11 @@
  *     └────────┴──▶ PREPARE     after READS_MAXIMUM more rounds that differ: with read locks that it waits for
  *   DUMP ─▶ PREPARE             a plan of values: what it reads, then its commands here
  *   HOLD ─▶ PREPARE             its later attempts: the locks first, one shard after the other; so what they read stays
+ *   DUMP, HOLD ─▶ TIE ─▶ PREPARE      it takes keys of sessions to other shards (txn_ties.h)
  *   PREPARE ─▶ DECIDE ─▶ end    2PC: the first attempt PREPAREs everywhere but at home, then LAST at home opens,
  *                               prepares and decides; later ones OPEN and PREPARE, then the decision
  *   PREPARE ─▶ MOVE ─▶ end      3PC: pre-commit decides, home is told
- *   PREPARE, HOLD ─▶ ABORT ─▶ end, or PAUSE ─▶ again, under another id
+ *   PREPARE, HOLD, TIE ─▶ ABORT ─▶ end, or PAUSE ─▶ again, under another id
  *
  * Invariants
  * 1. DECIDE(COMMIT) is said only after OPEN was answered OK and every participant voted yes, in this attempt; LAST
@@ -27,6 +28,7 @@
 #include "server/txn_plan.h"
 #include "server/txn_round.h"
 #include "server/txn_say.h"
+#include "server/txn_ties.h"
 
 struct txn_driver;
 
@@ -64,6 +66,7 @@ enum txn_driver_state {
     DRIVER_CONFIRM,
     DRIVER_DUMP,
     DRIVER_HOLD,
+    DRIVER_TIE,
     DRIVER_PREPARE,
     DRIVER_MOVE,
     DRIVER_DECIDE,
@@ -97,6 +100,7 @@ struct txn_driver {
     bool changed;                /* a vote said so */
     bool again;                  /* what went wrong may go right */
     bool deciding;               /* PAUSE is between two DECIDEs */
+    struct txn_tie tie;
     char why[DRIVER_WHY_BYTES];
     struct say_arguments arguments; /* scratch */
 };

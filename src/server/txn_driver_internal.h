@@ -53,5 +53,8 @@ void driver_start_prepare(struct txn_driver *driver);
 void driver_open_answered(struct txn_driver *driver);
 void driver_prepare_over(struct txn_driver *driver);
 void driver_hold_over(struct txn_driver *driver);
+/* The values are there: sessions that they take along are tied to their shards, then it is prepared. */
+void driver_tie(struct txn_driver *driver);
+void driver_tie_over(struct txn_driver *driver);
 void driver_dumps_over(struct txn_driver *driver);
 void driver_start_attempt(struct txn_driver *driver);

@@ -82,6 +82,8 @@ void driver_note_no(struct txn_driver *driver, struct slice answer)
         {"FULL", false, "BUSY a shard has no room for one more transaction; it was not executed, try again later"},
         {"LARGE", false, DRIVER_LARGE},
         {"READS", false, TXN_READS_TOO_MUCH},
+        {"SESSION", true, TXN_TIE_OVER},
+        {"BONDS", false, TXN_BONDS_FULL},
     };
     struct slice rest = answer;
     uint64_t count = 0;
@@ -288,8 +290,80 @@ void driver_hold_over(struct txn_driver *driver)
         driver_abort_attempt(driver, any);
         return;
     }
+    driver_tie(driver);
+}
+
+/* ---- sessions that keys take along ---- */
+
+static void prepare_values(struct txn_driver *driver)
+{
+    if (driver->attempt == 0) {
+        driver_start_prepare(driver);
+        return;
+    }
     driver_go(driver, DRIVER_PREPARE);
     txn_round_begin(&driver->round);
     ask_votes(driver);
     txn_round_asked(&driver->round);
+}
+
+/* It is noted why: with locks held the attempt is to be ended, else nobody knows of it. */
+static void values_failed(struct txn_driver *driver)
+{
+    if (driver->attempt > 0) {
+        driver_abort_attempt(driver, true);
+    } else if (driver->again && !driver_late(driver)) {
+        driver_pause_for(driver, false);
+    } else {
+        driver_end(driver, TXN_END_REFUSED);
+    }
+}
+
+static void ask_tie(struct txn_driver *driver)
+{
+    struct command command;
+    uint32_t shard = 0;
+    switch (txn_tie_next(&driver->tie, &driver->plan.values, &command, &shard)) {
+    case TXN_TIE_MORE:
+        driver_go(driver, DRIVER_TIE);
+        txn_round_begin(&driver->round);
+        txn_round_ask(&driver->round, 0, shard, &command);
+        txn_round_asked(&driver->round);
+        return;
+    case TXN_TIE_DONE: prepare_values(driver); return;
+    case TXN_TIE_MANY: driver_note_why(driver, TXN_TOO_MANY_TIES, false); break;
+    case TXN_TIE_ENDED: driver_note_why(driver, TXN_TIE_OVER, false); break;
+    case TXN_TIE_FAILED: UNREACHABLE();
+    }
+    values_failed(driver);
+}
+
+void driver_tie(struct txn_driver *driver)
+{
+    txn_tie_begin(&driver->tie);
+    ask_tie(driver);
+}
+
+void driver_tie_over(struct txn_driver *driver)
+{
+    const struct round_question *question = &driver->round.questions[0];
+    struct slice said;
+    switch (txn_tie_take(&driver->tie, &driver->plan.values, &driver->round)) {
+    case TXN_TIE_MORE: ask_tie(driver); return;
+    case TXN_TIE_ENDED: /* its keys are about to go; what names it goes on doing so */
+        driver_note_why(driver, TXN_TIE_OVER, driver->attempt < TXN_OVER_TRIES);
+        break;
+    case TXN_TIE_FAILED:
+        if (question->status != STATUS_OK) {
+            driver_note_failure(driver, question->status);
+        } else if (answer_error_text(buffer_slice(&question->answer), &said)) {
+            driver_note_error(driver, buffer_slice(&question->answer));
+        } else {
+            driver_note_why(driver, TXN_TIE_SLOW, true);
+        }
+        break;
+    case TXN_TIE_DONE:
+    case TXN_TIE_MANY: UNREACHABLE();
+    }
+    values_failed(driver);
 }

@@ -116,7 +116,7 @@ static void run_values(struct txn_driver *driver)
 {
     const char *why = NULL;
     switch (txn_plan_run(&driver->plan, &why)) {
-    case PLAN_RAN: driver_start_prepare(driver); return;
+    case PLAN_RAN: driver_tie(driver); return;
     case PLAN_CHANGED: driver_end(driver, TXN_END_CHANGED); return;
     case PLAN_LARGE:
         driver_note_why(driver, why, false);

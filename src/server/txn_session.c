@@ -19,7 +19,8 @@ void session_go(struct txn_session *session, enum session_state to)
 #define MAY(state) (1U << (state))
     static const unsigned moves[SESSION_STATES] = {
         [SESSION_BEGIN] = MAY(SESSION_BEGIN) | MAY(SESSION_ACTIVE) | MAY(SESSION_LOOK) | MAY(SESSION_ENDED),
-        [SESSION_ACTIVE] = MAY(SESSION_READ) | MAY(SESSION_PREPARE) | MAY(SESSION_ABORT),
+        [SESSION_ACTIVE] = MAY(SESSION_READ) | MAY(SESSION_TIE) | MAY(SESSION_PREPARE) | MAY(SESSION_ABORT),
+        [SESSION_TIE] = MAY(SESSION_TIE) | MAY(SESSION_PREPARE) | MAY(SESSION_ABORT),
         [SESSION_READ] = MAY(SESSION_ACTIVE) | MAY(SESSION_ABORT),
         [SESSION_PREPARE] = MAY(SESSION_PREPARED) | MAY(SESSION_BACK) | MAY(SESSION_ABORT),
         [SESSION_PREPARED] =
@@ -337,6 +338,7 @@ static void on_over(struct txn_round *round)
     switch (session->state) {
     case SESSION_BEGIN: session_begin_over(session); return;
     case SESSION_READ: session_read_over(session); return;
+    case SESSION_TIE: session_tie_over(session); return;
     case SESSION_PREPARE: session_prepare_over(session); return;
     case SESSION_LOOK: session_look_over(session); return;
     case SESSION_ASK: session_ask_over(session); return;
@@ -429,7 +431,7 @@ static void give_up(struct txn_session *session)
                                       "TXN.STATUS what became of it"
                                     : down);
     session->connection = NULL;
-    if (session->state == SESSION_READ || session->state == SESSION_PREPARE) {
+    if (session->state == SESSION_READ || session->state == SESSION_TIE || session->state == SESSION_PREPARE) {
         session->given_up = true; /* it is rolled back once the shards have answered */
         return;
     }

@@ -10,11 +10,13 @@
 #include "server/txn_round.h"
 #include "server/txn_say.h"
 #include "server/txn_session.h"
+#include "server/txn_ties.h"
 
 enum session_state {
     SESSION_BEGIN,
     SESSION_ACTIVE,
     SESSION_READ,
+    SESSION_TIE,
     SESSION_PREPARE,
     SESSION_PREPARED,
     SESSION_LOOK,
@@ -66,6 +68,7 @@ struct txn_session {
     struct buffer command;       /* encoded: the one that waits for what it reads */
     struct txn_plan look;        /* … when that looks at all keys; else it has no parts */
     struct session_look *looked; /* by shard − 1: the first look at all its keys; NULL: there was none anywhere */
+    struct txn_tie tie;
     char why[WHY_BYTES];
     struct say_arguments arguments; /* scratch */
 };
@@ -129,7 +132,7 @@ bool session_has_looked(const struct txn_session *session, uint32_t shard);
 void session_add_seen(struct txn_session *session);
 
 /* txn_session_prepare.c */
-void session_start_prepare(struct txn_session *session);
+void session_prepare(struct txn_session *session);
 /* Home has, or a shard, while the votes are asked for. */
 void session_open_answered(struct txn_session *session);
 void session_vote_answered(struct txn_session *session, uint32_t shard);
@@ -153,6 +156,12 @@ void session_last_over(struct txn_session *session);
 /* Nobody will say LAST: a round that ends the parts that home would not tell; those that this round has asked and that
  * may be prepared, or `all`. */
 void session_drop_parts(struct txn_session *session, bool all);
+
+/* txn_session_tie.c */
+#define SESSION_TIE_OVER "a session that one of its keys ends with has ended"
+/* The sessions of its keys first, then PREPARE. */
+void session_start_prepare(struct txn_session *session);
+void session_tie_over(struct txn_session *session);
 
 /* txn_session_back.c */
 void session_start_back(struct txn_session *session, const char *reason);

@@ -45,13 +45,8 @@ static void ask_votes(struct txn_session *session)
     }
 }
 
-void session_start_prepare(struct txn_session *session)
+void session_prepare(struct txn_session *session)
 {
-    if (txn_plan_too_large(&session->plan)) {
-        session->refused = true;
-        session_start_abort(session, "it is larger than one over several shards may be (65536 keys, 32 MiB written)");
-        return;
-    }
     session_go(session, SESSION_PREPARE);
     find_parts(session);
     bool wide = txn_plan_is_wide(&session->plan);
@@ -103,6 +98,8 @@ void session_note_no(struct txn_session *session, struct slice answer)
         {"REFUSED", "it was given up meanwhile"},
         {"FULL", "a shard has no room for one more transaction"},
         {"LARGE", TOO_LARGE},
+        {"SESSION", SESSION_TIE_OVER},
+        {"BONDS", "a session of its keys would have more than 16384 keys in a shard, which is the most"},
     };
     uint64_t count = 0;
     struct slice no;

@@ -295,6 +295,23 @@ void txn_values_at(const struct txn_values *values, uint32_t shard, size_t at, s
     overlay_at(values->shards[shard - 1].overlay, at, ret_key);
 }
 
+bool txn_values_untied(const struct txn_values *values, uint32_t *ret_shard, struct session_id *ret_id)
+{
+    for (uint32_t i = 0; i < values->shard_count; i++) {
+        const struct overlay *overlay = values->shards[i].overlay;
+        if (overlay != NULL && overlay_untied(overlay, ret_id)) {
+            *ret_shard = i + 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+void txn_values_tied(struct txn_values *values, uint32_t shard, struct session_id id)
+{
+    overlay_tied(values->shards[shard - 1].overlay, id);
+}
+
 void txn_values_dump(const struct txn_values *values, uint32_t shard, struct slice key, struct buffer *out)
 {
     overlay_dump(values->shards[shard - 1].overlay, key, out);

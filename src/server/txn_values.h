@@ -62,5 +62,9 @@ bool txn_values_took_long(struct txn_values *values);
 /* The keys of a shard, as overlay_at; 0 when none is known. */
 size_t txn_values_count(const struct txn_values *values, uint32_t shard);
 void txn_values_at(const struct txn_values *values, uint32_t shard, size_t at, struct overlay_key *ret_key);
+/* A session that was named by what was run, of a key in a shard that may not be tied to it. False: there is none. */
+bool txn_values_untied(const struct txn_values *values, uint32_t *ret_shard, struct session_id *ret_id);
+/* It is tied now. */
+void txn_values_tied(struct txn_values *values, uint32_t shard, struct session_id id);
 /* Appends the key's value as it is now; nothing when it is absent. */
 void txn_values_dump(const struct txn_values *values, uint32_t shard, struct slice key, struct buffer *out);

@@ -125,6 +125,13 @@ static bool tells_ages(const struct command_spec *spec)
            spec->id == COMMAND_COHORT_SESSION_LOOK;
 }
 
+/* They tell what remains of something, which is looked up in the applied state all the same. */
+static bool tells_remains(const struct command_spec *spec)
+{
+    return spec->id == COMMAND_TTL || spec->id == COMMAND_PTTL || spec->id == COMMAND_LOCK_INFO ||
+           spec->id == COMMAND_ELECT_LEADER || spec->id == COMMAND_EXEC;
+}
+
 bool shard_look(struct shard *shard, const struct machine_context *context, const struct command *command,
                 struct resp_writer *reply)
 {
@@ -149,6 +156,10 @@ static void apply_read(struct shard *shard, struct slice *reads, const struct re
         struct machine_context context = {.time_ms = shard->applied_time_ms, .wall_ms = shard->applied_wall_ms};
         if (tells_ages(command.spec)) {
             shard_time_now(shard, &context.time_ms, &context.wall_ms);
+        } else if (tells_remains(command.spec)) {
+            shard_time_now(shard, &context.ahead_ms, &context.ahead_wall_ms);
+            context.ahead_ms -= shard->applied_time_ms;
+            context.ahead_wall_ms -= shard->applied_wall_ms;
         }
         ASSERT(shard_look(shard, &context, &command, reply));
     }

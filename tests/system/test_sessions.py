@@ -94,8 +94,108 @@ def test_waits_of_a_session_end_with_it(anywhere, any_cluster):
         wait = pool.submit(waiter.call, "LOCK.ACQUIRE", lock, "b", "SESSION", session, "WAIT", LONG)
         until(lambda: waiters(anywhere[0], lock) == 1)
         assert anywhere[0].call("SESSION.CLOSE", session) == 1
-        assert wait.result(60) is None
+        assert over(wait.result(60))
     assert anywhere[0].call("LOCK.RELEASE", lock, "a", token) == 1
+
+
+def test_who_has_a_lock_otherwise_is_told_how(anywhere):
+    lock = fresh("otherwise")
+    session, other = opened(anywhere[0]), opened(anywhere[1])
+    assert anywhere[0].call("LOCK.ACQUIRE", lock, "a", "SESSION", session)[0] > 0
+    for asks, words in ((("PX", LONG), "PX"), (("SESSION", other), "SESSION " + other.decode())):
+        assert anywhere[2].call("LOCK.ACQUIRE", lock, "a", *asks) == (
+            f"ERR this owner holds the lock with MODE EXCLUSIVE and SESSION {session.decode()}, and now asks with MODE "
+            f"EXCLUSIVE and {words}; ask as before, or LOCK.RELEASE it, then acquire it anew"
+        )
+
+
+def elsewhere(count, shards=4):
+    """Names in different shards, of a cluster that has so many."""
+    found = {}
+    while len(found) < count:
+        name = fresh("key")
+        found.setdefault(cluster.slot_shard(cluster.slot_of(name), shards), name)
+    return list(found.values())
+
+
+def gone(client, *names):
+    until(lambda: client.call("EXISTS", *names) == 0)
+
+
+@pytest.mark.parametrize("how", ["RENAME", "COPY"])
+@pytest.mark.parametrize("same", [True, False])
+def test_a_key_takes_its_session_along(three, how, same):
+    """Whether the new name is in the same shard or another: nobody can see it."""
+    one, other = elsewhere(2)
+    to = "{%s}:too" % one if same else other
+    with three[1].connect() as client, three[2].connect() as second:
+        for large in (False, True):
+            session = opened(client)
+            assert client.call("SET", one, "v", "SESSION", session) == "OK"
+            if large:
+                assert client.call("APPEND", one, "w" * 100_000) == 100_001
+            assert second.call(how, one, to) == ("OK" if how == "RENAME" else 1)
+            assert client.call("EXISTS", one, to) == (1 if how == "RENAME" else 2)
+            assert client.call("PTTL", to) == -1
+            assert client.call("SESSION.CLOSE", session) == 1
+            gone(second, one, to)
+        assert client.call("SET", one, "v") == "OK"
+        assert second.call(how, one, to) == ("OK" if how == "RENAME" else 1)
+        assert client.call("GET", to) == b"v"
+        client.call("DEL", one, to)
+
+
+def test_transactions_keep_what_ends_with_a_session(three):
+    names = elsewhere(3)
+    with three[1].connect() as client, three[3].connect() as second:
+        for begin, end in (("MULTI", "EXEC"), ("TXN.BEGIN", "TXN.COMMIT")):
+            for moves in (False, True):
+                queued = begin == "MULTI"
+                session = opened(client)
+                assert client.call("SET", names[0], "v", "SESSION", session) == "OK"
+                client.call(begin)
+                wanted = ["QUEUED"] * 4 if queued else [2, "OK", "OK", "OK"]
+                commands = [("APPEND", names[0], "w"), ("SET", names[1], "v", "SESSION", session), ("SET", names[2], "v")]
+                commands.append(("RENAME", names[1], names[2] + ":moved") if moves else ("SET", names[2], "w"))
+                assert [client.call(*command) for command in commands] == wanted
+                assert client.call(end) == ([2, "OK", "OK", "OK"] if queued else "OK")
+                assert second.call("MGET", *names) == [b"vw", None if moves else b"v", b"v" if moves else b"w"]
+                assert second.call("SESSION.CLOSE", session) == 1
+                gone(client, names[0], names[1], names[2] + ":moved")
+                assert client.call("DEL", *names) == 1
+
+
+def test_sessions_that_are_over_in_transactions(three):
+    names = elsewhere(2)
+    with three[1].connect() as client:
+        session = opened(client)
+        assert client.call("SESSION.CLOSE", session) == 1
+        assert client.call("MULTI") == "OK"
+        assert over(client.call("SET", names[0], "v", "SESSION", session))
+        assert client.call("SET", names[1], "v") == "QUEUED"
+        assert client.call("EXEC").startswith("EXECABORT")
+        client.call("TXN.BEGIN")
+        assert over(client.call("SET", names[0], "v", "SESSION", session))
+        assert client.call("SET", names[1], "v") == "OK"
+        assert client.call("TXN.COMMIT") == "OK"
+        session = opened(client)
+        client.call("TXN.BEGIN")
+        assert client.call("SET", names[0], "v", "SESSION", session) == "OK"
+        assert client.call("COPY", names[0], names[1], "REPLACE") == 1
+        with three[2].connect() as second:
+            assert second.call("SESSION.CLOSE", session) == 1
+        until(lambda: over(client.call("SESSION.KEEPALIVE", session)))
+        reply = client.call("TXN.COMMIT")
+        assert reply == "TXNABORT a session that one of its keys ends with has ended" or reply == "OK", reply
+        gone(client, names[0])
+        script = "return redis.call('SET', KEYS[1], 'v', 'SESSION', ARGV[1])"
+        assert client.call("EVAL", script, 2, *names, session).startswith("NOSESSION")
+        assert client.call("EVAL", script, 2, *names, "60000-1").startswith("NOSESSION")
+        session = opened(client)
+        assert client.call("EVAL", script, 2, *names, session) == "OK"
+        assert client.call("SESSION.CLOSE", session) == 1
+        gone(client, names[0])
+        client.call("DEL", *names)
 
 
 def test_heartbeats_of_many_are_gathered(anywhere):

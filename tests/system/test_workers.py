@@ -143,6 +143,27 @@ def test_killed_paused_and_counted(workers, clients):
     assert clients[6].read() == "OK"
 
 
+def test_unblocked_from_any_worker(clients):
+    """Who waits for a lock, from clients of its own worker and of the others."""
+    holder, *others = clients
+    token, _ = holder.call("LOCK.ACQUIRE", "unblock", "holder", "PX", 600_000)
+    ways = {(): None, ("TIMEOUT",): None, ("ERROR",): "UNBLOCKED client unblocked via CLIENT UNBLOCK"}
+    for number, waits in enumerate(others):
+        client = waits.call("CLIENT", "ID")
+        how, expected = list(ways.items())[number % len(ways)]
+        assert holder.call("CLIENT", "UNBLOCK", client) == 0
+        waits.send(resp.encode("LOCK.ACQUIRE", "unblock", f"other {number}", "PX", 600_000, "WAIT", 600_000))
+        deadline = time.monotonic() + 60
+        while holder.call("LOCK.INFO", "unblock")[-1] == []:
+            assert time.monotonic() < deadline
+        asks = clients[number]  # of another worker, and of the same one, in turn
+        assert asks.call("CLIENT", "UNBLOCK", client, *how) == 1
+        assert waits.read() == expected
+    assert holder.call("CLIENT", "UNBLOCK", "x").startswith("ERR value is not an integer")
+    assert holder.call("CLIENT", "UNBLOCK", 1, "WHY").startswith("ERR CLIENT UNBLOCK reason")
+    assert holder.call("LOCK.RELEASE", "unblock", "holder", token) == 1
+
+
 def test_slow_commands_of_all_workers(clients):
     assert clients[0].call("CONFIG", "SET", "slowlog-log-slower-than", "0") == "OK"
     assert clients[0].call("SLOWLOG", "RESET") == "OK"

@@ -2,6 +2,8 @@
 
 #include "base/varint.h"
 #include "machine/keys/keyspace_internal.h"
+#include "machine/machine_mutation.h"
+#include "machine/session/ties.h"
 
 static void put_sized(struct buffer *out, struct slice bytes)
 {
@@ -23,12 +25,8 @@ static void put_i64(struct buffer *out, int64_t value)
     out->size += sizeof(value);
 }
 
-static void dump(const struct entry *entry, enum due_kind kind, struct buffer *out)
+static void put_value(const struct entry *entry, struct buffer *out)
 {
-    buffer_append_byte(out, (uint8_t)(entry_encoding(entry) | kind << 4));
-    if (kind != DUE_NEVER) {
-        put_i64(out, entry->due_ms);
-    }
     if (entry->kind == VALUE_INT) {
         put_i64(out, entry_number(entry));
     } else if (entry->kind == VALUE_PACKED) {
@@ -41,14 +39,52 @@ static void dump(const struct entry *entry, enum due_kind kind, struct buffer *o
     }
 }
 
-void entry_dump(const struct entry *entry, struct buffer *out)
+/* The byte before it has the encoding. */
+static void put_head(const struct entry *entry, unsigned kind, struct buffer *out)
 {
-    dump(entry, entry->due_kind == DUE_SESSION ? DUE_NEVER : (enum due_kind)entry->due_kind, out);
+    buffer_append_byte(out, (uint8_t)((unsigned)entry_encoding(entry) | kind << 4));
 }
 
 void entry_dump_here(const struct entry *entry, struct buffer *out)
 {
-    dump(entry, (enum due_kind)entry->due_kind, out);
+    put_head(entry, entry->due_kind, out);
+    if (entry->due_kind != DUE_NEVER) {
+        put_i64(out, entry->due_ms);
+    }
+    put_value(entry, out);
+}
+
+void entry_dump(const struct entry *entry, const struct ties *ties, struct buffer *out)
+{
+    if (entry->due_kind != DUE_SESSION) {
+        entry_dump_here(entry, out);
+        return;
+    }
+    const struct tie *tie = ties == NULL ? NULL : ties_of_ordinal(ties, (uint64_t)entry->due_ms);
+    tie = MACHINE_MUTATED(SESSION_LEFT) ? NULL : tie;
+    put_head(entry, tie == NULL ? DUE_NEVER : DUMP_NAMED, out);
+    if (tie != NULL) {
+        struct session_id id = tie_id(tie);
+        put_i64(out, (int64_t)id.number);
+        put_u32(buffer_reserve(out, sizeof(id.shard)), id.shard);
+        out->size += sizeof(id.shard);
+    }
+    put_value(entry, out);
+}
+
+size_t dump_due_bytes(uint8_t first)
+{
+    unsigned kind = first >> 4;
+    return kind == DUE_NEVER ? 0 : kind == DUMP_NAMED ? sizeof(uint64_t) + sizeof(uint32_t) : sizeof(int64_t);
+}
+
+bool dump_session(struct slice dump, struct session_id *ret_id)
+{
+    if (dump.size == 0 || dump.data[0] >> 4 != DUMP_NAMED || dump.size < 1 + dump_due_bytes(dump.data[0])) {
+        return false;
+    }
+    *ret_id = (struct session_id){.number = get_u64(dump.data + 1), .shard = get_u32(dump.data + 1 + sizeof(uint64_t))};
+    return true;
 }
 
 void entry_dump_shift(struct buffer *dump, int64_t by_ms)
@@ -71,22 +107,43 @@ struct dump {
     struct slice value;
 };
 
-static bool take_head(struct slice from, struct dump *ret_dump)
+/* The session that is named, by its ordinal here. */
+static bool take_session(struct ties *ties, struct slice from, struct dump *dump)
+{
+    struct session_id id;
+    if (ties == NULL || !dump_session(from, &id) || id.shard == 0 || id.shard > UINT16_MAX || id.number == 0 ||
+        id.number > INT64_MAX) {
+        return false;
+    }
+    const struct tie *tie = ties->open ? ties_name(ties, id, false) : ties_find(ties, id);
+    if (tie == NULL || tie->ordinal == 0) {
+        return false;
+    }
+    dump->due_kind = DUE_SESSION;
+    dump->due_ms = (int64_t)tie->ordinal;
+    return true;
+}
+
+static bool take_head(struct ties *ties, struct slice from, struct dump *ret_dump)
 {
     if (from.size == 0) {
         return false;
     }
-    struct dump dump = {.encoding = from.data[0] & 0xf, .due_kind = from.data[0] >> 4};
-    size_t head = 1;
-    if (dump.encoding > ENCODING_HASHTABLE || dump.due_kind > DUE_SESSION) {
+    unsigned kind = from.data[0] >> 4;
+    size_t head = 1 + dump_due_bytes(from.data[0]);
+    struct dump dump = {.encoding = from.data[0] & 0xf};
+    if (dump.encoding > ENCODING_HASHTABLE || kind > DUMP_NAMED || from.size < head) {
         return false;
     }
-    if (dump.due_kind != DUE_NEVER) {
-        if (from.size < 1 + sizeof(int64_t)) {
+    if (kind == DUMP_NAMED) {
+        if (!take_session(ties, from, &dump)) {
             return false;
         }
+    } else if (kind == DUE_SESSION && ties != NULL) {
+        return false; /* an ordinal of elsewhere */
+    } else if (kind != DUE_NEVER) {
+        dump.due_kind = (enum due_kind)kind;
         dump.due_ms = (int64_t)get_u64(from.data + 1);
-        head += sizeof(int64_t);
     }
     dump.value = slice_of(from.data + head, from.size - head);
     *ret_dump = dump;
@@ -156,10 +213,11 @@ static struct entry *make_entry(struct keyspace *keyspace, struct slice key, con
     return NULL;
 }
 
-enum status keyspace_restore(struct keyspace *keyspace, struct slice key, struct slice dump, struct entry **ret_entry)
+enum status keyspace_restore(struct keyspace *keyspace, struct ties *ties, struct slice key, struct slice dump,
+                             struct entry **ret_entry)
 {
     struct dump head;
-    if (key.size > ENTRY_STRING_MAXIMUM || !take_head(dump, &head)) {
+    if (key.size > ENTRY_STRING_MAXIMUM || !take_head(ties, dump, &head)) {
         return STATUS_CORRUPT;
     }
     struct entry *entry = make_entry(keyspace, key, &head);

@@ -148,7 +148,7 @@ static void undo_key(struct keyspace *keyspace, struct key_note *note, uint64_t 
         undo_fields(keyspace, entry, note);
         entry_set_due(keyspace, entry, note->due_kind, note->due_ms);
     } else if (note->dump.size > 0) {
-        ASSERT(keyspace_restore(keyspace, key, buffer_slice(&note->dump), &entry) == STATUS_OK);
+        ASSERT(keyspace_restore(keyspace, NULL, key, buffer_slice(&note->dump), &entry) == STATUS_OK);
     } else {
         keyspace_touch_absent(keyspace, key, position);
         return;

@@ -1,6 +1,7 @@
 /* Whole keys, whatever they hold: removing, looking, renaming, copying, counting. */
 #include "command/machine_handlers.h"
 #include "machine/call.h"
+#include "machine/session/session_words.h"
 
 void keys_del(struct call *call)
 {
@@ -113,13 +114,20 @@ void keys_copy(struct call *call)
         return;
     }
     struct slice to = call->argv[2];
-    if (call_find(call, call->argv[1]) == NULL) {
+    const struct entry *source = call_find(call, call->argv[1]);
+    if (source == NULL) {
         resp_integer(&call->reply, 0);
         return;
     }
+    int64_t ordinal = 0;
+    bool bonded = entry_due(source, &ordinal) == DUE_SESSION;
     struct entry *former = call_edit(call, to);
     if (former != NULL && !replace) {
         resp_integer(&call->reply, 0);
+        return;
+    }
+    if (bonded && keyspace_count_bonded(call->keyspace, (uint64_t)ordinal) >= SESSION_CLAIMS) {
+        resp_error(&call->reply, SESSION_BONDS_FULL);
         return;
     }
     if (former != NULL) {

@@ -142,7 +142,8 @@ static void reply_remaining(struct call *call, bool seconds)
     if (!find_expiry(call, &time)) {
         return;
     }
-    int64_t now_ms = time.kind == DUE_TIME ? call->time.present_time_ms : call->time.present_wall_ms;
+    int64_t now_ms = time.kind == DUE_TIME ? call->time.present_time_ms + call->ahead_ms
+                                           : call->time.present_wall_ms + call->ahead_wall_ms;
     int64_t left_ms = time.due_ms > now_ms ? time.due_ms - now_ms : 0;
     resp_integer(&call->reply, seconds ? to_seconds(left_ms) : left_ms);
 }

@@ -68,7 +68,8 @@ static bool read_set_options(struct call *call, struct set_options *options)
                    !options->compare) {
             options->compare = true;
             options->expected = call->argv[++i];
-        } else if (slice_is_word(word, "session") && i + 1 < call->argc && call->argv[i + 1].size != 0) {
+        } else if (slice_is_word(word, "session") && i + 1 < call->argc && call->argv[i + 1].size != 0 &&
+                   options->session.size == 0) {
             options->session = call->argv[++i];
         } else if (!take_expire(call, &i, options)) {
             call_syntax_error(call);
@@ -140,8 +141,7 @@ static bool find_session(struct call *call, struct slice name, struct expire_tim
     struct tie *tie = NULL;
     const char *problem = tie_of_name(call->ties, name, &tie);
     if (problem == NULL && keyspace_count_bonded(call->keyspace, tie->ordinal) >= SESSION_CLAIMS) {
-        _Static_assert(SESSION_CLAIMS == 16384, "as the text says");
-        problem = "BUSY this session has 16384 keys in this shard, which is the most; delete some, or open another one";
+        problem = SESSION_BONDS_FULL;
     }
     if (problem != NULL) {
         resp_error(&call->reply, problem);

@@ -37,9 +37,9 @@ struct given {
     bool ttl, wait, value;
 };
 
-static const char *once(bool *given, const char *problem)
+static const char *once(bool *given, const char *twice, const char *problem)
 {
-    const char *found = *given ? "ERR syntax error" : problem;
+    const char *found = *given ? twice : problem;
     *given = true;
     return found;
 }
@@ -47,17 +47,19 @@ static const char *once(bool *given, const char *problem)
 static const char *take_option(struct lock_request *request, struct given *given, struct slice word, struct slice value)
 {
     if (slice_is_word(word, "PX")) {
-        return once(&given->ttl,
+        return once(&given->ttl, LOCK_TWICE("PX"),
                     lock_time_parse(value, 1, "ERR PX is the term of office in ms, from 1 to 31536000000 (a year)",
                                     &request->ttl_ms));
     }
     if (slice_is_word(word, "WAIT")) {
-        return once(&given->wait, lock_time_parse(value, 0, "ERR WAIT is a time in ms, from 0 to 31536000000 (a year)",
-                                                  &request->wait_ms));
+        return once(
+            &given->wait, LOCK_TWICE("WAIT"),
+            lock_time_parse(value, 0, "ERR WAIT is a time in ms, from 0 to 31536000000 (a year)", &request->wait_ms));
     }
     if (slice_is_word(word, "VALUE")) {
         request->note = value;
-        return once(&given->value, value.size <= LOCK_NOTE_BYTES ? NULL : "ERR a VALUE has 512 bytes at most");
+        return once(&given->value, LOCK_TWICE("VALUE"),
+                    value.size <= LOCK_NOTE_BYTES ? NULL : "ERR a VALUE has 512 bytes at most");
     }
     return "ERR syntax error";
 }
@@ -192,7 +194,8 @@ void elect_leader(struct call *call)
     resp_bulk_string(&call->reply, "token");
     resp_integer(&call->reply, (int64_t)holder->token);
     resp_bulk_string(&call->reply, "ttl_ms");
-    resp_integer(&call->reply, holder->due_ms - call->time.present_time_ms);
+    int64_t left_ms = holder->due_ms - call->time.present_time_ms - call->ahead_ms;
+    resp_integer(&call->reply, left_ms > 0 ? left_ms : 1); /* no entry has ended it yet */
     resp_bulk_string(&call->reply, "value");
     resp_bulk(&call->reply, claim_note(holder));
 }

@@ -160,6 +160,17 @@ static enum lock_outcome ask(struct locks *locks, struct lock *lock, const struc
     return held(claim, now, ret_answer);
 }
 
+static struct lock_manner manner_of(const struct claim *claim)
+{
+    return (struct lock_manner){
+        .waits = claim->state == CLAIM_WAITS,
+        .mode = (enum lock_mode)claim->mode,
+        .permits = claim->permits,
+        .limit = claim->lock->limit,
+        .session = claim->tie == NULL ? (struct session_id){0} : tie_id(claim->tie),
+    };
+}
+
 enum lock_outcome locks_acquire(struct locks *locks, const struct lock_request *request, const struct lock_now *now,
                                 struct lock_answer *ret_answer)
 {
@@ -171,6 +182,7 @@ enum lock_outcome locks_acquire(struct locks *locks, const struct lock_request *
     }
     if (claim != NULL) {
         enum lock_outcome again = ask_again(locks, claim, request, now, ret_answer);
+        ret_answer->had = again == LOCK_IS_HELD_OTHERWISE ? manner_of(claim) : (struct lock_manner){0};
         ret_answer->ttl_ms = request->tie != NULL ? request->ttl_ms : ret_answer->ttl_ms; /* newer than the claim's */
         return again;
     }

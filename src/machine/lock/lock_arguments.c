@@ -56,84 +56,100 @@ const char *lock_time_parse(struct slice text, int64_t least, const char *what, 
 static const char ttl_text[] = "ERR PX is the time to live in ms, from 1 to 31536000000 (a year)";
 static const char wait_text[] = "ERR WAIT is a time in ms, from 0 to 31536000000 (a year)";
 
-struct parsing {
-    struct lock_request *request;
-    bool ttl, wait, mode, permits, limit, session;
-};
+/* ---- the options of LOCK.ACQUIRE, each once ---- */
 
-static const char *take_mode(struct parsing *parsing, struct slice value)
+static const char *take_px(struct lock_request *request, struct slice value)
 {
-    if (parsing->mode) {
-        return "ERR syntax error";
-    }
-    parsing->mode = true;
-    parsing->request->mode = slice_is_word(value, "SHARED") ? LOCK_SHARED : LOCK_EXCLUSIVE;
-    bool known = parsing->request->mode == LOCK_SHARED || slice_is_word(value, "EXCLUSIVE");
+    return lock_time_parse(value, 1, ttl_text, &request->ttl_ms);
+}
+
+static const char *take_wait(struct lock_request *request, struct slice value)
+{
+    return lock_time_parse(value, 0, wait_text, &request->wait_ms);
+}
+
+static const char *take_mode(struct lock_request *request, struct slice value)
+{
+    request->mode = slice_is_word(value, "SHARED") ? LOCK_SHARED : LOCK_EXCLUSIVE;
+    bool known = request->mode == LOCK_SHARED || slice_is_word(value, "EXCLUSIVE");
     return known ? NULL : "ERR MODE is EXCLUSIVE or SHARED";
 }
 
-static const char *take_count(struct slice value, uint32_t *ret_count, bool *ret_given)
+static const char *take_count(struct slice value, uint32_t *ret_count)
 {
     int64_t number;
-    if (*ret_given || !number_parse_int64(value, &number) || number < 1 || number > LOCK_PERMITS) {
-        return "ERR PERMITS and LIMIT are integers from 1 to 1073741824, each given once";
+    if (!number_parse_int64(value, &number) || number < 1 || number > LOCK_PERMITS) {
+        return "ERR PERMITS and LIMIT are integers from 1 to 1073741824";
     }
     *ret_count = (uint32_t)number;
-    *ret_given = true;
     return NULL;
 }
 
-static const char *take_time(struct slice value, int64_t least, const char *text, int64_t *ret_ms, bool *ret_given)
+static const char *take_permits(struct lock_request *request, struct slice value)
 {
-    if (*ret_given) {
-        return "ERR syntax error";
-    }
-    *ret_given = true;
-    return lock_time_parse(value, least, text, ret_ms);
+    return take_count(value, &request->permits);
 }
 
-static const char *take_session(struct parsing *parsing, struct slice value)
+static const char *take_limit(struct lock_request *request, struct slice value)
+{
+    return take_count(value, &request->limit);
+}
+
+static const char *take_reentrant(struct lock_request *request, struct slice value)
+{
+    request->id = value;
+    bool fits = value.size >= 1 && value.size <= LOCK_REQUEST_ID_BYTES;
+    return fits ? NULL : "ERR the id behind REENTRANT has 1 to 128 bytes";
+}
+
+static const char *take_note(struct lock_request *request, struct slice value)
+{
+    request->note = value;
+    return value.size <= LOCK_NOTE_BYTES ? NULL : "ERR a NOTE has 512 bytes at most";
+}
+
+static const char *take_session(struct lock_request *request, struct slice value)
 {
     struct session_id id;
-    if (parsing->session) {
-        return "ERR syntax error";
-    }
-    parsing->session = true;
-    parsing->request->session = value;
-    bool good = session_name_parse(value, &id, &parsing->request->ttl_ms);
+    request->session = value;
+    bool good = session_name_parse(value, &id, &request->ttl_ms);
     return good ? NULL : "ERR SESSION is followed by the id that SESSION.OPEN gave";
 }
 
-static const char *take_option(struct parsing *parsing, struct slice word, struct slice value)
+enum option {
+    OPTION_PX,
+    OPTION_SESSION,
+    OPTION_MODE,
+    OPTION_PERMITS,
+    OPTION_LIMIT,
+    OPTION_ANY,
+    OPTIONS = OPTION_ANY + 3
+};
+
+#define OPTION(word, take)                                                                                             \
+    {                                                                                                                  \
+        word, LOCK_TWICE(word), take                                                                                   \
+    }
+
+static const struct {
+    const char *word, *twice;
+    const char *(*take)(struct lock_request *request, struct slice value);
+} options[OPTIONS] = {
+    [OPTION_PX] = OPTION("PX", take_px),          [OPTION_SESSION] = OPTION("SESSION", take_session),
+    [OPTION_MODE] = OPTION("MODE", take_mode),    [OPTION_PERMITS] = OPTION("PERMITS", take_permits),
+    [OPTION_LIMIT] = OPTION("LIMIT", take_limit), OPTION("WAIT", take_wait),
+    OPTION("REENTRANT", take_reentrant),          OPTION("NOTE", take_note),
+};
+
+static const char *take_option(struct lock_request *request, bool given[static OPTIONS], struct slice word,
+                               struct slice value)
 {
-    struct lock_request *request = parsing->request;
-    if (slice_is_word(word, "PX")) {
-        return take_time(value, 1, ttl_text, &request->ttl_ms, &parsing->ttl);
-    }
-    if (slice_is_word(word, "WAIT")) {
-        return take_time(value, 0, wait_text, &request->wait_ms, &parsing->wait);
-    }
-    if (slice_is_word(word, "MODE")) {
-        return take_mode(parsing, value);
-    }
-    if (slice_is_word(word, "PERMITS")) {
-        return take_count(value, &request->permits, &parsing->permits);
-    }
-    if (slice_is_word(word, "LIMIT")) {
-        return take_count(value, &request->limit, &parsing->limit);
-    }
-    if (slice_is_word(word, "REENTRANT")) {
-        request->id = value;
-        return value.size >= 1 && value.size <= LOCK_REQUEST_ID_BYTES
-                   ? NULL
-                   : "ERR the id behind REENTRANT has 1 to 128 bytes";
-    }
-    if (slice_is_word(word, "NOTE")) {
-        request->note = value;
-        return value.size <= LOCK_NOTE_BYTES ? NULL : "ERR a NOTE has 512 bytes at most";
-    }
-    if (slice_is_word(word, "SESSION")) {
-        return take_session(parsing, value);
+    for (int i = 0; i < OPTIONS; i++) {
+        if (slice_is_word(word, options[i].word)) {
+            bool again = given[i];
+            given[i] = true;
+            return again ? options[i].twice : options[i].take(request, value);
+        }
     }
     return "ERR syntax error";
 }
@@ -141,26 +157,27 @@ static const char *take_option(struct parsing *parsing, struct slice word, struc
 const char *lock_request_parse(const struct slice *argv, uint32_t argc, struct lock_request *ret_request)
 {
     *ret_request = (struct lock_request){.key = argv[0], .owner = argv[1], .mode = LOCK_EXCLUSIVE};
-    struct parsing parsing = {.request = ret_request};
+    bool given[OPTIONS] = {0};
     const char *problem = lock_names_fit(argv[0], argv[1]);
     for (uint32_t i = 2; problem == NULL && i < argc; i += 2) {
-        problem = i + 1 == argc ? "ERR syntax error" : take_option(&parsing, argv[i], argv[i + 1]);
+        problem = i + 1 == argc ? "ERR syntax error" : take_option(ret_request, given, argv[i], argv[i + 1]);
     }
     if (problem != NULL) {
         return problem;
     }
-    if (parsing.ttl == parsing.session) {
-        return parsing.ttl ? "ERR a lock has a time to live of its own (PX), or ends with a SESSION, not both"
-                           : ttl_text;
+    if (given[OPTION_PX] == given[OPTION_SESSION]) {
+        return given[OPTION_PX] ? "ERR a lock has a time to live of its own (PX), or ends with a SESSION, not both"
+                                : ttl_text;
     }
-    if (parsing.permits != parsing.limit || (parsing.permits && parsing.mode)) {
+    bool permits = given[OPTION_PERMITS];
+    if (permits != given[OPTION_LIMIT] || (permits && given[OPTION_MODE])) {
         return "ERR a semaphore is asked for by PERMITS n LIMIT m, without MODE";
     }
-    if (parsing.permits && ret_request->permits > ret_request->limit) {
+    if (permits && ret_request->permits > ret_request->limit) {
         return "ERR more PERMITS than LIMIT are never there";
     }
-    ret_request->mode = parsing.permits ? LOCK_PERMITS_MODE : ret_request->mode;
-    ret_request->permits = parsing.permits ? ret_request->permits : 1;
+    ret_request->mode = permits ? LOCK_PERMITS_MODE : ret_request->mode;
+    ret_request->permits = permits ? ret_request->permits : 1;
     return NULL;
 }
 

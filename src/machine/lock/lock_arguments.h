@@ -9,6 +9,9 @@ enum { LOCK_ORIGIN_BYTES = 32 };
 void lock_origin_put(uint8_t at[static LOCK_ORIGIN_BYTES], const struct lock_origin *origin);
 bool lock_origin_take(struct slice from, struct lock_origin *ret_origin);
 
+/* What is said of an option that comes a second time. */
+#define LOCK_TWICE(option) "ERR syntax error: " option " is given twice"
+
 /* Parses `key owner …`. NULL, or what is wrong, as a reply's error; the origin is not touched. */
 const char *lock_request_parse(const struct slice *argv, uint32_t argc, struct lock_request *ret_request);
 /* A token or a time: NULL, or the error. */

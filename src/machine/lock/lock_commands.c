@@ -95,13 +95,11 @@ static void acquire(struct call *call, uint32_t from, const struct lock_origin *
     request.wait_ms = origin->node == 0 ? 0 : request.wait_ms; /* nobody could be told */
     struct lock_now now = now_of(call);
     enum lock_outcome outcome = locks_acquire(call->locks, &request, &now, &answer);
-    if (outcome == LOCK_IS_HELD_OTHERWISE && request.tie != NULL) {
-        resp_error(&call->reply,
-                   "ERR this owner holds the lock, or waits for it, otherwise: with a time to live of its "
-                   "own, in another session, in another mode or with other permits; release it first");
-        return;
+    if (outcome == LOCK_IS_HELD_OTHERWISE) {
+        lock_put_otherwise(call, &answer.had, &request);
+    } else {
+        lock_put_outcome(call, outcome, &answer);
     }
-    lock_put_outcome(call, outcome, &answer);
 }
 
 void lock_acquire(struct call *call)
@@ -154,17 +152,28 @@ void lock_renew(struct call *call)
     }
 }
 
+/* NULL, or what is wrong. */
+static const char *take_release_id(const struct call *call, struct slice *ret_id)
+{
+    for (uint32_t i = 4; i < call->argc; i += 2) {
+        if (i + 1 == call->argc || !slice_is_word(call->argv[i], "REENTRANT") || call->argv[i + 1].size == 0) {
+            return "ERR syntax error";
+        }
+        if (i > 4) {
+            return LOCK_TWICE("REENTRANT");
+        }
+        *ret_id = call->argv[i + 1];
+    }
+    return NULL;
+}
+
 /* LOCK.RELEASE key owner token [REENTRANT request-id] */
 void lock_release(struct call *call)
 {
     uint64_t token = 0;
     struct slice id = slice_of(NULL, 0);
     const char *problem = lock_token_parse(call->argv[3], &token);
-    if (call->argc > 4) {
-        bool fine = call->argc == 6 && slice_is_word(call->argv[4], "REENTRANT") && call->argv[5].size > 0;
-        problem = problem == NULL && !fine ? "ERR syntax error" : problem;
-        id = fine ? call->argv[5] : id;
-    }
+    problem = problem == NULL ? take_release_id(call, &id) : problem;
     if (problem != NULL) {
         resp_error(&call->reply, problem);
         return;

@@ -16,6 +16,7 @@ enum lock_notice_kind {
     LOCK_NOTICE_LOST,     /* the lease ended before it was released: token */
     LOCK_NOTICE_TAKEN,    /* the wait goes on, for a later request of the same owner */
     LOCK_NOTICE_RESERVED, /* the wait of a part (lock_parts.h) */
+    LOCK_NOTICE_OVER,     /* the wait: its session has ended */
     LOCK_NOTICES,
 };
 

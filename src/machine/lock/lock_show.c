@@ -72,9 +72,12 @@ static void put_text(struct call *call, const char *name, struct slice value)
     resp_bulk(&call->reply, value);
 }
 
+/* What is due by this, and not ended by an entry yet, holds still. */
+static int64_t left_ms(int64_t due_ms, int64_t now_ms) { return due_ms > now_ms ? due_ms - now_ms : 1; }
+
 static void put_holders(struct call *call, const struct lock *lock)
 {
-    int64_t now_ms = call->time.present_time_ms;
+    int64_t now_ms = call->time.present_time_ms + call->ahead_ms;
     resp_bulk_string(&call->reply, "holders");
     resp_array(&call->reply, lock == NULL ? 0 : count_live(call, &lock->holders, false));
     for (const struct list *at = lock == NULL ? NULL : lock->holders.next; at != NULL && at != &lock->holders;
@@ -88,7 +91,7 @@ static void put_holders(struct call *call, const struct lock *lock)
         put_pair(call, "token", (int64_t)claim->token);
         put_pair(call, "permits", claim->permits);
         put_pair(call, "held_ms", now_ms - claim->since_ms);
-        put_pair(call, "ttl_ms", claim->tie != NULL ? -1 : claim->due_ms - now_ms);
+        put_pair(call, "ttl_ms", claim->tie != NULL ? -1 : left_ms(claim->due_ms, now_ms));
         put_text(call, "note", claim_note(claim));
         resp_bulk_string(&call->reply, "client");
         put_client(call, &claim->origin);
@@ -97,7 +100,7 @@ static void put_holders(struct call *call, const struct lock *lock)
 
 static void put_waiting(struct call *call, const struct list *claims, bool reserved)
 {
-    int64_t now_ms = call->time.present_time_ms;
+    int64_t now_ms = call->time.present_time_ms + call->ahead_ms;
     LIST_FOR_EACH (at, claims) {
         const struct claim *claim = claim_of(at);
         if (claim->due_ms <= call->time.applied_time_ms || claim_is_reserved(claim) != reserved) {
@@ -146,6 +149,10 @@ void lock_info(struct call *call)
 void lock_history(struct call *call)
 {
     int64_t count = LOCK_HISTORY;
+    if (call->argc == 6 && slice_is_word(call->argv[2], "COUNT") && slice_is_word(call->argv[4], "COUNT")) {
+        resp_error(&call->reply, LOCK_TWICE("COUNT"));
+        return;
+    }
     if (call->argc != 2 && (call->argc != 4 || !slice_is_word(call->argv[2], "COUNT"))) {
         call_syntax_error(call);
         return;

@@ -145,7 +145,8 @@ void lock_make_grant(struct locks *locks, struct claim *claim, const struct lock
 void lock_end_wait(struct locks *locks, struct claim *claim, bool told)
 {
     if (told) {
-        lock_tell(locks, LOCK_NOTICE_ENDED, claim);
+        bool over = claim->tie != NULL && claim->tie->state == TIE_ENDS;
+        lock_tell(locks, over ? LOCK_NOTICE_OVER : LOCK_NOTICE_ENDED, claim);
     }
     claim_leave(locks, claim);
     claim_free(claim);

@@ -21,6 +21,7 @@
 #include "base/status.h"
 #include "machine/due_heap.h"
 #include "machine/keys/table.h"
+#include "machine/session/session_id.h"
 
 enum { LOCK_TOKEN_RESTORE_SHIFT = 56 };
 
@@ -68,10 +69,19 @@ enum lock_outcome {
     LOCK_NUMBER_REFUSED,
 };
 
+/* How an owner has a lock, or asks for it. */
+struct lock_manner {
+    bool waits;
+    enum lock_mode mode;
+    uint32_t permits, limit;   /* of PERMITS */
+    struct session_id session; /* shard 0: it has a time to live of its own */
+};
+
 struct lock_answer {
     uint64_t token;
     int64_t ttl_ms;
     uint32_t limit;
+    struct lock_manner had; /* of LOCK_IS_HELD_OTHERWISE */
 };
 
 /* What changes when it is asked at: position and time of the apply. */

@@ -8,7 +8,7 @@ _Static_assert(MEET_NAME_BYTES == 512 && MEET_OWNER_BYTES == 256 && MEET_MEMBERS
 static const char *wait_parse(struct slice value, bool *given, int64_t *ret_ms)
 {
     if (*given) {
-        return "ERR syntax error";
+        return LOCK_TWICE("WAIT");
     }
     *given = true;
     return lock_time_parse(value, 0, "ERR WAIT is a time in ms, from 0 to 31536000000 (a year)", ret_ms);
@@ -18,7 +18,7 @@ static const char *count_parse(struct slice value, uint32_t *ret_count)
 {
     int64_t count;
     if (*ret_count != 0) {
-        return "ERR syntax error";
+        return LOCK_TWICE("COUNT");
     }
     if (!number_parse_int64(value, &count) || count < 1 || count > MEET_MEMBERS) {
         return "ERR COUNT is how many owners meet, from 1 to 4096";
@@ -56,10 +56,11 @@ const char *latch_request_parse(const struct slice *argv, uint32_t argc, struct 
     bool wait = false;
     *ret_request = (struct meet_request){.name = argv[0]};
     const char *problem = latch_name_fits(argv[0]);
-    if (problem == NULL && argc != 1 && (argc != 3 || !slice_is_word(argv[1], "WAIT"))) {
-        problem = "ERR syntax error";
+    for (uint32_t i = 1; problem == NULL && i < argc; i += 2) {
+        bool known = i + 1 < argc && slice_is_word(argv[i], "WAIT");
+        problem = known ? wait_parse(argv[i + 1], &wait, &ret_request->wait_ms) : "ERR syntax error";
     }
-    return problem == NULL && argc == 3 ? wait_parse(argv[2], &wait, &ret_request->wait_ms) : problem;
+    return problem;
 }
 
 bool meet_kind_parse(struct slice word, enum meet_kind *ret_kind)

@@ -111,15 +111,16 @@ void session_shard_says(struct call *call)
 
 /* ---- where something ends with it ---- */
 
-const char *tie_of_name(const struct ties *ties, struct slice name, struct tie **ret_tie)
+const char *tie_of_name(struct ties *ties, struct slice name, struct tie **ret_tie)
 {
     struct session_id id;
     int64_t left_ms;
-    if (ties == NULL) {
-        return "ERR SESSION does not go with transactions over several shards; send the command by itself";
-    }
     if (!session_name_parse(name, &id, &left_ms)) {
         return "ERR SESSION is followed by the id that SESSION.OPEN gave";
+    }
+    if (ties->open) { /* whether it lives is asked before anything is prepared */
+        *ret_tie = ties_name(ties, id, false);
+        return NULL;
     }
     struct tie *tie = ties_find(ties, id);
     if (tie != NULL && tie->state == TIE_ENDS) {

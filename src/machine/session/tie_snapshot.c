@@ -157,11 +157,11 @@ static enum status tie_load(struct ties *ties, struct slice record)
     }
     struct tie *tie = ties_find(ties, id);
     if ((tie != NULL && (tie->ordinal != 0 || numbers[3] == TIE_ASKED)) ||
-        (tie == NULL && ties->table.count >= SESSION_TIES)) {
+        (tie == NULL && ties->table.count >= SESSION_TIES) || ties_of_ordinal(ties, numbers[2]) != NULL) {
         return STATUS_CORRUPT;
     }
     tie = ties_enter(ties, id);
-    tie->ordinal = numbers[2];
+    tie_set_ordinal(ties, tie, numbers[2]);
     tie->state = (uint8_t)numbers[3];
     tie->asked_ms = (int64_t)numbers[4];
     if (tie->state == TIE_ASKED) {

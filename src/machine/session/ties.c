@@ -6,12 +6,14 @@
 
 #include <stdlib.h>
 
-enum { CHARGE_TIE = 112 };
+enum { CHARGE_TIE = 128 };
 
 void ties_init(struct ties *ties, uint64_t seed)
 {
     *ties = (struct ties){0};
     table_init(&ties->table, seed, offsetof(struct tie, key));
+    table_init(&ties->ordinals, seed, offsetof(struct tie, ordinal));
+    _Static_assert(offsetof(struct tie, zero) == offsetof(struct tie, ordinal) + 8 && TIE_KEY_BYTES == 12, "a key");
     list_init(&ties->asked);
 }
 
@@ -21,11 +23,30 @@ static void free_tie(void *owner, void *item)
     free(item);
 }
 
+static void free_nothing(void *owner, void *item)
+{
+    (void)owner;
+    (void)item;
+}
+
 void ties_deinit(struct ties *ties)
 {
+    while (table_release(&ties->ordinals, 1024, free_nothing, NULL)) {
+    }
     while (table_release(&ties->table, 1024, free_tie, NULL)) {
     }
     buffer_deinit(&ties->pending);
+}
+
+void ties_clear(struct ties *ties)
+{
+    ASSERT(ties->open && !ties->snapshot);
+    if (ties->table.count != 0) {
+        uint64_t seed = ties->table.seed;
+        ties_deinit(ties);
+        ties_init(ties, seed);
+        ties->open = true;
+    }
 }
 
 static void put_key(uint8_t key[static TIE_KEY_BYTES], struct session_id id)
@@ -47,6 +68,21 @@ struct tie *ties_find(const struct ties *ties, struct session_id id)
     put_key(bytes, id);
     struct slice key = slice_of(bytes, sizeof(bytes));
     return table_find(&ties->table, table_hash(&ties->table, key), key);
+}
+
+static struct slice ordinal_of(const struct tie *tie) { return slice_of(&tie->ordinal, TIE_KEY_BYTES); }
+
+struct tie *ties_of_ordinal(const struct ties *ties, uint64_t ordinal)
+{
+    const struct tie like = {.ordinal = ordinal};
+    return table_find(&ties->ordinals, table_hash(&ties->ordinals, ordinal_of(&like)), ordinal_of(&like));
+}
+
+void tie_set_ordinal(struct ties *ties, struct tie *tie, uint64_t ordinal)
+{
+    ASSERT(tie->ordinal == 0 && ordinal != 0);
+    tie->ordinal = ordinal;
+    table_insert(&ties->ordinals, table_hash(&ties->ordinals, ordinal_of(tie)), tie);
 }
 
 struct tie *ties_enter(struct ties *ties, struct session_id id)
@@ -79,8 +115,25 @@ struct tie *ties_ask(struct ties *ties, struct session_id id, int64_t time_ms)
     tie = ties_enter(ties, id);
     tie->state = TIE_ASKED;
     tie->asked_ms = time_ms;
-    tie->ordinal = ++ties->last_ordinal;
+    tie_set_ordinal(ties, tie, ++ties->last_ordinal);
     list_append(&ties->asked, &tie->node);
+    return tie;
+}
+
+struct tie *ties_name(struct ties *ties, struct session_id id, bool lives)
+{
+    ASSERT(ties->open);
+    struct tie *tie = ties_find(ties, id);
+    if (tie == NULL) {
+        tie = ties_enter(ties, id);
+        tie_set_ordinal(ties, tie, ++ties->last_ordinal);
+        tie->state = TIE_ASKED;
+        list_append(&ties->asked, &tie->node);
+    }
+    if (lives && tie->state == TIE_ASKED) {
+        tie->state = TIE_LIVES;
+        list_remove(&tie->node);
+    }
     return tie;
 }
 
@@ -113,6 +166,9 @@ void ties_forget(struct ties *ties, struct tie *tie)
     ASSERT(tie->claim_count == 0);
     tie_keep(ties, tie);
     list_remove(&tie->node);
+    if (tie->ordinal != 0) {
+        table_remove(&ties->ordinals, table_hash(&ties->ordinals, ordinal_of(tie)), tie);
+    }
     table_remove(&ties->table, table_hash(&ties->table, key_of(tie)), tie);
     ties->memory_bytes -= CHARGE_TIE;
     free(tie);

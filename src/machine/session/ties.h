@@ -12,7 +12,10 @@
  *    the ordinal proves: no other tie has it). So the end of a session is told to each shard where something ends with
  *    it, and whatever is told there later finds no tie that could live.
  * 3. Ordinals never come again: they are in keys, in the place of a time.
- * 4. All of it is bounded by session_limits.h. */
+ * 4. All of it is bounded by session_limits.h.
+ *
+ * Ties that are `open` are those of an overlay at a client's node (machine/txn/overlay.h): there any session may be
+ * named. LIVES says then that the overlay's shard has the tie, ASKED that it is to be brought about. */
 #pragma once
 
 #include "base/buffer.h"
@@ -29,7 +32,8 @@ enum { TIE_KEY_BYTES = 12 };
 struct tie {
     uint32_t key_size;  /* first: struct table_item */
     uint32_t epoch;     /* of the last snapshot that has it, or need not */
-    uint64_t ordinal;   /* 0: loading, only its locks have come so far */
+    uint64_t ordinal;   /* 0: loading, only its locks have come so far; … */
+    uint32_t zero;      /* … with this it is a key as large as `key` */
     struct list claims; /* of the locks: claim.tie_node */
     struct list node;   /* of the asked ones, the oldest first */
     int64_t asked_ms;
@@ -40,8 +44,10 @@ struct tie {
 
 struct ties {
     struct table table;
+    struct table ordinals; /* the same ties, but those with ordinal 0 */
     struct list asked;
     uint64_t last_ordinal;
+    bool open;
     uint64_t memory_bytes;
     /* No part of the state. */
     uint64_t ended; /* since the process started */
@@ -55,6 +61,12 @@ void ties_init(struct ties *ties, uint64_t seed);
 void ties_deinit(struct ties *ties);
 struct session_id tie_id(const struct tie *tie);
 struct tie *ties_find(const struct ties *ties, struct session_id id);
+/* NULL: no tie has it. */
+struct tie *ties_of_ordinal(const struct ties *ties, uint64_t ordinal);
+/* Of open ones: the tie, made when it is not there; `lives`: the shard has it. */
+struct tie *ties_name(struct ties *ties, struct session_id id, bool lives);
+/* Of open ones: none is there any more. */
+void ties_clear(struct ties *ties);
 /* The tie; NULL: there are SESSION_TIES. */
 struct tie *ties_ask(struct ties *ties, struct session_id id, int64_t time_ms);
 /* False: there is no such tie any more; ask anew. */
@@ -83,3 +95,5 @@ MUST_USE enum status ties_load(struct ties *ties, struct slice record);
 uint64_t ties_digest(const struct ties *ties);
 /* For loading: the tie, made when it is not there. */
 struct tie *ties_enter(struct ties *ties, struct session_id id);
+/* It gets its ordinal, which no other one has. */
+void tie_set_ordinal(struct ties *ties, struct tie *tie, uint64_t ordinal);

@@ -5,6 +5,7 @@
 #include "machine/dispatch.h"
 #include "machine/keys/dump.h"
 #include "machine/keys/table.h"
+#include "machine/session/ties.h"
 
 #include <stdlib.h>
 
@@ -32,11 +33,15 @@ struct overlay {
     const struct machine_scripts *scripts;
     struct scripts_spent *spent;
     struct machine_events *events;
+    struct ties own, *ties; /* `ties`: those that are used */
 };
 
 struct overlay *overlay_create(uint64_t hash_seed)
 {
     struct overlay *overlay = memory_allocate_zeroed(1, sizeof(*overlay));
+    ties_init(&overlay->own, hash_seed);
+    overlay->own.open = true;
+    overlay->ties = &overlay->own;
     overlay->keyspace = keyspace_create(hash_seed);
     table_init(&overlay->index, hash_seed, offsetof(struct loaded, key));
     prng_seed(&overlay->prng, hash_seed);
@@ -51,6 +56,23 @@ void overlay_use_scripts(struct overlay *overlay, const struct machine_scripts *
 }
 
 void overlay_listen(struct overlay *overlay, struct machine_events *events) { overlay->events = events; }
+
+void overlay_use_ties(struct overlay *overlay, struct ties *ties)
+{
+    ASSERT(overlay->count == 0); /* what is loaded has ordinals of these */
+    overlay->ties = ties == NULL ? &overlay->own : ties;
+}
+
+bool overlay_untied(const struct overlay *overlay, struct session_id *ret_id)
+{
+    if (list_empty(&overlay->own.asked)) {
+        return false;
+    }
+    *ret_id = tie_id(CONTAINER_OF(overlay->own.asked.next, struct tie, node));
+    return true;
+}
+
+void overlay_tied(struct overlay *overlay, struct session_id id) { (void)ties_name(&overlay->own, id, true); }
 
 static void release_nothing(void *owner, void *item)
 {
@@ -67,6 +89,7 @@ void overlay_destroy(struct overlay *overlay)
     while (table_release(&overlay->index, 1024, release_nothing, NULL)) {
     }
     keyspace_destroy(overlay->keyspace);
+    ties_deinit(&overlay->own);
     command_arguments_deinit(&overlay->queued);
     free(overlay->loaded);
     free(overlay);
@@ -100,6 +123,7 @@ void overlay_clear(struct overlay *overlay)
     overlay->flushed = false;
     overlay->time_ms = 0;
     overlay->wall_ms = 0;
+    ties_clear(&overlay->own);
     ASSERT(keyspace_count(overlay->keyspace) == 0); /* invariant 1 was kept */
 }
 
@@ -145,9 +169,13 @@ enum status overlay_load(struct overlay *overlay, struct slice key, uint64_t ver
     ASSERT(!overlay_has(overlay, key) && version < OVERLAY_POSITION);
     if (value.size != 0) {
         struct entry *entry = NULL;
-        enum status status = keyspace_restore(overlay->keyspace, key, value, &entry);
+        struct session_id id;
+        enum status status = keyspace_restore(overlay->keyspace, overlay->ties, key, value, &entry);
         if (status != STATUS_OK) {
             return status;
+        }
+        if (overlay->ties == &overlay->own && dump_session(value, &id)) {
+            overlay_tied(overlay, id); /* where this comes from */
         }
         keyspace_changed(overlay->keyspace, entry, version == 0 ? 1 : version);
     }
@@ -170,7 +198,7 @@ enum status overlay_put(struct overlay *overlay, struct slice key, struct slice 
         return STATUS_OK;
     }
     struct entry *entry = NULL;
-    enum status status = keyspace_restore(overlay->keyspace, key, value, &entry);
+    enum status status = keyspace_restore(overlay->keyspace, overlay->ties, key, value, &entry);
     if (status == STATUS_OK) {
         keyspace_changed(overlay->keyspace, entry, OVERLAY_POSITION);
     }
@@ -187,7 +215,7 @@ void overlay_dump(const struct overlay *overlay, struct slice key, struct buffer
 {
     const struct entry *entry = overlay_look(overlay, key);
     if (entry != NULL) {
-        entry_dump(entry, out);
+        entry_dump(entry, overlay->ties, out);
     }
 }
 
@@ -227,6 +255,7 @@ void overlay_run(struct overlay *overlay, const struct command *command, struct 
     size_t start = reply->out == NULL ? 0 : reply->out->size;
     struct call call = {
         .keyspace = overlay->keyspace,
+        .ties = overlay->ties,
         .scripts = overlay->scripts,
         .spent = overlay->spent,
         .events = overlay->events,
@@ -298,7 +327,7 @@ size_t overlay_value_bytes(const struct overlay *overlay) { return keyspace_memo
 
 size_t overlay_memory_bytes(const struct overlay *overlay)
 {
-    return keyspace_memory_bytes(overlay->keyspace) + overlay->loaded_bytes +
+    return keyspace_memory_bytes(overlay->keyspace) + overlay->loaded_bytes + overlay->own.memory_bytes +
            overlay->capacity * sizeof(struct loaded *);
 }
 

@@ -15,12 +15,14 @@
 #include "base/prng.h"
 #include "command/command.h"
 #include "machine/keys/keyspace.h"
+#include "machine/session/session_id.h"
 #include "wire/resp_writer.h"
 
 struct machine_scripts;
 struct scripts_spent;
 struct machine_events;
 struct overlay;
+struct ties;
 
 /* `hash_seed`: any; iteration order of large hashes follows it, so the shard's own gives the shard's order. */
 struct overlay *overlay_create(uint64_t hash_seed);
@@ -29,6 +31,13 @@ void overlay_destroy(struct overlay *overlay);
 void overlay_use_scripts(struct overlay *overlay, const struct machine_scripts *scripts, struct scripts_spent *spent);
 /* What they publish goes there (borrowed); without, nowhere. */
 void overlay_listen(struct overlay *overlay, struct machine_events *events);
+/* The sessions of its keys are those that are tied to the machine's shard (borrowed; NULL: no longer). Without, it has
+ * ties of its own, which are open (machine/session/ties.h): what is loaded names sessions that its shard is tied to. */
+void overlay_use_ties(struct overlay *overlay, struct ties *ties);
+/* Of ties of its own: a session that was named here, and that its shard may not be tied to. False: there is none. */
+bool overlay_untied(const struct overlay *overlay, struct session_id *ret_id);
+/* It is tied now. */
+void overlay_tied(struct overlay *overlay, struct session_id id);
 /* Empty again; what it has allocated is kept. */
 void overlay_clear(struct overlay *overlay);
 

@@ -5,6 +5,7 @@
 #include "base/varint.h"
 #include "machine/events.h"
 #include "machine/keys/dump.h"
+#include "machine/session/ties.h"
 #include "machine/txn/part_internal.h"
 
 #include <stdlib.h>
@@ -253,9 +254,9 @@ bool part_move(struct part *part, enum part_state to, int64_t time_ms)
  * value of the former one. A dump is its head, its expiry and its value (keys/dump.h). */
 static void tell_written(struct machine_events *events, struct slice key, struct slice former, struct slice written)
 {
-    enum { HEAD_BYTES = 1, DUE_BYTES = 8 };
-    size_t former_due = former.size != 0 && former.data[0] >> 4 != DUE_NEVER ? DUE_BYTES : 0;
-    size_t due = written.data[0] >> 4 != DUE_NEVER ? DUE_BYTES : 0;
+    enum { HEAD_BYTES = 1 };
+    size_t former_due = former.size != 0 ? dump_due_bytes(former.data[0]) : 0;
+    size_t due = dump_due_bytes(written.data[0]);
     uint8_t encoding = written.data[0] & 0x0f;
     bool same_due = former.size != 0 && former_due == due && former.data[0] >> 4 == written.data[0] >> 4 &&
                     memcmp(former.data + HEAD_BYTES, written.data + HEAD_BYTES, due) == 0;
@@ -274,12 +275,23 @@ static void tell_written(struct machine_events *events, struct slice key, struct
     }
 }
 
-static void write_key(struct keyspace *keyspace, const struct keyspace_time *time, const struct part_key *key,
-                      uint64_t position)
+/* It ends with a session that has ended since the vote, or is ending. */
+static bool is_over(const struct ties *ties, struct slice value)
+{
+    struct session_id id;
+    if (ties == NULL || !dump_session(value, &id)) {
+        return false;
+    }
+    const struct tie *tie = ties_find(ties, id);
+    return tie == NULL || tie->state != TIE_LIVES;
+}
+
+static void write_key(struct keyspace *keyspace, struct ties *ties, const struct keyspace_time *time,
+                      const struct part_key *key, uint64_t position)
 {
     struct entry *former = keyspace_edit(keyspace, time, key->key);
     struct machine_events *events = keyspace_events(keyspace);
-    if (key->deleted) {
+    if (key->deleted || is_over(ties, key->value)) {
         if (former != NULL) {
             keyspace_remove(keyspace, former, position);
             machine_events_note(events, EVENT_GENERIC, "del", key->key);
@@ -293,13 +305,13 @@ static void write_key(struct keyspace *keyspace, const struct keyspace_time *tim
     buffer_init(&before);
     if (former != NULL) {
         if (told) {
-            entry_dump(former, &before);
+            entry_dump(former, ties, &before);
         }
         keyspace_drop(keyspace, former);
         keyspace_listen(keyspace, NULL); /* it is no new one */
     }
     struct entry *entry = NULL;
-    enum status status = keyspace_restore(keyspace, key->key, key->value, &entry);
+    enum status status = keyspace_restore(keyspace, ties, key->key, key->value, &entry);
     ASSERT(status == STATUS_OK); /* PREPARE has looked */
     keyspace_tell_whole(keyspace, entry, former != NULL);
     keyspace_changed(keyspace, entry, position);
@@ -333,7 +345,7 @@ void part_finish(struct parts *parts, struct part *part, bool commit, struct key
         if (key.all && key.deleted) {
             keyspace_clear(keyspace, position);
         } else if (key.written) {
-            write_key(keyspace, time, &key, position);
+            write_key(keyspace, parts->ties, time, &key, position);
         }
     }
     part_leave(parts, part);

@@ -34,8 +34,11 @@ struct part {
     uint8_t id[];
 };
 
+struct ties;
+
 struct parts {
     struct table table;
+    struct ties *ties;       /* of the same machine; NULL: nothing ends with a session */
     struct lock_table locks; /* holders are parts */
     struct list prepared;    /* HELD, WAIT, PRECOMMIT, PREABORT, in order of PREPARE */
     struct list finished;    /* COMMITTED, ABORTED */
@@ -88,7 +91,7 @@ struct part *parts_refuse(struct parts *parts, struct slice id, uint32_t home, u
 /* To PRECOMMIT or PREABORT; false when there is no such move from where it is. */
 bool part_move(struct part *part, enum part_state to, int64_t time_ms);
 /* The outcome: writes appear in the keyspace with this position as their version, or are dropped; locks are free. Of
- * 2PC the part is gone. */
+ * 2PC the part is gone. A write that would end with a session that has ended meanwhile has ended with it. */
 void part_finish(struct parts *parts, struct part *part, bool commit, struct keyspace *keyspace,
                  const struct keyspace_time *time, uint64_t position);
 /* Of a finished one. */

@@ -244,7 +244,7 @@ void txn_dump(struct call *call)
             break;
         }
         buffer_clear(&value);
-        entry_dump(entry, &value);
+        entry_dump(entry, call->ties, &value);
         resp_bulk(&call->reply, buffer_slice(&value));
     }
     buffer_deinit(&value);

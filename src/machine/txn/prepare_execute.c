@@ -2,6 +2,7 @@
  * entry's time. Of HOLD: the locks alone, and what is there. */
 #include "base/assert.h"
 #include "machine/keys/dump.h"
+#include "machine/session/ties.h"
 #include "machine/txn/prepare_internal.h"
 #include "machine/txn/txn.h"
 #include "machine/txn/whole.h"
@@ -22,7 +23,7 @@ static bool load_keys(struct preparing *preparing, struct overlay *overlay)
             break;
         }
         if (entry != NULL) {
-            entry_dump(entry, &value);
+            entry_dump(entry, call->ties, &value);
         }
         enum status status =
             overlay_load(overlay, key, keyspace_version(call->keyspace, &call->time, key), buffer_slice(&value));
@@ -110,11 +111,18 @@ static void keep_changes(struct preparing *preparing, const struct overlay *over
     buffer_deinit(&value);
 }
 
-/* The values that the sender computed. */
+/* The values that the sender computed. One that ends with a session needs a tie that lives. */
 static bool put_values(struct preparing *preparing, struct overlay *overlay)
 {
     const struct slice *writes = preparing->said.writes;
     for (uint32_t i = 0; i < preparing->said.write_count; i++) {
+        struct session_id id;
+        if (dump_session(writes[2 * i + 1], &id)) {
+            const struct tie *tie = ties_find(preparing->call->ties, id);
+            if (tie == NULL || tie->state != TIE_LIVES) {
+                return prepare_no(preparing, "SESSION", writes[2 * i]);
+            }
+        }
         if (overlay_put(overlay, writes[2 * i], writes[2 * i + 1]) != STATUS_OK) {
             return false;
         }
@@ -147,7 +155,7 @@ static bool keep_locks(struct preparing *preparing)
         if (entry == NULL) {
             resp_null(&reply);
         } else {
-            entry_dump(entry, &value);
+            entry_dump(entry, call->ties, &value);
             resp_bulk(&reply, buffer_slice(&value));
         }
     }
@@ -156,6 +164,27 @@ static bool keep_locks(struct preparing *preparing)
                      &(struct part_key){.key = preparing->keys[i].key, .exclusive = preparing->keys[i].writes});
     }
     buffer_deinit(&value);
+    return true;
+}
+
+/* As SET in the shard itself refuses it; what several transactions prepare at a time may come to more. */
+static bool bonds_fit(struct preparing *preparing, const struct overlay *overlay)
+{
+    for (size_t i = 0; i < preparing->key_count; i++) {
+        struct overlay_key now;
+        int64_t ordinal;
+        int64_t before;
+        overlay_at(overlay, i, &now);
+        const struct entry *entry = overlay_look(overlay, now.key);
+        if (entry == NULL || !now.changed || entry_due(entry, &ordinal) != DUE_SESSION) {
+            continue;
+        }
+        const struct entry *former = call_look(preparing->call, now.key);
+        bool has = former != NULL && entry_due(former, &before) == DUE_SESSION && before == ordinal;
+        if (!has && keyspace_count_bonded(preparing->call->keyspace, (uint64_t)ordinal) >= SESSION_CLAIMS) {
+            return prepare_no(preparing, "BONDS", now.key);
+        }
+    }
     return true;
 }
 
@@ -169,12 +198,14 @@ bool prepare_execute(struct preparing *preparing)
     if (txns->overlay == NULL) {
         txns->overlay = overlay_create(txns->hash_seed);
     }
+    overlay_use_ties(txns->overlay, call->ties);
     overlay_set_time(txns->overlay, call->time.applied_time_ms, call->time.applied_wall_ms);
     bool good = load_keys(preparing, txns->overlay) && run_commands(preparing, txns->overlay) &&
-                put_values(preparing, txns->overlay);
+                put_values(preparing, txns->overlay) && bonds_fit(preparing, txns->overlay);
     if (good) {
         keep_changes(preparing, txns->overlay);
     }
     overlay_clear(txns->overlay);
+    overlay_use_ties(txns->overlay, NULL);
     return good;
 }

@@ -123,7 +123,7 @@ static void malformed(void **state)
           "-ERR the term of office is given as PX ttl_ms; renew it by campaigning again");
     CHECK(h, "ELECT.CAMPAIGN e a PX 0", "-ERR PX is the term of office in ms, from 1 to 31536000000 (a year)");
     CHECK(h, "ELECT.CAMPAIGN e a PX 10 WAIT -1", "-ERR WAIT is a time in ms, from 0 to 31536000000 (a year)");
-    CHECK(h, "ELECT.CAMPAIGN e a PX 10 PX 10", "-ERR syntax error");
+    CHECK(h, "ELECT.CAMPAIGN e a PX 10 PX 10", "-ERR syntax error: PX is given twice");
     CHECK(h, "ELECT.CAMPAIGN e a PX 10 VALUE", "-ERR syntax error");
     CHECK(h, "ELECT.CAMPAIGN e a PX 10 MODE SHARED", "-ERR syntax error");
     CHECK(h, "ELECT.RESIGN e a x", "-ERR a token is the positive integer that ELECT.CAMPAIGN gave");

@@ -130,7 +130,7 @@ static bool add_field(void *owner, struct slice field, struct slice value)
 static void tell_entry(const struct entry *entry, struct buffer *out)
 {
     if (entry_encoding(entry) != ENCODING_HASHTABLE) {
-        entry_dump(entry, out);
+        entry_dump_here(entry, out);
         return;
     }
     int64_t due_ms = 0;

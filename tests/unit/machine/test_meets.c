@@ -240,9 +240,9 @@ static void malformed(void **state)
     CHECK(h, "BARRIER.ENTER b x WAIT 10", "-ERR COUNT is how many owners meet, from 1 to 4096");
     CHECK(h, "BARRIER.ENTER b x COUNT 0", "-ERR COUNT is how many owners meet, from 1 to 4096");
     CHECK(h, "BARRIER.ENTER b x COUNT 4097", "-ERR COUNT is how many owners meet, from 1 to 4096");
-    CHECK(h, "BARRIER.ENTER b x COUNT 2 COUNT 2", "-ERR syntax error");
+    CHECK(h, "BARRIER.ENTER b x COUNT 2 COUNT 2", "-ERR syntax error: COUNT is given twice");
     CHECK(h, "BARRIER.ENTER b x COUNT 2 WAIT", "-ERR syntax error");
-    CHECK(h, "BARRIER.ENTER b x COUNT 2 WAIT 1 WAIT 1", "-ERR syntax error");
+    CHECK(h, "BARRIER.ENTER b x COUNT 2 WAIT 1 WAIT 1", "-ERR syntax error: WAIT is given twice");
     CHECK(h, "BARRIER.ENTER b x COUNT 2 WAIT x", "-ERR WAIT is a time in ms, from 0 to 31536000000 (a year)");
     CHECK(h, "LATCH.WAIT l WAIT -1", "-ERR WAIT is a time in ms, from 0 to 31536000000 (a year)");
     CHECK(h, "LATCH.WAIT l 10", "-ERR syntax error");

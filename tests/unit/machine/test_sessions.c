@@ -2,6 +2,7 @@
 #include "base/prng.h"
 #include "harness.h"
 #include "machine/lock/lock_arguments.h"
+#include "machine/lock/lock_notice.h"
 #include "machine/session/session_id.h"
 #include "machine/session/session_limits.h"
 
@@ -11,7 +12,7 @@
 #define OVER "-NOSESSION the session has ended, or never was; open another one"
 #define UNTIED                                                                                                         \
     "-NOSESSION the session has ended, or this shard has nothing of it yet; send one command with SESSION for a key "  \
-    "of this shard outside of MULTI, scripts and LOCK.GUARD first"
+    "of this shard outside of scripts and LOCK.GUARD first"
 
 static void time_entry(struct harness *h, int64_t ms)
 {
@@ -138,8 +139,8 @@ static void locks_end_with_it(void **state)
     CHECK(h, "LOCK.ACQUIRE l a SESSION 9-1/400", "*2 :21 :400");
     CHECK(h, "LOCK.ACQUIRE l b SESSION 9-2/500", "*-1");
     assert_string_equal(harness_apply(h, "LOCK.ACQUIRE l a PX 500"),
-                        "-ERR this owner holds the lock, or waits for it, in another mode or with other permits; a "
-                        "lock is not upgraded: release it, then acquire it anew");
+                        "-ERR this owner holds the lock with MODE EXCLUSIVE and SESSION 9-1, and now asks with MODE "
+                        "EXCLUSIVE and PX; ask as before, or LOCK.RELEASE it, then acquire it anew");
     CHECK(h, "LOCK.RENEW l a 21 PX 500",
           "-ERR this lock is held as long as its session lives: SESSION.KEEPALIVE renews that");
     CHECK(h, "LOCK.ACQUIRE l2 a SESSION 9-1/500 MODE SHARED", "*2 :36 :500");
@@ -183,6 +184,39 @@ static void a_wait_taken_over_has_its_own_time(void **state)
     assert_string_equal(asks(h, "ASK", 1, "l a"), "*-1");
 }
 
+static enum lock_notice_kind notice_of(struct harness *h, uint64_t number)
+{
+    struct slice rest = buffer_slice(machine_lock_notices(h->machine));
+    struct lock_notice notice;
+    while (lock_notice_take(&rest, &notice)) {
+        if (notice.to.number == number) {
+            return notice.kind;
+        }
+    }
+    return LOCK_NOTICES;
+}
+
+/* A wait that ends with its session is told so, whatever ends it; one that is over by itself is not. */
+static void waits_are_told_why_they_end(void **state)
+{
+    struct harness *h = *state;
+    machine_tell_locks(h->machine, true);
+    tie(h, "9-1", 1);
+    CHECK(h, "LOCK.ACQUIRE l b PX 5000", "*2 :9 :5000");
+    assert_string_equal(asks(h, "ACQUIRE", 1, "l a SESSION 9-1/500 WAIT 900"), "+QUEUED");
+    assert_string_equal(asks(h, "ACQUIRE", 2, "l c SESSION 9-1/500 WAIT 100"), "+QUEUED");
+    assert_string_equal(asks(h, "ACQUIRE", 3, "l d PX 500 WAIT 900"), "+QUEUED");
+    assert_string_equal(
+        asks(h, "ACQUIRE", 4, "l a PX 500 WAIT 900"),
+        "-ERR this owner waits for the lock with MODE EXCLUSIVE and SESSION 9-1, and now asks with MODE "
+        "EXCLUSIVE and PX; ask as before, or end that wait first (CLIENT UNBLOCK)");
+    time_entry(h, 100);
+    assert_int_equal(notice_of(h, 2), LOCK_NOTICE_ENDED);
+    CHECK(h, "COHORT.SESSION.END 9-1", "*1 :1");
+    assert_int_equal(notice_of(h, 1), LOCK_NOTICE_OVER);
+    assert_int_equal(notice_of(h, 3), LOCK_NOTICES);
+}
+
 /* What proves that it was asked for is good once: after the end nothing is confirmed. */
 static void no_tie_after_the_end(void **state)
 {
@@ -212,6 +246,7 @@ static void keys_end_with_it(void **state)
     CHECK(h, "SET moved v SESSION 9-1", "+OK");
     CHECK(h, "SET k v SESSION 9-1 EX 5", "-ERR syntax error");
     CHECK(h, "SET k v KEEPTTL SESSION 9-1", "-ERR syntax error");
+    CHECK(h, "SET k v SESSION 9-1 SESSION 9-1", "-ERR syntax error");
     CHECK(h, "SET k v SESSION nonsense", "-ERR SESSION is followed by the id that SESSION.OPEN gave");
     CHECK(h, "PTTL k", ":-1");
     CHECK(h, "APPEND k w", ":2");
@@ -327,6 +362,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(ends_are_told, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(locks_end_with_it, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(a_wait_taken_over_has_its_own_time, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(waits_are_told_why_they_end, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(no_tie_after_the_end, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(keys_end_with_it, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(a_large_end_takes_steps, harness_setup, harness_teardown),

@@ -1,5 +1,5 @@
-/* What is told of a session's time by a leader that asks the others first: what remains by its clock at that moment,
- * not since the last entry, which may be older than the client's question. */
+/* What is told of the time of sessions, keys and locks by a leader that asks the others first: what remains by its
+ * clock at that moment, not since the last entry, which may be older than the client's question. */
 #include "group_fixture.h"
 
 #include "base/number.h"
@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-enum { TTL_MS = 3000, OF_OPEN = 1, OF_LOOK = 2 };
+enum { TTL_MS = 3000, OF_OPEN = 1, OF_LOOK = 2, OF_WRITE = 3, OF_TELL = 4 };
 
 struct world {
     struct group group; /* the first */
@@ -29,6 +29,15 @@ static void sink_end(void *owner, void *origin, uint64_t tag, const struct comma
     (void)command;
     buffer_append(&member->reply, "", 1);
     const char *text = (const char *)member->reply.data;
+    if (tag == OF_WRITE) {
+        return;
+    }
+    if (tag == OF_TELL) { /* PTTL's, or the ttl_ms of the only holder */
+        const char *at = text[0] == ':' ? text : strstr(strstr(text, "ttl_ms"), ":");
+        world->left_ms = strtoll(at + 1, NULL, 10);
+        world->looked = true;
+        return;
+    }
     if (tag == OF_LOOK) {
         assert_int_equal(text[0], ':');
         world->left_ms = strtoll(text + 1, NULL, 10);
@@ -92,8 +101,49 @@ static void test_what_remains_is_told_by_the_clock(void **state)
     free(world);
 }
 
+static int64_t tell(struct world *world, uint16_t id, const char *word)
+{
+    const struct slice argv[] = {slice_from_string(word), SLICE_LITERAL("it")};
+    world->looked = false;
+    submit(world, id, argv, 2, OF_TELL);
+    assert_true(world->looked);
+    return world->left_ms;
+}
+
+/* No entry comes for a second: what remains grows less all the same. */
+static void test_what_remains_of_keys_and_locks(void **state)
+{
+    struct world *world = calloc(1, sizeof(*world));
+    const struct shard_sink sink = {.begin = group_begin, .end = sink_end, .refused = failed};
+    const struct slice set[] = {SLICE_LITERAL("SET"), SLICE_LITERAL("it"), SLICE_LITERAL("v"), SLICE_LITERAL("PX"),
+                                SLICE_LITERAL("3000")};
+    const struct slice acquire[] = {SLICE_LITERAL("LOCK.ACQUIRE"), SLICE_LITERAL("it"), SLICE_LITERAL("a"),
+                                    SLICE_LITERAL("PX"), SLICE_LITERAL("3000")};
+    (void)state;
+    world->group.sink = sink;
+    group_start(&world->group, 1);
+    group_run_for(&world->group, 3000 * MS, false);
+    submit(world, COMMAND_SET, set, 5, OF_WRITE);
+    submit(world, COMMAND_LOCK_ACQUIRE, acquire, 5, OF_WRITE);
+    int64_t written_ns = sim_now_ns(world->group.sim); /* at the latest */
+    int64_t key_ms = TTL_MS;
+    int64_t lock_ms = TTL_MS;
+    for (int i = 0; i < 12; i++) {
+        int64_t asked_ms = (sim_now_ns(world->group.sim) - written_ns) / MS;
+        int64_t key_left_ms = tell(world, COMMAND_PTTL, "PTTL");
+        int64_t lock_left_ms = tell(world, COMMAND_LOCK_INFO, "LOCK.INFO");
+        assert_true(key_left_ms >= 0 && key_left_ms < key_ms && key_left_ms <= TTL_MS - asked_ms);
+        assert_true(lock_left_ms >= 0 && lock_left_ms < lock_ms && lock_left_ms <= TTL_MS - asked_ms);
+        key_ms = key_left_ms;
+        lock_ms = lock_left_ms;
+    }
+    (void)group_end(&world->group);
+    free(world);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_remains_is_told_by_the_clock)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_what_remains_is_told_by_the_clock),
+                                       cmocka_unit_test(test_what_remains_of_keys_and_locks)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
