@@ -194,6 +194,10 @@ static void fire(struct env_timer *timer)
     }
     flush(client);
     bool in_end = client->final_shard > 0; /* whoever is not answered then is waited for */
+    if (!in_end && client->many.pending > 0 && client->many.hasty) {
+        rest(client, (int64_t)draw(client, 16) * MS / 2);
+        return;
+    }
     rest(client, (int64_t)((in_end ? 25000 : 1500) + draw(client, 6000)) * MS);
 }
 

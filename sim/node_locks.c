@@ -53,7 +53,7 @@ static void expect(struct node_client *client, enum node_ask ask)
 {
     client->lock.pending = true;
     client->lock.asked_ns = now_of(client);
-    client->lock.floor = *newest_token(client);
+    client->lock.floor = client->lock.unsure ? client->lock.floor : *newest_token(client);
     node_expect(client, ask);
 }
 
@@ -222,6 +222,7 @@ static void granted(struct node_client *client, int64_t token, int64_t ttl_ms)
                   (long long)lock->told_ttl_ms, (long long)ttl_ms);
     }
     lock->holds = true;
+    lock->unsure = false;
     lock->token = token;
     lock->told_ttl_ms = ttl_ms;
     if (!again) {
@@ -295,7 +296,7 @@ bool node_lock_refused(struct node_client *client, enum node_ask ask)
     struct node_lock *lock = &client->lock;
     struct slice lost = SLICE_LITERAL("LOCKLOST ");
     if (is_many(ask)) {
-        return node_many_refused(client);
+        return node_many_refused(client, ask);
     }
     lock->pending = false;
     if (ask == NODE_ASK_LOCK_ACQUIRE && slice_starts_with(client->reply.text, SLICE_LITERAL("DEADLOCK "))) {
@@ -320,10 +321,11 @@ bool node_lock_refused(struct node_client *client, enum node_ask ask)
 void node_lock_unanswered(struct node_client *client, enum node_ask ask)
 {
     if (is_many(ask)) {
-        node_many_unanswered(client);
+        node_many_unanswered(client, ask);
         return;
     }
     client->lock.pending = false;
+    client->lock.unsure = client->lock.unsure || ask == NODE_ASK_LOCK_ACQUIRE;
     client->lock.holds = client->lock.holds && client->lock.until_ns != 0;
 }
 

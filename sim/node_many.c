@@ -3,6 +3,8 @@
  * In each shard there is one lock for it. A client that was granted some may believe to hold each for its time to live
  * from when it asked, less what clocks are off: no two may believe to hold one, and none that is believed is lost.
  *
+ * Some do not wait for the answer: the same owner asks again elsewhere, as it does when the answer was lost.
+ *
  * At the leaders, home (the lowest shard of a request) and the others are looked at: no part is held while home's is
  * still reserved, and none is taken back while home's is held. What is seen so at one moment is a failure when home,
  * looked at later, is as it was: a leader that was ahead may just have been lost. */
@@ -32,6 +34,8 @@ bool node_many_takes(const struct node_client *client)
 static void ask(struct node_client *client)
 {
     struct node_many *many = &client->many;
+    many->again = false;
+    many->hasty = draw(client, 4) == 0;
     char keys[NODE_MANY * NODE_KEY_BYTES] = "";
     size_t size = 0;
     for (int i = 0; i < many->count; i++) {
@@ -85,7 +89,7 @@ bool node_many_ask(struct node_client *client)
     if (many->pending > 0) {
         return false;
     }
-    switch (many->holds ? draw(client, 4) : 0) {
+    switch (many->holds ? draw(client, 4) : many->again ? 1 : 0) {
     case 0: ask_new(client); break; /* and forgets the others */
     case 1: ask(client); break;
     default: release(client); break;
@@ -160,18 +164,20 @@ void node_many_answered(struct node_client *client, enum node_ask ask)
     }
 }
 
-bool node_many_refused(struct node_client *client)
+bool node_many_refused(struct node_client *client, enum node_ask ask)
 {
     struct node_many *many = &client->many;
     bool some = slice_starts_with(client->reply.text, SLICE_LITERAL("ERR this owner holds some"));
-    node_many_unanswered(client);
+    node_many_unanswered(client, ask);
+    client->many.again = client->many.again && !some;
     many->until_ns = 0;
     return some;
 }
 
-void node_many_unanswered(struct node_client *client)
+void node_many_unanswered(struct node_client *client, enum node_ask ask)
 {
     client->many.pending--;
+    client->many.again = ask == NODE_ASK_LOCK_MANY && !client->many.holds;
     client->many.holds = false;
     client->many.until_ns = 0;
 }

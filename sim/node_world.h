@@ -220,6 +220,7 @@ struct node_lock {
     bool further;    /* … but this one, which is asked for while the owner may hold another */
     bool of_many;    /* it is the one that is one of several (node_many.c) */
     bool in_circle;  /* it is one of two that are taken in either order (node_circles.c) */
+    bool unsure;     /* this owner has asked, and was not answered: a grant may be as old as that */
     int64_t token, floor;
     int64_t ttl_ms, wait_ms, asked_ns;
     int64_t told_ttl_ms; /* that the lease had left, and no renewal since */
@@ -247,6 +248,8 @@ enum { NODE_MANY = 3, NODE_MANY_REQUESTS = 16 };
 struct node_many {
     int pending; /* requests under way */
     bool holds;
+    bool again; /* what it has asked for was not answered: the same owner asks anew, elsewhere */
+    bool hasty; /* it does not wait for the answer */
     int count;
     int shards[NODE_MANY];
     uint32_t serial;
@@ -537,8 +540,8 @@ bool node_many_takes(const struct node_client *client);
 /* False: a request about it is under way. */
 bool node_many_ask(struct node_client *client);
 void node_many_answered(struct node_client *client, enum node_ask ask);
-bool node_many_refused(struct node_client *client);
-void node_many_unanswered(struct node_client *client);
+bool node_many_refused(struct node_client *client, enum node_ask ask);
+void node_many_unanswered(struct node_client *client, enum node_ask ask);
 /* At a leader. */
 void node_many_look(struct node *node, int shard, const struct locks *locks, uint64_t applied);
 

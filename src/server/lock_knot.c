@@ -57,17 +57,39 @@ static bool younger(const struct lock_origin *a, const struct lock_origin *b)
     return a->node != b->node ? a->node > b->node : a->number > b->number;
 }
 
-static uint32_t youngest_wait(const struct knot_graph *graph, const uint32_t *owners, uint32_t count)
+static bool stays(const struct knot_claim *claim) { return claim->waits && !claim->met; }
+
+/* Nobody of the knot stands behind it in the queue: there the clocks of nodes do not count. So its owner is waited for
+ * since it holds something, and not for its place alone, which would change nothing if it ended. */
+static bool is_last(struct knot_graph *graph, uint32_t wait)
+{
+    const struct knot_lock *lock = &graph->locks[graph->claims[wait].lock];
+    for (uint32_t at = wait + 1; at < lock->first + lock->count && knot_graph_step(graph); at++) {
+        if (stays(&graph->claims[at]) && graph->owners[graph->claims[at].owner].in_knot) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static uint32_t youngest_wait(struct knot_graph *graph, const uint32_t *owners, uint32_t count)
 {
     uint32_t youngest = KNOT_NOBODY;
     for (uint32_t i = 0; i < count; i++) {
+        graph->owners[owners[i]].in_knot = true;
+    }
+    for (uint32_t i = 0; i < count; i++) {
         for (uint32_t at = graph->owners[owners[i]].claims; at != KNOT_NOBODY; at = graph->claims[at].next) {
             const struct knot_claim *claim = &graph->claims[at];
-            bool stays = claim->waits && !claim->met;
-            if (stays && (youngest == KNOT_NOBODY || younger(&claim->origin, &graph->claims[youngest].origin))) {
+            if (stays(claim) &&
+                (youngest == KNOT_NOBODY || younger(&claim->origin, &graph->claims[youngest].origin)) &&
+                is_last(graph, at)) {
                 youngest = at;
             }
         }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        graph->owners[owners[i]].in_knot = false;
     }
     return youngest;
 }

@@ -16,7 +16,9 @@
  * a knot is left alone.
  *
  * Of two waits the younger is that which asked later by the wall clocks of the nodes where they were asked
- * (waiter_set_number): a choice, which every node makes alike; nothing else depends on it. */
+ * (waiter_set_number), but in one queue that which stands behind: a choice, which every node makes alike. Were it by
+ * clocks alone, a wait could be chosen whose owner has nothing, and is waited for only since it stands before others in
+ * a queue; ending it would change nothing. */
 #pragma once
 
 #include "machine/lock/lock_waits.h"

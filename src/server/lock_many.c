@@ -58,7 +58,7 @@ void many_back_all(struct lock_many *many)
     for (uint32_t i = 0; i < (home_first ? 1 : many->part_count); i++) {
         struct many_part *part = &many->parts[i];
         if (part->has && part->asked == 0) {
-            many_ask(many, i, COMMAND_COHORT_LOCK_BACK, 0);
+            many_ask(many, i, many->stays ? COMMAND_COHORT_LOCK_GRANT : COMMAND_COHORT_LOCK_BACK, 0);
         }
     }
     many_set_next(many, LOCK_MANY_AGAIN_MS);
@@ -111,8 +111,10 @@ void many_go_back(struct lock_many *many)
 {
     bool clean = has_nothing(many);
     if (clean && many->anew && many->waiter.connection != NULL && many_in_time(many)) {
-        many_try_all(many);
-        many_go_on(many);
+        if (server_now_ns(many->server) >= many->anew_ns) {
+            many_try_all(many);
+            many_go_on(many);
+        }
         return;
     }
     if (many->waiter.connection != NULL && (clean || server_now_ns(many->server) >= many->back_until_ns)) {

@@ -32,8 +32,9 @@ struct lock_many {
     struct requester requester;
     enum many_phase phase;
     struct server *server;
-    struct buffer names; /* keys and the owner */
+    struct buffer names; /* keys, the owner, the session, the note */
     struct slice owner;
+    struct slice session, note; /* as LOCK.ACQUIRE has them; empty: none */
     struct many_key *keys; /* in their order */
     struct many_part *parts;
     uint32_t key_count, part_count;
@@ -44,8 +45,11 @@ struct lock_many {
     int64_t next_ns; /* of WAITS: when `current` is asked for again; of the others: when what failed is */
     int64_t grants_until_ns, back_until_ns;
     uint64_t leader;     /* of the current part, when it was last asked for */
-    bool anew;           /* behind GIVES_BACK it begins again */
-    bool may_be_granted; /* home was asked to: it gives back first, so that others are never gone before it */
+    bool anew;           /* behind GIVES_BACK it begins again, … */
+    int64_t anew_ns;     /* … but not before */
+    bool had_some;       /* it has begun again, since its owner had some of the locks, but not all */
+    bool may_be_granted; /* home was asked to: it gives back first, so that others are never gone before it, … */
+    bool stays;          /* … and it did not, since the owner's next request was told of it: the others are granted */
     struct buffer reply; /* behind GIVES_BACK the client is told; empty: nil */
 };
 

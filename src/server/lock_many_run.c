@@ -16,6 +16,7 @@ void many_try_all(struct lock_many *many)
     many->phase = MANY_TRIES;
     many->anew = false;
     many->may_be_granted = false;
+    many->stays = false;
     waiter_set_number(&many->waiter, many->server);
     for (uint32_t i = 0; i < many->part_count; i++) {
         many->parts[i].told = 0;
@@ -95,6 +96,13 @@ static bool part_is_there(const struct lock_many *many, const struct many_part *
     return part->told == part->count;
 }
 
+/* What stopped a part that is not all there. */
+static enum lock_part_state last_state(const struct lock_many *many, uint32_t at)
+{
+    const struct many_part *part = &many->parts[at];
+    return part->told == 0 ? LOCK_PART_BUSY : many->keys[part->first + part->told - 1].told.state;
+}
+
 /* The first part that is not all there; part_count: all are. */
 static uint32_t first_missing(const struct lock_many *many)
 {
@@ -105,18 +113,40 @@ static uint32_t first_missing(const struct lock_many *many)
     return at;
 }
 
-static void all_there(struct lock_many *many)
+static uint32_t held_already(const struct lock_many *many)
 {
     uint32_t held = 0;
-    for (uint32_t i = 0; i < many->key_count; i++) {
-        held += many->keys[i].told.state == LOCK_PART_HELD ? 1 : 0;
+    for (uint32_t i = 0; i < many->part_count; i++) {
+        const struct many_part *part = &many->parts[i];
+        for (uint32_t j = 0; j < part->told; j++) {
+            held += many->keys[part->first + j].told.state == LOCK_PART_HELD ? 1 : 0;
+        }
     }
-    if (held == many->key_count) {
-        many_answer_grants(many);
-        many_free(many);
-    } else if (held > 0) {
+    return held;
+}
+
+/* The owner's earlier request may be giving them back at this moment: so it begins again, once. */
+static void has_some(struct lock_many *many)
+{
+    if (!many->had_some && many_in_time(many)) {
+        many->had_some = true;
+        many->anew_ns = server_now_ns(many->server) + LOCK_MANY_AGAIN_MS * NS_PER_MS;
+        many_begin_anew(many);
+    } else {
         many_end_with(many,
                       "ERR this owner holds some of these locks already, but not all; release those, then ask for all");
+    }
+}
+
+/* What an earlier request was granted is granted to this one, too: from then on that one does not take it back. */
+static void all_there(struct lock_many *many)
+{
+    uint32_t held = held_already(many);
+    if (held == many->key_count && many->part_count == 1) {
+        many_answer_grants(many);
+        many_free(many);
+    } else if (held > 0 && held < many->key_count) {
+        has_some(many);
     } else {
         begin_grants(many);
     }
@@ -141,9 +171,8 @@ static void wait_for(struct lock_many *many, uint32_t missing)
             many_ask(many, i, COMMAND_COHORT_LOCK_BACK, 0);
         }
     }
-    const struct many_part *part = &many->parts[missing];
-    enum lock_part_state last = part->told == 0 ? LOCK_PART_BUSY : many->keys[part->first + part->told - 1].told.state;
-    if (last == LOCK_PART_BUSY || part->again) {
+    enum lock_part_state last = last_state(many, missing);
+    if (last == LOCK_PART_BUSY || many->parts[missing].again) {
         many_ask_current(many);
     } else {
         many_set_next(many, last == LOCK_PART_OTHER ? LOCK_MANY_OTHER_MS : LOCK_MANY_POLL_MS);
@@ -156,8 +185,12 @@ static void reserved(struct lock_many *many)
     uint32_t missing = first_missing(many);
     if (missing == many->part_count) {
         all_there(many);
+    } else if (held_already(many) > 0 && last_state(many, missing) != LOCK_PART_OTHER) {
+        has_some(many);
+        many_go_on(many);
     } else if (!many_in_time(many)) {
         many_end_with(many, NULL);
+        many_go_on(many); /* it may have nothing to give back */
     } else {
         wait_for(many, missing);
     }
@@ -242,6 +275,12 @@ static struct resp_writer *many_begin(struct requester *requester, uint64_t tag)
     return &part->writer;
 }
 
+/* What a BACK was answered. */
+static bool stays(const struct many_part *part)
+{
+    return slice_equal(buffer_slice(&part->answer), SLICE_LITERAL(":1\r\n"));
+}
+
 static void many_answered(struct requester *requester, uint64_t tag, enum status status)
 {
     struct lock_many *many = of(requester);
@@ -249,9 +288,10 @@ static void many_answered(struct requester *requester, uint64_t tag, enum status
     uint16_t asked = part->asked;
     part->asked = 0;
     part->status = status;
-    if (asked == COMMAND_COHORT_LOCK_BACK) {
-        part->has = part->has && status != STATUS_OK && status != STATUS_EXECUTED;
+    if (asked == COMMAND_COHORT_LOCK_BACK || (asked == COMMAND_COHORT_LOCK_GRANT && many->stays)) {
+        part->has = part->has && status != STATUS_OK;
         part->status = STATUS_OK;
+        many->stays = many->stays || (many->may_be_granted && part == &many->parts[0] && stays(part));
         if (many->may_be_granted && part == &many->parts[0] && !part->has) {
             many_back_all(many);
         }

@@ -6,13 +6,15 @@
 #include "base/number.h"
 #include "machine/lock/lock_arguments.h"
 #include "machine/lock/lock_limits.h"
+#include "machine/session/session_id.h"
 
 #include <stdlib.h>
 
 _Static_assert(LOCK_PARTS == 64, "as the texts say");
 _Static_assert((int)LOCK_ORIGIN_WORKERS == (int)WORKERS_MAXIMUM, "a number's worker");
 
-static const char syntax_text[] = "ERR syntax error; LOCK.MACQUIRE is: numkeys key ... owner PX ttl_ms [WAIT ms]";
+static const char syntax_text[] = "ERR syntax error; LOCK.MACQUIRE is: numkeys key ... owner PX ttl_ms | SESSION id "
+                                  "[WAIT ms] [NOTE text]";
 
 /* ---- the client's words ---- */
 
@@ -24,27 +26,51 @@ static int by_name(const void *a, const void *b)
     return by_shard != 0 ? by_shard : slice_compare(x->name, y->name);
 }
 
-static const char *take_options(const struct slice *argv, uint32_t argc, int64_t *ret_ttl_ms, int64_t *ret_wait_ms)
+struct options {
+    int64_t ttl_ms, wait_ms;
+    struct slice session, note;
+    bool ttl, wait, noted;
+};
+
+static const char *take_option(struct options *options, struct slice word, struct slice value)
 {
-    bool ttl = false, wait = false;
-    for (uint32_t i = 0; i < argc; i += 2) {
-        const char *problem;
-        if (i + 1 < argc && slice_is_word(argv[i], "PX") && !ttl) {
-            ttl = true;
-            problem = lock_time_parse(argv[i + 1], 1,
-                                      "ERR PX is the time to live in ms, from 1 to 31536000000 (a year)", ret_ttl_ms);
-        } else if (i + 1 < argc && slice_is_word(argv[i], "WAIT") && !wait) {
-            wait = true;
-            problem = lock_time_parse(argv[i + 1], 0, "ERR WAIT is a time in ms, from 0 to 31536000000 (a year)",
-                                      ret_wait_ms);
-        } else {
-            problem = syntax_text;
-        }
-        if (problem != NULL) {
-            return problem;
-        }
+    struct session_id id;
+    if (slice_is_word(word, "PX") && !options->ttl) {
+        options->ttl = true;
+        return lock_time_parse(value, 1, "ERR PX is the time to live in ms, from 1 to 31536000000 (a year)",
+                               &options->ttl_ms);
     }
-    return ttl ? NULL : syntax_text;
+    if (slice_is_word(word, "SESSION") && options->session.size == 0) {
+        options->session = value;
+        return session_name_parse(value, &id, &options->ttl_ms)
+                   ? NULL
+                   : "ERR SESSION is followed by the id that SESSION.OPEN gave";
+    }
+    if (slice_is_word(word, "WAIT") && !options->wait) {
+        options->wait = true;
+        return lock_time_parse(value, 0, "ERR WAIT is a time in ms, from 0 to 31536000000 (a year)",
+                               &options->wait_ms);
+    }
+    if (slice_is_word(word, "NOTE") && !options->noted) {
+        _Static_assert(LOCK_NOTE_BYTES == 512, "as the text says");
+        options->noted = true;
+        options->note = value;
+        return value.size <= LOCK_NOTE_BYTES ? NULL : "ERR a NOTE has 512 bytes at most";
+    }
+    return syntax_text;
+}
+
+static const char *take_options(const struct slice *argv, uint32_t argc, struct options *ret_options)
+{
+    const char *problem = NULL;
+    *ret_options = (struct options){0};
+    for (uint32_t i = 0; problem == NULL && i < argc; i += 2) {
+        problem = i + 1 < argc ? take_option(ret_options, argv[i], argv[i + 1]) : syntax_text;
+    }
+    if (problem == NULL && ret_options->ttl && ret_options->session.size > 0) {
+        problem = "ERR locks have a time to live of their own (PX), or end with a SESSION, not both";
+    }
+    return problem == NULL && !ret_options->ttl && ret_options->session.size == 0 ? syntax_text : problem;
 }
 
 static const char *take_names(const struct command *command, int64_t *ret_count)
@@ -71,31 +97,36 @@ static const char *take_names(const struct command *command, int64_t *ret_count)
 
 const char *lock_many_problem(const struct command *command)
 {
-    int64_t count, ttl_ms, wait_ms;
+    int64_t count;
+    struct options options;
     const char *problem = take_names(command, &count);
     uint32_t first = 3 + (uint32_t)count;
-    return problem != NULL ? problem : take_options(command->argv + first, command->argc - first, &ttl_ms, &wait_ms);
+    return problem != NULL ? problem : take_options(command->argv + first, command->argc - first, &options);
 }
 
 const char *many_parse(struct lock_many *many, const struct command *command)
 {
-    int64_t count, wait_ms = 0;
+    int64_t count;
+    struct options options;
     const char *problem = take_names(command, &count);
     if (problem != NULL) {
         return problem;
     }
     uint32_t first = 3 + (uint32_t)count;
-    problem = take_options(command->argv + first, command->argc - first, &many->ttl_ms, &wait_ms);
+    problem = take_options(command->argv + first, command->argc - first, &options);
     if (problem != NULL) {
         return problem;
     }
-    many->may_wait = wait_ms > 0;
-    many->deadline_ns = many->waiter.began_ns + wait_ms * NS_PER_MS;
+    many->ttl_ms = options.ttl_ms;
+    many->may_wait = options.wait_ms > 0;
+    many->deadline_ns = many->waiter.began_ns + options.wait_ms * NS_PER_MS;
     many->key_count = (uint32_t)count;
     many->keys = memory_allocate_zeroed(many->key_count, sizeof(*many->keys));
     for (uint32_t i = 0; i <= many->key_count; i++) {
         buffer_append_slice(&many->names, command->argv[2 + i]);
     }
+    buffer_append_slice(&many->names, options.session);
+    buffer_append_slice(&many->names, options.note);
     const uint8_t *at = many->names.data;
     for (uint32_t i = 0; i < many->key_count; i++) {
         many->keys[i].name = slice_of(at, command->argv[2 + i].size);
@@ -103,6 +134,9 @@ const char *many_parse(struct lock_many *many, const struct command *command)
         at += many->keys[i].name.size;
     }
     many->owner = slice_of(at, command->argv[2 + many->key_count].size);
+    at += many->owner.size;
+    many->session = slice_of(at, options.session.size);
+    many->note = slice_of(at + options.session.size, options.note.size);
     return NULL;
 }
 
@@ -153,6 +187,9 @@ int64_t many_left_ms(const struct lock_many *many)
     return left < 0 ? 0 : left;
 }
 
+/* Beyond what every RESERVE says. */
+static bool has_words(const struct lock_many *many) { return many->session.size > 0 || many->note.size > 0; }
+
 /* The words before the keys. */
 static uint32_t put_head(const struct lock_many *many, uint32_t at, uint16_t id, int64_t wait_ms, struct slice *argv,
                          char digits[static 3][NUMBER_INT64_BYTES])
@@ -167,6 +204,10 @@ static uint32_t put_head(const struct lock_many *many, uint32_t at, uint16_t id,
         argv[argc++] = slice_of(digits[1], number_format_int64(digits[1], wait_ms));
         argv[argc++] = slice_of(digits[2], number_format_int64(digits[2], many_left_ms(many) + LOCK_PART_KEEP_MS));
         argv[argc++] = many->part_count == 1 ? SLICE_LITERAL("1") : SLICE_LITERAL("0");
+        if (has_words(many)) {
+            argv[argc++] = many->session;
+            argv[argc++] = many->note;
+        }
     }
     return argc;
 }
@@ -175,7 +216,7 @@ void many_ask(struct lock_many *many, uint32_t at, uint16_t id, int64_t wait_ms)
 {
     struct server *server = many->server;
     struct many_part *part = &many->parts[at];
-    struct slice argv[8 + LOCK_PARTS];
+    struct slice argv[10 + LOCK_PARTS];
     uint8_t origin[LOCK_ORIGIN_BYTES];
     char digits[3][NUMBER_INT64_BYTES];
     ASSERT(part->asked == 0);
@@ -187,7 +228,8 @@ void many_ask(struct lock_many *many, uint32_t at, uint16_t id, int64_t wait_ms)
     for (uint32_t i = 0; i < part->count; i++) {
         argv[argc++] = many->keys[part->first + i].name;
     }
-    const struct command command = {command_by_id(id), argv, argc, RESP2};
+    bool with = id == COMMAND_COHORT_LOCK_RESERVE && has_words(many);
+    const struct command command = {command_by_id(with ? COMMAND_COHORT_LOCK_RESERVE_WITH : id), argv, argc, RESP2};
     part->again = false;
     enum status status = cluster_submit(server->cluster, part->shard, &command, CLUSTER_PLAIN, &many->requester, at);
     part->asked = status == STATUS_OK ? id : 0;

@@ -147,7 +147,9 @@ static void in_session(struct connection *connection, const struct request *requ
     arguments->items[request->named] = name;
     const struct command named = {command->spec, arguments->items, command->argc, command->protocol};
     const struct wait_kind *wait = wait_kind_of(command->spec);
-    if (wait != NULL) {
+    if (command->spec->id == COMMAND_LOCK_MACQUIRE) {
+        lock_many_acquire(connection, &named);
+    } else if (wait != NULL) {
         lock_client_ask(connection, request->shard, &named, wait);
     } else {
         route_to_shard(connection, request->shard, &named);

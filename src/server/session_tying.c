@@ -5,6 +5,7 @@
 #include "base/number.h"
 #include "machine/session/session_words.h"
 #include "server/route_refuse.h"
+#include "server/route_submit.h"
 #include "server/server_state.h"
 #include "server/session_state.h"
 
@@ -21,7 +22,9 @@ struct session_tying {
     struct server *server;
     struct connection *connection; /* NULL: it is gone */
     struct session_id id;
-    uint32_t shard; /* of the key */
+    uint32_t shard; /* of the key; of several, that which is looked after now, … */
+    uint32_t *more; /* … and the others behind it */
+    uint32_t more_count;
     enum tying_state state;
     int tries;
     int64_t ordinal, left_ms;
@@ -55,6 +58,7 @@ static void tying_free(struct session_tying *tying)
 {
     list_remove(&tying->node);
     buffer_deinit(&tying->reply);
+    free(tying->more);
     free(tying);
 }
 
@@ -96,12 +100,6 @@ static void over(struct session_tying *tying, const char *problem)
     env_wake(tying->server->env);
 }
 
-static void ready(struct session_tying *tying)
-{
-    *known_at(tying->server, tying->id, tying->shard) =
-        (struct session_known){tying->id.number, tying->id.shard, tying->shard};
-    over(tying, NULL);
-}
 
 static enum status submit(struct session_tying *tying, uint32_t shard, uint16_t id, const struct slice *argv,
                           uint32_t argc)
@@ -140,6 +138,23 @@ static void step(struct session_tying *tying, enum tying_state state)
     if (status != STATUS_OK) {
         over(tying, route_refusal(status, true));
     }
+}
+
+/* This shard is; then the next one that is not known to be. */
+static void ready(struct session_tying *tying)
+{
+    *known_at(tying->server, tying->id, tying->shard) =
+        (struct session_known){tying->id.number, tying->id.shard, tying->shard};
+    while (tying->more_count > 0) {
+        tying->shard = tying->more[--tying->more_count];
+        if (!is_known(tying->server, tying->id, tying->shard)) {
+            tying->ordinal = 0;
+            tying->tries = 0;
+            step(tying, TYING_TIES);
+            return;
+        }
+    }
+    over(tying, NULL);
 }
 
 /* ---- what the shards say ---- */
@@ -230,9 +245,14 @@ static const struct requester_events tying_events = {tying_begin, tying_end, tyi
 
 uint32_t session_named_at(const struct command *command)
 {
-    enum { OPTIONS = 3 };
-    uint32_t step = command->spec->id == COMMAND_LOCK_ACQUIRE ? 2 : 1;
-    for (uint32_t i = OPTIONS; i + 1 < command->argc; i += step) {
+    uint32_t first = 3;
+    int64_t keys;
+    if (command->spec->id == COMMAND_LOCK_MACQUIRE) {
+        bool counted = number_parse_int64(command->argv[1], &keys) && keys > 0 && keys < command->argc;
+        first = counted ? 3 + (uint32_t)keys : command->argc;
+    }
+    uint32_t step = command->spec->id == COMMAND_SET ? 1 : 2;
+    for (uint32_t i = first; i + 1 < command->argc; i += step) {
         if (slice_is_word(command->argv[i], "SESSION")) {
             return i + 1;
         }
@@ -240,6 +260,36 @@ uint32_t session_named_at(const struct command *command)
         i += value ? 1 : 0;
     }
     return 0;
+}
+
+struct shards {
+    struct session_tying *tying;
+    const struct command *command;
+};
+
+static void add_shard(void *owner, uint32_t position)
+{
+    struct shards *shards = owner;
+    struct session_tying *tying = shards->tying;
+    uint32_t shard = slot_shard(key_slot(shards->command->argv[position]), tying->server->shards);
+    bool known = shard == tying->shard;
+    for (uint32_t i = 0; i < tying->more_count; i++) {
+        known = known || tying->more[i] == shard;
+    }
+    if (tying->shard == 0) {
+        tying->shard = shard;
+    } else if (!known) {
+        tying->more[tying->more_count++] = shard;
+    }
+}
+
+/* All shards of the keys. */
+static void take_shards(struct session_tying *tying, const struct command *command)
+{
+    struct shards shards = {tying, command};
+    tying->shard = 0;
+    tying->more = memory_allocate(command->argc * sizeof(*tying->more));
+    (void)command_keys(command->spec, command->argv, command->argc, add_shard, &shards);
 }
 
 bool session_client_waits(struct connection *connection, uint32_t shard, const struct command *command, uint32_t at)
@@ -255,11 +305,14 @@ bool session_client_waits(struct connection *connection, uint32_t shard, const s
     tying->connection = connection;
     tying->id = id;
     tying->shard = shard;
+    if (shard == ROUTE_SEVERAL) {
+        take_shards(tying, command);
+    }
     buffer_init(&tying->reply);
     list_init(&tying->node);
     list_append(&server->session_clients->tyings, &tying->node);
     connection->tying = tying;
-    step(tying, is_known(server, id, shard) ? TYING_LOOKS : TYING_TIES);
+    step(tying, is_known(server, id, tying->shard) ? TYING_LOOKS : TYING_TIES);
     return true;
 }
 

@@ -57,6 +57,25 @@ def waiters(client):
                     if ":" in line)["lock_waiters"])  # fmt: skip
 
 
+def test_followers_are_told_by_a_feed(anywhere, any_cluster):
+    """As docs/elections.md has it: the leader says it, and a follower that is pushed that asks who leads."""
+    election = fresh("told")
+    with resp.Connection(any_cluster[3].port, protocol=3) as follower:
+        assert follower.call("COHORT.FEED", "PREFIX", f"{election}:leader")[0] in ("OK", b"OK")
+        for turn, candidate in enumerate(("a", "b")):
+            client = anywhere[turn]
+            token, _ = campaign(client, election, candidate)
+            assert client.call("SET", f"{election}:leader", candidate, "PX", 300) == "OK"
+            kinds = []
+            while b"expired" not in kinds:
+                _, _, _, changes = follower.read()
+                kinds += [change[0] for change in changes]
+                if b"set" in kinds:
+                    assert leader(anywhere[2], election)[:2] == (candidate.encode(), token)
+            assert kinds[0] == b"set"
+            assert client.call("ELECT.RESIGN", election, candidate, token) == 1
+
+
 def test_any_node_serves(anywhere):
     election = fresh("any")
     assert leader(anywhere[0], election) is None

@@ -180,6 +180,23 @@ def test_who_loses_a_lock_is_told(any_cluster, anywhere):
             assert client.call("PING") == "PONG"  # of a release nothing is told
 
 
+def test_who_loses_a_lock_is_told_whichever_worker_it_is_at(new_cluster):
+    """Also when the same owner has asked again from elsewhere."""
+    (node,) = new_cluster(nodes=1, shards=4, arguments=["--workers", "2"])
+    clients = [resp.Connection(node.port, protocol=3) for _ in range(8)]
+    with resp.Connection(node.port) as other:
+        session = other.call("SESSION.OPEN", "PX", LONG)
+        locks = [f"l{number}" for number in range(len(clients))]
+        asked = list(zip(clients, locks, strict=True))
+        tokens = [client.call("LOCK.ACQUIRE", lock, "a", "SESSION", session)[0] for client, lock in asked]
+        for lock, token in zip(locks, tokens, strict=True):
+            assert other.call("LOCK.ACQUIRE", lock, "a", "SESSION", session)[0] == token
+        assert other.call("SESSION.CLOSE", session) == 1
+        for (client, lock), token in zip(asked, tokens, strict=True):
+            assert client.read() == [b"lock-lost", lock.encode(), b"a", token]
+            client.close()
+
+
 def test_guarded_commands(anywhere):
     client = anywhere[0]
     lock = fresh("{guard}lock")

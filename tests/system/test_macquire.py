@@ -72,6 +72,13 @@ def test_words(anywhere):
     assert client.call("LOCK.MACQUIRE", 2, "x", "y", "a", "PX", 10, "WAIT", -1).startswith("ERR WAIT is a time")
     assert client.call("LOCK.MACQUIRE", 2, "x", "y", "a", "PX", 10, "MODE", "SHARED").startswith("ERR syntax error")
     assert client.call("LOCK.MACQUIRE", 2, "x", "y" * 1025, "a", "PX", 10).startswith("ERR the name of a lock has")
+    assert client.call("LOCK.MACQUIRE", 1, "x", "a", "SESSION", "x") == "ERR SESSION is followed by the id that SESSION.OPEN gave"
+    both = client.call("LOCK.MACQUIRE", 1, "x", "a", "PX", 10, "SESSION", "1-1")
+    assert both == "ERR locks have a time to live of their own (PX), or end with a SESSION, not both"
+    assert client.call("LOCK.MACQUIRE", 2, "x", "y", "a", "SESSION", "1-1").startswith("NOSESSION the session has ended")
+    assert client.call("LOCK.MACQUIRE", 1, "x", "a", "PX", 10, "NOTE", "n" * 513) == "ERR a NOTE has 512 bytes at most"
+    for option in ("PX", 10), ("WAIT", 0), ("NOTE", "n"):
+        assert client.call("LOCK.MACQUIRE", 1, "x", "a", "PX", 10, *option, *option).startswith("ERR syntax error")
     client.call("MULTI")
     assert client.call("LOCK.MACQUIRE", 1, "x", "a", "PX", 10) == "ERR Command not allowed inside a transaction"
     client.call("DISCARD")
@@ -84,6 +91,78 @@ def test_an_owner_with_some_of_them(anywhere):
     until(lambda: modes(anywhere[0], locks) == [b"free", b"free", b"free", b"exclusive", b"free"])
     assert anywhere[0].call("LOCK.RELEASE", locks[3], "a", token) == 1
     release(anywhere[1], locks, "a", macquire(anywhere[0], locks, "a"))
+
+
+def test_an_owner_with_some_of_them_does_not_wait_for_the_others(anywhere, any_cluster):
+    """Also when one of the others is held: it would hold what it has for the whole wait, and be refused in the end."""
+    locks = [any_cluster.key_of(shard, fresh("some")) for shard in (1, 2, 3, 4)]
+    mine, _ = acquire(anywhere[0], locks[3], "a")
+    other, _ = acquire(anywhere[0], locks[1], "b")
+    for how in ((), ("WAIT", LONG)):
+        assert macquire(anywhere[1], locks, "a", *how).startswith("ERR this owner holds some of these locks already")
+    assert anywhere[0].call("LOCK.RELEASE", locks[3], "a", mine) == 1
+    assert macquire(anywhere[1], locks, "a") is None
+    assert anywhere[0].call("LOCK.RELEASE", locks[1], "b", other) == 1
+
+
+def test_client_unblock(anywhere, any_cluster):
+    locks = names(3)
+    token, _ = acquire(anywhere[0], locks[1], "a")
+    with resp.Connection(any_cluster[3].port) as waits:
+        number = waits.call("CLIENT", "ID")
+        for how, expected in (("TIMEOUT",), None), (("ERROR",), "UNBLOCKED client unblocked via CLIENT UNBLOCK"):
+            waits.send(resp.encode("LOCK.MACQUIRE", 3, *locks, "b", "PX", LONG, "WAIT", LONG))
+            waiting(anywhere[0], locks[1], 1)
+            until(lambda: anywhere[2].call("CLIENT", "UNBLOCK", number, *how) == 1)
+            assert waits.read() == expected
+            until(lambda: modes(anywhere[0], locks) == [b"free", b"exclusive", b"free"])
+            waiting(anywhere[0], locks[1], 0)
+    assert anywhere[0].call("LOCK.RELEASE", locks[1], "a", token) == 1
+
+
+def test_what_was_told_to_a_later_request_stays(anywhere, any_cluster, pool):
+    """Clients that go away at any moment, and their owner, who asks again elsewhere: whoever is told all has all."""
+    locks = names(6)
+    draw = random.Random(9)
+    for turn in range(60):
+        owner = f"o{turn}"
+        lost = resp.Connection(any_cluster[turn % 3 + 1].port)
+        lost.send(resp.encode("LOCK.MACQUIRE", 6, *locks, owner, "PX", LONG, "WAIT", LONG))
+        again = pool.submit(macquire, anywhere[turn % 3], locks, owner, "WAIT", LONG)
+        for _ in range(draw.randrange(300)):
+            pass
+        lost.close()
+        grants = again.result(60)
+        assert isinstance(grants, list), grants
+        for lock, (token, _) in zip(locks, grants, strict=True):
+            (holder,) = info(anywhere[0], lock)[b"holders"]
+            assert (holder[b"owner"], holder[b"token"]) == (owner.encode(), token)
+        release(anywhere[1], locks, owner, grants)
+
+
+def test_as_long_as_a_session_lives(anywhere, pool):
+    """Held, waited for and reserved: all of it ends with the session, and nobody is granted behind its end."""
+    locks = names(6)
+    session = anywhere[0].call("SESSION.OPEN", "PX", LONG)
+    how = ("SESSION", session, "NOTE", "five")
+    grants = anywhere[1].call("LOCK.MACQUIRE", 5, *locks[:5], "a", *how)
+    for lock, (token, ttl) in zip(locks, grants, strict=False):
+        (holder,) = info(anywhere[2], lock)[b"holders"]
+        assert (holder[b"owner"], holder[b"token"], holder[b"ttl_ms"], holder[b"note"]) == (b"a", token, -1, b"five")
+        assert LONG - 60_000 < ttl <= LONG
+        assert anywhere[0].call("LOCK.RENEW", lock, "a", token, "PX", 10).startswith("ERR this lock is held as long as")
+    again = anywhere[2].call("LOCK.MACQUIRE", 5, *locks[:5], "a", *how)
+    assert [token for token, _ in again] == [token for token, _ in grants]
+    assert macquire(anywhere[0], locks[:5], "a").startswith("ERR this owner holds the lock, or waits for it,")
+    other, _ = acquire(anywhere[0], locks[5], "b")
+    wait = pool.submit(anywhere[1].call, "LOCK.MACQUIRE", 6, *locks, "c", "SESSION", session, "WAIT", LONG)
+    until(lambda: any(info(anywhere[0], lock)[b"waiters"] for lock in locks))
+    assert anywhere[0].call("SESSION.CLOSE", session) == 1
+    until(lambda: modes(anywhere[0], locks) == [*[b"free"] * 5, b"exclusive"])
+    assert not isinstance(wait.result(60), list)
+    assert anywhere[2].call("LOCK.MACQUIRE", 5, *locks[:5], "a", *how).startswith("NOSESSION the session has ended")
+    assert anywhere[0].call("LOCK.RELEASE", locks[5], "b", other) == 1
+    release(anywhere[2], locks, "d", macquire(anywhere[2], locks, "d"))
 
 
 def test_waits_for_the_last_one(anywhere, pool):

@@ -109,7 +109,8 @@ static void put_outcome(struct call *call, enum lock_outcome outcome, const stru
     case LOCK_IS_HELD_OTHERWISE:
     case LOCK_OTHER_LIMIT:
     case LOCK_MANY_HOLDERS:
-    case LOCK_MANY_IDS: /* the last four never: all ask alike; and no election is one of several */
+    case LOCK_MANY_IDS:
+    case LOCK_MANY_OF_SESSION: /* the last five never: all ask alike; and no election is one of several */
     case LOCK_RESERVED:
     case LOCK_IS_PART:
     case LOCK_OTHER_REQUEST:

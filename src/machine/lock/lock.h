@@ -41,7 +41,7 @@ struct claim {
     int64_t due_ms;            /* the wait, the lease ends; of a past one: it ended */
     int64_t since_ms;          /* it waits, it holds */
     int64_t ttl_ms;            /* of the lease, as asked */
-    struct lock_origin origin; /* number 0: several requests were told of the grant */
+    struct lock_origin origin; /* its number may be with LOCK_TOLD_OTHERS */
     struct buffer *ids;        /* of REENTRANT: each its size u8 and bytes; NULL: it does not count */
     struct lock_part *part;    /* lock_parts.h; NULL: it is none, or granted */
     uint32_t id_count;
@@ -151,6 +151,12 @@ void claim_end_due(struct locks *locks, struct claim *claim, const struct lock_n
 /* The wait, or the lease, ends then. */
 void claim_set_due(struct locks *locks, struct claim *claim, int64_t due_ms);
 bool lock_same_request(const struct lock_origin *a, const struct lock_origin *b);
+/* It is of this request, whoever else was told of the grant. */
+bool claim_is_of(const struct claim *claim, const struct lock_origin *origin);
+static inline bool claim_told_others(const struct claim *claim)
+{
+    return (claim->origin.number & LOCK_TOLD_OTHERS) != 0;
+}
 void lock_tell(struct locks *locks, enum lock_notice_kind kind, const struct claim *claim);
 /* Others wait for it, or were refused. */
 void lock_note_heat(struct locks *locks, const struct lock *lock);

@@ -38,9 +38,10 @@ static enum lock_outcome enter_again(struct locks *locks, struct claim *claim, c
 
 void claim_tell_another(struct locks *locks, struct claim *claim, const struct lock_origin *origin)
 {
-    if (!MACHINE_MUTATED(TAKEN_BACK) && claim->origin.number != 0 && !lock_same_request(&claim->origin, origin)) {
+    bool mine = claim->origin.number == 0 || lock_same_request(&claim->origin, origin); /* 0: nobody takes it back */
+    if (!MACHINE_MUTATED(TAKEN_BACK) && !mine && !claim_told_others(claim)) {
         lock_keep(locks, claim->lock);
-        claim->origin.number = 0; /* no request that can be taken back has it */
+        claim->origin.number |= LOCK_TOLD_OTHERS;
     }
 }
 
@@ -188,6 +189,9 @@ enum lock_outcome locks_acquire(struct locks *locks, const struct lock_request *
     }
     if (request->part != NULL && lock_part_refused(locks, &request->origin)) {
         return LOCK_NUMBER_REFUSED;
+    }
+    if (request->tie != NULL && request->tie->claim_count >= SESSION_CLAIMS) {
+        return LOCK_MANY_OF_SESSION;
     }
     if ((lock == NULL || claim_count(lock) == 0) && locks_busy(locks) >= LOCKS_BUSY) {
         return LOCK_MANY_LOCKS;

@@ -58,6 +58,10 @@ void lock_put_outcome(struct call *call, enum lock_outcome outcome, const struct
     case LOCK_MANY_IDS:
         resp_error(&call->reply, "ERR this owner has acquired the lock 256 times, which is the most; release some");
         return;
+    case LOCK_MANY_OF_SESSION:
+        resp_error(&call->reply, "BUSY this session has 16384 locks in this shard, which is the most; release some, or "
+                                 "open another one");
+        return;
     case LOCK_IS_PART:
         resp_error(&call->reply, "ERR this owner asks for the lock by a LOCK.MACQUIRE that is under way; wait for its "
                                  "end, then try again");
@@ -69,7 +73,7 @@ void lock_put_outcome(struct call *call, enum lock_outcome outcome, const struct
 }
 
 _Static_assert(LOCK_HOLDERS == 4096 && LOCK_WAITERS == 4096 && LOCKS_WAITERS == 131072 && LOCKS_BUSY == 1048576 &&
-                   LOCK_REQUEST_IDS == 256,
+                   LOCK_REQUEST_IDS == 256 && SESSION_CLAIMS == 16384,
                "as the texts say");
 
 static void acquire(struct call *call, uint32_t from, const struct lock_origin *origin)
@@ -83,12 +87,6 @@ static void acquire(struct call *call, uint32_t from, const struct lock_origin *
     }
     if (request.session.size != 0 && (problem = tie_of_name(call->ties, request.session, &request.tie)) != NULL) {
         resp_error(&call->reply, problem);
-        return;
-    }
-    if (request.tie != NULL && request.tie->claim_count >= SESSION_CLAIMS) {
-        _Static_assert(SESSION_CLAIMS == 16384, "as the text says");
-        resp_error(&call->reply, "BUSY this session has 16384 locks in this shard, which is the most; release some, or "
-                                 "open another one");
         return;
     }
     request.origin = *origin;

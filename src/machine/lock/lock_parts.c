@@ -89,6 +89,12 @@ void lock_part_reserve(struct claim *claim)
     claim->due_ms = claim->part->home_size == 0 ? claim->part->deadline_ms : LOCK_NEVER_MS;
 }
 
+static struct lock_answer answer_of(const struct claim *claim, const struct lock_now *now)
+{
+    return (struct lock_answer){.token = claim->token,
+                                .ttl_ms = claim->tie != NULL ? claim->ttl_ms : claim->due_ms - now->time_ms};
+}
+
 enum lock_outcome lock_part_again(struct locks *locks, struct claim *claim, const struct lock_request *request,
                                   const struct lock_now *now, struct lock_answer *ret_answer)
 {
@@ -101,11 +107,10 @@ enum lock_outcome lock_part_again(struct locks *locks, struct claim *claim, cons
     if (claim->part != NULL || claim->state == CLAIM_WAITS) {
         return LOCK_OTHER_REQUEST;
     }
-    if (claim->mode != LOCK_EXCLUSIVE || claim->tie != NULL) {
+    if (claim->mode != LOCK_EXCLUSIVE || claim->tie != request->tie) {
         return LOCK_IS_HELD_OTHERWISE;
     }
-    claim_tell_another(locks, claim, &request->origin);
-    *ret_answer = (struct lock_answer){.token = claim->token, .ttl_ms = claim->due_ms - now->time_ms};
+    *ret_answer = answer_of(claim, now);
     return LOCK_GRANTED;
 }
 
@@ -116,7 +121,17 @@ static struct claim *find_part(struct locks *locks, struct slice key, struct sli
                                const struct lock_origin *origin, const struct lock_now *now)
 {
     struct claim *claim = lock_settled_claim(locks, key, owner, now);
-    return claim != NULL && claim->state == CLAIM_HOLDS && lock_same_request(&claim->origin, origin) ? claim : NULL;
+    return claim != NULL && claim->state == CLAIM_HOLDS && claim_is_of(claim, origin) ? claim : NULL;
+}
+
+/* The same, or what another request of the owner was granted. */
+static struct claim *find_grant(struct locks *locks, struct slice key, struct slice owner,
+                                const struct lock_origin *origin, const struct lock_now *now)
+{
+    struct claim *claim = lock_settled_claim(locks, key, owner, now);
+    bool holds = claim != NULL && claim->state == CLAIM_HOLDS;
+    bool other = holds && claim->part == NULL && claim->mode == LOCK_EXCLUSIVE;
+    return holds && (other || claim_is_of(claim, origin)) ? claim : NULL;
 }
 
 static void make_hold(struct locks *locks, struct claim *claim, const struct lock_now *now)
@@ -133,19 +148,35 @@ bool locks_grant_parts(struct locks *locks, const struct slice *keys, uint32_t c
                        const struct lock_origin *origin, const struct lock_now *now, struct lock_answer *ret_answers)
 {
     for (uint32_t i = 0; i < count; i++) {
-        if (find_part(locks, keys[i], owner, origin, now) == NULL) {
+        if (find_grant(locks, keys[i], owner, origin, now) == NULL) {
             return false;
         }
     }
     for (uint32_t i = 0; i < count; i++) {
-        struct claim *claim = find_part(locks, keys[i], owner, origin, now);
+        struct claim *claim = find_grant(locks, keys[i], owner, origin, now);
         ASSERT(claim != NULL);
         if (claim->part != NULL) {
             make_hold(locks, claim, now);
+        } else if (!claim_is_of(claim, origin)) {
+            claim_tell_another(locks, claim, origin);
         }
-        ret_answers[i] = (struct lock_answer){.token = claim->token, .ttl_ms = claim->due_ms - now->time_ms};
+        ret_answers[i] = answer_of(claim, now);
     }
     return true;
+}
+
+bool locks_take_back_parts(struct locks *locks, const struct slice *keys, uint32_t count, struct slice owner,
+                           const struct lock_origin *origin, const struct lock_now *now)
+{
+    uint32_t told = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct claim *claim = find_part(locks, keys[i], owner, origin, now);
+        told += claim != NULL && claim_told_others(claim) ? 1 : 0;
+    }
+    for (uint32_t i = 0; i < count && told < count; i++) {
+        locks_take_back(locks, keys[i], owner, origin, now);
+    }
+    return told < count;
 }
 
 bool locks_settle(struct locks *locks, struct slice key, struct slice owner, const struct lock_origin *origin,
@@ -184,6 +215,6 @@ void locks_look(const struct locks *locks, struct slice key, struct lock_exclusi
         const struct claim *claim = claim_of(lock->holders.next);
         ret_look->owner = claim_owner(claim);
         ret_look->reserved = claim_is_reserved(claim);
-        ret_look->number = claim->origin.number;
+        ret_look->number = claim->origin.number & ~LOCK_TOLD_OTHERS;
     }
 }

@@ -1,4 +1,4 @@
-/* COHORT.LOCK.RESERVE, GRANT, BACK, SETTLE: what nodes say about the parts of a LOCK.MACQUIRE. */
+/* COHORT.LOCK.RESERVE, RESERVE.WITH, GRANT, BACK, SETTLE: what nodes say about the parts of a LOCK.MACQUIRE. */
 #include "machine/call.h"
 
 #include "command/machine_handlers.h"
@@ -6,6 +6,7 @@
 #include "machine/lock/lock_commands.h"
 #include "machine/lock/lock_limits.h"
 #include "machine/lock/lock_parts.h"
+#include "machine/session/session_words.h"
 
 static void malformed(struct call *call) { resp_error(&call->reply, "ERR no node of ours can have said this"); }
 
@@ -54,13 +55,14 @@ static bool told_of(enum lock_outcome outcome, enum lock_part_state *ret_state)
     case LOCK_MANY_WAITERS_IN_ALL:
     case LOCK_MANY_LOCKS:
     case LOCK_MANY_IDS:
+    case LOCK_MANY_OF_SESSION:
     case LOCK_IS_PART: break;
     }
     return false;
 }
 
-/* A shard that has all of them: they are granted at once. */
-static void grant_alone(struct call *call, const struct slice *keys, uint32_t count, struct slice owner,
+/* They are granted at once, if all are there. */
+static void grant_all(struct call *call, const struct slice *keys, uint32_t count, struct slice owner,
                         const struct lock_origin *origin, struct lock_part_told *told)
 {
     struct lock_answer answers[LOCK_PARTS];
@@ -72,29 +74,30 @@ static void grant_alone(struct call *call, const struct slice *keys, uint32_t co
     }
 }
 
-/* COHORT.LOCK.RESERVE origin home owner ttl_ms wait_ms keep_ms alone key [key …] */
-void lock_parts_reserve(struct call *call)
+/* What of a request stands before its keys. */
+static bool take_head(struct call *call, struct lock_request *ret_request, struct lock_part_ask *ret_ask)
 {
-    const struct slice *keys = call->argv + 8;
-    uint32_t count = call->argc - 8;
-    struct lock_part_ask ask = {.home = call->argv[2]};
-    struct lock_request request = {.owner = call->argv[3], .mode = LOCK_EXCLUSIVE, .permits = 1, .part = &ask};
+    *ret_ask = (struct lock_part_ask){.home = call->argv[2]};
+    *ret_request =
+        (struct lock_request){.owner = call->argv[3], .mode = LOCK_EXCLUSIVE, .permits = 1, .part = ret_ask};
+    return lock_origin_take(call->argv[1], &ret_request->origin) && ret_ask->home.size <= LOCK_KEY_BYTES &&
+           lock_time_parse(call->argv[4], 1, "", &ret_request->ttl_ms) == NULL &&
+           lock_time_parse(call->argv[5], 0, "", &ret_request->wait_ms) == NULL &&
+           number_parse_int64(call->argv[6], &ret_ask->keep_ms) && ret_ask->keep_ms >= 0 &&
+           ret_ask->keep_ms <= 2 * LOCK_TIME_MS;
+}
+
+static void reserve(struct call *call, struct lock_request *request, const struct slice *keys, uint32_t count)
+{
     struct lock_now now = now_of(call);
     struct lock_part_told told[LOCK_PARTS];
-    if (!lock_origin_take(call->argv[1], &request.origin) || !names_fit(keys, count, request.owner) ||
-        ask.home.size > LOCK_KEY_BYTES || lock_time_parse(call->argv[4], 1, "", &request.ttl_ms) != NULL ||
-        lock_time_parse(call->argv[5], 0, "", &request.wait_ms) != NULL ||
-        !number_parse_int64(call->argv[6], &ask.keep_ms) || ask.keep_ms < 0 || ask.keep_ms > 2 * LOCK_TIME_MS) {
-        malformed(call);
-        return;
-    }
     uint32_t reserved = 0;
     uint32_t told_count = 0;
     bool goes_on = true;
     while (goes_on && told_count < count) {
         struct lock_answer answer = {0};
-        request.key = keys[told_count];
-        enum lock_outcome outcome = locks_acquire(call->locks, &request, &now, &answer);
+        request->key = keys[told_count];
+        enum lock_outcome outcome = locks_acquire(call->locks, request, &now, &answer);
         struct lock_part_told *one = &told[told_count++];
         if (!told_of(outcome, &one->state)) {
             lock_put_outcome(call, outcome, &answer);
@@ -105,10 +108,42 @@ void lock_parts_reserve(struct call *call)
         reserved += one->state == LOCK_PART_RESERVED ? 1 : 0;
         goes_on = one->state == LOCK_PART_RESERVED || one->state == LOCK_PART_HELD;
     }
-    if (reserved == count && slice_equal(call->argv[7], SLICE_LITERAL("1"))) {
-        grant_alone(call, keys, count, request.owner, &request.origin, told);
+    if (goes_on && (reserved == count || reserved == 0) && slice_equal(call->argv[7], SLICE_LITERAL("1"))) {
+        grant_all(call, keys, count, request->owner, &request->origin, told);
     }
     put_told(call, told, told_count);
+}
+
+/* COHORT.LOCK.RESERVE origin home owner ttl_ms wait_ms keep_ms alone key [key …] */
+void lock_parts_reserve(struct call *call)
+{
+    struct lock_part_ask ask;
+    struct lock_request request;
+    if (take_head(call, &request, &ask) && names_fit(call->argv + 8, call->argc - 8, request.owner)) {
+        reserve(call, &request, call->argv + 8, call->argc - 8);
+    } else {
+        malformed(call);
+    }
+}
+
+/* COHORT.LOCK.RESERVE.WITH origin home owner ttl_ms wait_ms keep_ms alone session note key [key …]: the session's name
+ * with what it lives, as LOCK.ACQUIRE is sent to a shard; empty: none */
+void lock_parts_reserve_with(struct call *call)
+{
+    struct lock_part_ask ask;
+    struct lock_request request;
+    if (!take_head(call, &request, &ask) || !names_fit(call->argv + 10, call->argc - 10, request.owner) ||
+        call->argv[9].size > LOCK_NOTE_BYTES) {
+        malformed(call);
+        return;
+    }
+    request.note = call->argv[9];
+    const char *problem = call->argv[8].size == 0 ? NULL : tie_of_name(call->ties, call->argv[8], &request.tie);
+    if (problem == NULL) {
+        reserve(call, &request, call->argv + 10, call->argc - 10);
+    } else {
+        resp_error(&call->reply, problem);
+    }
 }
 
 /* COHORT.LOCK.GRANT origin owner key [key …] */
@@ -122,7 +157,7 @@ void lock_parts_grant(struct call *call)
         malformed(call);
         return;
     }
-    grant_alone(call, keys, count, call->argv[2], &origin, told);
+    grant_all(call, keys, count, call->argv[2], &origin, told);
     if (told[0].state == LOCK_PART_HELD) {
         put_told(call, told, count);
     } else {
@@ -130,7 +165,7 @@ void lock_parts_grant(struct call *call)
     }
 }
 
-/* COHORT.LOCK.BACK origin owner key [key …] */
+/* COHORT.LOCK.BACK origin owner key [key …]: OK; or 1, since another request was told of all of it. */
 void lock_parts_back(struct call *call)
 {
     struct lock_origin origin;
@@ -139,10 +174,11 @@ void lock_parts_back(struct call *call)
         return;
     }
     struct lock_now now = now_of(call);
-    for (uint32_t i = 3; i < call->argc; i++) {
-        locks_take_back(call->locks, call->argv[i], call->argv[2], &origin, &now);
+    if (locks_take_back_parts(call->locks, call->argv + 3, call->argc - 3, call->argv[2], &origin, &now)) {
+        call_ok(call);
+    } else {
+        resp_integer(&call->reply, 1);
     }
-    call_ok(call);
 }
 
 /* COHORT.LOCK.SETTLE origin key owner */

@@ -76,6 +76,7 @@ void lock_tell(struct locks *locks, enum lock_notice_kind kind, const struct cla
     }
     struct lock_notice notice = {kind,          claim->origin,         claim->token,
                                  claim->ttl_ms, lock_key(claim->lock), claim_owner(claim)};
+    notice.to.number &= ~LOCK_TOLD_OTHERS;
     lock_notice_put(&locks->notices, &notice);
 }
 
@@ -155,7 +156,7 @@ void lock_end_wait(struct locks *locks, struct claim *claim, bool told)
 void lock_end_hold(struct locks *locks, struct claim *claim, enum lock_end end, const struct lock_now *now)
 {
     if (claim->part != NULL) {
-        lock_end_wait(locks, claim, end == LOCK_EXPIRED);
+        lock_end_wait(locks, claim, end == LOCK_EXPIRED || end == LOCK_SESSION);
         return;
     }
     struct lock *lock = claim->lock;
@@ -324,6 +325,12 @@ bool locks_release(struct locks *locks, struct slice key, struct slice owner, ui
 bool lock_same_request(const struct lock_origin *a, const struct lock_origin *b)
 {
     return a->node == b->node && a->start == b->start && a->number == b->number;
+}
+
+bool claim_is_of(const struct claim *claim, const struct lock_origin *origin)
+{
+    return claim->origin.node == origin->node && claim->origin.start == origin->start &&
+           (claim->origin.number & ~LOCK_TOLD_OTHERS) == origin->number;
 }
 
 static void take_back(struct locks *locks, struct claim *claim, const struct lock_now *now)

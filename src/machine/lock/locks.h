@@ -36,6 +36,10 @@ struct lock_origin {
     uint64_t number; /* of the request there; never the same twice in one start */
 };
 
+/* Beside the number, in a claim's origin: other requests of the owner were told of the grant, so this one does not take
+ * it back. */
+#define LOCK_TOLD_OTHERS (UINT64_C(1) << 63)
+
 struct tie;
 struct ties;
 struct lock_part_ask;
@@ -62,6 +66,7 @@ enum lock_outcome {
     LOCK_MANY_WAITERS_IN_ALL,
     LOCK_MANY_LOCKS,
     LOCK_MANY_IDS,
+    LOCK_MANY_OF_SESSION,
     /* with LOCK.MACQUIRE */
     LOCK_RESERVED,
     LOCK_IS_PART,       /* this owner has asked for it by a LOCK.MACQUIRE that is under way */

@@ -91,6 +91,7 @@ enum footprint_reach footprint_visit(const struct command *command, struct comma
     case COMMAND_COHORT_LOCK_ASK:
     case COMMAND_LOCK_MACQUIRE:
     case COMMAND_COHORT_LOCK_RESERVE:
+    case COMMAND_COHORT_LOCK_RESERVE_WITH:
     case COMMAND_COHORT_LOCK_GRANT:
     case COMMAND_COHORT_LOCK_BACK:
     case COMMAND_COHORT_LOCK_SETTLE:

@@ -6,6 +6,7 @@
 #include "machine/lock/lock_limits.h"
 #include "machine/lock/lock_notice.h"
 #include "machine/lock/lock_parts.h"
+#include "machine/session/ties.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -131,6 +132,30 @@ static void end(struct world *world)
     locks_deinit(&world->locks);
 }
 
+/* The same state, made of the records of a snapshot. */
+static void load_beside(struct world *from, struct locks *ret_locks, struct ties *ties)
+{
+    struct buffer out;
+    buffer_init(&out);
+    locks_init(ret_locks, 2);
+    ret_locks->ties = ties;
+    locks_snapshot_begin(&from->locks);
+    while (locks_snapshot_step(&from->locks, &out, 64)) {
+    }
+    locks_snapshot_end(&from->locks);
+    struct slice rest = buffer_slice(&out);
+    while (rest.size > 0) {
+        uint64_t size;
+        assert_true(varint_take(&rest, &size) && size <= rest.size);
+        assert_true(locks_record(slice_of(rest.data, size)));
+        assert_int_equal(locks_load(ret_locks, slice_of(rest.data, size)), STATUS_OK);
+        rest = slice_of(rest.data + size, rest.size - size);
+    }
+    buffer_deinit(&out);
+}
+
+static void load(struct world *from, struct locks *ret_locks) { load_beside(from, ret_locks, NULL); }
+
 /* ---- the rules ---- */
 
 static void test_reserved_holds_nothing(void **state)
@@ -247,6 +272,131 @@ static void test_home_decides_once(void **state)
     end(&world);
 }
 
+static bool take_back_all(struct world *world, const char *const *keys, uint32_t count, uint64_t number)
+{
+    struct slice names[LOCK_PARTS];
+    struct lock_origin from = origin(number);
+    for (uint32_t i = 0; i < count; i++) {
+        names[i] = text(keys[i]);
+    }
+    return locks_take_back_parts(&world->locks, names, count, text("o"), &from, &world->now);
+}
+
+/* The owner has asked again from elsewhere: what it was told of stays, and the outcome is what it was. */
+static void test_told_to_another_request(void **state)
+{
+    struct world world;
+    struct lock_answer answers[2];
+    static const char *const keys[] = {"a", "b"};
+    uint64_t token;
+    (void)state;
+    begin(&world);
+    assert_int_equal(reserve(&world, "a", "o", 64, "", 0), LOCK_RESERVED);
+    assert_true(grant(&world, keys, 1, "o", 64, answers));
+    assert_int_equal(acquire(&world, "a", "o", 0, &token), LOCK_GRANTED);
+    assert_true(settle(&world, "a", "o", 64)); /* it was granted, whoever was told */
+    assert_true(grant(&world, keys, 1, "o", 64, answers));
+    assert_int_equal(answers[0].token, token);
+    assert_false(take_back_all(&world, keys, 1, 64));
+    assert_string_equal(shown(&world, "a"), "h o");
+    /* of two parts that one which somebody was told of */
+    assert_int_equal(reserve(&world, "b", "o", 64, "", 0), LOCK_RESERVED);
+    assert_true(grant(&world, keys, 2, "o", 64, answers));
+    assert_true(take_back_all(&world, keys, 2, 64));
+    assert_string_equal(shown(&world, "a"), "h o");
+    assert_string_equal(shown(&world, "b"), "f ");
+    end(&world);
+}
+
+/* A later LOCK.MACQUIRE of the owner finds them held: they are its own when it is granted them, not before. */
+static void test_granted_to_a_later_request_too(void **state)
+{
+    struct world world;
+    struct lock_answer answers[2];
+    static const char *const keys[] = {"a", "b"};
+    (void)state;
+    begin(&world);
+    for (uint64_t number = 64; number <= 192; number += 128) {
+        assert_int_equal(reserve(&world, "a", "o", number, "", 0), LOCK_RESERVED);
+        assert_int_equal(reserve(&world, "b", "o", number, "", 0), LOCK_RESERVED);
+        assert_true(grant(&world, keys, 2, "o", number, answers));
+        assert_int_equal(reserve(&world, "a", "o", number + 64, "", 0), LOCK_GRANTED);
+        uint64_t first = answers[0].token;
+        if (number == 64) {
+            assert_true(take_back_all(&world, keys, 2, number));
+            assert_string_equal(shown(&world, "a"), "f ");
+            assert_false(grant(&world, keys, 2, "o", number + 64, answers));
+            continue;
+        }
+        assert_true(grant(&world, keys, 2, "o", number + 64, answers));
+        assert_int_equal(answers[0].token, first);
+        assert_false(take_back_all(&world, keys, 2, number));
+        assert_true(take_back_all(&world, keys, 2, number + 64)); /* none is of this one */
+        assert_string_equal(shown(&world, "b"), "h o");
+    }
+    end(&world);
+}
+
+/* What is reserved ends with its session, as what is held and waited for does; and its owner's node hears of it. */
+static void test_ends_with_a_session(void **state)
+{
+    struct world world;
+    struct ties ties;
+    struct locks loaded;
+    struct lock_answer answers[1];
+    static const char *const keys[] = {"a"};
+    const struct lock_part_ask elsewhere = {text("home"), LOCK_PART_KEEP_MS};
+    uint64_t token;
+    (void)state;
+    begin(&world);
+    ties_init(&ties, 3);
+    world.locks.ties = &ties;
+    struct tie *tie = ties_ask(&ties, (struct session_id){1, 9}, 0);
+    assert_true(ties_confirm(&ties, (struct session_id){1, 9}, tie->ordinal));
+    const struct lock_part_ask here = {text(""), LOCK_PART_KEEP_MS};
+    struct lock_request request = {.owner = text("o"),
+                                   .mode = LOCK_EXCLUSIVE,
+                                   .permits = 1,
+                                   .ttl_ms = 800,
+                                   .wait_ms = 900,
+                                   .origin = origin(64),
+                                   .tie = tie,
+                                   .part = &here};
+    request.key = text("a");
+    assert_int_equal(locks_acquire(&world.locks, &request, &world.now, answers), LOCK_RESERVED);
+    assert_true(grant(&world, keys, 1, "o", 64, answers));
+    assert_int_equal(answers[0].ttl_ms, 800);
+    assert_int_equal(locks_acquire(&world.locks, &request, &world.now, answers), LOCK_GRANTED); /* asked again */
+    request.tie = NULL;
+    assert_int_equal(locks_acquire(&world.locks, &request, &world.now, answers), LOCK_IS_HELD_OTHERWISE);
+    request.tie = tie;
+    request.part = &elsewhere;
+    request.key = text("b");
+    assert_int_equal(locks_acquire(&world.locks, &request, &world.now, answers), LOCK_RESERVED);
+    assert_int_equal(acquire(&world, "c", "x", 0, &token), LOCK_GRANTED);
+    request.key = text("c");
+    assert_int_equal(locks_acquire(&world.locks, &request, &world.now, answers), LOCK_QUEUED);
+    assert_int_equal(tie->claim_count, 3);
+    struct ties loaded_ties;
+    ties_init(&loaded_ties, 4);
+    load_beside(&world, &loaded, &loaded_ties);
+    assert_true(locks_digest(&loaded) == locks_digest(&world.locks));
+    locks_deinit(&loaded);
+    ties_deinit(&loaded_ties);
+    pass(&world, 300);
+    buffer_clear(&world.locks.notices);
+    tie_end(&ties, tie);
+    assert_int_equal(locks_end_tied(&world.locks, tie, 10, &world.now), 3);
+    assert_string_equal(shown(&world, "a"), "f ");
+    assert_string_equal(shown(&world, "b"), "f ");
+    assert_int_equal(next_notice(&world), LOCK_NOTICE_LOST);
+    assert_int_equal(next_notice(&world), LOCK_NOTICE_ENDED);
+    assert_int_equal(next_notice(&world), LOCK_NOTICE_ENDED);
+    assert_false(settle(&world, "a", "o", 64));
+    end(&world);
+    ties_deinit(&ties);
+}
+
 /* More workers than are remembered: the ones that were refused longest ago are forgotten. */
 static void test_refusals_are_bounded(void **state)
 {
@@ -263,27 +413,6 @@ static void test_refusals_are_bounded(void **state)
 }
 
 /* ---- snapshots ---- */
-
-/* The same state, made of the records of a snapshot. */
-static void load(struct world *from, struct locks *ret_locks)
-{
-    struct buffer out;
-    buffer_init(&out);
-    locks_init(ret_locks, 2);
-    locks_snapshot_begin(&from->locks);
-    while (locks_snapshot_step(&from->locks, &out, 64)) {
-    }
-    locks_snapshot_end(&from->locks);
-    struct slice rest = buffer_slice(&out);
-    while (rest.size > 0) {
-        uint64_t size;
-        assert_true(varint_take(&rest, &size) && size <= rest.size);
-        assert_true(locks_record(slice_of(rest.data, size)));
-        assert_int_equal(locks_load(ret_locks, slice_of(rest.data, size)), STATUS_OK);
-        rest = slice_of(rest.data + size, rest.size - size);
-    }
-    buffer_deinit(&out);
-}
 
 static void test_kept_in_snapshots(void **state)
 {
@@ -394,6 +523,9 @@ int main(void)
         cmocka_unit_test(test_parts_wait_their_turn),
         cmocka_unit_test(test_who_ends_alone),
         cmocka_unit_test(test_home_decides_once),
+        cmocka_unit_test(test_told_to_another_request),
+        cmocka_unit_test(test_granted_to_a_later_request_too),
+        cmocka_unit_test(test_ends_with_a_session),
         cmocka_unit_test(test_refusals_are_bounded),
         cmocka_unit_test(test_kept_in_snapshots),
         cmocka_unit_test(test_random),

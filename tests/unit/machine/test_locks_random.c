@@ -33,7 +33,7 @@ struct model {
 static void note(struct model *m, const char *what, const struct model_claim *c, uint64_t token)
 {
     size_t used = strlen(m->notices);
-    int number = c->told ? 0 : (int)c->number;
+    int number = (int)c->number;
     if (c->heard) {
         (void)snprintf(m->notices + used, sizeof(m->notices) - used, "%s %d %d\n", what, number, (int)token);
     }

@@ -350,6 +350,24 @@ static void test_behind_in_the_queue(void **state)
     assert_non_null(strstr(told.text, "o1 waits for lock l0 behind o2"));
 }
 
+/* Asked at a node whose clock is ahead: it has nothing, others of the circle only stand behind it. */
+static void test_a_place_in_the_queue_is_no_reason(void **state)
+{
+    struct crowd crowd = {.clock = 0};
+    (void)state;
+    model_ask(&crowd, 0, 0, X);
+    model_ask(&crowd, 1, 1, X);
+    model_ask(&crowd, 2, 0, X);
+    crowd.claims[0][1].number = 1000 * 64;
+    model_ask(&crowd, 1, 0, X);
+    model_ask(&crowd, 0, 1, X);
+    struct told told = look(&crowd);
+    assert_int_equal(told.count, 1);
+    assert_int_equal(told.numbers[0], 5 * 64);
+    crowd.claims[0][2].number = 900 * 64; /* of those who are left the clocks count */
+    assert_int_equal(look(&crowd).numbers[0], 900 * 64);
+}
+
 /* Seen twice, but not by the same claims. */
 static void test_other_claims_do_not_count(void **state)
 {
@@ -492,6 +510,7 @@ int main(void)
         cmocka_unit_test(test_large_requests_of_a_semaphore),
         cmocka_unit_test(test_shared_locks),
         cmocka_unit_test(test_behind_in_the_queue),
+        cmocka_unit_test(test_a_place_in_the_queue_is_no_reason),
         cmocka_unit_test(test_other_claims_do_not_count),
         cmocka_unit_test(test_long_names_and_circles),
         cmocka_unit_test(test_nonsense),
