@@ -13,6 +13,7 @@ void ties_init(struct ties *ties, uint64_t seed)
     *ties = (struct ties){0};
     table_init(&ties->table, seed, offsetof(struct tie, key));
     list_init(&ties->asked);
+    snapshot_walk_init(&ties->walk, &ties_snapshot, &ties->table);
 }
 
 static void free_tie(void *owner, void *item)
@@ -25,7 +26,7 @@ void ties_deinit(struct ties *ties)
 {
     while (table_release(&ties->table, 1024, free_tie, NULL)) {
     }
-    buffer_deinit(&ties->pending);
+    snapshot_walk_deinit(&ties->walk);
 }
 
 static void put_key(uint8_t key[static TIE_KEY_BYTES], struct session_id id)
@@ -58,7 +59,7 @@ struct tie *ties_enter(struct ties *ties, struct session_id id)
     tie = memory_allocate_zeroed(1, sizeof(*tie));
     tie->key_size = TIE_KEY_BYTES;
     tie->state = TIE_ENDS;
-    tie->epoch = ties->epoch;
+    tie->epoch = ties->walk.epoch;
     put_key(tie->key, id);
     list_init(&tie->claims);
     list_init(&tie->node);
