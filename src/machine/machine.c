@@ -2,7 +2,7 @@
  *
  * Its own record in snapshots: 'M' u8 · format version u8 · time_ms i64 · wall_ms i64 · position u64 (little-endian).
  * It comes first; the records of origins (origin.h), of transactions (txn/txn_snapshot.c), of the history
- * (feed/feed_log_snapshot.c), of locks (lock/lock_snapshot.c), of sessions and ties (session/), of barriers and latches
+ * (feed/feed_log_snapshot.c), of ties and sessions (session/), of locks (lock/lock_snapshot.c), of barriers and latches
  * (meet/meet_snapshot.c) and of the keyspace follow.
  */
 #include "machine/machine.h"
@@ -23,7 +23,7 @@
 
 #include <stdlib.h>
 
-enum { RECORD_MACHINE = 'M', RECORD_VERSION = 1, RECORD_BYTES = 2 + 3 * 8 };
+enum { RECORD_MACHINE = 'M', RECORD_VERSION = 1, RECORD_BYTES = 2 + 3 * 8, MACHINE_WALKS = 4 };
 
 struct machine {
     struct keyspace *keyspace;
@@ -34,10 +34,10 @@ struct machine {
     struct sessions sessions;
     struct ties ties;
     struct meets meets;
-    int64_t time_ms, wall_ms;    /* applied */
-    uint64_t position;           /* of the last apply */
-    struct buffer snapshot_head; /* records of the running snapshot that were made at its begin */
-    bool ties_walked, sessions_walked, locks_walked, meets_walked; /* by it */
+    int64_t time_ms, wall_ms;                   /* applied */
+    uint64_t position;                          /* of the last apply */
+    struct buffer snapshot_head;                /* records of the running snapshot that were made at its begin */
+    struct snapshot_walk *walks[MACHINE_WALKS]; /* in the order of their records: locks tell which ties they have */
     /* What follows is no part of the state. */
     const struct machine_scripts *scripts;
     struct scripts_spent spent;
@@ -64,6 +64,10 @@ struct machine *machine_create(const struct machine_options *options)
     machine->locks.ties = &machine->ties;
     machine->txns.parts.ties = &machine->ties;
     meets_init(&machine->meets, options->hash_seed, &machine->locks);
+    machine->walks[0] = &machine->ties.walk;
+    machine->walks[1] = &machine->sessions.walk;
+    machine->walks[2] = &machine->locks.walk;
+    machine->walks[3] = &machine->meets.walk;
     return machine;
 }
 
@@ -357,14 +361,9 @@ void machine_snapshot_begin(struct machine *machine)
     origins_emit(&machine->origins, head);
     txns_emit(&machine->txns, head);
     feed_log_snapshot_begin(&machine->history, head);
-    ties_snapshot_begin(&machine->ties);
-    sessions_snapshot_begin(&machine->sessions);
-    locks_snapshot_begin(&machine->locks);
-    machine->ties_walked = false;
-    machine->sessions_walked = false;
-    meets_snapshot_begin(&machine->meets);
-    machine->locks_walked = false;
-    machine->meets_walked = false;
+    for (size_t i = 0; i < MACHINE_WALKS; i++) {
+        snapshot_walk_begin(machine->walks[i]);
+    }
     keyspace_snapshot_begin(machine->keyspace);
 }
 
@@ -378,27 +377,9 @@ bool machine_snapshot_step(struct machine *machine, struct buffer *out, size_t b
         return true;
     }
     size_t before = out->size;
-    if (!machine->ties_walked) {
-        machine->ties_walked = !ties_snapshot_step(&machine->ties, out, budget_bytes);
-        if (!machine->ties_walked || out->size - before >= budget_bytes) {
-            return true;
-        }
-    }
-    if (!machine->sessions_walked) {
-        machine->sessions_walked = !sessions_snapshot_step(&machine->sessions, out, budget_bytes);
-        if (!machine->sessions_walked || out->size - before >= budget_bytes) {
-            return true;
-        }
-    }
-    if (!machine->locks_walked) {
-        machine->locks_walked = !locks_snapshot_step(&machine->locks, out, budget_bytes);
-        if (!machine->locks_walked || out->size - before >= budget_bytes) {
-            return true;
-        }
-    }
-    if (!machine->meets_walked) {
-        machine->meets_walked = !meets_snapshot_step(&machine->meets, out, budget_bytes);
-        if (!machine->meets_walked || out->size - before >= budget_bytes) {
+    for (size_t i = 0; i < MACHINE_WALKS; i++) {
+        bool more = snapshot_walk_step(machine->walks[i], out, budget_bytes);
+        if (more || out->size - before >= budget_bytes) {
             return true;
         }
     }
@@ -409,17 +390,19 @@ void machine_snapshot_end(struct machine *machine)
 {
     buffer_deinit(&machine->snapshot_head);
     feed_log_snapshot_end(&machine->history);
-    ties_snapshot_end(&machine->ties);
-    sessions_snapshot_end(&machine->sessions);
-    locks_snapshot_end(&machine->locks);
-    meets_snapshot_end(&machine->meets);
+    for (size_t i = 0; i < MACHINE_WALKS; i++) {
+        snapshot_walk_end(machine->walks[i]);
+    }
     keyspace_snapshot_end(machine->keyspace);
 }
 
 size_t machine_snapshot_pending_bytes(const struct machine *machine)
 {
-    return keyspace_snapshot_pending_bytes(machine->keyspace) + machine->locks.pending.size +
-           machine->sessions.pending.size + machine->ties.pending.size + machine->meets.pending.size;
+    size_t sum = keyspace_snapshot_pending_bytes(machine->keyspace);
+    for (size_t i = 0; i < MACHINE_WALKS; i++) {
+        sum += machine->walks[i]->pending.size;
+    }
+    return sum;
 }
 
 static enum status load_header(struct machine *machine, struct slice record)
@@ -459,17 +442,10 @@ enum status machine_load_record(struct machine *machine, struct slice record)
     if (txns_record(record)) {
         return txns_load(&machine->txns, record);
     }
-    if (locks_record(record)) {
-        return locks_load(&machine->locks, record);
-    }
-    if (sessions_record(record)) {
-        return sessions_load(&machine->sessions, record);
-    }
-    if (ties_record(record)) {
-        return ties_load(&machine->ties, record);
-    }
-    if (meets_record(record)) {
-        return meets_load(&machine->meets, record);
+    for (size_t i = 0; i < MACHINE_WALKS; i++) {
+        if (snapshot_walk_has(machine->walks[i], record)) {
+            return snapshot_walk_load(machine->walks[i], record);
+        }
     }
     return keyspace_load_record(machine->keyspace, record);
 }
@@ -481,10 +457,15 @@ uint64_t machine_count_in_slot(const struct machine *machine, uint16_t slot)
 
 uint64_t machine_digest(const struct machine *machine)
 {
-    uint64_t parts[] = {keyspace_digest(machine->keyspace), origins_digest(&machine->origins),
-                        txns_digest(&machine->txns),        feed_log_digest(&machine->history),
-                        locks_digest(&machine->locks),      sessions_digest(&machine->sessions),
-                        ties_digest(&machine->ties),        meets_digest(&machine->meets),
-                        (uint64_t)machine->time_ms,         (uint64_t)machine->wall_ms};
+    uint64_t parts[] = {keyspace_digest(machine->keyspace),
+                        origins_digest(&machine->origins),
+                        txns_digest(&machine->txns),
+                        feed_log_digest(&machine->history),
+                        snapshot_walk_digest(&machine->locks.walk),
+                        snapshot_walk_digest(&machine->sessions.walk),
+                        snapshot_walk_digest(&machine->ties.walk),
+                        snapshot_walk_digest(&machine->meets.walk),
+                        (uint64_t)machine->time_ms,
+                        (uint64_t)machine->wall_ms};
     return hash_bytes(0, parts, sizeof(parts));
 }

@@ -191,5 +191,14 @@ MUST_USE enum status lock_refused_load(struct locks *locks, struct slice record)
 
 /* ---- lock_snapshot.c ---- */
 
+enum {
+    LOCK_RECORD = 'L',
+    LOCK_RECORD_MARKS = 'l',
+    LOCK_RECORD_PART = 'Q',
+    LOCK_RECORD_REFUSED = 'q',
+    LOCK_RECORD_VERSION = 1,
+};
+extern const struct snapshot_walk_kind locks_snapshot;
+
 /* Before each change of a lock: the running snapshot has it as it was. */
-void lock_keep(struct locks *locks, struct lock *lock);
+static inline void lock_keep(struct locks *locks, struct lock *lock) { snapshot_walk_keep(&locks->walk, lock); }

@@ -4,31 +4,10 @@
  *   'Q' part      key · owner · deadline · home; behind the record of the lock
  *   'q' refused   count, then so many: node · start · number */
 #include "base/memory.h"
-#include "base/varint.h"
+#include "base/record.h"
 #include "machine/lock/lock.h"
 
 #include <stdlib.h>
-
-enum { RECORD_VERSION = 1 };
-
-static void put_number(struct buffer *out, uint64_t value)
-{
-    uint8_t *at = buffer_reserve(out, VARINT_MAXIMUM_BYTES);
-    out->size += (size_t)(varint_put(at, value) - at);
-}
-
-static void put_text(struct buffer *out, struct slice text)
-{
-    put_number(out, text.size);
-    buffer_append_slice(out, text);
-}
-
-static void begin(struct buffer *record, uint8_t kind)
-{
-    buffer_clear(record);
-    buffer_append_byte(record, kind);
-    buffer_append_byte(record, RECORD_VERSION);
-}
 
 static void put_parts(struct buffer *out, const struct lock *lock, const struct list *claims, struct buffer *record)
 {
@@ -37,12 +16,13 @@ static void put_parts(struct buffer *out, const struct lock *lock, const struct 
         if (claim->part == NULL) {
             continue;
         }
-        begin(record, LOCK_RECORD_PART);
-        put_text(record, lock_key(lock));
-        put_text(record, claim_owner(claim));
-        put_number(record, (uint64_t)claim->part->deadline_ms);
-        put_text(record, lock_part_home(claim->part));
-        put_text(out, buffer_slice(record));
+        buffer_clear(record);
+        record_put_head(record, LOCK_RECORD_PART, LOCK_RECORD_VERSION);
+        record_put_text(record, lock_key(lock));
+        record_put_text(record, claim_owner(claim));
+        record_put_number(record, (uint64_t)claim->part->deadline_ms);
+        record_put_text(record, lock_part_home(claim->part));
+        record_put_text(out, buffer_slice(record));
     }
 }
 
@@ -62,38 +42,27 @@ void lock_refused_put(struct buffer *out, const struct locks *locks)
     }
     struct buffer record;
     buffer_init(&record);
-    begin(&record, LOCK_RECORD_REFUSED);
-    put_number(&record, locks->refused_count);
+    record_put_head(&record, LOCK_RECORD_REFUSED, LOCK_RECORD_VERSION);
+    record_put_number(&record, locks->refused_count);
     for (uint32_t i = 0; i < locks->refused_count; i++) {
-        put_number(&record, locks->refused[i].node);
-        put_number(&record, locks->refused[i].start);
-        put_number(&record, locks->refused[i].number);
+        record_put_number(&record, locks->refused[i].node);
+        record_put_number(&record, locks->refused[i].start);
+        record_put_number(&record, locks->refused[i].number);
     }
-    put_text(out, buffer_slice(&record));
+    record_put_text(out, buffer_slice(&record));
     buffer_deinit(&record);
 }
 
 /* ---- back: whatever the bytes are, what was taken before stays sound ---- */
-
-static bool take_text(struct slice *from, size_t most, struct slice *ret_text)
-{
-    uint64_t size;
-    if (!varint_take(from, &size) || size > from->size || size > most) {
-        return false;
-    }
-    *ret_text = slice_of(from->data, size);
-    *from = slice_of(from->data + size, from->size - size);
-    return true;
-}
 
 enum status lock_part_load(struct locks *locks, struct slice record)
 {
     struct slice key, owner;
     struct lock_part_ask ask;
     uint64_t deadline_ms;
-    if (!take_text(&record, LOCK_KEY_BYTES, &key) || !take_text(&record, LOCK_OWNER_BYTES, &owner) ||
-        !varint_take(&record, &deadline_ms) || deadline_ms > INT64_MAX / 2 ||
-        !take_text(&record, LOCK_KEY_BYTES, &ask.home) || record.size != 0) {
+    if (!record_take_text(&record, LOCK_KEY_BYTES, &key) || !record_take_text(&record, LOCK_OWNER_BYTES, &owner) ||
+        !record_take_number(&record, INT64_MAX / 2, &deadline_ms) ||
+        !record_take_text(&record, LOCK_KEY_BYTES, &ask.home) || record.size != 0) {
         return STATUS_CORRUPT;
     }
     const struct lock *lock = lock_find(locks, key);
@@ -114,7 +83,7 @@ enum status lock_part_load(struct locks *locks, struct slice record)
 enum status lock_refused_load(struct locks *locks, struct slice record)
 {
     uint64_t count;
-    if (locks->refused_count != 0 || !varint_take(&record, &count) || count == 0 || count > LOCK_REFUSED_WORKERS) {
+    if (locks->refused_count != 0 || !record_take_number(&record, LOCK_REFUSED_WORKERS, &count) || count == 0) {
         return STATUS_CORRUPT;
     }
     struct lock_refused *refused = memory_allocate_zeroed(count, sizeof(*refused));

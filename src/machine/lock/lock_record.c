@@ -25,7 +25,7 @@ struct lock *lock_add(struct locks *locks, struct slice key)
     struct lock *lock = memory_allocate(sizeof(*lock) + key.size);
     *lock = (struct lock){.key_size = (uint32_t)key.size,
                           .number = ++locks->last_number,
-                          .epoch = locks->epoch,
+                          .epoch = locks->walk.epoch,
                           .fence = locks->fence_floor};
     list_init(&lock->holders);
     list_init(&lock->waiters);

@@ -1,7 +1,4 @@
-/* Locks as records of snapshots, while they change, and their digest, which is that of the records.
- *
- * A cursor goes through the table; whoever changes a lock that it has not passed puts the record of what it was into
- * `pending` first (lock_keep). A lock has the epoch of the last snapshot that has it; a new one is in none.
+/* Locks as records of snapshots (machine/snapshot_walk.h).
  *
  * After the kind and a version (1), u8 each; numbers are varints, texts a size and bytes:
  *   'l' marks   restores · last token · last order · last used · fence floor; the first one
@@ -11,32 +8,18 @@
  *   'Q', 'q'    parts of LOCK.MACQUIREs, behind their lock, and what home has refused (lock_parts_snapshot.c) */
 #include "machine/lock/lock.h"
 
-#include "base/assert.h"
-#include "base/hash.h"
 #include "base/memory.h"
-#include "base/varint.h"
+#include "base/record.h"
 #include "machine/machine_mutation.h"
 
-#include <stdlib.h>
+enum { LOCK_NUMBERS = 7, CLAIM_NUMBERS = 15, MARKS = 5 };
 
-enum { RECORD_VERSION = 1, CLAIM_NUMBERS = 15 };
-
-static void put_number(struct buffer *out, uint64_t value)
-{
-    uint8_t *at = buffer_reserve(out, VARINT_MAXIMUM_BYTES);
-    out->size += (size_t)(varint_put(at, value) - at);
-}
-
-static void put_text(struct buffer *out, struct slice text)
-{
-    put_number(out, text.size);
-    buffer_append_slice(out, text);
-}
+static struct locks *locks_of(const struct snapshot_walk *walk) { return CONTAINER_OF(walk, struct locks, walk); }
 
 static void put_claim(struct buffer *out, const struct claim *claim)
 {
-    put_text(out, claim_owner(claim));
-    put_text(out, claim_note(claim));
+    record_put_text(out, claim_owner(claim));
+    record_put_text(out, claim_note(claim));
     struct session_id session = claim->tie == NULL ? (struct session_id){0} : tie_id(claim->tie);
     const uint64_t numbers[CLAIM_NUMBERS] = {claim->order,
                                              claim->token,
@@ -53,10 +36,8 @@ static void put_claim(struct buffer *out, const struct claim *claim)
                                              claim->id_count,
                                              session.shard,
                                              session.number};
-    for (size_t i = 0; i < CLAIM_NUMBERS; i++) {
-        put_number(out, numbers[i]);
-    }
-    put_text(out, claim->ids == NULL ? slice_of(NULL, 0) : buffer_slice(claim->ids));
+    record_put_numbers(out, numbers, CLAIM_NUMBERS);
+    record_put_text(out, claim->ids == NULL ? slice_of(NULL, 0) : buffer_slice(claim->ids));
 }
 
 static void put_claims(struct buffer *out, const struct list *claims)
@@ -66,18 +47,17 @@ static void put_claims(struct buffer *out, const struct list *claims)
     }
 }
 
-static void put_lock(struct buffer *out, const struct lock *lock)
+static void put_lock(struct buffer *out, const void *item)
 {
+    const struct lock *lock = item;
     bool waiters = !MACHINE_MUTATED(WAITERS_NOT_KEPT);
-    buffer_append_byte(out, LOCK_RECORD);
-    buffer_append_byte(out, RECORD_VERSION);
-    put_text(out, lock_key(lock));
-    const uint64_t numbers[] = {lock->fence,     lock->grants,       claim_count(lock) == 0 ? lock->used : 0,
-                                lock->limit,     lock->holder_count, waiters ? lock->waiter_count : 0,
-                                lock->past_count};
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-        put_number(out, numbers[i]);
-    }
+    record_put_head(out, LOCK_RECORD, LOCK_RECORD_VERSION);
+    record_put_text(out, lock_key(lock));
+    const uint64_t numbers[LOCK_NUMBERS] = {
+        lock->fence,     lock->grants,       claim_count(lock) == 0 ? lock->used : 0,
+        lock->limit,     lock->holder_count, waiters ? lock->waiter_count : 0,
+        lock->past_count};
+    record_put_numbers(out, numbers, LOCK_NUMBERS);
     put_claims(out, &lock->holders);
     if (waiters) {
         put_claims(out, &lock->waiters);
@@ -85,150 +65,27 @@ static void put_lock(struct buffer *out, const struct lock *lock)
     put_claims(out, &lock->past);
 }
 
-static void put_marks(struct buffer *out, const struct locks *locks)
-{
-    buffer_append_byte(out, LOCK_RECORD_MARKS);
-    buffer_append_byte(out, RECORD_VERSION);
-    put_number(out, locks->restores);
-    put_number(out, locks->last_token);
-    put_number(out, locks->last_order);
-    put_number(out, locks->last_used);
-    put_number(out, locks->fence_floor);
-}
-
 static bool unused(const struct locks *locks)
 {
     return locks->last_order == 0 && locks->last_used == 0 && locks->restores == 0;
 }
 
-/* ---- out ---- */
-
-/* Appends the record of a lock behind its size. */
-static void emit(struct buffer *out, const struct lock *lock)
+static void put_marks(struct buffer *out, const struct snapshot_walk *walk)
 {
-    struct buffer record;
-    buffer_init(&record);
-    put_lock(&record, lock);
-    put_text(out, buffer_slice(&record));
-    buffer_deinit(&record);
-    lock_parts_put(out, lock);
-}
-
-void lock_keep(struct locks *locks, struct lock *lock)
-{
-    if (locks->snapshot && lock->epoch != locks->epoch) {
-        emit(&locks->pending, lock);
-        lock->epoch = locks->epoch;
-    }
-}
-
-void locks_snapshot_begin(struct locks *locks)
-{
-    ASSERT(!locks->snapshot);
-    locks->snapshot = true;
-    locks->epoch++;
-    locks->cursor = 0;
-    locks->walked = locks->table.count == 0;
-    buffer_clear(&locks->pending);
+    const struct locks *locks = locks_of(walk);
+    const uint64_t numbers[MARKS] = {locks->restores, locks->last_token, locks->last_order, locks->last_used,
+                                     locks->fence_floor};
     if (!unused(locks)) {
-        struct buffer record;
-        buffer_init(&record);
-        put_marks(&record, locks);
-        put_text(&locks->pending, buffer_slice(&record));
-        buffer_deinit(&record);
+        record_put_head(out, LOCK_RECORD_MARKS, LOCK_RECORD_VERSION);
+        record_put_numbers(out, numbers, MARKS);
     }
-    lock_refused_put(&locks->pending, locks);
 }
 
-static void walk_lock(void *owner, void *item)
-{
-    struct locks *locks = owner;
-    lock_keep(locks, item);
-}
+static void put_refused(struct buffer *out, const struct snapshot_walk *walk) { lock_refused_put(out, locks_of(walk)); }
 
-bool locks_snapshot_step(struct locks *locks, struct buffer *out, size_t budget_bytes)
-{
-    ASSERT(locks->snapshot);
-    while (!locks->walked && locks->pending.size < budget_bytes) {
-        locks->cursor = table_walk(&locks->table, locks->cursor, walk_lock, locks);
-        locks->walked = locks->cursor == 0;
-    }
-    buffer_append_slice(out, buffer_slice(&locks->pending));
-    buffer_clear(&locks->pending);
-    return !locks->walked;
-}
-
-void locks_snapshot_end(struct locks *locks)
-{
-    locks->snapshot = false;
-    buffer_deinit(&locks->pending);
-}
-
-struct digesting {
-    struct buffer record;
-    uint64_t sum;
-};
-
-static void add_digest(struct digesting *digesting)
-{
-    digesting->sum += hash_bytes(0, digesting->record.data, digesting->record.size);
-    buffer_clear(&digesting->record);
-}
-
-static void digest_lock(void *owner, void *item)
-{
-    struct digesting *digesting = owner;
-    put_lock(&digesting->record, item);
-    lock_parts_put(&digesting->record, item);
-    add_digest(digesting);
-}
-
-uint64_t locks_digest(const struct locks *locks)
-{
-    struct digesting digesting = {0};
-    if (!unused(locks)) {
-        put_marks(&digesting.record, locks);
-        add_digest(&digesting);
-    }
-    if (locks->refused_count != 0) {
-        lock_refused_put(&digesting.record, locks);
-        add_digest(&digesting);
-    }
-    uint64_t cursor = 0;
-    do {
-        cursor = table_walk(&locks->table, cursor, digest_lock, &digesting);
-    } while (cursor != 0);
-    buffer_deinit(&digesting.record);
-    return digesting.sum;
-}
+static void put_parts(struct buffer *out, const void *item) { lock_parts_put(out, item); }
 
 /* ---- back: whatever the bytes are, what was taken before stays sound ---- */
-
-static bool take_number(struct slice *from, uint64_t most, uint64_t *ret_value)
-{
-    return varint_take(from, ret_value) && *ret_value <= most;
-}
-
-static bool take_numbers(struct slice *from, uint64_t *ret_numbers, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (!take_number(from, UINT64_MAX, &ret_numbers[i])) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool take_text(struct slice *from, size_t most, struct slice *ret_text)
-{
-    uint64_t size;
-    if (!varint_take(from, &size) || size > from->size || size > most) {
-        return false;
-    }
-    *ret_text = slice_of(from->data, size);
-    *from = slice_of(from->data + size, from->size - size);
-    return true;
-}
 
 static bool ids_sound(struct slice ids, uint64_t count)
 {
@@ -286,9 +143,10 @@ static bool take_claim(struct locks *locks, struct lock *lock, struct slice *fro
     struct slice note;
     struct slice ids;
     uint64_t numbers[CLAIM_NUMBERS];
-    if (!take_text(from, LOCK_OWNER_BYTES, &owner) || !take_text(from, LOCK_NOTE_BYTES, &note) ||
-        !take_numbers(from, numbers, CLAIM_NUMBERS) || !numbers_sound(locks, numbers) ||
-        !take_text(from, (LOCK_REQUEST_IDS + 1) * (LOCK_REQUEST_ID_BYTES + 1), &ids) || !ids_sound(ids, numbers[12])) {
+    if (!record_take_text(from, LOCK_OWNER_BYTES, &owner) || !record_take_text(from, LOCK_NOTE_BYTES, &note) ||
+        !record_take_numbers(from, UINT64_MAX, numbers, CLAIM_NUMBERS) || !numbers_sound(locks, numbers) ||
+        !record_take_text(from, (LOCK_REQUEST_IDS + 1) * (LOCK_REQUEST_ID_BYTES + 1), &ids) ||
+        !ids_sound(ids, numbers[12])) {
         return false;
     }
     struct claim *claim = claim_create(lock, owner, note);
@@ -334,11 +192,11 @@ static void drop_claims(struct locks *locks, struct list *claims)
 static enum status lock_load(struct locks *locks, struct slice record)
 {
     struct slice key;
-    uint64_t numbers[7];
-    if (!take_text(&record, LOCK_KEY_BYTES, &key) || lock_find(locks, key) != NULL ||
-        !take_numbers(&record, numbers, 7) || numbers[2] > locks->last_used || numbers[3] > LOCK_PERMITS ||
-        numbers[4] > LOCK_HOLDERS || numbers[5] > LOCK_WAITERS || numbers[6] > LOCK_HISTORY ||
-        locks->waiters + numbers[5] > LOCKS_WAITERS) {
+    uint64_t numbers[LOCK_NUMBERS];
+    if (!record_take_text(&record, LOCK_KEY_BYTES, &key) || lock_find(locks, key) != NULL ||
+        !record_take_numbers(&record, UINT64_MAX, numbers, LOCK_NUMBERS) || numbers[2] > locks->last_used ||
+        numbers[3] > LOCK_PERMITS || numbers[4] > LOCK_HOLDERS || numbers[5] > LOCK_WAITERS ||
+        numbers[6] > LOCK_HISTORY || locks->waiters + numbers[5] > LOCKS_WAITERS) {
         return STATUS_CORRUPT;
     }
     uint64_t last_used = locks->last_used;
@@ -368,10 +226,9 @@ static enum status lock_load(struct locks *locks, struct slice record)
 
 static enum status marks_load(struct locks *locks, struct slice record)
 {
-    uint64_t numbers[5];
-    if (!unused(locks) || !take_numbers(&record, numbers, 5) || record.size != 0 ||
-        numbers[0] >= (UINT64_C(1) << (63 - LOCK_TOKEN_RESTORE_SHIFT)) || numbers[1] > INT64_MAX ||
-        numbers[2] > INT64_MAX || numbers[3] > INT64_MAX || numbers[4] > INT64_MAX) {
+    uint64_t numbers[MARKS];
+    if (!unused(locks) || !record_take_numbers(&record, INT64_MAX, numbers, MARKS) || record.size != 0 ||
+        numbers[0] >= (UINT64_C(1) << (63 - LOCK_TOKEN_RESTORE_SHIFT))) {
         return STATUS_CORRUPT;
     }
     locks->restores = numbers[0];
@@ -382,18 +239,24 @@ static enum status marks_load(struct locks *locks, struct slice record)
     return STATUS_OK;
 }
 
-enum status locks_load(struct locks *locks, struct slice record)
+static enum status load(struct snapshot_walk *walk, uint8_t record_kind, struct slice rest)
 {
-    ASSERT(locks_record(record));
-    if (record.size < 2) {
-        return STATUS_CORRUPT;
+    struct locks *locks = locks_of(walk);
+    switch (record_kind) {
+    case LOCK_RECORD: return lock_load(locks, rest);
+    case LOCK_RECORD_PART: return lock_part_load(locks, rest);
+    case LOCK_RECORD_REFUSED: return lock_refused_load(locks, rest);
+    default: return marks_load(locks, rest);
     }
-    if (record.data[1] != RECORD_VERSION) {
-        return record.data[1] > RECORD_VERSION ? STATUS_VERSION : STATUS_CORRUPT;
-    }
-    struct slice rest = slice_of(record.data + 2, record.size - 2);
-    if (record.data[0] == LOCK_RECORD_PART || record.data[0] == LOCK_RECORD_REFUSED) {
-        return record.data[0] == LOCK_RECORD_PART ? lock_part_load(locks, rest) : lock_refused_load(locks, rest);
-    }
-    return record.data[0] == LOCK_RECORD ? lock_load(locks, rest) : marks_load(locks, rest);
 }
+
+const struct snapshot_walk_kind locks_snapshot = {
+    .records = {LOCK_RECORD, LOCK_RECORD_MARKS, LOCK_RECORD_PART, LOCK_RECORD_REFUSED},
+    .version = LOCK_RECORD_VERSION,
+    .epoch_offset = offsetof(struct lock, epoch),
+    .put_marks = put_marks,
+    .put_item = put_lock,
+    .put_behind_marks = put_refused,
+    .put_behind_item = put_parts,
+    .load = load,
+};

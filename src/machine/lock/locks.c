@@ -25,6 +25,7 @@ void locks_init(struct locks *locks, uint64_t seed)
     due_heap_init(&locks->heap, &by_order);
     list_init(&locks->idle);
     list_init(&locks->reserved);
+    snapshot_walk_init(&locks->walk, &locks_snapshot, &locks->table);
 }
 
 static void free_claims(struct list *claims)
@@ -64,7 +65,7 @@ void locks_deinit(struct locks *locks)
     free(locks->nodes);
     free(locks->refused);
     buffer_deinit(&locks->notices);
-    buffer_deinit(&locks->pending);
+    snapshot_walk_deinit(&locks->walk);
 }
 
 /* ---- news ---- */

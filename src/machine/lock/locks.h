@@ -22,6 +22,7 @@
 #include "machine/due_heap.h"
 #include "machine/keys/table.h"
 #include "machine/session/session_id.h"
+#include "machine/snapshot_walk.h"
 
 enum { LOCK_TOKEN_RESTORE_SHIFT = 56 };
 
@@ -142,11 +143,7 @@ struct locks {
     uint64_t granted, expired, queued;
     uint64_t term; /* only of a known bug */
     struct lock_heat heat[LOCKS_HOT];
-    bool snapshot; /* one is running, … */
-    uint32_t epoch;
-    uint64_t cursor;       /* … and has gone so far */
-    bool walked;           /* to the end */
-    struct buffer pending; /* records for it */
+    struct snapshot_walk walk; /* kind: locks_snapshot */
 };
 
 void locks_init(struct locks *locks, uint64_t seed);
@@ -205,19 +202,3 @@ static inline uint64_t locks_busy(const struct locks *locks) { return locks->tab
 
 /* What is wrong with the state, by the invariants of lock.h; NULL. Walks everything: for tests and the simulator. */
 const char *locks_problem(const struct locks *locks);
-
-/* ---- snapshots, as machine.h has them (lock_snapshot.c) ---- */
-
-enum { LOCK_RECORD = 'L', LOCK_RECORD_MARKS = 'l', LOCK_RECORD_PART = 'Q', LOCK_RECORD_REFUSED = 'q' };
-static inline bool locks_record(struct slice record)
-{
-    return record.size > 0 && (record.data[0] == LOCK_RECORD || record.data[0] == LOCK_RECORD_MARKS ||
-                               record.data[0] == LOCK_RECORD_PART || record.data[0] == LOCK_RECORD_REFUSED);
-}
-
-void locks_snapshot_begin(struct locks *locks);
-/* False when all is emitted. */
-bool locks_snapshot_step(struct locks *locks, struct buffer *out, size_t budget_bytes);
-void locks_snapshot_end(struct locks *locks);
-MUST_USE enum status locks_load(struct locks *locks, struct slice record);
-uint64_t locks_digest(const struct locks *locks);

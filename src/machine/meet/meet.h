@@ -77,5 +77,6 @@ struct meet_node *meet_node_find(const struct meets *meets, uint64_t node);
 
 /* ---- meet_snapshot.c ---- */
 
+extern const struct snapshot_walk_kind meets_snapshot;
 /* Before each change of a meet: the running snapshot has it as it was. */
-void meet_keep(struct meets *meets, struct meet *meet);
+static inline void meet_keep(struct meets *meets, struct meet *meet) { snapshot_walk_keep(&meets->walk, meet); }

@@ -32,7 +32,8 @@ struct meet *meet_find(const struct meets *meets, enum meet_kind kind, struct sl
 struct meet *meet_add(struct meets *meets, enum meet_kind kind, struct slice name)
 {
     struct meet *meet = memory_allocate(sizeof(*meet) + 1 + name.size);
-    *meet = (struct meet){.key_size = (uint32_t)name.size + 1, .number = ++meets->last_number, .epoch = meets->epoch};
+    *meet =
+        (struct meet){.key_size = (uint32_t)name.size + 1, .number = ++meets->last_number, .epoch = meets->walk.epoch};
     list_init(&meet->waiting);
     list_init(&meet->passed);
     (void)key_of(kind, name, meet->key);

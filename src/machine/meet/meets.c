@@ -34,6 +34,7 @@ void meets_init(struct meets *meets, uint64_t seed, struct locks *news)
     due_heap_init(&meets->waits, &members);
     due_heap_init(&meets->gone, &members);
     due_heap_init(&meets->open, &latches);
+    snapshot_walk_init(&meets->walk, &meets_snapshot, &meets->table);
 }
 
 static void release(void *owner, void *item)
@@ -55,7 +56,7 @@ void meets_deinit(struct meets *meets)
         free(meets->nodes[i]);
     }
     free(meets->nodes);
-    buffer_deinit(&meets->pending);
+    snapshot_walk_deinit(&meets->walk);
 }
 
 /* ---- ends of waits ---- */

@@ -19,6 +19,7 @@
 #include "machine/due_heap.h"
 #include "machine/keys/table.h"
 #include "machine/lock/locks.h"
+#include "machine/snapshot_walk.h"
 
 /* What users can grow, and how far. Beyond, they are refused in words. */
 enum {
@@ -70,12 +71,8 @@ struct meets {
     /* No part of the state. */
     struct locks *news; /* borrowed: notices go there, and whether they are wanted */
     uint64_t last_number;
-    uint64_t passed; /* since the process started */
-    bool snapshot;
-    uint32_t epoch;
-    uint64_t cursor;
-    bool walked;
-    struct buffer pending;
+    uint64_t passed;           /* since the process started */
+    struct snapshot_walk walk; /* kind: meets_snapshot */
 };
 
 void meets_init(struct meets *meets, uint64_t seed, struct locks *news);
@@ -114,18 +111,3 @@ int64_t meets_next_due(const struct meets *meets);
 static inline uint64_t meets_waiting(const struct meets *meets) { return meets->waits.count; }
 /* What is wrong with the state, by the invariants; NULL. Walks everything: for tests and the simulator. */
 const char *meets_problem(const struct meets *meets);
-
-/* ---- snapshots, as machine.h has them (meet_snapshot.c) ---- */
-
-enum { MEET_RECORD = 'B', MEET_RECORD_MARKS = 'b' };
-static inline bool meets_record(struct slice record)
-{
-    return record.size > 0 && (record.data[0] == MEET_RECORD || record.data[0] == MEET_RECORD_MARKS);
-}
-
-void meets_snapshot_begin(struct meets *meets);
-/* False when all is emitted. */
-bool meets_snapshot_step(struct meets *meets, struct buffer *out, size_t budget_bytes);
-void meets_snapshot_end(struct meets *meets);
-MUST_USE enum status meets_load(struct meets *meets, struct slice record);
-uint64_t meets_digest(const struct meets *meets);

@@ -22,6 +22,7 @@ void sessions_init(struct sessions *sessions, uint64_t seed)
     static const struct due_order by_number = {offsetof(struct session, heap_index), opened_before};
     due_heap_init(&sessions->heap, &by_number);
     list_init(&sessions->ended);
+    snapshot_walk_init(&sessions->walk, &sessions_snapshot, &sessions->table);
 }
 
 static void free_session(void *owner, void *item)
@@ -37,7 +38,7 @@ void sessions_deinit(struct sessions *sessions)
     while (table_release(&sessions->table, 1024, free_session, NULL)) {
     }
     due_heap_deinit(&sessions->heap);
-    buffer_deinit(&sessions->pending);
+    snapshot_walk_deinit(&sessions->walk);
 }
 
 static struct slice key_of(const uint64_t *number) { return slice_of(number, sizeof(*number)); }
@@ -78,7 +79,7 @@ struct session *sessions_enter(struct sessions *sessions, uint64_t number, int64
     session->ttl_ms = ttl_ms;
     session->due_ms = due_ms;
     session->ended = ended;
-    session->epoch = sessions->epoch;
+    session->epoch = sessions->walk.epoch;
     list_init(&session->node);
     table_insert(&sessions->table, table_hash(&sessions->table, key_of(&session->number)), session);
     if (ended) {

@@ -20,6 +20,7 @@
 #include "machine/due_heap.h"
 #include "machine/keys/table.h"
 #include "machine/session/session_limits.h"
+#include "machine/snapshot_walk.h"
 
 struct session {
     uint32_t key_size;   /* first: struct table_item */
@@ -44,10 +45,7 @@ struct sessions {
     uint64_t memory_bytes;
     /* No part of the state. */
     uint64_t opened, expired, closed, beats, beat_commands; /* since the process started */
-    bool snapshot, walked;
-    uint32_t epoch;
-    uint64_t cursor;
-    struct buffer pending;
+    struct snapshot_walk walk;
 };
 
 void sessions_init(struct sessions *sessions, uint64_t seed);
@@ -80,21 +78,14 @@ static inline struct session *session_of_ended(const struct list *node)
     return CONTAINER_OF(node, struct session, node);
 }
 
-/* ---- snapshots, as machine.h has them (session_snapshot.c) ---- */
+/* ---- session_snapshot.c ---- */
 
-enum { SESSION_RECORD = 'S', SESSION_RECORD_MARKS = 's' };
-static inline bool sessions_record(struct slice record)
-{
-    return record.size > 0 && (record.data[0] == SESSION_RECORD || record.data[0] == SESSION_RECORD_MARKS);
-}
+extern const struct snapshot_walk_kind sessions_snapshot;
 /* Before each change of a session: the running snapshot has it as it was. */
-void session_keep(struct sessions *sessions, struct session *session);
-void sessions_snapshot_begin(struct sessions *sessions);
-/* False when all is emitted. */
-bool sessions_snapshot_step(struct sessions *sessions, struct buffer *out, size_t budget_bytes);
-void sessions_snapshot_end(struct sessions *sessions);
-MUST_USE enum status sessions_load(struct sessions *sessions, struct slice record);
-uint64_t sessions_digest(const struct sessions *sessions);
-/* For session_snapshot.c: into the table, and the heap or the list of those that ended. */
+static inline void session_keep(struct sessions *sessions, struct session *session)
+{
+    snapshot_walk_keep(&sessions->walk, session);
+}
+/* For loading: into the table, and the heap or the list of those that ended. */
 struct session *sessions_enter(struct sessions *sessions, uint64_t number, int64_t ttl_ms, int64_t due_ms, bool ended);
 void session_add_shard(struct sessions *sessions, struct session *session, uint32_t shard);

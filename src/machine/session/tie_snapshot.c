@@ -1,133 +1,32 @@
-/* Ties as records of snapshots, while they change, and their digest, which is that of the records: as
- * session_snapshot.c does it for sessions. Their locks and keys name them in records of their own.
+/* Ties as records of snapshots (machine/snapshot_walk.h). Their locks and keys name them in records of their own.
  *
  * After the kind and a version (1), u8 each; numbers are varints:
  *   't' marks   last ordinal; the first one
  *   'T' tie     shard · number · ordinal · state · asked */
 #include "machine/session/ties.h"
 
-#include "base/assert.h"
-#include "base/hash.h"
-#include "base/memory.h"
-#include "base/varint.h"
+#include "base/record.h"
 
-enum { RECORD_VERSION = 1, TIE_NUMBERS = 5 };
+enum { RECORD = 'T', RECORD_MARKS = 't', RECORD_VERSION = 1, TIE_NUMBERS = 5 };
 
-static void put_number(struct buffer *out, uint64_t value)
+static struct ties *ties_of(const struct snapshot_walk *walk) { return CONTAINER_OF(walk, struct ties, walk); }
+
+static void put_tie(struct buffer *out, const void *item)
 {
-    uint8_t *at = buffer_reserve(out, VARINT_MAXIMUM_BYTES);
-    out->size += (size_t)(varint_put(at, value) - at);
-}
-
-static void put_head(struct buffer *out, uint8_t kind)
-{
-    buffer_append_byte(out, kind);
-    buffer_append_byte(out, RECORD_VERSION);
-}
-
-static void put_tie(struct buffer *out, const struct tie *tie)
-{
+    const struct tie *tie = item;
     struct session_id id = tie_id(tie);
     const uint64_t numbers[TIE_NUMBERS] = {id.shard, id.number, tie->ordinal, tie->state, (uint64_t)tie->asked_ms};
-    put_head(out, TIE_RECORD);
-    for (size_t i = 0; i < TIE_NUMBERS; i++) {
-        put_number(out, numbers[i]);
-    }
+    record_put_head(out, RECORD, RECORD_VERSION);
+    record_put_numbers(out, numbers, TIE_NUMBERS);
 }
 
-static void put_marks(struct buffer *out, const struct ties *ties)
+static void put_marks(struct buffer *out, const struct snapshot_walk *walk)
 {
-    put_head(out, TIE_RECORD_MARKS);
-    put_number(out, ties->last_ordinal);
-}
-
-static void emit(struct buffer *out, struct buffer *record)
-{
-    put_number(out, record->size);
-    buffer_append_slice(out, buffer_slice(record));
-    buffer_deinit(record);
-}
-
-/* ---- out ---- */
-
-void tie_keep(struct ties *ties, struct tie *tie)
-{
-    if (ties->snapshot && tie->epoch != ties->epoch) {
-        struct buffer record;
-        buffer_init(&record);
-        put_tie(&record, tie);
-        emit(&ties->pending, &record);
-        tie->epoch = ties->epoch;
-    }
-}
-
-void ties_snapshot_begin(struct ties *ties)
-{
-    ASSERT(!ties->snapshot);
-    ties->snapshot = true;
-    ties->epoch++;
-    ties->cursor = 0;
-    ties->walked = ties->table.count == 0;
-    buffer_clear(&ties->pending);
+    const struct ties *ties = ties_of(walk);
     if (ties->last_ordinal != 0) {
-        struct buffer record;
-        buffer_init(&record);
-        put_marks(&record, ties);
-        emit(&ties->pending, &record);
+        record_put_head(out, RECORD_MARKS, RECORD_VERSION);
+        record_put_number(out, ties->last_ordinal);
     }
-}
-
-static void walk_tie(void *owner, void *item) { tie_keep(owner, item); }
-
-bool ties_snapshot_step(struct ties *ties, struct buffer *out, size_t budget_bytes)
-{
-    ASSERT(ties->snapshot);
-    while (!ties->walked && ties->pending.size < budget_bytes) {
-        ties->cursor = table_walk(&ties->table, ties->cursor, walk_tie, ties);
-        ties->walked = ties->cursor == 0;
-    }
-    buffer_append_slice(out, buffer_slice(&ties->pending));
-    buffer_clear(&ties->pending);
-    return !ties->walked;
-}
-
-void ties_snapshot_end(struct ties *ties)
-{
-    ties->snapshot = false;
-    buffer_deinit(&ties->pending);
-}
-
-struct digesting {
-    struct buffer record;
-    uint64_t sum;
-};
-
-static void add_digest(struct digesting *digesting)
-{
-    digesting->sum += hash_bytes(0, digesting->record.data, digesting->record.size);
-    buffer_clear(&digesting->record);
-}
-
-static void digest_tie(void *owner, void *item)
-{
-    struct digesting *digesting = owner;
-    put_tie(&digesting->record, item);
-    add_digest(digesting);
-}
-
-uint64_t ties_digest(const struct ties *ties)
-{
-    struct digesting digesting = {0};
-    if (ties->last_ordinal != 0) {
-        put_marks(&digesting.record, ties);
-        add_digest(&digesting);
-    }
-    uint64_t cursor = 0;
-    do {
-        cursor = table_walk(&ties->table, cursor, digest_tie, &digesting);
-    } while (cursor != 0);
-    buffer_deinit(&digesting.record);
-    return digesting.sum;
 }
 
 /* ---- back ---- */
@@ -145,16 +44,11 @@ static void enter_asked(struct ties *ties, struct tie *tie)
 static enum status tie_load(struct ties *ties, struct slice record)
 {
     uint64_t numbers[TIE_NUMBERS];
-    for (size_t i = 0; i < TIE_NUMBERS; i++) {
-        if (!varint_take(&record, &numbers[i]) || numbers[i] > INT64_MAX) {
-            return STATUS_CORRUPT;
-        }
-    }
-    struct session_id id = {.shard = (uint32_t)numbers[0], .number = numbers[1]};
-    if (record.size != 0 || numbers[0] == 0 || numbers[0] > UINT16_MAX || numbers[2] == 0 || numbers[3] >= TIE_STATES ||
-        numbers[4] > INT64_MAX / 2) {
+    if (!record_take_numbers(&record, INT64_MAX, numbers, TIE_NUMBERS) || record.size != 0 || numbers[0] == 0 ||
+        numbers[0] > UINT16_MAX || numbers[2] == 0 || numbers[3] >= TIE_STATES || numbers[4] > INT64_MAX / 2) {
         return STATUS_CORRUPT;
     }
+    struct session_id id = {.shard = (uint32_t)numbers[0], .number = numbers[1]};
     struct tie *tie = ties_find(ties, id);
     if ((tie != NULL && (tie->ordinal != 0 || numbers[3] == TIE_ASKED)) ||
         (tie == NULL && ties->table.count >= SESSION_TIES) || ties_of_ordinal(ties, numbers[2]) != NULL) {
@@ -173,7 +67,7 @@ static enum status tie_load(struct ties *ties, struct slice record)
 static enum status marks_load(struct ties *ties, struct slice record)
 {
     uint64_t number;
-    if (ties->last_ordinal != 0 || !varint_take(&record, &number) || number == 0 || number > INT64_MAX ||
+    if (ties->last_ordinal != 0 || !record_take_number(&record, INT64_MAX, &number) || number == 0 ||
         record.size != 0) {
         return STATUS_CORRUPT;
     }
@@ -181,15 +75,16 @@ static enum status marks_load(struct ties *ties, struct slice record)
     return STATUS_OK;
 }
 
-enum status ties_load(struct ties *ties, struct slice record)
+static enum status load(struct snapshot_walk *walk, uint8_t record_kind, struct slice rest)
 {
-    ASSERT(ties_record(record));
-    if (record.size < 2) {
-        return STATUS_CORRUPT;
-    }
-    if (record.data[1] != RECORD_VERSION) {
-        return record.data[1] > RECORD_VERSION ? STATUS_VERSION : STATUS_CORRUPT;
-    }
-    struct slice rest = slice_of(record.data + 2, record.size - 2);
-    return record.data[0] == TIE_RECORD ? tie_load(ties, rest) : marks_load(ties, rest);
+    return record_kind == RECORD ? tie_load(ties_of(walk), rest) : marks_load(ties_of(walk), rest);
 }
+
+const struct snapshot_walk_kind ties_snapshot = {
+    .records = {RECORD, RECORD_MARKS},
+    .version = RECORD_VERSION,
+    .epoch_offset = offsetof(struct tie, epoch),
+    .put_marks = put_marks,
+    .put_item = put_tie,
+    .load = load,
+};

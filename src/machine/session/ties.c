@@ -15,6 +15,7 @@ void ties_init(struct ties *ties, uint64_t seed)
     table_init(&ties->ordinals, seed, offsetof(struct tie, ordinal));
     _Static_assert(offsetof(struct tie, zero) == offsetof(struct tie, ordinal) + 8 && TIE_KEY_BYTES == 12, "a key");
     list_init(&ties->asked);
+    snapshot_walk_init(&ties->walk, &ties_snapshot, &ties->table);
 }
 
 static void free_tie(void *owner, void *item)
@@ -35,12 +36,12 @@ void ties_deinit(struct ties *ties)
     }
     while (table_release(&ties->table, 1024, free_tie, NULL)) {
     }
-    buffer_deinit(&ties->pending);
+    snapshot_walk_deinit(&ties->walk);
 }
 
 void ties_clear(struct ties *ties)
 {
-    ASSERT(ties->open && !ties->snapshot);
+    ASSERT(ties->open && !ties->walk.running);
     if (ties->table.count != 0) {
         uint64_t seed = ties->table.seed;
         ties_deinit(ties);
@@ -94,7 +95,7 @@ struct tie *ties_enter(struct ties *ties, struct session_id id)
     tie = memory_allocate_zeroed(1, sizeof(*tie));
     tie->key_size = TIE_KEY_BYTES;
     tie->state = TIE_ENDS;
-    tie->epoch = ties->epoch;
+    tie->epoch = ties->walk.epoch;
     put_key(tie->key, id);
     list_init(&tie->claims);
     list_init(&tie->node);

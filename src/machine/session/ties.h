@@ -24,6 +24,7 @@
 #include "machine/keys/table.h"
 #include "machine/session/session_id.h"
 #include "machine/session/session_limits.h"
+#include "machine/snapshot_walk.h"
 
 enum tie_state { TIE_ASKED, TIE_LIVES, TIE_ENDS, TIE_STATES };
 
@@ -51,10 +52,7 @@ struct ties {
     uint64_t memory_bytes;
     /* No part of the state. */
     uint64_t ended; /* since the process started */
-    bool snapshot, walked;
-    uint32_t epoch;
-    uint64_t cursor;
-    struct buffer pending;
+    struct snapshot_walk walk;
 };
 
 void ties_init(struct ties *ties, uint64_t seed);
@@ -80,19 +78,11 @@ void ties_expire(struct ties *ties, int64_t time_ms, size_t limit);
 /* INT64_MAX: nothing is asked for. */
 int64_t ties_next_due(const struct ties *ties);
 
-/* ---- snapshots, as machine.h has them (tie_snapshot.c) ---- */
+/* ---- tie_snapshot.c ---- */
 
-enum { TIE_RECORD = 'T', TIE_RECORD_MARKS = 't' };
-static inline bool ties_record(struct slice record)
-{
-    return record.size > 0 && (record.data[0] == TIE_RECORD || record.data[0] == TIE_RECORD_MARKS);
-}
-void tie_keep(struct ties *ties, struct tie *tie);
-void ties_snapshot_begin(struct ties *ties);
-bool ties_snapshot_step(struct ties *ties, struct buffer *out, size_t budget_bytes);
-void ties_snapshot_end(struct ties *ties);
-MUST_USE enum status ties_load(struct ties *ties, struct slice record);
-uint64_t ties_digest(const struct ties *ties);
+extern const struct snapshot_walk_kind ties_snapshot;
+/* Before each change of a tie: the running snapshot has it as it was. */
+static inline void tie_keep(struct ties *ties, struct tie *tie) { snapshot_walk_keep(&ties->walk, tie); }
 /* For loading: the tie, made when it is not there. */
 struct tie *ties_enter(struct ties *ties, struct session_id id);
 /* It gets its ordinal, which no other one has. */
