@@ -23,6 +23,7 @@ enum {
     RAFT_READ_ROUNDS = 8,           /* read rounds under way; further reads gather for the next */
     RAFT_TERM_RUNS_WANTED = 4096,   /* changes of term in the log past which a snapshot is asked for */
     RAFT_HURRY = 16,                /* this part of T is waited for an election when the leader is gone */
+    RAFT_LISTENS = 4,               /* this part of T is the most that counts as silence between two ticks */
     RAFT_COMMIT_HINT_ENTRIES = 256, /* the stored commit hint may lag this far before entries carry a new one along */
 };
 
@@ -53,7 +54,8 @@ struct raft_peer {
     uint64_t inflight_bytes;
 
     bool heartbeat_due;
-    uint64_t heard_ms;       /* any message of this term */
+    uint64_t heard_ms;       /* any message of this term, … */
+    uint64_t heard_awake_ms; /* … on the clock of awake_ms */
     uint64_t acked_sequence; /* newest heartbeat it answered, */
     uint64_t acked_sent_ms;  /* and when that was sent; 0: none */
 
@@ -85,6 +87,7 @@ struct raft {
     struct prng prng;
     bool started;
     uint64_t now_ms;
+    uint64_t awake_ms; /* of that, the time in which this member could have heard others (raft_election.c, rule 6) */
 
     /* The state of section 3.3. */
     enum raft_role role;
@@ -115,7 +118,7 @@ struct raft {
     struct raft_configuration boot_configuration; /* of the snapshot this member started from */
 
     /* Timers. */
-    uint64_t election_deadline_ms;
+    uint64_t election_deadline_ms; /* of awake_ms, as the only one */
     uint64_t heartbeat_deadline_ms;
     uint64_t notice_deadline_ms;
     uint64_t heard_ms; /* a leader was heard, … */
@@ -221,6 +224,10 @@ bool raft_term_committed(const struct raft *raft);
 void raft_become_follower(struct raft *raft, uint64_t term, uint64_t leader);
 /* This message came from the leader of the current term. False when the term has another leader. */
 bool raft_hear_leader(struct raft *raft, uint64_t from);
+/* So much passed between two ticks at most, as far as silence goes. */
+uint64_t raft_listens_ms(const struct raft *raft);
+/* The leader heard this peer. */
+void raft_hear_peer(const struct raft *raft, struct raft_peer *peer);
 /* A leader may hold a lease that this member's vote would break. */
 bool raft_is_sticky(const struct raft *raft);
 /* Without asking first when `transfer`. */

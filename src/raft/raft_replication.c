@@ -201,7 +201,7 @@ enum status raft_step_append_reply(struct raft *raft, const struct raft_message 
     if (raft->role != RAFT_LEADER || peer == NULL) {
         return STATUS_OK;
     }
-    peer->heard_ms = raft->now_ms;
+    raft_hear_peer(raft, peer);
     uint64_t index = message->append_reply.index;
     if (message->append_reply.rejected) {
         if (index == 0 || index > raft->log.last || message->append_reply.hint_index > index) {
@@ -230,7 +230,7 @@ enum status raft_step_heartbeat_reply(struct raft *raft, const struct raft_messa
         message->heartbeat_reply.durable > matched) {
         return STATUS_INVALID;
     }
-    peer->heard_ms = raft->now_ms;
+    raft_hear_peer(raft, peer);
     peer->acked_sequence = sequence > peer->acked_sequence ? sequence : peer->acked_sequence;
     peer->acked_sent_ms = sent_ms > peer->acked_sent_ms ? sent_ms : peer->acked_sent_ms;
     if (!message->heartbeat_reply.overtook) {

@@ -344,6 +344,7 @@ static void step_gone(struct run *run)
     uint64_t at = any_node(&run->fault);
     break_connection(run, gone, at);
     if (at != gone && run->lab.nodes[at].raft != NULL && !run->lab.nodes[at].paused) {
+        run->lab.nodes[at].led_ms = 0;
         raft_peer_gone(run->lab.nodes[at].raft, gone);
         lab_turn(&run->lab, at);
     }
