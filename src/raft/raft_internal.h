@@ -6,7 +6,7 @@
  *   raft_election.c     pre-vote, vote, roles, timers                          raft_quorum.c    majorities, commit
  *   raft_replication.c  append and heartbeat, both ends                        raft_read.c      ReadIndex, leases
  *   raft_membership.c   history of configurations, changes                     raft_transfer.c  handing over leadership
- *   raft_snapshot.c     chunks, both ends; trimming
+ *   raft_snapshot.c     chunks, both ends; trimming                            raft_beat.c      signs of life in a long turn
  */
 #pragma once
 
@@ -149,6 +149,10 @@ struct raft {
     uint64_t matched; /* our log equals the leader's of this term up to here */
     bool ack_due;
     uint64_t lost; /* see raft_status */
+    struct {
+        uint64_t term, sequence, sent_ms;
+        uint64_t at_ms; /* it was answered last */
+    } heartbeat;        /* the last one */
 
     /* Reads. */
     uint64_t read_next; /* the round that arriving reads join */
@@ -251,6 +255,11 @@ MUST_USE enum status raft_step_heartbeat_reply(struct raft *raft, const struct r
 /* The follower's acknowledgement, when one is due: of all that matched, or of what became durable of it. */
 void raft_acknowledge(struct raft *raft, bool durable_moved);
 void raft_replication_tick(struct raft *raft);
+/* One to every peer. */
+void raft_heartbeats_due(struct raft *raft, uint64_t now_ms);
+void raft_make_heartbeat(struct raft *raft, struct raft_peer *peer, struct raft_message *message);
+/* Up to here the log equals the leader's, durably. */
+uint64_t raft_acknowledgeable(const struct raft *raft);
 bool raft_replication_message(struct raft *raft, struct raft_message *ret_message);
 
 /* ---- raft_progress.c ---- */

@@ -426,6 +426,16 @@ void lab_tick(struct lab *lab, uint64_t id, double real_ms)
     } while (left_ms > 0 && !lab->failed);
 }
 
+void lab_beat(struct lab *lab, uint64_t id)
+{
+    struct lab_node *node = &lab->nodes[id];
+    struct raft_message message;
+    while (node->raft != NULL && !lab->failed && raft_take_beat(node->raft, lab_now(node), &message)) {
+        lab_oracle_sent(lab, node, &message);
+        fly(lab, &message);
+    }
+}
+
 void lab_sync(struct lab *lab, uint64_t id, size_t ops)
 {
     struct lab_node *node = &lab->nodes[id];

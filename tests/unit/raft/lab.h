@@ -168,6 +168,8 @@ void lab_restart(struct lab *lab, uint64_t id);
 /* Moves one member's clock (by its rate) and ticks, as often as a host does that runs. */
 void lab_tick(struct lab *lab, uint64_t id, double real_ms);
 uint64_t lab_now(const struct lab_node *node);
+/* In the middle of a turn that takes long: what says that it lives. */
+void lab_beat(struct lab *lab, uint64_t id);
 /* Takes what the core wants done, and does it; messages go into flight. */
 void lab_turn(struct lab *lab, uint64_t id);
 /* The first `ops` operations become durable (those of whole readies are told). */

@@ -162,6 +162,9 @@ static void step_tick(struct run *run)
     double ms = (double)(1 + prng_below(&run->work, run->profile.members > 3 ? 5 : 10));
     for (uint64_t id = 1; id <= MEMBERS && !run->lab.failed; id++) {
         lab_tick(&run->lab, id, ms);
+        if (run->lab.nodes[id].paused && id % 2 != 0) { /* it is in a long turn: else it is stopped */
+            lab_beat(&run->lab, id);
+        }
     }
 }
 

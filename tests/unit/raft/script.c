@@ -249,14 +249,20 @@ static void do_tick(struct script *s)
     }
 }
 
-/* Time in which the host has no turn; the first one behind it. */
+/* Time in which the host has no turn. Then the first one, or, in the middle of a long one, beats. */
 static void do_late(struct script *s)
 {
+    bool beats = strcmp(word(s, 0), "beat") == 0;
     for (uint64_t id = 1; id <= LAB_NODES; id++) {
-        if (is_named(s, 2, id)) {
-            s->lab.nodes[id].paused = true;
-            lab_tick(&s->lab, id, (double)number(s, 1));
-            s->lab.nodes[id].paused = false;
+        if (!is_named(s, 2, id)) {
+            continue;
+        }
+        s->lab.nodes[id].paused = true;
+        lab_tick(&s->lab, id, (double)number(s, 1));
+        s->lab.nodes[id].paused = false;
+        if (beats) {
+            lab_beat(&s->lab, id);
+        } else {
             lab_tick(&s->lab, id, 0);
         }
     }
@@ -432,7 +438,7 @@ static void run_command(struct script *s)
         do_group(s);
     } else if (strcmp(verb, "tick") == 0) {
         do_tick(s);
-    } else if (strcmp(verb, "late") == 0) {
+    } else if (strcmp(verb, "late") == 0 || strcmp(verb, "beat") == 0) {
         do_late(s);
     } else if (strcmp(verb, "timeout") == 0) {
         do_timeout(s);
