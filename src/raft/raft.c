@@ -6,9 +6,7 @@
 void raft_tick(struct raft *raft, uint64_t now_ms)
 {
     ASSERT(raft->started && now_ms >= raft->now_ms);
-    uint64_t passed_ms = now_ms - raft->now_ms;
-    uint64_t listened_ms = raft_listens_ms(raft);
-    raft->awake_ms += passed_ms < listened_ms || RAFT_MUTATED(raft, LATE_IS_SILENCE) ? passed_ms : listened_ms;
+    raft->awake_ms += raft_listened_ms(raft, now_ms - raft->now_ms);
     raft->now_ms = now_ms;
     raft_election_tick(raft);
     if (raft->role == RAFT_LEADER) {
@@ -22,7 +20,7 @@ uint64_t raft_deadline(const struct raft *raft)
 {
     if (raft->role != RAFT_LEADER) {
         uint64_t left_ms = raft->election_deadline_ms - raft->awake_ms;
-        uint64_t most_ms = raft_listens_ms(raft);
+        uint64_t most_ms = raft->options.election_timeout_ms / RAFT_LISTENS;
         return raft->election_deadline_ms <= raft->awake_ms ? raft->now_ms
                                                              : raft->now_ms + (left_ms < most_ms ? left_ms : most_ms);
     }

@@ -23,7 +23,9 @@ enum {
     RAFT_READ_ROUNDS = 8,           /* read rounds under way; further reads gather for the next */
     RAFT_TERM_RUNS_WANTED = 4096,   /* changes of term in the log past which a snapshot is asked for */
     RAFT_HURRY = 16,                /* this part of T is waited for an election when the leader is gone */
-    RAFT_LISTENS = 4,               /* this part of T is the most that counts as silence between two ticks */
+    RAFT_LISTENS = 5,               /* who waits for others wants ticks no further apart than this part of T; … */
+    RAFT_LATE = 4,                  /* … one that is further from the last than this part of it is late, … */
+    RAFT_LATE_COUNTS = 8,           /* … and this part is what counts as silence between the two */
     RAFT_COMMIT_HINT_ENTRIES = 256, /* the stored commit hint may lag this far before entries carry a new one along */
 };
 
@@ -228,8 +230,8 @@ bool raft_term_committed(const struct raft *raft);
 void raft_become_follower(struct raft *raft, uint64_t term, uint64_t leader);
 /* This message came from the leader of the current term. False when the term has another leader. */
 bool raft_hear_leader(struct raft *raft, uint64_t from);
-/* So much passed between two ticks at most, as far as silence goes. */
-uint64_t raft_listens_ms(const struct raft *raft);
+/* So much passed since the last tick, as far as silence goes. */
+uint64_t raft_listened_ms(const struct raft *raft, uint64_t passed_ms);
 /* The leader heard this peer. */
 void raft_hear_peer(const struct raft *raft, struct raft_peer *peer);
 /* A leader may hold a lease that this member's vote would break. */

@@ -193,7 +193,9 @@ bool shard_beat(struct shard *shard, uint64_t now_ms)
     }
     bool any = false;
     struct raft_message message;
-    shard_tell_time(shard);
+    if (shard->leading && raft_deadline(shard->raft) <= now_ms) {
+        shard_tell_time(shard);
+    }
     while (raft_take_beat(shard->raft, now_ms, &message)) {
         buffer_clear(&shard->message);
         raft_message_encode(&message, &shard->message);

@@ -180,3 +180,5 @@ bool store_turn(struct store *store)
 }
 
 bool store_idle(const struct store *store) { return !log_syncing(store->log); }
+
+const struct machine_scripts *store_scripts(const struct store *store) { return store->scripts; }

@@ -48,5 +48,7 @@ MUST_USE enum status store_open(struct env *env, const struct store_options *opt
 void store_close(struct store *store);
 /* Once per turn. True when there is more to do without waiting for an event. */
 bool store_turn(struct store *store);
+/* Those of the options, and beats meanwhile; NULL: none. */
+const struct machine_scripts *store_scripts(const struct store *store);
 /* Nothing is on the way to the disk. */
 bool store_idle(const struct store *store);

@@ -20,7 +20,7 @@
 #include "raft/raft_codec.h"
 #include "raft/raft_mutation.h"
 
-enum { LAB_NODES = 8, LAB_READS = 32, LAB_FILE_BYTES = 1024, LAB_STATE_BYTES = 8, LAB_LISTENS = 4 };
+enum { LAB_NODES = 8, LAB_READS = 32, LAB_FILE_BYTES = 1024, LAB_STATE_BYTES = 8, LAB_LISTENS = 5 };
 
 struct lab_bytes {
     uint32_t refs;
