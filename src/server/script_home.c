@@ -25,6 +25,7 @@ static bool lock(void *owner)
     ASSERT(result == 0 || result == ETIMEDOUT);
     return result == 0;
 }
+
 static void unlock(void *owner) { ASSERT(pthread_mutex_unlock(owner) == 0); }
 
 static void open_engine(void)
@@ -32,15 +33,10 @@ static void open_engine(void)
     if (fixed_memory_map(SCRIPT_ADDRESS, SCRIPT_REGION_BYTES) != STATUS_OK) {
         return;
     }
-<<<<<<< HEAD
     struct script_place place = {(void *)SCRIPT_ADDRESS, fixed_memory_release,
                                  false}; /* NOLINT(performance-no-int-to-ptr) */
-    scripts = (struct machine_scripts){script_engine_open(&place), &mutex, lock, unlock};
-=======
-    struct script_place place = {(void *)SCRIPT_ADDRESS, fixed_memory_release}; /* NOLINT(performance-no-int-to-ptr) */
     scripts = (struct machine_scripts){
         .engine = script_engine_open(&place), .owner = &mutex, .lock = lock, .unlock = unlock};
->>>>>>> 6610e85 (raft, shard, cluster: a member that runs a script says that it lives (work in progress))
 }
 
 const struct machine_scripts *script_home(void)
