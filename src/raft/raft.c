@@ -22,7 +22,7 @@ uint64_t raft_deadline(const struct raft *raft)
         uint64_t left_ms = raft->election_deadline_ms - raft->awake_ms;
         uint64_t most_ms = raft->options.election_timeout_ms / RAFT_LISTENS;
         return raft->election_deadline_ms <= raft->awake_ms ? raft->now_ms
-                                                             : raft->now_ms + (left_ms < most_ms ? left_ms : most_ms);
+                                                            : raft->now_ms + (left_ms < most_ms ? left_ms : most_ms);
     }
     uint64_t at = raft->heartbeat_deadline_ms;
     at = raft->notice_deadline_ms < at ? raft->notice_deadline_ms : at;

@@ -35,8 +35,8 @@ static void open_engine(void)
     }
     struct script_place place = {(void *)SCRIPT_ADDRESS, fixed_memory_release,
                                  false}; /* NOLINT(performance-no-int-to-ptr) */
-    scripts = (struct machine_scripts){
-        .engine = script_engine_open(&place), .owner = &mutex, .lock = lock, .unlock = unlock};
+    scripts =
+        (struct machine_scripts){.engine = script_engine_open(&place), .owner = &mutex, .lock = lock, .unlock = unlock};
 }
 
 const struct machine_scripts *script_home(void)

@@ -84,8 +84,7 @@ enum status store_open(struct env *env, const struct store_options *options, con
                        void *owner, struct store **ret_store, char *ret_message, size_t message_capacity)
 {
     struct store *store = memory_allocate_zeroed(1, sizeof(*store));
-    *store = (struct store){
-        .env = env, .events = *events, .owner = owner, .folder = options->folder};
+    *store = (struct store){.env = env, .events = *events, .owner = owner, .folder = options->folder};
     if (options->scripts != NULL) {
         store->own_scripts = *options->scripts;
         store->own_scripts.beat = beat;

@@ -400,7 +400,8 @@ uint64_t lab_now(const struct lab_node *node) { return (uint64_t)node->clock_ms;
 static void tick_now(struct lab *lab, struct lab_node *node)
 {
     uint64_t passed_ms = lab_now(node) - node->ticked_ms;
-    node->awake_ms += passed_ms > node->options.election_timeout_ms / 4 ? node->options.election_timeout_ms / 8 : passed_ms;
+    node->awake_ms +=
+        passed_ms > node->options.election_timeout_ms / 4 ? node->options.election_timeout_ms / 8 : passed_ms;
     node->ticked_ms = lab_now(node);
     raft_set_time(node->raft, (struct raft_time){(int64_t)node->clock_ms, (int64_t)node->clock_ms + 1});
     raft_tick(node->raft, lab_now(node));

@@ -474,7 +474,8 @@ static void test_who_should_lead_asks_first(void **state)
             struct raft_status status;
             raft_status(raft, &status);
             assert_int_equal(status.term, 0); /* it only asks: a pre-vote changes nothing */
-            assert_true(asks_ms(raft, asked_ms[eager]) >= asked_ms[eager] + options.election_timeout_ms); /* then as all do */
+            assert_true(asks_ms(raft, asked_ms[eager]) >=
+                        asked_ms[eager] + options.election_timeout_ms); /* then as all do */
             raft_destroy(raft);
         }
         assert_in_range(asked_ms[0], 1100, 1200);
