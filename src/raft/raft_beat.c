@@ -1,7 +1,7 @@
 /* Signs of life from the middle of a long turn (raft_take_beat).
  *
- * 1. A leader's is a heartbeat like any other, but for its time, which is that of the turn's beginning: so leases,
- * which count from there, are shorter and not longer for it.
+ * 1. A leader's is a heartbeat like any other, but that it says it was sent when the turn began: so leases, which count
+ *    from there, are shorter and not longer for it.
  * 2. A follower's is its answer to the last heartbeat, once more. It confirms nothing that the first did not, but that
  *    the leader is not alone.
  * 3. Who does not hear the other end meanwhile has not been silent, nor was that (raft_election.c, rule 6). */

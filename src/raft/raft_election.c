@@ -20,10 +20,10 @@
  *    hear of it in the same moment and may split their votes. Only for a leader that reads without leases: its
  * heartbeats say so. That an earlier one had a lease does not matter: it ended before this one was elected (3).
  * 6. Silence is what was not heard while one listened. Of a member whose host did not run (a busy machine, a stopped
- *    process, a long turn) much may wait to be read, and what others would answer waits for them; so what passes
- * between two ticks counts as T / 8 when it is more than T / 4, for the wait of those who do not lead and for the
- * quorum check alike. Before anybody is believed to be silent the host has read what was there, eight times. Promises
- * to others (2, 3, leases) go by the whole time. */
+ *    process, a long turn) much may wait to be read, and what others would answer waits for them. So what passes
+ *    between two ticks counts as T / 8 when it is more than T / 4: for the wait of those who do not lead, and for
+ *    the quorum check. Before anybody is believed to be silent the host has read what was there, eight times. Promises
+ *    to others (2, 3, leases) go by the whole time. */
 #include "raft/raft_internal.h"
 
 uint64_t raft_listened_ms(const struct raft *raft, uint64_t passed_ms)

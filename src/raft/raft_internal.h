@@ -6,8 +6,7 @@
  *   raft_election.c     pre-vote, vote, roles, timers                          raft_quorum.c    majorities, commit
  *   raft_replication.c  append and heartbeat, both ends                        raft_read.c      ReadIndex, leases
  *   raft_membership.c   history of configurations, changes                     raft_transfer.c  handing over leadership
- *   raft_snapshot.c     chunks, both ends; trimming                            raft_beat.c      signs of life in a long
- * turn
+ *   raft_snapshot.c     chunks, both ends; trimming                            raft_beat.c      signs of life
  */
 #pragma once
 

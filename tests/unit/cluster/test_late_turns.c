@@ -173,8 +173,8 @@ static const struct machine_scripts *engine(void)
 }
 
 /* A client sends endless ones; each takes every replica about a second, since the clock that is looked at meanwhile is
- * slow. With two workers only the second one has scripts: the first has all connections, and who waits for it is deaf.
- */
+ * slow. With two workers a third of that, and only the second one has scripts: the first has all connections, and who
+ * waits for it is deaf. */
 static void run_scripts(struct world *world)
 {
     struct sim_timing *timing = sim_timing(world->sim);
@@ -182,7 +182,7 @@ static void run_scripts(struct world *world)
     struct slice eval[] = {SLICE_LITERAL("EVAL"), SLICE_LITERAL("while true do end"), SLICE_LITERAL("1"),
                            SLICE_LITERAL("words")};
     struct world_client *client = world_client(world, 1);
-    timing->reading_ns = (int64_t)(8 + draw(world, 8)) * WORLD_MS;
+    timing->reading_ns = world->workers > 1 ? 4 * WORLD_MS : (int64_t)(8 + draw(world, 8)) * WORLD_MS;
     for (int i = 0; i < SCRIPTS; i++) {
         (void)world_command(client, world->workers > 1 ? 1 : 1 + (uint32_t)draw(world, SHARDS), eval, 4);
         world_run_ms(world, (int64_t)draw(world, 3000));
