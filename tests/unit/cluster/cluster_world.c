@@ -273,6 +273,7 @@ static void start_worker(struct world_worker *worker, int number)
         .log_segment_bytes = SEGMENT_BYTES,
         .lease_reads = world->lease_reads,
         .workers = worker->workers,
+        .scripts = world->scripts,
     };
     char message[CLUSTER_MESSAGE_BYTES] = "";
     enum status status = cluster_create(worker->env, &options, &events, worker, &worker->cluster, message);
