@@ -81,8 +81,7 @@ static uint32_t youngest_wait(struct knot_graph *graph, const uint32_t *owners, 
     for (uint32_t i = 0; i < count; i++) {
         for (uint32_t at = graph->owners[owners[i]].claims; at != KNOT_NOBODY; at = graph->claims[at].next) {
             const struct knot_claim *claim = &graph->claims[at];
-            if (stays(claim) &&
-                (youngest == KNOT_NOBODY || younger(&claim->origin, &graph->claims[youngest].origin)) &&
+            if (stays(claim) && (youngest == KNOT_NOBODY || younger(&claim->origin, &graph->claims[youngest].origin)) &&
                 is_last(graph, at)) {
                 youngest = at;
             }

@@ -31,7 +31,7 @@ struct knot_owner {
     /* of the search for knots */
     uint32_t index, low, at_claim, at_blocker; /* index 0: not seen */
     bool finished, leaves;
-    bool in_knot; /* of the knot that is being looked at */
+    bool in_knot;                  /* of the knot that is being looked at */
     uint32_t by_claim, by_blocker; /* how a circle came here; KNOT_NOBODY: not */
 };
 

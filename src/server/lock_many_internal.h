@@ -35,7 +35,7 @@ struct lock_many {
     struct buffer names; /* keys, the owner, the session, the note */
     struct slice owner;
     struct slice session, note; /* as LOCK.ACQUIRE has them; empty: none */
-    struct many_key *keys; /* in their order */
+    struct many_key *keys;      /* in their order */
     struct many_part *parts;
     uint32_t key_count, part_count;
     uint32_t current; /* of WAITS: the part that is wanted next */

@@ -48,8 +48,7 @@ static const char *take_option(struct options *options, struct slice word, struc
     }
     if (slice_is_word(word, "WAIT") && !options->wait) {
         options->wait = true;
-        return lock_time_parse(value, 0, "ERR WAIT is a time in ms, from 0 to 31536000000 (a year)",
-                               &options->wait_ms);
+        return lock_time_parse(value, 0, "ERR WAIT is a time in ms, from 0 to 31536000000 (a year)", &options->wait_ms);
     }
     if (slice_is_word(word, "NOTE") && !options->noted) {
         _Static_assert(LOCK_NOTE_BYTES == 512, "as the text says");

@@ -5,8 +5,8 @@
  * most one goes to a shard in SESSION_GATHER_MS, unless SESSION_BEATS are together before. What a client is told is
  * what was applied.
  *
- * A command in the name of a session (LOCK.ACQUIRE, LOCK.MACQUIRE, SET … SESSION) is parked until this is known: that the
- * session lives, for how long at least, and that the shard of its key is tied to it (machine/session/ties.h):
+ * A command in the name of a session (LOCK.ACQUIRE, LOCK.MACQUIRE, SET … SESSION) is parked until this is known: that
+ * the session lives, for how long at least, and that the shard of its key is tied to it (machine/session/ties.h):
  *
  *   the tie is known ──────────────────────▶ LOOK ───lives───────────▶ ready
  *   else TIE ──0: it lives──────────────────▶ LOOK ───0───▶ NOSESSION   (-1, due: JOIN, which says either)
@@ -42,7 +42,8 @@ static inline uint32_t session_named(const struct command *command)
                                                                                           : 0;
 }
 
-/* The session of this command is looked after, in all shards of its keys: park it. False: that is over, or there is no such session; take it. */
+/* The session of this command is looked after, in all shards of its keys: park it. False: that is over, or there is no
+ * such session; take it. */
 bool session_client_waits(struct connection *connection, uint32_t shard, const struct command *command, uint32_t at);
 /* NULL, and what to execute the command with in the place of the session's name; or why it is refused. Both hold until
  * the next one. */

@@ -100,7 +100,6 @@ static void over(struct session_tying *tying, const char *problem)
     env_wake(tying->server->env);
 }
 
-
 static enum status submit(struct session_tying *tying, uint32_t shard, uint16_t id, const struct slice *argv,
                           uint32_t argc)
 {

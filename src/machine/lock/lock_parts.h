@@ -65,8 +65,8 @@ MUST_USE bool lock_part_told_take(struct slice *from, struct lock_part_told *ret
 /* ---- changes; each ends what is due, first ---- */
 
 /* All parts that this origin has reserved at these keys are granted, in their order, unless one is not there. What the
- * owner holds already counts: what this origin was granted before, and what another of its requests was, which then does
- * not take it back any more. */
+ * owner holds already counts: what this origin was granted before, and what another of its requests was, which then
+ * does not take it back any more. */
 bool locks_grant_parts(struct locks *locks, const struct slice *keys, uint32_t count, struct slice owner,
                        const struct lock_origin *origin, const struct lock_now *now, struct lock_answer *ret_answers);
 /* What this origin has at these keys ends, but no grant that another request of the owner was told of. False: all of it

@@ -63,7 +63,7 @@ static bool told_of(enum lock_outcome outcome, enum lock_part_state *ret_state)
 
 /* They are granted at once, if all are there. */
 static void grant_all(struct call *call, const struct slice *keys, uint32_t count, struct slice owner,
-                        const struct lock_origin *origin, struct lock_part_told *told)
+                      const struct lock_origin *origin, struct lock_part_told *told)
 {
     struct lock_answer answers[LOCK_PARTS];
     struct lock_now now = now_of(call);
@@ -78,8 +78,7 @@ static void grant_all(struct call *call, const struct slice *keys, uint32_t coun
 static bool take_head(struct call *call, struct lock_request *ret_request, struct lock_part_ask *ret_ask)
 {
     *ret_ask = (struct lock_part_ask){.home = call->argv[2]};
-    *ret_request =
-        (struct lock_request){.owner = call->argv[3], .mode = LOCK_EXCLUSIVE, .permits = 1, .part = ret_ask};
+    *ret_request = (struct lock_request){.owner = call->argv[3], .mode = LOCK_EXCLUSIVE, .permits = 1, .part = ret_ask};
     return lock_origin_take(call->argv[1], &ret_request->origin) && ret_ask->home.size <= LOCK_KEY_BYTES &&
            lock_time_parse(call->argv[4], 1, "", &ret_request->ttl_ms) == NULL &&
            lock_time_parse(call->argv[5], 0, "", &ret_request->wait_ms) == NULL &&

@@ -521,16 +521,11 @@ static void test_malformed_records(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reserved_holds_nothing),
-        cmocka_unit_test(test_parts_wait_their_turn),
-        cmocka_unit_test(test_who_ends_alone),
-        cmocka_unit_test(test_home_decides_once),
-        cmocka_unit_test(test_told_to_another_request),
-        cmocka_unit_test(test_granted_to_a_later_request_too),
-        cmocka_unit_test(test_ends_with_a_session),
-        cmocka_unit_test(test_refusals_are_bounded),
-        cmocka_unit_test(test_kept_in_snapshots),
-        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_reserved_holds_nothing),  cmocka_unit_test(test_parts_wait_their_turn),
+        cmocka_unit_test(test_who_ends_alone),          cmocka_unit_test(test_home_decides_once),
+        cmocka_unit_test(test_told_to_another_request), cmocka_unit_test(test_granted_to_a_later_request_too),
+        cmocka_unit_test(test_ends_with_a_session),     cmocka_unit_test(test_refusals_are_bounded),
+        cmocka_unit_test(test_kept_in_snapshots),       cmocka_unit_test(test_random),
         cmocka_unit_test(test_malformed_records),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
