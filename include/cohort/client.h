@@ -51,8 +51,9 @@ struct cohort_options {
 COHORT_API enum cohort_status cohort_open(const char *url, const struct cohort_options *options,
                                           struct cohort **ret_cohort, struct cohort_reply **ret_reply);
 
-/* Ends what is under way with COHORT_CANCELLED, calls the callbacks that remain, and frees the handle. Not from a
- * callback. Keepers, transactions and feeds of the handle are ended before. NULL is fine. */
+/* Ends what is under way with COHORT_CANCELLED, calls the callbacks that remain, and frees the handle. What a callback
+ * asks for meanwhile is COHORT_CANCELLED. Not from a callback. Keepers, transactions and feeds of the handle are ended
+ * before. NULL is fine. */
 COHORT_API void cohort_close(struct cohort *cohort);
 
 /* ---- the caller's own loop ---- */

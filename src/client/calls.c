@@ -33,6 +33,15 @@ static void outcome_init(struct outcome *outcome, struct operation *operation)
     (void)pthread_condattr_destroy(&attributes);
 }
 
+static const char *why_not_taken(enum cohort_status status)
+{
+    switch (status) {
+    case COHORT_FULL: return "too much is under way on this handle; try again when some has ended";
+    case COHORT_CANCELLED: return "the handle is being closed";
+    default: return "the connection of the transaction was lost; it is rolled back";
+    }
+}
+
 enum cohort_status client_run(struct cohort *cohort, struct operation *operation, struct cohort_reply **ret_reply)
 {
     if (operation == NULL) {
@@ -51,10 +60,7 @@ enum cohort_status client_run(struct cohort *cohort, struct operation *operation
     (void)pthread_cond_destroy(&outcome.cond);
     if (status != COHORT_OK) {
         operation_destroy(operation);
-        return client_refuse(status, ret_reply,
-                             status == COHORT_FULL
-                                 ? "too much is under way on this handle; try again when some has ended"
-                                 : "the connection of the transaction was lost; it is rolled back");
+        return client_refuse(status, ret_reply, why_not_taken(status));
     }
     if (ret_reply != NULL) {
         *ret_reply = outcome.reply;

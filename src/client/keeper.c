@@ -221,6 +221,7 @@ enum cohort_status keeper_start(struct cohort_keeper *keeper, struct cohort_keep
     struct cohort *cohort = lease->cohort;
     handle_lock(cohort);
     enum cohort_status status = lease->keeper != NULL || lease->is_over ? COHORT_INVALID : COHORT_OK;
+    status = cohort->closing ? COHORT_CANCELLED : status;
     if (status == COHORT_OK) {
         lease->keeper = keeper;
         list_append(&cohort->kept, &keeper->all);

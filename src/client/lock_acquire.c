@@ -157,6 +157,9 @@ static const char *problem_of(const struct cohort_lock_options *options)
     if (options->wait_ms < 0 || options->wait_ms > LEASE_WAIT_MAXIMUM_MS) {
         return "wait_ms must be from 0 to a year";
     }
+    if ((unsigned)options->mode > COHORT_LOCK_PERMITS) {
+        return "there is no such mode";
+    }
     bool counts = options->mode == COHORT_LOCK_PERMITS;
     if (counts && (options->permits == 0 || options->limit < options->permits)) {
         return "permits must be from 1 to limit";

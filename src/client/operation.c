@@ -288,6 +288,10 @@ static void expire(struct operation *operation)
         operation_answer(operation, status, reply_error("no answer came within the time limit"));
     } else if (operation->refusals > 0) {
         /* what the server said last stays */
+    } else if (operation->was_lost) {
+        operation_answer(operation, COHORT_TIMEOUT,
+                         reply_error("no answer came within the time limit%s%s",
+                                     cohort->problem[0] != '\0' ? "; last tried: " : "", cohort->problem));
     } else if (cohort->problem[0] != '\0') {
         operation_answer(operation, COHORT_UNREACHABLE, reply_error("no node can be reached: %s", cohort->problem));
     } else {
@@ -384,6 +388,9 @@ enum cohort_status operation_submit(struct operation *operation)
     struct cohort *cohort = operation->cohort;
     const struct client_settings *settings = &cohort->settings;
     ASSERT(operation->state == OPERATION_NEW);
+    if (cohort->closing) {
+        return COHORT_CANCELLED;
+    }
     if (operation->link_of != NULL) {
         operation->link = *operation->link_of;
         operation->pinned = true;

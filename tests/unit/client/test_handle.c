@@ -467,6 +467,29 @@ static void test_close_calls_back(void **state)
     assert_int_equal(seen.last, COHORT_CANCELLED); /* the last never left */
 }
 
+/* What remains uses the handle that is being closed. */
+static void use_it_again(void *data, enum cohort_status status, const struct cohort_reply *reply)
+{
+    struct fixture *f = data;
+    struct cohort_reply *why;
+    assert_int_equal(status, COHORT_CANCELLED);
+    assert_int_equal(cohort_get(f->cohort, key(), &why), COHORT_CANCELLED);
+    assert_string_equal(cohort_reply_text(why), "the handle is being closed");
+    cohort_reply_free(why);
+    assert_int_equal(cohort_get_start(f->cohort, key(), use_it_again, f), COHORT_CANCELLED);
+    atomic_fetch_add(&f->counter.value, 1);
+}
+
+static void test_callbacks_of_a_handle_that_is_closed(void **state)
+{
+    struct fixture f;
+    setup(&f, 2000);
+    assert_int_equal(cohort_incr_start(f.cohort, key(), 1, use_it_again, &f), COHORT_OK);
+    teardown(&f);
+    assert_int_equal(atomic_load(&f.counter.value), 1);
+    assert_int_equal(atomic_load(&f.server.requests), 0);
+}
+
 static void test_loop_deadline(void **state)
 {
     struct fixture f;
@@ -576,6 +599,7 @@ int main(void)
         cmocka_unit_test(test_what_would_change_the_connection),
         cmocka_unit_test(test_loop),
         cmocka_unit_test(test_close_calls_back),
+        cmocka_unit_test(test_callbacks_of_a_handle_that_is_closed),
         cmocka_unit_test(test_loop_deadline),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_threads_under_cuts),

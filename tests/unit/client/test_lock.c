@@ -119,6 +119,12 @@ static void test_not_granted(void **state)
     struct cohort_lock_options how = {.ttl_ms = 1000};
     assert_int_equal(cohort_lock_acquire(f.cohort, cohort_text("door"), &how, &f.lock, NULL), COHORT_NOT_GRANTED);
     assert_null(f.lock);
+    how.mode = COHORT_LOCK_PERMITS + 1;
+    assert_int_equal(cohort_lock_acquire(f.cohort, cohort_text("door"), &how, &f.lock, NULL), COHORT_INVALID);
+    how.mode = COHORT_LOCK_EXCLUSIVE;
+    how.wait_ms = INT64_MAX;
+    assert_int_equal(cohort_lock_acquire(f.cohort, cohort_text("door"), &how, &f.lock, NULL), COHORT_INVALID);
+    how.wait_ms = 0;
     how.ttl_ms = 5;
     struct cohort_reply *reply;
     assert_int_equal(cohort_lock_acquire(f.cohort, cohort_text("door"), &how, &f.lock, &reply), COHORT_INVALID);
