@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "machine/session/session_words.h"
 #include "server/lock_client.h"
 #include "server/lock_many_internal.h"
 
@@ -160,8 +161,8 @@ static void hear(struct waiter *waiter, const struct lock_notice *notice)
     if (many->phase == MANY_WAITS && notice->kind == LOCK_NOTICE_RESERVED) {
         many->parts[many->current].again = true;
         many_ask_current(many);
-    } else if (many->phase == MANY_WAITS && notice->kind == LOCK_NOTICE_ENDED) {
-        many_end_with(many, NULL);
+    } else if (many->phase == MANY_WAITS && (notice->kind == LOCK_NOTICE_ENDED || notice->kind == LOCK_NOTICE_OVER)) {
+        many_end_with(many, notice->kind == LOCK_NOTICE_OVER ? SESSION_IS_OVER : NULL);
         many_go_on(many);
     }
 }

@@ -392,8 +392,8 @@ static void test_ends_with_a_session(void **state)
     assert_string_equal(shown(&world, "a"), "f ");
     assert_string_equal(shown(&world, "b"), "f ");
     assert_int_equal(next_notice(&world), LOCK_NOTICE_LOST);
-    assert_int_equal(next_notice(&world), LOCK_NOTICE_ENDED);
-    assert_int_equal(next_notice(&world), LOCK_NOTICE_ENDED);
+    assert_int_equal(next_notice(&world), LOCK_NOTICE_OVER);
+    assert_int_equal(next_notice(&world), LOCK_NOTICE_OVER);
     assert_false(settle(&world, "a", "o", 64));
     end(&world);
     ties_deinit(&ties);
