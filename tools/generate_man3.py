@@ -14,7 +14,7 @@ COMMENT = re.compile(r"/\*(.*?)\*/", re.DOTALL)
 PIECE = re.compile(r"/\*.*?\*/|[^/]+|/", re.DOTALL)
 SEE = {
     "status": "cohort_client",
-    "cohort": "cohort_client, cohort_keys, cohort_lock, cohort_session, cohort_elect, cohort_script, cohort_transaction, cohort_reply, cohort_status",
+    "cohort": "cohort_client, cohort_keys, cohort_lock, cohort_session, cohort_elect, cohort_feed, cohort_script, cohort_transaction, cohort_reply, cohort_status",
 }
 
 
