@@ -52,7 +52,7 @@ struct cohort_feed_change {
     uint64_t version; /* that of cohort_getv: a value that was read with a version has all changes up to it in it */
     struct cohort_bytes field;
     struct cohort_bytes value;
-    int64_t expires_ms; /* ms since 1970 */
+    int64_t expires_ms;  /* ms since 1970 */
     uint32_t first_slot; /* cohort_key_slot (cohort/keys.h) tells which keys are meant */
     uint32_t last_slot;
 };

@@ -54,8 +54,8 @@ struct cohort_feed {
 
     bool is_awaited; /* a call of cohort_feed_next, or one to make, is under way */
     bool is_stopped;
-    bool is_closed;  /* within its callback: whoever made that call frees it */
-    bool is_calling; /* it runs */
+    bool is_closed;      /* within its callback: whoever made that call frees it */
+    bool is_calling;     /* it runs */
     struct outcome turn; /* where a thread waits while another drives */
     struct list telling; /* in cohort.telling */
     struct timer call_timer;
@@ -71,8 +71,8 @@ struct feed_push *client_feed_push_begin(struct cohort_bytes position);
 
 /* A push of the feed of this prefix; the reply is moved if it is OK. STATUS_CORRUPT: it is none. STATUS_VERSION: there
  * is a change in it of a kind that is not known, which *ret_kind is. STATUS_NOMEM. */
-MUST_USE enum status client_feed_push_create(struct cohort_reply *reply, struct slice prefix, struct feed_push **ret_push,
-                                      const char **ret_kind);
+MUST_USE enum status client_feed_push_create(struct cohort_reply *reply, struct slice prefix,
+                                             struct feed_push **ret_push, const char **ret_kind);
 void client_feed_push_free(struct feed_push *push);
 
 /* ---- feed_ask.c: how it comes to a link ---- */
@@ -108,4 +108,3 @@ void client_feed_call_due(struct cohort_feed *feed);
 
 /* Makes the calls that are due on the loop. The mutex is released meanwhile. */
 void client_feeds_call_back(struct cohort *cohort);
-

@@ -84,7 +84,8 @@ enum cohort_status cohort_feed_next(struct cohort_feed *feed, int64_t timeout_ms
     handle_lock(cohort);
     if (feed->is_awaited) {
         handle_unlock(cohort);
-        return client_refuse(COHORT_INVALID, ret_reply, "another call waits for this feed; it belongs to one at a time");
+        return client_refuse(COHORT_INVALID, ret_reply,
+                             "another call waits for this feed; it belongs to one at a time");
     }
     feed->is_awaited = true;
     wait_until(feed, deadline_of(timeout_ms));

@@ -9,10 +9,11 @@ static const struct {
     const char *name;
     size_t parts;
 } kinds[] = {
-    [COHORT_FEED_SET] = {"set", 4},         [COHORT_FEED_HSET] = {"hset", 5},     [COHORT_FEED_HDEL] = {"hdel", 4},
-    [COHORT_FEED_DEL] = {"del", 3},         [COHORT_FEED_EXPIRED] = {"expired", 3}, [COHORT_FEED_EXPIRE] = {"expire", 4},
-    [COHORT_FEED_PERSIST] = {"persist", 3}, [COHORT_FEED_FLUSH] = {"flush", 5},   [COHORT_FEED_RELOAD] = {"reload", 3},
-    [COHORT_FEED_STALE] = {"stale", 5},
+    [COHORT_FEED_SET] = {"set", 4},         [COHORT_FEED_HSET] = {"hset", 5},
+    [COHORT_FEED_HDEL] = {"hdel", 4},       [COHORT_FEED_DEL] = {"del", 3},
+    [COHORT_FEED_EXPIRED] = {"expired", 3}, [COHORT_FEED_EXPIRE] = {"expire", 4},
+    [COHORT_FEED_PERSIST] = {"persist", 3}, [COHORT_FEED_FLUSH] = {"flush", 5},
+    [COHORT_FEED_RELOAD] = {"reload", 3},   [COHORT_FEED_STALE] = {"stale", 5},
 };
 
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
@@ -121,7 +122,7 @@ struct feed_push *client_feed_push_begin(struct cohort_bytes position)
 }
 
 enum status client_feed_push_create(struct cohort_reply *reply, struct slice prefix, struct feed_push **ret_push,
-                             const char **ret_kind)
+                                    const char **ret_kind)
 {
     const struct cohort_reply *position = cohort_reply_at(reply, 2);
     const struct cohort_reply *changes = cohort_reply_at(reply, 3);

@@ -69,7 +69,8 @@ static bool take_settings(struct cohort *cohort, const struct cohort_options *gi
     struct client_settings *settings = &cohort->settings;
     settings->flags = options.flags;
     settings->timeout_ms = options.timeout_ms > 0 ? options.timeout_ms : url_timeout_ms;
-    settings->timeout_ms = settings->timeout_ms > HANDLE_TIMEOUT_MAXIMUM_MS ? HANDLE_TIMEOUT_MAXIMUM_MS : settings->timeout_ms;
+    settings->timeout_ms =
+        settings->timeout_ms > HANDLE_TIMEOUT_MAXIMUM_MS ? HANDLE_TIMEOUT_MAXIMUM_MS : settings->timeout_ms;
     settings->operations_max = options.operations_max > 0 ? options.operations_max : OPERATIONS_MAX;
     settings->connections_max = options.connections_max > 0 ? options.connections_max : CONNECTIONS_MAX;
     settings->request_bytes_max = options.request_bytes_max > 0 ? options.request_bytes_max : REQUEST_BYTES_MAX;

@@ -32,8 +32,8 @@ struct link {
     bool suspect;
     bool wants_write; /* registered so */
     bool paused;
-    bool deaf; /* paused, and registered so: something had come */
-    struct list all;  /* in cohort.links, or cohort.dead */
+    bool deaf;       /* paused, and registered so: something had come */
+    struct list all; /* in cohort.links, or cohort.dead */
     struct list queued;
     struct list sent;
     size_t taken; /* bytes of connection.in that were given out */

@@ -9,16 +9,16 @@
 struct scripted_feed {
     atomic_int first; /* where a feed without a position begins */
     atomic_int last;
-    atomic_int at_most;           /* pushes for one request, then the connection closes; 0: all, and it stays */
-    atomic_int refuse;            /* so many requests are answered with `refusal`; −1: all */
+    atomic_int at_most;            /* pushes for one request, then the connection closes; 0: all, and it stays */
+    atomic_int refuse;             /* so many requests are answered with `refusal`; −1: all */
     _Atomic(const char *) refusal; /* a whole reply */
-    _Atomic(const char *) tail;   /* RESP that follows the pushes of the next request, once; NULL: none */
-    atomic_bool tail_each;        /* of each request */
-    atomic_bool silent;           /* requests are not answered */
-    atomic_bool reset;            /* a connection that closes is reset */
-    atomic_size_t value_bytes;    /* values are so long, at least */
-    atomic_int asked;             /* COHORT.FEED that came */
-    atomic_int from;              /* what the last one asked for; −1: without a position */
+    _Atomic(const char *) tail;    /* RESP that follows the pushes of the next request, once; NULL: none */
+    atomic_bool tail_each;         /* of each request */
+    atomic_bool silent;            /* requests are not answered */
+    atomic_bool reset;             /* a connection that closes is reset */
+    atomic_size_t value_bytes;     /* values are so long, at least */
+    atomic_int asked;              /* COHORT.FEED that came */
+    atomic_int from;               /* what the last one asked for; −1: without a position */
     struct scripted_server server;
 };
 

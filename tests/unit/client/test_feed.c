@@ -28,8 +28,8 @@ static void setup(struct fixture *f, int last)
 static void open_feed(struct fixture *f, const struct cohort_feed_options *options)
 {
     const struct cohort_feed_options patient = {.silence_ms = 3600000}; /* the machine may stand still */
-    enum cohort_status status = cohort_feed_open(f->cohort, cohort_text("k"), options == NULL ? &patient : options,
-                                                 &f->feed, NULL);
+    enum cohort_status status =
+        cohort_feed_open(f->cohort, cohort_text("k"), options == NULL ? &patient : options, &f->feed, NULL);
     assert_int_equal(status, COHORT_OK);
 }
 

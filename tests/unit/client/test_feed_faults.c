@@ -45,8 +45,8 @@ static void teardown(struct fixture *f)
 static void open_feed(struct fixture *f, const struct cohort_feed_options *options)
 {
     const struct cohort_feed_options patient = {.silence_ms = 3600000}; /* the machine may stand still */
-    enum cohort_status status = cohort_feed_open(f->cohort, cohort_text("k"), options == NULL ? &patient : options,
-                                                 &f->feed, NULL);
+    enum cohort_status status =
+        cohort_feed_open(f->cohort, cohort_text("k"), options == NULL ? &patient : options, &f->feed, NULL);
     assert_int_equal(status, COHORT_OK);
 }
 
@@ -151,10 +151,10 @@ static void test_garbage(void **state)
         "nonsense\r\n",
         "+more than was asked\r\n",
         ">1\r\n$4\r\nfeed\r\n",
-        ">4\r\n$4\r\nfeed\r\n$1\r\nq\r\n$2\r\np9\r\n*0\r\n",               /* of another prefix */
-        ">4\r\n$4\r\nfeed\r\n$1\r\nk\r\n$0\r\n\r\n*0\r\n",                 /* no position */
-        ">4\r\n$4\r\nfeed\r\n$1\r\nk\r\n$2\r\np9\r\n:1\r\n",               /* no changes */
-        ">4\r\n$4\r\nfeed\r\n$1\r\nk\r\n$2\r\np9\r\n*1\r\n:1\r\n",         /* what is none */
+        ">4\r\n$4\r\nfeed\r\n$1\r\nq\r\n$2\r\np9\r\n*0\r\n",       /* of another prefix */
+        ">4\r\n$4\r\nfeed\r\n$1\r\nk\r\n$0\r\n\r\n*0\r\n",         /* no position */
+        ">4\r\n$4\r\nfeed\r\n$1\r\nk\r\n$2\r\np9\r\n:1\r\n",       /* no changes */
+        ">4\r\n$4\r\nfeed\r\n$1\r\nk\r\n$2\r\np9\r\n*1\r\n:1\r\n", /* what is none */
         ">4\r\n$4\r\nfeed\r\n$1\r\nk\r\n$2\r\np9\r\n*1\r\n*2\r\n+del\r\n$1\r\nk\r\n",
         ">4\r\n$4\r\nfeed\r\n$1\r\nk\r\n$2\r\np9\r\n*1\r\n*3\r\n+del\r\n$1\r\nk\r\n:-1\r\n",
         ">4\r\n$4\r\nfeed\r\n$1\r\nk\r\n$2\r\np9\r\n*1\r\n*3\r\n+set\r\n$1\r\nk\r\n:1\r\n", /* no value */
