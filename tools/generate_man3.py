@@ -60,7 +60,7 @@ def page(header):
            ".nf", f"#include <cohort/{header.name}>", ".PP", "cc program.c $(pkg\\-config \\-\\-cflags \\-\\-libs cohort)",
            ".fi"]  # fmt: skip
     if rest.strip():
-        out += [".SH DESCRIPTION", *text_block(rest.strip())]
+        out += [".SH DESCRIPTION", *text_block(rest.strip("\n"))]
     functions = []
     if header.stem != "cohort":
         out.append(".SH DECLARATIONS")
