@@ -14,7 +14,7 @@ COMMENT = re.compile(r"/\*(.*?)\*/", re.DOTALL)
 PIECE = re.compile(r"/\*.*?\*/|[^/]+|/", re.DOTALL)
 SEE = {
     "status": "cohort_client",
-    "cohort": "cohort_client, cohort_keys, cohort_lock, cohort_session, cohort_elect, cohort_script, cohort_transaction, cohort_reply, cohort_status",
+    "cohort": "cohort_client, cohort_keys, cohort_lock, cohort_session, cohort_elect, cohort_feed, cohort_script, cohort_transaction, cohort_reply, cohort_status",
 }
 
 
@@ -60,7 +60,7 @@ def page(header):
            ".nf", f"#include <cohort/{header.name}>", ".PP", "cc program.c $(pkg\\-config \\-\\-cflags \\-\\-libs cohort)",
            ".fi"]  # fmt: skip
     if rest.strip():
-        out += [".SH DESCRIPTION", *text_block(rest.strip())]
+        out += [".SH DESCRIPTION", *text_block(rest.strip("\n"))]
     functions = []
     if header.stem != "cohort":
         out.append(".SH DECLARATIONS")

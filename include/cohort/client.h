@@ -41,7 +41,7 @@ struct cohort_options {
     int64_t timeout_ms;         /* of each operation; 0: as the URL says (?timeout=), else 5,000 */
     const char *password;       /* copied; NULL: none */
     uint32_t operations_max;    /* under way at once; 0: 16,384 */
-    uint32_t connections_max;   /* of their own, for transactions and waits for locks; 0: 64 */
+    uint32_t connections_max;   /* of their own, for transactions, feeds and waits for locks; 0: 64 */
     uint64_t request_bytes_max; /* of all operations under way; 0: 128 MiB */
     uint64_t reply_bytes_max;   /* of one reply; 0: 64 MiB. A reply takes up to 16 times its bytes as a tree */
 };

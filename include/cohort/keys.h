@@ -102,6 +102,9 @@ COHORT_API enum cohort_status cohort_hincr_start(struct cohort *cohort, struct c
                                                  struct cohort_bytes field, int64_t by, cohort_callback callback,
                                                  void *data);
 
+/* The hash slot of a key, 0 to 16,383, as Redis Cluster counts it: what CLUSTER KEYSLOT answers. */
+COHORT_API uint32_t cohort_key_slot(struct cohort_bytes key);
+
 #ifdef __cplusplus
 }
 #endif

@@ -22,7 +22,7 @@ void client_take_options(void *ret_options, size_t size, const void *given)
     }
 }
 
-static void outcome_init(struct outcome *outcome, struct operation *operation)
+void outcome_init(struct outcome *outcome, struct operation *operation)
 {
     *outcome = (struct outcome){.operation = operation};
     list_init(&outcome->node);

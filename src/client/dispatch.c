@@ -161,8 +161,12 @@ static void connect_private(struct cohort *cohort)
     }
     int64_t again_ns = INT64_MAX;
     while (coming < wanted && cohort->private_count < cohort->settings.connections_max) {
-        struct node *node = next_to_try(cohort, client_clock_ns(), &again_ns);
+        int64_t now_ns = client_clock_ns();
+        struct node *node = next_to_try(cohort, now_ns, &again_ns);
         struct link *link = node == NULL ? NULL : malloc(sizeof(*link));
+        if (link == NULL && node != NULL) { /* no memory now */
+            again_ns = now_ns + (int64_t)HANDLE_BACKOFF_MS * 1000000;
+        }
         if (link == NULL) {
             break;
         }
@@ -198,10 +202,10 @@ static bool give(struct cohort *cohort, struct operation *operation)
         return false;
     }
     list_remove(&operation->node);
-    link_append(link, operation);
-    if (!operation->pinned && !link->is_private) { /* behind a wait it would have no answer */
-        handle_ask_leaders(cohort, link);
+    if (!operation->pinned) {
+        handle_ask_leaders(cohort, link); /* first: behind a wait it would have no answer, or behind a feed's reader */
     }
+    link_append(link, operation);
     return true;
 }
 

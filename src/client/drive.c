@@ -1,5 +1,6 @@
 /* Who waits for the descriptors (handle.h). */
 #include "base/assert.h"
+#include "client/feed.h"
 #include "client/handle.h"
 #include "client/keeper.h"
 
@@ -33,6 +34,8 @@ static void run_timer(struct cohort *cohort, struct timer *timer, int64_t now_ns
     case TIMER_LINK: link_due(CONTAINER_OF(timer, struct link, timer)); break;
     case TIMER_HANDLE: cohort->dispatch_due = true; break;
     case TIMER_KEEPER: keeper_due(CONTAINER_OF(timer, struct cohort_keeper, timer), now_ns); break;
+    case TIMER_FEED: client_feed_due(CONTAINER_OF(timer, struct cohort_feed, timer), now_ns); break;
+    case TIMER_FEED_CALL: client_feed_call_due(CONTAINER_OF(timer, struct cohort_feed, call_timer)); break;
     }
 }
 
@@ -268,6 +271,7 @@ void cohort_process(struct cohort *cohort)
         handle_hand_over(cohort);
     }
     keepers_call_back(cohort);
+    client_feeds_call_back(cohort);
     handle_call_back(cohort);
     handle_unlock(cohort);
 }

@@ -2,6 +2,7 @@
 #include "client/handle.h"
 
 #include "base/assert.h"
+#include "client/feed.h"
 
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -15,7 +16,6 @@ enum {
     CONNECTIONS_MAX = 64,
     REQUEST_BYTES_MAX = 128 << 20,
     REPLY_BYTES_MAX = 64 << 20,
-    TIMEOUT_MAXIMUM_MS = 24 * 3600 * 1000,
 };
 
 int64_t handle_boottime_ns(void)
@@ -52,6 +52,8 @@ static void init(struct cohort *cohort)
     list_init(&cohort->dead);
     list_init(&cohort->keepers);
     list_init(&cohort->kept);
+    list_init(&cohort->feeds);
+    list_init(&cohort->telling);
     memset(cohort->leader_of, HANDLE_NODE_UNKNOWN, sizeof(cohort->leader_of));
     uint64_t seed = 0;
     if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != sizeof(seed)) {
@@ -67,7 +69,8 @@ static bool take_settings(struct cohort *cohort, const struct cohort_options *gi
     struct client_settings *settings = &cohort->settings;
     settings->flags = options.flags;
     settings->timeout_ms = options.timeout_ms > 0 ? options.timeout_ms : url_timeout_ms;
-    settings->timeout_ms = settings->timeout_ms > TIMEOUT_MAXIMUM_MS ? TIMEOUT_MAXIMUM_MS : settings->timeout_ms;
+    settings->timeout_ms =
+        settings->timeout_ms > HANDLE_TIMEOUT_MAXIMUM_MS ? HANDLE_TIMEOUT_MAXIMUM_MS : settings->timeout_ms;
     settings->operations_max = options.operations_max > 0 ? options.operations_max : OPERATIONS_MAX;
     settings->connections_max = options.connections_max > 0 ? options.connections_max : CONNECTIONS_MAX;
     settings->request_bytes_max = options.request_bytes_max > 0 ? options.request_bytes_max : REQUEST_BYTES_MAX;
@@ -194,6 +197,7 @@ void cohort_close(struct cohort *cohort)
         (void)pthread_cond_wait(&cohort->left, &cohort->mutex);
     }
     cohort->closing = true;
+    client_feeds_leave(cohort);
     cancel_all(cohort, &cohort->waiting);
     cancel_all(cohort, &cohort->pausing);
     while (!list_empty(&cohort->links)) {
@@ -203,6 +207,7 @@ void cohort_close(struct cohort *cohort)
     cancel_all(cohort, &cohort->waiting);
     handle_call_back(cohort);
     handle_free_dead(cohort);
+    ASSERT(list_empty(&cohort->feeds)); /* the caller closes them before */
     timers_clear(&cohort->timers, &cohort->timer);
     handle_unlock(cohort);
     free_handle(cohort);

@@ -32,6 +32,7 @@ enum {
     HANDLE_LEADERS_SOON_MS = 100, /* or so soon when something was lost or refused */
     HANDLE_IDLE_LINKS = 8,        /* private links kept for the next */
     HANDLE_IN_KEPT_BYTES = 64 * 1024,
+    HANDLE_TIMEOUT_MAXIMUM_MS = 24 * 3600 * 1000,
     HANDLE_NODE_UNKNOWN = 0xff,
 };
 
@@ -82,11 +83,13 @@ struct cohort {
     struct list kept;    /* all keepers */
     uint32_t leaving;    /* threads of keepers that were stopped within `lost`: nobody joins them */
     pthread_cond_t left; /* one of them has */
+    struct list feeds;   /* all that are open (feed.h) */
+    struct list telling; /* those of them with a call to make on the caller's loop */
     uint32_t operations;
     uint64_t request_bytes;
 
     struct list links; /* the shared ones and the private ones */
-    struct list dead;  /* private ones to be freed */
+    struct list dead;  /* private ones that have closed */
     uint32_t private_count;
     struct node *nodes[HANDLE_NODES];
     uint32_t node_count;

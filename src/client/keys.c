@@ -301,3 +301,5 @@ enum cohort_status cohort_hincr_start(struct cohort *cohort, struct cohort_bytes
 {
     return start(cohort, hincr_words(key, field, by), callback, data);
 }
+
+uint32_t cohort_key_slot(struct cohort_bytes key) { return key_slot(slice_of(key.data, key.size)); }

@@ -19,6 +19,11 @@ void link_init(struct link *link, struct cohort *cohort, struct node *node)
     list_append(&cohort->links, &link->all);
 }
 
+static void watch_anew(struct link *link)
+{
+    link_watch(link, (link->deaf ? 0 : EPOLLIN) | (link->wants_write ? EPOLLOUT : 0), EPOLL_CTL_MOD);
+}
+
 /* ---- receiving ---- */
 
 static void take_push(struct link *link, struct slice resp)
@@ -31,11 +36,10 @@ static void take_push(struct link *link, struct slice resp)
         link_lose(link, "no memory for what it sent");
         return;
     }
-    if (link->pushed != NULL) {
-        link->pushed(link, push);
-    }
     keepers_hear(link->cohort, push);
-    cohort_reply_free(push);
+    if (link->pushed == NULL || !link->pushed(link, push)) {
+        cohort_reply_free(push);
+    }
 }
 
 static void take_reply(struct link *link, struct slice resp)
@@ -64,7 +68,7 @@ static void take_reply(struct link *link, struct slice resp)
 static void take_replies(struct link *link)
 {
     struct client_connection *connection = &link->connection;
-    while (link->state >= LINK_GREETING) {
+    while (link->state >= LINK_GREETING && !link->paused) {
         enum resp_type type;
         struct slice line;
         enum status status = client_connection_skip(connection, &type, &line);
@@ -83,7 +87,7 @@ static void take_replies(struct link *link)
             take_reply(link, resp);
         }
     }
-    if (link->state >= LINK_GREETING) {
+    if (link->state >= LINK_GREETING && !link->paused) {
         client_connection_forget(connection, link->taken);
         link->taken = 0;
         buffer_shrink(&connection->in, HANDLE_IN_KEPT_BYTES);
@@ -165,7 +169,7 @@ static size_t gather(struct link *link, struct slice *pieces, size_t room)
 /* What is sent on a link that has ended would be of unknown outcome; what it brought before its end is taken. */
 static void look_for_the_end(struct link *link)
 {
-    while (link->state >= LINK_GREETING && client_connection_has_ended(&link->connection)) {
+    while (link->state >= LINK_GREETING && !link->paused && client_connection_has_ended(&link->connection)) {
         receive(link); /* nothing more arrives, so this comes to the end */
     }
 }
@@ -185,7 +189,7 @@ void link_flush(struct link *link)
         if (status == STATUS_AGAIN) {
             if (!link->wants_write) {
                 link->wants_write = true;
-                link_watch(link, EPOLLIN | EPOLLOUT, EPOLL_CTL_MOD);
+                watch_anew(link);
             }
             return;
         }
@@ -201,15 +205,39 @@ void link_ready(struct link *link, uint32_t events)
     }
     if (link->state >= LINK_GREETING && link->wants_write && (events & EPOLLOUT) != 0) {
         link->wants_write = false;
-        link_watch(link, EPOLLIN, EPOLL_CTL_MOD);
+        watch_anew(link);
         link_flush(link);
     }
-    if (link->state >= LINK_GREETING && (events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) {
+    if (link->paused && (events & (EPOLLERR | EPOLLHUP)) != 0) {
+        link_lose(link, "it closed the connection"); /* this cannot be kept from being told again and again */
+    } else if (link->paused && (events & EPOLLIN) != 0 && !link->deaf) {
+        link->deaf = true;
+        watch_anew(link);
+    } else if (link->state >= LINK_GREETING && !link->paused && (events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) {
         receive(link);
     }
 }
 
 bool link_is_usable(const struct link *link) { return link->state == LINK_OPEN && !link->suspect; }
+
+void link_pause(struct link *link)
+{
+    ASSERT(link->is_private && link->state == LINK_OPEN);
+    link->paused = true;
+}
+
+void link_resume(struct link *link)
+{
+    if (!link->paused) {
+        return;
+    }
+    link->paused = false;
+    take_replies(link);
+    if (link->state == LINK_OPEN && !link->paused && link->deaf) {
+        link->deaf = false;
+        watch_anew(link);
+    }
+}
 
 /* ---- trouble and end ---- */
 
@@ -258,6 +286,8 @@ static void close_now(struct link *link)
     link->taken = 0;
     link->suspect = false;
     link->wants_write = false;
+    link->paused = false;
+    link->deaf = false;
 }
 
 void link_lose(struct link *link, const char *why)
@@ -320,6 +350,8 @@ void link_remove(struct link *link, struct operation *operation)
     operation->link = NULL;
     if (is_there && !has_ghost) {
         link_lose(link, "the time of what was sent on it is over");
+    } else if (!is_there && link->is_private && !operation->pinned) {
+        link_give_back(link, true);
     }
 }
 
@@ -362,5 +394,5 @@ void link_destroy(struct link *link)
         return; /* its node frees it */
     }
     cohort->private_count--;
-    list_append(&cohort->dead, &link->all);
+    list_append(&cohort->dead, &link->all); /* whoever has just lost it may look at it once more */
 }

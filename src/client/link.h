@@ -10,7 +10,9 @@
  * 4. A link that was silent for too long is suspect and gets nothing new; bytes clear it, or a timeout closes it.
  * 5. The node's shared link lives as long as its node. A private one dies when it closes, and is freed
  * (handle_free_dead) when no caller looks at it any more, and no thread may hold an event of it.
- * 6. Nothing is sent on a link that has ended as far as this machine has heard. */
+ * 6. Nothing is sent on a link that has ended as far as this machine has heard.
+ * 7. A paused link takes nothing: what was read stays where it is, and what comes later stays with the system, so the
+ *    peer is held back. If it breaks meanwhile, it is lost with what was not taken. */
 #pragma once
 
 #include "client/connection.h"
@@ -29,7 +31,9 @@ struct link {
     bool is_taken; /* private: by its owner, or by an operation */
     bool suspect;
     bool wants_write; /* registered so */
-    struct list all;  /* in cohort.links, or cohort.dead */
+    bool paused;
+    bool deaf;       /* paused, and registered so: something had come */
+    struct list all; /* in cohort.links, or cohort.dead */
     struct list queued;
     struct list sent;
     size_t taken; /* bytes of connection.in that were given out */
@@ -38,7 +42,8 @@ struct link {
     struct operation *probe;         /* whether the node can serve what is waited for here; NULL: not asked now */
     void (*lost)(struct link *link); /* the owner of a private link hears of its loss; may be NULL */
     void *owner;
-    void (*pushed)(struct link *link, const struct cohort_reply *push); /* may be NULL */
+    /* What came unasked; true: it was taken over. May be NULL. */
+    bool (*pushed)(struct link *link, struct cohort_reply *push);
 };
 
 void link_init(struct link *link, struct cohort *cohort, struct node *node);
@@ -64,6 +69,12 @@ void link_due(struct link *link);
 /* Appends an operation; link_flush sends it, or loses the link when that has ended. */
 void link_append(struct link *link, struct operation *operation);
 void link_flush(struct link *link);
+
+/* Takes nothing more: also within `pushed`. */
+void link_pause(struct link *link);
+
+/* Goes on with what is there already, and then with what comes. */
+void link_resume(struct link *link);
 
 /* Open, and not suspect. It may have ended unseen: link_flush looks. */
 bool link_is_usable(const struct link *link);

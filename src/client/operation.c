@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/number.h"
+#include "client/feed.h"
 #include "client/handle.h"
 #include "wire/resp_command.h"
 
@@ -380,6 +381,7 @@ static bool has_connection_left(const struct cohort *cohort)
         const struct link *link = CONTAINER_OF(at, struct link, all);
         taken += link->is_private && link->is_taken;
     }
+    taken += client_feeds_without_link(cohort);
     return taken < cohort->settings.connections_max;
 }
 

@@ -61,6 +61,8 @@ struct outcome {
     struct cohort_reply *reply; /* moved to the waiter */
 };
 
+void outcome_init(struct outcome *outcome, struct operation *operation);
+
 struct operation {
     struct list node; /* in cohort.waiting, .pausing or .ready, or a link's queued or sent */
     struct cohort *cohort;

@@ -25,6 +25,9 @@ MUST_USE enum status reply_create(struct slice resp, struct cohort_reply **ret_r
 /* An error in the library's own words; NULL when memory is refused. */
 __attribute__((format(printf, 1, 2))) struct cohort_reply *reply_error(const char *format, ...);
 
+/* A reply that is one text, once more; NULL when memory is refused. */
+struct cohort_reply *reply_copy_error(const struct cohort_reply *reply);
+
 /* What the words of a reply mean: COHORT_OK for all but errors. */
 enum cohort_status reply_status(const struct cohort_reply *reply);
 

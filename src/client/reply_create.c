@@ -153,6 +153,18 @@ enum status reply_create(struct slice resp, struct cohort_reply **ret_reply)
     return STATUS_OK;
 }
 
+/* The text ends with a NUL. */
+static struct cohort_reply *error_of(const char *text, size_t size)
+{
+    struct cohort_reply *reply = malloc(sizeof(*reply) + size + 1);
+    if (reply != NULL) {
+        char *copy = (char *)(reply + 1);
+        memcpy(copy, text, size + 1);
+        *reply = (struct cohort_reply){.type = COHORT_REPLY_ERROR, .size = size, .text = copy};
+    }
+    return reply;
+}
+
 struct cohort_reply *reply_error(const char *format, ...)
 {
     char text[512];
@@ -161,12 +173,11 @@ struct cohort_reply *reply_error(const char *format, ...)
     int size = vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     ASSERT(size >= 0);
-    size_t bytes = (size_t)size < sizeof(text) ? (size_t)size : sizeof(text) - 1;
-    struct cohort_reply *reply = malloc(sizeof(*reply) + bytes + 1);
-    if (reply != NULL) {
-        char *copy = (char *)(reply + 1);
-        memcpy(copy, text, bytes + 1);
-        *reply = (struct cohort_reply){.type = COHORT_REPLY_ERROR, .size = bytes, .text = copy};
-    }
-    return reply;
+    return error_of(text, (size_t)size < sizeof(text) ? (size_t)size : sizeof(text) - 1);
+}
+
+struct cohort_reply *reply_copy_error(const struct cohort_reply *reply)
+{
+    struct cohort_bytes text = cohort_reply_bytes(reply);
+    return error_of(text.data, text.size);
 }

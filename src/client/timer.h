@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum timer_kind { TIMER_OPERATION, TIMER_LINK, TIMER_HANDLE, TIMER_KEEPER };
+enum timer_kind { TIMER_OPERATION, TIMER_LINK, TIMER_HANDLE, TIMER_KEEPER, TIMER_FEED, TIMER_FEED_CALL };
 
 struct timer {
     int64_t due_ns;

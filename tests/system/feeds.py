@@ -1,6 +1,10 @@
 """A client of COHORT.FEED: reads pushes from the wire, keeps its position, and goes on from there at any node."""
 
+import collections
+import random
 import socket
+import threading
+import time
 
 import resp
 
@@ -85,3 +89,55 @@ def check_order(changes):
         if kind in (b"set", b"del", b"expired"):
             assert version > last.get(key, 0), (kind, key, version, last.get(key))
             last[key] = version
+
+
+# ---- who changes what is told, and who breaks things meanwhile ----
+
+
+class Writer(threading.Thread):
+    """Increments counters; a reply that is lost leaves it open whether that one was."""
+
+    def __init__(self, whole, number, keys):
+        super().__init__()
+        self.whole, self.number, self.keys = whole, number, keys
+        self.over = threading.Event()
+        self.acknowledged = collections.defaultdict(set)
+
+    def run(self):
+        rng = random.Random(self.number)
+        connection = None
+        while not self.over.is_set():
+            try:
+                if connection is None:
+                    connection = rng.choice(self.whole.nodes).connect(3)
+                batch = [rng.choice(self.keys) for _ in range(rng.randrange(1, 20))]
+                for key, reply in zip(batch, connection.calls([["INCR", key] for key in batch])):
+                    if isinstance(reply, int):
+                        self.acknowledged[key].add(reply)
+            except OSError:
+                if connection is not None:
+                    connection.close()
+                connection = None
+                time.sleep(0.02)
+        if connection is not None:
+            connection.close()
+
+
+def break_things(whole, rng, rounds):
+    for _ in range(rounds):
+        kind = rng.randrange(4)
+        if kind == 0:
+            victims = [whole.leader_of(rng.randrange(whole.shards) + 1)]
+        elif kind == 1:
+            victims = [rng.choice(whole.nodes)]
+        elif kind == 2:
+            victims = list(whole.nodes)
+        else:
+            victims = [whole.leader_of(1)]
+            victims[0].stop()
+        for victim in victims:
+            if victim.alive():
+                victim.kill()
+        time.sleep(rng.random() * 0.3)
+        whole.start()
+        time.sleep(rng.random() * 0.5)

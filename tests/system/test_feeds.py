@@ -424,55 +424,6 @@ def test_positions_are_told_without_changes(tmp_path):
 # ---- clusters ----
 
 
-class Writer(threading.Thread):
-    """Increments counters; a reply that is lost leaves it open whether that one was."""
-
-    def __init__(self, whole, number, keys):
-        super().__init__()
-        self.whole, self.number, self.keys = whole, number, keys
-        self.over = threading.Event()
-        self.acknowledged = collections.defaultdict(set)
-
-    def run(self):
-        rng = random.Random(self.number)
-        connection = None
-        while not self.over.is_set():
-            try:
-                if connection is None:
-                    connection = rng.choice(self.whole.nodes).connect(3)
-                batch = [rng.choice(self.keys) for _ in range(rng.randrange(1, 20))]
-                for key, reply in zip(batch, connection.calls([["INCR", key] for key in batch])):
-                    if isinstance(reply, int):
-                        self.acknowledged[key].add(reply)
-            except OSError:
-                if connection is not None:
-                    connection.close()
-                connection = None
-                time.sleep(0.02)
-        if connection is not None:
-            connection.close()
-
-
-def break_things(whole, rng, rounds):
-    for _ in range(rounds):
-        kind = rng.randrange(4)
-        if kind == 0:
-            victims = [whole.leader_of(rng.randrange(whole.shards) + 1)]
-        elif kind == 1:
-            victims = [rng.choice(whole.nodes)]
-        elif kind == 2:
-            victims = list(whole.nodes)
-        else:
-            victims = [whole.leader_of(1)]
-            victims[0].stop()
-        for victim in victims:
-            if victim.alive():
-                victim.kill()
-        time.sleep(rng.random() * 0.3)
-        whole.start()
-        time.sleep(rng.random() * 0.5)
-
-
 def check_counters(whole, follower, writers, keys):
     told = collections.defaultdict(list)
     for kind, key, _, *data in follower.changes:
@@ -499,12 +450,12 @@ def test_none_is_lost_or_told_twice(tmp_path, nodes, shards, arguments):
     with cluster.Cluster(tmp_path, nodes=nodes, shards=shards, arguments=arguments) as whole:
         follower = feeds.Follower(list(whole.nodes), "c")
         assert follower.connect(whole[1]) is None
-        writers = [Writer(whole, number, keys) for number in range(3)]
+        writers = [feeds.Writer(whole, number, keys) for number in range(3)]
         reader = threading.Thread(target=follower.follow, args=(feeds.is_set("c-end", "end"),))
         for thread in (*writers, reader):
             thread.start()
         try:
-            break_things(whole, random.Random(nodes), 5)
+            feeds.break_things(whole, random.Random(nodes), 5)
         finally:
             for writer in writers:
                 writer.over.set()

@@ -147,6 +147,22 @@ static void test_wait(void **state)
     teardown(&f);
 }
 
+/* What a wait leaves behind is found to be closed when the next one wants it. */
+static void test_wait_after_the_server_was_away(void **state)
+{
+    struct fixture f;
+    setup(&f, 0);
+    struct cohort_lock_options how = {.ttl_ms = 60000, .wait_ms = 60000};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(cohort_lock_acquire(f.cohort, cohort_text("door"), &how, &f.lock, NULL), COHORT_OK);
+        cohort_lock_free(f.lock);
+        f.lock = NULL;
+        scripted_stop(&f.server);
+        scripted_start_again(&f.server);
+    }
+    teardown(&f);
+}
+
 static void test_release_whose_answer_is_lost(void **state)
 {
     struct fixture f;
@@ -328,6 +344,7 @@ int main(void)
         cmocka_unit_test(test_acquire),
         cmocka_unit_test(test_not_granted),
         cmocka_unit_test(test_wait),
+        cmocka_unit_test(test_wait_after_the_server_was_away),
         cmocka_unit_test(test_release_whose_answer_is_lost),
         cmocka_unit_test(test_keeper_thread),
         cmocka_unit_test(test_keeper_loses),
