@@ -60,7 +60,9 @@ static void play_election(struct state *state, const struct cohort_reply *reques
         if (atomic_load(&state->token) == 0) {
             atomic_store(&state->token, atomic_fetch_add(&state->last, 1) + 1);
         }
-        buffer_append_format(out, "*2\r\n:%d\r\n:%d\r\n", atomic_load(&state->token), TTL_MS);
+        bool says = strcmp(scripted_word(request, 3), "PX") == 0;
+        int ttl_ms = says ? atoi(scripted_word(request, 4)) : TTL_MS;
+        buffer_append_format(out, "*2\r\n:%d\r\n:%d\r\n", atomic_load(&state->token), ttl_ms);
     }
 }
 
