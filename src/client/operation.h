@@ -137,7 +137,8 @@ void operation_answer(struct operation *operation, enum cohort_status status, st
 
 /* ---- under the mutex ---- */
 
-/* Takes the operation over. COHORT_CANCELLED (the handle is being closed), COHORT_FULL, COHORT_TXNABORT (the link that it belongs to is lost): it was not taken. */
+/* Takes the operation over. COHORT_CANCELLED (the handle is being closed), COHORT_FULL, COHORT_TXNABORT (the link that
+ * it belongs to is lost): it was not taken. */
 enum cohort_status operation_submit(struct operation *operation);
 
 /* The link has all its replies. */
