@@ -41,7 +41,18 @@ static void before_sync(void *owner)
     workers_post(cluster->workers); /* what peers had for them */
 }
 
-static const struct store_events store_events = {store_failed, before_sync};
+static void before_apply(void *owner, bool entries)
+{
+    struct cluster *cluster = owner;
+    if (entries) {
+        before_sync(owner);
+    }
+    if (cluster->events.works != NULL) {
+        cluster->events.works(cluster->owner);
+    }
+}
+
+static const struct store_events store_events = {store_failed, before_sync, before_apply};
 
 /* ---- beginning and end ---- */
 
