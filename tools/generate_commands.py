@@ -314,6 +314,7 @@ def spec(command, sub_array):
             f".last_key = {last}, .key_step = {step}, .key_count = {key_count(command)}, .place = COMMAND_AT_{command['place'].upper()}, "
             f".words = {len(command['WORDS'])}, .internal = {'true' if command.get('internal') else 'false'}, "
             f".varies = {'true' if varies(command) else 'false'}, "
+            f".locks = {'true' if command['group'] == 'locks' else 'false'}, "
             f".subcommands = {sub_array}, "
             f".subcommand_count = {len(command.get('subcommands', []))}, "
             f".docs = &command_docs_by_id[{command['SYMBOL']}]}},")

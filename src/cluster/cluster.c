@@ -43,7 +43,18 @@ static void before_sync(void *owner)
 
 static void beat(void *owner) { peers_beat(owner); }
 
-static const struct store_events store_events = {store_failed, before_sync, beat};
+static void before_apply(void *owner, bool entries)
+{
+    struct cluster *cluster = owner;
+    if (entries) {
+        before_sync(owner);
+    }
+    if (cluster->events.works != NULL) {
+        cluster->events.works(cluster->owner);
+    }
+}
+
+static const struct store_events store_events = {store_failed, before_sync, beat, before_apply};
 
 /* ---- beginning and end ---- */
 

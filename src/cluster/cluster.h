@@ -81,6 +81,8 @@ struct cluster_events {
     /* For a client of this worker that asked for a lock in this start of the node (lock_news.c); valid during the call.
      * May be NULL. */
     void (*lock_news)(void *owner, const struct lock_notice *notice);
+    /* Requests are about to be executed: what they take is counted from now on. May be NULL. */
+    void (*works)(void *owner);
 };
 
 enum { CLUSTER_MESSAGE_BYTES = 1024 };

@@ -53,6 +53,7 @@ struct command_spec {
     uint8_t place;     /* enum command_place */
     uint8_t words;     /* 1, or 2 for a subcommand: words of the name in argv */
     bool internal;     /* from node to node: found by its id alone */
+    bool locks;        /* its keys are names of locks */
     bool varies;       /* replicas that execute it may reply differently: by order, or by what each knows alone */
     const struct command_spec *subcommands; /* of a container command; else NULL */
     uint16_t subcommand_count;

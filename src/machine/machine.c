@@ -222,20 +222,35 @@ bool machine_read(struct machine *machine, const struct machine_context *context
     return true;
 }
 
-uint64_t machine_key_hash(const struct machine *machine, const struct command *command)
+/* Of an aim, at a lock: the bit of a hash that no table is large enough to look at. Keys and locks have one seed. */
+static const uint64_t AIM_LOCK = 1ULL << 63;
+
+uint64_t machine_aim(const struct machine *machine, const struct command *command)
 {
     int16_t first = command->spec->first_key;
-    return first > 0 && (uint32_t)first < command->argc ? keyspace_hash(machine->keyspace, command->argv[first]) : 0;
+    if (first <= 0 || (uint32_t)first >= command->argc) {
+        return 0;
+    }
+    uint64_t hash = keyspace_hash(machine->keyspace, command->argv[first]);
+    return (hash & ~AIM_LOCK) | (uint64_t)command->spec->locks << 63;
 }
 
-void machine_prefetch_bucket(const struct machine *machine, uint64_t hash)
+void machine_prefetch_bucket(const struct machine *machine, uint64_t aim)
 {
-    keyspace_prefetch_bucket(machine->keyspace, hash);
+    if ((aim & AIM_LOCK) != 0) {
+        table_prefetch_bucket(&machine->locks.table, aim);
+    } else {
+        keyspace_prefetch_bucket(machine->keyspace, aim);
+    }
 }
 
-void machine_prefetch_entry(const struct machine *machine, uint64_t hash)
+void machine_prefetch_entry(const struct machine *machine, uint64_t aim)
 {
-    keyspace_prefetch_entry(machine->keyspace, hash);
+    if ((aim & AIM_LOCK) != 0) {
+        table_prefetch_item(&machine->locks.table, aim);
+    } else {
+        keyspace_prefetch_entry(machine->keyspace, aim);
+    }
 }
 
 void machine_apply_time(struct machine *machine, const struct machine_context *context)

@@ -90,10 +90,11 @@ bool machine_read(struct machine *machine, const struct machine_context *context
 void machine_apply_clock(struct machine *machine, int64_t time_ms, int64_t wall_ms);
 
 /* Start loading what a command waits for in memory, so that the waits of a batch overlap: its bucket some commands
- * ahead, its entry when the bucket has come. `hash` is machine_key_hash of the command. They change nothing. */
-uint64_t machine_key_hash(const struct machine *machine, const struct command *command);
-void machine_prefetch_bucket(const struct machine *machine, uint64_t hash);
-void machine_prefetch_entry(const struct machine *machine, uint64_t hash);
+ * ahead, its entry when the bucket has come. `aim` is machine_aim of the command: a key, or a lock. They change
+ * nothing. */
+uint64_t machine_aim(const struct machine *machine, const struct command *command);
+void machine_prefetch_bucket(const struct machine *machine, uint64_t aim);
+void machine_prefetch_entry(const struct machine *machine, uint64_t aim);
 
 /* Moves the time on and removes keys that are due, at most MACHINE_EXPIRE_STEP of them, in the order of (due, key).
  * Every apply moves the time; only this removes in bulk. */

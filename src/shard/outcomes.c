@@ -54,7 +54,7 @@ enum status outcomes_take(struct shard *shard, const struct command *command, st
                           const struct shard_request *request)
 {
     struct outcomes *outcomes = &shard->outcomes;
-    struct request waits = {request->origin, request->tag, REQUEST_LOGGED, machine_key_hash(shard->machine, command)};
+    struct request waits = {request->origin, request->tag, REQUEST_LOGGED, machine_aim(shard->machine, command)};
     size_t before = outcomes->bytes.size;
     ASSERT(txn_ends(command->spec));
     if (outcomes->count == OUTCOMES_WAITING) {

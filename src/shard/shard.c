@@ -54,10 +54,11 @@ static bool sealed_enough(const struct shard *shard)
     return bytes >= SHARD_SEALED_BYTES;
 }
 
-/* Whether a batch waits. The open one gathers until then: behind others that are held back it would only be small. */
+/* Whether a batch waits. The open one gathers until then: behind others that are held back it would only be small, and
+ * so it would ahead of those that are about to come. */
 static bool close_next(struct shard *shard)
 {
-    if (list_empty(&shard->waiting) && shard->open->request_count != 0) {
+    if (list_empty(&shard->waiting) && shard->open->request_count != 0 && !shard->gather.waits) {
         shard_close_batch(shard);
     }
     return !list_empty(&shard->waiting);
@@ -94,6 +95,7 @@ static size_t seal_waiting(struct shard *shard)
             env_wake(shard->env);
         }
         requests += batch->request_count;
+        gather_sealed(shard, batch);
         list_remove(&batch->node);
         list_append(&shard->sealed, &batch->node);
         shard_pump(shard); /* consensus borrows the payload only until then */
@@ -108,7 +110,6 @@ static void close_time_entry(struct shard *shard)
     shard_time_now(shard, &time_ms, &wall_ms);
     shard->time_entry_due = false;
     if (machine_has_due(shard->machine, time_ms, wall_ms) || time_ms - shard->time_ms >= SHARD_TIME_ENTRY_MS) {
-        ASSERT(shard->open->request_count == 0);
         shard->open->kind = ENTRY_TIME;
         shard_close_batch(shard);
     }
@@ -117,15 +118,15 @@ static void close_time_entry(struct shard *shard)
 size_t shard_begin_turn(struct shard *shard, bool sealing)
 {
     shard->had_large = false;
-    shard->behind = false;
     shard_tick(shard);
     shard_pump(shard);
     gate_turn(shard);
     outcomes_turn(shard, sealing);
+    gather_turn(shard);
     if (!sealing || !shard->leading || shard->store->failed) {
         return 0; /* while a sync runs the next batch gathers */
     }
-    if (shard->time_entry_due && !close_next(shard)) {
+    if (shard->time_entry_due && !close_next(shard) && shard->open->request_count == 0) {
         close_time_entry(shard);
     }
     return seal_waiting(shard);
@@ -143,7 +144,7 @@ static bool may_log(const struct shard *shard)
 
 bool shard_end_turn(struct shard *shard)
 {
-    shard_pump(shard);
+    shard_apply(shard);
     if (shard->machine == NULL || shard->store->failed) {
         return false;
     }

@@ -1,8 +1,8 @@
 /* One group at one node: requests in, batches to the log, entries to the machine, replies out.
  *
- * The life of a write: shard_submit copies the encoded command into the open batch → shard_turn seals the batch as one
- * log entry, for which the log has space already, and flushes the log → durable → commit → apply in order → the reply
- * goes to the origin through the sink.
+ * The life of a write: shard_submit copies the encoded command into the open batch → a turn seals the batch as one log
+ * entry (shard_gather.h says when), for which the log has space already, and flushes the log → durable → commit → at
+ * the end of a turn, apply in order → the reply goes to the origin through the sink.
  *
  * Invariants
  * 1. Nothing is applied, and no reply given, before its entry is committed (here: durable; with more voters: on a

@@ -204,10 +204,10 @@ static void apply_logged(struct shard *shard, const struct command *command, con
 static void prefetch_after(const struct shard *shard, const struct batch *batch, size_t number)
 {
     if (number + 2 * AHEAD < batch->request_count) {
-        machine_prefetch_bucket(shard->machine, batch->requests[number + 2 * AHEAD].key_hash);
+        machine_prefetch_bucket(shard->machine, batch->requests[number + 2 * AHEAD].aim);
     }
     if (number + AHEAD < batch->request_count) {
-        machine_prefetch_entry(shard->machine, batch->requests[number + AHEAD].key_hash);
+        machine_prefetch_entry(shard->machine, batch->requests[number + AHEAD].aim);
     }
 }
 
@@ -306,7 +306,7 @@ bool batch_apply(struct shard *shard, struct batch *batch)
 struct lookahead {
     struct slice rest;
     uint32_t left, seen;
-    uint64_t hashes[2 * AHEAD]; /* of the last commands seen */
+    uint64_t aims[2 * AHEAD]; /* of the last commands seen */
 };
 
 static void look_ahead(struct shard *shard, struct lookahead *ahead, uint32_t number)
@@ -317,13 +317,13 @@ static void look_ahead(struct shard *shard, struct lookahead *ahead, uint32_t nu
             ahead->left = 0; /* replay will come to it */
             return;
         }
-        uint64_t hash = command.spec->place == COMMAND_AT_LOG ? 0 : machine_key_hash(shard->machine, &command);
-        machine_prefetch_bucket(shard->machine, hash);
-        ahead->hashes[ahead->seen++ % (2 * AHEAD)] = hash;
+        uint64_t aim = command.spec->place == COMMAND_AT_LOG ? 0 : machine_aim(shard->machine, &command);
+        machine_prefetch_bucket(shard->machine, aim);
+        ahead->aims[ahead->seen++ % (2 * AHEAD)] = aim;
         ahead->left--;
     }
     if (number + AHEAD < ahead->seen) {
-        machine_prefetch_entry(shard->machine, ahead->hashes[(number + AHEAD) % (2 * AHEAD)]);
+        machine_prefetch_entry(shard->machine, ahead->aims[(number + AHEAD) % (2 * AHEAD)]);
     }
 }
 

@@ -211,7 +211,7 @@ enum status batch_add(struct shard *shard, const struct command *command, enum r
     if (txn_prepares(command->spec)) {
         gate_attach(batch, shard, command);
     }
-    *add_request(shard, batch) = (struct request){origin, tag, kind, machine_key_hash(shard->machine, command)};
+    *add_request(shard, batch) = (struct request){origin, tag, kind, machine_aim(shard->machine, command)};
     if (shard->announced != 0 && kind == REQUEST_LOGGED) {
         ASSERT(into->size - before <= shard->announced_bytes);
         shard->announced_bytes -= into->size - before;

@@ -69,9 +69,9 @@ static enum status lead_alone(struct shard *shard)
     while (!shard->store->failed) {
         store_begin_work(shard->store);
         shard_tick(shard);
-        shard_pump(shard);
+        shard_apply(shard);
         log_flush(shard->log, LOG_SYNC_WHOLE);
-        shard_pump(shard);
+        shard_apply(shard);
         if (shard->leading) {
             return STATUS_OK;
         }

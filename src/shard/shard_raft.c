@@ -338,19 +338,37 @@ static void act_on(struct shard *shard, const struct raft_ready *ready)
     }
 }
 
-void shard_pump(struct shard *shard)
+static bool step(struct shard *shard)
 {
     struct raft_ready ready;
+    if (shard->store->failed || !raft_take_ready(shard->raft, &ready)) {
+        return false;
+    }
+    act_on(shard, &ready);
+    return !shard->store->failed;
+}
+
+void shard_pump(struct shard *shard)
+{
+    while (step(shard)) {
+    }
+    if (!shard->store->failed) {
+        shard_send_messages(shard);
+    }
+}
+
+bool shard_must_apply(const struct shard *shard) { return shard->applied_index < shard->commit; }
+
+void shard_apply(struct shard *shard)
+{
     bool again = true;
-    if (shard->applied_index < shard->commit && !shard->store->failed) {
-        apply_committed(shard); /* what an earlier turn has left */
+    shard->behind = false;
+    if (shard_must_apply(shard) && !shard->store->failed) {
+        apply_committed(shard);
     }
     while (again && !shard->store->failed) {
-        while (!shard->store->failed && raft_take_ready(shard->raft, &ready)) {
-            act_on(shard, &ready);
-            if (!shard->store->failed) {
-                apply_committed(shard);
-            }
+        while (step(shard)) {
+            apply_committed(shard);
         }
         again = false;
         if (shard->elected && !shard->leading && !shard->store->failed) {

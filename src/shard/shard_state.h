@@ -9,6 +9,7 @@
 #include "shard/outcomes.h"
 #include "shard/shard.h"
 #include "shard/shard_entry.h"
+#include "shard/shard_gather.h"
 #include "shard/shard_mutation.h"
 #include "shard/store_internal.h"
 
@@ -27,7 +28,7 @@ struct request {
     void *origin;
     uint64_t tag;
     enum request_kind kind;
-    uint64_t key_hash; /* machine_key_hash */
+    uint64_t aim; /* machine_aim */
 };
 
 /* How far an entry is applied that takes more than one turn. */
@@ -77,12 +78,13 @@ struct shard {
     uint32_t announced;     /* so many forwarded requests to be logged must still come into it, … */
     size_t announced_bytes; /* … of so many bytes at most */
     struct list waiting;    /* in order: closed, and not in the log yet */
-    bool held_back;         /* some of them by what is sealed already, in the last turn */
-    struct list sealed;     /* in order: waiting for their entry to be committed */
-    struct list orphans;    /* of an earlier term of ours: waiting to learn what became of their entry; the reads alone
-                             * among them, of the entry behind them */
-    struct list spare;      /* empty batches to use again, … */
-    size_t spare_count;     /* … a few */
+    struct gather gather;
+    bool held_back;      /* some of them by what is sealed already, in the last turn */
+    struct list sealed;  /* in order: waiting for their entry to be committed */
+    struct list orphans; /* of an earlier term of ours: waiting to learn what became of their entry; the reads alone
+                          * among them, of the entry behind them */
+    struct list spare;   /* empty batches to use again, … */
+    size_t spare_count;  /* … a few */
     struct gate gate;
     struct outcomes outcomes;
     struct command_arguments gate_arguments; /* of commands inside the one at the gate */
@@ -169,6 +171,11 @@ bool shard_may_wait(const struct shard *shard, size_t bytes);
 void shard_weigh(struct shard *shard, size_t bytes);
 void shard_unweigh(struct shard *shard, size_t bytes);
 
+/* ---- shard_gather.c ---- */
+/* Looks at the open batch, once in each turn. */
+void gather_turn(struct shard *shard);
+void gather_sealed(struct shard *shard, const struct batch *batch);
+
 /* ---- shard_time.c ---- */
 void shard_time_start(struct shard *shard, int64_t time_ms, int64_t wall_ms);
 /* The shard's time and wall clock now: never less than any entry's. */
@@ -205,8 +212,12 @@ uint64_t shard_now_ms(const struct shard *shard);
 void shard_tell_time(struct shard *shard);
 /* The time for consensus; at the start of every turn. */
 void shard_tick(struct shard *shard);
-/* Takes out of consensus what it wants done, and does it. */
+/* Takes out of consensus what it wants done, and does it, but for applying what is committed. */
 void shard_pump(struct shard *shard);
+/* Whether something is. */
+bool shard_must_apply(const struct shard *shard);
+/* All of it, as far as the turn's work goes. Once in a turn, when what others wait for has left. */
+void shard_apply(struct shard *shard);
 /* The log is durable up to the ticket. */
 void shard_stored(struct shard *shard, uint64_t ticket);
 /* An entry of our own; NOT_LEADER, BUSY, FULL: it was not appended. */

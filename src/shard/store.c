@@ -148,6 +148,16 @@ static enum log_sync sync_for(const struct store *store, size_t requests)
     return quick && small ? LOG_SYNC_INLINE : LOG_SYNC_BACKGROUND;
 }
 
+static bool must_apply(const struct store *store)
+{
+    LIST_FOR_EACH (at, &store->shards) {
+        if (shard_must_apply(CONTAINER_OF(at, struct shard, node))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool store_turn(struct store *store)
 {
     if (store->failed) {
@@ -165,6 +175,9 @@ bool store_turn(struct store *store)
             store->events.before_sync(store->owner);
         }
         log_flush(store->log, sync_for(store, requests));
+    }
+    if (!store->failed && store->events.before_apply != NULL) {
+        store->events.before_apply(store->owner, must_apply(store));
     }
     bool more = false;
     LIST_FOR_EACH (at, &store->shards) {

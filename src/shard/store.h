@@ -2,7 +2,8 @@
  * touched, and one timer for consensus.
  *
  * A turn: every shard hears the time, takes what arrived, and hands its entries to the log → one flush → what is
- * durable is told to every shard → what is committed is applied.
+ * durable is told to every shard → what others wait for leaves → what is committed is applied. So members work at the
+ * next entry while the leader executes the last one, and their own execution makes nobody wait.
  *
  * Between two turns nobody hears this node, so a turn applies STORE_TURN_STEPS of work and one command beyond at most,
  * of all shards together, and no further script STORE_TURN_MS after the first; what is left of an entry is applied in
@@ -39,6 +40,9 @@ struct store_events {
     void (*before_sync)(void *owner);
     /* Sinks were given beats, in the middle of a turn. May be NULL. */
     void (*beat)(void *owner);
+    /* What is committed is about to be executed, and reads are to be answered, which takes its time. `entries`: there
+     * is something committed, and what the sync of this turn has brought for others is with the sinks. May be NULL. */
+    void (*before_apply)(void *owner, bool entries);
 };
 
 /* Opens and recovers the log; the shards come with shard_open. */

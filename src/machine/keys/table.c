@@ -88,10 +88,14 @@ void table_prefetch_bucket(const struct table *table, uint64_t hash)
     }
 }
 
-static void item_prefetch(const void *item)
+static void item_prefetch(const struct table *table, const void *item)
 {
+    enum { LINE = sizeof(struct table_bucket) };
     __builtin_prefetch(item);
-    __builtin_prefetch((const char *)item + sizeof(struct table_bucket));
+    __builtin_prefetch((const char *)item + LINE);
+    if (table->key_offset >= 2 * LINE) {
+        __builtin_prefetch((const char *)item + table->key_offset);
+    }
 }
 
 void table_prefetch_item(const struct table *table, uint64_t hash)
@@ -105,7 +109,7 @@ void table_prefetch_item(const struct table *table, uint64_t hash)
     for (unsigned i = 0; i < TABLE_WORDS; i++) {
         uint64_t address = bucket->words[i] ^ wanted;
         if (address <= ADDRESS_MASK && address != 0) {
-            item_prefetch((const void *)(uintptr_t)address);
+            item_prefetch(table, (const void *)(uintptr_t)address);
         }
     }
 }
@@ -324,7 +328,7 @@ uint64_t table_walk(const struct table *table, uint64_t cursor, void (*each)(voi
     uint64_t next = depth == 0 ? 0 : table_position(table_position(index) + (1ULL << (64 - depth)));
     struct place at = {bucket_at(table, index), 0};
     for (unsigned i = 0; i < TABLE_WORDS && at.bucket->words[i] != 0; i++) { /* their cache misses overlap */
-        item_prefetch(word_item(at.bucket->words[i]));
+        item_prefetch(table, word_item(at.bucket->words[i]));
     }
     while (place_filled(at)) {
         void *item = word_item(at.bucket->words[at.word]);

@@ -11,6 +11,16 @@ enum {
     INDEX_FROM = 8, /* claims of one lock that are worth an index */
 };
 
+enum { LINE = 64 };
+
+/* Starts loading it. */
+static inline void ask_for(const void *of, size_t size)
+{
+    for (size_t at = 0; at < size; at += LINE) {
+        __builtin_prefetch((const char *)of + at);
+    }
+}
+
 /* ---- locks ---- */
 
 struct lock *lock_find(const struct locks *locks, struct slice key)
@@ -116,6 +126,20 @@ static void sort_idle(struct list *list)
     }
 }
 
+/* The lock that is to be forgotten next, which was asked for when the one before it went: what hangs on it is asked
+ * for; and the one behind it. They are those not used for longest, so all that is far from the processor. */
+static void ask_for_next(const struct locks *locks)
+{
+    const struct list *next = locks->idle.next;
+    const struct lock *lock = lock_of_idle((struct list *)(uintptr_t)next);
+    if (next == &locks->idle || next->next == &locks->idle) {
+        return;
+    }
+    table_prefetch_bucket(&locks->table, table_hash(&locks->table, lock_key(lock)));
+    ask_for(claim_of(lock->past.next), sizeof(struct claim));
+    ask_for(lock_of_idle(next->next), sizeof(struct lock) + CLAIM_PREFIX);
+}
+
 void locks_tidy(struct locks *locks)
 {
     if (locks->idle_count <= LOCKS_IDLE && locks->idle_bytes <= LOCKS_IDLE_BYTES) {
@@ -127,6 +151,7 @@ void locks_tidy(struct locks *locks)
     }
     while (locks->idle_count > LOCKS_IDLE || locks->idle_bytes > LOCKS_IDLE_BYTES) {
         lock_forget(locks, lock_of_idle(locks->idle.next));
+        ask_for_next(locks);
     }
 }
 

@@ -207,7 +207,7 @@ static void test_a_crash_meanwhile(void **state)
         if (seed % 3 != 0) {
             run_until_installing(group, member);
         }
-        group_run_for(group, (int64_t)group_draw(group, 110) * MS, true);
+        group_run_for(group, (int64_t)group_draw(group, 130) * MS, true);
         installed += stats_of(member).installed;
         group_member_stop(member, seed % 2 == 0 ? SIM_CRASH_POWER : SIM_CRASH_KILL);
         check_all_well(&world);
