@@ -193,7 +193,7 @@ static const struct mutant mutants[] = {
     {"a transaction told to be committed before it is",
      {.cluster = CLUSTER_MUTATION_TOLD_EARLY},
      "transaction-2pc",
-     60},
+     400},
     {"an outcome not applied at one participant", {.cluster = CLUSTER_MUTATION_HALF_DONE}, "transaction-2pc", 5},
     {"the same with three phases", {.cluster = CLUSTER_MUTATION_HALF_DONE}, "transaction-3pc", 5},
     {"home tells other replies than it has made", {.machine = MACHINE_MUTATION_OTHER_REPLIES}, "transaction-2pc", 200},
