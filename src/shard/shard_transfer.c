@@ -188,7 +188,7 @@ void shard_send_messages(struct shard *shard)
 
 bool shard_beat(struct shard *shard, uint64_t now_ms)
 {
-    if (shard->raft == NULL || shard->sink.beat == NULL) {
+    if (shard->raft == NULL || shard->sink.beat == NULL || SHARD_MUTATED(shard, NO_BEATS)) {
         return false;
     }
     bool any = false;
