@@ -162,14 +162,12 @@ static void cut_off(struct group *group, const struct group_member *member)
     }
 }
 
-/* Its vote counts meanwhile; the elected one leads as soon as the state is there. */
-static void test_a_leader_is_elected_meanwhile(void **state)
+/* The third member stands while one installs, and leads once the state is there: then true. By other seeds the state
+ * is there before anybody stands, as turns that take long are no silence. */
+static bool is_elected_meanwhile(struct world *world, uint64_t seed)
 {
-    (void)state;
-    static struct world world;
-    struct group_member *member =
-        one_comes_back(&world, 5); /* by this seed it still installs when the vote is asked for */
-    struct group *group = &world.group;
+    struct group_member *member = one_comes_back(world, seed);
+    struct group *group = &world->group;
     slow_work(group, 1200 * MS);
     run_until_installing(group, member);
     group_run_for(group, 500 * MS, false); /* nobody else syncs any more */
@@ -182,17 +180,29 @@ static void test_a_leader_is_elected_meanwhile(void **state)
     const struct group_member *leader = group_leader(group);
     const struct group_member *third = &group->members[3 - leader->number - member->number];
     cut_off(group, leader);
-    for (int i = 0; i < 4000 && !stats_of(third).elected; i++) {
+    bool met = false, leads = false;
+    for (int i = 0; i < 24000 && !leads; i++) { /* which needs an entry at both */
         group_run_for(group, MS, true);
+        met = met || (stats_of(third).elected && stats_of(member).installing);
+        leads = stats_of(third).leading || stats_of(member).leading;
     }
-    assert_true(stats_of(third).elected);
-    assert_true(stats_of(member).installing);
-    for (int i = 0; i < 20000 && !stats_of(third).leading; i++) { /* which needs an entry at both */
-        group_run_for(group, MS, true);
-    }
-    assert_true(stats_of(third).leading);
+    assert_true(leads);
     assert_true(stats_of(member).installed >= 1);
-    check_all_well(&world);
+    check_all_well(world);
+    return met;
+}
+
+/* A vote counts while the state is installed. */
+static void test_a_leader_is_elected_meanwhile(void **state)
+{
+    (void)state;
+    static struct world world;
+    int met = 0;
+    for (uint64_t seed = 2; seed < 12; seed++) {
+        met += is_elected_meanwhile(&world, seed);
+    }
+    print_message("# met by %d of 10 seeds\n", met);
+    assert_true(met > 0);
 }
 
 /* The process, or the machine, ends at any moment of it. */
