@@ -6,6 +6,7 @@
 void raft_tick(struct raft *raft, uint64_t now_ms)
 {
     ASSERT(raft->started && now_ms >= raft->now_ms);
+    raft->awake_ms += raft_listened_ms(raft, now_ms - raft->now_ms);
     raft->now_ms = now_ms;
     raft_election_tick(raft);
     if (raft->role == RAFT_LEADER) {
@@ -18,7 +19,10 @@ void raft_tick(struct raft *raft, uint64_t now_ms)
 uint64_t raft_deadline(const struct raft *raft)
 {
     if (raft->role != RAFT_LEADER) {
-        return raft->election_deadline_ms;
+        uint64_t left_ms = raft->election_deadline_ms - raft->awake_ms;
+        uint64_t most_ms = raft->options.election_timeout_ms / RAFT_LISTENS;
+        return raft->election_deadline_ms <= raft->awake_ms ? raft->now_ms
+                                                            : raft->now_ms + (left_ms < most_ms ? left_ms : most_ms);
     }
     uint64_t at = raft->heartbeat_deadline_ms;
     at = raft->notice_deadline_ms < at ? raft->notice_deadline_ms : at;
@@ -248,6 +252,7 @@ void raft_check(const struct raft *raft)
     ASSERT(raft->history_count == 1 || raft->history[1].index > raft->history[0].index);
     ASSERT(raft->history[raft->history_count - 1].index <= raft->log.last);
     ASSERT(raft->receive != RAFT_RECEIVE_INSTALLING || raft->role != RAFT_LEADER);
+    ASSERT(raft->awake_ms <= raft->now_ms);
     ASSERT(raft->outbox_count <= RAFT_OUTBOX && raft->pending_count <= RAFT_PENDING_STORES);
 }
 

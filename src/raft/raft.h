@@ -221,6 +221,11 @@ bool raft_take_ready(struct raft *raft, struct raft_ready *ret_ready);
  * RAFT_SNAPSHOT comes without data: the host puts room_bytes of the file at offset, now or, when that takes a disk,
  * later (or calls raft_snapshot_gone). */
 bool raft_take_message(struct raft *raft, struct raft_message *ret_message);
+/* In the middle of a turn that takes long, in place of all else: the next message that says that this member lives, or
+ * false. A leader's heartbeat when one is due at now_ms; a follower's answer to the last heartbeat, once more. They
+ * change nothing but what others have heard, may overtake what was sent before (both ends count them as such), and may
+ * be asked for between any two calls. */
+bool raft_take_beat(struct raft *raft, uint64_t now_ms, struct raft_message *ret_message);
 void raft_append_filled(struct raft *raft, const struct raft_message *message);
 
 /* ---- looking ---- */

@@ -110,7 +110,7 @@ static void keep_promise(struct raft *raft)
     raft->heard_ever = raft->term > 0;
     raft->heard_ms = raft->now_ms;
     if (raft->options.eager) {
-        raft->election_deadline_ms = raft->now_ms + timeout_ms / 4 + (raft->heard_ever ? timeout_ms : 0);
+        raft->election_deadline_ms = raft->awake_ms + timeout_ms / 4 + (raft->heard_ever ? timeout_ms : 0);
     }
 }
 
@@ -130,9 +130,10 @@ enum status raft_start(struct raft *raft, uint64_t now_ms)
     raft->durable = raft->log.last;
     raft->started = true;
     raft->now_ms = now_ms;
+    raft->awake_ms = now_ms;
     raft_election_reset_timer(raft);
     if (is_lone_voter(raft)) {
-        raft->election_deadline_ms = now_ms;
+        raft->election_deadline_ms = raft->awake_ms;
     } else {
         keep_promise(raft);
     }

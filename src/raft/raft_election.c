@@ -18,8 +18,26 @@
  *    Others that still hear the leader refuse the pre-vote as ever (2), so a leader that lives is only unseated by a
  *    quorum of such news. For a T from then on rounds that come to nothing are repeated sooner, since the survivors
  *    hear of it in the same moment and may split their votes. Only for a leader that reads without leases: its
- * heartbeats say so. That an earlier one had a lease does not matter: it ended before this one was elected (3). */
+ * heartbeats say so. That an earlier one had a lease does not matter: it ended before this one was elected (3).
+ * 6. Silence is what was not heard while one listened. Of a member whose host did not run (a busy machine, a stopped
+ *    process, a long turn) much may wait to be read, and what others would answer waits for them. So what passes
+ *    between two ticks counts as T / 8 when it is more than T / 4: for the wait of those who do not lead, and for
+ *    the quorum check. Before anybody is believed to be silent the host has read what was there, eight times. Promises
+ *    to others (2, 3, leases) go by the whole time. */
 #include "raft/raft_internal.h"
+
+uint64_t raft_listened_ms(const struct raft *raft, uint64_t passed_ms)
+{
+    uint64_t timeout_ms = raft->options.election_timeout_ms;
+    bool late = passed_ms > timeout_ms / RAFT_LATE && !RAFT_MUTATED(raft, LATE_IS_SILENCE);
+    return late ? timeout_ms / RAFT_LATE_COUNTS : passed_ms;
+}
+
+void raft_hear_peer(const struct raft *raft, struct raft_peer *peer)
+{
+    peer->heard_ms = raft->now_ms;
+    peer->heard_awake_ms = raft->awake_ms;
+}
 
 /* The least wait; a candidate's is longer than a pre-candidate's, for it costs the others a sync to answer. */
 static uint64_t timeout_ms_now(const struct raft *raft)
@@ -35,7 +53,7 @@ static uint64_t timeout_ms_now(const struct raft *raft)
 void raft_election_reset_timer(struct raft *raft)
 {
     uint64_t timeout_ms = timeout_ms_now(raft);
-    raft->election_deadline_ms = raft->now_ms + timeout_ms + prng_below(&raft->prng, timeout_ms);
+    raft->election_deadline_ms = raft->awake_ms + timeout_ms + prng_below(&raft->prng, timeout_ms);
 }
 
 void raft_peer_gone(struct raft *raft, uint64_t id)
@@ -48,7 +66,7 @@ void raft_peer_gone(struct raft *raft, uint64_t id)
     raft->heard_ever = false;
     raft->heard_pending = false;
     raft->hurry_until_ms = raft->now_ms + raft->options.election_timeout_ms;
-    raft->election_deadline_ms = raft->now_ms + prng_below(&raft->prng, timeout_ms_now(raft));
+    raft->election_deadline_ms = raft->awake_ms + prng_below(&raft->prng, timeout_ms_now(raft));
 }
 
 bool raft_is_sticky(const struct raft *raft)
@@ -232,7 +250,7 @@ void raft_election_stored(struct raft *raft)
 
 static uint64_t heard_value(const struct raft *raft, const struct raft_peer *peer)
 {
-    return peer == NULL ? raft->now_ms : peer->heard_ms;
+    return peer == NULL ? raft->awake_ms : peer->heard_awake_ms;
 }
 
 void raft_election_tick(struct raft *raft)
@@ -248,10 +266,10 @@ void raft_election_tick(struct raft *raft)
     }
     if (raft->role == RAFT_LEADER) {
         uint64_t heard_ms = raft_quorum(raft, heard_value);
-        if (heard_ms + raft->options.election_timeout_ms <= raft->now_ms && !RAFT_MUTATED(raft, NO_QUORUM_CHECK)) {
+        if (heard_ms + raft->options.election_timeout_ms <= raft->awake_ms && !RAFT_MUTATED(raft, NO_QUORUM_CHECK)) {
             raft_become_follower(raft, raft->term, 0);
         }
-    } else if (raft->now_ms >= raft->election_deadline_ms) {
+    } else if (raft->awake_ms >= raft->election_deadline_ms) {
         raft_election_reset_timer(raft);
         if (raft->role == RAFT_CANDIDATE && !raft->own_vote) {
             return; /* the disk is slow; a new term would only give it more to write, and never end */

@@ -6,7 +6,7 @@
  *   raft_election.c     pre-vote, vote, roles, timers                          raft_quorum.c    majorities, commit
  *   raft_replication.c  append and heartbeat, both ends                        raft_read.c      ReadIndex, leases
  *   raft_membership.c   history of configurations, changes                     raft_transfer.c  handing over leadership
- *   raft_snapshot.c     chunks, both ends; trimming
+ *   raft_snapshot.c     chunks, both ends; trimming                            raft_beat.c      signs of life
  */
 #pragma once
 
@@ -23,6 +23,9 @@ enum {
     RAFT_READ_ROUNDS = 8,           /* read rounds under way; further reads gather for the next */
     RAFT_TERM_RUNS_WANTED = 4096,   /* changes of term in the log past which a snapshot is asked for */
     RAFT_HURRY = 16,                /* this part of T is waited for an election when the leader is gone */
+    RAFT_LISTENS = 5,               /* who waits for others wants ticks no further apart than this part of T; … */
+    RAFT_LATE = 4,                  /* … one that is further from the last than this part of it is late, … */
+    RAFT_LATE_COUNTS = 8,           /* … and this part is what counts as silence between the two */
     RAFT_COMMIT_HINT_ENTRIES = 256, /* the stored commit hint may lag this far before entries carry a new one along */
 };
 
@@ -53,7 +56,8 @@ struct raft_peer {
     uint64_t inflight_bytes;
 
     bool heartbeat_due;
-    uint64_t heard_ms;       /* any message of this term */
+    uint64_t heard_ms;       /* any message of this term, … */
+    uint64_t heard_awake_ms; /* … on the clock of awake_ms */
     uint64_t acked_sequence; /* newest heartbeat it answered, */
     uint64_t acked_sent_ms;  /* and when that was sent; 0: none */
 
@@ -85,6 +89,7 @@ struct raft {
     struct prng prng;
     bool started;
     uint64_t now_ms;
+    uint64_t awake_ms; /* of that, the time in which this member could have heard others (raft_election.c, rule 6) */
 
     /* The state of section 3.3. */
     enum raft_role role;
@@ -115,7 +120,7 @@ struct raft {
     struct raft_configuration boot_configuration; /* of the snapshot this member started from */
 
     /* Timers. */
-    uint64_t election_deadline_ms;
+    uint64_t election_deadline_ms; /* of awake_ms, as the only one */
     uint64_t heartbeat_deadline_ms;
     uint64_t notice_deadline_ms;
     uint64_t heard_ms; /* a leader was heard, … */
@@ -146,6 +151,10 @@ struct raft {
     uint64_t matched; /* our log equals the leader's of this term up to here */
     bool ack_due;
     uint64_t lost; /* see raft_status */
+    struct {
+        uint64_t term, sequence, sent_ms;
+        uint64_t at_ms; /* it was answered last */
+    } heartbeat;        /* the last one */
 
     /* Reads. */
     uint64_t read_next; /* the round that arriving reads join */
@@ -221,6 +230,10 @@ bool raft_term_committed(const struct raft *raft);
 void raft_become_follower(struct raft *raft, uint64_t term, uint64_t leader);
 /* This message came from the leader of the current term. False when the term has another leader. */
 bool raft_hear_leader(struct raft *raft, uint64_t from);
+/* So much passed since the last tick, as far as silence goes. */
+uint64_t raft_listened_ms(const struct raft *raft, uint64_t passed_ms);
+/* The leader heard this peer. */
+void raft_hear_peer(const struct raft *raft, struct raft_peer *peer);
 /* A leader may hold a lease that this member's vote would break. */
 bool raft_is_sticky(const struct raft *raft);
 /* Without asking first when `transfer`. */
@@ -244,6 +257,11 @@ MUST_USE enum status raft_step_heartbeat_reply(struct raft *raft, const struct r
 /* The follower's acknowledgement, when one is due: of all that matched, or of what became durable of it. */
 void raft_acknowledge(struct raft *raft, bool durable_moved);
 void raft_replication_tick(struct raft *raft);
+/* One to every peer. */
+void raft_heartbeats_due(struct raft *raft, uint64_t now_ms);
+void raft_make_heartbeat(struct raft *raft, struct raft_peer *peer, struct raft_message *message);
+/* Up to here the log equals the leader's, durably. */
+uint64_t raft_acknowledgeable(const struct raft *raft);
 bool raft_replication_message(struct raft *raft, struct raft_message *ret_message);
 
 /* ---- raft_progress.c ---- */

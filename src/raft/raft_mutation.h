@@ -26,6 +26,7 @@ enum raft_mutation {
     RAFT_MUTATION_LEASE_AFTER_TRANSFER, /* the lease is used after a successor was told to start */
     RAFT_MUTATION_GONE_BREAKS_LEASE,    /* a leader that seems gone is forgotten though it may hold a lease */
     RAFT_MUTATION_NO_QUORUM_CHECK,      /* a leader without a quorum stays one */
+    RAFT_MUTATION_LATE_IS_SILENCE,      /* what passes while the host does not run counts as silence */
     RAFT_MUTATION_COUNT,
 };
 

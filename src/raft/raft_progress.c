@@ -40,7 +40,7 @@ void raft_peer_reset(struct raft *raft, struct raft_peer *peer)
     peer->match = 0;
     peer->commit_sent = 0;
     peer->heartbeat_due = false;
-    peer->heard_ms = raft->now_ms;
+    raft_hear_peer(raft, peer);
     peer->acked_sequence = 0;
     peer->acked_sent_ms = 0;
     enter(peer, RAFT_PEER_PROBE, raft->log.last + 1);

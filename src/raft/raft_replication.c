@@ -15,7 +15,7 @@
  */
 #include "raft/raft_internal.h"
 
-static uint64_t acknowledgeable(const struct raft *raft)
+uint64_t raft_acknowledgeable(const struct raft *raft)
 {
     if (RAFT_MUTATED(raft, ACK_BEFORE_SYNC)) {
         return raft->matched;
@@ -28,7 +28,7 @@ void raft_acknowledge(struct raft *raft, bool durable_moved)
     if (!raft->ack_due || raft->role != RAFT_FOLLOWER || raft->leader == 0) {
         return;
     }
-    uint64_t index = acknowledgeable(raft);
+    uint64_t index = raft_acknowledgeable(raft);
     if (index < raft->matched && !durable_moved) {
         return; /* raft_stored comes */
     }
@@ -167,12 +167,16 @@ enum status raft_step_heartbeat(struct raft *raft, const struct raft_message *me
     if (raft->receive != RAFT_RECEIVE_INSTALLING) {
         follow_commit(raft, message->heartbeat.commit);
     }
+    raft->heartbeat.term = raft->term;
+    raft->heartbeat.sequence = message->heartbeat.sequence;
+    raft->heartbeat.sent_ms = message->heartbeat.sent_ms;
+    raft->heartbeat.at_ms = raft->now_ms;
     struct raft_message *reply = raft_send(raft, RAFT_HEARTBEAT_REPLY, message->from);
     if (reply != NULL) {
         reply->heartbeat_reply.sequence = message->heartbeat.sequence;
         reply->heartbeat_reply.sent_ms = message->heartbeat.sent_ms;
         reply->heartbeat_reply.matched = raft->matched;
-        reply->heartbeat_reply.durable = acknowledgeable(raft);
+        reply->heartbeat_reply.durable = raft_acknowledgeable(raft);
         reply->heartbeat_reply.overtook = message->heartbeat.overtook;
     }
     return STATUS_OK;
@@ -201,7 +205,7 @@ enum status raft_step_append_reply(struct raft *raft, const struct raft_message 
     if (raft->role != RAFT_LEADER || peer == NULL) {
         return STATUS_OK;
     }
-    peer->heard_ms = raft->now_ms;
+    raft_hear_peer(raft, peer);
     uint64_t index = message->append_reply.index;
     if (message->append_reply.rejected) {
         if (index == 0 || index > raft->log.last || message->append_reply.hint_index > index) {
@@ -230,7 +234,7 @@ enum status raft_step_heartbeat_reply(struct raft *raft, const struct raft_messa
         message->heartbeat_reply.durable > matched) {
         return STATUS_INVALID;
     }
-    peer->heard_ms = raft->now_ms;
+    raft_hear_peer(raft, peer);
     peer->acked_sequence = sequence > peer->acked_sequence ? sequence : peer->acked_sequence;
     peer->acked_sent_ms = sent_ms > peer->acked_sent_ms ? sent_ms : peer->acked_sent_ms;
     if (!message->heartbeat_reply.overtook) {
@@ -249,6 +253,21 @@ static uint64_t commit_for(const struct raft *raft, const struct raft_peer *peer
     return raft->commit < peer->match ? raft->commit : peer->match;
 }
 
+/* On multiples of the interval, so that the heartbeats of all groups at a node fall together. */
+static void next_heartbeat(struct raft *raft, uint64_t now_ms)
+{
+    uint64_t interval = raft->options.heartbeat_ms;
+    raft->heartbeat_deadline_ms = (now_ms / interval + 1) * interval;
+}
+
+void raft_heartbeats_due(struct raft *raft, uint64_t now_ms)
+{
+    for (size_t i = 0; i < raft->peer_count; i++) {
+        raft->peers[i].heartbeat_due = true;
+    }
+    next_heartbeat(raft, now_ms);
+}
+
 void raft_replication_tick(struct raft *raft)
 {
     ASSERT(raft->role == RAFT_LEADER);
@@ -261,16 +280,14 @@ void raft_replication_tick(struct raft *raft)
         }
     }
     if (heartbeat) {
-        /* On multiples of the interval, so that the heartbeats of all groups at a node fall together. */
-        uint64_t interval = raft->options.heartbeat_ms;
-        raft->heartbeat_deadline_ms = (raft->now_ms / interval + 1) * interval;
+        next_heartbeat(raft, raft->now_ms);
     }
     if (heartbeat || notice) {
         raft->notice_deadline_ms = RAFT_NEVER;
     }
 }
 
-static void make_heartbeat(struct raft *raft, struct raft_peer *peer, struct raft_message *message)
+void raft_make_heartbeat(struct raft *raft, struct raft_peer *peer, struct raft_message *message)
 {
     message->type = RAFT_HEARTBEAT;
     message->heartbeat.sequence = ++raft->sequence;
@@ -308,7 +325,7 @@ bool raft_replication_message(struct raft *raft, struct raft_message *ret_messag
         struct raft_peer *peer = &raft->peers[i];
         *ret_message = (struct raft_message){.from = raft->options.id, .to = peer->id, .term = raft->term};
         if (peer->heartbeat_due) {
-            make_heartbeat(raft, peer, ret_message);
+            raft_make_heartbeat(raft, peer, ret_message);
             return true;
         }
         if (peer->state != RAFT_PEER_SNAPSHOT && peer->next <= raft->log.floor) {

@@ -97,7 +97,7 @@ void raft_step_snapshot_reply(struct raft *raft, const struct raft_message *mess
     if (raft->role != RAFT_LEADER || peer == NULL) {
         return;
     }
-    peer->heard_ms = raft->now_ms;
+    raft_hear_peer(raft, peer);
     if (peer->state != RAFT_PEER_SNAPSHOT || !same_file(&peer->snapshot, &message->snapshot_reply.ident) ||
         message->snapshot_reply.offset > peer->snapshot.size_bytes) {
         return;

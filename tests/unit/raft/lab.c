@@ -116,7 +116,9 @@ void lab_restart(struct lab *lab, uint64_t id)
     }
     node->seen_role = RAFT_FOLLOWER;
     node->received_since_quiet = 0;
-    node->contact_ms = lab_now(node);
+    node->ticked_ms = lab_now(node);
+    node->contact_ms = node->awake_ms;
+    node->led_ms = 0;
     lab_oracle_status(lab, node);
     lab_turn(lab, id);
 }
@@ -394,17 +396,44 @@ void lab_turn(struct lab *lab, uint64_t id)
 
 uint64_t lab_now(const struct lab_node *node) { return (uint64_t)node->clock_ms; }
 
+/* The host has a turn. */
+static void tick_now(struct lab *lab, struct lab_node *node)
+{
+    uint64_t passed_ms = lab_now(node) - node->ticked_ms;
+    node->awake_ms +=
+        passed_ms > node->options.election_timeout_ms / 4 ? node->options.election_timeout_ms / 8 : passed_ms;
+    node->ticked_ms = lab_now(node);
+    raft_set_time(node->raft, (struct raft_time){(int64_t)node->clock_ms, (int64_t)node->clock_ms + 1});
+    raft_tick(node->raft, lab_now(node));
+    lab_turn(lab, node->id);
+    lab_oracle_alone(lab, node);
+}
+
 void lab_tick(struct lab *lab, uint64_t id, double real_ms)
 {
     struct lab_node *node = &lab->nodes[id];
-    node->clock_ms += real_ms * node->clock_rate;
+    double left_ms = real_ms * node->clock_rate;
+    double step_ms = (double)(node->options.election_timeout_ms / LAB_LISTENS);
     if (node->raft == NULL || node->paused) {
+        node->clock_ms += left_ms;
         return;
     }
-    raft_set_time(node->raft, (struct raft_time){(int64_t)node->clock_ms, (int64_t)node->clock_ms + 1});
-    raft_tick(node->raft, lab_now(node));
-    lab_turn(lab, id);
-    lab_oracle_alone(lab, node);
+    do {
+        double passed_ms = left_ms < step_ms ? left_ms : step_ms;
+        node->clock_ms += passed_ms;
+        left_ms -= passed_ms;
+        tick_now(lab, node);
+    } while (left_ms > 0 && !lab->failed);
+}
+
+void lab_beat(struct lab *lab, uint64_t id)
+{
+    struct lab_node *node = &lab->nodes[id];
+    struct raft_message message;
+    while (node->raft != NULL && !lab->failed && raft_take_beat(node->raft, lab_now(node), &message)) {
+        lab_oracle_sent(lab, node, &message);
+        fly(lab, &message);
+    }
 }
 
 void lab_sync(struct lab *lab, uint64_t id, size_t ops)
@@ -449,7 +478,7 @@ void lab_deliver(struct lab *lab, size_t at)
         enum status status = raft_message_decode(slice_of(packet.bytes->data, packet.bytes->size), entries, &message);
         ASSERT(status == STATUS_OK);
         node->received_since_quiet++;
-        node->contact_ms = lab_now(node);
+        node->contact_ms = node->awake_ms;
         if (lab->trace != NULL && lab->trace_packets) {
             lab_describe(&message, lab->trace);
             buffer_append_string(lab->trace, "\n");
@@ -461,6 +490,7 @@ void lab_deliver(struct lab *lab, size_t at)
             lab_fail(lab, "%d refuses a %s of %d: %s", (int)packet.to, lab_type_name(packet.type), (int)packet.from,
                      status_text(status));
         }
+        lab_oracle_led(node, &message);
         lab_turn(lab, packet.to);
     }
     lab_bytes_release(packet.bytes);

@@ -9,7 +9,8 @@
  *    every later leader (leader completeness); equal applied index, equal state (state machine safety)
  *  - an acknowledged index is durable at the one who acknowledged it
  *  - a read, by round or by lease, sees what was acknowledged, or read, before it began
- *  - who hears nobody does not raise the term, and does not go on leading
+ *  - who hears nobody does not raise the term, and does not go on leading; who hears its leader does not give it up
+ *    because its host was away meanwhile
  */
 #pragma once
 
@@ -19,7 +20,7 @@
 #include "raft/raft_codec.h"
 #include "raft/raft_mutation.h"
 
-enum { LAB_NODES = 8, LAB_READS = 32, LAB_FILE_BYTES = 1024, LAB_STATE_BYTES = 8 };
+enum { LAB_NODES = 8, LAB_READS = 32, LAB_FILE_BYTES = 1024, LAB_STATE_BYTES = 8, LAB_LISTENS = 5 };
 
 struct lab_bytes {
     uint32_t refs;
@@ -95,7 +96,10 @@ struct lab_node {
     uint64_t sent_term;
     enum raft_role seen_role;
     uint64_t received_since_quiet; /* messages since it last fell out of contact */
-    uint64_t contact_ms;           /* on its clock: the last message, restart or start of leadership */
+    uint64_t ticked_ms;            /* on its clock */
+    uint64_t awake_ms;             /* of that, what passed while its host had turns */
+    uint64_t contact_ms;           /* of awake_ms: the last message, restart or start of leadership */
+    uint64_t led_ms;               /* of awake_ms: its leader was heard; 0: not since it started, or it is gone */
 };
 
 struct lab_packet {
@@ -161,9 +165,11 @@ void lab_add(struct lab *lab, const struct raft_options *options, const struct r
 void lab_crash(struct lab *lab, uint64_t id, size_t keep);
 void lab_restart(struct lab *lab, uint64_t id);
 
-/* Moves one member's clock (by its rate) and ticks. */
+/* Moves one member's clock (by its rate) and ticks, as often as a host does that runs. */
 void lab_tick(struct lab *lab, uint64_t id, double real_ms);
 uint64_t lab_now(const struct lab_node *node);
+/* In the middle of a turn that takes long: what says that it lives. */
+void lab_beat(struct lab *lab, uint64_t id);
 /* Takes what the core wants done, and does it; messages go into flight. */
 void lab_turn(struct lab *lab, uint64_t id);
 /* The first `ops` operations become durable (those of whole readies are told). */
@@ -210,6 +216,8 @@ void lab_oracle_appended(struct lab *lab, const struct lab_node *node, const str
 void lab_oracle_committed(struct lab *lab, const struct lab_node *node, uint64_t commit);
 void lab_oracle_applied(struct lab *lab, const struct lab_node *node, const struct lab_entry *entry);
 void lab_oracle_status(struct lab *lab, struct lab_node *node);
+/* It took this message. */
+void lab_oracle_led(struct lab_node *node, const struct raft_message *message);
 void lab_oracle_alone(struct lab *lab, struct lab_node *node);
 void lab_oracle_sent(struct lab *lab, struct lab_node *node, const struct raft_message *message);
 uint64_t lab_hash_entry(const struct lab_entry *entry);

@@ -188,16 +188,26 @@ static bool is_own_quorum(uint64_t id, const struct raft_configuration *c)
            (c->outgoing_count == 0 || (c->outgoing_count == 1 && c->outgoing[0] == id));
 }
 
-/* After a tick: a leader that heard nobody for twice the election timeout should have let go. */
+/* After a tick: a leader that heard nobody for twice the election timeout, while it ran, should have let go. */
 void lab_oracle_alone(struct lab *lab, struct lab_node *node)
 {
     struct raft_status status;
     raft_status(node->raft, &status);
     if (is_own_quorum(node->id, &status.configuration)) {
-        node->contact_ms = lab_now(node);
+        node->contact_ms = node->awake_ms;
     }
-    if (status.role == RAFT_LEADER && lab_now(node) - node->contact_ms > 2 * node->options.election_timeout_ms) {
+    if (status.role == RAFT_LEADER && node->awake_ms - node->contact_ms > 2 * node->options.election_timeout_ms) {
         lab_fail(lab, "%d leads on in term %d without having heard anybody", (int)node->id, (int)status.term);
+    }
+}
+
+void lab_oracle_led(struct lab_node *node, const struct raft_message *message)
+{
+    bool leaders = message->type == RAFT_APPEND || message->type == RAFT_HEARTBEAT || message->type == RAFT_SNAPSHOT;
+    struct raft_status status;
+    raft_status(node->raft, &status);
+    if (leaders && status.leader == message->from) {
+        node->led_ms = node->awake_ms;
     }
 }
 
@@ -210,8 +220,13 @@ void lab_oracle_status(struct lab *lab, struct lab_node *node)
                  (int)status.term);
     }
     if (status.role == RAFT_LEADER && node->seen_role != RAFT_LEADER) {
-        node->contact_ms = lab_now(node);
+        node->contact_ms = node->awake_ms;
         new_leader(lab, node, status.term);
+    }
+    if (status.role == RAFT_PRE_CANDIDATE && node->seen_role == RAFT_FOLLOWER && node->led_ms != 0 &&
+        node->awake_ms - node->led_ms < node->options.election_timeout_ms) {
+        lab_fail(lab, "%d gives up its leader of term %d, which it heard just before its host was away", (int)node->id,
+                 (int)status.term);
     }
     if (status.role == RAFT_CANDIDATE && node->seen_term < status.term) {
         if (node->received_since_quiet == 0 && !is_own_quorum(node->id, &status.configuration)) {

@@ -162,6 +162,9 @@ static void step_tick(struct run *run)
     double ms = (double)(1 + prng_below(&run->work, run->profile.members > 3 ? 5 : 10));
     for (uint64_t id = 1; id <= MEMBERS && !run->lab.failed; id++) {
         lab_tick(&run->lab, id, ms);
+        if (run->lab.nodes[id].paused && id % 2 != 0) { /* it is in a long turn: else it is stopped */
+            lab_beat(&run->lab, id);
+        }
     }
 }
 
@@ -344,6 +347,7 @@ static void step_gone(struct run *run)
     uint64_t at = any_node(&run->fault);
     break_connection(run, gone, at);
     if (at != gone && run->lab.nodes[at].raft != NULL && !run->lab.nodes[at].paused) {
+        run->lab.nodes[at].led_ms = 0;
         raft_peer_gone(run->lab.nodes[at].raft, gone);
         lab_turn(&run->lab, at);
     }

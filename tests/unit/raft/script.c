@@ -249,6 +249,25 @@ static void do_tick(struct script *s)
     }
 }
 
+/* Time in which the host has no turn. Then the first one, or, in the middle of a long one, beats. */
+static void do_late(struct script *s)
+{
+    bool beats = strcmp(word(s, 0), "beat") == 0;
+    for (uint64_t id = 1; id <= LAB_NODES; id++) {
+        if (!is_named(s, 2, id)) {
+            continue;
+        }
+        s->lab.nodes[id].paused = true;
+        lab_tick(&s->lab, id, (double)number(s, 1));
+        s->lab.nodes[id].paused = false;
+        if (beats) {
+            lab_beat(&s->lab, id);
+        } else {
+            lab_tick(&s->lab, id, 0);
+        }
+    }
+}
+
 static void quiet(struct script *s, uint64_t id)
 {
     if (s->lab.nodes[id].raft != NULL) {
@@ -274,9 +293,13 @@ static void do_timeout(struct script *s)
     if (node->seen_role != before) {
         return; /* it was time already */
     }
-    uint64_t deadline_ms = raft_deadline(node->raft);
-    assert_true(deadline_ms != UINT64_MAX);
-    lab_tick(&s->lab, node->id, deadline_ms > lab_now(node) ? (double)(deadline_ms - lab_now(node)) : 0);
+    uint64_t most_ms = s->options.election_timeout_ms / LAB_LISTENS, wait_ms;
+    do { /* a wait as long as that is not the last one */
+        uint64_t deadline_ms = raft_deadline(node->raft);
+        assert_true(deadline_ms != UINT64_MAX);
+        wait_ms = deadline_ms > lab_now(node) ? deadline_ms - lab_now(node) : 0;
+        lab_tick(&s->lab, node->id, (double)wait_ms);
+    } while (wait_ms == most_ms && node->seen_role == before);
 }
 
 static void do_elect(struct script *s)
@@ -365,6 +388,7 @@ static bool do_input(struct script *s)
         raft_peer_lost(node->raft, number(s, 2));
         lab_turn(&s->lab, node->id);
     } else if (strcmp(verb, "gone") == 0) {
+        node->led_ms = 0;
         raft_peer_gone(node->raft, number(s, 2));
         lab_turn(&s->lab, node->id);
     } else {
@@ -414,6 +438,8 @@ static void run_command(struct script *s)
         do_group(s);
     } else if (strcmp(verb, "tick") == 0) {
         do_tick(s);
+    } else if (strcmp(verb, "late") == 0 || strcmp(verb, "beat") == 0) {
+        do_late(s);
     } else if (strcmp(verb, "timeout") == 0) {
         do_timeout(s);
     } else if (strcmp(verb, "quiet") == 0) {

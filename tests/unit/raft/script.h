@@ -3,6 +3,8 @@
  *   set NAME VALUE                     an option, before the members are made: lease-reads, append-bytes, inflight, …
  *   group 1 2 3 [learners 4 …]         members with this configuration    join N        a member without any yet
  *   tick MS [N …]                      clocks move (all, or those)        timeout N     its clock moves to its deadline
+ *   late MS [N …]                      the same, but the host had no turn meanwhile
+ *   beat MS [N …]                      the same, in the middle of a turn: what says that the member lives
  *   quiet [N …]                        so much time that they would vote again, but do not stand yet
  *   elect N                            quiet for the other followers, timeout N, settle
  *   settle                             deliver until nothing is in flight

@@ -43,6 +43,7 @@ static const struct hunt hunts[] = {
     {RAFT_MUTATION_LEASE_AFTER_TRANSFER, "a lease is used after a transfer", 12000},
     {RAFT_MUTATION_GONE_BREAKS_LEASE, "a leader that seems gone is forgotten against a lease", 12000},
     {RAFT_MUTATION_NO_QUORUM_CHECK, "a leader without a quorum stays", 1000},
+    {RAFT_MUTATION_LATE_IS_SILENCE, "what passes while the host does not run counts as silence", 1000},
 };
 
 struct finding { /* shared with the child */
