@@ -20,6 +20,7 @@ struct sim *sim_create(uint64_t seed)
     sim->timing = (struct sim_timing){
         .turn_minimum_ns = 1000,
         .turn_maximum_ns = 20000,
+        .reading_ns = 20,
         .work_minimum_ns = 5000,
         .work_maximum_ns = 50000,
         .post_minimum_ns = 500,

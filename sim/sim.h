@@ -90,6 +90,7 @@ void sim_node_set_wall_offset(struct sim *sim, int node, int64_t offset_ms);
 /* ---- how fast things are; all drawn uniformly between the limits ---- */
 struct sim_timing {
     int64_t turn_minimum_ns, turn_maximum_ns; /* a turn of the loop, besides what it does on the disk */
+    int64_t reading_ns;                       /* of the clock: by what looks at it, work takes time */
     int64_t work_minimum_ns, work_maximum_ns; /* from submission until it runs */
     int64_t post_minimum_ns, post_maximum_ns; /* of a message between workers */
     int64_t sync_minimum_ns, sync_maximum_ns; /* of a file or folder */

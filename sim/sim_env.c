@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #define EPOCH_MS 1767225600000LL /* 2026-01-01 00:00 UTC at virtual time 0 */
-enum { NS_PER_MS = 1000000, PPM = 1000000, CLOCK_READING_NS = 20 };
+enum { NS_PER_MS = 1000000, PPM = 1000000 };
 
 struct sim_work {
     struct list link;     /* env->work, then env->finished */
@@ -59,7 +59,7 @@ static void spend(struct sim_env *env, int64_t ns)
 static int64_t monotonic_ns(struct env *env_any)
 {
     struct sim_env *env = sim_env_of(env_any);
-    spend(env, CLOCK_READING_NS);
+    spend(env, env->sim->timing.reading_ns);
     /* A rate that changed while the process was busy counts from when it changed, and what was read since was by the
      * old one. */
     int64_t now_ns = sim_host_local_ns(env->host, sim_env_now_ns(env));

@@ -41,7 +41,9 @@ static void before_sync(void *owner)
     workers_post(cluster->workers); /* what peers had for them */
 }
 
-static const struct store_events store_events = {store_failed, before_sync};
+static void beat(void *owner) { peers_beat(owner); }
+
+static const struct store_events store_events = {store_failed, before_sync, beat};
 
 /* ---- beginning and end ---- */
 

@@ -110,6 +110,8 @@ bool cluster_idle(struct cluster *cluster);
 /* ---- requests; shard: 1 … cluster_shards ---- */
 
 uint32_t cluster_shards(const struct cluster *cluster);
+/* To run a script with, beside the shards: so that others hear of this node meanwhile. NULL: there is no engine. */
+const struct machine_scripts *cluster_scripts(const struct cluster *cluster);
 
 enum cluster_way {
     CLUSTER_PLAIN,  /* a write through the log; a read, strong, at its place among the requester's writes */

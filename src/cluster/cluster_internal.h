@@ -110,10 +110,13 @@ struct lane {
 };
 
 /* Another node. */
+enum { RAFT_HEAD_BYTES = 8 }; /* before each message of a NODE_RAFT frame: group, size */
+
 struct peer {
     uint64_t node;
     uint64_t generation; /* of its connection; 0: down */
     struct buffer raft;  /* messages for the next frame */
+    struct buffer beats; /* that leave in the middle of a turn */
     bool lossy;          /* some did not find room */
     bool untold;         /* what this node leads did not */
     uint64_t parcels;    /* of its, by this connection, that are being executed or answered here (remote.c), … */
@@ -239,6 +242,8 @@ void errands_destroy(struct cluster *cluster);
 MUST_USE enum status relay_send(struct cluster *cluster, struct peer *peer, uint64_t generation,
                                 enum transport_priority priority, uint8_t type, const struct slice *parts,
                                 size_t count);
+/* Signals, ahead of what this turn has for the first worker; lost when there is no room. */
+void relay_send_signals(struct cluster *cluster, const struct peer *peer, struct slice messages);
 /* At the first worker: a frame, or a part of one, for another. */
 void relay_deliver(struct cluster *cluster, uint32_t worker, const struct peer *peer, uint8_t type,
                    struct slice payload);
@@ -365,6 +370,10 @@ struct peer *peer_find(struct cluster *cluster, uint64_t node);
 MUST_USE enum status peers_send_request(struct cluster *cluster, struct peer *peer, uint64_t generation,
                                         enum node_frame type, const struct slice parts[static 2]);
 void peers_send_raft(struct cluster *cluster, uint32_t group, uint64_t to, struct slice head, struct slice tail);
+/* From the middle of a turn: beats (shard_sink) gather, … */
+void peers_add_beat(struct cluster *cluster, uint32_t group, uint64_t to, struct slice message);
+/* … and leave, before all that was sent in this turn. */
+void peers_beat(struct cluster *cluster);
 /* At the first worker, of whichever: messages as they stand in a NODE_RAFT frame. */
 MUST_USE enum status peers_send_messages(struct cluster *cluster, const struct peer *peer, uint64_t generation,
                                          struct slice messages);

@@ -4,6 +4,8 @@
 
 uint32_t cluster_shards(const struct cluster *cluster) { return cluster->shard_count; }
 
+const struct machine_scripts *cluster_scripts(const struct cluster *cluster) { return store_scripts(cluster->store); }
+
 uint32_t cluster_owner(const struct cluster *cluster, uint32_t shard) { return cluster_worker_of(cluster, shard); }
 
 bool cluster_look(struct cluster *cluster, struct cluster_view *ret_view)

@@ -105,6 +105,11 @@ static void sink_send(void *owner, uint32_t group, uint64_t to, struct slice hea
     peers_send_raft(((struct lane *)owner)->cluster, group, to, head, tail);
 }
 
+static void sink_beat(void *owner, uint32_t group, uint64_t to, struct slice message)
+{
+    peers_add_beat(((struct lane *)owner)->cluster, group, to, message);
+}
+
 static void sink_led(void *owner, uint32_t group, bool leading, uint64_t leader, uint64_t term)
 {
     (void)group;
@@ -142,6 +147,7 @@ const struct shard_sink lane_sink = {
     .uncertain = sink_uncertain,
     .repeated = sink_repeated,
     .send = sink_send,
+    .beat = sink_beat,
     .led = sink_led,
     .told = sink_told,
     .lock_news = sink_lock_news,

@@ -8,7 +8,6 @@
 #include <inttypes.h>
 
 enum {
-    RAFT_HEAD_BYTES = 8,         /* group, size */
     RAFT_BUNDLE_BYTES = 1 << 20, /* of messages in one frame, unless one is larger */
     CROWDED_BYTES = 256 << 10,   /* with so much on its way before them, signals go ahead */
     LEADS_BYTES = 12,            /* shard, term */

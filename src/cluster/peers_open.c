@@ -107,6 +107,7 @@ void peers_close(struct cluster *cluster)
     for (size_t i = 0; i < cluster->peer_count; i++) {
         relay_forget(cluster, &cluster->peers[i]);
         buffer_deinit(&cluster->peers[i].raft);
+        buffer_deinit(&cluster->peers[i].beats);
         buffer_deinit(&cluster->peers[i].messages);
         buffer_deinit(&cluster->peers[i].lock_news);
         free(cluster->peers[i].relayed_bytes);

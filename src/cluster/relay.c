@@ -68,6 +68,13 @@ enum status relay_send(struct cluster *cluster, struct peer *peer, uint64_t gene
     return STATUS_OK;
 }
 
+void relay_send_signals(struct cluster *cluster, const struct peer *peer, struct slice messages)
+{
+    struct frame_head head = {.node = peer->node, .generation = peer->generation, .type = NODE_RAFT_SIGNAL};
+    const struct slice parts[2] = {slice_of((const uint8_t *)&head, sizeof(head)), messages};
+    workers_tell_at_once(cluster->workers, 0, WORKERS_CLUSTER, CLUSTER_TELL_FRAME, parts, 2);
+}
+
 static void relayed_free(struct relayed *relayed)
 {
     list_remove(&relayed->node);
@@ -117,6 +124,10 @@ static void relay(struct cluster *cluster, uint32_t from, struct slice body)
     struct slice payload = slice_of(body.data + sizeof(head), body.size - sizeof(head));
     struct peer *peer = peer_find(cluster, head.node);
     ASSERT(peer != NULL);
+    if (head.type == NODE_RAFT_SIGNAL) {
+        (void)!transport_send(cluster->transport, head.node, head.generation, TRANSPORT_SIGNAL, head.type, &payload, 1);
+        return;
+    }
     bool behind = !is_raft(head.type) && waits_for(peer, from);
     enum status status = behind ? STATUS_FULL : pass(cluster, peer, &head, payload);
     if (status == STATUS_FULL && is_raft(head.type)) {

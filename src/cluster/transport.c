@@ -133,6 +133,13 @@ void transport_turn(struct transport *transport)
     }
 }
 
+void transport_beat(struct transport *transport)
+{
+    LIST_FOR_EACH (at, &transport->dirty) {
+        transport_connection_beat(CONTAINER_OF(at, struct transport_connection, dirty_node));
+    }
+}
+
 /* ---- sending ---- */
 
 static struct transport_connection *connected(const struct transport *transport, uint64_t node, uint64_t generation)

@@ -126,6 +126,9 @@ int transport_port(struct transport *transport);
 
 /* To be called once in each turn of the loop, from its hook, after all sends: writes what has gathered. */
 void transport_turn(struct transport *transport);
+/* In the middle of a turn: writes the signals, as far as there is room, and calls nobody back. What fails meanwhile is
+ * found by transport_turn. */
+void transport_beat(struct transport *transport);
 
 /* ---- peers ---- */
 

@@ -256,6 +256,26 @@ static void tell_room(struct transport_connection *connection)
     }
 }
 
+static void note_sent(struct transport_connection *connection, size_t sent)
+{
+    transport_queue_sent(&connection->queue, sent);
+    connection->transport->statistics.bytes_sent += sent;
+    if (connection->state == TRANSPORT_UP) {
+        connection->peer->statistics.bytes_sent += sent;
+    }
+}
+
+void transport_connection_beat(struct transport_connection *connection)
+{
+    struct iovec parts[TRANSPORT_QUEUE_PARTS];
+    size_t offered = 0, sent = 0;
+    int count = connection->state == TRANSPORT_UP ? transport_queue_signals(&connection->queue, parts, &offered) : 0;
+    if (count != 0) {
+        enum status status = env_stream_write(connection->transport->env, connection->stream, parts, count, &sent);
+        note_sent(connection, status == STATUS_OK ? sent : 0);
+    }
+}
+
 void transport_connection_flush(struct transport_connection *connection)
 {
     struct transport *transport = connection->transport;
@@ -263,6 +283,7 @@ void transport_connection_flush(struct transport_connection *connection)
     size_t offered = 0, sent = 0;
     int count = transport_queue_parts(&connection->queue, transport->options.bulk_turn_bytes, parts, &offered);
     if (count == 0) {
+        tell_room(connection); /* a beat has made it */
         return;
     }
     enum status status = env_stream_write(transport->env, connection->stream, parts, count, &sent);
@@ -270,11 +291,7 @@ void transport_connection_flush(struct transport_connection *connection)
         transport_connection_lost(connection, status_text(status));
         return;
     }
-    transport_queue_sent(&connection->queue, sent);
-    transport->statistics.bytes_sent += sent;
-    if (connection->state == TRANSPORT_UP) {
-        connection->peer->statistics.bytes_sent += sent;
-    }
+    note_sent(connection, sent);
     set_blocked(connection, transport_queue_size(&connection->queue) > 0);
     tell_room(connection);
 }

@@ -35,6 +35,32 @@ static void add_span(struct transport_queue *queue, struct iovec *parts, enum tr
     }
 }
 
+/* One lane has begun a frame, at most. */
+static void add_signals(struct transport_queue *queue, struct iovec *parts)
+{
+    queue->span_count = 0;
+    for (int i = 0; i < TRANSPORT_PRIORITIES; i++) {
+        add_span(queue, parts, (enum transport_priority)i, queue->lanes[i].start, queue->lanes[i].open);
+    }
+    const struct transport_lane *signals = &queue->lanes[TRANSPORT_SIGNAL];
+    add_span(queue, parts, TRANSPORT_SIGNAL, signals->open, signals->bytes.size);
+}
+
+int transport_queue_signals(struct transport_queue *queue, struct iovec parts[static TRANSPORT_QUEUE_PARTS],
+                            size_t *ret_bytes)
+{
+    const struct transport_lane *signals = &queue->lanes[TRANSPORT_SIGNAL];
+    *ret_bytes = 0;
+    queue->span_count = 0;
+    if (signals->open < signals->bytes.size) {
+        add_signals(queue, parts);
+    }
+    for (int i = 0; i < queue->span_count; i++) {
+        *ret_bytes += queue->spans[i].size;
+    }
+    return queue->span_count;
+}
+
 int transport_queue_parts(struct transport_queue *queue, size_t bulk_bytes,
                           struct iovec parts[static TRANSPORT_QUEUE_PARTS], size_t *ret_bytes)
 {
@@ -48,11 +74,7 @@ int transport_queue_parts(struct transport_queue *queue, size_t bulk_bytes,
     while (end < bulk->bytes.size && (end == bulk->start || end - bulk->start < bulk_bytes)) {
         end = frame_end_at(bulk, end);
     }
-    queue->span_count = 0;
-    for (int i = 0; i < TRANSPORT_PRIORITIES; i++) { /* one of them has begun, at most */
-        add_span(queue, parts, (enum transport_priority)i, queue->lanes[i].start, queue->lanes[i].open);
-    }
-    add_span(queue, parts, TRANSPORT_SIGNAL, signals->open, signals->bytes.size);
+    add_signals(queue, parts);
     add_span(queue, parts, TRANSPORT_BULK, bulk->open, first);
     add_span(queue, parts, TRANSPORT_URGENT, urgent->open, urgent->bytes.size);
     add_span(queue, parts, TRANSPORT_BULK, first, end);

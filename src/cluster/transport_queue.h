@@ -50,5 +50,8 @@ void transport_queue_put_magic(struct transport_queue *queue, const void *data, 
  * but at least a frame. */
 int transport_queue_parts(struct transport_queue *queue, size_t bulk_bytes,
                           struct iovec parts[static TRANSPORT_QUEUE_PARTS], size_t *ret_bytes);
+/* The same of what has begun, and the signals. */
+int transport_queue_signals(struct transport_queue *queue, struct iovec parts[static TRANSPORT_QUEUE_PARTS],
+                            size_t *ret_bytes);
 /* The first so many bytes of those parts were taken; frames may have been appended since. */
 void transport_queue_sent(struct transport_queue *queue, size_t bytes);

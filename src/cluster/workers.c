@@ -148,6 +148,35 @@ static void message_arrived(struct env_message *message_any)
     message_free(message_any);
 }
 
+/* Takes the records. */
+static void send(struct workers *workers, uint32_t to, struct buffer *records)
+{
+    struct workers_message *message = memory_allocate(sizeof(*message));
+    *message = (struct workers_message){.message = {.arrived = message_arrived, .dropped = message_free},
+                                        .to = workers->outboxes[to].to,
+                                        .from = workers->self,
+                                        .records = *records};
+    buffer_init(records);
+    env_post(workers->env, message->to->env, &message->message);
+}
+
+void workers_tell_at_once(struct workers *workers, uint32_t to, enum workers_room room, uint8_t kind,
+                          const struct slice *parts, size_t count)
+{
+    ASSERT(to != workers->self);
+    struct buffer records;
+    buffer_init(&records);
+    uint8_t *head = buffer_reserve(&records, RECORD_HEAD_BYTES);
+    head[0] = (uint8_t)room;
+    head[1] = kind;
+    records.size = RECORD_HEAD_BYTES;
+    for (size_t i = 0; i < count; i++) {
+        buffer_append_slice(&records, parts[i]);
+    }
+    put_u32(records.data + 2, (uint32_t)(records.size - RECORD_HEAD_BYTES));
+    send(workers, to, &records);
+}
+
 void workers_post(struct workers *workers)
 {
     if (workers == NULL) {
@@ -159,12 +188,6 @@ void workers_post(struct workers *workers)
             continue;
         }
         ASSERT(!outbox->writing);
-        struct workers_message *message = memory_allocate(sizeof(*message));
-        *message = (struct workers_message){.message = {.arrived = message_arrived, .dropped = message_free},
-                                            .to = outbox->to,
-                                            .from = workers->self,
-                                            .records = outbox->records};
-        buffer_init(&outbox->records);
-        env_post(workers->env, outbox->to->env, &message->message);
+        send(workers, to, &outbox->records);
     }
 }

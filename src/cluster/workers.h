@@ -5,7 +5,7 @@
  * has them, and pointers that only go back to where they came from.
  *
  * Invariants
- * 1. What one worker tells another arrives in order, each record once.
+ * 1. What one worker tells another arrives in order, each record once; but workers_tell_at_once.
  * 2. A worker touches nothing of another: this struct's pointers to others are addresses to post to.
  * 3. What gathers is bounded by who tells: requests, answers and frames have limits of their own (errand.c, relay.c),
  *    all else is small and bounded by what it tells of. */
@@ -44,5 +44,8 @@ void workers_tell_all(struct workers *workers, enum workers_room room, uint8_t k
 struct buffer *workers_begin(struct workers *workers, uint32_t to, enum workers_room room, uint8_t kind);
 /* Returns the body's size. */
 size_t workers_end(struct workers *workers, uint32_t to);
+/* Overtakes what has gathered, and may come while a record is being written. */
+void workers_tell_at_once(struct workers *workers, uint32_t to, enum workers_room room, uint8_t kind,
+                          const struct slice *parts, size_t count);
 /* Sends what has gathered. Takes NULL. */
 void workers_post(struct workers *workers);

@@ -263,6 +263,14 @@ static bool knows_command(void *context, struct slice name)
     return found == COMMAND_FOUND || found == COMMAND_WRONG_ARITY;
 }
 
+static void beat(void *context)
+{
+    const struct machine_scripts *scripts = ((struct script_calls *)context)->call->scripts;
+    if (scripts->beat != NULL) {
+        scripts->beat(scripts->beating);
+    }
+}
+
 /* ---- EVAL text numkeys key … arg … ---- */
 
 static bool take_key_count(struct call *call, uint32_t *ret_count)
@@ -339,7 +347,7 @@ static void run_script(struct call *call, const struct script_run *run)
     bool writes = (call->spec->flags & COMMAND_WRITE) != 0;
     struct script_calls calls = {.call = call, .keys = run->keys, .key_count = run->key_count, .reads = !writes};
     size_t told = call->events == NULL ? 0 : call->events->messages.size;
-    struct script_host host = {&calls, call_command, held_bytes, knows_command};
+    struct script_host host = {&calls, call_command, held_bytes, knows_command, beat};
     struct resp_writer reply = call->reply;
     uint64_t used;
     if (writes) {

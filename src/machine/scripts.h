@@ -32,14 +32,21 @@ static inline void scripts_spent_forget(struct scripts_spent *spent)
 struct machine_scripts {
     struct script_engine *engine;
     void *owner;
-    void (*lock)(void *owner); /* around each run; NULL: one thread has the engine */
+    /* Around each run; NULL: one thread has the engine. False: another thread still has it. */
+    bool (*lock)(void *owner);
     void (*unlock)(void *owner);
+    /* While a script runs, or waits for the engine: who waits for that may say to others that it lives
+     * (script_host.beat). NULL: nothing. */
+    void (*beat)(void *beating);
+    void *beating;
 };
 
 static inline void machine_scripts_enter(const struct machine_scripts *scripts)
 {
-    if (scripts->lock != NULL) {
-        scripts->lock(scripts->owner);
+    while (scripts->lock != NULL && !scripts->lock(scripts->owner)) {
+        if (scripts->beat != NULL) {
+            scripts->beat(scripts->beating);
+        }
     }
 }
 

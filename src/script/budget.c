@@ -52,9 +52,20 @@ void engine_stop(struct script_engine *engine, enum script_end why)
     }
 }
 
+static void beat(struct script_engine *engine)
+{
+    engine->beat_at = engine->used + SCRIPT_BEAT_STEPS;
+    if (engine->host != NULL && engine->host->beat != NULL) {
+        engine->host->beat(engine->host->context);
+    }
+}
+
 void engine_count(struct script_engine *engine, uint64_t steps)
 {
     engine->used += steps < engine->budget ? steps : engine->budget + 1;
+    if (engine->used >= engine->beat_at) {
+        beat(engine);
+    }
     if (engine->used > engine->budget) {
         engine_stop(engine, SCRIPT_OVER_BUDGET);
     }

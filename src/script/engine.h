@@ -47,6 +47,7 @@ struct script_engine {
     uint64_t used;
     uint64_t compiled; /* of these, when the text was a function */
     uint64_t budget;
+    uint64_t beat_at; /* the host's next beat, in steps */
     size_t memory_limit;
     size_t taken, room;      /* bytes that were given out, and how many until the collector begins */
     bool tried_to_write;     /* to a table of the sandbox, which then looks otherwise */

@@ -36,6 +36,7 @@ static void reset_limits(struct script_engine *engine, uint64_t budget, size_t m
     engine->budget = budget;
     engine->memory_limit = memory;
     engine->used = 0;
+    engine->beat_at = SCRIPT_BEAT_STEPS;
     engine->stopped = SCRIPT_RETURNED;
 }
 
@@ -262,6 +263,7 @@ static void keep(struct script_engine *engine, const struct script_run *run)
 {
     lua_State *L = engine->main;
     (void)lua_gc(L, LUA_GCCOLLECT, 0);
+    engine->host = NULL; /* its next run has another one */
     engine->taken = 0;
     engine->room = *thread_threshold(L) - thread_total(L);
     uint8_t *region = engine->place.region;
@@ -270,19 +272,23 @@ static void keep(struct script_engine *engine, const struct script_run *run)
 }
 
 /* The region with the script in it, compiled now or earlier: both leave the same. */
-static enum script_end load(struct script_engine *engine, const struct script_run *run, struct resp_writer *reply)
+static enum script_end load(struct script_engine *engine, const struct script_run *run, const struct script_host *host,
+                            struct resp_writer *reply)
 {
     bool common;
     struct slice image = chunks_find(engine->chunks, run, &common);
     if (image.size != 0) {
         restore(engine, image, common);
+        engine->host = host;
         return SCRIPT_RETURNED;
     }
     restore(engine, slice_of(engine->image, engine->image_size), false);
+    engine->host = host;
     reset_limits(engine, run->budget, run->memory_bytes);
     enum script_end end = run_protected(engine, run, compile_task, reply);
     if (end == SCRIPT_RETURNED) {
         keep(engine, run);
+        engine->host = host;
     }
     return end;
 }
@@ -290,10 +296,9 @@ static enum script_end load(struct script_engine *engine, const struct script_ru
 enum script_end script_run(struct script_engine *engine, const struct script_run *run, const struct script_host *host,
                            struct resp_writer *reply, uint64_t *ret_used)
 {
-    enum script_end end = load(engine, run, reply);
+    enum script_end end = load(engine, run, host, reply);
     engine->compiled = engine->used;
     if (end == SCRIPT_RETURNED) {
-        engine->host = host;
         end = run_protected(engine, run, run_task, reply);
     }
     *ret_used = engine->used;
@@ -305,5 +310,5 @@ uint64_t script_compiled(const struct script_engine *engine) { return engine->co
 bool script_check(struct script_engine *engine, struct slice source, struct resp_writer *reply)
 {
     struct script_run run = {.source = source, .budget = SCRIPT_BUDGET, .memory_bytes = SCRIPT_MEMORY_BYTES};
-    return load(engine, &run, reply) == SCRIPT_RETURNED;
+    return load(engine, &run, NULL, reply) == SCRIPT_RETURNED;
 }

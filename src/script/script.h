@@ -19,6 +19,7 @@ enum {
     SCRIPT_REGION_BYTES = 256 << 20,
     SCRIPT_SOURCE_BYTES = 256 << 10, /* of one text */
     SCRIPT_BUDGET = 5 * 1000 * 1000, /* the worst that we know takes a fifth of the time until others elect a leader */
+    SCRIPT_BEAT_STEPS = 100 * 1000,
     SCRIPT_MEMORY_BYTES = 64 << 20,
     SCRIPT_SHA_BYTES = 40,
 };
@@ -47,6 +48,9 @@ struct script_host {
     size_t (*held)(void *context);
     /* Whether there is such a command. */
     bool (*knows)(void *context, struct slice name);
+    /* Called every SCRIPT_BEAT_STEPS or so, from anywhere in a run: whoever waits for its end may say to others that it
+     * lives. It leaves the run and the engine alone. NULL: nothing. */
+    void (*beat)(void *context);
 };
 
 enum script_flag {

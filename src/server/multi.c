@@ -236,6 +236,7 @@ static void start_exec(struct connection *connection)
     struct exec_plan *exec_plan = NULL;
     struct slice rest = buffer_slice(&connection->queued);
     txn_plan_init(&plan, connection->server->shards, connection->queued_values);
+    plan.values.scripts = cluster_scripts(connection->server->cluster);
     for (size_t i = 0; i < connection->watches.count; i++) {
         txn_plan_watch(&plan, connection->watches.items[i].key, connection->watches.items[i].version);
     }

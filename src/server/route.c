@@ -107,6 +107,7 @@ static void to_shards(struct connection *connection, const struct command *comma
 {
     struct txn_plan plan;
     txn_plan_init(&plan, connection->server->shards, !txn_plan_cuts(command->spec));
+    plan.values.scripts = cluster_scripts(connection->server->cluster);
     txn_plan_add(&plan, command);
     txn_client_command(connection, command, &plan);
 }

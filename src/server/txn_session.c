@@ -370,6 +370,7 @@ struct txn_session *session_create(struct connection *connection)
     session->connection = connection;
     session->votes = memory_allocate_zeroed(server->shards, sizeof(*session->votes));
     txn_plan_init(&session->plan, server->shards, true);
+    session->plan.values.scripts = cluster_scripts(server->cluster);
     say_arguments_init(&session->arguments);
     list_append(&server->sessions, &session->node);
     return session;

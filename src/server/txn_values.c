@@ -18,6 +18,7 @@
 void txn_values_init(struct txn_values *values, uint32_t shard_count)
 {
     *values = (struct txn_values){
+        .scripts = script_home(),
         .shard_count = shard_count,
         .shards = memory_allocate_zeroed(shard_count, sizeof(*values->shards)),
     };
@@ -212,7 +213,7 @@ static struct overlay *across_of(struct txn_values *values)
 static void run_over(struct txn_values *values, struct overlay *overlay, const struct command *command,
                      struct resp_writer *reply)
 {
-    overlay_use_scripts(overlay, script_home(), &values->spent);
+    overlay_use_scripts(overlay, values->scripts, &values->spent);
     overlay_listen(overlay, &values->events);
     overlay_run(overlay, command, reply);
     values->spent.reading.text_count = values->spent.writing.text_count = 0; /* the command may go */

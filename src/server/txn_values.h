@@ -20,6 +20,7 @@ struct values_shard {
 };
 
 struct txn_values {
+    const struct machine_scripts *scripts; /* borrowed; at first those of the process */
     uint32_t shard_count;
     struct values_shard *shards; /* by shard − 1 */
     struct overlay *across;

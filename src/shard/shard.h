@@ -52,6 +52,9 @@ struct shard_sink {
     /* A message of consensus to another member: one behind the other, the bytes to give to its shard_receive. The head
      * is never empty. May be lost. NULL in a group of one. */
     void (*send)(void *owner, uint32_t group, uint64_t to, struct slice head, struct slice tail);
+    /* The same from the middle of a long turn, where it says no more than that this member lives (store.h); it may
+     * overtake what was sent before. May be NULL. */
+    void (*beat)(void *owner, uint32_t group, uint64_t to, struct slice message);
     /* Who leads the group has changed: this member or not; leader 0 when unknown. May be NULL. */
     void (*led)(void *owner, uint32_t group, bool leading, uint64_t leader, uint64_t term);
     /* What commands have told (machine/events.h), between two replies: at the member that logged their entry, while it

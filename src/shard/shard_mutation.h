@@ -14,6 +14,7 @@ enum shard_mutation {
     SHARD_MUTATION_OUTCOME_LOST,          /* … and is forgotten when leadership goes */
     SHARD_MUTATION_READ_BEFORE_OUTCOME,   /* … and a read passes its lock, as a write does */
     SHARD_MUTATION_GOES_ON_BEHIND,        /* a follower that goes on with an entry leaves out a command */
+    SHARD_MUTATION_NO_BEATS,              /* nothing is heard of a member while it runs a script */
     SHARD_MUTATION_COUNT,
 };
 

@@ -365,14 +365,19 @@ void shard_pump(struct shard *shard)
     }
 }
 
-void shard_tick(struct shard *shard)
+void shard_tell_time(struct shard *shard)
 {
-    raft_tick(shard->raft, shard_now_ms(shard));
     if (shard->leading && !shard->lone) {
         struct raft_time time;
         shard_time_now(shard, &time.time_ms, &time.wall_ms);
         raft_set_time(shard->raft, time);
     }
+}
+
+void shard_tick(struct shard *shard)
+{
+    raft_tick(shard->raft, shard_now_ms(shard));
+    shard_tell_time(shard);
 }
 
 enum status shard_propose(struct shard *shard, enum entry_kind kind, struct slice payload, uint64_t *ret_index)

@@ -201,6 +201,8 @@ struct raft_entry shard_entry_of(const struct log_entry *logged);
 MUST_USE enum status shard_raft_open(struct shard *shard);
 /* The clock of consensus. */
 uint64_t shard_now_ms(const struct shard *shard);
+/* What heartbeats say from now on. */
+void shard_tell_time(struct shard *shard);
 /* The time for consensus; at the start of every turn. */
 void shard_tick(struct shard *shard);
 /* Takes out of consensus what it wants done, and does it. */
@@ -252,6 +254,8 @@ void shard_lose_sight(struct shard *shard, uint64_t index);
 
 /* ---- shard_transfer.c ---- */
 void shard_send_messages(struct shard *shard);
+/* In the middle of anything else that the store does: says that this member lives. False: there was no need to. */
+bool shard_beat(struct shard *shard, uint64_t now_ms);
 /* Gives up what is on its way: the shard closes. */
 void shard_transfer_leave(struct shard *shard);
 

@@ -186,6 +186,25 @@ void shard_send_messages(struct shard *shard)
     buffer_shrink(&shard->entry_bytes, SHARD_LARGE_BYTES);
 }
 
+bool shard_beat(struct shard *shard, uint64_t now_ms)
+{
+    if (shard->raft == NULL || shard->sink.beat == NULL || SHARD_MUTATED(shard, NO_BEATS)) {
+        return false;
+    }
+    bool any = false;
+    struct raft_message message;
+    if (shard->leading && raft_deadline(shard->raft) <= now_ms) {
+        shard_tell_time(shard);
+    }
+    while (raft_take_beat(shard->raft, now_ms, &message)) {
+        buffer_clear(&shard->message);
+        raft_message_encode(&message, &shard->message);
+        shard->sink.beat(shard->owner, shard->options.group, message.to, buffer_slice(&shard->message));
+        any = true;
+    }
+    return any;
+}
+
 /* ---- in ---- */
 
 /* True when the log lacks what it had: no crash explains that (raft_status.lost). */

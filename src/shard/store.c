@@ -40,6 +40,24 @@ void store_begin_work(struct store *store)
     store->script_ns = 0;
 }
 
+/* A script runs: who is not heard meanwhile may be taken for dead. */
+static void beat(void *beating)
+{
+    struct store *store = beating;
+    int64_t now_ns = env_monotonic_ns(store->env);
+    if (store->failed || now_ns - store->beat_ns < (int64_t)STORE_BEAT_MS * NS_PER_MS) {
+        return;
+    }
+    store->beat_ns = now_ns;
+    bool any = false;
+    LIST_FOR_EACH (at, &store->shards) {
+        any = shard_beat(CONTAINER_OF(at, struct shard, node), (uint64_t)(now_ns / NS_PER_MS)) || any;
+    }
+    if (any && store->events.beat != NULL) {
+        store->events.beat(store->owner);
+    }
+}
+
 static void log_durable(void *owner, uint64_t ticket)
 {
     struct store *store = owner;
@@ -66,8 +84,13 @@ enum status store_open(struct env *env, const struct store_options *options, con
                        void *owner, struct store **ret_store, char *ret_message, size_t message_capacity)
 {
     struct store *store = memory_allocate_zeroed(1, sizeof(*store));
-    *store = (struct store){
-        .env = env, .events = *events, .owner = owner, .folder = options->folder, .scripts = options->scripts};
+    *store = (struct store){.env = env, .events = *events, .owner = owner, .folder = options->folder};
+    if (options->scripts != NULL) {
+        store->own_scripts = *options->scripts;
+        store->own_scripts.beat = beat;
+        store->own_scripts.beating = store;
+        store->scripts = &store->own_scripts;
+    }
     store->turn_steps = options->turn_steps == 0 ? STORE_TURN_STEPS : options->turn_steps;
     list_init(&store->shards);
     store_begin_work(store);
@@ -156,3 +179,5 @@ bool store_turn(struct store *store)
 }
 
 bool store_idle(const struct store *store) { return !log_syncing(store->log); }
+
+const struct machine_scripts *store_scripts(const struct store *store) { return store->scripts; }

@@ -6,7 +6,12 @@
  *
  * Between two turns nobody hears this node, so a turn applies STORE_TURN_STEPS of work and one command beyond at most,
  * of all shards together, and no further script STORE_TURN_MS after the first; what is left of an entry is applied in
- * the turns that follow. The shard that used it up comes last in them. */
+ * the turns that follow. The shard that used it up comes last in them.
+ *
+ * One command may be a script, and where many processes want the processor its few milliseconds take a second. While it
+ * runs, or waits for the engine that other workers have, every shard says now and then that its member lives: what
+ * leads sends heartbeats, what follows answers its leader once more (shard_sink.beat, raft_take_beat). Nothing else
+ * happens meanwhile. */
 #pragma once
 
 #include "env/env.h"
@@ -17,7 +22,7 @@ struct store;
 
 /* A step is some 2 to 20 ns of a script (script/README.md); a command, and an entry, counts as
  * STORE_COMMAND_STEPS, and 16 bytes of an entry as one. A turn's clients (SERVER_COMMANDS_PER_TURN) have room in it. */
-enum { STORE_TURN_STEPS = 1000 * 1000, STORE_COMMAND_STEPS = 50, STORE_TURN_MS = 50 };
+enum { STORE_TURN_STEPS = 1000 * 1000, STORE_COMMAND_STEPS = 50, STORE_TURN_MS = 50, STORE_BEAT_MS = 20 };
 
 struct store_options {
     const char *directory;                 /* of log and snapshots; exists */
@@ -32,6 +37,8 @@ struct store_events {
     void (*failed)(void *owner, enum status status, const char *what);
     /* The turn's messages are with the sinks, and a sync may follow, which others need not wait for. May be NULL. */
     void (*before_sync)(void *owner);
+    /* Sinks were given beats, in the middle of a turn. May be NULL. */
+    void (*beat)(void *owner);
 };
 
 /* Opens and recovers the log; the shards come with shard_open. */
@@ -41,5 +48,7 @@ MUST_USE enum status store_open(struct env *env, const struct store_options *opt
 void store_close(struct store *store);
 /* Once per turn. True when there is more to do without waiting for an event. */
 bool store_turn(struct store *store);
+/* Those of the options, and beats meanwhile; NULL: none. */
+const struct machine_scripts *store_scripts(const struct store *store);
 /* Nothing is on the way to the disk. */
 bool store_idle(const struct store *store);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/list.h"
+#include "machine/scripts.h"
 #include "shard/store.h"
 
 struct store {
@@ -9,7 +10,9 @@ struct store {
     struct store_events events;
     void *owner;
     struct folder_name folder;
-    const struct machine_scripts *scripts;
+    const struct machine_scripts *scripts; /* NULL, or … */
+    struct machine_scripts own_scripts;    /* … those of the options, with the beat of this store */
+    int64_t beat_ns;                       /* when it was asked for the last one */
     struct log *log;
     struct list shards;     /* struct shard, in order of opening, but for `tired` ones */
     size_t pending_bytes;   /* of all of them */

@@ -273,6 +273,7 @@ static void start_worker(struct world_worker *worker, int number)
         .log_segment_bytes = SEGMENT_BYTES,
         .lease_reads = world->lease_reads,
         .workers = worker->workers,
+        .scripts = world->scripts,
     };
     char message[CLUSTER_MESSAGE_BYTES] = "";
     enum status status = cluster_create(worker->env, &options, &events, worker, &worker->cluster, message);
@@ -443,13 +444,15 @@ void world_begin(struct world *world, uint64_t seed, int nodes, uint32_t shards,
     bool lease_reads = world->lease_reads;
     int workers = world->workers == 0 ? 1 : world->workers;
     void (*heard)(struct world_worker *, const struct message *) = world->heard;
+    const struct machine_scripts *scripts = world->scripts;
     *world = (struct world){.sim = sim_create(seed),
                             .node_count = nodes,
                             .shards = shards,
                             .replicas = replicas,
                             .lease_reads = lease_reads,
                             .workers = workers,
-                            .heard = heard};
+                            .heard = heard,
+                            .scripts = scripts};
     assert_true(shards <= WORLD_SHARDS && workers <= WORLD_WORKERS);
     sim_on_log(world->sim, on_log, world);
     for (int i = 0; i < nodes; i++) {

@@ -73,6 +73,7 @@ struct world {
     uint32_t shards, replicas;
     bool lease_reads;
     int workers; /* of each node; 0: one */
+    const struct machine_scripts *scripts;
     /* Of each message that a worker hears, when it has passed it on as a server does; may be NULL. */
     void (*heard)(struct world_worker *worker, const struct message *message);
     struct world_client clients[WORLD_CLIENTS];
