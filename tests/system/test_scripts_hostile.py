@@ -93,7 +93,7 @@ def test_others_are_served(three):
 ANSWER_SECONDS = 10  # as command-timeout: a shard without a leader answers an error by then
 SCRIPTS = 150
 SERVED = 5  # at least, while they run: between the scripts, not behind all of them
-ELECTIONS = 4  # of a shard, at most: on a machine that is busy beyond its cores there were two (docs/roadmap.md)
+ELECTIONS = 1  # of a shard, at most: where a machine gives nodes no processor for long, an idle cluster may have one, too
 
 
 def terms(three, among=None):
