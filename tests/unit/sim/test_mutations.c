@@ -164,7 +164,7 @@ static const struct mutant mutants[] = {
     {"LOCK.GUARD with a token that does not hold", {.machine = MACHINE_MUTATION_GUARD_BLIND}, "nodes,holders=1", 20},
     {"a client that is gone takes back what its owner was told elsewhere",
      {.machine = MACHINE_MUTATION_TAKEN_BACK},
-     "nodes,timing,network,locks=0,holders=1",
+     "nodes,holders=1",
      300},
     {"a resource that looks at no token", {.blind = true}, "nodes,holders=1", 20},
     {"a part of several locks that is held before all are there",
