@@ -1,7 +1,7 @@
 """Many sessions, each with a lock, kept alive over a hundred connections to three nodes, while others are opened and
 closed: what a session costs in memory, and its heartbeats in processor time.
 
-    bench/sessions.py [SESSIONS …] [--ttl S] [--every S] [--seconds N]
+    bench/sessions.py [SESSIONS …] [--ttl S] [--every S] [--seconds N] [--turnover N]
 
 Each session has a heartbeat every third of its time to live, as client libraries do it, or every S seconds. Memory is what all processes
 grew by, over nodes and sessions; every node has every session, as each shard has three voters."""
@@ -20,7 +20,7 @@ import cluster
 import nodes
 import resp
 
-CONNECTIONS, TURNOVER = 100, 1000
+CONNECTIONS, TICK_S = 100, 0.1
 TICKS = 100
 
 
@@ -76,17 +76,22 @@ def prepare(three, count, ttl_s):
 
 
 class Turnover:
-    """Sessions that are opened, and closed when that is answered: so many a second, through all nodes."""
+    """Sessions that are opened, and closed when that is answered: `rate` a second, through all nodes by turns."""
 
-    def __init__(self, three, ttl_s):
+    def __init__(self, three, ttl_s, rate):
+        self.rate, self.opened, self.began = rate, 0, None
         self.connections = [resp.Connection(node.port, timeout=60) for node in three.nodes]
         self.open = resp.encode("SESSION.OPEN", "PX", ttl_s * 1000)
         self.rest = {each: b"" for each in self.connections}
         self.closed = self.bad = 0
 
-    def send(self, many):
-        for each in self.connections:
-            each.socket.sendall(self.open * (many // len(self.connections)))
+    def send(self, now):
+        """What is due by now, from the first call on."""
+        self.began = self.began or now
+        due = int((now - self.began + TICK_S) * self.rate) - self.opened
+        for number, each in enumerate(self.connections):
+            each.socket.sendall(self.open * len(range(self.opened + number, self.opened + due, len(self.connections))))
+        self.opened += due
 
     def take(self, connection, data):
         """Ids are two lines ($size, text), what a close says is one."""
@@ -100,7 +105,7 @@ class Turnover:
 def beat(clients, seconds, every_s, turnover):
     """Heartbeats of all, spread evenly; returns how many were answered, and how many of them badly."""
     selector = selectors.DefaultSelector()
-    slices = max(1, int(every_s * 10))
+    slices = max(1, round(every_s / TICK_S))
     for client in clients:
         client.parts = [b"".join(resp.encode("SESSION.KEEPALIVE", each) for each in client.sessions[part::slices])
                         for part in range(slices)]  # fmt: skip
@@ -108,14 +113,14 @@ def beat(clients, seconds, every_s, turnover):
     for each in turnover.connections if turnover else []:
         selector.register(each.socket, selectors.EVENT_READ, each)
     answered = bad = turn = 0
-    end = time.monotonic() + seconds
-    while (now := time.monotonic()) < end:
+    began = time.monotonic()
+    while turn < round(seconds / TICK_S):
         for client in clients:
             client.connection.socket.sendall(client.parts[turn % slices])
         if turnover:
-            turnover.send(TURNOVER // 10)
+            turnover.send(time.monotonic())
         turn += 1
-        while (left := now + 0.1 - time.monotonic()) > 0:
+        while (left := began + turn * TICK_S - time.monotonic()) > 0:
             for key, _ in selector.select(left):
                 data = key.fileobj.recv(1 << 20, socket.MSG_DONTWAIT)
                 if key.data is not None:
@@ -135,7 +140,7 @@ def end_all(three, ttl_s):
     return time.monotonic() - due
 
 
-def measure(count, seconds, ttl_s, every_s, folder):
+def measure(count, seconds, ttl_s, every_s, rate, folder):
     with cluster.Cluster(folder, nodes=3, shards=8) as three:
         before, told = resident(three), figure(three, "memory", "used_memory")
         began = time.monotonic()
@@ -147,7 +152,7 @@ def measure(count, seconds, ttl_s, every_s, folder):
         answered, bad = beat(clients, seconds, every_s, None)
         beats = (cpu_seconds(three) - idle) / seconds
         idle = cpu_seconds(three)
-        turnover = Turnover(three, ttl_s)
+        turnover = Turnover(three, ttl_s, rate)
         _, worse = beat(clients, seconds, every_s, turnover)
         both = (cpu_seconds(three) - idle) / seconds
         ends = end_all(three, ttl_s)
@@ -162,10 +167,11 @@ def main():
     parser.add_argument("--ttl", type=int, default=10)
     parser.add_argument("--every", type=float)
     parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--turnover", type=int, default=1000, help="sessions that are opened, and closed, in each second")
     options = parser.parse_args()
     for count in options.sessions:
         with tempfile.TemporaryDirectory() as folder:
-            measure(count, options.seconds, options.ttl, options.every or options.ttl / 3, folder)
+            measure(count, options.seconds, options.ttl, options.every or options.ttl / 3, options.turnover, folder)
 
 
 if __name__ == "__main__":
