@@ -1,15 +1,15 @@
 /* Load for ZooKeeper by asynchronous calls of its own C client, many sessions in one thread.
  *
- *   zookeeper_load HOST:PORT fill|set|get|strong|lock|contend SESSIONS IN_FLIGHT SECONDS KEYS VALUE_BYTES
+ *   zookeeper_load HOST:PORT fill|locks|set|get|strong|lock|contend SESSIONS IN_FLIGHT SECONDS KEYS VALUE_BYTES
  *
- * fill creates /bench and KEYS nodes in it, many to a transaction. set writes random ones, whatever their version; get
- * reads, as the node that is asked has it; strong sends a sync ahead of each read in the same session, which is how a
- * read sees every earlier write. lock takes ZooKeeper's own recipe for locks through: create a sequential ephemeral
- * node below the lock's, list its children, delete it; contend does so with one lock for all, where who is not the
- * first watches the node before its own. Each session keeps IN_FLIGHT requests under way until SECONDS are over. The
- * result is one line of JSON; latencies are in microseconds; of locks they are of the whole, and there are the fairness
- * of what sessions got and the messages (requests, replies, events of watches) for each grant. Exit code 1 when a
- * request failed or a session broke.
+ * fill creates /bench and KEYS nodes in it, many to a transaction; locks the nodes of KEYS locks. set writes random
+ * ones, whatever their version; get reads, as the node that is asked has it; strong sends a sync ahead of each read in
+ * the same session, which is how a read sees every earlier write. lock takes ZooKeeper's own recipe for locks through:
+ * create a sequential ephemeral node below the lock's, list its children, delete it, through all KEYS locks by turns;
+ * contend does so with one lock for all, where who is not the first watches the node before its own. Each session keeps
+ * IN_FLIGHT requests under way until SECONDS are over. The result is one line of JSON; latencies are in microseconds;
+ * of locks they are of the whole, and there are the fairness of what sessions got and the messages (requests, replies,
+ * events of watches) for each grant. Exit code 1 when a request failed or a session broke.
  *
  * The single-threaded flavour of the library: the other one starts two threads for each session. */
 #include "base/memory.h"
@@ -36,9 +36,9 @@ enum {
     VALUE_BYTES_MAXIMUM = 65536,
 };
 
-enum mode { MODE_FILL, MODE_SET, MODE_GET, MODE_STRONG, MODE_LOCK, MODE_CONTEND, MODES };
+enum mode { MODE_FILL, MODE_LOCKS, MODE_SET, MODE_GET, MODE_STRONG, MODE_LOCK, MODE_CONTEND, MODES };
 
-static const char *const mode_names[MODES] = {"fill", "set", "get", "strong", "lock", "contend"};
+static const char *const mode_names[MODES] = {"fill", "locks", "set", "get", "strong", "lock", "contend"};
 
 struct session {
     zhandle_t *handle;
@@ -51,7 +51,7 @@ struct session {
 struct request {
     struct session *session;
     int64_t since_ns;
-    zoo_op_result_t *results; /* fill: of FILL_NODES operations */
+    zoo_op_result_t *results; /* fill, locks: of FILL_NODES operations */
     uint64_t lock;            /* lock, contend */
     char node[PATH_BYTES];    /* of this request below its lock */
 };
@@ -60,7 +60,7 @@ static struct {
     enum mode mode;
     struct session *sessions;
     uint32_t session_count, in_flight;
-    uint64_t keys, next_key; /* next_key: fill */
+    uint64_t keys, next_key; /* next_key: fill, locks, lock */
     char value[VALUE_BYTES_MAXIMUM];
     int value_bytes;
     int64_t end_ns;
@@ -96,6 +96,8 @@ static const char *path_of(char *room, uint64_t key)
     return room;
 }
 
+static bool fills(void) { return load.mode == MODE_FILL || load.mode == MODE_LOCKS; }
+
 /* ---- requests and replies ---- */
 
 static void send_request(struct request *request);
@@ -106,7 +108,7 @@ static void answered(struct request *request, int code)
     load.under_way--;
     int64_t now = now_ns();
     histogram_add(&load.latency, (uint64_t)(now - request->since_ns));
-    if (load.mode == MODE_FILL ? load.next_key < load.keys : now < load.end_ns) {
+    if (fills() ? load.next_key < load.keys : now < load.end_ns) {
         send_request(request);
     }
 }
@@ -207,6 +209,7 @@ static void send_lock(struct request *request)
     char path[PATH_BYTES];
     char node[2 * PATH_BYTES];
     load.messages++;
+    request->lock = load.mode == MODE_LOCK ? load.next_key++ % load.keys : 0;
     (void)snprintf(node, sizeof(node), "%s/l-", lock_path(path, request->lock));
     must("create", zoo_acreate(request->session->handle, node, "", 0, &ZOO_OPEN_ACL_UNSAFE,
                                ZOO_EPHEMERAL | ZOO_SEQUENCE, on_created, request));
@@ -220,8 +223,10 @@ static void send_transaction(struct request *request)
     static char paths[FILL_NODES][PATH_BYTES];
     int count = 0;
     for (; count < FILL_NODES && load.next_key < load.keys; count++) {
-        zoo_create_op_init(&operations[count], path_of(paths[count], load.next_key++), load.value, load.value_bytes,
-                           &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0);
+        bool locks = load.mode == MODE_LOCKS;
+        const char *path = (locks ? lock_path : path_of)(paths[count], load.next_key++);
+        zoo_create_op_init(&operations[count], path, load.value, locks ? 0 : load.value_bytes, &ZOO_OPEN_ACL_UNSAFE, 0,
+                           NULL, 0);
     }
     must("multi", zoo_amulti(request->session->handle, count, operations, request->results, on_void, request));
 }
@@ -232,7 +237,7 @@ static void send_request(struct request *request)
     zhandle_t *handle = request->session->handle;
     request->since_ns = now_ns();
     load.under_way++;
-    if (load.mode == MODE_FILL) {
+    if (fills()) {
         send_transaction(request);
         return;
     }
@@ -338,15 +343,12 @@ static void on_parent(int code, const char *name, const void *owner)
 
 static void create_parents(void)
 {
-    uint64_t locks = load.mode == MODE_FILL      ? 0
-                     : load.mode == MODE_CONTEND ? 1
-                                                 : (uint64_t)load.session_count * load.in_flight;
-    load.under_way += 1 + locks;
+    load.under_way += load.mode == MODE_CONTEND ? 2 : 1;
     must("create", zoo_acreate(load.sessions[0].handle, "/bench", "", 0, &ZOO_OPEN_ACL_UNSAFE, 0, on_parent, NULL));
-    for (uint64_t lock = 0; lock < locks; lock++) {
+    if (load.mode == MODE_CONTEND) {
         char path[PATH_BYTES];
-        must("create", zoo_acreate(load.sessions[0].handle, lock_path(path, lock), "", 0, &ZOO_OPEN_ACL_UNSAFE, 0,
-                                   on_parent, NULL));
+        must("create",
+             zoo_acreate(load.sessions[0].handle, lock_path(path, 0), "", 0, &ZOO_OPEN_ACL_UNSAFE, 0, on_parent, NULL));
     }
     while (load.under_way > 0) {
         turn(TICK_MS);
@@ -358,16 +360,14 @@ static void make_load(int64_t duration_ns)
     uint32_t count = load.session_count * load.in_flight;
     struct request *requests = memory_allocate_zeroed(count, sizeof(*requests));
     load.end_ns = now_ns() + duration_ns;
-    for (uint32_t i = 0; i < count && (load.mode != MODE_FILL || load.next_key < load.keys); i++) {
+    for (uint32_t i = 0; i < count && (!fills() || load.next_key < load.keys); i++) {
         requests[i].session = &load.sessions[i % load.session_count];
-        requests[i].lock = load.mode == MODE_LOCK ? i : 0;
-        requests[i].results =
-            load.mode == MODE_FILL ? memory_allocate_zeroed(FILL_NODES, sizeof(zoo_op_result_t)) : NULL;
+        requests[i].results = fills() ? memory_allocate_zeroed(FILL_NODES, sizeof(zoo_op_result_t)) : NULL;
         send_request(&requests[i]);
     }
     while (load.under_way > 0) {
         turn(TICK_MS);
-        if (load.mode != MODE_FILL && now_ns() > load.end_ns + DRAIN_MS * 1000000LL) {
+        if (!fills() && now_ns() > load.end_ns + DRAIN_MS * 1000000LL) {
             fail("requests without a reply", ZOPERATIONTIMEOUT);
         }
     }
@@ -402,7 +402,7 @@ static bool parse(int argc, char **argv)
     load.in_flight = (uint32_t)strtoul(argv[4], NULL, 10);
     load.keys = strtoull(argv[6], NULL, 10);
     load.value_bytes = (int)strtol(argv[7], NULL, 10);
-    if (load.mode == MODE_FILL) {
+    if (fills()) {
         load.session_count = 1;
         load.in_flight = FILL_IN_FLIGHT;
     }
@@ -414,8 +414,9 @@ int main(int argc, char **argv)
 {
     if (!parse(argc, argv)) {
         (void)fprintf(
-            stderr, "usage: zookeeper_load HOST:PORT fill|set|get|strong|lock|contend SESSIONS IN_FLIGHT SECONDS KEYS "
-                    "VALUE_BYTES\n");
+            stderr,
+            "usage: zookeeper_load HOST:PORT fill|locks|set|get|strong|lock|contend SESSIONS IN_FLIGHT SECONDS KEYS "
+            "VALUE_BYTES\n");
         return 2;
     }
     zoo_set_debug_level(ZOO_LOG_LEVEL_ERROR);
@@ -424,7 +425,7 @@ int main(int argc, char **argv)
     load.epoll = epoll_create1(EPOLL_CLOEXEC);
     load.sessions = memory_allocate_zeroed(load.session_count, sizeof(*load.sessions));
     open_sessions(argv[1]);
-    if (load.mode == MODE_FILL || load.mode >= MODE_LOCK) {
+    if (fills() || load.mode >= MODE_LOCK) {
         create_parents();
     }
     int64_t began = now_ns();
