@@ -135,8 +135,8 @@ void transport_turn(struct transport *transport)
 
 void transport_beat(struct transport *transport)
 {
-    LIST_FOR_EACH (at, &transport->dirty) {
-        transport_connection_beat(CONTAINER_OF(at, struct transport_connection, dirty_node));
+    LIST_FOR_EACH (at, &transport->connections) { /* also those that wait for room: nobody hears of it in this turn */
+        transport_connection_beat(CONTAINER_OF(at, struct transport_connection, node));
     }
 }
 

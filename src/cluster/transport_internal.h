@@ -142,7 +142,7 @@ void transport_peer_lost(struct transport_peer *peer, const struct transport_con
 /* Bytes were appended to the queue. */
 void transport_connection_dirty(struct transport_connection *connection);
 void transport_connection_flush(struct transport_connection *connection);
-/* Writes signals; the connection stays dirty. */
+/* Writes signals; what the connection waits for stays as it was. */
 void transport_connection_beat(struct transport_connection *connection);
 /* Goes on with what is here already. */
 void transport_connection_resume(struct transport_connection *connection);

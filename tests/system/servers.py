@@ -50,8 +50,11 @@ def end_with_parent():
 def free_port(*offsets):
     """A port that was free a moment ago, and so were those at `offsets` (up to 10000) from it. All are below the range
     that the kernel gives to outgoing connections."""
+    beside = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     while True:
-        port = 10240 + int.from_bytes(os.urandom(2), "big") % 10000  # so that no port is another one plus 10000
+        port = 10240 + int.from_bytes(os.urandom(2), "big") % 9900  # so that no port is another one plus 10000
+        port -= port % beside - worker  # tests that run beside each other have ports of their own, also for what starts later
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
             for offset in (0, *offsets):
                 stack.enter_context(socket.socket()).bind(("127.0.0.1", port + offset))

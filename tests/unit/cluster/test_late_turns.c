@@ -160,7 +160,7 @@ static void test_a_frozen_leader_is_followed(void **state)
 
 /* ---- scripts ---- */
 
-enum { SCRIPTS = 20, SCRIPT_SEEDS = 5 };
+enum { SCRIPTS = 20, SCRIPT_SEEDS = 12 };
 
 /* While a script runs, the clock that is looked at meanwhile takes its time, so that it lasts. */
 static struct sim_timing *timing;
