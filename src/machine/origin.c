@@ -3,7 +3,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/memory.h"
-#include "base/varint.h"
+#include "base/record.h"
 
 #include <stdlib.h>
 
@@ -176,9 +176,7 @@ void origins_emit(const struct origins *origins, struct buffer *out)
     for (size_t i = 0; i < origins->count; i++) {
         uint8_t record[RECORD_BYTES];
         size_t size = put_window(&origins->windows[i], record);
-        uint8_t *at = buffer_reserve(out, VARINT_MAXIMUM_BYTES);
-        out->size += (size_t)(varint_put(at, size) - at);
-        buffer_append(out, record, size);
+        record_put_text(out, slice_of(record, size));
     }
 }
 

@@ -5,6 +5,7 @@
  *
  * Version 1 of a head ended behind last. */
 #include "base/hash.h"
+#include "base/record.h"
 #include "machine/feed/feed_log_internal.h"
 #include "machine/machine_mutation.h"
 
@@ -20,15 +21,9 @@ static void put_mark(uint8_t *at, struct feed_mark mark)
 
 static struct feed_mark get_mark(const uint8_t *at) { return (struct feed_mark){get_u64(at), get_u32(at + 8)}; }
 
-static void put_size(struct buffer *out, size_t size)
-{
-    uint8_t *at = buffer_reserve(out, VARINT_MAXIMUM_BYTES);
-    out->size += (size_t)(varint_put(at, size) - at);
-}
-
 static void put_head(const struct feed_log *history, struct buffer *out)
 {
-    put_size(out, HEAD_BYTES);
+    record_put_number(out, HEAD_BYTES);
     uint8_t *at = buffer_reserve(out, HEAD_BYTES);
     at[0] = FEED_RECORD_HEAD;
     at[1] = RECORD_VERSION;
@@ -73,7 +68,7 @@ bool feed_log_snapshot_step(struct feed_log *history, struct buffer *out, size_t
         const struct feed_log_chunk *chunk = sending->chunks[sending->next];
         uint32_t from = sending->next == 0 ? sending->start : 0;
         uint32_t to = sending->next + 1 == sending->count ? sending->end : chunk->size;
-        put_size(out, 2 + (to - from));
+        record_put_number(out, 2 + (to - from));
         buffer_append_byte(out, FEED_RECORD_CHUNK);
         buffer_append_byte(out, RECORD_VERSION);
         buffer_append(out, chunk->bytes + from, to - from);

@@ -1,21 +1,14 @@
 #include "machine/keys/dump.h"
 
-#include "base/varint.h"
+#include "base/record.h"
 #include "machine/keys/keyspace_internal.h"
 #include "machine/machine_mutation.h"
 #include "machine/session/ties.h"
 
-static void put_sized(struct buffer *out, struct slice bytes)
-{
-    uint8_t *at = buffer_reserve(out, VARINT_MAXIMUM_BYTES + bytes.size);
-    out->size += (size_t)(varint_put(at, bytes.size) - at);
-    buffer_append_slice(out, bytes);
-}
-
 static bool put_field(void *owner, struct slice name, struct slice value)
 {
-    put_sized(owner, name);
-    put_sized(owner, value);
+    record_put_text(owner, name);
+    record_put_text(owner, value);
     return true;
 }
 
@@ -150,23 +143,13 @@ static bool take_head(struct ties *ties, struct slice from, struct dump *ret_dum
     return true;
 }
 
-static bool take_sized(struct slice *from, struct slice *ret_bytes)
-{
-    uint64_t size;
-    if (!varint_take(from, &size) || size > from->size || size > ENTRY_STRING_MAXIMUM) {
-        return false;
-    }
-    *ret_bytes = slice_of(from->data, size);
-    *from = slice_of(from->data + size, from->size - size);
-    return true;
-}
-
 static bool fill_hash(struct hash *hash, struct slice fields)
 {
     while (fields.size > 0) {
         struct slice name;
         struct slice value;
-        if (!take_sized(&fields, &name) || !take_sized(&fields, &value) ||
+        if (!record_take_text(&fields, ENTRY_STRING_MAXIMUM, &name) ||
+            !record_take_text(&fields, ENTRY_STRING_MAXIMUM, &value) ||
             table_find(&hash->table, table_hash(&hash->table, name), name) != NULL) {
             return false;
         }

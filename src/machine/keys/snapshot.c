@@ -1,23 +1,11 @@
 #include "machine/keys/snapshot.h"
 
 #include "base/memory.h"
-#include "base/varint.h"
+#include "base/record.h"
 
 #include <stdlib.h>
 
 /* ---- writing records ---- */
-
-static void put_varint(struct buffer *out, uint64_t value)
-{
-    uint8_t *at = buffer_reserve(out, VARINT_MAXIMUM_BYTES);
-    out->size += (size_t)(varint_put(at, value) - at);
-}
-
-static void put_slice(struct buffer *out, struct slice slice)
-{
-    put_varint(out, slice.size);
-    buffer_append_slice(out, slice);
-}
 
 static size_t varint_size(uint64_t value)
 {
@@ -37,7 +25,7 @@ static void put_head(struct buffer *out, enum record_kind kind, const struct ent
         at += 8;
     }
     at = varint_put(at, entry->key_size);
-    put_varint(out, (size_t)(at - head) + entry->key_size + rest);
+    record_put_number(out, (size_t)(at - head) + entry->key_size + rest);
     buffer_append(out, head, (size_t)(at - head));
     buffer_append_slice(out, entry_key(entry));
 }
@@ -79,10 +67,10 @@ static void walk_end(struct keyspace *keyspace, struct walk *walk)
 static void walk_large(struct keyspace *keyspace, struct walk *walk, struct buffer *out)
 {
     size_t size = walk->left < SNAPSHOT_PIECE_BYTES ? walk->left : SNAPSHOT_PIECE_BYTES;
-    put_varint(out, 1 + varint_size(walk->key_size) + walk->key_size + varint_size(walk->offset) + size);
+    record_put_number(out, 1 + varint_size(walk->key_size) + walk->key_size + varint_size(walk->offset) + size);
     buffer_append_byte(out, RECORD_PIECE);
-    put_slice(out, walk_key(walk));
-    put_varint(out, walk->offset);
+    record_put_text(out, walk_key(walk));
+    record_put_number(out, walk->offset);
     buffer_append(out, walk->large->bytes + walk->offset - walk->start, size);
     walk->offset += (uint32_t)size;
     walk->left -= size;
@@ -103,10 +91,10 @@ static void fields_put(struct snapshot *snapshot, struct walk *walk, const struc
 {
     if (snapshot->fields.size == 0) {
         buffer_append_byte(&snapshot->fields, RECORD_FIELDS);
-        put_slice(&snapshot->fields, walk_key(walk));
+        record_put_text(&snapshot->fields, walk_key(walk));
     }
-    put_slice(&snapshot->fields, field_name(field));
-    put_slice(&snapshot->fields, field_value(field));
+    record_put_text(&snapshot->fields, field_name(field));
+    record_put_text(&snapshot->fields, field_value(field));
     ASSERT(walk->left > 0);
     walk->left--;
 }
@@ -114,7 +102,7 @@ static void fields_put(struct snapshot *snapshot, struct walk *walk, const struc
 static void fields_flush(struct snapshot *snapshot, struct buffer *out)
 {
     if (snapshot->fields.size > 0) {
-        put_slice(out, buffer_slice(&snapshot->fields));
+        record_put_text(out, buffer_slice(&snapshot->fields));
         buffer_clear(&snapshot->fields);
         buffer_shrink(&snapshot->fields, SNAPSHOT_PIECE_BYTES);
     }
@@ -154,13 +142,13 @@ static void emit_entry(struct snapshot *snapshot, struct entry *entry, struct bu
     if (entry->kind == VALUE_TABLE) {
         struct hash *hash = entry_pointer(entry);
         put_head(out, RECORD_HASH, entry, varint_size(hash->table.count));
-        put_varint(out, hash->table.count);
+        record_put_number(out, hash->table.count);
         hash->walk = walk_create(snapshot, entry, hash->table.count);
         hash->walk->hash = hash;
     } else if (entry->kind == VALUE_LARGE && entry->value_size > SNAPSHOT_WHOLE_MAXIMUM) {
         struct large *large = entry_pointer(entry);
         put_head(out, RECORD_LARGE, entry, varint_size(entry->value_size));
-        put_varint(out, entry->value_size);
+        record_put_number(out, entry->value_size);
         large->walk = walk_create(snapshot, entry, entry->value_size);
         large->walk->large = large;
     } else {
@@ -282,13 +270,13 @@ static void emit_traces(struct snapshot *snapshot, struct buffer *out)
     for (; snapshot->next_trace < end; snapshot->next_trace++) {
         uint64_t trace = snapshot->traces[snapshot->next_trace];
         if (trace != 0) {
-            put_varint(&record, snapshot->next_trace - next);
-            put_varint(&record, trace);
+            record_put_number(&record, snapshot->next_trace - next);
+            record_put_number(&record, trace);
             next = snapshot->next_trace + 1;
         }
     }
     if (record.size > 1) {
-        put_slice(out, buffer_slice(&record));
+        record_put_text(out, buffer_slice(&record));
     }
     buffer_deinit(&record);
 }
@@ -297,12 +285,12 @@ static void emit_end(struct keyspace *keyspace, struct buffer *out)
 {
     struct snapshot *snapshot = keyspace->snapshot;
     ASSERT(snapshot->emitted == snapshot->keys);
-    put_varint(out, 1 + varint_size(snapshot->keys) + varint_size(snapshot->clear_position) +
-                        varint_size(snapshot->position));
+    record_put_number(out, 1 + varint_size(snapshot->keys) + varint_size(snapshot->clear_position) +
+                               varint_size(snapshot->position));
     buffer_append_byte(out, RECORD_END);
-    put_varint(out, snapshot->keys);
-    put_varint(out, snapshot->clear_position);
-    put_varint(out, snapshot->position);
+    record_put_number(out, snapshot->keys);
+    record_put_number(out, snapshot->clear_position);
+    record_put_number(out, snapshot->position);
     snapshot->over = true;
 }
 

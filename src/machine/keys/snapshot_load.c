@@ -1,7 +1,7 @@
 /* Records back into a keyspace. Whatever the bytes are, the keyspace stays sound: what no snapshot step made is
  * refused, and what was taken before stays. */
 #include "base/memory.h"
-#include "base/varint.h"
+#include "base/record.h"
 #include "machine/keys/snapshot.h"
 
 #include <stdlib.h>
@@ -20,13 +20,7 @@ static bool take_byte(struct slice *from, uint8_t *ret_byte)
 
 static bool take_slice(struct slice *from, struct slice *ret_slice)
 {
-    uint64_t size;
-    if (!varint_take(from, &size) || size > from->size || size > ENTRY_STRING_MAXIMUM) {
-        return false;
-    }
-    *ret_slice = slice_of(from->data, size);
-    *from = slice_of(from->data + size, from->size - size);
-    return true;
+    return record_take_text(from, ENTRY_STRING_MAXIMUM, ret_slice);
 }
 
 /* The part that records of entries have in common. */

@@ -1,6 +1,6 @@
 #include "machine/lock/lock_waits.h"
 
-#include "base/varint.h"
+#include "base/record.h"
 #include "command/machine_handlers.h"
 #include "machine/call.h"
 #include "machine/lock/elections.h"
@@ -8,52 +8,29 @@
 
 /* ---- the form ---- */
 
-static void put_number(struct buffer *out, uint64_t value)
-{
-    uint8_t *at = buffer_reserve(out, VARINT_MAXIMUM_BYTES);
-    out->size += (size_t)(varint_put(at, value) - at);
-}
-
-static void put_text(struct buffer *out, struct slice text)
-{
-    put_number(out, text.size);
-    buffer_append_slice(out, text);
-}
-
 void lock_queue_put(struct buffer *out, const struct lock_queue *queue)
 {
-    put_text(out, queue->key);
-    put_number(out, queue->limit);
-    put_number(out, queue->holders);
-    put_number(out, queue->waiters);
+    record_put_text(out, queue->key);
+    record_put_number(out, queue->limit);
+    record_put_number(out, queue->holders);
+    record_put_number(out, queue->waiters);
 }
 
 void lock_queue_claim_put(struct buffer *out, const struct lock_queue_claim *claim)
 {
-    put_text(out, claim->owner);
-    put_number(out, claim->order);
-    put_number(out, claim->origin.node);
-    put_number(out, claim->origin.start);
-    put_number(out, claim->origin.number);
-    put_number(out, claim->mode);
-    put_number(out, claim->permits);
+    record_put_text(out, claim->owner);
+    record_put_number(out, claim->order);
+    record_put_number(out, claim->origin.node);
+    record_put_number(out, claim->origin.start);
+    record_put_number(out, claim->origin.number);
+    record_put_number(out, claim->mode);
+    record_put_number(out, claim->permits);
 }
 
-static bool take_text(struct slice *from, size_t most, struct slice *ret_text)
-{
-    uint64_t size;
-    if (!varint_take(from, &size) || size > from->size || size > most) {
-        return false;
-    }
-    *ret_text = slice_of(from->data, size);
-    *from = slice_of(from->data + size, from->size - size);
-    return true;
-}
-
-static bool take_number(struct slice *from, uint64_t most, uint32_t *ret_value)
+static bool take_u32(struct slice *from, uint64_t most, uint32_t *ret_value)
 {
     uint64_t value;
-    if (!varint_take(from, &value) || value > most) {
+    if (!record_take_number(from, most, &value)) {
         return false;
     }
     *ret_value = (uint32_t)value;
@@ -62,19 +39,19 @@ static bool take_number(struct slice *from, uint64_t most, uint32_t *ret_value)
 
 bool lock_queue_take(struct slice *from, struct lock_queue *ret_queue)
 {
-    return take_text(from, LOCK_KEY_BYTES, &ret_queue->key) && take_number(from, LOCK_PERMITS, &ret_queue->limit) &&
-           take_number(from, LOCK_WAITS_HOLDERS, &ret_queue->holders) &&
-           take_number(from, LOCK_WAITS_WAITERS, &ret_queue->waiters);
+    return record_take_text(from, LOCK_KEY_BYTES, &ret_queue->key) && take_u32(from, LOCK_PERMITS, &ret_queue->limit) &&
+           take_u32(from, LOCK_WAITS_HOLDERS, &ret_queue->holders) &&
+           take_u32(from, LOCK_WAITS_WAITERS, &ret_queue->waiters);
 }
 
 bool lock_queue_claim_take(struct slice *from, struct lock_queue_claim *ret_claim)
 {
     uint32_t mode;
     ret_claim->origin.client = 0;
-    if (!take_text(from, LOCK_OWNER_BYTES, &ret_claim->owner) || !varint_take(from, &ret_claim->order) ||
+    if (!record_take_text(from, LOCK_OWNER_BYTES, &ret_claim->owner) || !varint_take(from, &ret_claim->order) ||
         !varint_take(from, &ret_claim->origin.node) || !varint_take(from, &ret_claim->origin.start) ||
-        !varint_take(from, &ret_claim->origin.number) || !take_number(from, LOCK_MODES - 1, &mode) ||
-        !take_number(from, LOCK_PERMITS, &ret_claim->permits)) {
+        !varint_take(from, &ret_claim->origin.number) || !take_u32(from, LOCK_MODES - 1, &mode) ||
+        !take_u32(from, LOCK_PERMITS, &ret_claim->permits)) {
         return false;
     }
     ret_claim->mode = (enum lock_mode)mode;

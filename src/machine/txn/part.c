@@ -2,7 +2,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
-#include "base/varint.h"
+#include "base/record.h"
 #include "machine/events.h"
 #include "machine/keys/dump.h"
 #include "machine/session/ties.h"
@@ -83,24 +83,6 @@ bool parts_see_epoch(struct parts *parts, uint32_t home, uint64_t epoch)
 
 enum { BODY_EXCLUSIVE = 1, BODY_WRITTEN = 2, BODY_DELETED = 4, BODY_ALL = 8 };
 
-static void put_sized(struct buffer *out, struct slice bytes)
-{
-    uint8_t *at = buffer_reserve(out, VARINT_MAXIMUM_BYTES + bytes.size);
-    out->size += (size_t)(varint_put(at, bytes.size) - at);
-    buffer_append_slice(out, bytes);
-}
-
-static bool take_sized(struct slice *from, struct slice *ret_bytes)
-{
-    uint64_t size;
-    if (!varint_take(from, &size) || size > from->size) {
-        return false;
-    }
-    *ret_bytes = slice_of(from->data, size);
-    *from = slice_of(from->data + size, from->size - size);
-    return true;
-}
-
 void part_add_key(struct buffer *body, const struct part_key *key)
 {
     ASSERT((!key->written || key->exclusive) && (!key->all || (body->size == 0 && key->written == key->deleted)));
@@ -110,9 +92,9 @@ void part_add_key(struct buffer *body, const struct part_key *key)
     if (key->all) {
         return;
     }
-    put_sized(body, key->key);
+    record_put_text(body, key->key);
     if (flags == (BODY_EXCLUSIVE | BODY_WRITTEN)) {
-        put_sized(body, key->value);
+        record_put_text(body, key->value);
     }
 }
 
@@ -128,8 +110,8 @@ bool part_next(struct slice *from, struct part_key *ret_key)
                            .all = (flags & BODY_ALL) != 0};
     *from = slice_of(from->data + 1, from->size - 1);
     if (flags > 15 || (key.written && !key.exclusive) || (key.deleted && !key.written) ||
-        (key.all && key.written != key.deleted) || (!key.all && !take_sized(from, &key.key)) ||
-        (key.written && !key.deleted && !take_sized(from, &key.value))) {
+        (key.all && key.written != key.deleted) || (!key.all && !record_take_text(from, SIZE_MAX, &key.key)) ||
+        (key.written && !key.deleted && !record_take_text(from, SIZE_MAX, &key.value))) {
         return false;
     }
     *ret_key = key;

@@ -2,14 +2,16 @@
  *
  * After the kind and a version (1), u8 each; numbers are varints, texts a size and bytes:
  *   'H' home    id · state · outcome · protocol · epoch · opened · decided · done · opened_ms · deadline_ms ·
- * decided_ms · done_ms · reason · participants, for each: shard · done · vote · of a client's id kept_ms, if it is not
- * TXN_ID_KEPT_MS or replies follow · replies, if there are some 'P' part    id · state · protocol · home · epoch ·
- * vote · since_ms · key count · participants · body, the rest 'W' marks   watermark · epochs The records of a list come
- * in its order. */
+ *               decided_ms · done_ms · reason · participants, for each: shard · done · vote ·
+ *               of a client's id kept_ms, if it is not TXN_ID_KEPT_MS or replies follow · replies, if there are some
+ *   'P' part    id · state · protocol · home · epoch · vote · since_ms · key count · participants · body, the rest
+ *   'W' marks   watermark · epochs
+ *
+ * The records of a list come in its order. */
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/memory.h"
-#include "base/varint.h"
+#include "base/record.h"
 #include "machine/txn/home_internal.h"
 #include "machine/txn/part_internal.h"
 #include "machine/txn/txn.h"
@@ -18,23 +20,10 @@
 
 enum { RECORD_VERSION = 1 };
 
-static void put_number(struct buffer *out, uint64_t value)
-{
-    uint8_t *at = buffer_reserve(out, VARINT_MAXIMUM_BYTES);
-    out->size += (size_t)(varint_put(at, value) - at);
-}
-
-static void put_text(struct buffer *out, struct slice text)
-{
-    put_number(out, text.size);
-    buffer_append_slice(out, text);
-}
-
 static void put_head(struct buffer *out, uint8_t kind, struct slice id)
 {
-    buffer_append_byte(out, kind);
-    buffer_append_byte(out, RECORD_VERSION);
-    put_text(out, id);
+    record_put_head(out, kind, RECORD_VERSION);
+    record_put_text(out, id);
 }
 
 void home_put(const struct home *home, struct buffer *out)
@@ -51,21 +40,19 @@ void home_put(const struct home *home, struct buffer *out)
                                 (uint64_t)home->deadline_ms,
                                 (uint64_t)home->decided_ms,
                                 (uint64_t)home->done_ms};
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-        put_number(out, numbers[i]);
-    }
-    put_text(out, home->reason == NULL ? slice_of(NULL, 0) : slice_from_string(home->reason));
-    put_number(out, home->participant_count);
+    record_put_numbers(out, numbers, sizeof(numbers) / sizeof(numbers[0]));
+    record_put_text(out, home->reason == NULL ? slice_of(NULL, 0) : slice_from_string(home->reason));
+    record_put_number(out, home->participant_count);
     for (uint32_t i = 0; i < home->participant_count; i++) {
-        put_number(out, home->participants[i].shard);
-        put_number(out, home->participants[i].done ? 1 : 0);
-        put_number(out, home->participants[i].vote);
+        record_put_number(out, home->participants[i].shard);
+        record_put_number(out, home->participants[i].done ? 1 : 0);
+        record_put_number(out, home->participants[i].vote);
     }
     if ((!home->made && home->kept_ms != TXN_ID_KEPT_MS) || home->replies.size != 0) {
-        put_number(out, (uint64_t)home->kept_ms);
+        record_put_number(out, (uint64_t)home->kept_ms);
     }
     if (home->replies.size != 0) {
-        put_text(out, buffer_slice(&home->replies));
+        record_put_text(out, buffer_slice(&home->replies));
     }
 }
 
@@ -74,24 +61,19 @@ void part_put(const struct part *part, struct buffer *out)
     put_head(out, TXN_RECORD_PART, part_id(part));
     const uint64_t numbers[] = {part->state, part->protocol,           part->home,      part->epoch,
                                 part->vote,  (uint64_t)part->since_ms, part->key_count, part->participant_count};
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-        put_number(out, numbers[i]);
-    }
+    record_put_numbers(out, numbers, sizeof(numbers) / sizeof(numbers[0]));
     for (uint32_t i = 0; i < part->participant_count; i++) {
-        put_number(out, part->participants[i]);
+        record_put_number(out, part->participants[i]);
     }
     buffer_append_slice(out, buffer_slice(&part->body));
 }
 
 static void marks_put(const struct txns *txns, struct buffer *out)
 {
-    buffer_append_byte(out, TXN_RECORD_MARKS);
-    buffer_append_byte(out, RECORD_VERSION);
-    put_number(out, txns->homes.watermark);
-    put_number(out, txns->parts.epoch_count);
-    for (uint32_t i = 0; i < txns->parts.epoch_count; i++) {
-        put_number(out, txns->parts.epochs[i]);
-    }
+    record_put_head(out, TXN_RECORD_MARKS, RECORD_VERSION);
+    record_put_number(out, txns->homes.watermark);
+    record_put_number(out, txns->parts.epoch_count);
+    record_put_numbers(out, txns->parts.epochs, txns->parts.epoch_count);
 }
 
 /* ---- all of them ---- */
@@ -140,7 +122,7 @@ static void each_record(const struct txns *txns, void (*record)(void *owner, str
     buffer_deinit(&each.bytes);
 }
 
-static void emit_record(void *owner, struct slice record) { put_text(owner, record); }
+static void emit_record(void *owner, struct slice record) { record_put_text(owner, record); }
 
 void txns_emit(const struct txns *txns, struct buffer *out) { each_record(txns, emit_record, out); }
 
@@ -158,39 +140,13 @@ uint64_t txns_digest(const struct txns *txns)
 
 /* ---- back: whatever the bytes are, what was taken before stays sound ---- */
 
-static bool take_number(struct slice *from, uint64_t most, uint64_t *ret_value)
-{
-    return varint_take(from, ret_value) && *ret_value <= most;
-}
-
-static bool take_text(struct slice *from, size_t most, struct slice *ret_text)
-{
-    uint64_t size;
-    if (!varint_take(from, &size) || size > from->size || size > most) {
-        return false;
-    }
-    *ret_text = slice_of(from->data, size);
-    *from = slice_of(from->data + size, from->size - size);
-    return true;
-}
-
-static bool take_numbers(struct slice *from, uint64_t *ret_numbers, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (!take_number(from, INT64_MAX, &ret_numbers[i])) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static bool take_participants(struct slice *from, struct home *home)
 {
     for (uint32_t i = 0; i < home->participant_count; i++) {
         uint64_t shard;
         uint64_t done;
-        if (!take_number(from, TXN_PARTICIPANTS, &shard) || shard == 0 || !take_number(from, 1, &done) ||
-            !take_number(from, INT64_MAX, &home->participants[i].vote)) {
+        if (!record_take_number(from, TXN_PARTICIPANTS, &shard) || shard == 0 || !record_take_number(from, 1, &done) ||
+            !record_take_number(from, INT64_MAX, &home->participants[i].vote)) {
             return false;
         }
         home->participants[i].shard = (uint32_t)shard;
@@ -208,11 +164,11 @@ static bool take_kept(struct slice *from, struct home *home)
     if (from->size == 0) {
         return true;
     }
-    bool good = take_number(from, TXN_ID_KEPT_MAXIMUM_MS, &kept_ms) &&
+    bool good = record_take_number(from, TXN_ID_KEPT_MAXIMUM_MS, &kept_ms) &&
                 (home->made ? kept_ms == 0 : kept_ms >= TXN_ID_KEPT_MINIMUM_MS);
     home->kept_ms = (int64_t)kept_ms;
     if (good && from->size != 0) {
-        good = take_text(from, TXN_REPLY_BYTES, &replies) && replies.size != 0 && home->outcome == HOME_COMMIT;
+        good = record_take_text(from, TXN_REPLY_BYTES, &replies) && replies.size != 0 && home->outcome == HOME_COMMIT;
         buffer_append_slice(&home->replies, replies);
     } else {
         good = good && !home->made && kept_ms != TXN_ID_KEPT_MS;
@@ -236,9 +192,9 @@ static bool take_home(struct slice from, struct home *home)
     uint64_t numbers[11];
     struct slice reason;
     uint64_t count;
-    if (!take_numbers(&from, numbers, 11) || numbers[0] >= HOME_STATES || numbers[1] >= HOME_STATES ||
-        numbers[2] > TXN_3PC || !take_text(&from, TXN_REASON_BYTES, &reason) ||
-        !take_number(&from, TXN_PARTICIPANTS, &count)) {
+    if (!record_take_numbers(&from, INT64_MAX, numbers, 11) || numbers[0] >= HOME_STATES || numbers[1] >= HOME_STATES ||
+        numbers[2] > TXN_3PC || !record_take_text(&from, TXN_REASON_BYTES, &reason) ||
+        !record_take_number(&from, TXN_PARTICIPANTS, &count)) {
         return false;
     }
     home->state = (uint8_t)numbers[0];
@@ -261,7 +217,7 @@ static bool take_home(struct slice from, struct home *home)
 static bool take_id(struct slice *from, struct slice *ret_id)
 {
     struct txn_id parts;
-    return take_text(from, TXN_ID_BYTES, ret_id) && txn_id_parse(*ret_id, &parts);
+    return record_take_text(from, TXN_ID_BYTES, ret_id) && txn_id_parse(*ret_id, &parts);
 }
 
 enum status homes_load(struct homes *homes, struct slice record)
@@ -303,7 +259,7 @@ static bool body_sound(struct parts *parts, struct slice body, uint32_t keys, bo
 static bool take_part(struct parts *parts, struct slice from, struct part *part, struct overlay *overlay)
 {
     uint64_t numbers[8];
-    if (!take_numbers(&from, numbers, 8) || numbers[0] == PART_NONE || numbers[0] >= PART_STATES ||
+    if (!record_take_numbers(&from, INT64_MAX, numbers, 8) || numbers[0] == PART_NONE || numbers[0] >= PART_STATES ||
         (numbers[1] != TXN_2PC && numbers[1] != TXN_3PC) || numbers[2] == 0 || numbers[2] > TXN_PARTICIPANTS ||
         numbers[6] > TXN_PART_KEYS || numbers[7] > TXN_PARTICIPANTS || from.size > TXN_PARTS_BYTES) {
         return false;
@@ -319,7 +275,7 @@ static bool take_part(struct parts *parts, struct slice from, struct part *part,
     part->participants = memory_allocate_zeroed(part->participant_count + 1, sizeof(*part->participants));
     for (uint32_t i = 0; i < part->participant_count; i++) {
         uint64_t shard;
-        if (!take_number(&from, TXN_PARTICIPANTS, &shard) || shard == 0) {
+        if (!record_take_number(&from, TXN_PARTICIPANTS, &shard) || shard == 0) {
             return false;
         }
         part->participants[i] = (uint32_t)shard;
@@ -355,11 +311,12 @@ static enum status marks_load(struct txns *txns, struct slice record)
     uint64_t count;
     uint64_t epoch;
     if (txns->homes.watermark != 0 || txns->parts.epoch_count != 0 ||
-        !take_number(&record, INT64_MAX, &txns->homes.watermark) || !take_number(&record, TXN_PARTICIPANTS, &count)) {
+        !record_take_number(&record, INT64_MAX, &txns->homes.watermark) ||
+        !record_take_number(&record, TXN_PARTICIPANTS, &count)) {
         return STATUS_CORRUPT;
     }
     for (uint32_t i = 0; i < count; i++) {
-        if (!take_number(&record, INT64_MAX, &epoch)) {
+        if (!record_take_number(&record, INT64_MAX, &epoch)) {
             return STATUS_CORRUPT;
         }
         ASSERT(parts_see_epoch(&txns->parts, i + 1, epoch));
@@ -370,17 +327,14 @@ static enum status marks_load(struct txns *txns, struct slice record)
 enum status txns_load(struct txns *txns, struct slice record)
 {
     ASSERT(txns_record(record));
-    if (record.size < 2) {
-        return STATUS_CORRUPT;
+    uint8_t kind;
+    enum status status = record_take_head(&record, RECORD_VERSION, &kind);
+    if (status != STATUS_OK) {
+        return status;
     }
-    uint8_t kind = record.data[0];
-    if (record.data[1] != RECORD_VERSION) {
-        return record.data[1] > RECORD_VERSION ? STATUS_VERSION : STATUS_CORRUPT;
-    }
-    struct slice rest = slice_of(record.data + 2, record.size - 2);
     switch (kind) {
-    case TXN_RECORD_HOME: return homes_load(&txns->homes, rest);
-    case TXN_RECORD_PART: return part_load(txns, rest);
-    default: return marks_load(txns, rest);
+    case TXN_RECORD_HOME: return homes_load(&txns->homes, record);
+    case TXN_RECORD_PART: return part_load(txns, record);
+    default: return marks_load(txns, record);
     }
 }
