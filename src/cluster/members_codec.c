@@ -6,18 +6,12 @@
  *
  * Numbers are varints unless members.h says otherwise. */
 #include "base/assert.h"
-#include "base/varint.h"
+#include "base/record.h"
 #include "cluster/members_internal.h"
 
 enum { STATE_VERSION = 1, CHANGE_VERSION = 1 };
 
 /* ---- writing ---- */
-
-static void put(struct buffer *out, uint64_t value)
-{
-    uint8_t *at = buffer_reserve(out, VARINT_MAXIMUM_BYTES);
-    out->size += (size_t)(varint_put(at, value) - at);
-}
 
 static void put_id128(struct buffer *out, const struct id128 *id) { buffer_append(out, id->bytes, sizeof(id->bytes)); }
 
@@ -33,10 +27,8 @@ static void put_address(struct buffer *out, const struct member_address *address
 static void put_place(struct buffer *out, const struct placement_shard *place)
 {
     buffer_append_byte(out, place->voter_count);
-    for (size_t i = 0; i < place->voter_count; i++) {
-        put(out, place->voters[i]);
-    }
-    put(out, place->leader);
+    record_put_numbers(out, place->voters, place->voter_count);
+    record_put_number(out, place->leader);
 }
 
 void members_encode(const struct members *members, struct buffer *out)
@@ -44,22 +36,22 @@ void members_encode(const struct members *members, struct buffer *out)
     ASSERT(members_valid(members));
     buffer_append_byte(out, STATE_VERSION);
     put_id128(out, &members->cluster);
-    put(out, members->epoch);
-    put(out, members->last_id);
-    put(out, members->format);
-    put(out, members->replicas);
-    put(out, members->count);
+    record_put_number(out, members->epoch);
+    record_put_number(out, members->last_id);
+    record_put_number(out, members->format);
+    record_put_number(out, members->replicas);
+    record_put_number(out, members->count);
     for (uint32_t i = 0; i < members->count; i++) {
         const struct member *node = &members->nodes[i];
-        put(out, node->id);
+        record_put_number(out, node->id);
         put_id128(out, &node->incarnation);
         put_address(out, &node->client);
         put_address(out, &node->peer);
-        put(out, node->format);
-        put(out, node->start);
+        record_put_number(out, node->format);
+        record_put_number(out, node->start);
         buffer_append_byte(out, (uint8_t)node->state);
     }
-    put(out, members->placement.shard_count);
+    record_put_number(out, members->placement.shard_count);
     for (uint32_t i = 0; i < members->placement.shard_count; i++) {
         put_place(out, &members->placement.shards[i]);
     }
@@ -215,26 +207,26 @@ void members_change_encode(const struct members_change *change, struct buffer *o
     switch (change->kind) {
     case MEMBERS_BOOTSTRAP: buffer_append_slice(out, change->state); return;
     case MEMBERS_SEEN:
-        put(out, change->node);
+        record_put_number(out, change->node);
         put_id128(out, &change->incarnation);
         put_address(out, &change->client);
         put_address(out, &change->peer);
-        put(out, change->format);
-        put(out, change->start);
+        record_put_number(out, change->format);
+        record_put_number(out, change->start);
         return;
     case MEMBERS_ADD:
-        put(out, change->node);
+        record_put_number(out, change->node);
         put_address(out, &change->client);
         put_address(out, &change->peer);
         return;
     case MEMBERS_PROMOTE:
     case MEMBERS_REMOVE:
-    case MEMBERS_FORGET: put(out, change->node); return;
+    case MEMBERS_FORGET: record_put_number(out, change->node); return;
     case MEMBERS_PLACE:
-        put(out, change->shard);
+        record_put_number(out, change->shard);
         put_place(out, &change->place);
         return;
-    case MEMBERS_RAISE: put(out, change->format); return;
+    case MEMBERS_RAISE: record_put_number(out, change->format); return;
     }
     UNREACHABLE();
 }

@@ -2,7 +2,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
-#include "base/varint.h"
+#include "base/record.h"
 
 #include <stdlib.h>
 
@@ -46,8 +46,7 @@ void parcel_add(struct parcel *parcel, const struct command *command, bool logge
         (struct parcel_request){.requester = requester, .tag = tag, .since_ns = since_ns, .at = parcel->bytes.size};
     parcel->logged += logged ? 1 : 0;
     buffer_append_byte(&parcel->bytes, logged ? PARCEL_LOGGED : 0);
-    uint8_t *at = buffer_reserve(&parcel->bytes, VARINT_MAXIMUM_BYTES);
-    parcel->bytes.size += (size_t)(varint_put(at, requester->id) - at);
+    record_put_number(&parcel->bytes, requester->id);
     command_encode(&parcel->bytes, command);
 }
 

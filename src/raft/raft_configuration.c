@@ -1,7 +1,7 @@
 #include "raft/raft_configuration.h"
 
 #include "base/assert.h"
-#include "base/varint.h"
+#include "base/record.h"
 
 static bool set_has(const uint64_t *set, size_t count, uint64_t id)
 {
@@ -71,10 +71,7 @@ bool raft_configuration_valid(const struct raft_configuration *c)
 static void set_encode(const uint64_t *set, size_t count, struct buffer *out)
 {
     buffer_append_byte(out, (uint8_t)count);
-    for (size_t i = 0; i < count; i++) {
-        uint8_t *at = buffer_reserve(out, VARINT_MAXIMUM_BYTES);
-        out->size += (size_t)(varint_put(at, set[i]) - at);
-    }
+    record_put_numbers(out, set, count);
 }
 
 void raft_configuration_encode(const struct raft_configuration *c, struct buffer *out)

@@ -2,7 +2,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
-#include "base/varint.h"
+#include "base/record.h"
 #include "server/local.h"
 #include "server/server_state.h"
 #include "wire/resp_reply.h"
@@ -18,13 +18,10 @@ struct exec_plan {
 
 void exec_plan_encode(struct buffer *out, const struct command *command)
 {
-    uint8_t *at = buffer_reserve(out, 2 * VARINT_MAXIMUM_BYTES);
-    uint8_t *end = varint_put(varint_put(at, command->spec->id), command->argc);
-    out->size += (size_t)(end - at);
+    record_put_number(out, command->spec->id);
+    record_put_number(out, command->argc);
     for (uint32_t i = 0; i < command->argc; i++) {
-        at = buffer_reserve(out, VARINT_MAXIMUM_BYTES);
-        out->size += (size_t)(varint_put(at, command->argv[i].size) - at);
-        buffer_append_slice(out, command->argv[i]);
+        record_put_text(out, command->argv[i]);
     }
 }
 
@@ -41,10 +38,7 @@ struct command exec_plan_decode(struct slice *from, struct command_arguments *ar
     command.argc = (uint32_t)take_number(from);
     command_arguments_reserve(arguments, command.argc);
     for (uint32_t i = 0; i < command.argc; i++) {
-        size_t size = (size_t)take_number(from);
-        ASSERT(size <= from->size);
-        arguments->items[i] = slice_of(from->data, size);
-        *from = slice_of(from->data + size, from->size - size);
+        ASSERT(record_take_text(from, SIZE_MAX, &arguments->items[i]));
     }
     command.argv = arguments->items;
     return command;

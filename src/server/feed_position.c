@@ -1,7 +1,7 @@
 #include "server/feed_position.h"
 
 #include "base/crc32c.h"
-#include "base/varint.h"
+#include "base/record.h"
 
 enum { POSITION_VERSION = 1, PLACE_BITS = 16, MARK_BYTES = 3 * VARINT_MAXIMUM_BYTES };
 
@@ -57,12 +57,6 @@ static bool from_text(struct slice text, struct buffer *out)
     return have < 6 && (bits & ((1U << have) - 1)) == 0;
 }
 
-static void put_varint(struct buffer *out, uint64_t value)
-{
-    uint8_t *at = buffer_reserve(out, VARINT_MAXIMUM_BYTES);
-    out->size += (size_t)(varint_put(at, value) - at);
-}
-
 void feed_position_put(struct buffer *out, uint64_t whose, const struct feed_mark *marks, uint32_t shards)
 {
     size_t start = out->size;
@@ -71,11 +65,11 @@ void feed_position_put(struct buffer *out, uint64_t whose, const struct feed_mar
     buffer_append_byte(out, POSITION_VERSION);
     put_u64(buffer_reserve(out, 8), whose);
     out->size += 8;
-    put_varint(out, shards);
+    record_put_number(out, shards);
     for (uint32_t i = 0; i < shards; i++) {
-        put_varint(out, marks[i].position >> PLACE_BITS);
-        put_varint(out, marks[i].position & ((1U << PLACE_BITS) - 1));
-        put_varint(out, marks[i].sub);
+        record_put_number(out, marks[i].position >> PLACE_BITS);
+        record_put_number(out, marks[i].position & ((1U << PLACE_BITS) - 1));
+        record_put_number(out, marks[i].sub);
     }
     uint32_t sum = crc32c(0, out->data + start, out->size - start);
     put_u32(buffer_reserve(out, 4), sum);
