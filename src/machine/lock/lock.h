@@ -113,53 +113,10 @@ struct claim *lock_claim(const struct locks *locks, const struct lock *lock, str
 void claim_enter(struct locks *locks, struct claim *claim);
 /* Takes it out again. */
 void claim_leave(struct locks *locks, struct claim *claim);
+/* It does not count any more. What is charged for it changes. */
+void claim_free_ids(struct claim *claim);
 /* Bytes charged for it. */
 uint32_t claim_charge(const struct claim *claim);
-
-/* Whose clients wait: to find these waits when the node is gone. */
-struct lock_node {
-    uint64_t node;
-    struct list claims; /* that wait, in any order */
-    size_t count;
-    uint64_t oldest_start; /* of these claims, or older; no part of the state */
-};
-struct lock_node *lock_node_find(const struct locks *locks, uint64_t node);
-void lock_node_enter(struct locks *locks, struct claim *claim);
-void lock_node_leave(struct locks *locks, struct claim *claim);
-
-/* REENTRANT: whether it has this id; adds one it has not; takes one away, the last one when `id` is empty; has this one
- * alone from now on, or none. */
-bool claim_has_id(const struct claim *claim, struct slice id);
-void claim_add_id(struct locks *locks, struct claim *claim, struct slice id);
-bool claim_take_id(struct locks *locks, struct claim *claim, struct slice id);
-void claim_set_id(struct locks *locks, struct claim *claim, struct slice id);
-
-/* ---- locks.c, for the others ---- */
-
-void lock_end_wait(struct locks *locks, struct claim *claim, bool told);
-void lock_end_hold(struct locks *locks, struct claim *claim, enum lock_end end, const struct lock_now *now);
-void lock_grant(struct locks *locks, struct lock *lock, const struct lock_now *now);
-/* The lock, and the claim of this owner, when what is due has ended; or NULL. */
-struct lock *lock_settled(struct locks *locks, struct slice key, const struct lock_now *now);
-struct claim *lock_settled_claim(struct locks *locks, struct slice key, struct slice owner, const struct lock_now *now);
-/* What a claim becomes when it is granted; it is in no list. */
-void lock_make_grant(struct locks *locks, struct claim *claim, const struct lock_now *now);
-/* Nobody who holds it is in the way of this. */
-bool lock_fits(const struct lock *lock, enum lock_mode mode, uint32_t permits);
-/* Its time is over. */
-void claim_end_due(struct locks *locks, struct claim *claim, const struct lock_now *now);
-/* The wait, or the lease, ends then. */
-void claim_set_due(struct locks *locks, struct claim *claim, int64_t due_ms);
-bool lock_same_request(const struct lock_origin *a, const struct lock_origin *b);
-/* It is of this request, whoever else was told of the grant. */
-bool claim_is_of(const struct claim *claim, const struct lock_origin *origin);
-static inline bool claim_told_others(const struct claim *claim)
-{
-    return (claim->origin.number & LOCK_TOLD_OTHERS) != 0;
-}
-void lock_tell(struct locks *locks, enum lock_notice_kind kind, const struct claim *claim);
-/* Others wait for it, or were refused. */
-void lock_note_heat(struct locks *locks, const struct lock *lock);
 
 /* ---- lock_acquire.c ---- */
 

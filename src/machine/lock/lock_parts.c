@@ -4,6 +4,8 @@
 #include "base/memory.h"
 #include "base/varint.h"
 #include "machine/lock/lock.h"
+#include "machine/lock/lock_client.h"
+#include "machine/lock/lock_grant.h"
 
 #include <stdlib.h>
 

@@ -1,9 +1,9 @@
 /* Memory of locks and claims, and what is charged for it: by what is in them, alike on every replica. */
 #include "machine/lock/lock.h"
+#include "machine/lock/lock_client.h"
 
 #include "base/assert.h"
 #include "base/memory.h"
-#include "base/varint.h"
 
 enum {
     CHARGE_LOCK = 224, /* header, allocator, place in the table */
@@ -174,7 +174,7 @@ struct claim *claim_create(const struct lock *lock, struct slice owner, struct s
     return claim;
 }
 
-static void free_ids(struct claim *claim)
+void claim_free_ids(struct claim *claim)
 {
     if (claim->ids != NULL) {
         buffer_deinit(claim->ids);
@@ -187,7 +187,7 @@ static void free_ids(struct claim *claim)
 void claim_free(struct claim *claim)
 {
     ASSERT(claim->heap_index == 0);
-    free_ids(claim);
+    claim_free_ids(claim);
     free(claim->part);
     free(claim);
 }
@@ -264,57 +264,6 @@ struct claim *lock_claim(const struct locks *locks, const struct lock *lock, str
     return table_find(&locks->index, table_hash(&locks->index, whole), whole);
 }
 
-/* ---- nodes ---- */
-
-struct lock_node *lock_node_find(const struct locks *locks, uint64_t node)
-{
-    for (size_t i = 0; i < locks->node_count; i++) {
-        if (locks->nodes[i]->node == node) {
-            return locks->nodes[i];
-        }
-    }
-    return NULL;
-}
-
-void lock_node_enter(struct locks *locks, struct claim *claim)
-{
-    if (claim->origin.node == 0) {
-        return;
-    }
-    struct lock_node *node = lock_node_find(locks, claim->origin.node);
-    if (node == NULL) {
-        if (locks->node_count == locks->node_capacity) {
-            locks->node_capacity = locks->node_capacity == 0 ? 4 : 2 * locks->node_capacity;
-            locks->nodes = memory_resize(locks->nodes, locks->node_capacity * sizeof(struct lock_node *));
-        }
-        node = memory_allocate(sizeof(*node));
-        *node = (struct lock_node){.node = claim->origin.node, .oldest_start = claim->origin.start};
-        list_init(&node->claims);
-        locks->nodes[locks->node_count++] = node;
-    }
-    node->oldest_start = claim->origin.start < node->oldest_start ? claim->origin.start : node->oldest_start;
-    list_append(&node->claims, &claim->node_of);
-    node->count++;
-}
-
-void lock_node_leave(struct locks *locks, struct claim *claim)
-{
-    if (claim->origin.node == 0) {
-        return;
-    }
-    struct lock_node *node = lock_node_find(locks, claim->origin.node);
-    list_remove(&claim->node_of);
-    if (--node->count > 0) {
-        return;
-    }
-    size_t place = 0;
-    while (locks->nodes[place] != node) {
-        place++;
-    }
-    locks->nodes[place] = locks->nodes[--locks->node_count];
-    free(node);
-}
-
 /* ---- in and out ---- */
 
 static void count(struct locks *locks, struct claim *claim, int32_t by)
@@ -370,7 +319,7 @@ void claim_enter(struct locks *locks, struct claim *claim)
     struct lock *lock = claim->lock;
     bool past = claim->state == CLAIM_PAST;
     if (past) {
-        free_ids(claim);
+        claim_free_ids(claim);
         claim->tie = NULL;
     }
     charge(locks, lock, claim_charge(claim), past);
@@ -406,76 +355,5 @@ void claim_leave(struct locks *locks, struct claim *claim)
     }
     if (claim->state == CLAIM_WAITS) {
         lock_node_leave(locks, claim);
-    }
-}
-
-/* ---- REENTRANT ---- */
-
-static bool next_id(struct slice *from, struct slice *ret_id)
-{
-    if (from->size == 0) {
-        return false;
-    }
-    *ret_id = slice_of(from->data + 1, from->data[0]);
-    *from = slice_of(from->data + 1 + ret_id->size, from->size - 1 - ret_id->size);
-    return true;
-}
-
-bool claim_has_id(const struct claim *claim, struct slice id)
-{
-    struct slice rest = claim->ids == NULL ? slice_of(NULL, 0) : buffer_slice(claim->ids);
-    struct slice one;
-    while (next_id(&rest, &one)) {
-        if (slice_equal(one, id)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-void claim_add_id(struct locks *locks, struct claim *claim, struct slice id)
-{
-    if (claim->ids == NULL) {
-        claim->ids = memory_allocate_zeroed(1, sizeof(*claim->ids));
-    }
-    buffer_append_byte(claim->ids, (uint8_t)id.size);
-    buffer_append_slice(claim->ids, id);
-    claim->id_count++;
-    if (claim->heap_index != 0) { /* it is in, and counted without */
-        locks->memory_bytes += 1 + id.size;
-    }
-}
-
-bool claim_take_id(struct locks *locks, struct claim *claim, struct slice id)
-{
-    if (claim->ids == NULL) {
-        return false;
-    }
-    struct slice rest = buffer_slice(claim->ids);
-    struct slice one;
-    size_t at = 0, found = SIZE_MAX, size = 0;
-    while (next_id(&rest, &one)) {
-        if (id.size == 0 || slice_equal(one, id)) {
-            found = at;
-            size = 1 + one.size;
-        }
-        at += 1 + one.size;
-    }
-    if (found == SIZE_MAX) {
-        return false;
-    }
-    memmove(claim->ids->data + found, claim->ids->data + found + size, claim->ids->size - found - size);
-    claim->ids->size -= size;
-    claim->id_count--;
-    locks->memory_bytes -= size;
-    return true;
-}
-
-void claim_set_id(struct locks *locks, struct claim *claim, struct slice id)
-{
-    locks->memory_bytes -= claim->ids == NULL ? 0 : claim->ids->size;
-    free_ids(claim);
-    if (id.size > 0) {
-        claim_add_id(locks, claim, id);
     }
 }

@@ -2,6 +2,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "machine/lock/lock.h"
+#include "machine/lock/lock_grant.h"
 
 #include <stdlib.h>
 

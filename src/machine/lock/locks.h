@@ -21,6 +21,7 @@
 #include "base/status.h"
 #include "machine/due_heap.h"
 #include "machine/keys/table.h"
+#include "machine/lock/lock_heat.h"
 #include "machine/session/session_id.h"
 #include "machine/snapshot_walk.h"
 
@@ -95,18 +96,6 @@ struct lock_now {
     uint64_t position;
     int64_t time_ms;
 };
-
-/* Locks that others wait for, or are refused, most often. Figures: no part of the state. */
-enum { LOCKS_HOT = 8, LOCK_HEAT_KEY_BYTES = 64 };
-struct lock_heat {
-    uint64_t number; /* of the lock; 0: none */
-    uint64_t count;
-    uint16_t key_size;
-    uint8_t key[LOCK_HEAT_KEY_BYTES]; /* its beginning */
-};
-
-/* Adds those of another place: the hottest stay. */
-void lock_heat_add(struct lock_heat sum[static LOCKS_HOT], const struct lock_heat more[static LOCKS_HOT]);
 
 struct lock_node;
 
