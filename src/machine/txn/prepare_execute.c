@@ -182,7 +182,7 @@ static bool bonds_fit(struct preparing *preparing, const struct overlay *overlay
         const struct entry *former = call_look(preparing->call, now.key);
         bool has = former != NULL && entry_due(former, &before) == DUE_SESSION && before == ordinal;
         if (!has && keyspace_count_bonded(preparing->call->keyspace, (uint64_t)ordinal) >= SESSION_CLAIMS) {
-            return prepare_no(preparing, "BONDS", now.key);
+            return prepare_no(preparing, "BONDS", preparing->keys[i].key); /* now.key goes with the overlay */
         }
     }
     return true;
