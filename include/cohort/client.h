@@ -43,7 +43,7 @@ struct cohort_options {
     uint32_t operations_max;    /* under way at once; 0: 16,384 */
     uint32_t connections_max;   /* of their own, for transactions, feeds and waits for locks; 0: 64 */
     uint64_t request_bytes_max; /* of all operations under way; 0: 128 MiB */
-    uint64_t reply_bytes_max;   /* of one reply; 0: 64 MiB. A reply takes up to 16 times its bytes as a tree */
+    uint64_t reply_bytes_max;   /* of one reply or push; 0: 64 MiB. It takes up to 16 times its bytes as a tree */
 };
 
 /* Makes a handle for cohort://host:port[,host:port…][?timeout=5s]; NULL: cohort://127.0.0.1:6379. Connects to nothing

@@ -91,7 +91,9 @@ COHORT_API struct cohort_bytes cohort_feed_oldest(const struct cohort_reply *rep
  * COHORT_TIMEOUT: there is nothing yet. COHORT_UNREACHABLE: neither, and no node serves the feed just now, which the
  * library goes on trying to change. COHORT_CANCELLED: cohort_feed_stop. With these, the batch before stays, and so does
  * the position. All others end the feed, and are given from then on: COHORT_COMPACTED, COHORT_REFUSED, COHORT_DENIED,
- * COHORT_PROTOCOL (a change of a kind that this library does not know). ret_reply is NULL with COHORT_OK. */
+ * COHORT_PROTOCOL (a change of a kind that this library does not know; or a push above reply_bytes_max: open a handle
+ * with a larger one, and on it a feed from cohort_feed_position, which is what it was). ret_reply is NULL with
+ * COHORT_OK. */
 COHORT_API enum cohort_status cohort_feed_next(struct cohort_feed *feed, int64_t timeout_ms, size_t *ret_count,
                                                struct cohort_reply **ret_reply);
 

@@ -19,13 +19,15 @@ struct cohort_batch;
 COHORT_API enum cohort_status cohort_batch_create(struct cohort_batch **ret_batch);
 COHORT_API void cohort_batch_free(struct cohort_batch *batch);
 
-/* One more command, at most 65,536. COHORT_INVALID: it may not stand in a batch (as in cohort_command). */
+/* One more command, at most 65,536. COHORT_INVALID: it may not stand in a batch (as in cohort_command). COHORT_FULL,
+ * COHORT_NOMEM: there is no room for it. A batch of which one was refused is not executed any more, as Redis's EXEC
+ * after an error (EXECABORT): cohort_batch_run ends COHORT_TXNABORT. */
 COHORT_API enum cohort_status cohort_batch_add(struct cohort_batch *batch, size_t argc,
                                                const struct cohort_bytes *argv);
 
 /* Executes all of them, in their order, at one moment. The reply is an array of their replies; single ones may be
- * errors. COHORT_REFUSED: one of them is malformed, none was executed. The batch stays as it is and may be run again.
- */
+ * errors. COHORT_REFUSED: one of them is malformed, none was executed. COHORT_TXNABORT: one was refused when it was
+ * added, none was executed. The batch stays as it is and may be run again. */
 COHORT_API enum cohort_status cohort_batch_run(struct cohort *cohort, const struct cohort_batch *batch,
                                                struct cohort_reply **ret_reply);
 COHORT_API enum cohort_status cohort_batch_run_start(struct cohort *cohort, const struct cohort_batch *batch,
@@ -59,8 +61,8 @@ COHORT_API enum cohort_status cohort_txn_begin_start(struct cohort *cohort, cons
 COHORT_API const char *cohort_txn_id(const struct cohort_txn *txn);
 
 /* A command in it: reads see what it wrote, writes are kept back. COHORT_TXNABORT: it is over, nothing of it was done.
- * One that this handle refuses (COHORT_FULL, COHORT_NOMEM, COHORT_INVALID) ends the transaction: it is rolled back, and
- * what follows is COHORT_TXNABORT. */
+ * One that this handle refuses (COHORT_FULL, COHORT_NOMEM, COHORT_INVALID), or whose time is over before it could be
+ * sent (COHORT_TXNABORT), ends the transaction: it is rolled back, and what follows is COHORT_TXNABORT. */
 COHORT_API enum cohort_status cohort_txn_command(struct cohort_txn *txn, size_t argc, const struct cohort_bytes *argv,
                                                  struct cohort_reply **ret_reply);
 COHORT_API enum cohort_status cohort_txn_command_start(struct cohort_txn *txn, size_t argc,

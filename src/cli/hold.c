@@ -36,7 +36,9 @@ struct hold {
     int signals;
     sigset_t mask; /* from before */
     int leave;     /* the signal that ended the wait; 0: none */
+    bool hurries;  /* there was another one after it */
     bool has_answer;
+    bool is_open; /* nobody knows whether it was granted */
     enum cohort_status status;
     enum cohort_status lost; /* why; COHORT_OK: it is not */
     char owner[OWNER_BYTES];
@@ -85,6 +87,7 @@ static void take_signal(struct hold *hold, const struct signalfd_siginfo *inform
     if (number == SIGTSTP) {
         stop_self();
     } else if (!hold->is_running && number != SIGCONT && number != SIGUSR1 && number != SIGUSR2) {
+        hold->hurries = hold->leave != 0;
         hold->leave = number;
     }
 }
@@ -132,6 +135,9 @@ static bool turn(struct hold *hold)
 
 /* ---- the lock ---- */
 
+/* It may have been granted, though no answer says so. */
+static bool is_unknown(enum cohort_status status) { return status == COHORT_UNCERTAIN || status == COHORT_TIMEOUT; }
+
 static void answered(void *data, enum cohort_status status, struct cohort_lock *lock, const struct cohort_reply *reply)
 {
     struct hold *hold = data;
@@ -165,6 +171,14 @@ static enum cohort_status acquire_lock(struct hold *hold, int64_t wait_ms)
     return cohort_lock_acquire_start(hold->cohort, cohort_text(options->name), &how, answered, hold);
 }
 
+/* A signal ends a wait: who goes away is taken out of the lock's queue. A question without a wait has its answer in a
+ * moment, within the library's time limit if at all, and what it may have been granted is to be given back: a signal
+ * lets it come, a second one does not. */
+static bool goes_on(const struct hold *hold, int64_t wait_ms)
+{
+    return !hold->has_answer && (hold->leave == 0 || (wait_ms == 0 && !hold->hurries));
+}
+
 static void ask(struct hold *hold, int64_t wait_ms)
 {
     hold->has_answer = false;
@@ -173,9 +187,10 @@ static void ask(struct hold *hold, int64_t wait_ms)
         cohort_call_problem(hold->status, NULL, hold->problem, sizeof(hold->problem));
         return;
     }
-    while (!hold->has_answer && hold->leave == 0) {
+    while (goes_on(hold, wait_ms)) {
         (void)turn(hold);
     }
+    hold->is_open = wait_ms == 0 && (!hold->has_answer || is_unknown(hold->status));
 }
 
 /* Asks without waiting first, which needs no connection of its own, and tells soon when nobody is there. */
@@ -194,13 +209,17 @@ static void acquire(struct hold *hold)
 static int not_granted(struct hold *hold)
 {
     if (hold->leave != 0) {
+        if (hold->is_open) {
+            (void)cli_error(hold->command, 0, "no answer came; '%s' may be held in vain until its time to live is over",
+                            hold->name);
+        }
         return EXIT_SIGNALLED + hold->leave;
     }
     if (hold->status == COHORT_NOT_GRANTED) {
         return cli_error(hold->command, HOLD_NOT_GRANTED, "'%s' was not granted in time; `cohort %s` tells who has it",
                          hold->name, hold->options->is_office ? "elect leader" : "lock info");
     }
-    if (hold->status == COHORT_UNCERTAIN || hold->status == COHORT_TIMEOUT) {
+    if (is_unknown(hold->status)) {
         return cli_error(hold->command, cohort_call_code(hold->status),
                          "no answer (%s); '%s' may be held in vain until its time to live is over", hold->problem,
                          hold->name);

@@ -2,7 +2,7 @@
  * libcohort and a guardian.
  *
  *    asking ──granted──▶ running ──the guardian has ended──▶ releasing ──▶ over
- *       └──not granted, or a signal──▶ over
+ *       └──not granted, or a signal──▶ over (what a signal finds asked for is waited for, and given back)
  *
  * Signals that end, stop or continue the holder go on to the command and all that it has started, but for those of the
  * terminal, which it gets itself. A holder that is stopped renews nothing, so its command is ended when the lease is.

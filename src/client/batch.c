@@ -13,7 +13,8 @@ enum { BATCH_COMMANDS_MAXIMUM = 65536 };
 struct cohort_batch {
     struct buffer commands;
     uint32_t count;
-    int slot; /* of the first command's key */
+    int slot;        /* of the first command's key */
+    bool is_refused; /* a command of it was: what runs has all that was asked of it */
 };
 
 enum cohort_status cohort_batch_create(struct cohort_batch **ret_batch)
@@ -35,7 +36,7 @@ void cohort_batch_free(struct cohort_batch *batch)
     }
 }
 
-enum cohort_status cohort_batch_add(struct cohort_batch *batch, size_t argc, const struct cohort_bytes *argv)
+static enum cohort_status add(struct cohort_batch *batch, size_t argc, const struct cohort_bytes *argv)
 {
     if (argc < 1 || argc > COMMAND_WORDS_MAXIMUM || !command_may_be_queued(argv[0])) {
         return COHORT_INVALID;
@@ -50,6 +51,13 @@ enum cohort_status cohort_batch_add(struct cohort_batch *batch, size_t argc, con
         batch->slot = key_slot(slice_of(argv[1].data, argv[1].size));
     }
     return COHORT_OK;
+}
+
+enum cohort_status cohort_batch_add(struct cohort_batch *batch, size_t argc, const struct cohort_bytes *argv)
+{
+    enum cohort_status status = add(batch, argc, argv);
+    batch->is_refused = batch->is_refused || status != COHORT_OK;
+    return status;
 }
 
 /* EXEC's reply says it all, but for EXECABORT: then the first error says why. */
@@ -91,11 +99,16 @@ static struct operation *make(struct cohort *cohort, const struct cohort_batch *
 enum cohort_status cohort_batch_run(struct cohort *cohort, const struct cohort_batch *batch,
                                     struct cohort_reply **ret_reply)
 {
+    if (batch->is_refused) {
+        return client_refuse(
+            COHORT_TXNABORT, ret_reply,
+            "a command was refused when it was added to the batch, so none of it is executed; make it anew");
+    }
     return client_run(cohort, make(cohort, batch), ret_reply);
 }
 
 enum cohort_status cohort_batch_run_start(struct cohort *cohort, const struct cohort_batch *batch,
                                           cohort_callback callback, void *data)
 {
-    return client_submit(cohort, make(cohort, batch), callback, data);
+    return batch->is_refused ? COHORT_TXNABORT : client_submit(cohort, make(cohort, batch), callback, data);
 }

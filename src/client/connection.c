@@ -290,7 +290,7 @@ enum status client_connection_skip(struct client_connection *connection, enum re
     }
     enum resp_reply_result result = resp_reader_skip(&connection->reader, &connection->limits, data, size, ret_type);
     if (result == RESP_REPLY_INVALID) {
-        return checked(connection, STATUS_CORRUPT);
+        return checked(connection, connection->reader.too_long ? STATUS_TOO_LARGE : STATUS_CORRUPT);
     }
     connection->parsed += connection->reader.consumed;
     if (result == RESP_REPLY_PARTIAL) {

@@ -87,7 +87,7 @@ void client_connection_forget(struct client_connection *connection, size_t bytes
 
 /* Takes one whole reply off the received bytes without looking at it; AGAIN when more must be filled.
  * *ret_line is the first line of a reply that is one line (an error's text, without the marker), else empty; it is
- * valid until the next fill. STATUS_CORRUPT when the bytes are no RESP. */
+ * valid until the next fill. STATUS_CORRUPT when the bytes are no RESP, TOO_LARGE when a string is beyond the limit. */
 MUST_USE enum status client_connection_skip(struct client_connection *connection, enum resp_type *ret_type,
                                             struct slice *ret_line);
 

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 
@@ -33,10 +34,23 @@ static void rest(struct cohort_feed *feed, const char *problem)
     handle_wake(cohort); /* also when nobody drives: the caller's loop asks for the time anew */
 }
 
+/* The next push would be as large again, from whatever node. */
+static void end_overflowed(struct cohort_feed *feed)
+{
+    end_feed(feed, COHORT_PROTOCOL,
+             reply_error("the next push is larger than reply_bytes_max, which is %" PRIu64
+                         " bytes: raise it in struct cohort_options, and open a feed from this one's position",
+                         feed->cohort->settings.reply_bytes_max));
+}
+
 static void link_lost(struct link *link)
 {
     struct cohort_feed *feed = link->owner;
     feed->link = NULL;
+    if (link->overflowed) {
+        end_overflowed(feed);
+        return;
+    }
     rest(feed, feed->cohort->problem);
 }
 
@@ -222,7 +236,7 @@ static void asked(struct operation *operation)
     if (operation->status == COHORT_OK) {
         return; /* take_answer has seen to it */
     }
-    if (!is_for_now(operation->status)) {
+    if (!is_for_now(operation->status) || operation->overflowed) {
         struct cohort_reply *reply = operation->reply;
         operation->reply = NULL;
         end_feed(feed, operation->status, reply);

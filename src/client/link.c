@@ -65,21 +65,46 @@ static void take_reply(struct link *link, struct slice resp)
     }
 }
 
+/* It would be as large the next time: whose it is must hear of that. */
+static void lose_to_size(struct link *link, bool is_push)
+{
+    link->overflowed = is_push;
+    if (!is_push && !list_empty(&link->sent)) {
+        CONTAINER_OF(link->sent.next, struct operation, node)->overflowed = true;
+    }
+    link_lose(link, "a reply is larger than reply_bytes_max");
+}
+
+/* What stands at the front of what was not given out. */
+static bool is_push(const struct link *link)
+{
+    return link->connection.in.size > link->taken && link->connection.in.data[link->taken] == '>';
+}
+
 static void take_replies(struct link *link)
 {
     struct client_connection *connection = &link->connection;
     while (link->state >= LINK_GREETING && !link->paused) {
         enum resp_type type;
         struct slice line;
+        bool pushed = is_push(link);
         enum status status = client_connection_skip(connection, &type, &line);
         if (status == STATUS_AGAIN) {
             break;
+        }
+        if (status == STATUS_TOO_LARGE) {
+            lose_to_size(link, pushed);
+            return;
         }
         if (status != STATUS_OK) {
             link_lose(link, "it sends what is no reply");
             return;
         }
         struct slice resp = slice_of(connection->in.data + link->taken, connection->parsed - link->taken);
+        if (resp.size > link->cohort->settings.reply_bytes_max) { /* as if it had not come at once */
+            lose_to_size(link, pushed);
+            return;
+        }
         link->taken = connection->parsed;
         if (type == RESP_PUSH) {
             take_push(link, resp);
@@ -92,7 +117,7 @@ static void take_replies(struct link *link)
         link->taken = 0;
         buffer_shrink(&connection->in, HANDLE_IN_KEPT_BYTES);
         if (connection->in.size > link->cohort->settings.reply_bytes_max) {
-            link_lose(link, "a reply is larger than reply_bytes_max");
+            lose_to_size(link, is_push(link));
         }
     }
 }

@@ -33,6 +33,7 @@ struct link {
     bool wants_write; /* registered so */
     bool paused;
     bool deaf;       /* paused, and registered so: something had come */
+    bool overflowed; /* lost to a push that is larger than reply_bytes_max: it would come again */
     struct list all; /* in cohort.links, or cohort.dead */
     struct list queued;
     struct list sent;

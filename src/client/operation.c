@@ -6,6 +6,7 @@
 #include "client/handle.h"
 #include "wire/resp_command.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 /* At most what resp_command appends: each word's bytes, its length and line ends. */
@@ -177,7 +178,7 @@ static bool pause_and_retry(struct operation *operation)
     struct cohort *cohort = operation->cohort;
     bool refused = operation->status == COHORT_BUSY || operation->status == COHORT_CLUSTERDOWN;
     bool unknown = operation->status == COHORT_UNCERTAIN && operation->state == OPERATION_SENT;
-    if ((!refused && !(unknown && may_be_repeated(operation))) || operation->pinned ||
+    if ((!refused && !(unknown && may_be_repeated(operation))) || operation->pinned || operation->overflowed ||
         (operation->flags & OPERATION_NO_RETRY) != 0) {
         return false;
     }
@@ -245,10 +246,27 @@ void operation_answered(struct operation *operation)
     conclude(operation, true);
 }
 
+/* What it did is done; what it says would be as large again. */
+static void end_overflowed(struct operation *operation)
+{
+    bool reads = (operation->flags & COHORT_READ) != 0;
+    operation_answer(operation, reads ? COHORT_PROTOCOL : COHORT_UNCERTAIN,
+                     reply_error("the reply is larger than reply_bytes_max, which is %" PRIu64
+                                 " bytes: ask for less at once, or raise it in struct cohort_options",
+                                 operation->cohort->settings.reply_bytes_max));
+    conclude(operation, true);
+}
+
 void operation_lost(struct operation *operation, const char *why)
 {
     if (operation->ghost) {
         operation_destroy(operation);
+        return;
+    }
+    if (operation->overflowed && !operation->cohort->closing) {
+        operation->was_lost = true;
+        operation->link = NULL;
+        end_overflowed(operation);
         return;
     }
     bool was_sent = operation->state == OPERATION_SENT;

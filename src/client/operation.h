@@ -86,7 +86,8 @@ struct operation {
     int64_t sent_boottime_ns; /* the same on CLOCK_BOOTTIME */
     int64_t again_ns;         /* end of the pause */
     uint32_t refusals;
-    bool was_lost; /* sent before without an answer: it may have been executed then */
+    bool was_lost;   /* sent before without an answer: it may have been executed then */
+    bool overflowed; /* its reply is larger than reply_bytes_max: it would be again */
 
     operation_step step;
     void (*again)(struct operation *operation); /* it is sent again: its request may be made anew, not longer; NULL */

@@ -8,7 +8,8 @@
  * 1. `link` is the transaction's own while it is begun, and NULL once it is lost. A transaction whose link is lost
  * before its commit was sent is rolled back.
  * 2. What TXN.ROLLBACK answers with OK was not committed and never will be.
- * 3. A command that this process refuses ends its transaction: what commits has all that was asked of it. */
+ * 3. A command that this process refuses, or does not send in time, ends its transaction: what commits has all that
+ * was asked of it. */
 #include "client/command.h"
 #include "client/handle.h"
 
@@ -202,13 +203,24 @@ enum cohort_status cohort_txn_begin_start(struct cohort *cohort, const struct co
 
 /* ---- commands ---- */
 
-/* A lost connection, or one whose answer did not come, ends it. */
+/* The server rolls back. Under the mutex. */
+static void give_up(struct cohort_txn *txn)
+{
+    struct link *link = txn->link;
+    txn->link = NULL; /* before those that are under way on it hear of that */
+    if (link != NULL) {
+        link_give_back(link, false);
+    }
+}
+
+/* A lost connection ends it, and so does a command without an answer, also one that had not left: its link is there
+ * then. */
 static bool take_command(struct operation *operation, bool may_go_on)
 {
     struct cohort_txn *txn = operation->context;
-    enum cohort_status status = operation->status;
-    bool gone = txn->link == NULL || status == COHORT_TIMEOUT || status == COHORT_CANCELLED;
-    if (gone) {
+    bool answered = operation->state == OPERATION_SENT && txn->link != NULL;
+    if (!answered) {
+        give_up(txn);
         operation->was_lost = false;
         operation->status = COHORT_TXNABORT;
     }
@@ -240,12 +252,8 @@ static enum cohort_status note_refusal(struct cohort_txn *txn, enum cohort_statu
 {
     if (status == COHORT_FULL || status == COHORT_NOMEM || status == COHORT_INVALID) {
         handle_lock(txn->cohort);
-        struct link *link = txn->link;
         txn->is_refused = true;
-        txn->link = NULL; /* before those that are under way on it hear of that */
-        if (link != NULL) {
-            link_give_back(link, false);
-        }
+        give_up(txn);
         handle_unlock(txn->cohort);
     }
     return status;

@@ -83,6 +83,12 @@ struct cluster_events {
     void (*lock_news)(void *owner, const struct lock_notice *notice);
     /* Requests are about to be executed: what they take is counted from now on. May be NULL. */
     void (*works)(void *owner);
+    /* A request of this node was executed here: counts its time, and keeps it if it was slow. Returns the time. May be
+     * NULL. */
+    int64_t (*served)(void *owner, uint64_t node, const struct command *command);
+    /* Of what takes at least so long at another node, who asked is to be told, if it wants to be (requester.h). May be
+     * NULL: of nothing. */
+    uint32_t (*slow_us)(void *owner);
 };
 
 enum { CLUSTER_MESSAGE_BYTES = 1024 };

@@ -114,7 +114,7 @@ void errand_answered(struct cluster *cluster, uint32_t from, struct slice body)
     requester->events->end(requester, head.tag, NULL);
 }
 
-/* Behind the answer, in the same message and so in the same turn. */
+/* Behind the answer, in the same message and so in the same turn; before it, of what another node took so long for. */
 void errand_was_slow(struct cluster *cluster, struct slice body)
 {
     struct slow_head head;
@@ -194,19 +194,25 @@ static struct resp_writer *visitor_begin(struct requester *requester, uint64_t t
     return &visitor->writer;
 }
 
-/* Counts what a command took here, where it was executed. The visitor is gone already: this is a copy. */
-static void note_visit(const struct visitor *visitor, const struct command *command)
+static void tell_slow(const struct visitor *visitor, const struct command *command, int64_t duration_ns)
 {
     struct cluster *cluster = visitor->cluster;
-    struct slow_head head = {.asker = visitor->asker};
-    if (command == NULL || cluster->events.visited == NULL ||
-        !cluster->events.visited(cluster->owner, command, &head.duration_ns) || !visitor->tell_slow) {
-        return;
-    }
+    struct slow_head head = {.asker = visitor->asker, .duration_ns = duration_ns};
     struct buffer *record = workers_begin(cluster->workers, visitor->from, WORKERS_CLUSTER, CLUSTER_TELL_SLOW);
     buffer_append(record, &head, sizeof(head));
     command_encode(record, command);
     (void)workers_end(cluster->workers, visitor->from);
+}
+
+/* Counts what a command took here, where it was executed. The visitor is gone already: this is a copy. */
+static void note_visit(const struct visitor *visitor, const struct command *command)
+{
+    struct cluster *cluster = visitor->cluster;
+    int64_t duration_ns = 0;
+    if (command != NULL && cluster->events.visited != NULL &&
+        cluster->events.visited(cluster->owner, command, &duration_ns) && visitor->tell_slow) {
+        tell_slow(visitor, command, duration_ns);
+    }
 }
 
 static void visitor_end(struct requester *requester, uint64_t tag, const struct command *command)
@@ -230,7 +236,16 @@ static void visitor_failed(struct requester *requester, uint64_t tag, enum statu
     answer_failed((struct visitor *)requester, tag, status);
 }
 
-static const struct requester_events visitor_events = {visitor_begin, visitor_end, visitor_failed, NULL, NULL};
+/* At another node. */
+static void visitor_slow(struct requester *requester, const struct command *command, int64_t duration_ns)
+{
+    const struct visitor *visitor = (const struct visitor *)requester;
+    if (visitor->tell_slow) {
+        tell_slow(visitor, command, duration_ns);
+    }
+}
+
+static const struct requester_events visitor_events = {visitor_begin, visitor_end, visitor_failed, NULL, visitor_slow};
 
 /* What can be read at once is. */
 static bool read_at_once(struct visitor *visitor, const struct request_head *head, const struct command *command,

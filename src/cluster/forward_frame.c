@@ -2,6 +2,8 @@
 
 #include "base/varint.h"
 
+enum { ANSWER_SLOW = 0x80 };
+
 static struct slice skip(struct slice from, size_t size) { return slice_of(from.data + size, from.size - size); }
 
 void forward_head_put(uint8_t at[static FORWARD_HEAD_BYTES], const struct forward_head *head)
@@ -14,6 +16,7 @@ void forward_head_put(uint8_t at[static FORWARD_HEAD_BYTES], const struct forwar
     put_u64(at + 28, head->start);
     put_u64(at + 36, head->sequence);
     put_u64(at + 44, head->settled_below);
+    put_u32(at + 52, head->slow_us);
 }
 
 enum status forward_head_take(struct slice *from, struct forward_head *ret_head)
@@ -31,6 +34,7 @@ enum status forward_head_take(struct slice *from, struct forward_head *ret_head)
         .start = get_u64(at + 28),
         .sequence = get_u64(at + 36),
         .settled_below = get_u64(at + 44),
+        .slow_us = get_u32(at + 52),
     };
     if (head.count == 0 || head.count > FORWARD_REQUESTS || head.logged > head.count || head.term == 0 ||
         (head.logged == 0) != (head.sequence == 0) || (head.logged != 0 && head.settled_below > head.sequence)) {
@@ -61,7 +65,7 @@ enum status answers_head_take(struct slice *from, uint32_t *ret_shard, uint64_t 
 void answer_head_put(uint8_t at[static ANSWER_HEAD_BYTES], const struct answer_head *head)
 {
     put_u32(at, head->place);
-    at[4] = (uint8_t)head->outcome;
+    at[4] = (uint8_t)head->outcome | (head->slow ? ANSWER_SLOW : 0);
     at[5] = (uint8_t)(int8_t)head->status;
     put_u32(at + 6, head->size);
 }
@@ -78,21 +82,24 @@ enum status answer_take(struct slice *from, struct answer_head *ret_head, struct
     }
     struct answer_head head = {
         .place = get_u32(from->data),
-        .outcome = (enum forward_outcome)from->data[4],
+        .outcome = (enum forward_outcome)(from->data[4] & ~ANSWER_SLOW),
+        .slow = (from->data[4] & ANSWER_SLOW) != 0,
         .status = (enum status)(int8_t)from->data[5],
         .size = get_u32(from->data + 6),
     };
     struct slice rest = skip(*from, ANSWER_HEAD_BYTES);
-    if (from->data[4] >= FORWARD_OUTCOMES || head.size > FORWARD_REPLY_BYTES || head.place >= FORWARD_REQUESTS ||
+    if (head.outcome >= FORWARD_OUTCOMES || head.size > FORWARD_REPLY_BYTES || head.place >= FORWARD_REQUESTS ||
         replies(head.outcome) == (head.size == 0) || head.status > STATUS_OK ||
-        (head.outcome == FORWARD_REFUSED) != (head.status != STATUS_OK)) {
+        (head.outcome == FORWARD_REFUSED) != (head.status != STATUS_OK) || (head.slow && !replies(head.outcome))) {
         return STATUS_CORRUPT;
     }
-    if (head.size > rest.size) {
+    size_t size = head.size + (head.slow ? (size_t)ANSWER_TOOK_BYTES : 0);
+    if (size > rest.size) {
         return STATUS_AGAIN;
     }
+    head.took_us = head.slow ? get_u32(rest.data + head.size) : 0;
     *ret_head = head;
     *ret_reply = slice_of(rest.data, head.size);
-    *from = skip(rest, head.size);
+    *from = skip(rest, size);
     return STATUS_OK;
 }

@@ -8,14 +8,16 @@
  *   NODE_MESSAGES               for them: messages, one behind the other
  *   NODE_FORWARD                a parcel of requests for the leader of a shard:
  *                               shard u32 · count u32 · logged u32 · parcel u64 · term u64 · start u64 · sequence u64 ·
- *                               settled_below u64 · then for each request: flags u8 (bit 0: it is logged behind the
+ *                               settled_below u64 · slow_us u32 (what takes at least so long is to be told) · then for
+ *                               each request: flags u8 (bit 0: it is logged behind the
  *                               parcel's marker; else it is read-only, or COHORT.TXN.FINISH, which may come again) ·
  *                               whose order counts, varint (requester.h: id; 0: nobody's) · the command as
  *                               command_encode makes it
  *   NODE_ANSWERS                a piece of what became of them: shard u32 · parcel u64 · the next bytes of: for each
- *                               request, in any order: place u32 · outcome u8 · status i8 · size u32 · reply
- *   NODE_NOTE                   what the servers of two nodes tell each other; nothing for this room (cluster_note)
- *   NODE_LOCK_NEWS              notices for clients of the receiver (machine/lock/lock_notice.h); may be lost
+ *                               request, in any order: place u32 · outcome u8 (bit 7: it was slow) · status i8 · size
+ * u32 · reply · when it was slow, what it took: microseconds u32 NODE_NOTE                   what the servers of two
+ * nodes tell each other; nothing for this room (cluster_note) NODE_LOCK_NEWS              notices for clients of the
+ * receiver (machine/lock/lock_notice.h); may be lost
  *
  * Integers are little-endian. start, sequence and settled_below are those of machine/origin.h; sequence is 0 when
  * nothing in the parcel is logged. */
@@ -40,17 +42,21 @@ enum node_frame {
 };
 
 enum {
-    FORWARD_HEAD_BYTES = 52,
+    FORWARD_HEAD_BYTES = 56,
     FORWARD_REQUESTS = 4096, /* in one parcel */
     ANSWERS_HEAD_BYTES = 12,
     ANSWER_HEAD_BYTES = 10,
+    ANSWER_TOOK_BYTES = 4,         /* behind the reply of a slow one */
     ANSWERS_PIECE_BYTES = 1 << 20, /* of answers in one frame, so that heartbeats come between */
     FORWARD_REPLY_BYTES = INT32_MAX,
 };
 
+#define FORWARD_NEVER_SLOW UINT32_MAX
+
 struct forward_head {
     uint32_t shard, count, logged;
     uint64_t parcel, term, start, sequence, settled_below;
+    uint32_t slow_us; /* FORWARD_NEVER_SLOW: nothing is to be told */
 };
 
 void forward_head_put(uint8_t at[static FORWARD_HEAD_BYTES], const struct forward_head *head);
@@ -69,6 +75,8 @@ enum forward_outcome {
 
 struct answer_head {
     uint32_t place, size;
+    uint32_t took_us; /* when slow */
+    bool slow;        /* of one that replied */
     enum forward_outcome outcome;
     enum status status;
 };
@@ -76,5 +84,5 @@ struct answer_head {
 void answers_head_put(uint8_t at[static ANSWERS_HEAD_BYTES], uint32_t shard, uint64_t parcel);
 MUST_USE enum status answers_head_take(struct slice *from, uint32_t *ret_shard, uint64_t *ret_parcel);
 void answer_head_put(uint8_t at[static ANSWER_HEAD_BYTES], const struct answer_head *head);
-/* Takes head and reply from the front. AGAIN: not all of it is there. */
+/* Takes head, reply and what it took from the front. AGAIN: not all of it is there. */
 MUST_USE enum status answer_take(struct slice *from, struct answer_head *ret_head, struct slice *ret_reply);

@@ -3,6 +3,8 @@
 
 #include "base/assert.h"
 
+enum { NS_PER_US = 1000 };
+
 /* Below it everything is settled: the leader's machine may forget it. */
 static uint64_t settled_below(const struct lane *lane)
 {
@@ -35,6 +37,7 @@ enum status lane_send_parcel(struct lane *lane, struct parcel *parcel)
         .start = cluster->options.lineage.start,
         .sequence = parcel->logged != 0 ? lane->next_sequence : 0,
         .settled_below = parcel->logged != 0 ? settled_below(lane) : 0,
+        .slow_us = cluster->events.slow_us == NULL ? FORWARD_NEVER_SLOW : cluster->events.slow_us(cluster->owner),
     };
     uint8_t bytes[FORWARD_HEAD_BYTES];
     forward_head_put(bytes, &head);
@@ -100,6 +103,18 @@ static void deliver(struct cluster *cluster, const struct parcel_request *reques
     requester->events->end(requester, request->tag, NULL);
 }
 
+/* What it was stands in the parcel; who asked is told before the reply, as a visitor is gone behind it. */
+static __attribute__((noinline)) void tell_slow(struct cluster *cluster, const struct parcel *parcel, uint32_t place,
+                                                uint32_t took_us)
+{
+    struct requester *requester = parcel->requests[place].requester;
+    struct command command;
+    if (requester->events->slow != NULL) {
+        (void)parcel_command(parcel, place, &cluster->arguments, &command);
+        requester->events->slow(requester, &command, (int64_t)took_us * NS_PER_US);
+    }
+}
+
 /* A request that was returned stays unsettled, until all of the parcel is known. */
 static enum status take_answer(struct cluster *cluster, struct parcel *parcel, const struct answer_head *head,
                                struct slice reply)
@@ -114,6 +129,9 @@ static enum status take_answer(struct cluster *cluster, struct parcel *parcel, c
     switch (head->outcome) {
     case FORWARD_REPLIED:
     case FORWARD_REPLIED_LONG:
+        if (__builtin_expect(head->slow, 0)) {
+            tell_slow(cluster, parcel, head->place, head->took_us);
+        }
         parcel_settle(parcel, head->place);
         deliver(cluster, &request, reply, head->outcome == FORWARD_REPLIED_LONG);
         break;

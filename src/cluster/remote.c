@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-enum { REMOTE_HELD = 0x80 };
+enum { REMOTE_HELD = 0x80, NS_PER_US = 1000 };
 
 struct remote {
     struct requester requester; /* first */
@@ -20,6 +20,7 @@ struct remote {
     uint32_t shard, count, answered;
     uint64_t parcel;
     uint64_t start, sequence; /* of the parcel: the same never comes twice, … */
+    uint32_t slow_us;         /* as in struct forward_head */
     uint32_t held; /* so many have had to wait, for transactions or for an entry: the others' answers do not wait for
                       theirs */
     uint8_t *protocols;    /* of each request, and REMOTE_HELD */
@@ -55,18 +56,21 @@ static void begin_answer(struct remote *remote)
     remote->answers.size += ANSWER_HEAD_BYTES;
 }
 
-static void end_answer(struct remote *remote, uint64_t tag, enum forward_outcome outcome, enum status status)
+static void end_answer(struct remote *remote, struct answer_head head)
 {
-    struct answer_head head = {.place = (uint32_t)tag, .outcome = outcome, .status = status};
     remote->answered++;
     if (remote->generation == 0) {
         return;
     }
-    size_t size = remote->answers.size - remote->at;
-    ASSERT(size - ANSWER_HEAD_BYTES <= FORWARD_REPLY_BYTES); /* the machine makes no larger replies */
-    head.size = (uint32_t)(size - ANSWER_HEAD_BYTES);
+    size_t size = remote->answers.size - remote->at - ANSWER_HEAD_BYTES;
+    ASSERT(size <= FORWARD_REPLY_BYTES); /* the machine makes no larger replies */
+    head.size = (uint32_t)size;
     answer_head_put(remote->answers.data + remote->at, &head);
-    remote->peer->owed_bytes += size;
+    if (head.slow) {
+        put_u32(buffer_reserve(&remote->answers, ANSWER_TOOK_BYTES), head.took_us);
+        remote->answers.size += ANSWER_TOOK_BYTES;
+    }
+    remote->peer->owed_bytes += remote->answers.size - remote->at;
     env_wake(remote->cluster->env);
 }
 
@@ -89,15 +93,29 @@ static void answer(struct remote *remote, uint64_t tag, enum forward_outcome out
     if (remote->generation != 0) {
         begin_answer(remote);
     }
-    end_answer(remote, tag, outcome, status);
+    end_answer(remote, (struct answer_head){.place = (uint32_t)tag, .outcome = outcome, .status = status});
+}
+
+/* took_ns: negative when it is no command of a client's. */
+static void answer_reply(struct remote *remote, uint64_t tag, bool took_long, int64_t took_ns)
+{
+    int64_t took_us = took_ns / NS_PER_US;
+    bool slow = took_ns >= 0 && remote->slow_us != FORWARD_NEVER_SLOW && took_us >= remote->slow_us;
+    end_answer(remote, (struct answer_head){.place = (uint32_t)tag,
+                                            .outcome = took_long ? FORWARD_REPLIED_LONG : FORWARD_REPLIED,
+                                            .slow = slow,
+                                            .took_us = took_us < UINT32_MAX ? (uint32_t)took_us : UINT32_MAX});
 }
 
 static void remote_end(struct requester *requester, uint64_t tag, const struct command *command)
 {
     struct remote *remote = (struct remote *)requester;
+    const struct cluster *cluster = remote->cluster;
+    bool counts = cluster->events.served != NULL;
+    int64_t took_ns = counts ? cluster->events.served(cluster->owner, remote->peer->node, command) : 0;
     if (remote->generation == 0 || !overwhelmed(remote)) {
-        bool took_long = command_may_script(command->spec) && remote->cluster->took_long;
-        end_answer(remote, tag, took_long ? FORWARD_REPLIED_LONG : FORWARD_REPLIED, STATUS_OK);
+        answer_reply(remote, tag, command_may_script(command->spec) && cluster->took_long,
+                     command->spec->internal ? -1 : took_ns);
     } else if ((command->spec->flags & COMMAND_READONLY) != 0) {
         answer(remote, tag, FORWARD_REFUSED, STATUS_FULL);
     } else {
@@ -285,6 +303,7 @@ static struct remote *remote_create(struct cluster *cluster, struct peer *peer, 
         .parcel = head->parcel,
         .start = head->start,
         .sequence = head->sequence,
+        .slow_us = head->slow_us,
         .protocols = protocols,
     };
     list_init(&remote->node);

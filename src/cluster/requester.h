@@ -20,8 +20,8 @@ struct requester_events {
     void (*failed)(struct requester *requester, uint64_t tag, enum status status);
     /* It definitely was not executed, and another node may lead now. NULL: the cluster takes it there. */
     void (*returned)(struct requester *requester, uint64_t tag);
-    /* A request that has just ended was slow at another worker of this node. Not NULL: whoever asks outlives the end of
-     * what it asked until the turn is over. */
+    /* A request was slow at another node (it ends in a moment), or at another worker of this node (it has just ended).
+     * Not NULL: whoever asks outlives the end of what it asked of another worker until the turn is over. */
     void (*slow)(struct requester *requester, const struct command *command, int64_t duration_ns);
 };
 

@@ -39,7 +39,7 @@
 struct transport;
 
 enum {
-    TRANSPORT_PROTOCOL = 2,    /* the version that this source speaks; 1 knew no parts */
+    TRANSPORT_PROTOCOL = 3,    /* the version that this source speaks; 1 knew no parts, 2 told nothing of slow ones */
     TRANSPORT_FIRST_TYPE = 16, /* frame types below are the transport's own */
     TRANSPORT_PEERS = 64,
     TRANSPORT_HOST_BYTES = 256, /* with the NUL */

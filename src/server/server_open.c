@@ -19,16 +19,52 @@ static void cluster_failed(void *owner, enum status status, const char *what) { 
 
 static void cluster_joined(void *owner) { data_folder_joined(owner); }
 
-/* Of another worker's client: it counts the command, here is what it took. */
+/* Of a client elsewhere: it is counted there, here is what it took. */
+static int64_t take_time(struct server *server, const struct command *command)
+{
+    (void)server_now_ns(server); /* the first of a turn begins it */
+    int64_t now_ns = env_monotonic_ns(server->env);
+    int64_t duration_ns = now_ns - server->mark_ns;
+    server->mark_ns = now_ns;
+    figures_part(server, command_called(command)->id, duration_ns, false);
+    return duration_ns;
+}
+
 static bool cluster_visited(void *owner, const struct command *command, int64_t *ret_duration_ns)
 {
     struct server *server = owner;
-    (void)server_now_ns(server); /* the first of a turn begins it */
-    int64_t now_ns = env_monotonic_ns(server->env);
-    *ret_duration_ns = now_ns - server->mark_ns;
-    server->mark_ns = now_ns;
-    figures_part(server, command_called(command)->id, *ret_duration_ns, false);
-    return figures_is_slow(server, command, *ret_duration_ns);
+    *ret_duration_ns = take_time(server, command);
+    return !command->spec->internal && figures_is_slow(server, command, *ret_duration_ns);
+}
+
+/* Its client is known at its own node, and shown there; here it is the node. */
+static __attribute__((noinline)) void keep_served(struct server *server, uint64_t node, const struct command *command,
+                                                  int64_t duration_ns)
+{
+    struct cluster_view view;
+    const struct member *member = cluster_look(server->cluster, &view) ? members_find(view.members, node) : NULL;
+    char address[CONNECTION_NAME_BYTES] = "";
+    if (member != NULL) {
+        (void)snprintf(address, sizeof(address), "%.57s:%u", member->client.host, (unsigned)member->client.port);
+    }
+    figures_slow(server, command, duration_ns, address, "");
+}
+
+static int64_t cluster_served(void *owner, uint64_t node, const struct command *command)
+{
+    struct server *server = owner;
+    int64_t duration_ns = take_time(server, command);
+    if (__builtin_expect(!command->spec->internal && figures_is_slow(server, command, duration_ns), 0)) {
+        keep_served(server, node, command, duration_ns);
+    }
+    return duration_ns;
+}
+
+static uint32_t cluster_slow_us(void *owner)
+{
+    const struct server *server = owner;
+    int64_t slow_us = server->config.slowlog_log_slower_than_us;
+    return slow_us < 0 || slow_us > UINT32_MAX ? UINT32_MAX : (uint32_t)slow_us;
 }
 
 static void cluster_met(void *owner, uint64_t node, bool up) { script_peers_met(owner, node, up); }
@@ -53,7 +89,8 @@ static void cluster_works(void *owner)
 }
 
 static const struct cluster_events cluster_events = {cluster_failed, cluster_joined,  cluster_visited,   cluster_met,
-                                                     cluster_noted,  cluster_message, cluster_lock_news, cluster_works};
+                                                     cluster_noted,  cluster_message, cluster_lock_news, cluster_works,
+                                                     cluster_served, cluster_slow_us};
 
 /* Random; tells this process from all others. */
 static void make_run_id(struct server *server)

@@ -90,6 +90,8 @@ static const char *decode_scalar(uint8_t marker, struct slice text, struct resp_
     }
 }
 
+static const char string_too_long[] = "string too long";
+
 /* A value whose line holds a length. */
 static const char *decode_sized(const struct resp_reply_limits *limits, uint8_t marker, struct slice text,
                                 struct head *head)
@@ -108,7 +110,7 @@ static const char *decode_sized(const struct resp_reply_limits *limits, uint8_t 
     }
     head->has_body = marker == '$' || marker == '!' || marker == '=';
     if ((uint64_t)length > (head->has_body ? limits->bulk_bytes : limits->elements)) {
-        return head->has_body ? "string too long" : "too many elements";
+        return head->has_body ? string_too_long : "too many elements";
     }
     if (head->has_body) {
         head->body_bytes = (size_t)length;
@@ -151,6 +153,7 @@ static enum resp_reply_result read_head(struct resp_reader *reader, const struct
     case '|': problem = decode_sized(limits, data[0], text, ret_head); break;
     default: problem = decode_scalar(data[0], text, &ret_head->token); break;
     }
+    reader->too_long = problem == string_too_long;
     return problem == NULL ? RESP_REPLY_READY : invalid(reader, problem);
 }
 

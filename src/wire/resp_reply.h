@@ -64,6 +64,7 @@ enum resp_reply_result {
 struct resp_reader {
     size_t consumed;     /* by the last call: bytes to drop */
     const char *problem; /* after INVALID; static storage */
+    bool too_long;       /* after INVALID: a string is beyond limits.bulk_bytes */
 
     /* private */
     size_t scanned;                  /* no CR stands before this offset */

@@ -120,13 +120,16 @@ static void say_answers(struct run *run, struct slice *input)
     payload.size = ANSWERS_HEAD_BYTES;
     for (uint8_t count = fuzz_take_byte(input) % 8; count > 0; count--) {
         struct answer_head head = {.place = fuzz_take_byte(input) % 8};
-        head.outcome = (enum forward_outcome)(fuzz_take_byte(input) % (FORWARD_OUTCOMES + 1));
+        uint8_t outcome = fuzz_take_byte(input);
+        head.outcome = (enum forward_outcome)(outcome % 128 % (FORWARD_OUTCOMES + 1));
+        head.slow = outcome >= 128;
         head.status = (enum status)(int8_t)fuzz_take_byte(input);
         head.size = fuzz_take_byte(input);
         struct slice reply = take(input, head.size);
         answer_head_put(buffer_reserve(&payload, ANSWER_HEAD_BYTES), &head);
         payload.size += ANSWER_HEAD_BYTES;
         buffer_append_slice(&payload, reply);
+        buffer_append_slice(&payload, take(input, head.slow ? ANSWER_TOOK_BYTES : 0));
     }
     say(run, NODE_ANSWERS, buffer_slice(&payload));
     buffer_deinit(&payload);
@@ -142,6 +145,7 @@ static void take_head(struct run *run, struct slice *input, struct forward_head 
     ret_head->sequence = fuzz_take_byte(input);
     ret_head->sequence <<= fuzz_take_byte(input) % 60;
     ret_head->settled_below = ret_head->sequence - (ret_head->sequence == 0 ? 0 : fuzz_take_byte(input));
+    ret_head->slow_us = ret_head->parcel % 2 == 0 ? 0 : FORWARD_NEVER_SLOW;
 }
 
 static void say_forward(struct run *run, struct slice *input)

@@ -397,3 +397,38 @@ def test_who_asks_for_large_values_and_does_not_read_holds_up_nobody(three):
 
 def peak_bytes(client):
     return int(client.call("INFO", "memory").decode().split("used_memory_peak_rss:")[1].split()[0])
+
+
+# ---- SLOWLOG ----
+
+
+def slow_commands(node):
+    """Client's address and name of each entry, by its words."""
+    with node.connect() as connection:
+        return {tuple(entry[3]): (entry[4].decode(), entry[5].decode()) for entry in connection.call("SLOWLOG", "GET", -1)}
+
+
+def test_a_slow_command_is_shown_where_it_ran_and_where_its_client_is(three):
+    leader, (follower, other) = three.leader_of(2), three.followers_of(2)
+    key = three.key_of(2, "slow")
+    with follower.connect() as client, leader.connect() as near, other.connect() as far:
+        assert client.call("CLIENT", "SETNAME", "asker") == "OK"
+        address = client.call("CLIENT", "INFO").decode().split(" addr=")[1].split()[0]
+
+        def shown_with(*limits):
+            """Where the commands are shown when leader and follower have these limits."""
+            for connection, limit in zip((near, client, far), (*limits, 0)):
+                assert connection.call("CONFIG", "SET", "slowlog-log-slower-than", limit) == "OK"
+                assert connection.call("SLOWLOG", "RESET") == "OK"
+            assert client.calls([["SET", key, "text"], ["MULTI"], ["STRLEN", key], ["EXEC"], ["GET", key]])[0] == "OK"
+            words = [(b"SET", key.encode(), b"text"), (b"EXEC",), (b"GET", key.encode())]
+            shown = [slow_commands(node) for node in (leader, follower, other)]
+            return [{entries.get(command) for command in words} for entries in shown]
+
+        none = {None}
+        assert shown_with(-1, -1) == [none, none, none]
+        assert shown_with(0, -1) == [{(follower.address, "")}, none, none]
+        assert shown_with(-1, 0) == [none, {(address, "asker")}, none]  # by its own limit
+        assert shown_with(0, 0) == [{(follower.address, "")}, {(address, "asker")}, none]
+        for connection in (near, client, far):
+            assert connection.call("CONFIG", "SET", "slowlog-log-slower-than", 10000) == "OK"

@@ -83,6 +83,11 @@ def children(pid):
     return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def signals_pending(pid):
+    status = dict(line.split(":", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(status["ShdPnd"], 16) != 0
+
+
 def gone(path):
     """Nobody who has this path among the words of its command line is left."""
     for command in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
@@ -373,6 +378,46 @@ def test_a_signal_ends_the_wait(cohort, other):
     assert second.ended() == (128 + signal.SIGTERM, "", "")
     waits(other, "wait", 0)
     first.kill()
+
+
+# The server reads no write of its clients meanwhile, so the first question has no answer.
+@contextlib.contextmanager
+def no_answers(other):
+    assert other.call("CLIENT", "PAUSE", 60000, "WRITE") == "OK"
+    try:
+        yield
+    finally:
+        assert other.call("CLIENT", "UNPAUSE") == "OK"
+
+
+def is_connected(other):
+    """There is a client of libcohort, and nobody else."""
+    return any(b"cmd=client" not in line for line in other.call("CLIENT", "LIST").splitlines())
+
+
+def test_a_signal_during_the_first_question(cohort, other):
+    """Its answer is waited for, and what was granted given back."""
+    with no_answers(other):
+        holder = Holder(url(cohort), "first", "echo", "not me", options=["--ttl", "1h"])
+        until(lambda: is_connected(other))
+        holder.process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            holder.process.wait(0.3)
+    assert holder.ended() == (128 + signal.SIGTERM, "", "")
+    (last,) = other.call("LOCK.HISTORY", "first", "COUNT", 1)
+    assert dict(zip(last[::2], last[1::2], strict=True))[b"why"] == b"released"
+
+
+def test_a_second_signal_during_the_first_question(cohort, other):
+    with no_answers(other):
+        holder = Holder(url(cohort), "second", "echo", "not me")
+        until(lambda: is_connected(other))
+        holder.process.send_signal(signal.SIGTERM)
+        until(lambda: not signals_pending(holder.process.pid))
+        holder.process.send_signal(signal.SIGINT)
+        code, output, errors = holder.ended()
+    assert (code, output) == (128 + signal.SIGINT, "")
+    assert errors == "cohort lock run: no answer came; 'second' may be held in vain until its time to live is over\n"
 
 
 class Terminal:

@@ -218,6 +218,61 @@ static void test_kind_that_is_not_known(void **state)
     teardown(&f);
 }
 
+/* Its next push is `tail`, or has a value of `value_bytes`: not to be had with a limit of 100,000. */
+static void end_before_a_large_push(const char *tail, size_t value_bytes)
+{
+    struct fixture f;
+    setup(&f, 2, true);
+    cohort_close(f.cohort);
+    char url[64];
+    (void)snprintf(url, sizeof(url), "127.0.0.1:%d", f.one.server.port);
+    const struct cohort_options small = {.reply_bytes_max = 100000};
+    assert_int_equal(cohort_open(url, &small, &f.cohort, NULL), COHORT_OK);
+    atomic_store(&f.one.tail, tail);
+    atomic_store(&f.one.at_most, value_bytes == 0 ? 0 : 2); /* the next is asked for when its size is known */
+    open_feed(&f, NULL);
+    scripted_feed_expect(f.feed, 1, 2);
+    atomic_store(&f.one.value_bytes, value_bytes);
+    atomic_store(&f.one.at_most, 0);
+    atomic_store(&f.one.last, 4);
+    int asked = 0;
+    for (int i = 0; i < 3; i++) {
+        struct cohort_reply *reply;
+        assert_int_equal(cohort_feed_next(f.feed, 60000, NULL, &reply), COHORT_PROTOCOL);
+        assert_non_null(
+            strstr(cohort_reply_text(reply), "larger than reply_bytes_max, which is 100000 bytes: raise it"));
+        cohort_reply_free(reply);
+        assert_true(i == 0 || atomic_load(&f.one.asked) == asked); /* it is not asked for again */
+        asked = atomic_load(&f.one.asked);
+    }
+    assert_string_equal(cohort_feed_position(f.feed), "p2");
+    char position[] = "p2";
+    cohort_feed_close(f.feed);
+    cohort_close(f.cohort);
+    open_handle(&f, false, 60000);
+    const struct cohort_feed_options options = {.from = cohort_text(position), .silence_ms = 3600000};
+    open_feed(&f, &options);
+    scripted_feed_expect(f.feed, 3, 4);
+    teardown(&f);
+}
+
+static void test_a_push_with_a_value_above_the_limit(void **state) { end_before_a_large_push(NULL, 100001); }
+
+static void test_a_push_above_the_limit(void **state)
+{
+    struct buffer push = {0};
+    buffer_append_string(&push, ">4\r\n$4\r\nfeed\r\n$1\r\nk\r\n$2\r\np3\r\n*3\r\n");
+    for (int i = 0; i < 3; i++) {
+        buffer_append_string(&push, "*4\r\n$3\r\nset\r\n$2\r\nk3\r\n:3\r\n$40000\r\n");
+        memset(buffer_reserve(&push, 40000), '.', 40000);
+        push.size += 40000;
+        buffer_append_string(&push, "\r\n");
+    }
+    buffer_append_byte(&push, '\0');
+    end_before_a_large_push((const char *)push.data, 0);
+    buffer_deinit(&push);
+}
+
 /* What answers is no cohort. */
 static void test_answers_that_are_none(void **state)
 {
@@ -372,6 +427,8 @@ int main(void)
         cmocka_unit_test(test_garbage),
         cmocka_unit_test(test_garbage_again_and_again),
         cmocka_unit_test(test_kind_that_is_not_known),
+        cmocka_unit_test(test_a_push_with_a_value_above_the_limit),
+        cmocka_unit_test(test_a_push_above_the_limit),
         cmocka_unit_test(test_answers_that_are_none),
         cmocka_unit_test(test_compacted),
         cmocka_unit_test(test_unfeed),

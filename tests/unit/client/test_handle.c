@@ -377,7 +377,16 @@ static void test_limits(void **state)
     argv[1].size = 200000;
     struct cohort_call call = {.timeout_ms = 20000};
     assert_int_equal(cohort_command(f.cohort, 2, argv, &call, &reply), COHORT_UNCERTAIN); /* its reply is too large */
+    assert_non_null(strstr(cohort_reply_text(reply), "larger than reply_bytes_max, which is 100000 bytes"));
     cohort_reply_free(reply);
+    int accepted = atomic_load(&f.server.accepted);
+    call.flags = COHORT_READ; /* it may be sent again, and is not: the reply would be as large */
+    assert_int_equal(cohort_command(f.cohort, 2, argv, &call, &reply), COHORT_PROTOCOL);
+    assert_non_null(strstr(cohort_reply_text(reply), "raise it in struct cohort_options"));
+    cohort_reply_free(reply);
+    call.flags = COHORT_AGAIN;
+    assert_int_equal(cohort_command(f.cohort, 2, argv, &call, NULL), COHORT_UNCERTAIN);
+    assert_int_equal(atomic_load(&f.server.accepted), accepted + 2);
     argv[1].size = 90000;
     assert_int_equal(cohort_command(f.cohort, 2, argv, NULL, &reply), COHORT_OK);
     assert_int_equal(cohort_reply_bytes(reply).size, 90000);

@@ -115,8 +115,6 @@ static void test_batch(void **state)
     assert_int_equal(cohort_batch_create(&batch), COHORT_OK);
     assert_int_equal(cohort_batch_add(batch, 2, incr), COHORT_OK);
     assert_int_equal(cohort_batch_add(batch, 2, incr), COHORT_OK);
-    struct cohort_bytes watch[] = {cohort_text("WATCH"), cohort_text("key")};
-    assert_int_equal(cohort_batch_add(batch, 2, watch), COHORT_INVALID);
     f.script.exec = "*2\r\n:1\r\n:2\r\n";
     assert_int_equal(cohort_batch_run(f.cohort, batch, &reply), COHORT_OK);
     assert_int_equal(cohort_reply_integer(cohort_reply_at(reply, 1)), 2);
@@ -130,6 +128,33 @@ static void test_batch(void **state)
     f.script.exec = NULL;
     assert_int_equal(cohort_batch_run(f.cohort, batch, NULL), COHORT_UNCERTAIN);
     cohort_batch_free(batch);
+    teardown(&f);
+}
+
+/* What is executed has all that was asked of it: nothing is sent. */
+static void test_batch_with_a_refused_command(void **state)
+{
+    struct fixture f;
+    setup(&f);
+    const struct cohort_bytes watch[] = {cohort_text("WATCH"), cohort_text("key")};
+    for (int full = 0; full < 2; full++) {
+        struct cohort_batch *batch;
+        struct cohort_reply *reply;
+        assert_int_equal(cohort_batch_create(&batch), COHORT_OK);
+        for (int i = 0; i < (full ? 65536 : 1); i++) {
+            assert_int_equal(cohort_batch_add(batch, 2, incr), COHORT_OK);
+        }
+        assert_int_equal(cohort_batch_add(batch, 2, full ? incr : watch), full ? COHORT_FULL : COHORT_INVALID);
+        (void)cohort_batch_add(batch, 2, incr); /* does not mend it */
+        assert_int_equal(cohort_batch_run(f.cohort, batch, &reply), COHORT_TXNABORT);
+        assert_string_equal(
+            cohort_reply_text(reply),
+            "a command was refused when it was added to the batch, so none of it is executed; make it anew");
+        cohort_reply_free(reply);
+        assert_int_equal(cohort_batch_run_start(f.cohort, batch, NULL, NULL), COHORT_TXNABORT);
+        cohort_batch_free(batch);
+    }
+    assert_int_equal(atomic_load(&f.server.requests), 0);
     teardown(&f);
 }
 
@@ -323,6 +348,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_batch_with_a_refused_command),
         cmocka_unit_test(test_script),
         cmocka_unit_test(test_commit),
         cmocka_unit_test(test_connection_ended_between_commands),

@@ -111,7 +111,14 @@ static void client_failed(struct requester *requester, uint64_t tag, enum status
     }
 }
 
-static const struct requester_events client_events = {client_begin, client_end, client_failed, NULL};
+static void client_slow(struct requester *requester, const struct command *command, int64_t duration_ns)
+{
+    struct world_client *client = (struct world_client *)requester;
+    buffer_append_slice(&client->slow, command->argv[0]);
+    buffer_append_format(&client->slow, " %d ", (int)(duration_ns / 1000));
+}
+
+static const struct requester_events client_events = {client_begin, client_end, client_failed, NULL, client_slow};
 
 struct world_client *world_client(struct world *world, uint64_t node)
 {
@@ -228,6 +235,21 @@ static void on_message(void *owner, const struct message *message, enum cluster_
     }
 }
 
+static int64_t on_served(void *owner, uint64_t node, const struct command *command)
+{
+    struct world_worker *worker = owner;
+    (void)command;
+    assert_int_not_equal(node, worker->node->id);
+    return worker->node->world->served_ns;
+}
+
+static uint32_t slow_us(void *owner)
+{
+    const struct world_node *node = ((struct world_worker *)owner)->node;
+    uint32_t from_us = node->world->slow_us[node->id - 1];
+    return from_us == 0 ? FORWARD_NEVER_SLOW : from_us;
+}
+
 static void on_log(void *owner, int number, int64_t at_ns, enum env_log_level level, const char *text)
 {
     (void)owner;
@@ -253,7 +275,8 @@ static void make_folders(struct world_node *node)
 
 static void start_worker(struct world_worker *worker, int number)
 {
-    static const struct cluster_events events = {.failed = on_failed, .message = on_message};
+    static const struct cluster_events events = {
+        .failed = on_failed, .message = on_message, .served = on_served, .slow_us = slow_us};
     const struct world_node *node = worker->node;
     const struct world *world = node->world;
     char path[32];

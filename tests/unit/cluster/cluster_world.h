@@ -46,6 +46,7 @@ struct world_client {
     struct resp_writer writer;
     /* Called for each thing heard; may be NULL. */
     void (*told)(struct world_client *client, uint64_t tag);
+    struct buffer slow; /* what was slow elsewhere: word and microseconds of each */
 };
 
 struct world_worker {
@@ -74,6 +75,8 @@ struct world {
     bool lease_reads;
     int workers; /* of each node; 0: one */
     const struct machine_scripts *scripts;
+    uint32_t slow_us[WORLD_NODES]; /* what each node is to be told of as slow; 0: of nothing */
+    int64_t served_ns;             /* what each request of another node takes, where it is executed */
     /* Of each message that a worker hears, when it has passed it on as a server does; may be NULL. */
     void (*heard)(struct world_worker *worker, const struct message *message);
     struct world_client clients[WORLD_CLIENTS];

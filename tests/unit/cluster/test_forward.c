@@ -1,4 +1,5 @@
 /* Frames about requests, and the parcels that they travel in. */
+#include "base/varint.h"
 #include "cluster/forward_frame.h"
 #include "cluster/parcel.h"
 
@@ -12,8 +13,15 @@
 
 static struct slice literal(const char *text) { return slice_from_string(text); }
 
-static const struct forward_head sound = {
-    .shard = 3, .count = 5, .logged = 2, .parcel = 7, .term = 9, .start = 11, .sequence = 13, .settled_below = 12};
+static const struct forward_head sound = {.shard = 3,
+                                          .count = 5,
+                                          .logged = 2,
+                                          .parcel = 7,
+                                          .term = 9,
+                                          .start = 11,
+                                          .sequence = 13,
+                                          .settled_below = 12,
+                                          .slow_us = 10000};
 
 static enum status take_head(const struct forward_head *head, struct forward_head *ret_head)
 {
@@ -32,7 +40,8 @@ static void test_head_round_trip(void **state)
     assert_int_equal(take_head(&sound, &head), STATUS_OK);
     assert_true(head.shard == sound.shard && head.count == sound.count && head.logged == sound.logged &&
                 head.parcel == sound.parcel && head.term == sound.term && head.start == sound.start &&
-                head.sequence == sound.sequence && head.settled_below == sound.settled_below);
+                head.sequence == sound.sequence && head.settled_below == sound.settled_below &&
+                head.slow_us == sound.slow_us);
     uint8_t bytes[FORWARD_HEAD_BYTES];
     forward_head_put(bytes, &sound);
     for (size_t size = 0; size < FORWARD_HEAD_BYTES; size++) {
@@ -88,6 +97,27 @@ static void test_answers(void **state)
     }
 }
 
+static void test_slow_answers(void **state)
+{
+    (void)state;
+    uint8_t bytes[ANSWER_HEAD_BYTES + 5 + ANSWER_TOOK_BYTES];
+    answer_head_put(bytes, &(struct answer_head){.size = 5, .outcome = FORWARD_REPLIED_LONG, .slow = true});
+    memcpy(bytes + ANSWER_HEAD_BYTES, "+OK\r\n", 5);
+    put_u32(bytes + ANSWER_HEAD_BYTES + 5, 123456789);
+    struct answer_head head;
+    struct slice reply;
+    for (size_t size = 0; size < sizeof(bytes); size++) {
+        struct slice part = slice_of(bytes, size);
+        assert_int_equal(answer_take(&part, &head, &reply), STATUS_AGAIN);
+    }
+    struct slice from = slice_of(bytes, sizeof(bytes));
+    assert_int_equal(answer_take(&from, &head, &reply), STATUS_OK);
+    assert_int_equal(head.outcome, FORWARD_REPLIED_LONG);
+    assert_true(head.slow && head.took_us == 123456789);
+    assert_true(slice_equal(reply, literal("+OK\r\n")));
+    assert_int_equal(from.size, 0);
+}
+
 static void test_senseless_answers(void **state)
 {
     (void)state;
@@ -97,6 +127,8 @@ static void test_senseless_answers(void **state)
         {.outcome = FORWARD_REFUSED, .size = 0, .status = STATUS_OK},
         {.outcome = FORWARD_UNCERTAIN, .size = 0, .status = STATUS_FULL},
         {.outcome = FORWARD_RETURNED, .size = 1},
+        {.outcome = FORWARD_RETURNED, .slow = true},
+        {.outcome = FORWARD_REPLIED, .slow = true},
         {.outcome = FORWARD_REFUSED, .status = 1},
         {.outcome = FORWARD_RETURNED, .place = FORWARD_REQUESTS},
     };
@@ -173,11 +205,9 @@ static void test_parcel_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_head_round_trip),
-        cmocka_unit_test(test_senseless_heads),
-        cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_senseless_answers),
-        cmocka_unit_test(test_parcel_keeps_and_moves),
+        cmocka_unit_test(test_head_round_trip),   cmocka_unit_test(test_senseless_heads),
+        cmocka_unit_test(test_answers),           cmocka_unit_test(test_slow_answers),
+        cmocka_unit_test(test_senseless_answers), cmocka_unit_test(test_parcel_keeps_and_moves),
         cmocka_unit_test(test_parcel_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
