@@ -7,7 +7,8 @@
  *
  * At the leaders, home (the lowest shard of a request) and the others are looked at: no part is held while home's is
  * still reserved, and none is taken back while home's is held. What is seen so at one moment is a failure when home,
- * looked at later, is as it was: a leader that was ahead may just have been lost. */
+ * looked at later, is as it was: a leader that was ahead may just have been lost. So it is with locks that sessions
+ * take (node_bundles.c), but that a session ends at each shard by itself; and those have the note that was given. */
 #include "node_world.h"
 
 #include "cluster/cluster.h"
@@ -187,13 +188,17 @@ void node_many_unanswered(struct node_client *client, enum node_ask ask)
 static struct node_many_request *request_of(struct node_world *world, const struct lock_exclusive *seen)
 {
     char owner[NODE_KEY_BYTES] = "";
+    char kind = '\0';
     int number = -1;
     unsigned serial = 0;
     memcpy(owner, seen->owner.data, seen->owner.size < sizeof(owner) ? seen->owner.size : 0);
-    if (sscanf(owner, "m%d.%u", &number, &serial) != 2 || number < 0 || number >= world->profile.clients) {
+    bool fits = sscanf(owner, "%c%d.%u", &kind, &number, &serial) == 3 && (kind == 'm' || kind == 'p');
+    if (!fits || number < 0 || number >= world->profile.clients) {
         return NULL;
     }
-    struct node_many_request *request = &world->clients[number].many_requests[serial % NODE_MANY_REQUESTS];
+    struct node_client *client = &world->clients[number];
+    struct node_many_request *requests = kind == 'm' ? client->many_requests : client->bundle_requests;
+    struct node_many_request *request = &requests[serial % NODE_MANY_REQUESTS];
     return request->serial == serial ? request : NULL;
 }
 
@@ -211,23 +216,25 @@ static void look_at_home(struct node_world *world, int shard, struct node_many_r
     request->held = held;
 }
 
-void node_many_look(struct node *node, int shard, const struct locks *locks, uint64_t applied)
+static void look_at(struct node_world *world, int shard, const struct locks *locks, uint64_t applied, char name)
 {
-    struct node_world *world = node->world;
-    struct node_many_seen *before = &world->shards[shard].many;
+    struct node_many_seen *before = name == 'M' ? &world->shards[shard].many : &world->shards[shard].of_sessions;
     char key[NODE_KEY_BYTES];
-    int size = snprintf(key, sizeof(key), "{%s}M", world->shards[shard].tag);
+    int size = snprintf(key, sizeof(key), "{%s}%c", world->shards[shard].tag, name);
     struct lock_exclusive seen;
     if (applied <= before->applied) {
         return;
     }
     locks_look(locks, slice_of(key, (size_t)size), &seen);
+    if (slice_starts_with(seen.owner, SLICE_LITERAL("p")) && !slice_equal(seen.owner, seen.note)) {
+        node_fail(world, "shard %d: a lock of several has another note than was given", shard);
+    }
     struct node_many_request *now = request_of(world, &seen);
     struct node_many_request *was = before->request;
     if (was != NULL && was->serial == before->serial && (was != now || before->number != seen.number)) {
         if (was->home == shard) {
             look_at_home(world, shard, was, 0, 0);
-        } else if (before->reserved && before->grants == seen.grants) {
+        } else if (before->reserved && before->grants == seen.grants && !was->of_session) {
             was->taken = was->held == before->number ? before->number : 0;
         }
     }
@@ -242,4 +249,10 @@ void node_many_look(struct node *node, int shard, const struct locks *locks, uin
     before->reserved = seen.reserved;
     before->number = seen.number;
     before->grants = seen.grants;
+}
+
+void node_many_look(struct node *node, int shard, const struct locks *locks, uint64_t applied)
+{
+    look_at(node->world, shard, locks, applied, 'M');
+    look_at(node->world, shard, locks, applied, 'Z');
 }

@@ -310,7 +310,7 @@ void node_client_answered(struct node_client *client, const struct node_pending 
         node_session_answered(client, pending->ask);
         return;
     }
-    if (node_session_takes(pending->ask) && node_session_refused(client)) {
+    if (node_session_takes(pending->ask) && node_session_refused(client, pending->ask)) {
         return;
     }
     if (node_office_takes(pending->ask)) {
@@ -357,7 +357,7 @@ void node_client_unanswered(struct node_client *client, const struct node_pendin
         node_lock_unanswered(client, pending->ask);
     }
     if (node_session_takes(pending->ask)) {
-        client->session.pending = false;
+        node_session_unanswered(client, pending->ask);
     }
     if (node_office_takes(pending->ask)) {
         node_office_unanswered(client);

@@ -3,7 +3,7 @@
  * A client opens a session, keeps it alive or does not, and gives it a key of its own and, exclusively, the lock of a
  * shard, which all want. It renames its key to other shards, and changes it together with another one there. It may
  * believe that the session lives for its time to live from before the last heartbeat that was answered was sent, less
- * what clocks are off. Checked: while it may be believed to live nobody else is granted its lock, its key is there, and
+ * what clocks are off. Some take several such locks at once (node_bundles.c). Checked: while it may be believed to live nobody else is granted its lock, its key is there, and
  * no shard says that it has ended; whoever closed it, or was told that it ended, is told nothing else afterwards; and
  * in the end every lock is free and every key of a session that ended is gone. */
 #include "node_world.h"
@@ -24,14 +24,19 @@ static int64_t believed_ns(int64_t asked_ns, int64_t ttl_ms) { return asked_ns +
 
 static void lives_until(struct node_session *session, int64_t until_ns)
 {
-    session->until_ns = until_ns > session->until_ns ? until_ns : session->until_ns;
+    session->until_ns = until_ns > session->until_ns && !session->doomed ? until_ns : session->until_ns;
+}
+
+void node_session_told(struct node_client *client, int64_t left_ms)
+{
+    lives_until(&client->session, believed_ns(client->session.asked_ns, left_ms));
 }
 
 static const char *tag_of(const struct node_client *client, int shard) { return client->world->shards[shard].tag; }
 
 /* ---- asking ---- */
 
-static void expect(struct node_client *client, enum node_ask ask)
+void node_session_expect(struct node_client *client, enum node_ask ask)
 {
     client->session.pending = true;
     client->session.asked_ns = now_of(client);
@@ -44,7 +49,7 @@ static void open(struct node_client *client)
     client->session =
         (struct node_session){.serial = serial, .ttl_ms = TTL_MINIMUM_MS + (int64_t)draw(client, TTL_DRAWN_MS)};
     node_request(client, "SESSION.OPEN PX %lld", (long long)client->session.ttl_ms);
-    expect(client, NODE_ASK_SESSION_OPEN);
+    node_session_expect(client, NODE_ASK_SESSION_OPEN);
 }
 
 static void ask_lock(struct node_client *client, int shard)
@@ -54,7 +59,7 @@ static void ask_lock(struct node_client *client, int shard)
     session->asked_shard = shard;
     node_request(client, "LOCK.ACQUIRE {%s}Z o%d.%u SESSION %s WAIT %d", tag_of(client, shard), client->number,
                  session->serial, session->id, draw(client, 3) == 0 ? 1 + (int)draw(client, 900) : 0);
-    expect(client, NODE_ASK_SESSION_LOCK);
+    node_session_expect(client, NODE_ASK_SESSION_LOCK);
 }
 
 static void ask_rename(struct node_client *client, int shard)
@@ -65,7 +70,7 @@ static void ask_rename(struct node_client *client, int shard)
     session->key_shard = NODE_NOWHERE; /* until it is answered */
     node_request(client, "RENAME {%s}z%d.%u {%s}z%d.%u", tag_of(client, from), client->number, session->serial,
                  tag_of(client, shard), client->number, session->serial);
-    expect(client, NODE_ASK_SESSION_RENAME);
+    node_session_expect(client, NODE_ASK_SESSION_RENAME);
 }
 
 /* Its key is written and keeps its session, another one gets it; sometimes beside what moves values. */
@@ -85,7 +90,7 @@ static void ask_both(struct node_client *client, int shard)
         (void)node_expect(client, NODE_ASK_PREPARE);
     }
     node_request(client, "EXEC");
-    expect(client, NODE_ASK_SESSION_EXEC);
+    node_session_expect(client, NODE_ASK_SESSION_EXEC);
 }
 
 static void ask_key(struct node_client *client, int shard)
@@ -96,7 +101,7 @@ static void ask_key(struct node_client *client, int shard)
     const char *tag = tag_of(client, session->asked_shard);
     if (sets) {
         node_request(client, "SET {%s}z%d.%u v SESSION %s", tag, client->number, session->serial, session->id);
-        expect(client, NODE_ASK_SESSION_SET);
+        node_session_expect(client, NODE_ASK_SESSION_SET);
         return;
     }
     switch (draw(client, 4)) {
@@ -104,7 +109,7 @@ static void ask_key(struct node_client *client, int shard)
     case 1: ask_both(client, shard); return;
     default:
         node_request(client, "GET {%s}z%d.%u", tag, client->number, session->serial);
-        expect(client, NODE_ASK_SESSION_GET);
+        node_session_expect(client, NODE_ASK_SESSION_GET);
         return;
     }
 }
@@ -119,14 +124,18 @@ bool node_session_ask(struct node_client *client, int shard)
         open(client);
         return true;
     }
+    if (node_bundle_ask(client)) {
+        return true;
+    }
     switch (draw(client, 12)) {
     case 0: session->id[0] = '\0'; break; /* it is left alone */
     case 1:
         session->until_ns = 0;
         session->lock_shard = 0;
+        session->bundle.holds = false;
         node_request(client, "SESSION.CLOSE %s", session->id);
         session->id[0] = '\0'; /* when it is not answered, it may be executed at any time */
-        expect(client, NODE_ASK_SESSION_CLOSE);
+        node_session_expect(client, NODE_ASK_SESSION_CLOSE);
         break;
     case 2:
     case 3:
@@ -140,7 +149,7 @@ bool node_session_ask(struct node_client *client, int shard)
         } /* fallthrough */
     default:
         node_request(client, "SESSION.KEEPALIVE %s", session->id);
-        expect(client, NODE_ASK_SESSION_KEEPALIVE);
+        node_session_expect(client, NODE_ASK_SESSION_KEEPALIVE);
         break;
     }
     return true;
@@ -166,6 +175,9 @@ void node_session_ask_finally(struct node_client *client, int shard)
     (void)node_expect(client, NODE_ASK_SESSION_FINAL);
     node_request(client, "KEYS *}z*.*");
     (void)node_expect(client, NODE_ASK_SESSION_KEYS);
+    if (client->world->profile.groups > 1) {
+        node_bundle_ask_finally(client);
+    }
 }
 
 /* ---- answers ---- */
@@ -180,19 +192,39 @@ static void ended(struct node_client *client, const char *how)
     session->id[0] = '\0';
     session->until_ns = 0;
     session->lock_shard = 0;
+    session->bundle = (struct node_bundle){0};
     node_reach(client->world, NODE_MARK_SESSION_ENDED, 1);
 }
 
-/* Nobody else may believe to hold the lock; unless it was told so late that this session may have ended meanwhile. */
-static void check_lock(struct node_client *client, int shard, int64_t until_ns)
+/* It was granted the lock of this shard, together with others. */
+static bool has_in_bundle(const struct node_session *session, int shard)
+{
+    bool has = false;
+    for (int i = 0; session->bundle.holds && i < session->bundle.count; i++) {
+        has = has || session->bundle.shards[i] == shard;
+    }
+    return has;
+}
+
+void node_session_note_token(struct node_world *world, int shard, int64_t token)
+{
+    int64_t *newest = &world->shards[shard].of_sessions.token;
+    *newest = token > *newest ? token : *newest;
+}
+
+/* Unless it was told so late that this session may have ended meanwhile. */
+void node_session_check_others(struct node_client *client, int shard)
 {
     struct node_world *world = client->world;
-    if (until_ns <= now_of(client)) {
+    if (client->session.until_ns <= now_of(client)) {
         return;
     }
     for (int i = 0; i < world->profile.clients; i++) {
         const struct node_session *other = &world->clients[i].session;
-        if (i != client->number && other->lock_shard == shard && other->until_ns > now_of(client)) {
+        bool alone = other->lock_shard == shard;
+        bool bundled = has_in_bundle(other, shard);
+        bool has = i == client->number ? alone && bundled : alone || bundled; /* by two owners, each with its own */
+        if (has && other->until_ns > now_of(client)) {
             node_fail(world, "shard %d: client %d is granted the lock of client %d, whose session lives for %lld ms",
                       shard, client->number + 1, i + 1, (long long)((other->until_ns - now_of(client)) / MS));
         }
@@ -204,9 +236,10 @@ static void answered_lock(struct node_client *client)
     struct node_session *session = &client->session;
     const struct node_reply *reply = &client->reply;
     if (reply->type == RESP_ARRAY && reply->count == 2) {
-        lives_until(session, believed_ns(session->asked_ns, reply->elements[1].integer));
-        check_lock(client, session->asked_shard, session->until_ns);
+        node_session_note_token(client->world, session->asked_shard, reply->elements[0].integer);
+        node_session_told(client, reply->elements[1].integer);
         session->lock_shard = session->asked_shard;
+        node_session_check_others(client, session->asked_shard);
         node_reach(client->world, NODE_MARK_SESSION_LOCK, 1);
     } else if (session->lock_shard != 0 && session->until_ns > now_of(client)) {
         node_fail(client->world, "client %d: the lock of its session is another's", client->number + 1);
@@ -251,7 +284,10 @@ void node_session_answered(struct node_client *client, enum node_ask ask)
         lives_until(session, believed_ns(session->asked_ns, session->ttl_ms));
         break;
     case NODE_ASK_SESSION_CLOSE: ended(client, "is closed"); break;
+    case NODE_ASK_SESSION_CLOSE_OTHER: break;
     case NODE_ASK_SESSION_LOCK: answered_lock(client); break;
+    case NODE_ASK_SESSION_MANY:
+    case NODE_ASK_SESSION_MANY_RELEASE: node_bundle_answered(client, ask); break;
     case NODE_ASK_SESSION_SET: session->key_shard = session->asked_shard; break;
     case NODE_ASK_SESSION_GET: check_there(client, reply->type != RESP_NULL, "GET"); break;
     case NODE_ASK_SESSION_RENAME:
@@ -273,16 +309,30 @@ void node_session_answered(struct node_client *client, enum node_ask ask)
     }
 }
 
-bool node_session_refused(struct node_client *client)
+void node_session_unanswered(struct node_client *client, enum node_ask ask)
+{
+    client->session.pending = false;
+    if (ask == NODE_ASK_SESSION_MANY || ask == NODE_ASK_SESSION_MANY_RELEASE) {
+        node_bundle_unanswered(client, ask);
+    }
+}
+
+bool node_session_refused(struct node_client *client, enum node_ask ask)
 {
     struct slice text = client->reply.text;
     client->session.pending = false;
+    if (ask == NODE_ASK_SESSION_MANY && node_bundle_refused(client)) {
+        return true;
+    }
     if (slice_starts_with(text, SLICE_LITERAL("ERR no such key"))) {
         check_there(client, false, "RENAME");
         return true;
     }
     if (!slice_starts_with(text, SLICE_LITERAL("NOSESSION "))) {
         return false;
+    }
+    if (ask == NODE_ASK_SESSION_CLOSE_OTHER) {
+        return true;
     }
     ended(client, "has ended");
     return true;

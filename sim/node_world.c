@@ -373,8 +373,10 @@ static void look_at(struct node *node, int shard)
     }
     if (sight.leading && shard > 0) {
         node_txn_look(node, shard, sight.term);
-        if (node->world->profile.locks || node->world->profile.meets) {
+        if (world->profile.locks || world->profile.meets || world->profile.sessions) {
             node_lock_look(node, shard);
+        }
+        if (world->profile.locks || world->profile.meets) {
             node_meet_look(node, shard);
         }
     }

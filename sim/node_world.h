@@ -18,7 +18,7 @@ enum {
     NODE_CLIENT_MACHINE = 16, /* the first client's; the others' follow */
     NODE_KEY_BYTES = 48,
     NODE_VALUE_BYTES = 40000, /* more than half a segment of the log */
-    NODE_PENDING = 32,        /* replies that a client waits for */
+    NODE_PENDING = 40,        /* replies that a client waits for */
     NODE_ELEMENTS = 16,       /* of an array that is a reply */
     NODE_STEPS = 16,          /* of a transaction, and accounts of the bank */
     NODE_TXN_ID_BYTES = 128,
@@ -65,7 +65,7 @@ struct node_shard {
         struct node_many_request *request; /* NULL: free, or another's */
         uint32_t serial;
         bool reserved;
-    } many;
+    } many, of_sessions; /* the locks M, and Z, which sessions take */
     int64_t tokens[3]; /* the newest that anybody was told: of the lock, the semaphore, the lock of circles */
     struct node_election {
         int64_t newest, resigned; /* the newest token that anybody was told, or has resigned by */
@@ -111,6 +111,9 @@ enum node_ask {
     NODE_ASK_SESSION_KEEPALIVE,
     NODE_ASK_SESSION_CLOSE,
     NODE_ASK_SESSION_LOCK,
+    NODE_ASK_SESSION_MANY,
+    NODE_ASK_SESSION_MANY_RELEASE,
+    NODE_ASK_SESSION_CLOSE_OTHER, /* another client's */
     NODE_ASK_SESSION_SET,
     NODE_ASK_SESSION_GET,
     NODE_ASK_SESSION_RENAME,
@@ -228,6 +231,22 @@ struct node_lock {
     int64_t until_before_ns;
 };
 
+enum { NODE_NOWHERE = -1 };
+
+enum { NODE_MANY = 3, NODE_MANY_REQUESTS = 16 };
+
+/* Several locks of a session (node_bundles.c). */
+struct node_bundle {
+    int count;
+    int shards[NODE_MANY];
+    uint32_t serial;
+    bool asks;  /* it is under way, … */
+    bool lived; /* … and its session was believed to live when it was asked */
+    bool holds;
+    bool again; /* it was not answered: the same owner asks anew, elsewhere */
+    int64_t tokens[NODE_MANY], floors[NODE_MANY];
+};
+
 /* What a client has of sessions (node_sessions.c): one at a time. */
 struct node_session {
     bool pending; /* a request about it is under way */
@@ -238,11 +257,9 @@ struct node_session {
     int asked_shard;
     int lock_shard; /* it was granted the lock of this shard; 0: of none */
     int key_shard;  /* it has its key there; 0: it has none; NODE_NOWHERE: somewhere */
+    bool doomed;    /* another client closes it, or has */
+    struct node_bundle bundle;
 };
-
-enum { NODE_NOWHERE = -1 };
-
-enum { NODE_MANY = 3, NODE_MANY_REQUESTS = 16 };
 
 /* What a client has of several locks (node_many.c). */
 struct node_many {
@@ -263,6 +280,7 @@ struct node_many {
 struct node_many_request {
     uint32_t serial;
     int home;
+    bool of_session; /* which may end at each shard by itself */
     /* Numbers of its attempts; 0: none. */
     uint64_t held;         /* at home, when that was last seen */
     uint64_t taken, early; /* to be looked at: a part was taken back while that was held, or held while it was not */
@@ -329,6 +347,8 @@ struct node_client {
     struct node_session session;
     struct node_many many;
     struct node_many_request many_requests[NODE_MANY_REQUESTS];
+    uint32_t bundles; /* so many were asked for */
+    struct node_many_request bundle_requests[NODE_MANY_REQUESTS];
     struct node_office office;
     struct node_latch latch;
     struct node_meeting meeting;
@@ -542,7 +562,7 @@ bool node_many_ask(struct node_client *client);
 void node_many_answered(struct node_client *client, enum node_ask ask);
 bool node_many_refused(struct node_client *client, enum node_ask ask);
 void node_many_unanswered(struct node_client *client, enum node_ask ask);
-/* At a leader. */
+/* At a leader: those of sessions, too. */
 void node_many_look(struct node *node, int shard, const struct locks *locks, uint64_t applied);
 
 /* ---- node_circles.c ---- */
@@ -559,7 +579,23 @@ static inline bool node_session_takes(enum node_ask ask)
 }
 void node_session_answered(struct node_client *client, enum node_ask ask);
 /* False: it is an error as any. */
-bool node_session_refused(struct node_client *client);
+bool node_session_refused(struct node_client *client, enum node_ask ask);
+void node_session_unanswered(struct node_client *client, enum node_ask ask);
+/* For node_bundles.c: a request about the session; it lives for so long from when that was said; the lock of this
+ * shard is granted to it, which nobody else may believe to hold. */
+void node_session_expect(struct node_client *client, enum node_ask ask);
+void node_session_told(struct node_client *client, int64_t left_ms);
+void node_session_note_token(struct node_world *world, int shard, int64_t token);
+void node_session_check_others(struct node_client *client, int shard);
+
+/* ---- node_bundles.c ---- */
+/* False: nothing is asked. */
+bool node_bundle_ask(struct node_client *client);
+void node_bundle_ask_finally(struct node_client *client);
+void node_bundle_answered(struct node_client *client, enum node_ask ask);
+/* Of a LOCK.MACQUIRE. False: it is an error as any. */
+bool node_bundle_refused(struct node_client *client);
+void node_bundle_unanswered(struct node_client *client, enum node_ask ask);
 
 /* ---- node_elections.c ---- */
 /* False: a request about an office is under way. */

@@ -88,6 +88,8 @@ const char *sim_mark_name(enum sim_mark mark)
         [NODE_MARK_DEADLOCK] = "a circle of waits was ended",
         [NODE_MARK_DIVIDED] = "entry applied in several turns",
         [NODE_MARK_MANY] = "several locks granted at once",
+        [NODE_MARK_BUNDLE] = "several locks granted to a session",
+        [NODE_MARK_BUNDLE_ENDED] = "a session ends while it asks for several locks",
         [NODE_MARK_ELECTED_LATER] = "a candidate elected after a wait",
         [NODE_MARK_REELECTED] = "a leader led on",
         [NODE_MARK_BARRIER_PASSED] = "a barrier passed",

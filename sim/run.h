@@ -88,6 +88,8 @@ enum sim_mark {
     NODE_MARK_DEADLOCK,         /* a client waited in a circle, and was told */
     NODE_MARK_DIVIDED,          /* an entry was applied in several turns */
     NODE_MARK_MANY,             /* a client was granted several locks at once */
+    NODE_MARK_BUNDLE,           /* a session was, … */
+    NODE_MARK_BUNDLE_ENDED,     /* … and one ended while it asked for several */
     NODE_MARK_ELECTED_LATER,    /* a candidate that waited was elected */
     NODE_MARK_REELECTED,        /* a leader campaigned again and led on */
     NODE_MARK_BARRIER_PASSED,   /* a client passed a barrier */

@@ -35,6 +35,8 @@ enum machine_mutation {
     MACHINE_MUTATION_LATCH_EARLY,        /* a latch opens when one down is missing */
     MACHINE_MUTATION_PASSED_NOT_KEPT,    /* snapshots leave out who has passed a barrier or latch */
     MACHINE_MUTATION_TAKEN_BACK,         /* who has gone takes back what its owner was told elsewhere meanwhile */
+    MACHINE_MUTATION_PART_APART,         /* a part of a session's MACQUIRE is granted for a time, not to the session */
+    MACHINE_MUTATION_PART_OUTLIVES,      /* … or for ever */
     MACHINE_MUTATION_COUNT,
 };
 

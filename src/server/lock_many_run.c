@@ -163,9 +163,10 @@ static void wait_for(struct lock_many *many, uint32_t missing)
         connection_close(many->waiter.connection);
         return;
     }
+    bool tried_all = many->phase == MANY_TRIES;
     many->phase = MANY_WAITS;
     many->current = missing;
-    for (uint32_t i = missing + 1; i < many->part_count; i++) {
+    for (uint32_t i = missing + 1; tried_all && i < many->part_count; i++) { /* what fails is said again in time */
         many->parts[i].told = 0;
         if (many->parts[i].has && many->parts[i].asked == 0) {
             many_ask(many, i, COMMAND_COHORT_LOCK_BACK, 0);

@@ -174,7 +174,8 @@ void many_put_grants(const struct lock_many *many, struct buffer *out)
     for (uint32_t i = 0; i < many->key_count; i++) {
         resp_array(&writer, 2);
         resp_integer(&writer, (int64_t)in_order[i]->told.token);
-        resp_integer(&writer, in_order[i]->told.ttl_ms);
+        resp_integer(&writer, many->session.size > 0 ? many->ttl_ms /* newer than an earlier request's */
+                                                     : in_order[i]->told.ttl_ms);
     }
 }
 

@@ -165,6 +165,21 @@ def test_as_long_as_a_session_lives(anywhere, pool):
     release(anywhere[2], locks, "d", macquire(anywhere[2], locks, "d"))
 
 
+def test_asked_again_it_is_told_what_the_session_has_left_now(anywhere):
+    """Its owner counts from when it asked again."""
+    locks = names(5)
+    session = anywhere[0].call("SESSION.OPEN", "PX", LONG)
+    grants = anywhere[1].call("LOCK.MACQUIRE", 5, *locks, "a", "SESSION", session)
+
+    def told():
+        again = anywhere[2].call("LOCK.MACQUIRE", 5, *locks, "a", "SESSION", session)
+        assert [token for token, _ in again] == [token for token, _ in grants]
+        return max(ttl for _, ttl in again)
+
+    until(lambda: told() < min(ttl for _, ttl in grants))  # as soon as a millisecond has passed
+    assert anywhere[0].call("SESSION.CLOSE", session) == 1
+
+
 def test_waits_for_the_last_one(anywhere, pool):
     """Parts are reserved: shown as such, held by nobody, and others wait behind them in their order."""
     locks = names(6)

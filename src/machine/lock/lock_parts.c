@@ -6,6 +6,7 @@
 #include "machine/lock/lock.h"
 #include "machine/lock/lock_client.h"
 #include "machine/lock/lock_grant.h"
+#include "machine/machine_mutation.h"
 
 #include <stdlib.h>
 
@@ -140,9 +141,13 @@ static void make_hold(struct locks *locks, struct claim *claim, const struct loc
 {
     lock_keep(locks, claim->lock);
     claim_leave(locks, claim);
+    bool elsewhere = claim->part->home_size != 0;
+    bool apart = elsewhere && (MACHINE_MUTATED(PART_APART) || MACHINE_MUTATED(PART_OUTLIVES));
     free(claim->part);
     claim->part = NULL;
+    claim->tie = apart ? NULL : claim->tie;
     lock_make_grant(locks, claim, now);
+    claim->due_ms = elsewhere && MACHINE_MUTATED(PART_OUTLIVES) ? LOCK_NEVER_MS : claim->due_ms;
     claim_enter(locks, claim);
 }
 
@@ -216,6 +221,7 @@ void locks_look(const struct locks *locks, struct slice key, struct lock_exclusi
     if (lock != NULL && lock->holder_count > 0) {
         const struct claim *claim = claim_of(lock->holders.next);
         ret_look->owner = claim_owner(claim);
+        ret_look->note = claim_note(claim);
         ret_look->reserved = claim_is_reserved(claim);
         ret_look->number = claim->origin.number & ~LOCK_TOLD_OTHERS;
     }

@@ -85,7 +85,7 @@ void lock_part_names(const struct lock_part *part, struct slice *ret_key, struct
                      struct lock_origin *ret_origin);
 /* Who has an exclusive lock, or has reserved it; owner is empty when it is free. */
 struct lock_exclusive {
-    struct slice owner;
+    struct slice owner, note;
     bool reserved;
     uint64_t number; /* of the request */
     uint64_t grants; /* of the lock, so far */

@@ -1,4 +1,4 @@
-/* Whole nodes in the simulator: the same seed twice, its picture, and a seed that once found a bug. */
+/* Whole nodes in the simulator: the same seed twice, its picture, and seeds that once found a bug. */
 #include "hunt.h"
 
 #include <setjmp.h>
@@ -42,20 +42,34 @@ static void test_a_picture_changes_nothing(void **state)
     diagram_destroy(diagram);
 }
 
+static void check_seed(uint64_t seed, const char *changes)
+{
+    struct sim_profile profile;
+    struct sim_result result;
+    assert_int_equal(sim_profile_draw(seed, changes, &profile), STATUS_OK);
+    sim_run(seed, &profile, NULL, NULL, &result);
+    if (result.failed) {
+        fail_msg("%s", result.failure);
+    }
+}
+
 /* A node that had stood still heard a SCRIPT FLUSH after others had told it of the new epoch, made one more, and told
  * nobody: what nodes were told since was forgotten whenever it spoke next. */
 static void test_a_flush_that_is_heard_late(void **state)
 {
     (void)state;
-    struct sim_profile profile;
-    struct sim_result result;
-    const char *changes = "nodes,network,disk,crash,timing,members=5,groups=3,replicas=3,clients=6,faults=20,workers=1,"
-                          "flush=0,scripts=1,feeds=1,messages=0,locks=1";
-    assert_int_equal(sim_profile_draw(41192, changes, &profile), STATUS_OK);
-    sim_run(41192, &profile, NULL, NULL, &result);
-    if (result.failed) {
-        fail_msg("%s", result.failure);
-    }
+    check_seed(41192, "nodes,network,disk,crash,timing,members=5,groups=3,replicas=3,clients=6,faults=20,workers=1,"
+                      "flush=0,scripts=1,feeds=1,messages=0,locks=1");
+}
+
+/* A LOCK.MACQUIRE gave back what stood behind the lock it waited for; its own node, whose disk was full, refused that,
+ * and was asked again in the same turn, for ever. And one that asked again was told an older time to live of its
+ * session. */
+static void test_several_locks_of_a_session_and_a_full_disk(void **state)
+{
+    (void)state;
+    check_seed(7, "nodes,network,disk,timing,memory,members=3,groups=3,replicas=3,clients=7,faults=7,workers=1,flush=0,"
+                  "scripts=1,feeds=0,messages=0,locks=0,holders=0,sessions=1,meets=1");
 }
 
 int main(void)
@@ -64,6 +78,7 @@ int main(void)
         cmocka_unit_test(test_same_seed_same_trace),
         cmocka_unit_test(test_a_picture_changes_nothing),
         cmocka_unit_test(test_a_flush_that_is_heard_late),
+        cmocka_unit_test(test_several_locks_of_a_session_and_a_full_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
