@@ -130,36 +130,96 @@ static void worst_status(void *owner, struct slice part)
 
 struct shard_digest {
     uint32_t shard;
-    uint64_t digest;
+    uint64_t applied, digest;
 };
 
-static void take_digests(void *owner, struct slice part)
+/* Of the shards that this worker has, but for those that are between two entries. */
+static void append_digests(const struct server *server, struct buffer *out)
 {
-    uint64_t *digests = owner;
-    for (size_t at = 0; at < part.size; at += sizeof(struct shard_digest)) {
+    for (uint32_t shard = 1; shard <= server->shards; shard++) {
         struct shard_digest one;
-        memcpy(&one, part.data + at, sizeof(one));
-        digests[one.shard] = one.digest;
+        memset(&one, 0, sizeof(one));
+        one.shard = shard;
+        one.applied = cluster_applied_here(server->cluster, shard);
+        one.digest = cluster_shard_digest(server->cluster, shard);
+        if (one.digest != 0) {
+            buffer_append(out, &one, sizeof(one));
+        }
     }
 }
 
-/* As cluster_digest makes it, whichever worker has a shard. */
-static uint64_t digest_of_all(const struct local_call *call)
+static void take_digests(void *owner, struct slice part)
 {
-    const struct server *server = call->server;
-    uint64_t digest = 0;
-    if (call->round == NULL) {
-        return cluster_digest(server->cluster);
+    struct shard_digest *digests = owner;
+    for (size_t at = 0; at < part.size; at += sizeof(struct shard_digest)) {
+        struct shard_digest one;
+        memcpy(&one, part.data + at, sizeof(one));
+        digests[one.shard] = one;
     }
-    uint64_t *digests = memory_allocate_zeroed(server->shards + 1, sizeof(*digests));
+}
+
+/* By shard, whichever worker has it; digest 0: none has, or it is between two entries. Owned. */
+static struct shard_digest *digests_of_all(const struct local_call *call)
+{
+    struct shard_digest *digests = memory_allocate_zeroed(call->server->shards + 1, sizeof(*digests));
+    struct buffer own;
+    buffer_init(&own);
+    append_digests(call->server, &own);
+    take_digests(digests, buffer_slice(&own));
+    buffer_deinit(&own);
     round_each(call->round, take_digests, digests);
-    for (uint32_t shard = 1; shard <= server->shards; shard++) {
-        uint64_t own = cluster_shard_digest(server->cluster, shard);
-        uint64_t one = own != 0 ? own : digests[shard];
-        digest = one == 0 ? digest : digest * 31 + one;
+    return digests;
+}
+
+static void append_digest(struct buffer *text, uint64_t digest)
+{
+    buffer_append_format(text, "%016llx", (unsigned long long)digest);
+}
+
+/* One digest of everything. It moves by itself for as long as something ends: of transactions, of keys, of locks. */
+static void debug_digest(const struct local_call *call)
+{
+    struct shard_digest *digests = digests_of_all(call);
+    uint64_t digest = 0;
+    for (uint32_t shard = 1; shard <= call->server->shards; shard++) {
+        digest = digests[shard].digest == 0 ? digest : digest * 31 + digests[shard].digest;
     }
     free(digests);
-    return digest;
+    struct buffer text;
+    buffer_init(&text);
+    append_digest(&text, digest);
+    resp_bulk(call->reply, buffer_slice(&text));
+    buffer_deinit(&text);
+}
+
+/* [shard, applied index, digest] of each: whoever has applied as much of a shard has the same digest. */
+static void debug_digest_shards(const struct local_call *call)
+{
+    struct shard_digest *digests = digests_of_all(call);
+    uint64_t count = 0;
+    for (uint32_t shard = 1; shard <= call->server->shards; shard++) {
+        count += digests[shard].digest != 0;
+    }
+    resp_array(call->reply, count);
+    struct buffer text;
+    buffer_init(&text);
+    for (uint32_t shard = 1; shard <= call->server->shards; shard++) {
+        if (digests[shard].digest != 0) {
+            buffer_clear(&text);
+            append_digest(&text, digests[shard].digest);
+            resp_array(call->reply, 3);
+            resp_integer(call->reply, shard);
+            resp_integer(call->reply, (int64_t)digests[shard].applied);
+            resp_bulk(call->reply, buffer_slice(&text));
+        }
+    }
+    buffer_deinit(&text);
+    free(digests);
+}
+
+static bool asks_for_digests(const struct local_call *call)
+{
+    return local_word(call, 1, "DIGEST") && (call->argc == 2 || (call->argc == 3 && local_word(call, 2, "SHARDS")));
 }
 
 void local_debug_part(const struct local_call *call, struct buffer *out)
@@ -171,13 +231,8 @@ void local_debug_part(const struct local_call *call, struct buffer *out)
     if (local_word(call, 1, "SNAPSHOT") && call->argc == 2) {
         enum status status = cluster_snapshot(server->cluster);
         buffer_append(out, &status, sizeof(status));
-    } else if (local_word(call, 1, "DIGEST") && call->argc == 2) {
-        for (uint32_t shard = 1; shard <= server->shards; shard++) {
-            struct shard_digest one = {.shard = shard, .digest = cluster_shard_digest(server->cluster, shard)};
-            if (one.digest != 0) {
-                buffer_append(out, &one, sizeof(one));
-            }
-        }
+    } else if (asks_for_digests(call)) {
+        append_digests(server, out);
     }
 }
 
@@ -205,14 +260,12 @@ void local_debug(struct local_call *call)
         } else {
             resp_error_format(call->reply, "ERR snapshot: %s", status_text(status));
         }
-    } else if (local_word(call, 1, "DIGEST") && call->argc == 2) {
-        struct buffer text;
-        buffer_init(&text);
-        buffer_append_format(&text, "%016llx", (unsigned long long)digest_of_all(call));
-        resp_bulk(call->reply, buffer_slice(&text));
-        buffer_deinit(&text);
+    } else if (asks_for_digests(call) && call->argc == 2) {
+        debug_digest(call);
+    } else if (asks_for_digests(call)) {
+        debug_digest_shards(call);
     } else {
-        resp_error(call->reply, "ERR DEBUG knows SLEEP seconds, SNAPSHOT and DIGEST");
+        resp_error(call->reply, "ERR DEBUG knows SLEEP seconds, SNAPSHOT, DIGEST and DIGEST SHARDS");
     }
 }
 

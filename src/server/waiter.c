@@ -106,9 +106,21 @@ static bool end(struct waiter *waiter, struct server *server, const char *text)
     return true;
 }
 
+static bool unblocked(struct waiter *waiter, struct server *server)
+{
+    return end(waiter, server,
+               waiter->unblock == WAITER_FAILS ? "UNBLOCKED client unblocked via CLIENT UNBLOCK" : NULL);
+}
+
 bool waiter_unblock(struct connection *connection, bool error)
 {
-    return end(connection->waiter, connection->server, error ? "UNBLOCKED client unblocked via CLIENT UNBLOCK" : NULL);
+    struct waiter *waiter = connection->waiter;
+    if (waiter == NULL) {
+        return false;
+    }
+    waiter->unblock = error ? WAITER_FAILS : WAITER_ENDS;
+    (void)unblocked(waiter, connection->server); /* else when it is looked after */
+    return true;
 }
 
 bool waiter_deadlock(struct server *server, uint64_t number, const char *text)
@@ -134,7 +146,9 @@ bool waiters_look_after(struct server *server, int64_t old_ms)
     LIST_FOR_EACH_SAFE (at, after, &server->waiters.all) {
         struct waiter *waiter = CONTAINER_OF(at, struct waiter, node);
         old = old || (waiter->connection != NULL && now_ns - waiter->began_ns >= old_ms * NS_PER_MS);
-        waiter->kind->look_after(waiter, now_ns);
+        if (waiter->unblock == WAITER_STAYS || !unblocked(waiter, server)) {
+            waiter->kind->look_after(waiter, now_ns);
+        }
     }
     return old;
 }

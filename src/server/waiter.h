@@ -34,6 +34,8 @@ struct waiter_kind {
     const char *stopping; /* how it ends when the node stops */
 };
 
+enum waiter_unblock { WAITER_STAYS, WAITER_ENDS, WAITER_FAILS };
+
 struct waiter {
     uint32_t key_size; /* first: struct table_item; of the number */
     const struct waiter_kind *kind;
@@ -41,6 +43,7 @@ struct waiter {
     struct connection *connection; /* NULL: nobody waits */
     uint64_t client, slot, number;
     int64_t began_ns;
+    enum waiter_unblock unblock; /* how it ends as soon as it waits */
 };
 
 /* Of a server. */
@@ -70,7 +73,8 @@ void waiter_answer(struct waiter *waiter, struct slice reply);
 /* The connection closes, or gives up its slot. */
 void waiter_leave(struct waiter *waiter);
 static inline bool waiter_queued(const struct waiter *waiter) { return waiter->kind->queued(waiter); }
-/* CLIENT UNBLOCK: the wait ends with nil, or an error. False: this client does not wait. */
+/* CLIENT UNBLOCK: the wait ends with nil, or an error; at once, or as soon as it is known to have begun (others may see
+ * it in its queue before), unless the request is granted or refused by then. False: this client does not wait. */
 bool waiter_unblock(struct connection *connection, bool error);
 /* The wait with this number ends: it is one of a circle. False: it has ended already. */
 bool waiter_deadlock(struct server *server, uint64_t number, const char *text);

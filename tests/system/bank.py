@@ -47,6 +47,8 @@ class Client(history.Client):
         elif reply is None:
             operation["outcome"] = "failed"
         else:
+            inner = [one for one in reply if isinstance(one, resp.Error)] if isinstance(reply, list) else []
+            assert not inner, f"half of {operation['ops']} was done: {reply}"
             operation.update(outcome="ok", end=time.monotonic_ns())
         return operation["outcome"] == "ok"
 

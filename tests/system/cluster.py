@@ -205,12 +205,29 @@ class Cluster:
         except OSError as problem:
             return problem
 
+    def digests(self):
+        """By node: what it says of each shard, {shard: (applied, digest)}, or the problem."""
+        said = {node.number: self.attempt(node, "DEBUG", "DIGEST", "SHARDS") for node in self.nodes}
+        return {
+            number: {shard: (applied, digest) for shard, applied, digest in reply} if isinstance(reply, list) else reply
+            for number, reply in said.items()
+        }
+
     def wait_until_equal(self):
-        """Until all nodes have the same state. All vote in every shard, and nobody writes."""
+        """Until all nodes have the same state. All vote in every shard, and nobody writes. Who has applied as much of a
+        shard as another has the same state, at every look."""
         assert len(self.nodes) == self.replicas
         deadline = time.monotonic() + READY_SECONDS
-        while len(digests := {self.attempt(node, "DEBUG", "DIGEST") for node in self.nodes}) > 1:
-            assert time.monotonic() < deadline, f"{digests}\n{self.log()}"
+        known = {}  # digest by shard and applied index
+        while True:
+            said = self.digests()
+            for number, shards in said.items():
+                for shard, (applied, digest) in shards.items() if isinstance(shards, dict) else ():
+                    words = f"shard {shard} at {applied} is not the same at node {number}: {said}\n{self.log()}"
+                    assert known.setdefault((shard, applied), digest) == digest, words
+            if isinstance(said[1], dict) and len(said[1]) == self.shards and all(one == said[1] for one in said.values()):
+                return
+            assert time.monotonic() < deadline, f"{said}\n{self.log()}"
             time.sleep(0.05)
 
 

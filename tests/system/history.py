@@ -203,8 +203,15 @@ class Load:
         """Until so many more operations were sent."""
         target, deadline = self.begun() + more, time.monotonic() + seconds
         while self.begun() < target:
-            assert time.monotonic() < deadline, "no progress"
+            self.complain()
+            assert time.monotonic() < deadline, f"no progress: {self.begun()} of {target} sent, {self.errors}"
             time.sleep(0.02)
+
+    def complain(self):
+        """Of what a client has met."""
+        for thread in self.threads:
+            if thread.problem is not None:
+                raise thread.problem
 
     def read_everything(self, servers, seconds=60):
         """Reads each key through each server, after all else: what was acknowledged must be there."""
@@ -232,9 +239,7 @@ class Load:
 
     def judge(self, path):
         """Writes the history and lets `cohort check` judge it: (exit status, its JSON)."""
-        for thread in self.threads:
-            if thread.problem is not None:
-                raise thread.problem
+        self.complain()
         self.write(path)
         done = subprocess.run(
             [str(servers.COHORT), "check", "--json", "--memory", JUDGE_MEMORY, str(path)], capture_output=True, text=True, timeout=300
