@@ -21,17 +21,33 @@ static void wait_free(struct lock_wait *wait)
     buffer_deinit(&wait->words);
     buffer_deinit(&wait->name);
     buffer_deinit(&wait->answer);
+    buffer_deinit(&wait->last);
     free(wait);
 }
 
 /* ---- what the client is told ---- */
 
+static void put_text(struct buffer *out, const char *text)
+{
+    struct resp_writer writer = resp_writer_to(out, RESP2);
+    resp_error(&writer, text);
+}
+
+static void put_nil(const struct lock_wait *wait, struct buffer *out)
+{
+    struct resp_writer writer = resp_writer_to(out, slot_at(wait->waiter.connection, wait->waiter.slot)->protocol);
+    if (wait->kind->leased) {
+        resp_null_array(&writer);
+    } else {
+        resp_null(&writer);
+    }
+}
+
 static void tell_text(struct lock_wait *wait, const char *text)
 {
     struct buffer reply;
     buffer_init(&reply);
-    struct resp_writer writer = resp_writer_to(&reply, RESP2);
-    resp_error(&writer, text);
+    put_text(&reply, text);
     waiter_answer(&wait->waiter, buffer_slice(&reply));
     buffer_deinit(&reply);
 }
@@ -40,12 +56,7 @@ static void tell_nil(struct lock_wait *wait)
 {
     struct buffer reply;
     buffer_init(&reply);
-    struct resp_writer writer = resp_writer_to(&reply, slot_at(wait->waiter.connection, wait->waiter.slot)->protocol);
-    if (wait->kind->leased) {
-        resp_null_array(&writer);
-    } else {
-        resp_null(&writer);
-    }
+    put_nil(wait, &reply);
     waiter_answer(&wait->waiter, buffer_slice(&reply));
     buffer_deinit(&reply);
 }
@@ -71,7 +82,7 @@ static void tell_grant(struct lock_wait *wait, uint64_t token, int64_t ttl_ms)
 /* It is answered, and the shard has nothing of it that is not the client's. */
 static void settled(struct lock_wait *wait)
 {
-    if (wait->state == WAIT_QUEUED) {
+    if (wait->state == WAIT_QUEUED || wait->state == WAIT_LEAVES) {
         wait_free(wait);
     } else {
         wait->state = WAIT_OVER;
@@ -93,9 +104,29 @@ static bool is_in_queue(const struct lock_wait *wait)
     return wait->state == WAIT_QUEUED || wait->state == WAIT_ASKING;
 }
 
+/* The client is to hear this, when the shard has heard that it waits no more. */
+static void end_when_heard(struct lock_wait *wait, const char *text)
+{
+    int64_t now_ns = server_now_ns(wait->server);
+    wait->ends = true;
+    wait->deadline_ns = wait->deadline_ns < now_ns ? wait->deadline_ns : now_ns;
+    if (text == NULL) {
+        put_nil(wait, &wait->last);
+    } else {
+        put_text(&wait->last, text);
+    }
+    if (wait->state == WAIT_QUEUED) {
+        wait_take_back(wait);
+    } /* else behind what is under way */
+}
+
 /* Ends one that is in the queue of its lock: the client is told why (NULL: nil), and the shard that nobody waits. */
 static void end_queued(struct lock_wait *wait, const char *text)
 {
+    if (wait->kind->together) {
+        end_when_heard(wait, text);
+        return;
+    }
     if (text == NULL) {
         tell_nil(wait);
     } else {
@@ -106,24 +137,38 @@ static void end_queued(struct lock_wait *wait, const char *text)
     } /* else what is under way tells more */
 }
 
-/* The shard cannot be asked. Its clock stands still then, but the client's does not. */
-static void unheard(struct lock_wait *wait)
+/* It was in the queue once: so it has a deadline of its own, and no command-timeout ends it. */
+static bool has_waited(const struct lock_wait *wait) { return wait->state != WAIT_ASKED || wait->anew; }
+
+/* The time is over by far, and its shard does not say so: the shard's clock stands still while nobody leads it, the
+ * client's does not. True: the client is told. */
+static bool unheard(struct lock_wait *wait, int64_t now_ns)
 {
-    if (server_now_ns(wait->server) - wait->deadline_ns >= LOCK_LOST_MS * NS_PER_MS) {
-        end_queued(wait, "UNCERTAIN the wait for the lock is over, and its shard does not answer; the lock may have "
-                         "been granted: acquire it again as the same owner");
+    if (wait->waiter.connection == NULL || !has_waited(wait) || now_ns - wait->deadline_ns < LOCK_LOST_MS * NS_PER_MS) {
+        return false;
     }
+    tell_text(wait, wait->kind->unheard);
+    if (wait->state == WAIT_QUEUED) {
+        wait_take_back(wait);
+    } /* else what is under way tells more */
+    return true;
 }
 
 /* The shard knows of no such request: its time was over, or another owner's request took its place and ended, or this
  * node was taken for gone. */
 static void begin_anew(struct lock_wait *wait)
 {
+    if (wait->ends) {
+        waiter_answer(&wait->waiter, buffer_slice(&wait->last));
+        wait_free(wait);
+        return;
+    }
     if (server_now_ns(wait->server) >= wait->deadline_ns) {
         tell_nil(wait);
         wait_free(wait);
         return;
     }
+    wait->anew = true;
     waiter_set_number(&wait->waiter, wait->server);
     enum status status = wait_submit(wait);
     if (status != STATUS_OK) {
@@ -177,6 +222,12 @@ static void acquired(struct lock_wait *wait)
     }
 }
 
+/* It is in the queue, and its time is over: that of its shard, which stood still for a while, is not. */
+static bool is_late(const struct lock_wait *wait)
+{
+    return server_now_ns(wait->server) >= wait->deadline_ns + LOCK_LATE_MS * NS_PER_MS;
+}
+
 static void told(struct lock_wait *wait)
 {
     struct slice reply = buffer_slice(&wait->answer);
@@ -190,7 +241,21 @@ static void told(struct lock_wait *wait)
         wait_free(wait);
     } else if (!is_queued(reply)) {
         begin_anew(wait);
+    } else if (wait->ends) {
+        wait_take_back(wait);
+    } else if (is_late(wait)) {
+        end_queued(wait, NULL);
     }
+}
+
+/* The shard has heard that nobody waits. */
+static void left(struct lock_wait *wait)
+{
+    if (wait->waiter.connection != NULL) {
+        struct slice reply = buffer_slice(&wait->answer);
+        waiter_answer(&wait->waiter, is_granted(reply) ? reply : buffer_slice(&wait->last));
+    }
+    wait_free(wait);
 }
 
 static void wait_end(struct requester *requester, uint64_t tag, const struct command *command)
@@ -201,8 +266,8 @@ static void wait_end(struct requester *requester, uint64_t tag, const struct com
     switch (wait->state) {
     case WAIT_ASKED: acquired(wait); return;
     case WAIT_ASKING: told(wait); return;
-    case WAIT_OVER:
-    case WAIT_LEAVING: wait_free(wait); return;
+    case WAIT_OVER: wait_free(wait); return;
+    case WAIT_LEAVING: left(wait); return;
     case WAIT_QUEUED:
     case WAIT_LEAVES: break;
     }
@@ -238,15 +303,16 @@ static void wait_failed(struct requester *requester, uint64_t tag, enum status s
     case WAIT_ASKED: acquire_failed(wait, status); return;
     case WAIT_ASKING:
         wait->state = WAIT_QUEUED;
-        if (wait->waiter.connection == NULL) {
+        if (wait->waiter.connection == NULL || wait->ends) {
             wait_take_back(wait);
-        } else {
-            unheard(wait);
         }
         return;
     case WAIT_OVER: wait_free(wait); return;
     case WAIT_LEAVING:
         if (status == STATUS_EXECUTED) {
+            if (wait->waiter.connection != NULL) {
+                tell_text(wait, wait->kind->unheard); /* whether it had passed is not known any more */
+            }
             wait_free(wait);
         } else {
             wait->state = WAIT_LEAVES;
@@ -265,13 +331,13 @@ static const struct requester_events wait_events = {wait_begin, wait_end, wait_f
 
 static bool queued(const struct waiter *waiter)
 {
-    return is_in_queue(CONTAINER_OF(waiter, const struct lock_wait, waiter));
+    return has_waited(CONTAINER_OF(waiter, const struct lock_wait, waiter));
 }
 
 static bool end(struct waiter *waiter, const char *text)
 {
     struct lock_wait *wait = of_waiter(waiter);
-    if (waiter->connection == NULL || !is_in_queue(wait)) {
+    if (waiter->connection == NULL || !is_in_queue(wait) || wait->ends) {
         return false;
     }
     end_queued(wait, text);
@@ -308,11 +374,11 @@ static void look_after(struct waiter *waiter, int64_t now_ns)
     struct lock_wait *wait = of_waiter(waiter);
     uint64_t leader = cluster_leader(wait->server->cluster, wait->shard);
     bool others = leader != 0 && leader != wait->leader;
+    if (unheard(wait, now_ns)) {
+        return;
+    }
     if (wait->state == WAIT_QUEUED && (others || now_ns >= wait->next_ns)) {
         wait_ask(wait);
-        if (wait->state == WAIT_QUEUED) {
-            unheard(wait);
-        }
     } else if (wait->state == WAIT_LEAVES && now_ns >= wait->next_ns) {
         wait_take_back(wait);
     }

@@ -9,7 +9,9 @@
  *                  ▲  │            └─the shard, asked: it holds ──────────▶ answered
  *                  │  └─now and then, and when somebody else leads: ASKING ─nothing known─▶ ASKED anew, or nil
  *                  └─────QUEUED────────────────────────────────────────┘
- *   nobody waits any more (the client is gone, or was told UNCERTAIN) ─▶ LEAVING: the shard is told until it has heard
+ *   nobody waits any more (the client is gone, or was told UNCERTAIN or, its time being over, nil) ─▶ LEAVING: the
+ *   shard is told until it has heard. Who may have passed together with others (a barrier) hears its end then alone:
+ *   it may have been in until then.
  *
  * Invariants
  * 1. Each wait is answered once: whichever of a reply, a notice and an answer comes first; its number is known to

@@ -12,7 +12,7 @@ enum wait_state {
     WAIT_QUEUED, /* in the queue of its lock, as far as is known */
     WAIT_ASKING, /* the shard is asked what became of it */
     WAIT_OVER,   /* answered; a request is under way still */
-    WAIT_LEAVES, /* the shard is to hear that nobody waits, … */
+    WAIT_LEAVES, /* the shard is to hear that nobody waits any more, … */
     WAIT_LEAVING /* … and is being told */
 };
 
@@ -28,6 +28,9 @@ struct lock_wait {
     struct slice owner;
     int64_t deadline_ns, next_ns;
     uint64_t leader; /* when it was last asked */
+    bool anew;       /* it was in the queue before it was asked */
+    bool ends;       /* the client hears `last` when the shard has heard, unless it has passed */
+    struct buffer last;
     struct buffer answer;
     struct resp_writer writer;
 };

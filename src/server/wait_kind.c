@@ -44,13 +44,22 @@ static int64_t latch_wait_ms(const struct command *command)
 
 static const struct wait_kind kinds[] = {
     {COMMAND_LOCK_ACQUIRE, COMMAND_COHORT_LOCK_ACQUIRE, COMMAND_COHORT_LOCK_ASK, COMMAND_COHORT_LOCK_LEAVE, 4,
-     lock_wait_ms, same_name, true, NULL},
+     lock_wait_ms, same_name, true, NULL, false,
+     "UNCERTAIN the wait for the lock is over, and its shard does not answer; the lock may have been granted: acquire "
+     "it "
+     "again as the same owner"},
     {COMMAND_ELECT_CAMPAIGN, COMMAND_COHORT_ELECT_CAMPAIGN, COMMAND_COHORT_LOCK_ASK, COMMAND_COHORT_LOCK_LEAVE, 4,
-     election_wait_ms, election_name, true, NULL},
+     election_wait_ms, election_name, true, NULL, false,
+     "UNCERTAIN the wait is over, and the election's shard does not answer; this candidate may have been elected: "
+     "campaign "
+     "again as the same candidate"},
     {COMMAND_BARRIER_ENTER, COMMAND_COHORT_BARRIER_ENTER, COMMAND_COHORT_MEET_ASK, COMMAND_COHORT_MEET_LEAVE, 4,
-     barrier_wait_ms, same_name, false, "barrier"},
+     barrier_wait_ms, same_name, false, "barrier", true,
+     "UNCERTAIN the wait is over, and the barrier's shard does not answer; all may have passed it: look at the others, "
+     "then enter the next turn"},
     {COMMAND_LATCH_WAIT, COMMAND_COHORT_LATCH_WAIT, COMMAND_COHORT_MEET_ASK, COMMAND_COHORT_MEET_LEAVE, 3,
-     latch_wait_ms, same_name, false, "latch"},
+     latch_wait_ms, same_name, false, "latch", false,
+     "UNCERTAIN the wait is over, and the latch's shard does not answer; the latch may be open: wait again"},
 };
 
 const struct wait_kind *wait_kind_find(const struct command_spec *spec)

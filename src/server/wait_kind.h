@@ -13,6 +13,9 @@ struct wait_kind {
     void (*name)(struct buffer *out, struct slice argument);
     bool leased;       /* what is granted has a token and a time to live, and can be lost; else it is a 1 */
     const char *about; /* the last argument of `ask` and `leave`; NULL: they have none */
+    /* Its end is told once the shard has heard of it: until then it may pass together with others. Else at once. */
+    bool together;
+    const char *unheard; /* the shard does not answer, and the time is over */
 };
 
 /* Of a command that may wait; NULL: not for such a thing. */

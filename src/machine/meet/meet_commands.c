@@ -173,7 +173,7 @@ void meet_ask(struct call *call)
     }
 }
 
-/* COHORT.MEET.LEAVE: its client is gone. */
+/* COHORT.MEET.LEAVE: its client is gone, or waits no longer: it hears whether it has passed. */
 void meet_leave(struct call *call)
 {
     struct lock_origin origin;
@@ -181,7 +181,10 @@ void meet_leave(struct call *call)
     struct slice owner;
     if (take_request(call, &origin, &kind, &owner)) {
         struct lock_now now = now_of(call);
-        meets_take_back(call->meets, kind, call->argv[2], owner, &origin, &now);
-        call_ok(call);
+        if (meets_take_back(call->meets, kind, call->argv[2], owner, &origin, &now)) {
+            resp_integer(&call->reply, 1);
+        } else {
+            call_ok(call);
+        }
     }
 }

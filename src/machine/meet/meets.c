@@ -357,14 +357,16 @@ static struct member *find_request(const struct meets *meets, enum meet_kind kin
     return member != NULL && same_request(&member->origin, origin) ? member : NULL;
 }
 
-void meets_take_back(struct meets *meets, enum meet_kind kind, struct slice name, struct slice owner,
+bool meets_take_back(struct meets *meets, enum meet_kind kind, struct slice name, struct slice owner,
                      const struct lock_origin *origin, const struct lock_now *now)
 {
     (void)meets_expire(meets, now, STEP);
     struct member *member = find_request(meets, kind, name, owner, origin);
+    bool passed = member != NULL && member->passed;
     if (member != NULL) {
         member_end(meets, member, false);
     }
+    return passed;
 }
 
 size_t meets_reap(struct meets *meets, uint64_t node, uint64_t start)

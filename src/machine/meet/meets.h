@@ -90,8 +90,8 @@ enum meet_outcome meets_latch_down(struct meets *meets, struct slice name, const
                                    uint32_t *ret_left);
 /* The owner is the request's own. */
 enum meet_outcome meets_latch_wait(struct meets *meets, const struct meet_request *request, const struct lock_now *now);
-/* The client of this request is gone. */
-void meets_take_back(struct meets *meets, enum meet_kind kind, struct slice name, struct slice owner,
+/* The client of this request is gone, or waits no longer. True: it has passed. */
+bool meets_take_back(struct meets *meets, enum meet_kind kind, struct slice name, struct slice owner,
                      const struct lock_origin *origin, const struct lock_now *now);
 /* The same for all waits of a node that are of an earlier start than this; returns how many those were. */
 size_t meets_reap(struct meets *meets, uint64_t node, uint64_t start);

@@ -133,8 +133,9 @@ static void a_place_is_kept(void **state)
     ENTER(h, 4, "b y COUNT 2 WAIT 1000", "+QUEUED"); /* the next time */
     ASK(h, 2, "b x barrier", ":1");
     ASK(h, 3, "b y barrier", "$-1");
-    LEAVE(h, 2, "b x barrier");
+    said(h, 2, "MEET.LEAVE", "b x barrier", ":1"); /* it had passed already */
     ASK(h, 2, "b x barrier", "$-1");
+    LEAVE(h, 2, "b x barrier");
 }
 
 /* ---- latches ---- */
