@@ -5,6 +5,7 @@
 #include "server/lock_look.h"
 #include "server/lock_many.h"
 #include "server/lock_wait.h"
+#include "server/route_refuse.h"
 #include "server/route_submit.h"
 #include "server/server_state.h"
 #include "server/txn_session.h"
@@ -94,11 +95,14 @@ static void acquire_now(struct connection *connection, uint32_t shard, const str
 void lock_client_ask(struct connection *connection, uint32_t shard, const struct command *command,
                      const struct wait_kind *kind)
 {
+    static const struct command_spec takes_memory = {.flags = COMMAND_DENYOOM};
     int64_t ms = kind->wait_ms(command);
     if (kind->leased) {
         lock_client_note(connection);
     }
-    if (ms == 0) {
+    if (kind->command == COMMAND_ELECT_CAMPAIGN && route_out_of_memory(connection, &takes_memory)) {
+        acquire_now(connection, shard, command, COMMAND_COHORT_ELECT_RENEW); /* leading on takes none */
+    } else if (ms == 0) {
         acquire_now(connection, shard, command, kind->inner);
     } else {
         lock_wait_begin(connection, shard, command, kind, ms);

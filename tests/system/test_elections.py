@@ -183,3 +183,19 @@ def test_leaders_are_killed(new_cluster, pool):
         until(lambda: leader(client, election) == (b"c2", tokens[-1], b""))
         assert campaign(client, election, "c2", ttl=LONG)[0] == tokens[-1]
         assert campaign(client, election, "else") is None
+
+
+def test_a_leader_leads_on_beyond_maxmemory(new_server):
+    """Its campaigns take no memory. Nobody else comes to lead, or to wait."""
+    server = new_server()
+    with server.connect() as client:
+        token = campaign(client, "e", "a", ttl=LONG)[0]
+        campaign(client, "over", "a", ttl=1)
+        client.call("CONFIG", "SET", "maxmemory", 1)
+        assert campaign(client, "e", "a", ttl=2 * LONG) == [token, 2 * LONG]
+        for refused in (campaign(client, "e", "b"), campaign(client, "e", "b", "WAIT", LONG), campaign(client, "over", "a")):
+            assert refused.startswith("OOM ")
+        assert client.call("ELECT.RESIGN", "e", "a", token) == 1
+        assert campaign(client, "e", "a").startswith("OOM ")
+        client.call("CONFIG", "SET", "maxmemory", 0)
+        assert campaign(client, "e", "b")[0] > token

@@ -119,8 +119,15 @@ static void put_outcome(struct call *call, enum lock_outcome outcome, const stru
     resp_null_array(&call->reply);
 }
 
-/* Whoever leads already goes on leading, for the new term or longer. */
-static void campaign(struct call *call, uint32_t from, const struct lock_origin *origin)
+static bool leads(const struct locks *locks, const struct lock_request *request, const struct lock_now *now)
+{
+    const struct lock *lock = lock_find(locks, request->key);
+    const struct claim *holder = lock == NULL || list_empty(&lock->holders) ? NULL : claim_of(lock->holders.next);
+    return holder != NULL && holder->due_ms > now->time_ms && slice_equal(claim_owner(holder), request->owner);
+}
+
+/* Whoever leads already goes on leading, for the new term or longer; `only` that. */
+static void campaign(struct call *call, uint32_t from, const struct lock_origin *origin, bool only)
 {
     struct lock_request request;
     struct lock_answer answer = {0};
@@ -134,6 +141,10 @@ static void campaign(struct call *call, uint32_t from, const struct lock_origin 
     request.origin = *origin;
     request.wait_ms = origin->node == 0 ? 0 : request.wait_ms; /* nobody could be told */
     struct lock_now now = {call->position, call->time.applied_time_ms};
+    if (only && !leads(call->locks, &request, &now)) {
+        resp_error(&call->reply, "OOM command not allowed when used memory > 'maxmemory'; only who leads leads on.");
+        return;
+    }
     enum lock_outcome outcome = locks_acquire(call->locks, &request, &now, &answer);
     if (outcome == LOCK_GRANTED && MACHINE_MUTATED(OFFICE_ANEW)) {
         (void)locks_release(call->locks, request.key, request.owner, answer.token, slice_of(NULL, 0), &now);
@@ -149,19 +160,24 @@ static void campaign(struct call *call, uint32_t from, const struct lock_origin 
 void elect_campaign(struct call *call)
 {
     struct lock_origin nobody = {0};
-    campaign(call, 1, &nobody);
+    campaign(call, 1, &nobody, false);
 }
 
-/* COHORT.ELECT.CAMPAIGN origin election candidate … */
-void elect_campaign_for(struct call *call)
+static void campaign_for(struct call *call, bool only)
 {
     struct lock_origin origin;
     if (lock_origin_take(call->argv[1], &origin)) {
-        campaign(call, 2, &origin);
+        campaign(call, 2, &origin, only);
     } else {
         resp_error(&call->reply, "ERR no node of ours can have said this");
     }
 }
+
+/* COHORT.ELECT.CAMPAIGN origin election candidate … */
+void elect_campaign_for(struct call *call) { campaign_for(call, false); }
+
+/* COHORT.ELECT.RENEW: as that, for who leads already. */
+void elect_renew_for(struct call *call) { campaign_for(call, true); }
 
 /* Who leads by the applied time; a term that is over by the present one makes the look go through the log. */
 static const struct claim *leader(struct call *call, struct slice election)

@@ -100,6 +100,7 @@ enum footprint_reach footprint_visit(const struct command *command, struct comma
     case COMMAND_ELECT_LEADER:
     case COMMAND_ELECT_RESIGN:
     case COMMAND_COHORT_ELECT_CAMPAIGN:
+    case COMMAND_COHORT_ELECT_RENEW:
     case COMMAND_BARRIER_ENTER:
     case COMMAND_LATCH_SET:
     case COMMAND_LATCH_DOWN:

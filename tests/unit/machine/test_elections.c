@@ -158,13 +158,27 @@ static void many_candidates(void **state)
     }
 }
 
+/* Beyond maxmemory: who leads leads on, and nobody else comes to lead or waits. */
+static void leads_on_without_memory(void **state)
+{
+    static const char refused[] = "-OOM command not allowed when used memory > 'maxmemory'; only who leads leads on.";
+    struct harness *h = *state;
+    assert_string_equal(from(h, 1, "ELECT.RENEW", "e a PX 100"), refused);
+    CAMPAIGN(h, 2, "e a PX 100", "*2 :6 :100");
+    harness_pass(h, 60);
+    assert_string_equal(from(h, 3, "ELECT.RENEW", "e a PX 100 WAIT 100 VALUE v"), "*2 :6 :100");
+    assert_string_equal(from(h, 4, "ELECT.RENEW", "e b PX 100 WAIT 100"), refused);
+    harness_pass(h, 100);
+    assert_string_equal(from(h, 5, "ELECT.RENEW", "e a PX 100"), refused); /* its term is over */
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, harness_setup, harness_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(one_leads),        CASE(the_leader_goes_on), CASE(candidates_wait),
-        CASE(beside_the_locks), CASE(malformed),          CASE(many_candidates),
+        CASE(one_leads), CASE(the_leader_goes_on), CASE(candidates_wait),         CASE(beside_the_locks),
+        CASE(malformed), CASE(many_candidates),    CASE(leads_on_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
