@@ -241,12 +241,21 @@ def test_bench_runs_for_a_duration(server):
     assert 0.5 <= json.loads(done.stdout)["seconds"] < 10
 
 
+def wait_until_loaded(port):
+    """Until a bench that was started, and may be slow to begin, has written something to the empty server."""
+    deadline = time.monotonic() + servers.START_SECONDS
+    with redis.Redis(port=port) as connection:
+        while connection.dbsize() == 0:
+            assert time.monotonic() < deadline, "the bench writes nothing"
+            time.sleep(0.02)
+
+
 def test_bench_ends_when_the_server_dies(private_redis):
     url = at(private_redis) + "?timeout=200ms"
     running = subprocess.Popen(
         [str(servers.COHORT), "bench", "--url", url, "--duration", "60s", "--json"], stdout=subprocess.PIPE
     )
-    time.sleep(0.3)
+    wait_until_loaded(private_redis.port)
     private_redis.kill()
     output, _ = running.communicate(timeout=30)
     assert running.returncode == UNAVAILABLE
@@ -258,7 +267,7 @@ def test_bench_goes_on_when_the_server_comes_back(private_redis):
         [str(servers.COHORT), "bench", "--url", at(private_redis), "--duration", "3s", "--clients", "3", "--json"],
         stdout=subprocess.PIPE,
     )
-    time.sleep(0.3)
+    wait_until_loaded(private_redis.port)
     private_redis.kill()
     private_redis.start()
     assert redis.Redis(port=private_redis.port).dbsize() >= 0
@@ -272,7 +281,7 @@ def test_bench_interrupted_shows_what_it_has(server):
     running = subprocess.Popen(
         [str(servers.COHORT), "bench", "--url", at(server), "--duration", "60s", "--json"], stdout=subprocess.PIPE
     )
-    time.sleep(0.5)
+    wait_until_loaded(server.port)
     running.send_signal(signal.SIGINT)
     output, _ = running.communicate(timeout=30)
     assert running.returncode == 0 and json.loads(output)["requests"] > 0

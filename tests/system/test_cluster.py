@@ -253,7 +253,8 @@ def test_keys_expire_for_everybody_at_once(three):
         key = three.key_of(shard, "brief")
         assert clients[shard % 3].call("SET", key, 1, "PX", 150) == "OK"
         left = [client.call("PTTL", key) for client in clients]
-        assert all(0 < ttl <= 150 for ttl in left if ttl != -2)
+        # 0: its time is over by the clock of who leads, and no entry has said so yet; then it is there for everybody.
+        assert all(0 <= ttl <= 150 for ttl in left if ttl != -2)
         gone = False
         for client in itertools.islice(itertools.cycle(clients), 10000):
             there = client.call("EXISTS", key)
