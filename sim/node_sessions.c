@@ -3,9 +3,10 @@
  * A client opens a session, keeps it alive or does not, and gives it a key of its own and, exclusively, the lock of a
  * shard, which all want. It renames its key to other shards, and changes it together with another one there. It may
  * believe that the session lives for its time to live from before the last heartbeat that was answered was sent, less
- * what clocks are off. Some take several such locks at once (node_bundles.c). Checked: while it may be believed to live nobody else is granted its lock, its key is there, and
- * no shard says that it has ended; whoever closed it, or was told that it ended, is told nothing else afterwards; and
- * in the end every lock is free and every key of a session that ended is gone. */
+ * what clocks are off. Some take several such locks at once (node_bundles.c). Checked: while it may be believed to live
+ * nobody else is granted its lock, its key is there, and no shard says that it has ended; whoever closed it, or was
+ * told that it ended, is told nothing else afterwards; and in the end every lock is free and every key of a session
+ * that ended is gone. */
 #include "node_world.h"
 
 #include <stdio.h>

@@ -66,7 +66,7 @@ struct node_shard {
         uint32_t serial;
         bool reserved;
     } many, of_sessions; /* the locks M, and Z, which sessions take */
-    int64_t tokens[3]; /* the newest that anybody was told: of the lock, the semaphore, the lock of circles */
+    int64_t tokens[3];   /* the newest that anybody was told: of the lock, the semaphore, the lock of circles */
     struct node_election {
         int64_t newest, resigned; /* the newest token that anybody was told, or has resigned by */
     } election;

@@ -191,6 +191,13 @@ def client(server):
 
 
 @pytest.fixture
+def five_networks():
+    """One for each of five nodes; skips where they cannot be made."""
+    with networks.Networks(5) as nets:
+        yield nets
+
+
+@pytest.fixture
 def some_networks():
     """One for each of three nodes; None where they cannot be made: then nothing is cut."""
     try:

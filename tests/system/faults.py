@@ -51,6 +51,62 @@ def cut_off(outgoing, incoming):
 FAULTS = [kill_leader, cut_off(True, True), stop_leader, cut_off(True, False), kill_all, cut_off(False, True), stop_followers]
 
 
+# ---- partitions of five: who is cut off, and how ----
+
+
+def apart(nets, few, others):
+    """Two groups, each whole."""
+    for one in few:
+        for other in others:
+            nets.cut(one, other)
+            nets.cut(other, one)
+
+
+def alone(nets, few, others):
+    """Each of the few by itself."""
+    for one in few:
+        nets.isolate(one)
+
+
+def unheard(nets, few, others):
+    """The few hear the others, and are not heard."""
+    for one in few:
+        for other in others:
+            nets.cut(one, other)
+
+
+def deaf(nets, few, others):
+    """The few are heard, and hear none of the others."""
+    unheard(nets, others, few)
+
+
+def bridged(nets, few, others):
+    """Two groups, and one of the others that hears all and is heard by all."""
+    apart(nets, few, others[1:])
+
+
+PARTITIONS = [apart, unheard, alone, bridged, deaf]
+
+
+def break_apart(of, load, nets, seconds, chance, some=20):
+    """Two are cut off, then others, three, at once; then all is mended. Whoever leads is among the first as often as not."""
+    deadline = time.monotonic() + seconds
+    numbers = [node.number for node in of]
+    for turn in itertools.count():
+        if time.monotonic() > deadline:
+            return turn
+        load.wait_for(some)
+        first = of.leader_of(turn % of.shards + 1).number
+        for count in (2, 3):
+            order = chance.sample(numbers, len(numbers))
+            if count == 2 and chance.randrange(2):
+                order.sort(key=lambda number: number != first)  # noqa: B023 (used at once)
+            nets.heal()
+            PARTITIONS[(turn + count) % len(PARTITIONS)](nets, order[:count], order[count:])
+            time.sleep(chance.uniform(0.8, 2))
+        nets.heal()
+
+
 def break_things(of, load, nets, seconds, some=200):
     """One fault after the other, until the time is up; all nodes run afterwards, and reach each other."""
     deadline = time.monotonic() + seconds

@@ -1,8 +1,9 @@
 """Fifty processes contend for locks, and are stopped (SIGSTOP) for longer than their time to live while they believe to hold
-one; those who lead are killed, stopped and cut off. A resource that takes no token older than one it has seen is never
+one; those who lead are killed, stopped and cut off; five nodes come apart in all ways. A resource that takes no token older than one it has seen is never
 written by two holders; one that looks at no token is (holders_cohort.py, guarded.py, crew.py)."""
 
 import os
+import random
 
 import crew
 import faults
@@ -10,6 +11,7 @@ import guarded
 import pytest
 
 SECONDS = int(os.environ.get("COHORT_LOCKS_SECONDS", 30))
+FIVE_SECONDS = SECONDS // 3
 ATTEMPTS = 10
 
 
@@ -28,6 +30,17 @@ def test_a_resource_that_checks_tokens_under_faults(new_cluster, some_networks, 
     figure("holders of locks under faults and pauses", load.check())
     assert resource.old() > 0
     three.wait_until_equal()
+
+
+def test_five_nodes_that_come_apart(new_cluster, five_networks, resource, tmp_path, figure):
+    """Two are cut off, then three: both ways or one, together or each alone, or with one that still reaches all. A
+    majority is at one side, and then at the other, or at none, and some holders are at each."""
+    five = new_cluster(nodes=5, replicas=5, shards=4, networks=five_networks, arguments=["--protected-mode", "no"])
+    with crew.Crew(five, tmp_path, seed=55, count=20, resource=resource, networks=five_networks) as load:
+        turns = faults.break_apart(five, load, five_networks, FIVE_SECONDS, random.Random(55))
+        load.wait_for(60)
+    figure(f"holders of locks at five nodes, {turns} times cut apart", load.check())
+    five.wait_until_equal()
 
 
 def test_without_faults_but_pauses(new_cluster, resource, tmp_path):
