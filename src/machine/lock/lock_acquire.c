@@ -1,7 +1,7 @@
 #include "machine/lock/lock.h"
-#include "machine/lock/lock_client.h"
 #include "machine/lock/lock_grant.h"
 #include "machine/lock/lock_ids.h"
+#include "machine/lock/lock_reap.h"
 
 #include "base/memory.h"
 #include "machine/lock/lock_limits.h"

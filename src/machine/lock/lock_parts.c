@@ -4,8 +4,8 @@
 #include "base/memory.h"
 #include "base/varint.h"
 #include "machine/lock/lock.h"
-#include "machine/lock/lock_client.h"
 #include "machine/lock/lock_grant.h"
+#include "machine/lock/lock_reap.h"
 #include "machine/machine_mutation.h"
 
 #include <stdlib.h>

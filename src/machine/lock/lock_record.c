@@ -1,6 +1,6 @@
 /* Memory of locks and claims, and what is charged for it: by what is in them, alike on every replica. */
 #include "machine/lock/lock.h"
-#include "machine/lock/lock_client.h"
+#include "machine/lock/lock_reap.h"
 
 #include "base/assert.h"
 #include "base/memory.h"

@@ -4,7 +4,7 @@
 #include "command/machine_handlers.h"
 #include "machine/call.h"
 #include "machine/lock/elections.h"
-#include "machine/lock/lock_client.h"
+#include "machine/lock/lock_reap.h"
 
 /* ---- the form ---- */
 

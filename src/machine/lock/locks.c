@@ -3,9 +3,9 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "machine/lock/lock.h"
-#include "machine/lock/lock_client.h"
 #include "machine/lock/lock_grant.h"
 #include "machine/lock/lock_ids.h"
+#include "machine/lock/lock_reap.h"
 #include "machine/machine_mutation.h"
 
 #include <stdlib.h>

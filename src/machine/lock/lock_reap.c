@@ -1,4 +1,4 @@
-#include "machine/lock/lock_client.h"
+#include "machine/lock/lock_reap.h"
 
 #include "base/memory.h"
 #include "machine/lock/lock_grant.h"
