@@ -27,9 +27,7 @@
 
 #include "base/id128.h"
 #include "cluster/lineage.h"
-#include "env/env.h"
-
-enum { NODE_FILE_MESSAGE_BYTES = 1024 };
+#include "server/line_file.h"
 
 struct node_file {
     uint64_t id;
@@ -43,7 +41,7 @@ struct node_file {
 /* Reads directory/node; *ret_known tells whether there is one. Everything that is not byte for byte what
  * node_file_write makes, or an older version made, is damage. On failure ret_message says what to do. */
 MUST_USE enum status node_file_read(struct env *env, const char *directory, uint64_t node_id, bool *ret_known,
-                                    struct node_file *ret_file, char ret_message[static NODE_FILE_MESSAGE_BYTES]);
+                                    struct node_file *ret_file, char ret_message[static LINE_FILE_MESSAGE_BYTES]);
 /* Writes it atomically and durably. */
 MUST_USE enum status node_file_write(struct env *env, const char *directory, const struct node_file *file,
-                                     char ret_message[static NODE_FILE_MESSAGE_BYTES]);
+                                     char ret_message[static LINE_FILE_MESSAGE_BYTES]);

@@ -31,7 +31,7 @@ struct worker_file {
  * INVALID: it is another's, or one of the two is an older copy; CORRUPT: damaged, or missing. Then ret_message says so,
  * and after INVALID what to do. */
 MUST_USE enum status worker_file_check(struct env *env, const char *directory, uint32_t worker,
-                                       const struct node_file *node, char ret_message[static NODE_FILE_MESSAGE_BYTES]);
+                                       const struct node_file *node, char ret_message[static LINE_FILE_MESSAGE_BYTES]);
 /* Writes it atomically and durably. */
 MUST_USE enum status worker_file_write(struct env *env, const char *directory, const struct worker_file *file,
-                                       char ret_message[static NODE_FILE_MESSAGE_BYTES]);
+                                       char ret_message[static LINE_FILE_MESSAGE_BYTES]);

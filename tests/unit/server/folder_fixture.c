@@ -98,7 +98,7 @@ static struct env *any_process(struct folder_world *world)
 bool folder_peek(struct folder_world *world, struct node_file *ret_file)
 {
     bool known = false;
-    char message[NODE_FILE_MESSAGE_BYTES] = "";
+    char message[LINE_FILE_MESSAGE_BYTES] = "";
     if (node_file_read(any_process(world), "/data", FOLDER_NODE_ID, &known, ret_file, message) != STATUS_OK) {
         fail_msg("%s", message);
     }
@@ -113,7 +113,7 @@ void folder_put(struct folder_world *world, const char *path, struct slice conte
 
 void folder_put_node_file(struct folder_world *world, const struct node_file *file)
 {
-    char message[NODE_FILE_MESSAGE_BYTES] = "";
+    char message[LINE_FILE_MESSAGE_BYTES] = "";
     assert_int_equal(node_file_write(any_process(world), "/data", file, message), STATUS_OK);
     sim_node_crash(world->sim, FOLDER_NODE, SIM_CRASH_KILL);
 }

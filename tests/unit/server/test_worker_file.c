@@ -212,7 +212,7 @@ static void one_that_belongs_elsewhere_is_refused(void **state)
     start_and_end(world, SIM_CRASH_POWER);
     struct copy own = take(world, "data/worker-0/start");
     for (int other = 0; other < 2; other++) {
-        char message[NODE_FILE_MESSAGE_BYTES] = "";
+        char message[LINE_FILE_MESSAGE_BYTES] = "";
         assert_true(folder_peek(world, &node));
         struct worker_file file = {{node.incarnation, other == 0 ? 5 : 0}, node.lineage.start, 0};
         file.folder.incarnation.bytes[0] ^= (uint8_t)other;
