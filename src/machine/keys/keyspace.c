@@ -1,15 +1,12 @@
 #include "machine/keys/keyspace.h"
 
 #include "base/memory.h"
-#include "base/prng.h"
 #include "machine/events.h"
 #include "machine/keys/journal.h"
 #include "machine/keys/keyspace_internal.h"
 #include "machine/keys/snapshot.h"
 
 #include <stdlib.h>
-
-enum { RANDOM_TRIES = 64, RANDOM_WALK_BUCKETS = 64 };
 
 static bool due_before(const void *a, const void *b) { return slice_compare(entry_key(a), entry_key(b)) < 0; }
 
@@ -163,8 +160,7 @@ void keyspace_due_start(struct keyspace *keyspace, struct entry *entry, enum due
     keyspace->memory_bytes += CHARGE_DUE;
 }
 
-/* Takes the entry out of table and heap; the snapshot has what it needs of it. */
-static void detach(struct keyspace *keyspace, struct entry *entry, uint64_t hash)
+void keyspace_detach(struct keyspace *keyspace, struct entry *entry, uint64_t hash)
 {
     due_stop(keyspace, entry);
     keyspace->memory_bytes -= entry_memory_bytes(entry);
@@ -176,13 +172,13 @@ static void remove_entry(struct keyspace *keyspace, struct entry *entry, uint64_
 {
     snapshot_keep(keyspace, entry);
     keyspace_leave_trace(keyspace, hash, trace);
-    detach(keyspace, entry, hash);
+    keyspace_detach(keyspace, entry, hash);
     entry_drop_value(keyspace, entry);
     free(entry);
     garbage_work(&keyspace->garbage, GARBAGE_EFFORT_WRITE);
 }
 
-static void remove_due(struct keyspace *keyspace, struct entry *entry)
+void keyspace_remove_due(struct keyspace *keyspace, struct entry *entry)
 {
     if (keyspace_told(keyspace) != NULL) {
         feed_log_key(keyspace->history, FEED_EXPIRED, entry_key(entry));
@@ -196,7 +192,7 @@ struct entry *keyspace_edit(struct keyspace *keyspace, const struct keyspace_tim
 {
     struct entry *entry = find(keyspace, key);
     if (entry != NULL && entry_due_by(entry, time->applied_time_ms, time->applied_wall_ms)) {
-        remove_due(keyspace, entry);
+        keyspace_remove_due(keyspace, entry);
         return NULL;
     }
     return entry;
@@ -327,76 +323,6 @@ void keyspace_clear(struct keyspace *keyspace, uint64_t position)
     keys_detach(keyspace);
 }
 
-/* The journal's note of a large hash is for the key that had it, so another key gets a copy. */
-static struct entry *copy_and_remove(struct keyspace *keyspace, struct entry *from, struct slice to, uint64_t position)
-{
-    struct entry *entry = keyspace_copy(keyspace, from, to);
-    keyspace_remove(keyspace, from, position);
-    keyspace_tell_whole(keyspace, entry, false);
-    keyspace_changed(keyspace, entry, position);
-    return entry;
-}
-
-struct entry *keyspace_rename(struct keyspace *keyspace, struct entry *from, struct slice to, uint64_t position)
-{
-    if (keyspace->journal != NULL && from->kind == VALUE_TABLE) {
-        return copy_and_remove(keyspace, from, to, position);
-    }
-    keyspace_keep(keyspace, from);
-    if (keyspace_told(keyspace) != NULL) {
-        feed_log_key(keyspace->history, FEED_DEL, entry_key(from));
-    }
-    uint64_t hash = entry_hash(keyspace, from);
-    enum due_kind due_kind = from->due_kind;
-    struct entry *entry = entry_create(to, entry_area_size(from));
-    memcpy(entry_value(entry), entry_value(from), entry_area_size(from));
-    entry->kind = from->kind;
-    entry->value_size = from->value_size;
-    detach(keyspace, from, hash);
-    keyspace_insert_new(keyspace, entry);
-    if (due_kind != DUE_NEVER) {
-        keyspace_due_start(keyspace, entry, due_kind, from->due_ms);
-    }
-    keyspace_leave_trace(keyspace, hash, position);
-    free(from);
-    keyspace_tell_whole(keyspace, entry, false);
-    keyspace_changed(keyspace, entry, position);
-    return entry;
-}
-
-static bool copy_field(void *owner, struct slice name, struct slice value)
-{
-    hash_add(owner, name, value, 0);
-    return true;
-}
-
-struct entry *keyspace_copy(struct keyspace *keyspace, const struct entry *from, struct slice to)
-{
-    struct entry *entry = entry_create(to, entry_area_size(from));
-    entry->value_size = from->value_size;
-    entry->kind = from->kind;
-    if (from->kind == VALUE_LARGE) {
-        struct large *large = large_create(from->value_size);
-        memcpy(large->bytes, ((const struct large *)entry_pointer(from))->bytes, from->value_size);
-        entry_set_pointer(entry, VALUE_LARGE, large);
-    } else if (from->kind == VALUE_PACKED) {
-        const struct packed *packed = entry_pointer(from);
-        entry_set_pointer(entry, VALUE_PACKED,
-                          packed_create_copy(slice_of(packed->bytes, packed->size), packed->count));
-    } else if (from->kind == VALUE_TABLE) {
-        struct hash *hash = hash_create(keyspace->table.seed);
-        entry_hash_each(from, copy_field, hash);
-        entry_set_pointer(entry, VALUE_TABLE, hash);
-    } else {
-        memcpy(entry_value(entry), entry_value(from), entry_area_size(from));
-    }
-    keyspace_insert_new(keyspace, entry);
-    if (from->due_kind != DUE_NEVER) {
-        keyspace_due_start(keyspace, entry, from->due_kind, from->due_ms);
-    }
-    return entry;
-}
-
 void entry_set_due(struct keyspace *keyspace, struct entry *entry, enum due_kind kind, int64_t due_ms)
 {
     keyspace_keep(keyspace, entry);
@@ -404,122 +330,6 @@ void entry_set_due(struct keyspace *keyspace, struct entry *entry, enum due_kind
     if (kind != DUE_NEVER) {
         keyspace_due_start(keyspace, entry, kind, due_ms);
     }
-}
-
-/* ---- walking ---- */
-
-struct scan_call {
-    const struct keyspace_time *time;
-    void (*each)(void *owner, const struct entry *entry);
-    void *owner;
-    size_t met;
-};
-
-static bool entry_live(const struct entry *entry, const struct keyspace_time *time)
-{
-    return !entry_due_by(entry, time->applied_time_ms, time->applied_wall_ms) &&
-           !entry_due_by(entry, time->present_time_ms, time->present_wall_ms);
-}
-
-static void scan_entry(void *owner, void *item)
-{
-    struct scan_call *call = owner;
-    call->met++;
-    if (entry_live(item, call->time)) {
-        call->each(call->owner, item);
-    }
-}
-
-uint64_t keyspace_scan(const struct keyspace *keyspace, const struct keyspace_time *time, uint64_t cursor, size_t count,
-                       void (*each)(void *owner, const struct entry *entry), void *owner)
-{
-    struct scan_call call = {time, each, owner, 0};
-    size_t buckets = 0;
-    do {
-        cursor = table_walk(&keyspace->table, cursor, scan_entry, &call);
-    } while (cursor != 0 && call.met < count && ++buckets < count);
-    return cursor;
-}
-
-static void take_entry(void *owner, const struct entry *entry) { *(const struct entry **)owner = entry; }
-
-const struct entry *keyspace_random(const struct keyspace *keyspace, const struct keyspace_time *time, uint64_t random)
-{
-    for (int i = 0; i < RANDOM_TRIES && keyspace->table.count > 0; i++) {
-        const struct entry *entry = table_random(&keyspace->table, prng_splitmix(&random));
-        if (entry_live(entry, time)) {
-            return entry;
-        }
-    }
-    const struct entry *found = NULL;
-    uint64_t cursor = table_position(prng_splitmix(&random));
-    for (int i = 0; i < RANDOM_WALK_BUCKETS && found == NULL; i++) {
-        cursor = keyspace_scan(keyspace, time, cursor, 1, take_entry, &found);
-    }
-    return found;
-}
-
-/* ---- expiry ---- */
-
-static struct entry *heap_due(const struct keyspace *keyspace, enum due_kind kind, int64_t now_ms)
-{
-    const struct due_item *first = due_heap_first(&keyspace->heaps[kind - 1]);
-    return first == NULL || first->due_ms > now_ms ? NULL : first->of;
-}
-
-size_t keyspace_expire(struct keyspace *keyspace, const struct keyspace_time *time, size_t limit, uint64_t position)
-{
-    size_t removed = 0;
-    keyspace_saw(keyspace, position);
-    for (; removed < limit; removed++) {
-        struct entry *by_time = heap_due(keyspace, DUE_TIME, time->applied_time_ms);
-        struct entry *by_wall = heap_due(keyspace, DUE_WALL, time->applied_wall_ms);
-        struct entry *first = by_time;
-        if (by_time == NULL || (by_wall != NULL && by_wall->due_ms < by_time->due_ms)) {
-            first = by_wall;
-        }
-        if (first == NULL) {
-            break;
-        }
-        remove_due(keyspace, first);
-    }
-    return removed;
-}
-
-void keyspace_next_due(const struct keyspace *keyspace, int64_t *ret_time_ms, int64_t *ret_wall_ms)
-{
-    const struct due_item *by_time = due_heap_first(&keyspace->heaps[DUE_TIME - 1]);
-    const struct due_item *by_wall = due_heap_first(&keyspace->heaps[DUE_WALL - 1]);
-    *ret_time_ms = by_time == NULL ? INT64_MAX : by_time->due_ms;
-    *ret_wall_ms = by_wall == NULL ? INT64_MAX : by_wall->due_ms;
-}
-
-/* ---- keys that end with a session ---- */
-
-uint64_t keyspace_count_bonded(const struct keyspace *keyspace, uint64_t ordinal)
-{
-    const struct bond *bond = bonds_find(&keyspace->bonds, ordinal);
-    return bond == NULL ? 0 : bond->count;
-}
-
-uint64_t keyspace_count_all_bonded(const struct keyspace *keyspace) { return keyspace->bonds.count; }
-
-size_t keyspace_end_bond(struct keyspace *keyspace, uint64_t ordinal, size_t limit, uint64_t position)
-{
-    struct bond *bond = bonds_find(&keyspace->bonds, ordinal);
-    size_t count = bond == NULL ? 0 : bond->count;
-    if (count == 0 || limit == 0) {
-        return 0;
-    }
-    bond_sort(bond);
-    size_t removed = count < limit ? count : limit;
-    struct entry **entries = memory_allocate(removed * sizeof(struct entry *));
-    memcpy(entries, bond->entries, removed * sizeof(struct entry *));
-    for (size_t i = 0; i < removed; i++) {
-        keyspace_remove(keyspace, entries[i], position);
-    }
-    free(entries);
-    return removed;
 }
 
 /* ---- figures ---- */

@@ -71,3 +71,7 @@ void keyspace_insert(struct keyspace *keyspace, uint64_t hash, struct entry *ent
 struct entry *keyspace_insert_new(struct keyspace *keyspace, struct entry *entry);
 /* Its expiry, without telling the snapshot; charged. */
 void keyspace_due_start(struct keyspace *keyspace, struct entry *entry, enum due_kind kind, int64_t due_ms);
+/* Takes the entry out of table and heap, but does not free it; the snapshot has what it needs of it. */
+void keyspace_detach(struct keyspace *keyspace, struct entry *entry, uint64_t hash);
+/* Its time is over. */
+void keyspace_remove_due(struct keyspace *keyspace, struct entry *entry);
