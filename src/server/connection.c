@@ -15,40 +15,7 @@
 
 #include <stdlib.h>
 
-enum { CONNECTION_IOVECS = 1, INPUT_STEP_BYTES = 64 << 10, SECOND_NS = 1000000000, REQUEST_AVERAGE = 8 };
-
-size_t connection_output_bytes(const struct connection *connection)
-{
-    return connection->out.size - connection->out_start;
-}
-
-size_t connection_unsent_bytes(const struct connection *connection)
-{
-    return connection_output_bytes(connection) + connection->stash_bytes;
-}
-
-struct buffer *connection_output(struct connection *connection)
-{
-    struct server *server = connection->server;
-    if (connection->out.data == NULL && server->spare_count > 0) {
-        connection->out = server->spare_buffers[--server->spare_count];
-    }
-    return &connection->out;
-}
-
-/* An idle client holds no buffer. */
-static void output_give_back(struct connection *connection)
-{
-    struct server *server = connection->server;
-    buffer_clear(&connection->out);
-    connection->out_start = 0;
-    if (connection->out.capacity <= SERVER_SPARE_BUFFER_BYTES && server->spare_count < SERVER_SPARE_BUFFERS) {
-        server->spare_buffers[server->spare_count++] = connection->out;
-        buffer_init(&connection->out);
-    } else {
-        buffer_deinit(&connection->out);
-    }
-}
+enum { INPUT_STEP_BYTES = 64 << 10, SECOND_NS = 1000000000, REQUEST_AVERAGE = 8 };
 
 void connection_count_bytes(struct connection *connection)
 {
@@ -76,8 +43,7 @@ void connection_mark_resume(struct connection *connection)
     }
 }
 
-/* Invariant 3: whether more requests may be taken from this client. */
-static bool may_take(const struct connection *connection)
+bool connection_may_take(const struct connection *connection)
 {
     uint64_t pending = connection->slot_tail - connection->slot_head;
     return !connection->closed && !connection->parked && !connection->slowed && !connection->close_after_replies &&
@@ -95,7 +61,7 @@ void connection_update_reading(struct connection *connection)
     bool serving = connection->server->phase == SERVER_SERVING;
     /* Who waits is watched: it may go away. */
     bool watched = connection->waiter != NULL && connection->in.size - connection->in_start < WAITER_READ_AHEAD;
-    bool wanted = serving && (may_take(connection) || watched) && !connection->finished_reading;
+    bool wanted = serving && (connection_may_take(connection) || watched) && !connection->finished_reading;
     if (wanted != connection->reading) {
         connection->reading = wanted;
         env_stream_want_read(connection->server->env, connection->stream, wanted);
@@ -162,7 +128,7 @@ static size_t take_requests(struct connection *connection, uint8_t *data, size_t
     uint32_t share = share_of_turn(server);
     uint32_t requests = 0;
     size_t at = 0;
-    while (at < size && may_take(connection)) {
+    while (at < size && connection_may_take(connection)) {
         if (requests == share) {
             connection_mark_resume(connection);
             break;
@@ -191,7 +157,7 @@ static size_t take_requests(struct connection *connection, uint8_t *data, size_t
 static void take_kept_input(struct connection *connection)
 {
     size_t size = connection->in.size - connection->in_start;
-    if (size == 0 || !may_take(connection)) {
+    if (size == 0 || !connection_may_take(connection)) {
         return;
     }
     connection->in_start += take_requests(connection, connection->in.data + connection->in_start, size);
@@ -383,93 +349,6 @@ void connection_finish(struct connection *connection)
     connection_mark_dirty(connection);
 }
 
-const struct output_limit *connection_output_limit(const struct connection *connection)
-{
-    const struct output_limits *limits = &connection->server->config.client_output;
-    return connection_subscribed(connection) ? &limits->pubsub : &limits->normal;
-}
-
-bool connection_cut_if_behind(struct connection *connection)
-{
-    struct server *server = connection->server;
-    const struct output_limit *limit = connection_output_limit(connection);
-    size_t unsent = connection_unsent_bytes(connection);
-    bool over_soft = limit->soft_bytes != 0 && unsent > (size_t)limit->soft_bytes;
-    int64_t now_ns = server_now_ns(server);
-    if (!over_soft) {
-        connection->behind_since_ns = 0;
-    } else if (connection->behind_since_ns == 0) {
-        connection->behind_since_ns = now_ns;
-    }
-    bool too_long = over_soft && now_ns - connection->behind_since_ns > limit->soft_s * SECOND_NS;
-    if (!connection->overrun && !too_long && unsent <= (size_t)limit->hard_bytes) {
-        return false;
-    }
-    server->figures.clients_cut_output++;
-    env_log(server->env, ENV_LOG_WARNING,
-            "client %s closed: %zu bytes of replies unread, more than client-output-buffer-limit", connection->peer,
-            unsent);
-    connection_close(connection);
-    return true;
-}
-
-static enum status write_out(struct connection *connection)
-{
-    struct server *server = connection->server;
-    size_t size = connection_output_bytes(connection);
-    if (size != 0) {
-        struct iovec part = {connection->out.data + connection->out_start, size};
-        size_t written = 0;
-        enum status status = env_stream_write(server->env, connection->stream, &part, CONNECTION_IOVECS, &written);
-        if (status != STATUS_OK && status != STATUS_AGAIN) {
-            return status;
-        }
-        server->figures.bytes_written += written;
-        connection->out_start += written;
-        size -= written;
-    }
-    if (size == 0 && connection->out.data != NULL) {
-        output_give_back(connection);
-    }
-    return STATUS_OK;
-}
-
-void connection_write(struct connection *connection)
-{
-    enum status status = write_out(connection);
-    (void)status; /* it will fail again */
-    connection_mark_dirty(connection);
-}
-
-void connection_flush(struct connection *connection)
-{
-    struct server *server = connection->server;
-    list_remove(&connection->dirty_node);
-    if (write_out(connection) != STATUS_OK) {
-        connection_close(connection);
-        return;
-    }
-    size_t size = connection_output_bytes(connection);
-    if (connection_cut_if_behind(connection)) {
-        return;
-    }
-    if (connection->feed_stuck && connection_unsent_bytes(connection) < (size_t)server->config.feed_output_bytes / 2) {
-        feeds_flushed(connection);
-    }
-    if (connection->want_write != (size != 0)) {
-        connection->want_write = size != 0;
-        env_stream_want_write(server->env, connection->stream, connection->want_write);
-    }
-    if (size == 0 && connection->close_after_replies && !connection_pending(connection)) {
-        connection_close(connection);
-        return;
-    }
-    if (!connection->reading && may_take(connection)) {
-        connection_mark_resume(connection); /* also one that has sent all: what is kept may go on */
-    }
-    connection_count_bytes(connection);
-}
-
 void connection_resume(struct connection *connection)
 {
     list_remove(&connection->resume_node);
@@ -482,7 +361,7 @@ void connection_resume(struct connection *connection)
     }
     connection_update_reading(connection);
     connection_count_bytes(connection);
-    bool later = connection->parked || !may_take(connection) || !list_empty(&connection->resume_node);
+    bool later = connection->parked || !connection_may_take(connection) || !list_empty(&connection->resume_node);
     if (connection->finished_reading && !later) {
         connection_finish(connection); /* what is left is no whole request, or there is nothing */
     }

@@ -204,8 +204,14 @@ bool connection_is_local(const struct connection *connection);
 /* Brings server.client_bytes up to date. */
 void connection_count_bytes(struct connection *connection);
 /* Of replies that are not sent: ready to go, and all together. */
-size_t connection_output_bytes(const struct connection *connection);
-size_t connection_unsent_bytes(const struct connection *connection);
+static inline size_t connection_output_bytes(const struct connection *connection)
+{
+    return connection->out.size - connection->out_start;
+}
+static inline size_t connection_unsent_bytes(const struct connection *connection)
+{
+    return connection_output_bytes(connection) + connection->stash_bytes;
+}
 /* It has at least one channel or pattern. */
 static inline bool connection_subscribed(const struct connection *connection)
 {
@@ -215,6 +221,8 @@ static inline bool connection_subscribed(const struct connection *connection)
 const struct output_limit *connection_output_limit(const struct connection *connection);
 /* True: it has left more, and was closed. */
 bool connection_cut_if_behind(struct connection *connection);
+/* Invariant 3: whether more requests may be taken from this client. */
+bool connection_may_take(const struct connection *connection);
 /* Asks for input, or no longer, as the state of connection and server says. */
 void connection_update_reading(struct connection *connection);
 
