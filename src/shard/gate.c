@@ -158,67 +158,6 @@ bool gate_stops_read(struct shard *shard, const struct command *command)
     return gate_busy(shard) && minds_locks(command->spec) && look_at(shard, command, false, UINT64_MAX, &reach).blocked;
 }
 
-/* ---- PREPAREs ---- */
-
-static void claim_key(void *owner, struct slice key, bool writes) { claims_add(owner, key, writes); }
-
-/* Waits for locks? One that does not votes no instead. */
-static bool waits(const struct command *command)
-{
-    struct txn_prepare prepare;
-    return txn_prepare_parse(command, &prepare) && (prepare.mode == PREPARE_WAIT || prepare.mode == PREPARE_HOLD);
-}
-
-static bool claims_all(const struct command_spec *spec, enum footprint_reach reach)
-{
-    return reach == FOOTPRINT_ALL_WRITTEN || (reach == FOOTPRINT_ALL_READ && txn_prepares(spec));
-}
-
-static void claim(struct shard *shard, struct claims *claims, const struct command *command)
-{
-    shard->gate.awake = true;
-    enum footprint_reach reach = footprint_visit(command, &shard->gate_arguments, claim_key, claims);
-    if (claims_all(command->spec, reach)) {
-        claims_add_all(claims, reach == FOOTPRINT_ALL_WRITTEN);
-    }
-}
-
-void gate_attach(struct batch *batch, const struct shard *shard, const struct command *command)
-{
-    if (batch->claimed.size == 0) {
-        batch->claim_generation = shard->gate.generation;
-    }
-    ASSERT(batch->claim_generation == shard->gate.generation);
-    command_encode(&batch->claimed, command);
-}
-
-static void unclaim_key(void *owner, struct slice key, bool writes) { claims_remove(owner, key, writes); }
-
-void gate_unclaim(struct shard *shard, const struct command *command)
-{
-    struct claims *coming = &shard->gate.coming;
-    enum footprint_reach reach = footprint_visit(command, &shard->gate_arguments, unclaim_key, coming);
-    if (claims_all(command->spec, reach)) {
-        claims_remove_all(coming, reach == FOOTPRINT_ALL_WRITTEN);
-    }
-    shard->gate.dirty = true;
-}
-
-void gate_detach(struct shard *shard, struct batch *batch)
-{
-    struct slice rest = buffer_slice(&batch->claimed);
-    bool counts = batch->claim_generation == shard->gate.generation;
-    while (rest.size != 0 && counts) {
-        struct command command;
-        struct command_arguments arguments; /* the shard's may be in use */
-        command_arguments_init(&arguments);
-        ASSERT(command_decode(&rest, &arguments, &command) == STATUS_OK);
-        gate_unclaim(shard, &command);
-        command_arguments_deinit(&arguments);
-    }
-    buffer_deinit(&batch->claimed);
-}
-
 /* ---- holding ---- */
 
 static void arm(struct shard *shard)
@@ -237,7 +176,7 @@ static void arm(struct shard *shard)
 static void want(struct shard *shard, const struct held *held, const struct command *command)
 {
     if (held->wants && !held->refuses && !is_compared(command->spec)) {
-        claim(shard, &shard->gate.wanted, command);
+        gate_claim(shard, &shard->gate.wanted, command);
     }
 }
 
@@ -267,6 +206,13 @@ static void hold(struct shard *shard, const struct command *command, const struc
     }
     want(shard, held, command);
     arm(shard);
+}
+
+/* Waits for locks? One that does not votes no instead. */
+static bool waits(const struct command *command)
+{
+    struct txn_prepare prepare;
+    return txn_prepare_parse(command, &prepare) && (prepare.mode == PREPARE_WAIT || prepare.mode == PREPARE_HOLD);
 }
 
 /* Its part holds the locks already, for this PREPARE. */
@@ -304,7 +250,7 @@ bool gate_holds(struct shard *shard, const struct command *command, const struct
     }
     if (goes_on(shard, command, request, &held)) {
         if (held.prepares) {
-            claim(shard, &shard->gate.coming, command);
+            gate_claim(shard, &shard->gate.coming, command);
         }
         return false;
     }
@@ -415,7 +361,7 @@ void gate_turn(struct shard *shard)
             refuse(shard, held, &command);
         } else if (may_pass(shard, held, &command, before)) {
             if (held->prepares) {
-                claim(shard, &gate->coming, &command);
+                gate_claim(shard, &gate->coming, &command);
             }
             pass(shard, held, &command);
         } else if (held->since_ns <= late_ns) {

@@ -1,8 +1,9 @@
-/* What the gate holds: for gate.c and gate_look.c. */
+/* What the gate holds: for gate*.c. */
 #pragma once
 
 #include "base/assert.h"
 #include "machine/txn/footprint.h"
+#include "shard/claims.h"
 #include "shard/shard.h"
 
 struct held {
@@ -22,6 +23,9 @@ struct held {
 /* The id of the transaction that this one waits for, or of one of them; empty when that is not known. Valid until
  * something is held or applied (gate_look.c). */
 struct slice gate_holder(struct shard *shard, const struct held *held, const struct command *command);
+
+/* The command's keys are claimed from now on; gate_unclaim takes them back from `coming` (gate_claim.c). */
+void gate_claim(struct shard *shard, struct claims *claims, const struct command *command);
 
 /* Slices point into `held`. */
 static inline struct command held_command(const struct held *held, struct command_arguments *arguments)
