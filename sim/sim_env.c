@@ -1,4 +1,4 @@
-/* A process of the simulator: turns, clocks, timers, work, files. */
+/* A process of the simulator: turns, clocks, timers, work, messages. */
 #include "base/hash.h"
 #include "sim_internal.h"
 
@@ -49,17 +49,10 @@ int64_t sim_env_now_ns(const struct sim_env *env)
     return env->sim->now_ns + (env->spent_ns == NULL ? 0 : *env->spent_ns);
 }
 
-static void spend(struct sim_env *env, int64_t ns)
-{
-    if (env->spent_ns != NULL) {
-        *env->spent_ns += ns;
-    }
-}
-
 static int64_t monotonic_ns(struct env *env_any)
 {
     struct sim_env *env = sim_env_of(env_any);
-    spend(env, env->sim->timing.reading_ns);
+    sim_env_spend(env, env->sim->timing.reading_ns);
     /* A rate that changed while the process was busy counts from when it changed, and what was read since was by the
      * old one. */
     int64_t now_ns = sim_host_local_ns(env->host, sim_env_now_ns(env));
@@ -326,110 +319,6 @@ static void work_submit(struct env *env_any, struct env_work *work)
     }
 }
 
-/* ---- files: the node's disk, with what it costs ---- */
-
-static enum status noted(struct sim_env *env, enum sim_disk_kind kind, uint64_t size, enum status status)
-{
-    sim_trace(env->sim, env->host->number, SIM_EVENT_FILE, (uint64_t)kind << 32 | (uint32_t)status, size);
-    spend(env, 1000 + (int64_t)size);
-    return status;
-}
-
-static void spend_sync(struct sim_env *env)
-{
-    struct sim *sim = env->sim;
-    spend(env, sim_between(sim, SIM_DRAW_DISK, sim->timing.sync_minimum_ns, sim->timing.sync_maximum_ns));
-    if (sim_one_in(sim, SIM_DRAW_DISK, sim->timing.slow_sync_one_in)) {
-        spend(env, sim_between(sim, SIM_DRAW_DISK, 0, sim->timing.slow_sync_ns));
-    }
-}
-
-/* A dead process must not touch the disk that the next one uses. */
-#define FILE_CALL(kind, size, call) noted(env, kind, size, sim_env_goes_on(env) ? (call) : STATUS_IO)
-
-static enum status file_open(struct env *env_any, const char *path, int flags, struct env_file **ret_file)
-{
-    struct sim_env *env = sim_env_of(env_any);
-    return FILE_CALL(SIM_DISK_OPEN, 0, sim_disk_open(env->host->disk, path, flags, ret_file));
-}
-
-static void file_close(struct env *env, struct env_file *file) { sim_disk_close(sim_env_of(env)->host->disk, file); }
-
-static enum status file_read(struct env *env_any, struct env_file *file, uint64_t offset, void *data, size_t size,
-                             size_t *ret_size)
-{
-    struct sim_env *env = sim_env_of(env_any);
-    return FILE_CALL(SIM_DISK_READ, size, sim_disk_read(env->host->disk, file, offset, data, size, ret_size));
-}
-
-static enum status file_write(struct env *env_any, struct env_file *file, uint64_t offset, const struct iovec *parts,
-                              int count)
-{
-    struct sim_env *env = sim_env_of(env_any);
-    uint64_t size = 0;
-    for (int i = 0; i < count; i++) {
-        size += parts[i].iov_len;
-    }
-    return FILE_CALL(SIM_DISK_WRITE, size, sim_disk_write(env->host->disk, file, offset, parts, count));
-}
-
-static enum status file_sync(struct env *env_any, struct env_file *file)
-{
-    struct sim_env *env = sim_env_of(env_any);
-    spend_sync(env);
-    return FILE_CALL(SIM_DISK_SYNC, 0, sim_disk_sync(env->host->disk, file));
-}
-
-static enum status file_size(struct env *env_any, struct env_file *file, uint64_t *ret_size)
-{
-    struct sim_env *env = sim_env_of(env_any);
-    return FILE_CALL(SIM_DISK_SIZE, 0, sim_disk_size(env->host->disk, file, ret_size));
-}
-
-static enum status file_truncate(struct env *env_any, struct env_file *file, uint64_t size)
-{
-    struct sim_env *env = sim_env_of(env_any);
-    return FILE_CALL(SIM_DISK_TRUNCATE, 0, sim_disk_truncate(env->host->disk, file, size));
-}
-
-static enum status file_rename(struct env *env_any, const char *from, const char *to)
-{
-    struct sim_env *env = sim_env_of(env_any);
-    return FILE_CALL(SIM_DISK_RENAME, 0, sim_disk_rename(env->host->disk, from, to));
-}
-
-static enum status file_unlink(struct env *env_any, const char *path)
-{
-    struct sim_env *env = sim_env_of(env_any);
-    return FILE_CALL(SIM_DISK_UNLINK, 0, sim_disk_unlink(env->host->disk, path));
-}
-
-static enum status make_directory(struct env *env_any, const char *path)
-{
-    struct sim_env *env = sim_env_of(env_any);
-    return FILE_CALL(SIM_DISK_MAKE_DIRECTORY, 0, sim_disk_make_directory(env->host->disk, path));
-}
-
-static enum status sync_directory(struct env *env_any, const char *path)
-{
-    struct sim_env *env = sim_env_of(env_any);
-    spend_sync(env);
-    return FILE_CALL(SIM_DISK_SYNC_DIRECTORY, 0, sim_disk_sync_directory(env->host->disk, path));
-}
-
-static enum status list_directory(struct env *env_any, const char *path, void (*entry)(void *owner, const char *name),
-                                  void *owner)
-{
-    struct sim_env *env = sim_env_of(env_any);
-    return FILE_CALL(SIM_DISK_LIST_DIRECTORY, 0, sim_disk_list_directory(env->host->disk, path, entry, owner));
-}
-
-static enum status lock_file(struct env *env_any, const char *path, struct env_file **ret_file)
-{
-    struct sim_env *env = sim_env_of(env_any);
-    return FILE_CALL(SIM_DISK_LOCK, 0, sim_disk_lock_file(env->host->disk, path, ret_file));
-}
-
 /* ---- life ---- */
 
 static void log_line(struct env *env_any, enum env_log_level level, const char *line)
@@ -450,19 +339,19 @@ static const struct env_operations operations = {
     .set_turn_hook = set_turn_hook,
     .wake = wake,
     .post = post,
-    .open = file_open,
-    .close = file_close,
-    .read = file_read,
-    .write = file_write,
-    .sync = file_sync,
-    .size = file_size,
-    .truncate = file_truncate,
-    .rename = file_rename,
-    .unlink = file_unlink,
-    .make_directory = make_directory,
-    .sync_directory = sync_directory,
-    .list_directory = list_directory,
-    .lock_file = lock_file,
+    .open = sim_file_open,
+    .close = sim_file_close,
+    .read = sim_file_read,
+    .write = sim_file_write,
+    .sync = sim_file_sync,
+    .size = sim_file_size,
+    .truncate = sim_file_truncate,
+    .rename = sim_file_rename,
+    .unlink = sim_file_unlink,
+    .make_directory = sim_make_directory,
+    .sync_directory = sim_sync_directory,
+    .list_directory = sim_list_directory,
+    .lock_file = sim_lock_file,
     .listen = sim_listen,
     .listener_port = sim_listener_port,
     .listener_close = sim_listener_close,

@@ -126,6 +126,13 @@ void sim_env_destroy(struct sim_env *env);
 void sim_env_need_turn(struct sim_env *env, int64_t at_ns);
 /* Virtual time as this process sees it, in the middle of a turn too. */
 int64_t sim_env_now_ns(const struct sim_env *env);
+/* What is done now costs the process so much time. */
+static inline void sim_env_spend(struct sim_env *env, int64_t ns)
+{
+    if (env->spent_ns != NULL) {
+        *env->spent_ns += ns;
+    }
+}
 /* Before an operation that others could see: false when the process has ended, now or before. */
 bool sim_env_goes_on(struct sim_env *env);
 /* Nothing that it does is seen by anyone any more. */
@@ -134,6 +141,25 @@ bool sim_env_mute(const struct sim_env *env);
 int64_t sim_host_local_ns(const struct sim_host *host, int64_t at_ns);
 /* The first virtual time at which the clock shows at least this. */
 int64_t sim_host_virtual_ns(const struct sim_host *host, int64_t local_ns);
+
+/* ---- sim_file.c: files ---- */
+
+enum status sim_file_open(struct env *env, const char *path, int flags, struct env_file **ret_file);
+void sim_file_close(struct env *env, struct env_file *file);
+enum status sim_file_read(struct env *env, struct env_file *file, uint64_t offset, void *data, size_t size,
+                          size_t *ret_size);
+enum status sim_file_write(struct env *env, struct env_file *file, uint64_t offset, const struct iovec *parts,
+                           int count);
+enum status sim_file_sync(struct env *env, struct env_file *file);
+enum status sim_file_size(struct env *env, struct env_file *file, uint64_t *ret_size);
+enum status sim_file_truncate(struct env *env, struct env_file *file, uint64_t size);
+enum status sim_file_rename(struct env *env, const char *from, const char *to);
+enum status sim_file_unlink(struct env *env, const char *path);
+enum status sim_make_directory(struct env *env, const char *path);
+enum status sim_sync_directory(struct env *env, const char *path);
+enum status sim_list_directory(struct env *env, const char *path, void (*entry)(void *owner, const char *name),
+                               void *owner);
+enum status sim_lock_file(struct env *env, const char *path, struct env_file **ret_file);
 
 /* ---- sim_net.c: connections ---- */
 
