@@ -1,5 +1,6 @@
 """Fixtures: real servers, one of each kind per worker process, and private ones for tests that stop or break theirs."""
 
+import concurrent.futures
 import os
 import subprocess
 
@@ -7,6 +8,7 @@ import cluster
 import networks
 import pytest
 import redis
+import resp
 import servers
 
 
@@ -107,6 +109,22 @@ def any_cluster(request, shared_clusters):
     made = shared_clusters(request.param)
     emptied(made[1])
     return made
+
+
+@pytest.fixture
+def anywhere(any_cluster):
+    """A client at each of its nodes."""
+    clients = [resp.Connection(node.port) for node in any_cluster]
+    yield clients
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def pool():
+    """Threads for those who wait."""
+    with concurrent.futures.ThreadPoolExecutor(32) as executor:
+        yield executor
 
 
 @pytest.fixture

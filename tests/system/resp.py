@@ -31,6 +31,11 @@ class BigNumber(int):
     pass
 
 
+def pairs(reply):
+    """A map as a dict, in whichever protocol it came."""
+    return dict(reply) if isinstance(reply, Map) else dict(zip(reply[::2], reply[1::2], strict=True))
+
+
 def encode(*words):
     """One command as an array of bulks; words are bytes, str or numbers."""
     out = [b"*%d\r\n" % len(words)]

@@ -1,17 +1,10 @@
 """Owners that wait for each other over shards and nodes: one is told, the right one, with names; nobody else is."""
 
-import concurrent.futures
 import time
 
 import pytest
 import resp
-from test_locks import LONG, acquire, fresh, info, until, waiting
-
-
-@pytest.fixture
-def pool():
-    with concurrent.futures.ThreadPoolExecutor(32) as executor:
-        yield executor
+from locks import LONG, acquire, figures, fresh, info, until, waiting
 
 
 class Owner:
@@ -126,7 +119,7 @@ def test_told_in_figures(new_cluster, pool):
         waits = a.wait(looker, "two")
         time.sleep(0.5)  # two workers: which wait is the younger one is told by two clocks
         assert b.wait(looker, "one").result(60).startswith("DEADLOCK b waits for lock one held by a, a waits for lock two ")
-        told = dict(line.split(":", 1) for line in looker.call("INFO", "locks").decode().split("\r\n") if ":" in line)
+        told = figures(looker, "locks")
         assert told["lock_deadlocks"] == "1"
         b.release()
         assert waits.result(60)[1] == LONG

@@ -1,41 +1,8 @@
 """Elections as clients see them, through any node: one leader, candidates that wait, who is told; and all of it while
 nodes are killed and everything starts anew."""
 
-import concurrent.futures
-import time
-
-import pytest
 import resp
-
-LONG = 3600_000  # ms: nothing of a test ends by itself
-
-
-@pytest.fixture
-def anywhere(any_cluster):
-    """A client at each node of a shared cluster."""
-    clients = [resp.Connection(node.port) for node in any_cluster]
-    yield clients
-    for client in clients:
-        client.close()
-
-
-@pytest.fixture
-def pool():
-    with concurrent.futures.ThreadPoolExecutor(16) as executor:
-        yield executor
-
-
-def fresh(name, made=[0]):
-    """A name that no other test has."""
-    made[0] += 1
-    return f"{name}:{made[0]}"
-
-
-def until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+from locks import LONG, figures, fresh, until
 
 
 def campaign(client, election, candidate, *how, ttl=LONG):
@@ -47,14 +14,13 @@ def leader(client, election):
     reply = client.call("ELECT.LEADER", election)
     if reply is None:
         return None
-    told = dict(reply) if isinstance(reply, resp.Map) else dict(zip(reply[::2], reply[1::2], strict=True))
+    told = resp.pairs(reply)
     assert list(told) == [b"candidate", b"token", b"ttl_ms", b"value"] and told[b"ttl_ms"] > 0
     return told[b"candidate"], told[b"token"], told[b"value"]
 
 
 def waiters(client):
-    return int(dict(line.split(":", 1) for line in client.call("INFO", "locks").decode().split("\r\n")
-                    if ":" in line)["lock_waiters"])  # fmt: skip
+    return int(figures(client, "locks")["lock_waiters"])
 
 
 def test_followers_are_told_by_a_feed(anywhere, any_cluster):

@@ -1,7 +1,6 @@
 """Locks as clients see them, through any node: tokens, waits in one round trip, what is lost and who is told; and all of
 it while leaders are killed and everything starts anew."""
 
-import concurrent.futures
 import json
 import random
 import subprocess
@@ -11,54 +10,7 @@ import time
 import pytest
 import resp
 import servers
-
-LONG = 3600_000  # ms: nothing of a test ends by itself
-
-
-@pytest.fixture
-def anywhere(any_cluster):
-    """A client at each node of a shared cluster."""
-    clients = [resp.Connection(node.port) for node in any_cluster]
-    yield clients
-    for client in clients:
-        client.close()
-
-
-@pytest.fixture
-def pool():
-    with concurrent.futures.ThreadPoolExecutor(32) as executor:
-        yield executor
-
-
-def fresh(name, made=[0]):
-    """A lock's name that no other test has."""
-    made[0] += 1
-    return f"{name}:{made[0]}"
-
-
-def until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def info(client, lock):
-    reply = client.call("LOCK.INFO", lock)
-    pairs = dict(reply) if isinstance(reply, resp.Map) else dict(zip(reply[::2], reply[1::2], strict=True))
-    for part in (b"holders", b"waiters"):
-        pairs[part] = [dict(each) if isinstance(each, resp.Map) else dict(zip(each[::2], each[1::2], strict=True))
-                       for each in pairs[part]]  # fmt: skip
-    return pairs
-
-
-def waiting(client, lock, count):
-    """So many wait for it."""
-    until(lambda: len(info(client, lock)[b"waiters"]) == count)
-
-
-def acquire(client, lock, owner, *how, ttl=LONG):
-    return client.call("LOCK.ACQUIRE", lock, owner, "PX", ttl, *how)
+from locks import LONG, acquire, figures, fresh, info, until, waiting
 
 
 def test_any_node_serves(anywhere):
@@ -254,7 +206,7 @@ def test_figures(cohort, pool):
             assert acquire(other, lock, "b") is None
         wait = pool.submit(acquire, other, lock, "b", "WAIT", LONG)
         waiting(client, lock, 1)
-        told = dict(line.split(":", 1) for line in client.call("INFO", "locks", "clients").decode().split("\r\n") if ":" in line)
+        told = figures(client, "locks", "clients")
         assert int(told["locks"]) >= 1
         assert (told["lock_waiters"], told["blocked_clients"]) == ("1", "1")
         assert lock in told["hot_lock_0"]

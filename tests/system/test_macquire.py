@@ -1,25 +1,10 @@
 """LOCK.MACQUIRE: several locks in several shards, all or none, through any node."""
 
-import concurrent.futures
 import random
 
 import pytest
 import resp
-from test_locks import LONG, acquire, fresh, info, until, waiting
-
-
-@pytest.fixture
-def pool():
-    with concurrent.futures.ThreadPoolExecutor(32) as executor:
-        yield executor
-
-
-@pytest.fixture
-def anywhere(any_cluster):
-    clients = [resp.Connection(node.port) for node in any_cluster]
-    yield clients
-    for client in clients:
-        client.close()
+from locks import LONG, acquire, fresh, info, until, waiting
 
 
 def macquire(client, locks, owner, *how, ttl=LONG):

@@ -1,46 +1,12 @@
 """Barriers and latches as clients see them, through any node, and while nodes are killed."""
 
-import concurrent.futures
-import time
-
-import pytest
 import resp
-
-LONG = 3600_000  # ms: nothing of a test ends by itself
-
-
-@pytest.fixture
-def anywhere(any_cluster):
-    """A client at each node of a shared cluster."""
-    clients = [resp.Connection(node.port) for node in any_cluster]
-    yield clients
-    for client in clients:
-        client.close()
-
-
-@pytest.fixture
-def pool():
-    with concurrent.futures.ThreadPoolExecutor(32) as executor:
-        yield executor
-
-
-def fresh(name, made=[0]):
-    """A name that no other test has."""
-    made[0] += 1
-    return f"{name}:{made[0]}"
-
-
-def until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+from locks import LONG, figures, fresh, until
 
 
 def waiting(client):
     """Who waits at barriers and latches, of all shards of which this node has a replica."""
-    lines = client.call("INFO", "locks").decode().split("\r\n")
-    return int(dict(line.split(":", 1) for line in lines if ":" in line)["meeting_waiters"])
+    return int(figures(client, "locks")["meeting_waiters"])
 
 
 def enter(client, barrier, owner, count, *how):

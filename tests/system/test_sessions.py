@@ -7,31 +7,9 @@ import time
 import cluster
 import pytest
 import resp
+from locks import LONG, fresh, info, until
 
-LONG = 3600_000  # ms: nothing of a test ends by itself
 SHORT = 300
-
-
-@pytest.fixture
-def anywhere(any_cluster):
-    """A client at each node of a shared cluster."""
-    clients = [resp.Connection(node.port) for node in any_cluster]
-    yield clients
-    for client in clients:
-        client.close()
-
-
-def fresh(name, made=[0]):
-    """A name that no other test has."""
-    made[0] += 1
-    return f"{name}:{made[0]}"
-
-
-def until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def opened(client, ttl=LONG):
@@ -41,9 +19,7 @@ def opened(client, ttl=LONG):
 
 
 def waiters(client, lock):
-    reply = client.call("LOCK.INFO", lock)
-    pairs = dict(reply) if isinstance(reply, resp.Map) else dict(zip(reply[::2], reply[1::2], strict=True))
-    return len(pairs[b"waiters"])
+    return len(info(client, lock)[b"waiters"])
 
 
 def over(reply):

@@ -9,8 +9,8 @@ import time
 import pytest
 import resp
 import servers
+from locks import LONG, until
 
-LONG = 3600_000  # ms: nothing of a test ends by itself
 SHORT = 300
 PATIENCE = 60  # seconds; the machine may be slow
 
@@ -18,13 +18,6 @@ PATIENCE = 60  # seconds; the machine may be slow
 @pytest.fixture
 def nodes(new_cluster):
     return new_cluster(nodes=3, shards=1)
-
-
-def until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def settled(node, *words):
