@@ -152,6 +152,8 @@ MUST_USE enum status cluster_note(struct cluster *cluster, uint64_t node, const 
 size_t cluster_connected(const struct cluster *cluster, uint64_t ret_nodes[static PLACEMENT_MAXIMUM_NODES]);
 /* The node that takes requests for a shard, as far as this worker knows; 0: nobody. */
 uint64_t cluster_leader(const struct cluster *cluster, uint32_t shard);
+/* The same; but where this worker has the shard nobody, as soon as its leader has not been heard for long. */
+uint64_t cluster_heard_leader(const struct cluster *cluster, uint32_t shard);
 
 /* ---- messages (messages.c): at most once, in the order of those who send, never in the way of consensus ---- */
 

@@ -13,6 +13,7 @@
 #include "cluster/workers.h"
 
 enum {
+    CLUSTER_LARGE_BYTES = 1 << 20,    /* what is copied in one piece, and takes a while */
     CLUSTER_COMMAND_BYTES = 32 << 20, /* of one command in a shard of several voters: on its way it is in memory
                                        * several times, and what else is urgent between two nodes waits for it */
     LANE_PENDING_BYTES = 128 << 20,   /* of requests that wait or are under way, in one lane, … */
@@ -370,6 +371,13 @@ struct peer *peer_find(struct cluster *cluster, uint64_t node);
 MUST_USE enum status peers_send_request(struct cluster *cluster, struct peer *peer, uint64_t generation,
                                         enum node_frame type, const struct slice parts[static 2]);
 void peers_send_raft(struct cluster *cluster, uint32_t group, uint64_t to, struct slice head, struct slice tail);
+/* What is being dealt with is so large that it takes its time: others hear of this node before and behind it. */
+static inline void cluster_beat_beside(const struct cluster *cluster, size_t bytes)
+{
+    if (__builtin_expect(bytes >= CLUSTER_LARGE_BYTES, 0)) {
+        store_beat(cluster->store);
+    }
+}
 /* From the middle of a turn: beats (shard_sink) gather, … */
 void peers_add_beat(struct cluster *cluster, uint32_t group, uint64_t to, struct slice message);
 /* … and leave, before all that was sent in this turn. */

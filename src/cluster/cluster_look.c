@@ -189,6 +189,17 @@ void cluster_counters(const struct cluster *cluster, struct cluster_counters *re
 
 uint64_t cluster_leader(const struct cluster *cluster, uint32_t shard) { return cluster->leaders[shard - 1]; }
 
+uint64_t cluster_heard_leader(const struct cluster *cluster, uint32_t shard)
+{
+    const struct lane *lane = lane_of(cluster, shard);
+    uint64_t leader = cluster->leaders[shard - 1];
+    uint64_t term = 0;
+    if (lane->local != NULL) {
+        shard_leader(lane->local, &leader, &term);
+    }
+    return leader;
+}
+
 const struct locks *cluster_locks(const struct cluster *cluster, uint32_t shard)
 {
     const struct lane *lane = lane_of(cluster, shard);

@@ -343,6 +343,7 @@ static void deliver_here(struct lane *lane)
             struct command command;
             bool logged = parcel_command(parcel, place, &lane->cluster->arguments, &command);
             enum status status = take_here(lane, &command, logged, request.requester, request.tag);
+            cluster_beat_beside(lane->cluster, parcel_request_bytes(parcel, place));
             if (status == STATUS_NOT_LEADER) {
                 lane_close_gaps(lane, parcel);
                 return;
@@ -433,6 +434,7 @@ enum status cluster_submit(struct cluster *cluster, uint32_t shard, const struct
             return STATUS_FULL;
         }
         enum status status = take_here(lane, command, logged, requester, tag);
+        cluster_beat_beside(cluster, bytes);
         if (status != STATUS_NOT_LEADER) {
             return status;
         }
@@ -445,6 +447,7 @@ enum status cluster_submit(struct cluster *cluster, uint32_t shard, const struct
         return STATUS_FULL;
     }
     hold(lane, command, logged, requester, tag);
+    cluster_beat_beside(cluster, bytes);
     return STATUS_OK;
 }
 

@@ -351,6 +351,7 @@ static enum status take_request(struct cluster *cluster, struct peer *peer, uint
 void peers_take(struct cluster *cluster, struct peer *peer, uint8_t type, struct slice payload)
 {
     enum status status = STATUS_VERSION;
+    cluster_beat_beside(cluster, payload.size);
     switch (type) {
     case NODE_RAFT:
     case NODE_RAFT_SIGNAL:
@@ -367,6 +368,7 @@ void peers_take(struct cluster *cluster, struct peer *peer, uint8_t type, struct
     case NODE_LOCK_NEWS: status = lock_news_receive(cluster, payload); break;
     default: break;
     }
+    cluster_beat_beside(cluster, payload.size);
     env_wake(cluster->env);
     int64_t now_ns = env_monotonic_ns(cluster->env);
     bool tell = cluster->told_frame_ns == 0 || now_ns - cluster->told_frame_ns >= (int64_t)TELL_AGAIN_S * 1000000000;

@@ -54,13 +54,15 @@ static void frame(void *owner, uint64_t node, uint64_t generation, uint8_t type,
     peers_take(cluster, peer, type, payload);
 }
 
+static void copying(void *owner) { store_beat(((struct cluster *)owner)->store); }
+
 static void refused(void *owner, uint64_t node, enum transport_reason reason, bool by_peer)
 {
     cluster_peer_refused(owner, node, reason, by_peer);
 }
 
 static const struct transport_events events = {
-    .up = up, .down = down, .gone = gone, .frame = frame, .refused = refused};
+    .up = up, .down = down, .gone = gone, .frame = frame, .refused = refused, .copying = copying};
 
 /* ---- beginning and end ---- */
 

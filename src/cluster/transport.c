@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+enum { COPYING_BYTES = 1 << 20, PART_OVERHEAD_BYTES = FRAME_HEADER_BYTES + TRANSPORT_PART_HEAD_BYTES };
+
 /* ---- life ---- */
 
 void transport_options_init(struct transport_options *options)
@@ -183,9 +185,18 @@ static void take_bytes(struct buffer *out, const struct slice **part, size_t *at
     }
 }
 
+/* A part stands in the queue, whole: signals may go ahead of it. */
+static void tell_copying(const struct transport *transport, size_t bytes_left)
+{
+    bool now = bytes_left / COPYING_BYTES != (bytes_left + TRANSPORT_PART_BYTES) / COPYING_BYTES;
+    if (now && transport->options.events->copying != NULL) {
+        transport->options.events->copying(transport->options.owner);
+    }
+}
+
 /* One frame, or a large one in parts. */
-static void put_frame(struct transport_queue *queue, enum transport_priority priority, uint8_t type,
-                      const struct slice *parts, size_t size)
+static void put_frame(const struct transport *transport, struct transport_queue *queue,
+                      enum transport_priority priority, uint8_t type, const struct slice *parts, size_t size)
 {
     struct buffer *out = &queue->lanes[priority].bytes;
     size_t at_part = 0;
@@ -195,6 +206,8 @@ static void put_frame(struct transport_queue *queue, enum transport_priority pri
         frame_end(out, begin, type);
         return;
     }
+    size_t part_count = size / TRANSPORT_PART_BYTES + 1;
+    (void)buffer_reserve(out, size + part_count * PART_OVERHEAD_BYTES); /* growing would copy it once more */
     while (size > 0) {
         size_t take = size < TRANSPORT_PART_BYTES ? size : TRANSPORT_PART_BYTES;
         size_t begin = frame_begin(out);
@@ -204,6 +217,7 @@ static void put_frame(struct transport_queue *queue, enum transport_priority pri
         take_bytes(out, &parts, &at_part, take);
         frame_end(out, begin, TRANSPORT_TYPE_PART);
         size -= take;
+        tell_copying(transport, size);
     }
 }
 
@@ -223,7 +237,7 @@ enum status transport_send(struct transport *transport, uint64_t node, uint64_t 
     if (status != STATUS_OK) {
         return status;
     }
-    put_frame(&connection->queue, priority, type, parts, size);
+    put_frame(transport, &connection->queue, priority, type, parts, size);
     transport->statistics.frames_sent++;
     connection->peer->statistics.frames_sent++;
     transport_connection_dirty(connection);

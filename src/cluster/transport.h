@@ -85,6 +85,8 @@ struct transport_events {
     void (*frame)(void *owner, uint64_t node, uint64_t generation, uint8_t type, struct slice payload);
     /* A queue that refused a frame is at most half full again. May be NULL. */
     void (*room)(void *owner, uint64_t node, uint64_t generation, enum transport_priority priority);
+    /* A large frame is being copied: now and then, so that signals can go ahead (transport_beat). May be NULL. */
+    void (*copying)(void *owner);
     /* Somebody was refused by us, or we by a peer. node is 0 when it did not come that far, and need not be a peer.
      * Comes for each refusal, so as often as others try. May be NULL. */
     void (*refused)(void *owner, uint64_t node, enum transport_reason reason, bool by_peer);

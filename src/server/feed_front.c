@@ -126,6 +126,9 @@ void feed_front_answered(struct feeds *feeds, uint32_t shard, const struct feed_
     bool more = take_answer(feeds, shard, answer, &bytes);
     int64_t doubled_ms = source->pause_ms * 2 < FEED_POLL_IDLE_MS ? source->pause_ms * 2 : FEED_POLL_IDLE_MS;
     source->pause_ms = found ? FEED_POLL_MS : doubled_ms;
+    if (answer->look == FEED_ANSWER_HERE && !more && cluster_heard_leader(feeds->server->cluster, shard) != 0) {
+        source->current_ns = server_now_ns(feeds->server);
+    }
     source->poll_ns = more ? 0 : server_now_ns(feeds->server) + source->pause_ms * FEED_MS_NS;
     feeds_want_at(feeds, source->poll_ns);
 }

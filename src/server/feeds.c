@@ -96,6 +96,7 @@ static void begin_front(struct feeds *feeds, const struct feed_mark *marks)
             source->applied = 0;
             source->pause_ms = FEED_POLL_MS;
             source->poll_ns = 0;
+            source->current_ns = server_now_ns(feeds->server);
         }
     }
     buffer_clear(&feeds->position);
@@ -277,6 +278,41 @@ static bool every_shard_is_led(const struct feeds *feeds)
     return true;
 }
 
+/* ---- how far this node is behind ---- */
+
+/* A shard that is here: what is applied is handed on, and its leader is heard. Others' answers say it (feed_front.c).
+ */
+static bool is_current(const struct feeds *feeds, uint32_t shard)
+{
+    const struct cluster *cluster = feeds->server->cluster;
+    uint64_t applied = cluster_applied_here(cluster, shard);
+    return applied != 0 && applied == feeds->sources[shard - 1].applied && cluster_heard_leader(cluster, shard) != 0;
+}
+
+static void note_current(struct feeds *feeds)
+{
+    int64_t now_ns = server_now_ns(feeds->server);
+    for (uint32_t shard = 1; shard <= feeds->server->shards; shard++) {
+        if (is_current(feeds, shard)) {
+            feeds->sources[shard - 1].current_ns = now_ns;
+        }
+    }
+}
+
+int64_t feeds_lag_ms(struct server *server)
+{
+    const struct feeds *feeds = server->feeds;
+    int64_t now_ns = server_now_ns(server);
+    int64_t lag_ns = 0;
+    for (uint32_t shard = 1; feeds != NULL && feeds->count != 0 && shard <= server->shards; shard++) {
+        int64_t since_ns = is_current(feeds, shard) ? 0 : now_ns - feeds->sources[shard - 1].current_ns;
+        lag_ns = since_ns > lag_ns ? since_ns : lag_ns;
+    }
+    return lag_ns / FEED_MS_NS;
+}
+
+/* ---- ten times a second ---- */
+
 /* Whoever was not told anything for long, or whose position will soon be forgotten. A node that is cut off says nothing
  * without need, so that its clients go elsewhere. */
 static void tell_positions(struct feeds *feeds)
@@ -318,6 +354,7 @@ void feeds_tick(struct server *server)
     if (server->feeds == NULL || server->feeds->count == 0 || server->phase != SERVER_SERVING) {
         return;
     }
+    note_current(server->feeds);
     tell_positions(server->feeds);
     keep_histories(server->feeds);
 }

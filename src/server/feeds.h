@@ -70,6 +70,9 @@ void feeds_destroy(struct server *server);
 
 /* How many there are in this worker, and how many of them are behind. */
 size_t feeds_count(const struct server *server, size_t *ret_behind);
+/* For so long changes may have been missing here, of some shard: its leader is not heard, or does not answer. To within
+ * a tenth of a second; 0: there are no feeds. */
+int64_t feeds_lag_ms(struct server *server);
 
 /* ---- for reply.c: the answers of shards to COHORT.FEED ---- */
 

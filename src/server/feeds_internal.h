@@ -66,6 +66,7 @@ struct feed_source {
     bool asked;            /* an answer is on its way; the same of KEEP: */
     bool keeping;
     int64_t poll_ns, pause_ms; /* when it is asked next, when it is not here */
+    int64_t current_ns;        /* when nothing that the others had was missing here, as far as this node knew */
     bool kept;                 /* KEEP was answered, the last time at: */
     int64_t kept_ns;
 };

@@ -83,8 +83,8 @@ static void section_stats(struct server *server, const struct server_part *part,
         "\r\nkeyspace_hits:%" PRIu64 "\r\nkeyspace_misses:%" PRIu64 "\r\ntotal_error_replies:%" PRIu64
         "\r\nuncertain_replies:%" PRIu64 "\r\nclients_cut_output:%" PRIu64 "\r\nclients_cut_idle:%" PRIu64
         "\r\nclients_cut_memory:%" PRIu64 "\r\nlog_entries:%" PRIu64 "\r\nlog_commands:%" PRIu64
-        "\r\nfeeds:%zu\r\nfeeds_behind:%zu\r\nfeeds_ended:%" PRIu64 "\r\nfeed_pushes:%" PRIu64
-        "\r\nfeed_changes:%" PRIu64 "\r\nfeed_history_bytes:%" PRIu64
+        "\r\nfeeds:%zu\r\nfeeds_behind:%zu\r\nfeed_lag_ms:%" PRId64 "\r\nfeeds_ended:%" PRIu64
+        "\r\nfeed_pushes:%" PRIu64 "\r\nfeed_changes:%" PRIu64 "\r\nfeed_history_bytes:%" PRIu64
         "\r\npubsub_channels:%zu\r\npubsub_patterns:%zu\r\npubsubshard_channels:%zu\r\nmessages_published:%" PRIu64
         "\r\nmessages_delivered:%" PRIu64 "\r\nmessages_sent:%" PRIu64 "\r\nmessages_received:%" PRIu64
         "\r\nmessages_dropped:%" PRIu64 "\r\n",
@@ -92,7 +92,7 @@ static void section_stats(struct server *server, const struct server_part *part,
         figures->bytes_written, figures->connections_rejected, stats.machine.expired, stats.machine.hits,
         stats.machine.misses, figures->errors, figures->uncertain, figures->clients_cut_output,
         figures->clients_cut_idle, figures->clients_cut_memory, stats.entries, stats.commands, part->feeds,
-        part->feeds_behind, figures->feeds_ended, figures->feed_pushes, figures->feed_changes,
+        part->feeds_behind, part->feed_lag_ms, figures->feeds_ended, figures->feed_pushes, figures->feed_changes,
         stats.machine.history_bytes, channels_count(&server->channels, CHANNEL_NAMED),
         channels_count(&server->channels, CHANNEL_PATTERN), channels_count(&server->channels, CHANNEL_SHARD),
         figures->messages_published, figures->messages_delivered, part->messages.sent, part->messages.received,
@@ -310,6 +310,8 @@ void server_metrics(struct server *server, struct buffer *out)
     metric(out, "uncertain_total", "counter", "Commands answered -UNCERTAIN.", (double)figures->uncertain);
     metric(out, "feeds", "gauge", "Feeds that clients of this node follow.", (double)part->feeds);
     metric(out, "feeds_behind", "gauge", "Feeds that catch up, or whose clients are slow.", (double)part->feeds_behind);
+    metric(out, "feed_lag_seconds", "gauge", "For how long changes may have been missing in this node's feeds.",
+           (double)part->feed_lag_ms / 1000);
     metric(out, "feeds_ended_total", "counter", "Feeds that ended since what they wanted was forgotten.",
            (double)figures->feeds_ended);
     metric(out, "feed_changes_total", "counter", "Changes pushed to feeds.", (double)figures->feed_changes);

@@ -41,6 +41,7 @@ struct server_part {
     struct cluster_message_counters messages;
     size_t connections, client_bytes, monitors;
     size_t feeds, feeds_behind;
+    int64_t feed_lag_ms;                  /* of the worker whose is most */
     size_t blocked;                       /* wait for a lock */
     struct lock_heat hot[LOCKS_HOT];      /* of shards led here */
     uint32_t voting, leading, leaderless; /* of its shards */

@@ -121,6 +121,10 @@ static void store(struct shard *shard, const struct raft_ready *ready)
         struct log_entry logged = {.index = entry->index, .term = entry->term, .kind = kind_byte(entry)};
         ticket = log_append(shard->log, shard->options.group, &logged, &entry->payload, 1);
         shard->logged_since_snapshot_bytes += entry->payload.size;
+        if (entry->payload.size > SHARD_LARGE_BYTES) {
+            shard->store->had_large = true;
+            store_beat(shard->store);
+        }
         shard->stats.replaced += entry->index <= shard->last_index ? 1 : 0;
         shard->last_index = entry->index;
     }
@@ -170,6 +174,14 @@ static void apply_reads(struct shard *shard)
     }
 }
 
+/* What is to be executed, or has been, may be large. */
+static void beat_beside(struct shard *shard, size_t bytes)
+{
+    if (bytes > SHARD_LARGE_BYTES) {
+        store_beat(shard->store);
+    }
+}
+
 static enum status apply_from_log(struct shard *shard, uint64_t index)
 {
     struct log_entry logged;
@@ -179,7 +191,9 @@ static enum status apply_from_log(struct shard *shard, uint64_t index)
         return status;
     }
     struct raft_entry entry = shard_entry_of(&logged);
+    beat_beside(shard, entry.payload.size);
     status = entry_replay(shard, &entry);
+    beat_beside(shard, entry.payload.size);
     buffer_shrink(&shard->entry_bytes, 1 << 20);
     return status;
 }
@@ -230,7 +244,11 @@ static void apply_entry(struct shard *shard, uint64_t index)
         batch = orphan;
     }
     if (batch != NULL) {
-        if (batch_apply(shard, batch)) {
+        size_t bytes = batch->logged.size;
+        beat_beside(shard, bytes);
+        bool whole = batch_apply(shard, batch);
+        beat_beside(shard, bytes);
+        if (whole) {
             shard->stats.orphans_executed += batch == orphan ? 1 : 0;
             batch_give_back(shard, batch);
         }

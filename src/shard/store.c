@@ -40,10 +40,9 @@ void store_begin_work(struct store *store)
     store->script_ns = 0;
 }
 
-/* A script runs: who is not heard meanwhile may be taken for dead. */
-static void beat(void *beating)
+/* Who is not heard meanwhile may be taken for dead. */
+void store_beat(struct store *store)
 {
-    struct store *store = beating;
     int64_t now_ns = env_monotonic_ns(store->env);
     if (store->failed || now_ns - store->beat_ns < (int64_t)STORE_BEAT_MS * NS_PER_MS) {
         return;
@@ -57,6 +56,8 @@ static void beat(void *beating)
         store->events.beat(store->owner);
     }
 }
+
+static void beat(void *beating) { store_beat(beating); }
 
 static void log_durable(void *owner, uint64_t ticket)
 {
@@ -175,6 +176,10 @@ bool store_turn(struct store *store)
             store->events.before_sync(store->owner);
         }
         log_flush(store->log, sync_for(store, requests));
+        if (store->had_large) { /* it was checksummed */
+            store->had_large = false;
+            store_beat(store);
+        }
     }
     if (!store->failed && store->events.before_apply != NULL) {
         store->events.before_apply(store->owner, must_apply(store));

@@ -9,10 +9,11 @@
  * of all shards together, and no further script STORE_TURN_MS after the first; what is left of an entry is applied in
  * the turns that follow. The shard that used it up comes last in them.
  *
- * One command may be a script, and where many processes want the processor its few milliseconds take a second. While it
- * runs, or waits for the engine that other workers have, every shard says now and then that its member lives: what
- * leads sends heartbeats, what follows answers its leader once more (shard_sink.beat, raft_take_beat). Nothing else
- * happens meanwhile. */
+ * One command may be a script, and where many processes want the processor its few milliseconds take a second. So do
+ * the copies of a value of 30 MB: into the batch, the log, one queue for each peer, and the keyspace. While a script
+ * runs, or waits for the engine that other workers have, and between and within such copies, every shard says now and
+ * then that its member lives: what leads sends heartbeats, what follows answers its leader once more (shard_sink.beat,
+ * raft_take_beat). Nothing else happens meanwhile. */
 #pragma once
 
 #include "env/env.h"
@@ -54,5 +55,7 @@ void store_close(struct store *store);
 bool store_turn(struct store *store);
 /* Those of the options, and beats meanwhile; NULL: none. */
 const struct machine_scripts *store_scripts(const struct store *store);
+/* Beside anything else that takes its time: says that the members live, if that is due. */
+void store_beat(struct store *store);
 /* Nothing is on the way to the disk. */
 bool store_idle(const struct store *store);

@@ -13,6 +13,7 @@ struct store {
     const struct machine_scripts *scripts; /* NULL, or … */
     struct machine_scripts own_scripts;    /* … those of the options, with the beat of this store */
     int64_t beat_ns;                       /* when it was asked for the last one */
+    bool had_large;                        /* this turn's log has SHARD_LARGE_BYTES and more of one entry */
     struct log *log;
     struct list shards;     /* struct shard, in order of opening, but for `tired` ones */
     size_t pending_bytes;   /* of all of them */

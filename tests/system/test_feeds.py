@@ -2,6 +2,7 @@
 
 import collections
 import random
+import re
 import select
 import threading
 import time
@@ -477,20 +478,33 @@ def test_none_is_lost_or_told_twice(tmp_path, nodes, shards, arguments):
         follower.close()
 
 
+def until_lag(node, is_so):
+    """INFO's feed_lag_ms."""
+    deadline = time.monotonic() + 60
+    with node.connect(60) as client:
+        while not is_so(lag := int(re.search(rb"feed_lag_ms:(\d+)", client.call("INFO", "stats"))[1])):
+            assert time.monotonic() < deadline, lag
+            time.sleep(0.05)
+
+
 def test_a_node_that_is_cut_off_tells_no_position(tmp_path):
     """So a client that hears nothing for more than ten seconds knows that it is to go elsewhere."""
     with cluster.Cluster(tmp_path, nodes=3, shards=2) as whole:
         follower = feeds.Follower([whole[1]], "c")
         assert follower.connect(whole[1]) is None
         position = follower.position
+        until_lag(whole[1], lambda ms: ms < 300)
         for number in (2, 3):
             whole[number].kill()
+        until_lag(whole[1], lambda ms: ms > 2000)
         assert select.select([follower.connection.socket], [], [], 13)[0] == []
         whole.start()
         while follower.heartbeats == 0:
             follower.take(follower.connection.read())
         assert follower.changes == [] and follower.position == position
+        until_lag(whole[1], lambda ms: ms < 300)
         follower.close()
+        until_lag(whole[1], lambda ms: ms == 0)  # nobody follows
 
 
 def test_a_node_that_is_cut_off_tells_nothing_new(tmp_path):

@@ -220,6 +220,65 @@ static void test_large_frame_in_pieces(void **state)
     assert_int_equal(world_link(&world, 2, 1)->frames, 2);
 }
 
+/* ---- signals while a large frame is copied ---- */
+
+static int copying_calls, signals_seen, signals_before;
+static bool large_seen;
+
+static void send_signal(void *owner)
+{
+    const struct world_node *node = world_node(&world, 1);
+    struct slice part = SLICE_LITERAL("alive");
+    copying_calls++;
+    assert_int_equal(transport_send(node->transport, 2, 0, TRANSPORT_SIGNAL, 200, &part, 1), STATUS_OK);
+    transport_beat(node->transport);
+}
+
+static void signal_or_large(void *owner, uint64_t peer, uint64_t generation, uint8_t type, struct slice payload)
+{
+    if (type == 200) {
+        assert_true(slice_equal(payload, slice_from_string("alive")));
+        signals_seen++;
+        return;
+    }
+    assert_int_equal(payload.size, 5 << 20);
+    for (size_t i = 0; i < payload.size; i++) {
+        assert_int_equal(payload.data[i], i % 251);
+    }
+    large_seen = true;
+    signals_before = signals_seen;
+}
+
+static void test_signals_go_ahead_while_a_large_frame_is_copied(void **state)
+{
+    world_prepare(&world, 1);
+    world_prepare(&world, 2);
+    struct transport_events of_sender = *world_node(&world, 1)->options.events;
+    struct transport_events of_receiver = *world_node(&world, 2)->options.events;
+    of_sender.copying = send_signal;
+    of_receiver.frame = signal_or_large;
+    world_node(&world, 1)->options.events = &of_sender;
+    world_node(&world, 2)->options.events = &of_receiver;
+    world_restart(&world, 1, 2);
+    world_restart(&world, 2, 2);
+    world_run_ms(&world, 300);
+    static uint8_t large[5 << 20];
+    for (size_t i = 0; i < sizeof(large); i++) {
+        large[i] = (uint8_t)(i % 251);
+    }
+    struct slice part = slice_of(large, sizeof(large));
+    copying_calls = signals_seen = 0;
+    large_seen = false;
+    assert_int_equal(transport_send(world_node(&world, 1)->transport, 2, 0, TRANSPORT_URGENT, 255, &part, 1),
+                     STATUS_OK);
+    env_wake(world_node(&world, 1)->env);
+    world_run_ms(&world, 20000);
+    assert_true(large_seen);
+    assert_in_range(copying_calls, 4, 6); /* each megabyte */
+    assert_int_equal(signals_seen, copying_calls);
+    assert_int_equal(signals_before, copying_calls);
+}
+
 /* ---- one write for each peer and turn ---- */
 
 static struct env_operations counting;
@@ -472,6 +531,7 @@ int main(void)
         TEST(test_what_cannot_be_sent),
         TEST(test_parts_are_joined),
         TEST(test_large_frame_in_pieces),
+        TEST(test_signals_go_ahead_while_a_large_frame_is_copied),
         TEST(test_signals_go_between_the_parts),
         TEST(test_one_write_in_a_turn),
         TEST(test_slow_peer_costs_bounded_memory),
