@@ -43,8 +43,11 @@ def large(size):
 
 
 def end_with_parent():
-    """In a new child: when the test runner dies, however it dies, its servers do too."""
+    """In a new child: when the test runner dies, however it dies, its servers do too. And it hears the signals that the
+    runner does not when it was begun behind a script's & or by nohup(1): a child inherits what is ignored."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def free_port(*offsets):

@@ -279,8 +279,9 @@ def test_bench_goes_on_when_the_server_comes_back(private_redis):
 
 def test_bench_interrupted_shows_what_it_has(server):
     running = subprocess.Popen(
-        [str(servers.COHORT), "bench", "--url", at(server), "--duration", "60s", "--json"], stdout=subprocess.PIPE
-    )
+        [str(servers.COHORT), "bench", "--url", at(server), "--duration", "60s", "--json"], stdout=subprocess.PIPE,
+        preexec_fn=servers.end_with_parent,
+    )  # fmt: skip
     wait_until_loaded(server.port)
     running.send_signal(signal.SIGINT)
     output, _ = running.communicate(timeout=30)

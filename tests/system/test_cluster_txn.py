@@ -136,6 +136,9 @@ def test_nobody_sees_a_flush_half_done(new_cluster, protocol):
     for thread in threads:
         thread.start()
     time.sleep(4)
+    deadline = time.monotonic() + 120
+    while not {None, b"w"} <= {look[0] for look in seen.copy()} and time.monotonic() < deadline:
+        time.sleep(0.1)  # a sanitizer build on a busy machine has hardly begun
     stop.set()
     for thread in threads:
         thread.join()

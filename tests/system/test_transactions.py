@@ -111,8 +111,11 @@ def test_how_long_ids_are_kept_is_a_setting(three_nodes):
 
 
 def status(connection, id):
-    """The record, and its participants by shard."""
-    record = maps([connection.call("TXN.STATUS", id)])[0]
+    """The record, and its participants by shard; None and none: it is over and forgotten."""
+    told = connection.call("TXN.STATUS", id)
+    if told is None:
+        return None, {}
+    record = maps([told])[0]
     return record, {each["shard"]: each for each in maps(record["participants"])}
 
 
@@ -161,7 +164,8 @@ def test_who_waits_for_whom(three_nodes):
             return found if set(found) == {b"command", b"transaction"} else None
 
         def what_it_waits_for():
-            record, participants = status(other, who()[b"transaction"][1]) if who() else (None, {})
+            found = who()
+            _, participants = status(other, found[b"transaction"][1]) if found else (None, {})
             return 2 in participants and participants[2].get("waits_for")
 
         found = until(who)
@@ -212,12 +216,12 @@ def test_one_that_makes_too_much_is_refused_on_the_way(three_nodes, kind):
     """It says little and would make gigabytes: at the node of its client, or in a shard. It hears so soon, nothing is executed,
     and no node has held more than a part of that."""
     if kind == "values":
-        commands = [["COPY", "big", f"copy{n}"] for n in range(100)]
+        commands = [["COPY", "big", f"copy{n}"] for n in range(100 * servers.SMALLER)]
     else:
         commands = [["SETRANGE", f"{{s}}{n}", 100 << 20, "x"] for n in range(20)] + [["SET", "elsewhere", "x"]]
     made = [words[2 if kind == "values" else 1] for words in commands]
     with three_nodes[1].connect() as one:
-        assert one.call("SET", "big", b"x" * (20 << 20)) == "OK"
+        assert one.call("SET", "big", b"x" * servers.large(20 << 20)) == "OK"
         replies = one.calls([["MULTI"], *commands, ["EXEC"]])
         assert str(replies[-1]).startswith("ERR the transaction is larger than one may be"), replies[-1]
         assert one.call("EXISTS", *made) == 0
