@@ -1,6 +1,7 @@
 """Money moves between accounts in all shards while nodes are killed, stopped, cut off and started again: no look at all
 accounts ever sees a wrong sum, every transaction stands in one order with all others, and nothing is in doubt for long."""
 
+import contextlib
 import os
 import time
 
@@ -12,6 +13,16 @@ import resp
 SECONDS = int(os.environ.get("COHORT_BANK_SECONDS", 30))
 ACCOUNTS = 1000
 DOUBT_SECONDS = 10
+
+
+@contextlib.contextmanager
+def history_kept(load, path):
+    """Whatever fails: what the clients were told is there to look at."""
+    try:
+        yield
+    except BaseException:
+        load.write(path)
+        raise
 
 
 def in_doubt(of):
@@ -58,11 +69,13 @@ def test_bank_without_faults(new_cluster, tmp_path):
 @pytest.mark.parametrize("protocol", ["2pc", "3pc"])
 def test_bank_under_faults(new_cluster, some_networks, tmp_path, figure, protocol):
     three = new_cluster(shards=8, networks=some_networks, arguments=["--txn-protocol", protocol, "--protected-mode", "no"])
-    with bank.Load(three, seed=22, keys=ACCOUNTS) as load:
-        faults.break_things(three, load, some_networks, SECONDS)
-        load.wait_for(500)
-    seconds = nothing_in_doubt(three)
-    load.read_everything(three.nodes)
+    load = bank.Load(three, seed=22, keys=ACCOUNTS)
+    with history_kept(load, tmp_path / "history.jsonl"):
+        with load:
+            faults.break_things(three, load, some_networks, SECONDS)
+            load.wait_for(500)
+        seconds = nothing_in_doubt(three)
+        load.read_everything(three.nodes)
     counts = load.check(tmp_path / "history.jsonl")
     assert counts["ok"] > 1000 and load.sums() > 3, (counts, load.errors, load.sums())
     three.wait_until_equal()
