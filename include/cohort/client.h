@@ -18,7 +18,12 @@
  * 5. There is no order between operations under way at the same time. Wait for the first, or use a batch.
  * 6. Queues are bounded: see struct cohort_options. What is beyond is refused with COHORT_FULL, at once.
  * 7. No global state, no output, no signals, no threads but that of a keeper that asks for one. Descriptors are closed
- * on exec. After fork a child must not touch the parent's handles; it opens its own. */
+ * on exec.
+ * 8. After fork a handle, and what came of it (locks, sessions, keepers, transactions, feeds), is the parent's alone,
+ * and goes on there undisturbed. In the child every call on it is COHORT_INVALID and does nothing: no lock or session
+ * is valid there (valid_until is 0), cohort_process calls nobody, cohort_timeout is −1; what stops, frees and closes
+ * leaves the memory as it is. cohort_close closes the child's copies of the descriptors, so that connections end when
+ * the parent does: call it, then open a handle of the child's own. (Not seen is vfork, whose child may only exec.) */
 #ifndef COHORT_CLIENT_H
 #define COHORT_CLIENT_H
 

@@ -12,6 +12,12 @@ enum cohort_status client_refuse(enum cohort_status status, struct cohort_reply 
     return status;
 }
 
+enum cohort_status client_refuse_inherited(struct cohort_reply **ret_reply)
+{
+    return client_refuse(COHORT_INVALID, ret_reply,
+                         "this handle was opened before a fork, and is the parent's; a child opens one of its own");
+}
+
 void client_take_options(void *ret_options, size_t size, const void *given)
 {
     memset(ret_options, 0, size);
@@ -47,6 +53,10 @@ enum cohort_status client_run(struct cohort *cohort, struct operation *operation
     if (operation == NULL) {
         return client_refuse(COHORT_NOMEM, ret_reply, "memory was refused");
     }
+    if (handle_is_inherited(cohort)) {
+        operation_destroy(operation);
+        return client_refuse_inherited(ret_reply);
+    }
     struct outcome outcome;
     outcome_init(&outcome, operation);
     operation->outcome = &outcome;
@@ -75,6 +85,10 @@ enum cohort_status client_submit(struct cohort *cohort, struct operation *operat
 {
     if (operation == NULL) {
         return COHORT_NOMEM;
+    }
+    if (handle_is_inherited(cohort)) {
+        operation_destroy(operation);
+        return COHORT_INVALID;
     }
     operation->callback = callback;
     operation->data = data;

@@ -226,6 +226,9 @@ int cohort_fd(const struct cohort *cohort) { return cohort->loop_fd; }
 
 int cohort_timeout(struct cohort *cohort)
 {
+    if (handle_is_inherited(cohort)) {
+        return -1;
+    }
     handle_lock(cohort);
     cohort->loop_until_ns = cohort->driving ? INT64_MAX : timers_next_ns(&cohort->timers);
     int timeout_ms = milliseconds_until(cohort->loop_until_ns);
@@ -259,6 +262,9 @@ void handle_call_back(struct cohort *cohort)
 
 void cohort_process(struct cohort *cohort)
 {
+    if (handle_is_inherited(cohort)) {
+        return;
+    }
     handle_lock(cohort);
     cohort->loop_until_ns = INT64_MIN;
     if (cohort->ready_told) {

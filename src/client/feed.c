@@ -152,6 +152,9 @@ struct cohort_bytes cohort_feed_oldest(const struct cohort_reply *reply)
 void cohort_feed_stop(struct cohort_feed *feed)
 {
     struct cohort *cohort = feed->cohort;
+    if (handle_is_inherited(cohort)) {
+        return;
+    }
     handle_lock(cohort);
     feed->is_stopped = true;
     client_feed_tell(feed);
@@ -161,7 +164,7 @@ void cohort_feed_stop(struct cohort_feed *feed)
 
 void cohort_feed_close(struct cohort_feed *feed)
 {
-    if (feed == NULL) {
+    if (feed == NULL || handle_is_inherited(feed->cohort)) {
         return;
     }
     struct cohort *cohort = feed->cohort;

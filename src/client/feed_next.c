@@ -81,6 +81,9 @@ enum cohort_status cohort_feed_next(struct cohort_feed *feed, int64_t timeout_ms
     if (!is_time(timeout_ms)) {
         return client_refuse(COHORT_INVALID, ret_reply, "timeout_ms must be -1, or up to 24 hours");
     }
+    if (handle_is_inherited(cohort)) {
+        return client_refuse_inherited(ret_reply);
+    }
     handle_lock(cohort);
     if (feed->is_awaited) {
         handle_unlock(cohort);
@@ -125,7 +128,7 @@ enum cohort_status cohort_feed_next_start(struct cohort_feed *feed, int64_t time
                                           void *data)
 {
     struct cohort *cohort = feed->cohort;
-    if (!is_time(timeout_ms) || callback == NULL) {
+    if (!is_time(timeout_ms) || callback == NULL || handle_is_inherited(cohort)) {
         return COHORT_INVALID;
     }
     handle_lock(cohort);

@@ -41,6 +41,7 @@ struct node *handle_add_node(struct cohort *cohort, const struct client_endpoint
 static void init(struct cohort *cohort)
 {
     *cohort = (struct cohort){.work_fd = -1, .wake_fd = -1, .loop_fd = -1, .ready_fd = -1, .loop_until_ns = INT64_MIN};
+    handle_mark_init(&cohort->mark);
     (void)pthread_mutex_init(&cohort->mutex, NULL);
     (void)pthread_cond_init(&cohort->left, NULL);
     timer_init(&cohort->timer, TIMER_HANDLE);
@@ -99,19 +100,26 @@ static bool open_descriptors(struct cohort *cohort)
            add_to_epoll(cohort->loop_fd, cohort->ready_fd);
 }
 
-static void free_handle(struct cohort *cohort)
+static void close_descriptors(struct cohort *cohort)
 {
-    int fds[] = {cohort->work_fd, cohort->wake_fd, cohort->loop_fd, cohort->ready_fd};
+    int *fds[] = {&cohort->work_fd, &cohort->wake_fd, &cohort->loop_fd, &cohort->ready_fd};
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
-        if (fds[i] >= 0) {
-            (void)close(fds[i]);
+        if (*fds[i] >= 0) {
+            (void)close(*fds[i]);
+            *fds[i] = -1;
         }
     }
+}
+
+static void free_handle(struct cohort *cohort)
+{
+    close_descriptors(cohort);
     for (uint32_t i = 0; i < cohort->node_count; i++) {
         free(cohort->nodes[i]);
     }
     (void)pthread_cond_destroy(&cohort->left);
     (void)pthread_mutex_destroy(&cohort->mutex);
+    handle_mark_deinit(&cohort->mark);
     free(cohort->settings.password);
     free(cohort);
 }
@@ -186,9 +194,30 @@ static void cancel_all(struct cohort *cohort, struct list *operations)
     }
 }
 
+/* In a child: its copies of the descriptors are closed, which the parent does not notice, so that the connections end
+ * with the parent. If a thread of the parent's was within the handle at the fork, nothing can be looked at. */
+static void leave_to_parent(struct cohort *cohort)
+{
+    if (pthread_mutex_trylock(&cohort->mutex) != 0) {
+        return;
+    }
+    LIST_FOR_EACH (at, &cohort->links) {
+        struct link *link = CONTAINER_OF(at, struct link, all);
+        if (link->connection.fd >= 0) {
+            (void)close(link->connection.fd);
+            link->connection.fd = -1;
+        }
+    }
+    close_descriptors(cohort);
+}
+
 void cohort_close(struct cohort *cohort)
 {
     if (cohort == NULL) {
+        return;
+    }
+    if (handle_is_inherited(cohort)) {
+        leave_to_parent(cohort);
         return;
     }
     handle_lock(cohort);

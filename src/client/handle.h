@@ -17,6 +17,7 @@
 
 #include "base/key_slot.h"
 #include "base/prng.h"
+#include "client/inherited.h"
 #include "client/link.h"
 
 enum {
@@ -58,6 +59,7 @@ struct client_settings {
 };
 
 struct cohort {
+    struct handle_mark mark;
     pthread_mutex_t mutex;
     struct client_settings settings;
     int work_fd;
@@ -103,6 +105,9 @@ struct cohort {
 };
 
 int64_t handle_boottime_ns(void);
+
+/* This process is a child of the one that opened it: nothing of it may be touched, and the mutex not be taken. */
+static inline bool handle_is_inherited(const struct cohort *cohort) { return handle_mark_is_inherited(&cohort->mark); }
 
 static inline void handle_lock(struct cohort *cohort) { (void)pthread_mutex_lock(&cohort->mutex); }
 static inline void handle_unlock(struct cohort *cohort) { (void)pthread_mutex_unlock(&cohort->mutex); }
@@ -178,8 +183,9 @@ enum cohort_status client_run(struct cohort *cohort, struct operation *operation
 enum cohort_status client_submit(struct cohort *cohort, struct operation *operation, cohort_callback callback,
                                  void *data);
 
-/* A refusal of the library itself. */
+/* A refusal of the library itself; and that of a handle which is inherited. */
 enum cohort_status client_refuse(enum cohort_status status, struct cohort_reply **ret_reply, const char *why);
+enum cohort_status client_refuse_inherited(struct cohort_reply **ret_reply);
 
 /* Steps of simple calls: nil is COHORT_NOTFOUND, nil is COHORT_CONFLICT, 0 is COHORT_NOTFOUND. */
 bool step_nil_is_not_found(struct operation *operation, bool may_go_on);

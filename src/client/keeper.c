@@ -219,6 +219,10 @@ enum cohort_status keeper_start(struct cohort_keeper *keeper, struct cohort_keep
     }
     struct lease *lease = keeper->lease;
     struct cohort *cohort = lease->cohort;
+    if (handle_is_inherited(cohort)) {
+        destroy(keeper);
+        return COHORT_INVALID;
+    }
     handle_lock(cohort);
     enum cohort_status status = lease->keeper != NULL || lease->is_over ? COHORT_INVALID : COHORT_OK;
     status = cohort->closing ? COHORT_CANCELLED : status;
@@ -247,6 +251,10 @@ void cohort_keeper_stop(struct cohort_keeper *keeper)
         return;
     }
     struct cohort *cohort = keeper->lease->cohort;
+    if (handle_is_inherited(cohort)) { /* its thread is the parent's, which keeps the lock */
+        keeper->lease->keeper = NULL;
+        return;
+    }
     handle_lock(cohort);
     forget(keeper);
     bool from_within = keeper->calling && pthread_equal(keeper->caller, pthread_self());

@@ -20,6 +20,9 @@ void lease_end(struct lease *lease)
 
 int64_t lease_valid_until(const struct lease *lease)
 {
+    if (handle_is_inherited(lease->cohort)) {
+        return 0;
+    }
     handle_lock(lease->cohort);
     int64_t until_ns = lease->valid_until_ns;
     handle_unlock(lease->cohort);
@@ -28,6 +31,9 @@ int64_t lease_valid_until(const struct lease *lease)
 
 void lease_give_up(struct lease *lease)
 {
+    if (handle_is_inherited(lease->cohort)) {
+        return; /* the parent has it */
+    }
     handle_lock(lease->cohort);
     lease_end(lease);
     handle_unlock(lease->cohort);

@@ -54,7 +54,7 @@ struct cohort_lock *client_lock_create(struct cohort *cohort, struct cohort_byte
 
 void cohort_lock_free(struct cohort_lock *lock)
 {
-    ASSERT(lock == NULL || lock->lease.keeper == NULL);
+    ASSERT(lock == NULL || lock->lease.keeper == NULL || handle_is_inherited(lock->lease.cohort));
     free(lock);
 }
 
@@ -62,7 +62,7 @@ uint64_t cohort_lock_token(const struct cohort_lock *lock) { return lock->token;
 
 int64_t cohort_lock_valid_until(const struct cohort_lock *lock)
 {
-    if (lock->session == NULL) {
+    if (lock->session == NULL || handle_is_inherited(lock->lease.cohort)) {
         return lease_valid_until(&lock->lease);
     }
     handle_lock(lock->lease.cohort);
@@ -136,6 +136,8 @@ bool client_lock_take_renewal(struct operation *operation, struct cohort_lock *l
         lease_end(&lock->lease);
     } else if (operation->status == COHORT_OK && lock->words->asks_again) {
         return take_again(operation, lock, may_go_on);
+    } else if (operation->status == COHORT_OK && lock->lease.is_over) {
+        operation->status = COHORT_LOCKLOST; /* its loss was told, or it was given back: it stays so */
     } else if (operation->status == COHORT_OK) {
         lease_confirm(&lock->lease, operation->sent_boottime_ns, cohort_reply_integer(operation->reply));
     }

@@ -17,7 +17,7 @@ int64_t cohort_session_valid_until(const struct cohort_session *session) { retur
 
 void cohort_session_free(struct cohort_session *session)
 {
-    ASSERT(session == NULL || session->lease.keeper == NULL);
+    ASSERT(session == NULL || session->lease.keeper == NULL || handle_is_inherited(session->lease.cohort));
     free(session);
 }
 
@@ -141,7 +141,9 @@ static struct operation *make(struct cohort_session *session, const char *comman
 static bool take_keepalive(struct operation *operation, bool may_go_on)
 {
     struct cohort_session *session = operation->context;
-    if (operation->status == COHORT_OK) {
+    if (operation->status == COHORT_OK && session->lease.is_over) {
+        operation->status = COHORT_NOSESSION; /* its end was told: it stays so */
+    } else if (operation->status == COHORT_OK) {
         lease_confirm(&session->lease, operation->sent_boottime_ns, cohort_reply_integer(operation->reply));
     } else if (operation->status == COHORT_NOSESSION) {
         lease_end(&session->lease);

@@ -250,7 +250,8 @@ static bool is_allowed(size_t argc, const struct cohort_bytes *argv)
  * is given up, and the server rolls back. */
 static enum cohort_status note_refusal(struct cohort_txn *txn, enum cohort_status status)
 {
-    if (status == COHORT_FULL || status == COHORT_NOMEM || status == COHORT_INVALID) {
+    bool refused = status == COHORT_FULL || status == COHORT_NOMEM || status == COHORT_INVALID;
+    if (refused && !handle_is_inherited(txn->cohort)) {
         handle_lock(txn->cohort);
         txn->is_refused = true;
         give_up(txn);
@@ -261,6 +262,9 @@ static enum cohort_status note_refusal(struct cohort_txn *txn, enum cohort_statu
 
 static bool was_refused(struct cohort_txn *txn)
 {
+    if (handle_is_inherited(txn->cohort)) {
+        return false; /* in other words, later */
+    }
     handle_lock(txn->cohort);
     bool refused = txn->is_refused;
     handle_unlock(txn->cohort);
@@ -412,7 +416,7 @@ enum cohort_status cohort_txn_rollback_start(struct cohort_txn *txn, cohort_call
 
 void cohort_txn_free(struct cohort_txn *txn)
 {
-    if (txn == NULL) {
+    if (txn == NULL || handle_is_inherited(txn->cohort)) {
         return;
     }
     handle_lock(txn->cohort);

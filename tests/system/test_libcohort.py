@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 
@@ -129,6 +130,33 @@ def test_locks_while_leaders_are_killed(new_cluster):
     assert len(turns) > 10
     for before, after in zip(turns, turns[1:], strict=False):
         assert before[1] < after[0] and before[2] < after[2], (before, after)
+
+
+@pytest.mark.parametrize("way", ["loop", "thread"])
+def test_a_program_that_was_stopped_is_told_once_that_its_lock_is_lost(three, way):
+    """SIGSTOP until another holds the lock. What it believed was over before; the loss is told before anything else is."""
+    program = servers.BUILD / "tests" / "system" / "libcohort_stopped"
+    held = subprocess.Popen([program, url(three), f"stopped:{way}", "1500", way], stdout=subprocess.PIPE, text=True,
+                            preexec_fn=servers.end_with_parent)  # fmt: skip
+    first = held.stdout.readline().split()
+    assert first[0] == "token" and first[2] == "until"
+    held.send_signal(signal.SIGSTOP)
+    with three[2].connect(120) as connection:
+        token, _ = connection.call("LOCK.ACQUIRE", f"stopped:{way}", "next", "PX", 600_000, "WAIT", 100_000)
+    granted_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    held.send_signal(signal.SIGCONT)
+    output, _ = held.communicate(timeout=120)
+    lines = [line.split() for line in [" ".join(first), *output.splitlines()]]
+    before = [line for line in lines if line[0] == "token"]
+    assert max(int(line[3]) for line in before) < granted_ns
+    assert {line[1] for line in before} == {first[1]} and int(first[1]) < token
+    lost, *after = lines[len(before) :]
+    assert lost[0] == "lost" and lost[-2:] == ["until", "0"], lines
+    assert [line[0] for line in after] == ["renew", "release", "until", "end"] and after[2] == ["until", "0"], lines
+    assert held.returncode == 0
+    with three[1].connect() as connection:
+        assert connection.call("LOCK.RENEW", f"stopped:{way}", "next", token, "PX", 600_000) >= 600_000
+        assert connection.call("LOCK.RELEASE", f"stopped:{way}", "next", token) == 1
 
 
 # ---- what is installed ----

@@ -154,12 +154,86 @@ static void test_stopped_within_and_closed(void **state)
     (void)sem_destroy(&loss.stopped);
 }
 
+/* What was called, in its order. */
+struct calls {
+    char order[8];
+    size_t count;
+};
+
+static void was_got(void *data, enum cohort_status status, const struct cohort_reply *reply)
+{
+    struct calls *calls = data;
+    (void)reply;
+    assert_int_equal(status, COHORT_OK);
+    calls->order[calls->count++] = 'g';
+}
+
+static void was_lost(void *data, struct cohort_lock *lock, enum cohort_status why)
+{
+    struct calls *calls = data;
+    (void)why;
+    assert_int_equal(cohort_lock_valid_until(lock), 0);
+    calls->order[calls->count++] = 'l';
+}
+
+static void *answer_when_lost(void *owner)
+{
+    struct fixture *f = owner;
+    while (cohort_lock_valid_until(f->lock) != 0) {
+        usleep(1000);
+    }
+    atomic_store(&f->play.may_answer, true);
+    return NULL;
+}
+
+/* The program did nothing for longer than the time to live, as one that was stopped: the first call finds out, whatever
+ * it is for; a server that knows of no other holder yet changes nothing of that; and the loss is told first, and once.
+ */
+static void test_after_a_stop_the_loss_comes_first(void **state)
+{
+    struct fixture f;
+    struct calls calls = {{0}, 0};
+    setup(&f, 300);
+    struct cohort_keeper *keeper;
+    assert_int_equal(cohort_keeper_start(f.lock, COHORT_KEEPER_ON_LOOP, was_lost, &calls, &keeper), COHORT_OK);
+    int before = atomic_load(&f.server.requests);
+    assert_int_equal(cohort_get_start(f.cohort, cohort_text("key"), was_got, &calls), COHORT_OK);
+    while (atomic_load(&f.server.requests) == before && calls.count == 0) {
+        cohort_process(f.cohort);
+    }
+    int64_t until_ns = cohort_lock_valid_until(f.lock);
+    struct timespec now;
+    do {
+        usleep(10000);
+        (void)clock_gettime(CLOCK_BOOTTIME, &now);
+    } while ((int64_t)now.tv_sec * 1000000000 + now.tv_nsec <= until_ns);
+    assert_int_equal(cohort_lock_valid_until(f.lock), until_ns); /* nobody has looked; the clock tells */
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, answer_when_lost, &f), 0);
+    assert_int_equal(cohort_lock_renew(f.lock, NULL), COHORT_LOCKLOST);
+    assert_int_equal(cohort_lock_valid_until(f.lock), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    while (calls.count < 2) {
+        cohort_process(f.cohort);
+    }
+    for (int i = 0; i < 20; i++) {
+        usleep(10000);
+        cohort_process(f.cohort);
+    }
+    assert_string_equal(calls.order, "lg");
+    assert_int_equal(cohort_lock_renew(f.lock, NULL), COHORT_LOCKLOST);
+    assert_int_equal(cohort_lock_valid_until(f.lock), 0);
+    cohort_keeper_stop(keeper);
+    teardown(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_loop_takes_over),
         cmocka_unit_test(test_no_loop_is_woken),
         cmocka_unit_test(test_stopped_within_and_closed),
+        cmocka_unit_test(test_after_a_stop_the_loss_comes_first),
     };
     return cmocka_run_group_tests_name("client_keeper", tests, NULL, NULL);
 }
