@@ -41,7 +41,7 @@ def frame(kind, payload, size=None, flags=0):
     return head + struct.pack("<I", crc32c(head, payload)) + payload
 
 
-def hello(cluster_id=bytes(16), sender=1, receiver=2, incarnation=b"i" * 16, versions=(2, 2), purpose=1):
+def hello(cluster_id=bytes(16), sender=1, receiver=2, incarnation=b"i" * 16, versions=(3, 3), purpose=1):
     """As src/cluster/transport_hello.h has it."""
     numbers = struct.pack("<QQQQQ", random.getrandbits(64), 1, 1, 0, 0)
     return frame(HELLO, struct.pack("<HHBxxx", *versions, purpose) + cluster_id + struct.pack("<Q", sender) + incarnation

@@ -58,7 +58,7 @@ static const struct mutant mutants[] = {
     {"entries appended without the consistency check",
      {.raft = RAFT_MUTATION_NO_PREV_CHECK},
      "nodes,network,crash",
-     80},
+     140},
     {"a commit index taken over unmatched", {.raft = RAFT_MUTATION_COMMIT_UNMATCHED}, "nodes", 30},
     {"a snapshot with a gap", {.shard = SHARD_MUTATION_SNAPSHOT_WITH_GAP}, "nodes", 40},
     {"expiry by the local clock", {.shard = SHARD_MUTATION_EXPIRE_BY_LOCAL_CLOCK}, "nodes", 10},
