@@ -157,6 +157,7 @@ def test_a_leader_leads_on_beyond_maxmemory(new_server):
     with server.connect() as client:
         token = campaign(client, "e", "a", ttl=LONG)[0]
         campaign(client, "over", "a", ttl=1)
+        until(lambda: client.call("ELECT.LEADER", "over") is None)
         client.call("CONFIG", "SET", "maxmemory", 1)
         assert campaign(client, "e", "a", ttl=2 * LONG) == [token, 2 * LONG]
         for refused in (campaign(client, "e", "b"), campaign(client, "e", "b", "WAIT", LONG), campaign(client, "over", "a")):
