@@ -5,8 +5,8 @@ import concurrent.futures
 import time
 
 import resp
+from locks import LONG, figures, until
 
-LONG = 3600_000  # ms: nothing of a test ends by itself
 ROUNDS = 60
 
 
@@ -17,17 +17,9 @@ def begin(node, *words):
     return client
 
 
-def until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def figure_of(node, name):
     with node.connect() as client:
-        lines = client.call("INFO", "locks").decode().split("\r\n")
-    return int(dict(line.split(":", 1) for line in lines if ":" in line)[name])
+        return int(figures(client, "locks")[name])
 
 
 def test_all_or_none_pass_when_one_is_unblocked(three):
