@@ -6,6 +6,7 @@
 #include "cli/bench_txn.h"
 #include "cli/cli.h"
 #include "cli/node.h"
+#include "cli/password.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -174,6 +175,7 @@ static int load_script(const struct client_url *url, struct bench_mix *mix)
         struct slice reply = SLICE_LITERAL("-");
         client_connection_init(&connection);
         bool ok = client_connection_open(&connection, &url->endpoints[i], deadline_ns) == STATUS_OK &&
+                  password_say(&connection, deadline_ns, &reply) == STATUS_OK &&
                   client_connection_call(&connection, argv, 3, deadline_ns, &reply) == STATUS_OK &&
                   reply.data[0] == '$';
         client_connection_deinit(&connection);

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/printable.h"
+#include "cli/password.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -276,6 +277,11 @@ static void reconnect(struct bench_worker *worker, struct bench_client *client)
 static void connected(struct bench_worker *worker, struct bench_client *client)
 {
     enum status status = client_connection_finish(&client->connection);
+    struct slice reply;
+    if (status == STATUS_OK) { /* which password is right was looked at before */
+        int64_t deadline_ns = worker->now_ns + worker->plan->url->timeout_ms * 1000000;
+        status = password_say(&client->connection, deadline_ns, &reply);
+    }
     if (status != STATUS_OK) {
         lose(worker, client, status_text(status));
         return;

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/printable.h"
+#include "cli/password.h"
 #include "client/url.h"
 
 #include <stdio.h>
@@ -11,7 +12,8 @@ enum { PROBLEM_BYTES = 256 };
 int cohort_call_open(const struct cli_command *command, const char *url, struct cohort **ret_cohort)
 {
     struct cohort_reply *reply = NULL;
-    enum cohort_status status = cohort_open(url, NULL, ret_cohort, &reply);
+    struct cohort_options options = {.size = sizeof(options), .password = password_given()};
+    enum cohort_status status = cohort_open(url, &options, ret_cohort, &reply);
     if (status == COHORT_OK) {
         return CLI_CONTINUE;
     }
@@ -40,6 +42,8 @@ void cohort_call_problem(enum cohort_status status, const struct cohort_reply *r
 {
     bool has_words = cohort_reply_type(reply) == COHORT_REPLY_ERROR;
     struct cohort_bytes words = has_words ? cohort_reply_bytes(reply) : cohort_text(cohort_status_text(status));
+    const char *about_password = password_problem(slice_of(words.data, words.size));
+    words = about_password == NULL ? words : cohort_text(about_password);
     (void)printable_copy(slice_of(words.data, words.size), ret_text, capacity);
 }
 

@@ -17,7 +17,8 @@ bool dev_ready(int port, char ret_why[static NODE_PROBLEM_BYTES])
     client_connection_init(&connection);
     bool ready = node_ask(&connection, &endpoint, ASK_TIMEOUT_MS, "CLUSTER INFO", &reply, ret_why);
     if (!ready) {
-        ready = strstr(ret_why, " refuses CLUSTER INFO: NOAUTH ") != NULL;
+        ready = strstr(ret_why, " refuses CLUSTER INFO: NOAUTH ") != NULL ||
+                strstr(ret_why, " refuses AUTH: WRONGPASS ") != NULL;
     } else if (!contains(reply, "cluster_state:ok")) {
         (void)snprintf(ret_why, NODE_PROBLEM_BYTES, "127.0.0.1:%d does not know a leader for every shard yet", port);
         ready = false;

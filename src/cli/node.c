@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/printable.h"
+#include "cli/password.h"
 #include "cli/reply_json.h"
 
 #include <stdio.h>
@@ -43,11 +44,28 @@ static bool fail(const struct call *call, enum status status)
     return false;
 }
 
+static bool refused(const struct call *call, const char *question, struct slice reply)
+{
+    char shown[NODE_SHOWN_BYTES];
+    struct slice words = slice_of(reply.data + 1, reply.size - 3);
+    const char *about_password = password_problem(words);
+    (void)printable_copy(about_password == NULL ? words : slice_from_string(about_password), shown, sizeof(shown));
+    (void)snprintf(call->problem, NODE_PROBLEM_BYTES, "%s refuses %s: %s", call->name, question, shown);
+    return false;
+}
+
 static bool open_call(struct call *call, const struct client_endpoint *endpoint)
 {
     client_endpoint_format(endpoint, call->name);
     enum status status = client_connection_open(call->connection, endpoint, call->deadline_ns);
-    return status == STATUS_OK || fail(call, status);
+    struct slice reply = SLICE_LITERAL("+");
+    if (status == STATUS_OK) {
+        status = password_say(call->connection, call->deadline_ns, &reply);
+    }
+    if (status != STATUS_OK) {
+        return fail(call, status);
+    }
+    return reply.data[0] != '-' || refused(call, "AUTH", reply);
 }
 
 /* `question`: words with one space between them. */
@@ -65,13 +83,7 @@ static bool ask(const struct call *call, const char *question, struct slice *ret
     if (status != STATUS_OK) {
         return fail(call, status);
     }
-    if (ret_reply->data[0] == '-') {
-        char shown[NODE_SHOWN_BYTES];
-        (void)printable_copy(slice_of(ret_reply->data + 1, ret_reply->size - 3), shown, sizeof(shown));
-        (void)snprintf(call->problem, NODE_PROBLEM_BYTES, "%s refuses %s: %s", call->name, call->question, shown);
-        return false;
-    }
-    return true;
+    return ret_reply->data[0] != '-' || refused(call, call->question, *ret_reply);
 }
 
 static struct call new_call(struct client_connection *connection, int64_t timeout_ms, const char *question,

@@ -11,9 +11,9 @@ enum { NODE_PROBLEM_BYTES = CLIENT_ENDPOINT_TEXT_BYTES + 256 };
 /* CLI_CONTINUE, or EX_USAGE after an error that it has reported. */
 int node_parse_url(const struct cli_command *command, const char *text, struct client_url *ret_url);
 
-/* Connects (the connection must be closed), sends a command (words with one space between) and waits for its reply, all
- * within the timeout. False with a sentence for a person, fit for a terminal, when that failed or the reply is an
- * error. */
+/* Connects (the connection must be closed), says the password, sends a command (words with one space between) and waits
+ * for its reply, all within the timeout. False with a sentence for a person, fit for a terminal, when that failed or
+ * the reply is an error. */
 bool node_ask(struct client_connection *connection, const struct client_endpoint *endpoint, int64_t timeout_ms,
               const char *question, struct slice *ret_reply, char ret_problem[static NODE_PROBLEM_BYTES]);
 

@@ -105,14 +105,34 @@ static int bad_value(const struct cli_command *command, const struct cli_option 
     return cli_usage_hint(command);
 }
 
+/* As it would be written on the command line. */
+static void put_bound(const struct cli_option *option, int64_t value, char ret_text[static UNITS_TEXT_BYTES])
+{
+    static const struct {
+        const char *name;
+        int64_t ms;
+    } units[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
+    size_t i = 0;
+    if (option->kind != CLI_DURATION || value == 0) {
+        (void)snprintf(ret_text, UNITS_TEXT_BYTES, "%" PRId64, value);
+        return;
+    }
+    while (value % units[i].ms != 0) {
+        i++;
+    }
+    (void)snprintf(ret_text, UNITS_TEXT_BYTES, "%" PRId64 "%s", value / units[i].ms, units[i].name);
+}
+
 static int out_of_range(const struct cli_command *command, const struct cli_option *option, const char *text)
 {
-    if (option->kind == CLI_NUMBER && option->maximum > 0) {
-        return cli_error(command, EX_USAGE, "--%s: '%s' is not between %" PRId64 " and %" PRId64, option->name, text,
-                         option->minimum, option->maximum);
+    char least[UNITS_TEXT_BYTES];
+    char most[UNITS_TEXT_BYTES];
+    put_bound(option, option->minimum, least);
+    put_bound(option, option->maximum, most);
+    if (option->maximum > 0) {
+        return cli_error(command, EX_USAGE, "--%s: '%s' is not between %s and %s", option->name, text, least, most);
     }
-    return cli_error(command, EX_USAGE, "--%s: '%s' is too %s", option->name, text,
-                     option->maximum > 0 ? "small or too large" : "small");
+    return cli_error(command, EX_USAGE, "--%s: '%s' is too small: at least %s", option->name, text, least);
 }
 
 static int set_value(const struct cli_command *command, const struct cli_option *option, const char *text)

@@ -7,7 +7,7 @@
 static void describe(struct buffer *out, const struct connection *connection, int64_t now_ns)
 {
     const struct config *config = &connection->server->config;
-    char flags[5];
+    char flags[6];
     size_t flag_count = 0;
     if (connection->monitor) {
         flags[flag_count++] = 'O';
@@ -17,6 +17,9 @@ static void describe(struct buffer *out, const struct connection *connection, in
     }
     if (connection->in_multi) {
         flags[flag_count++] = 'x';
+    }
+    if (connection->waiter != NULL) {
+        flags[flag_count++] = 'b';
     }
     if (connection->readonly) {
         flags[flag_count++] = 'r';

@@ -156,9 +156,12 @@ def test_a_leader_leads_on_beyond_maxmemory(new_server):
     server = new_server()
     with server.connect() as client:
         token = campaign(client, "e", "a", ttl=LONG)[0]
+        lock = client.call("LOCK.ACQUIRE", "l", "a", "PX", LONG)[0]
         campaign(client, "over", "a", ttl=1)
         until(lambda: client.call("ELECT.LEADER", "over") is None)
         client.call("CONFIG", "SET", "maxmemory", 1)
+        assert client.call("LOCK.RENEW", "l", "a", lock, "PX", LONG) == LONG
+        assert client.call("FENCE.CHECK", "l", lock) == 1  # who holds a lock can go on, too
         assert campaign(client, "e", "a", ttl=2 * LONG) == [token, 2 * LONG]
         for refused in (campaign(client, "e", "b"), campaign(client, "e", "b", "WAIT", LONG), campaign(client, "over", "a")):
             assert refused.startswith("OOM ")

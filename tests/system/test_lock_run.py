@@ -579,7 +579,9 @@ def test_a_leader_is_killed(elections, tmp_path):
         (["run", "a"], "the command is missing"),
         (["run", "a", "--"], "the command is missing"),
         (["run", "a", "b", "--", "true"], "unexpected argument 'b'"),
-        (["run", "a", "--ttl", "10ms", "--", "true"], "--ttl: '10ms' is too small"),
+        (["run", "a", "--ttl", "10ms", "--", "true"], "--ttl: '10ms' is not between 1s and 1d"),
+        (["run", "a", "--wait", "400d", "--", "true"], "--wait: '400d' is not between 0 and 365d"),
+        (["run", "a", "--permits", "2000000000", "--limit", "2000000000", "--", "true"], "between 1 and 1073741824"),
         (["run", "a", "--permits", "1", "--", "true"], "are given together"),
         (["run", "a", "--permits", "3", "--limit", "2", "--", "true"], "must not be more than --limit"),
         (["run", "a", "--shared", "--permits", "1", "--limit", "2", "--", "true"], "not both"),
@@ -602,10 +604,20 @@ def test_nobody_there(tmp_path):
         assert done.returncode == 69 and "no node can be reached" in done.stderr
 
 
-def test_password(new_server):
+def test_password(new_server, monkeypatch):
+    """From the environment; without it, or with another one, the error says what to do."""
     server = new_server("cohort", "--requirepass", "secret")
-    done = lock("run", "a", "--url", url(server), "--", "true")
-    assert done.returncode == 77 and "NOAUTH" in done.stderr
+    commands = (["run", "a", "--url", url(server), "--", "true"], ["info", "a", "--url", url(server)])
+    for password, said in (("", "NOAUTH a password is wanted"), ("wrong", "WRONGPASS what COHORT_PASSWORD holds")):
+        monkeypatch.setenv("COHORT_PASSWORD", password)
+        for words in commands:
+            done = lock(*words)
+            assert done.returncode == 77 and said in done.stderr and "COHORT_PASSWORD" in done.stderr
+    monkeypatch.setenv("COHORT_PASSWORD", "secret")
+    for words in commands:
+        assert lock(*words).returncode == 0
+    open_to_all = new_server("cohort")
+    assert lock("run", "a", "--url", url(open_to_all), "--", "true").returncode == 0
 
 
 def test_names_that_are_refused(cohort):

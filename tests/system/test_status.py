@@ -165,10 +165,18 @@ def test_nobody_answers_as_json():
     assert node["up"] is False and "connection refused" in node["problem"] and node["node"] is None
 
 
-def test_a_password(new_server):
-    server = new_server("cohort", "--requirepass", "secret")
+def test_a_password(new_server, monkeypatch):
+    server = new_server("cohort", "--requirepass", "open sesame")
     done = cohort("status", at(server))
     assert done.returncode == UNAVAILABLE and "refuses COHORT.STATUS: NOAUTH" in done.stderr
+    monkeypatch.setenv("COHORT_PASSWORD", "wrong")
+    done = cohort("status", at(server))
+    assert done.returncode == UNAVAILABLE and "refuses AUTH: WRONGPASS" in done.stderr
+    monkeypatch.setenv("COHORT_PASSWORD", "open sesame")
+    assert cohort("status", at(server)).returncode == 0
+    for mode in ("set", "lock", "evalsha"):
+        done = cohort("bench", "--url", f"cohort://{at(server)}", "--requests", "100", "--mode", mode)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_another_server(redis_server):

@@ -5,8 +5,8 @@ import concurrent.futures
 import time
 
 import resp
+from locks import LONG, figures, until
 
-LONG = 3600_000  # ms: nothing of a test ends by itself
 ROUNDS = 60
 
 
@@ -17,17 +17,9 @@ def begin(node, *words):
     return client
 
 
-def until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def figure_of(node, name):
     with node.connect() as client:
-        lines = client.call("INFO", "locks").decode().split("\r\n")
-    return int(dict(line.split(":", 1) for line in lines if ":" in line)[name])
+        return int(figures(client, "locks")[name])
 
 
 def test_all_or_none_pass_when_one_is_unblocked(three):
@@ -118,3 +110,15 @@ def test_who_waits_for_a_shard_without_a_majority_is_told_so(new_cluster):
     with stays.connect() as client:
         until(lambda: figure_of(stays, "lock_waiters") == 0 and figure_of(stays, "meeting_waiters") == 0)
         assert client.call("LOCK.INFO", "held")[5][0][1] == b"holder"
+
+
+def test_who_waits_is_seen_among_the_clients(three):
+    """CLIENT LIST says b, as Redis does, and INFO counts."""
+    node = three[1]
+    with node.connect() as waiter, node.connect() as looker:
+        number = waiter.call("CLIENT", "ID")
+        waiter.send(resp.encode("BARRIER.ENTER", "seen", "a", "COUNT", 2, "WAIT", LONG))
+        until(lambda: b" flags=b " in looker.call("CLIENT", "LIST", "ID", number))
+        until(lambda: b"\r\nblocked_clients:1\r\n" in looker.call("INFO", "clients"))
+        assert looker.call("BARRIER.ENTER", "seen", "b", "COUNT", 2) == waiter.read() == 1
+        assert b" flags=N " in looker.call("CLIENT", "LIST", "ID", number)
