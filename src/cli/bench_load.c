@@ -404,7 +404,9 @@ enum status bench_worker_init(struct bench_worker *worker, const struct bench_pl
         client->state = CLIENT_READY;
         client->operations = memory_allocate(plan->pipeline);
         bench_locks_init(&client->locks, &plan->mix, index + i * plan->threads, plan->clients, plan->pipeline);
+        struct slice reply;
         enum status status = client_connection_open(&client->connection, client->endpoint, deadline_ns);
+        status = status == STATUS_OK ? password_say(&client->connection, deadline_ns, &reply) : status;
         if (status != STATUS_OK) {
             return status;
         }

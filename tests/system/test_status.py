@@ -175,7 +175,7 @@ def test_a_password(new_server, monkeypatch):
     monkeypatch.setenv("COHORT_PASSWORD", "open sesame")
     assert cohort("status", at(server)).returncode == 0
     for mode in ("set", "lock", "evalsha"):
-        done = cohort("bench", "--url", f"cohort://{at(server)}", "--requests", "100", "--mode", mode)
+        done = cohort("bench", "--url", at(server), "--requests", "100", "--mode", mode)
         assert (done.returncode, done.stderr) == (0, "")
 
 
