@@ -3,7 +3,9 @@
 //     redlock_holder.js VERSION SPECIFICATION.json NUMBER
 //
 // The servers that the specification names are asked all, or this holder's alone ("together": false). It tries each lock once,
-// so that it knows from when on it may believe to hold it: for its time to live, less the drift that redlock allows for.
+// so that it knows from when on it may believe to hold it: for its time to live, less the drift that redlock allows for. An
+// extension that fails leaves the lock as it is with version 5; version 4 releases it then, at whatever server (a redis-server
+// that is stopped for longer than commandTimeout shows it), so its holder believes nothing more from when it asked.
 "use strict";
 const fs = require("node:fs");
 const Redis = require("ioredis");
@@ -56,6 +58,7 @@ async function round(locks) {
     isStoppedSometimes();
     const asked = now();
     const longer = await locks.extend(held).catch(() => null);
+    if (longer === null && version === "4" && asked < until) until = asked;
     if (longer === null) break;
     held = longer;
     until = believed(asked);
