@@ -164,7 +164,11 @@ static void begin_anew(struct lock_wait *wait)
         return;
     }
     if (server_now_ns(wait->server) >= wait->deadline_ns) {
-        tell_nil(wait);
+        if (wait->unread) {
+            tell_text(wait, wait->kind->unheard);
+        } else {
+            tell_nil(wait);
+        }
         wait_free(wait);
         return;
     }
@@ -201,6 +205,7 @@ static void acquired(struct lock_wait *wait)
     struct connection *connection = wait->waiter.connection;
     struct slice reply = buffer_slice(&wait->answer);
     bool queued = is_queued(reply);
+    wait->unread = false;
     if (connection == NULL) {
         end_alone(wait, queued || is_granted(reply));
         return;
@@ -236,6 +241,7 @@ static void told(struct lock_wait *wait)
         return;
     }
     wait->state = WAIT_QUEUED;
+    wait->unread = wait->unread && !is_queued(reply);
     if (is_granted(reply)) {
         waiter_answer(&wait->waiter, reply);
         wait_free(wait);
@@ -284,6 +290,7 @@ static void acquire_failed(struct lock_wait *wait, enum status status)
     }
     if (status == STATUS_EXECUTED) {
         wait->state = WAIT_QUEUED;
+        wait->unread = true;
         wait_ask(wait); /* it was, and can be looked at */
         return;
     }

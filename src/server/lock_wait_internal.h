@@ -29,6 +29,7 @@ struct lock_wait {
     int64_t deadline_ns, next_ns;
     uint64_t leader; /* when it was last asked */
     bool anew;       /* it was in the queue before it was asked */
+    bool unread;     /* it was executed, and its reply is lost: the owner may have had the lock before it asked */
     bool ends;       /* the client hears `last` when the shard has heard, unless it has passed */
     struct buffer last;
     struct buffer answer;

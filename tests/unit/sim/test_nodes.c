@@ -72,12 +72,22 @@ static void test_several_locks_of_a_session_and_a_full_disk(void **state)
                   "scripts=1,feeds=0,messages=0,locks=0,holders=0,sessions=1,meets=1");
 }
 
+/* Who held a lock and asked for it again, with WAIT, was told nil: the answer was lost with a leader, the shard knew of
+ * no such request that waited, and the time was over. */
+static void test_a_holder_whose_answer_is_lost(void **state)
+{
+    (void)state;
+    check_seed(12040762, "nodes,network,disk,crash,memory,members=5,groups=16,replicas=3,clients=8,faults=22,workers=3,"
+                         "flush=0,scripts=0,feeds=0,messages=1,locks=0,holders=0,sessions=1,meets=1");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_seed_same_trace),
         cmocka_unit_test(test_a_picture_changes_nothing),
         cmocka_unit_test(test_a_flush_that_is_heard_late),
+        cmocka_unit_test(test_a_holder_whose_answer_is_lost),
         cmocka_unit_test(test_several_locks_of_a_session_and_a_full_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
