@@ -36,7 +36,10 @@ extern "C" {
 struct cohort;
 
 enum {
-    COHORT_ANY_NODE = 1 << 0, /* options: stay with the URL's nodes; leaders are not looked for */
+    COHORT_ANY_NODE = 1 << 0,  /* options: stay with the URL's nodes; leaders are not looked for */
+    COHORT_FAIL_FAST = 1 << 1, /* options: until one node was reached, what is asked ends COHORT_UNREACHABLE as soon as
+                                * every node of the URL has refused a connection, or has a name that nobody knows; else
+                                * they are tried again until the deadline */
 };
 
 /* All zero is the default. `size` is sizeof(struct cohort_options), or 0 for the fields of version 0.1. */

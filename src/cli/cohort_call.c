@@ -2,17 +2,19 @@
 
 #include "base/memory.h"
 #include "base/printable.h"
+#include "cli/node.h"
 #include "cli/password.h"
 #include "client/url.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum { PROBLEM_BYTES = 256 };
 
 int cohort_call_open(const struct cli_command *command, const char *url, struct cohort **ret_cohort)
 {
     struct cohort_reply *reply = NULL;
-    struct cohort_options options = {.size = sizeof(options), .password = password_given()};
+    struct cohort_options options = {.size = sizeof(options), .flags = COHORT_FAIL_FAST, .password = password_given()};
     enum cohort_status status = cohort_open(url, &options, ret_cohort, &reply);
     if (status == COHORT_OK) {
         return CLI_CONTINUE;
@@ -38,13 +40,30 @@ int cohort_call_code(enum cohort_status status)
     }
 }
 
+/* What a person can do about it, by how libcohort's words end. */
+static const char *hint(struct cohort_bytes words)
+{
+    static const enum status seen[] = {STATUS_REFUSED, STATUS_NOTFOUND};
+    for (size_t i = 0; i < sizeof(seen) / sizeof(seen[0]); i++) {
+        const char *text = status_text(seen[i]);
+        size_t size = strlen(text);
+        if (words.size >= size && memcmp((const char *)words.data + words.size - size, text, size) == 0) {
+            return node_hint(seen[i]);
+        }
+    }
+    return "";
+}
+
 void cohort_call_problem(enum cohort_status status, const struct cohort_reply *reply, char *ret_text, size_t capacity)
 {
     bool has_words = cohort_reply_type(reply) == COHORT_REPLY_ERROR;
     struct cohort_bytes words = has_words ? cohort_reply_bytes(reply) : cohort_text(cohort_status_text(status));
     const char *about_password = password_problem(slice_of(words.data, words.size));
     words = about_password == NULL ? words : cohort_text(about_password);
-    (void)printable_copy(slice_of(words.data, words.size), ret_text, capacity);
+    size_t shown = printable_copy(slice_of(words.data, words.size), ret_text, capacity);
+    if (status == COHORT_UNREACHABLE) {
+        (void)snprintf(ret_text + shown, capacity - shown, "%s", hint(words));
+    }
 }
 
 int cohort_call_failed(const struct cli_command *command, enum cohort_status status, const struct cohort_reply *reply)

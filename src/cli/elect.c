@@ -13,13 +13,17 @@ enum { SHOWN = 128 };
 
 static int run_run(const struct cli_command *command, int argc, char **argv)
 {
-    struct hold_options given = {
-        .is_office = true, .note = "", .ttl_ms = HOLD_TTL_MS, .wait_ms = HOLD_WAIT_MAXIMUM_MS, .grace_ms = -1};
+    struct hold_options given = {.is_office = true,
+                                 .note = "",
+                                 .ttl_ms = HOLD_TTL_MS,
+                                 .wait_ms = -1,
+                                 .wait_default_ms = HOLD_WAIT_MAXIMUM_MS,
+                                 .grace_ms = -1};
     const struct cli_option options[] = {
         {"ttl", CLI_DURATION, &given.ttl_ms, "DURATION", "of the term, renewed meanwhile (default 10s)",
          HOLD_TTL_MINIMUM_MS, HOLD_TTL_MAXIMUM_MS},
-        {"wait", CLI_DURATION, &given.wait_ms, "DURATION", "to lead, 0 not at all (default a year)", 0,
-         HOLD_WAIT_MAXIMUM_MS},
+        {"wait", CLI_DURATION, &given.wait_ms, "DURATION",
+         "to lead, 0 not at all (default a year); given, also for a node to come", 0, HOLD_WAIT_MAXIMUM_MS},
         {"value", CLI_TEXT, &given.value, "TEXT", "for who asks for the leader, such as an address"},
         {"grace", CLI_DURATION, &given.grace_ms, "DURATION",
          "between SIGTERM and SIGKILL (default a fifth of --ttl, 5s at most)", 0, HOLD_TTL_MAXIMUM_MS},
@@ -41,7 +45,8 @@ static const struct cli_command elect_run = {
                "COHORT_TOKEN, renews the term meanwhile, and resigns when the command has ended.\n"
                "The command is gone before anybody else leads; signals, the end of this process\n"
                "and exit status are as those of `cohort lock run`: 75 did not lead in time, 76 led\n"
-               "no more while the command ran.",
+               "no more while the command ran. Where nobody listens it ends at once; when --wait is\n"
+               "given, after that time.",
     .examples = "  cohort elect run billing --value 10.0.0.1:8080 -- ./serve.sh\n"
                 "  cohort elect run billing --wait 0 -- ./job.sh\n",
     .run = run_run,

@@ -11,12 +11,14 @@
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
     OWNER_BYTES = 128,
     HOST_BYTES = 64,
     SHOWN_BYTES = 160,
+    PROBLEM_BYTES = 256,
     NOTE_BYTES = 512,    /* the server's limit */
     MARGIN_DIVISOR = 10, /* of the time to live: SIGKILL is so long before its end, */
     MARGIN_MAXIMUM_MS = 1000,
@@ -43,7 +45,7 @@ struct hold {
     enum cohort_status lost; /* why; COHORT_OK: it is not */
     char owner[OWNER_BYTES];
     char name[SHOWN_BYTES]; /* fit for a terminal */
-    char problem[SHOWN_BYTES];
+    char problem[PROBLEM_BYTES];
 };
 
 /* ---- signals ---- */
@@ -193,17 +195,45 @@ static void ask(struct hold *hold, int64_t wait_ms)
     hold->is_open = wait_ms == 0 && (!hold->has_answer || is_unknown(hold->status));
 }
 
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_BOOTTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool is_watched(void) { return isatty(STDERR_FILENO) == 1; }
+
+/* Nobody is there, or no majority, and nothing was asked for. */
+static bool is_away(enum cohort_status status) { return status == COHORT_UNREACHABLE || status == COHORT_CLUSTERDOWN; }
+
+/* libcohort pauses between attempts. */
+static void ask_until_there(struct hold *hold, int64_t until_ms)
+{
+    ask(hold, 0);
+    if (is_away(hold->status) && hold->leave == 0 && now_ms() < until_ms && is_watched()) {
+        (void)cli_error(hold->command, 0, "waiting for a node to come: %s", hold->problem);
+    }
+    while (is_away(hold->status) && hold->leave == 0 && now_ms() < until_ms) {
+        ask(hold, 0);
+    }
+}
+
 /* Asks without waiting first, which needs no connection of its own, and tells soon when nobody is there. */
 static void acquire(struct hold *hold)
 {
-    ask(hold, 0);
-    if (hold->status != COHORT_NOT_GRANTED || hold->leave != 0 || hold->options->wait_ms == 0) {
+    const struct hold_options *options = hold->options;
+    int64_t wait_ms = options->wait_ms < 0 ? options->wait_default_ms : options->wait_ms;
+    int64_t until_ms = now_ms() + wait_ms;
+    ask_until_there(hold, options->wait_ms < 0 ? 0 : until_ms);
+    int64_t left_ms = until_ms - now_ms();
+    if (hold->status != COHORT_NOT_GRANTED || hold->leave != 0 || left_ms <= 0) {
         return;
     }
-    if (isatty(STDERR_FILENO) == 1) {
+    if (is_watched()) {
         (void)cli_error(hold->command, 0, "waiting for '%s', which others have", hold->name);
     }
-    ask(hold, hold->options->wait_ms);
+    ask(hold, left_ms);
 }
 
 static int not_granted(struct hold *hold)

@@ -34,7 +34,8 @@ struct hold_options {
     const char *value; /* of an office; NULL: none */
     char *const *argv;
     int64_t ttl_ms;
-    int64_t wait_ms;
+    int64_t wait_ms; /* negative: `wait_default_ms`, and only for what others have */
+    int64_t wait_default_ms;
     int64_t grace_ms; /* negative: a part of the time to live */
     enum cohort_lock_mode mode;
     uint32_t permits;

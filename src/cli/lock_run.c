@@ -21,15 +21,16 @@ static int check(const struct cli_command *command, bool shared, int64_t permits
 
 static int run(const struct cli_command *command, int argc, char **argv)
 {
-    struct hold_options given = {.ttl_ms = HOLD_TTL_MS, .wait_ms = WAIT_DEFAULT_MS, .grace_ms = -1};
+    struct hold_options given = {
+        .ttl_ms = HOLD_TTL_MS, .wait_ms = -1, .wait_default_ms = WAIT_DEFAULT_MS, .grace_ms = -1};
     bool shared = false;
     int64_t permits = 0;
     int64_t limit = 0;
     const struct cli_option options[] = {
         {"ttl", CLI_DURATION, &given.ttl_ms, "DURATION", "time to live, renewed meanwhile (default 10s)",
          HOLD_TTL_MINIMUM_MS, HOLD_TTL_MAXIMUM_MS},
-        {"wait", CLI_DURATION, &given.wait_ms, "DURATION", "for the lock, 0 not at all (default 30s)", 0,
-         HOLD_WAIT_MAXIMUM_MS},
+        {"wait", CLI_DURATION, &given.wait_ms, "DURATION",
+         "for the lock, 0 not at all (default 30s); given, also for a node to come", 0, HOLD_WAIT_MAXIMUM_MS},
         {"shared", CLI_FLAG, &shared, NULL, "with others that are shared, and no exclusive one"},
         {"permits", CLI_NUMBER, &permits, "N", "as a semaphore: take so many of --limit", 1, 1 << 30},
         {"limit", CLI_NUMBER, &limit, "N", "permits of the semaphore; all who use it say the same", 1, 1 << 30},
@@ -66,6 +67,8 @@ const struct cli_command cli_lock_run = {
                "the lock. When it is another's already, they get SIGTERM at once and SIGKILL\n"
                "250 ms later. When this process is killed, so are they; when it is stopped, it\n"
                "renews nothing. `man cohort-lock` tells more.\n"
+               "\n"
+               "Where nobody listens it ends at once; when --wait is given, after that time.\n"
                "\n"
                "Exit status: the command's own; 128 + n when signal n ended it; 126 or 127 when\n"
                "it cannot be run or found; 75 the lock was not granted in time, 76 it was lost\n"

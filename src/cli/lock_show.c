@@ -131,7 +131,7 @@ static enum cohort_status look_info(const struct show *show, struct cohort_reply
 struct list {
     const struct show *show;
     struct table table;
-    size_t count; /* printed as JSON */
+    size_t count; /* printed as JSON; nothing is printed before the first page has come */
 };
 
 static void list_row(struct list *list, const struct cohort_reply *name, const struct cohort_reply *info)
@@ -155,7 +155,7 @@ static void list_json(struct list *list, const struct cohort_reply *name, const 
     (void)json_object_set_new(json, "name", cohort_call_json(name));
     (void)json_object_update(json, rest);
     json_decref(rest);
-    printf("%s\n", list->count++ == 0 ? "" : ",");
+    printf("%s\n", list->count++ == 0 ? "[" : ",");
     (void)json_dumpf(json, stdout, JSON_ENSURE_ASCII);
     json_decref(json);
 }
@@ -226,12 +226,9 @@ static enum cohort_status look_list(const struct show *show, struct cohort_reply
 {
     static const char *const titles[] = {"NAME", "MODE", "HOLDERS", "WAITING", "LEFT", "OWNER", "NOTE", NULL};
     struct list list = {.show = show, .table = {.titles = titles}};
-    if (show->json) {
-        printf("[");
-    }
     enum cohort_status status = list_pages(&list, ret_reply);
-    if (show->json) {
-        printf("%s]\n", list.count > 0 ? "\n" : "");
+    if (show->json && (list.count > 0 || status == COHORT_OK)) {
+        printf("%s]\n", list.count > 0 ? "\n" : "[");
     }
     table_deinit(&list.table);
     return status;

@@ -18,7 +18,7 @@ int node_parse_url(const struct cli_command *command, const char *text, struct c
     return CLI_CONTINUE;
 }
 
-static const char *hint(enum status status)
+const char *node_hint(enum status status)
 {
     switch (status) {
     case STATUS_REFUSED: return "; is `cohort serve` running there?";
@@ -40,7 +40,7 @@ struct call {
 static bool fail(const struct call *call, enum status status)
 {
     (void)snprintf(call->problem, NODE_PROBLEM_BYTES, "no answer from %s: %s%s", call->name, status_text(status),
-                   hint(status));
+                   node_hint(status));
     return false;
 }
 

@@ -11,6 +11,9 @@ enum { NODE_PROBLEM_BYTES = CLIENT_ENDPOINT_TEXT_BYTES + 256 };
 /* CLI_CONTINUE, or EX_USAGE after an error that it has reported. */
 int node_parse_url(const struct cli_command *command, const char *text, struct client_url *ret_url);
 
+/* What a person can do about a connection that failed so, with "; " in front; "": nobody knows. */
+const char *node_hint(enum status status);
+
 /* Connects (the connection must be closed), says the password, sends a command (words with one space between) and waits
  * for its reply, all within the timeout. False with a sentence for a person, fit for a terminal, when that failed or
  * the reply is an error. */

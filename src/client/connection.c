@@ -150,11 +150,12 @@ enum status client_connection_finish(struct client_connection *connection)
 
 enum status client_connection_start(struct client_connection *connection, const struct client_endpoint *endpoint)
 {
-    return client_connection_start_other(connection, endpoint, 0);
+    uint32_t count;
+    return client_connection_start_other(connection, endpoint, 0, &count);
 }
 
 enum status client_connection_start_other(struct client_connection *connection, const struct client_endpoint *endpoint,
-                                          uint32_t which)
+                                          uint32_t which, uint32_t *ret_count)
 {
     ASSERT(connection->fd < 0);
     struct addrinfo *addresses;
@@ -170,6 +171,7 @@ enum status client_connection_start_other(struct client_connection *connection, 
         }
         status = start_address(connection, chosen);
         freeaddrinfo(addresses);
+        *ret_count = count;
     }
     return status == STATUS_AGAIN ? STATUS_OK : status;
 }

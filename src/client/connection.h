@@ -58,9 +58,10 @@ MUST_USE enum status client_connection_call(struct client_connection *connection
 /* Begins to connect; poll the descriptor for writing, then call finish. */
 MUST_USE enum status client_connection_start(struct client_connection *connection,
                                              const struct client_endpoint *endpoint);
-/* The same, to the address number `which` (modulo their count) of a host that has several. */
+/* The same, to the address number `which` (modulo their count, *ret_count) of a host that has several. */
 MUST_USE enum status client_connection_start_other(struct client_connection *connection,
-                                                   const struct client_endpoint *endpoint, uint32_t which);
+                                                   const struct client_endpoint *endpoint, uint32_t which,
+                                                   uint32_t *ret_count);
 MUST_USE enum status client_connection_finish(struct client_connection *connection);
 
 /* Sends what `out` holds. AGAIN: poll for writing, then go on. */

@@ -226,8 +226,34 @@ void handle_dispatch(struct cohort *cohort, struct operation *operation)
     }
 }
 
+/* No node was ever reached, and each has refused at all of its addresses. */
+static bool nobody_is_there(const struct cohort *cohort)
+{
+    for (uint32_t i = 0; i < cohort->node_count; i++) {
+        const struct node *node = cohort->nodes[i];
+        if (node->was_reached || node->refused == 0 || node->refused < node->addresses) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What is asked next tries each of them once more. */
+static void fail_fast(struct cohort *cohort)
+{
+    char why[sizeof(cohort->problem) + 32];
+    (void)snprintf(why, sizeof(why), "no node can be reached: %s", cohort->problem);
+    for (uint32_t i = 0; i < cohort->node_count; i++) {
+        cohort->nodes[i]->refused = 0;
+    }
+    handle_fail_waiting(cohort, COHORT_UNREACHABLE, why);
+}
+
 void handle_dispatch_waiting(struct cohort *cohort)
 {
+    if ((cohort->settings.flags & COHORT_FAIL_FAST) != 0 && nobody_is_there(cohort)) {
+        fail_fast(cohort);
+    }
     bool is_blocked[2] = {false, false}; /* shared, private: the first that found none speaks for all */
     struct list waiting;
     list_init(&waiting);

@@ -42,7 +42,9 @@ struct node {
     bool is_told; /* by the cluster, not by the URL */
     bool was_reached;
     uint32_t failures;
-    uint32_t attempts; /* which of a host's addresses is next */
+    uint32_t attempts;  /* which of a host's addresses is next */
+    uint32_t refused;   /* attempts in a row that found nobody */
+    uint32_t addresses; /* of its host, as was found last; 0: it was not looked for, or is an address */
     int64_t again_ns;
     int64_t doubt_until_ns; /* it said that it cannot serve: until then others are asked first */
     struct link shared;

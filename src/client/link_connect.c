@@ -20,12 +20,20 @@ void link_watch(struct link *link, uint32_t events, int how)
     }
 }
 
+/* Counts attempts in a row that found nobody. */
+static void failed(struct link *link, enum status status)
+{
+    bool found_nobody = status == STATUS_REFUSED || status == STATUS_NOTFOUND;
+    link->node->refused = found_nobody ? link->node->refused + 1 : 0;
+    link_lose(link, status_text(status));
+}
+
 /* The attempt was made on `connection`, which becomes the link's. */
 static void started(struct link *link, struct client_connection *connection, enum status status)
 {
     link->node->attempts++;
     if (status != STATUS_OK) {
-        link_lose(link, status_text(status));
+        failed(link, status);
         return;
     }
     link->connection.fd = connection->fd;
@@ -54,11 +62,13 @@ void link_resolve(struct link *link)
     ASSERT(link->state == LINK_RESOLVING && cohort->driving);
     struct client_endpoint endpoint = link->node->endpoint;
     uint32_t which = link->node->attempts;
+    uint32_t count = 1;
     struct client_connection connection;
     client_connection_init(&connection);
     handle_unlock(cohort);
-    enum status status = client_connection_start_other(&connection, &endpoint, which);
+    enum status status = client_connection_start_other(&connection, &endpoint, which, &count);
     handle_lock(cohort);
+    link->node->addresses = count;
     if (link->state == LINK_RESOLVING) {
         started(link, &connection, status);
     } else {
@@ -114,8 +124,9 @@ void link_connected(struct link *link)
 {
     enum status status = client_connection_finish(&link->connection);
     if (status != STATUS_OK) {
-        link_lose(link, status_text(status));
+        failed(link, status);
         return;
     }
+    link->node->refused = 0;
     greet(link);
 }
