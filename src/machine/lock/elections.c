@@ -217,7 +217,7 @@ void elect_leader(struct call *call)
     resp_bulk(&call->reply, claim_note(holder));
 }
 
-/* ELECT.RESIGN election candidate token */
+/* ELECT.RESIGN election candidate token [FORCE] */
 void elect_resign(struct call *call)
 {
     uint64_t token = 0;
@@ -226,12 +226,15 @@ void elect_resign(struct call *call)
     if (problem == NULL && lock_token_parse(call->argv[3], &token) != NULL) {
         problem = "ERR a token is the positive integer that ELECT.CAMPAIGN gave";
     }
+    bool force = call->argc == 5 && slice_is_word(call->argv[4], "FORCE");
+    problem = problem == NULL && call->argc > 4 && !force ? "ERR syntax error" : problem;
     if (problem != NULL) {
         resp_error(&call->reply, problem);
         return;
     }
     struct lock_now now = {call->position, call->time.applied_time_ms};
-    bool led =
-        locks_release(call->locks, election_key(call->argv[1], space), call->argv[2], token, slice_of(NULL, 0), &now);
+    struct slice key = election_key(call->argv[1], space);
+    bool led = force ? locks_take_away(call->locks, key, call->argv[2], token, &now)
+                     : locks_release(call->locks, key, call->argv[2], token, slice_of(NULL, 0), &now);
     resp_integer(&call->reply, led ? 1 : 0);
 }

@@ -150,10 +150,11 @@ void lock_renew(struct call *call)
     }
 }
 
-/* NULL, or what is wrong. */
-static const char *take_release_id(const struct call *call, struct slice *ret_id)
+/* FORCE alone, or REENTRANT id. NULL, or what is wrong. */
+static const char *take_release_options(const struct call *call, bool *ret_force, struct slice *ret_id)
 {
-    for (uint32_t i = 4; i < call->argc; i += 2) {
+    *ret_force = call->argc == 5 && slice_is_word(call->argv[4], "FORCE");
+    for (uint32_t i = 4; i < call->argc && !*ret_force; i += 2) {
         if (i + 1 == call->argc || !slice_is_word(call->argv[i], "REENTRANT") || call->argv[i + 1].size == 0) {
             return "ERR syntax error";
         }
@@ -165,19 +166,22 @@ static const char *take_release_id(const struct call *call, struct slice *ret_id
     return NULL;
 }
 
-/* LOCK.RELEASE key owner token [REENTRANT request-id] */
+/* LOCK.RELEASE key owner token [REENTRANT request-id | FORCE] */
 void lock_release(struct call *call)
 {
     uint64_t token = 0;
+    bool force = false;
     struct slice id = slice_of(NULL, 0);
     const char *problem = lock_token_parse(call->argv[3], &token);
-    problem = problem == NULL ? take_release_id(call, &id) : problem;
+    problem = problem == NULL ? take_release_options(call, &force, &id) : problem;
     if (problem != NULL) {
         resp_error(&call->reply, problem);
         return;
     }
     struct lock_now now = now_of(call);
-    bool held = locks_release(call->locks, call->argv[1], call->argv[2], token, id, &now);
+    const struct slice *argv = call->argv;
+    bool held = force ? locks_take_away(call->locks, argv[1], argv[2], token, &now)
+                      : locks_release(call->locks, argv[1], argv[2], token, id, &now);
     resp_integer(&call->reply, held ? 1 : 0);
 }
 

@@ -69,7 +69,7 @@ void lock_end_hold(struct locks *locks, struct claim *claim, enum lock_end end, 
     }
     struct lock *lock = claim->lock;
     locks->expired += end == LOCK_EXPIRED ? 1 : 0;
-    if (end == LOCK_EXPIRED || end == LOCK_SESSION) {
+    if (end == LOCK_EXPIRED || end == LOCK_SESSION || end == LOCK_ADMIN) {
         lock_tell(locks, LOCK_NOTICE_LOST, claim);
     }
     claim_leave(locks, claim);

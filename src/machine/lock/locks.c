@@ -110,6 +110,22 @@ bool locks_release(struct locks *locks, struct slice key, struct slice owner, ui
     return true;
 }
 
+bool locks_take_away(struct locks *locks, struct slice key, struct slice owner, uint64_t token,
+                     const struct lock_now *now)
+{
+    struct claim *claim = find_holder(locks, key, owner, token, now);
+    if (claim == NULL) {
+        return false;
+    }
+    struct lock *lock = claim->lock;
+    lock_keep(locks, lock);
+    lock->fence = lock->fence > token ? lock->fence : token + 1; /* no later one is smaller */
+    lock_end_hold(locks, claim, LOCK_ADMIN, now);
+    lock_grant(locks, lock, now);
+    locks_tidy(locks);
+    return true;
+}
+
 /* ---- looking ---- */
 
 bool locks_held(const struct locks *locks, struct slice key, uint64_t token, int64_t time_ms)

@@ -3,8 +3,8 @@
  *
  * Invariants
  * 1. Of one lock a later grant has a larger token, for ever: also when the lock was forgotten meanwhile.
- * 2. A lease ends by cluster time, in an apply, not before its time to live is over; nothing shortens it, and only its
- *    owner makes it longer.
+ * 2. A lease ends by cluster time, in an apply, not before its time to live is over; nothing shortens it but a release
+ * or an administrator's force, and only its owner makes it longer.
  * 3. First come, first served: nobody is granted while another who asked earlier waits for the same lock.
  * 4. Whoever asks again gets what it has: the same token, or the same place among those who wait.
  * 5. A wait ends once: with a grant, at its deadline, or since its client is gone. What ends it is told by one notice,
@@ -150,6 +150,10 @@ int64_t locks_renew(struct locks *locks, struct slice key, struct slice owner, u
  * False: it was not held, or not by this id. */
 bool locks_release(struct locks *locks, struct slice key, struct slice owner, uint64_t token, struct slice id,
                    const struct lock_now *now);
+/* By force, of an administrator: all its acquires at once, and whoever acquired it is told. From then on FENCE.CHECK
+ * refuses the token, also when nobody has come with a newer one yet. False: it was not held. */
+bool locks_take_away(struct locks *locks, struct slice key, struct slice owner, uint64_t token,
+                     const struct lock_now *now);
 /* The client of this request is gone: its wait, or what was granted to it meanwhile, ends; but no grant that another
  * request of the same owner was told of. */
 void locks_take_back(struct locks *locks, struct slice key, struct slice owner, const struct lock_origin *origin,

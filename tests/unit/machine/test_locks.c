@@ -358,6 +358,48 @@ static void nodes_are_reaped(void **state)
     no_notice(h);
 }
 
+/* By force: whoever acquired it is told, all its acquires go at once, and its token is good for nothing from then on.
+ */
+static void taken_away(void **state)
+{
+    struct harness *h = *state;
+    machine_tell_locks(h->machine, true);
+    assert_string_equal(from(h, 1, 1, 1, "l a PX 1000 REENTRANT x"), "*2 :3 :1000");
+    ASKED(h, 2, "l a PX 1000 REENTRANT y", "*2 :3 :1000");
+    ASKED(h, 3, "l b PX 1000 WAIT 500", "+QUEUED");
+    CHECK(h, "FENCE.CHECK l 3", ":1");
+    CHECK(h, "LOCK.RELEASE l a 4 FORCE", ":0");
+    CHECK(h, "LOCK.RELEASE l b 3 FORCE", ":0");
+    CHECK(h, "LOCK.RELEASE l a 3 FORCE REENTRANT x", "-ERR syntax error");
+    CHECK(h, "LOCK.RELEASE l a 3 REENTRANT x FORCE", "-ERR syntax error");
+    no_notice(h);
+    CHECK(h, "LOCK.RELEASE l a 3 FORCE", ":1");
+    check_notice(h, LOCK_NOTICE_LOST, 1, 3);
+    check_notice(h, LOCK_NOTICE_GRANTED, 3, 27);
+    no_notice(h);
+    CHECK(h, "LOCK.RELEASE l a 3 FORCE", ":0");
+    CHECK(h, "LOCK.RENEW l a 3 PX 1000",
+          "-LOCKLOST this owner does not hold the lock by this token any more; acquire it anew");
+    CHECK(h, "LOCK.GUARD l 3 SET k v",
+          "-FENCED this token does not hold the lock any more; the command was not executed");
+    CHECK(h, "FENCE.CHECK l 3", ":0"); /* though nobody has come with 27 yet */
+    CHECK(h, "FENCE.CHECK l 27", ":1");
+    CHECK(h, "LOCK.HISTORY l", "*1 *10 $5 owner $1 a $5 token :3 $4 from :1000 $2 to :1000 $3 why $5 admin");
+    CHECK(h, "LOCK.ACQUIRE s c PX 1000 MODE SHARED", "*2 :48 :1000");
+    CHECK(h, "LOCK.ACQUIRE s d PX 1000 MODE SHARED", "*2 :51 :1000");
+    CHECK(h, "LOCK.RELEASE s d 51 FORCE", ":1");
+    CHECK(h, "FENCE.CHECK s 51", ":0");
+    CHECK(h, "FENCE.CHECK s 48", ":1"); /* it holds */
+    CHECK(h, "LOCK.ACQUIRE s d PX 1000 MODE SHARED", "*2 :63 :1000");
+    CHECK(h, "FENCE.CHECK s 63", ":1");
+    CHECK(h, "ELECT.CAMPAIGN e a PX 1000", "*2 :69 :1000");
+    CHECK(h, "ELECT.RESIGN e a 69 FORCE now", "-ERR syntax error");
+    CHECK(h, "ELECT.RESIGN e a 69 BY", "-ERR syntax error");
+    CHECK(h, "ELECT.RESIGN e a 69 force", ":1");
+    CHECK(h, "ELECT.RESIGN e a 69 FORCE", ":0");
+    CHECK(h, "ELECT.LEADER e", "*-1");
+}
+
 static void guarded(void **state)
 {
     struct harness *h = *state;
@@ -515,6 +557,7 @@ int main(void)
         CASE(a_grant_told_elsewhere_stays),
         CASE(a_place_is_taken_with_its_id),
         CASE(nodes_are_reaped),
+        CASE(taken_away),
         CASE(guarded),
         CASE(fences),
         CASE(shown),

@@ -215,7 +215,7 @@ static void step(struct model *m, struct prng *prng, char *command, char *expect
     uint64_t number = prng_chance(prng, 1, 3) ? 0 : m->position;
     char origin[200];
     put_origin(origin, number);
-    switch (prng_below(prng, 8)) {
+    switch (prng_below(prng, 9)) {
     case 0:
     case 1:
     case 2: {
@@ -254,6 +254,18 @@ static void step(struct model *m, struct prng *prng, char *command, char *expect
         return;
     }
     case 6: {
+        (void)sprintf(command, "LOCK.RELEASE l%d o%d %d FORCE", lock, owner, (int)token);
+        c = held(m, lock, owner, token);
+        (void)strcpy(expected, c != NULL ? ":1" : ":0");
+        if (c != NULL) {
+            note(m, "lost", c, token);
+            m->fence[lock] = m->fence[lock] > token ? m->fence[lock] : token + 1;
+            c->lives = false;
+            grant(m, lock);
+        }
+        return;
+    }
+    case 7: {
         put_origin(origin, c->number == 0 || prng_chance(prng, 1, 4) ? number : c->number);
         uint64_t said = origin[0] == 0 ? 0 : c->number;
         char mine[200];
