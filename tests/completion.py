@@ -67,7 +67,7 @@ def main(cohort, script):
         "dev -- --log-f": {"--log-format"},
         "dev --restart -- --log-format ": {"text", "json"},
         "status -- --": set(),
-        "lock ": {"run", "info", "list", "history"},
+        "lock ": {"run", "info", "list", "history", "release"},
         "lock h": {"history"},
         "elect ": {"run", "leader"},
         "lock nonsense --": set(),
