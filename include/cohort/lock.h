@@ -35,12 +35,13 @@ struct cohort_lock_options {
     int64_t ttl_ms;  /* 100 ms to 24 hours */
     int64_t wait_ms; /* how long to wait for it; 0: not at all */
     enum cohort_lock_mode mode;
-    uint32_t permits;
+    uint32_t permits; /* of COHORT_LOCK_PERMITS alone, as the next */
     uint32_t limit;
     struct cohort_bytes owner; /* data NULL: a random one, which no other has. The same owner may ask again for what it
-                                * holds, and gets the same token */
+                                * holds, and gets the same token. Not empty */
     struct cohort_bytes note;  /* for people, in LOCK.INFO */
-    struct cohort_session *session; /* it is held as long as this lives (cohort/session.h), and ttl_ms is not used */
+    struct cohort_session *session; /* of the same handle: it is held as long as this lives (cohort/session.h), and
+                                     * ttl_ms is not used */
 };
 
 /* Acquires the lock. COHORT_NOT_GRANTED: others held it all the time. COHORT_DEADLOCK. COHORT_LOCKLOST: it was granted
@@ -60,7 +61,8 @@ COHORT_API enum cohort_status cohort_lock_acquire_start(struct cohort *cohort, s
 /* Grows with every grant of the lock, for ever. */
 COHORT_API uint64_t cohort_lock_token(const struct cohort_lock *lock);
 
-/* Nanoseconds of CLOCK_BOOTTIME until which it may be believed to be held; 0 when it is lost or released. */
+/* Nanoseconds of CLOCK_BOOTTIME until which it may be believed to be held; 0 when it is lost or released. Of a lock
+ * with a session: until which that may be believed to live, also when an administrator has taken the lock away. */
 COHORT_API int64_t cohort_lock_valid_until(const struct cohort_lock *lock);
 
 /* The time to live begins anew; of a lock with a session, that of the session. COHORT_LOCKLOST: it is held no more. */

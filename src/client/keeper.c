@@ -48,6 +48,16 @@ void keepers_hear(struct cohort *cohort, const struct cohort_reply *push)
     }
 }
 
+/* The timer does, until the validity ends. */
+static void try_again(struct cohort_keeper *keeper, enum cohort_status why)
+{
+    int64_t again_ns = client_clock_ns() + keeper->lease->ttl_ms * 1000000 / 16;
+    int64_t end_ns = end_of_validity(keeper);
+    keeper->why = why;
+    keeper->state = KEEPER_RESTING;
+    handle_set_timer(keeper->lease->cohort, &keeper->timer, again_ns < end_ns ? again_ns : end_ns);
+}
+
 static void renewed(struct operation *renewal)
 {
     struct cohort_keeper *keeper = renewal->data;
@@ -63,11 +73,7 @@ static void renewed(struct operation *renewal)
     } else if (renewal->status == keeper->lease->kind->over || keeper->lease->is_over) {
         become_lost(keeper, keeper->lease->kind->over);
     } else {
-        keeper->why = renewal->status; /* the timer tries again, until the validity ends */
-        int64_t again_ns = client_clock_ns() + keeper->lease->ttl_ms * 1000000 / 16;
-        int64_t end_ns = end_of_validity(keeper);
-        keeper->state = KEEPER_RESTING;
-        handle_set_timer(keeper->lease->cohort, &keeper->timer, again_ns < end_ns ? again_ns : end_ns);
+        try_again(keeper, renewal->status);
     }
 }
 
@@ -75,12 +81,12 @@ static void renew(struct cohort_keeper *keeper, int64_t left_ns)
 {
     struct cohort *cohort = keeper->lease->cohort;
     struct operation *renewal = keeper->lease->kind->renewal(keeper->lease, left_ns / 1000000 + 1);
-    handle_set_timer(cohort, &keeper->timer, end_of_validity(keeper));
-    keeper->state = KEEPER_RENEWING;
     if (renewal == NULL) {
-        keeper->why = COHORT_NOMEM;
+        try_again(keeper, COHORT_NOMEM);
         return;
     }
+    handle_set_timer(cohort, &keeper->timer, end_of_validity(keeper));
+    keeper->state = KEEPER_RENEWING;
     renewal->flags |= OPERATION_INTERNAL; /* limits of the caller do not cost a lock */
     renewal->ended = renewed;
     renewal->data = keeper;

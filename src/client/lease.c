@@ -5,6 +5,7 @@
 
 void lease_confirm(struct lease *lease, int64_t sent_boottime_ns, int64_t left_ms)
 {
+    left_ms = left_ms < 0 ? 0 : left_ms < LEASE_WAIT_MAXIMUM_MS ? left_ms : LEASE_WAIT_MAXIMUM_MS; /* a year */
     int64_t allowance_ns = (int64_t)LEASE_DRIFT_MS * 1000000 + left_ms * 1000000 / LEASE_DRIFT_DIVISOR;
     int64_t until_ns = sent_boottime_ns + left_ms * 1000000 - allowance_ns;
     if (!lease->is_over && until_ns > lease->valid_until_ns) {

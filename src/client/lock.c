@@ -40,7 +40,8 @@ struct cohort_lock *client_lock_create(struct cohort *cohort, struct cohort_byte
         }
         owner = cohort_text(random);
     }
-    struct cohort_lock *lock = malloc(sizeof(*lock) + key.size + owner.size);
+    bool fits = key.size < SIZE_MAX / 4 && owner.size < SIZE_MAX / 4; /* else a caller has given −1 for a size */
+    struct cohort_lock *lock = fits ? malloc(sizeof(*lock) + key.size + owner.size) : NULL;
     if (lock != NULL) {
         *lock = (struct cohort_lock){.lease = {.kind = &lock_kind, .cohort = cohort, .ttl_ms = wanted->options.ttl_ms},
                                      .words = wanted->words,

@@ -45,7 +45,7 @@ static bool granted(struct operation *operation, struct cohort_lock *lock, bool 
     }
     lease_confirm(&lock->lease, operation->sent_boottime_ns, left_ms);
     int64_t waited_ns = handle_boottime_ns() - operation->sent_boottime_ns;
-    bool waited = waited_ns > left_ms * 1000000 / 8;
+    bool waited = waited_ns / 1000000 > left_ms / 8;
     return waited && may_go_on && renew_at_once(operation, lock);
 }
 
@@ -148,8 +148,15 @@ static size_t last_word_bytes(const struct acquire_words *words)
     return strlen("$\r\n\r\n") + number_format_int64(digits, (int64_t)size) + size;
 }
 
-static const char *problem_of(const struct cohort_lock_options *options)
+static const char *problem_of(const struct cohort *cohort, const struct cohort_lock_options *options)
 {
+    if (options->session != NULL && options->session->lease.cohort != cohort) {
+        return "the session is of another handle; open one with this handle";
+    }
+    if (options->owner.data != NULL && options->owner.size == 0) {
+        return "the owner is empty, and whoever else has an empty one would hold the same lock; leave it out for a "
+               "random one";
+    }
     bool has_time = options->ttl_ms >= LEASE_TTL_MINIMUM_MS && options->ttl_ms <= LEASE_TTL_MAXIMUM_MS;
     if (options->session == NULL && !has_time) {
         return "ttl_ms must be from 100 ms to 24 hours";
@@ -163,6 +170,9 @@ static const char *problem_of(const struct cohort_lock_options *options)
     bool counts = options->mode == COHORT_LOCK_PERMITS;
     if (counts && (options->permits == 0 || options->limit < options->permits)) {
         return "permits must be from 1 to limit";
+    }
+    if (!counts && (options->permits != 0 || options->limit != 0)) {
+        return "permits and limit are of the mode COHORT_LOCK_PERMITS";
     }
     return NULL;
 }
@@ -222,7 +232,7 @@ static bool take_for_caller(struct operation *operation, bool may_go_on)
 enum cohort_status client_lock_acquire(struct cohort *cohort, struct cohort_bytes key, const struct lock_wanted *wanted,
                                        struct cohort_lock **ret_lock, struct cohort_reply **ret_reply)
 {
-    const char *problem = problem_of(&wanted->options);
+    const char *problem = problem_of(cohort, &wanted->options);
     if (problem != NULL) {
         return client_refuse(COHORT_INVALID, ret_reply, problem);
     }
@@ -249,7 +259,7 @@ enum cohort_status client_lock_acquire_start(struct cohort *cohort, struct cohor
                                              const struct lock_wanted *wanted, cohort_lock_callback callback,
                                              void *data)
 {
-    if (problem_of(&wanted->options) != NULL || callback == NULL) {
+    if (problem_of(cohort, &wanted->options) != NULL || callback == NULL) {
         return COHORT_INVALID;
     }
     struct acquire *acquire;

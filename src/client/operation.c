@@ -9,11 +9,15 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* At most what resp_command appends: each word's bytes, its length and line ends. */
+/* At most what resp_command appends: each word's bytes, its length and line ends. SIZE_MAX: there cannot be so much, as
+ * when a caller gives −1 for a size. */
 static size_t request_bound(const struct cohort_bytes *argv, size_t argc)
 {
     size_t bytes = NUMBER_INT64_BYTES + 8;
     for (size_t i = 0; i < argc; i++) {
+        if (argv[i].size > SIZE_MAX / 4 - bytes) {
+            return SIZE_MAX;
+        }
         bytes += argv[i].size + NUMBER_INT64_BYTES + 8;
     }
     return bytes;
@@ -21,7 +25,8 @@ static size_t request_bound(const struct cohort_bytes *argv, size_t argc)
 
 bool request_append(struct buffer *request, const struct cohort_bytes *argv, size_t argc)
 {
-    if (!buffer_try_reserve(request, request_bound(argv, argc))) {
+    size_t bytes = request_bound(argv, argc);
+    if (bytes == SIZE_MAX || !buffer_try_reserve(request, bytes)) {
         return false;
     }
     struct resp_writer writer = resp_writer_to(request, RESP2);
@@ -93,12 +98,12 @@ enum status operation_create(struct cohort *cohort, const struct client_request 
     }
     list_init(&operation->node);
     timer_init(&operation->timer, TIMER_OPERATION);
-    if (request->key != NULL && request->key->data != NULL) {
-        operation->slot = key_slot(slice_of(request->key->data, request->key->size));
-    }
     if (request->argc > 0 && operation_add(operation, request->argv, request->argc) != STATUS_OK) {
         operation_destroy(operation);
         return STATUS_NOMEM;
+    }
+    if (request->key != NULL && request->key->data != NULL) { /* one of the words, as a rule: its size is sound */
+        operation->slot = key_slot(slice_of(request->key->data, request->key->size));
     }
     operation->context = request->context;
     operation->release = request->release;

@@ -55,6 +55,8 @@ static enum scripted_verdict play(struct scripted_server *server, int connection
             return SCRIPTED_CLOSE;
         }
         buffer_append_format(out, ":%d\r\n", holds);
+    } else if (scripted_is(request, "SESSION.OPEN")) {
+        buffer_append_string(out, "$3\r\n1-1\r\n");
     } else if (scripted_is(request, "GET")) { /* the key is the token that is lost */
         buffer_append_format(out, ">4\r\n$9\r\nlock-lost\r\n$4\r\ndoor\r\n$%zu\r\n%s\r\n:%s\r\n_\r\n",
                              strlen(table->owner), table->owner, scripted_word(request, 1));
@@ -108,6 +110,80 @@ static void test_acquire(void **state)
     assert_int_equal(cohort_lock_valid_until(f.lock), 0);
     assert_int_equal(cohort_lock_release(f.lock, NULL), COHORT_LOCKLOST);
     assert_int_equal(cohort_lock_renew(f.lock, NULL), COHORT_LOCKLOST);
+    teardown(&f);
+}
+
+static void check_refused(struct cohort *cohort, const struct cohort_lock_options *how, const char *said)
+{
+    struct cohort_reply *reply;
+    struct cohort_lock *lock = NULL;
+    assert_int_equal(cohort_lock_acquire(cohort, cohort_text("door"), how, &lock, &reply), COHORT_INVALID);
+    assert_null(lock);
+    assert_non_null(strstr(cohort_reply_text(reply), said));
+    cohort_reply_free(reply);
+}
+
+/* What a program may get wrong is told in words, and nothing is asked. */
+static void test_arguments(void **state)
+{
+    struct fixture f;
+    setup(&f, 0);
+    const struct {
+        struct cohort_lock_options how;
+        const char *said;
+    } wrong[] = {
+        {{0}, "ttl_ms must be from 100 ms"},
+        {{.ttl_ms = -1}, "ttl_ms must be from 100 ms"},
+        {{.ttl_ms = INT64_MAX}, "ttl_ms must be from 100 ms"},
+        {{.ttl_ms = 1000, .wait_ms = -1}, "wait_ms must be from 0"},
+        {{.ttl_ms = 1000, .mode = COHORT_LOCK_PERMITS}, "permits must be from 1 to limit"},
+        {{.ttl_ms = 1000, .mode = COHORT_LOCK_PERMITS, .limit = 3}, "permits must be from 1 to limit"},
+        {{.ttl_ms = 1000, .mode = COHORT_LOCK_PERMITS, .permits = 3, .limit = 2}, "permits must be from 1 to limit"},
+        {{.ttl_ms = 1000, .permits = 1, .limit = 2}, "permits and limit are of the mode"},
+        {{.ttl_ms = 1000, .mode = COHORT_LOCK_SHARED, .limit = 2}, "permits and limit are of the mode"},
+        {{.ttl_ms = 1000, .owner = cohort_text("")}, "the owner is empty"},
+    };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        check_refused(f.cohort, &wrong[i].how, wrong[i].said);
+    }
+    check_refused(f.cohort, NULL, "ttl_ms must be from 100 ms");
+    assert_int_equal(atomic_load(&f.server.requests), 0);
+    teardown(&f);
+}
+
+/* A session that another handle has is another server's, as far as is known here. */
+static void test_session_of_another_handle(void **state)
+{
+    struct fixture f;
+    setup(&f, 0);
+    struct cohort *other;
+    struct cohort_session *session;
+    assert_int_equal(cohort_open(f.server.url, NULL, &other, NULL), COHORT_OK);
+    assert_int_equal(cohort_session_open(other, 10000, &session, NULL), COHORT_OK);
+    struct cohort_lock_options how = {.session = session};
+    check_refused(f.cohort, &how, "the session is of another handle");
+    cohort_session_free(session);
+    cohort_close(other);
+    teardown(&f);
+}
+
+/* As when a program takes a length that says "failed" for one: nothing is read, or written, beyond what is there. */
+static void test_sizes_that_cannot_be(void **state)
+{
+    struct fixture f;
+    setup(&f, 0);
+    struct cohort_lock *lock = NULL;
+    struct cohort_bytes none = cohort_bytes_of("x", SIZE_MAX);
+    struct cohort_lock_options how = {.ttl_ms = 1000};
+    assert_int_equal(cohort_lock_acquire(f.cohort, none, &how, &lock, NULL), COHORT_NOMEM);
+    how.owner = none;
+    assert_int_equal(cohort_lock_acquire(f.cohort, cohort_text("door"), &how, &lock, NULL), COHORT_NOMEM);
+    how.owner = cohort_bytes_of(NULL, 0);
+    how.note = none;
+    assert_int_equal(cohort_lock_acquire(f.cohort, cohort_text("door"), &how, &lock, NULL), COHORT_NOMEM);
+    assert_int_equal(cohort_set(f.cohort, cohort_text("key"), none, NULL, NULL), COHORT_NOMEM);
+    assert_int_equal(cohort_get(f.cohort, none, NULL), COHORT_NOMEM);
+    assert_int_equal(atomic_load(&f.server.requests), 0);
     teardown(&f);
 }
 
@@ -342,6 +418,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_acquire),
+        cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_session_of_another_handle),
+        cmocka_unit_test(test_sizes_that_cannot_be),
         cmocka_unit_test(test_not_granted),
         cmocka_unit_test(test_wait),
         cmocka_unit_test(test_wait_after_the_server_was_away),
