@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { ROUNDING_MS = 5 };
+
 /* ---- memory ---- */
 
 /* A text's bytes stand behind it. All go together with the state, which lives for one request. */
@@ -225,10 +227,11 @@ static int64_t next_ms(const struct lock_state *state, int64_t now_ms)
 }
 
 /* Who waits is asked about often, and a state that is written wakes all others who wait: so it is written now and then.
- */
+ * What is left of a wait is rounded up, so its end seems to move a little. */
 static void keep_place(struct lock_claim *waiter, int64_t now_ms, int64_t due_ms, struct lock_granted *ret_granted)
 {
-    ret_granted->unchanged = now_ms - waiter->asked_ms < LOCK_STATE_PATIENCE_MS / 4 && waiter->due_ms >= due_ms;
+    ret_granted->unchanged =
+        now_ms - waiter->asked_ms < LOCK_STATE_PATIENCE_MS / 4 && waiter->due_ms + ROUNDING_MS >= due_ms;
     if (!ret_granted->unchanged) {
         waiter->asked_ms = now_ms;
         waiter->due_ms = due_ms > waiter->due_ms ? due_ms : waiter->due_ms;

@@ -150,8 +150,9 @@ enum cohort_status cohort_open(const char *url, const struct cohort_options *opt
     }
     if (known->ops == NULL) {
         char problem[ENGINE_PROBLEM_BYTES];
-        (void)snprintf(problem, sizeof(problem), "this libcohort was built without %s:// (meson configure -D%s=enabled)",
-                       known->scheme, known->option);
+        (void)snprintf(problem, sizeof(problem),
+                       "this libcohort was built without %s:// (meson configure -D%s=enabled)", known->scheme,
+                       known->option);
         return client_refuse(COHORT_UNSUPPORTED, ret_reply, problem);
     }
     return open_engine_url(known->ops, url, options, ret_cohort, ret_reply);

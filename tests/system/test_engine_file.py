@@ -219,7 +219,7 @@ def test_who_waits_does_not_wake_who_waits(folder, engine):
         other.close()
     assert engine.call("LOCK.RELEASE", "calm", "a", token) == 1
     writes = max(header[3] for header in places(folder / "calm.lock"))
-    assert writes <= 20 * (2 + 4000 // 500 + 1) + 4
+    assert writes <= 20 * (2 + 4000 // 500) + 4  # it comes and goes, and says every half second that it is there
 
 
 def test_lock_run(folder):
