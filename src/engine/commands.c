@@ -4,11 +4,6 @@
 #include "base/number.h"
 
 #include <cohort/engine.h>
-#include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 
 #define TIME_MAXIMUM_MS (INT64_C(365) * 24 * 3600 * 1000)
 #define PERMITS_MAXIMUM (INT64_C(1) << 30)
@@ -22,22 +17,6 @@ struct call {
     struct resp_writer *reply;
     struct engine_wait *wait;
 };
-
-int64_t engine_clock_ns(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-enum engine_code engine_problem(struct engine *engine, enum engine_code code, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(engine->problem, sizeof(engine->problem), format, arguments);
-    va_end(arguments);
-    return code;
-}
 
 /* ---- replies ---- */
 

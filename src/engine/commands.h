@@ -22,5 +22,3 @@ enum engine_execution engine_execute(struct engine *engine, const struct slice *
 
 /* Asks again. With nothing left of its time it is answered in any case. */
 enum engine_execution engine_execute_wait(struct engine *engine, struct engine_wait *wait, struct resp_writer *reply);
-
-int64_t engine_clock_ns(void);

@@ -71,3 +71,6 @@ struct engine {
 
 __attribute__((format(printf, 3, 4))) enum engine_code engine_problem(struct engine *engine, enum engine_code code,
                                                                       const char *format, ...);
+
+/* CLOCK_MONOTONIC. */
+int64_t engine_clock_ns(void);

@@ -12,9 +12,7 @@
  * wall clock's second times 2^20, so they also grow when somebody removes the file. */
 #include "engine/file.h"
 
-#include "base/crc32c.h"
 #include "base/hash.h"
-#include "engine/commands.h"
 #include "engine/machine_time.h"
 #include "engine/notice.h"
 #include "engine/stored.h"
@@ -42,7 +40,8 @@ enum {
 struct header {
     char magic[8];
     uint32_t form;
-    uint32_t checksum; /* of all behind it: header, key, state */
+    uint32_t zero;
+    uint64_t checksum; /* XXH3 of all behind it: header, key, state */
     uint64_t sequence;
     uint8_t boot[MACHINE_BOOT_BYTES];
     uint64_t tokens_until; /* on disk: no larger token was given */
@@ -183,10 +182,10 @@ static enum engine_code open_file(struct file_engine *file, bool looks)
 
 /* ---- a place ---- */
 
-static uint32_t checksum_of(const struct buffer *bytes)
+static uint64_t checksum_of(const struct buffer *bytes)
 {
-    size_t start = offsetof(struct header, checksum) + sizeof(uint32_t);
-    return crc32c(0, bytes->data + start, bytes->size - start);
+    size_t start = offsetof(struct header, checksum) + sizeof(uint64_t);
+    return hash_bytes(0, bytes->data + start, bytes->size - start);
 }
 
 static bool header_is_sound(const struct header *header)

@@ -2,9 +2,9 @@
 #include "client/handle.h"
 #include "engine/file.h"
 #include "engine/host.h"
+#include "engine/module.h"
 
 #include <cohort/engine.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -12,11 +12,10 @@ enum {
                      COHORT_CAN_ELECT | COHORT_CAN_LOOK | COHORT_CAN_SURVIVE | COHORT_CAN_ALL,
 };
 
-/* An engine that was left out when this was built has no operations. */
 struct known {
     const char *scheme;
-    const struct engine_ops *ops;
-    const char *option; /* of Meson's */
+    const struct engine_ops *ops; /* NULL: in a module */
+    const char *module;           /* also the name of Meson's option */
 };
 
 static const struct known engines[] = {
@@ -148,12 +147,10 @@ enum cohort_status cohort_open(const char *url, const struct cohort_options *opt
     if (known == NULL) {
         return open_cohort(url, options, ret_cohort, ret_reply);
     }
-    if (known->ops == NULL) {
-        char problem[ENGINE_PROBLEM_BYTES];
-        (void)snprintf(problem, sizeof(problem),
-                       "this libcohort was built without %s:// (meson configure -D%s=enabled)", known->scheme,
-                       known->option);
+    const struct engine_ops *ops = known->ops;
+    char problem[ENGINE_PROBLEM_BYTES];
+    if (ops == NULL && module_find(known->module, known->scheme, &ops, problem) != STATUS_OK) {
         return client_refuse(COHORT_UNSUPPORTED, ret_reply, problem);
     }
-    return open_engine_url(known->ops, url, options, ret_cohort, ret_reply);
+    return open_engine_url(ops, url, options, ret_cohort, ret_reply);
 }

@@ -15,11 +15,12 @@ import engines
 import pytest
 import resp
 import servers
+import xxhash
 
 TTL_MS = 60_000
 PLACE_BYTES = 1 << 20
-BOOT_AT = 24  # in a place's header: magic, form, checksum, sequence
-HEADER = struct.Struct("<8sIIQ16sQII")
+BOOT_AT = 32  # in a place's header: magic, form, checksum, sequence
+HEADER = struct.Struct("<8sIIQQ16sQII")
 
 # Takes and gives back a lock as fast as it can, and writes each token.
 BUSY = """
@@ -77,7 +78,7 @@ def test_a_torn_place_leaves_the_state_before(folder, engine):
     engine.call("LOCK.RELEASE", "torn", "a", first)
     second, _ = engine.call("LOCK.ACQUIRE", "torn", "b", "PX", TTL_MS)
     path = folder / "torn.lock"
-    newest = max((0, 1), key=lambda place: places(path)[place][3])
+    newest = max((0, 1), key=lambda place: places(path)[place][4])
     with open(path, "r+b") as file:
         file.seek(newest * PLACE_BYTES + HEADER.size + 6)
         file.write(b"\xff\xff")
@@ -106,24 +107,19 @@ def test_a_newer_form(folder, engine):
     engine.call("LOCK.ACQUIRE", "new", "a", "PX", TTL_MS)
     path = folder / "new.lock"
     data = bytearray(path.read_bytes())
-    newest = max((0, 1), key=lambda place: (places(path)[place] or [0] * 8)[3])
+    newest = max((0, 1), key=lambda place: (places(path)[place] or [0] * 9)[4])
     header = list(HEADER.unpack_from(data, newest * PLACE_BYTES))
     header[1] = 2
     HEADER.pack_into(data, newest * PLACE_BYTES, *header)
-    body = bytes(data[newest * PLACE_BYTES + 16 : newest * PLACE_BYTES + HEADER.size + header[6] + header[7]])
-    struct.pack_into("<I", data, newest * PLACE_BYTES + 12, crc32c(body))
+    body = bytes(data[newest * PLACE_BYTES + 24 : newest * PLACE_BYTES + HEADER.size + header[7] + header[8]])
+    struct.pack_into("<Q", data, newest * PLACE_BYTES + 16, checksum(body))
     path.write_bytes(data)
     reply = engine.call("LOCK.ACQUIRE", "new", "b", "PX", TTL_MS)
     assert isinstance(reply, resp.Error) and "newer" in reply
 
 
-def crc32c(data):
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
+def checksum(data):
+    return xxhash.xxh3_64_intdigest(data)
 
 
 def test_after_another_boot_nobody_holds(folder, engine):
@@ -134,8 +130,8 @@ def test_after_another_boot_nobody_holds(folder, engine):
         if header is not None and header[0] == b"CohLock\n":
             at = place * PLACE_BYTES
             data[at + BOOT_AT : at + BOOT_AT + 16] = b"another boot's  "
-            body = bytes(data[at + 16 : at + HEADER.size + header[6] + header[7]])
-            struct.pack_into("<I", data, at + 12, crc32c(body))
+            body = bytes(data[at + 24 : at + HEADER.size + header[7] + header[8]])
+            struct.pack_into("<Q", data, at + 16, checksum(body))
     path.write_bytes(data)
     later, _ = engine.call("LOCK.ACQUIRE", "boot", "b", "PX", TTL_MS)
     assert later > token + 4096  # what was set aside is skipped
@@ -218,7 +214,7 @@ def test_who_waits_does_not_wake_who_waits(folder, engine):
     for other in others:
         other.close()
     assert engine.call("LOCK.RELEASE", "calm", "a", token) == 1
-    writes = max(header[3] for header in places(folder / "calm.lock"))
+    writes = max(header[4] for header in places(folder / "calm.lock"))
     assert writes <= 20 * (2 + 4000 // 500) + 4  # it comes and goes, and says every half second that it is there
 
 
