@@ -10,17 +10,14 @@
  * Tokens grow for ever, also when the machine lost power: they are on disk ahead of their use, TOKENS_AHEAD at a time
  * (one sync for so many grants), and after another boot what was set aside is skipped. The first token of a file is the
  * wall clock's second times 2^20, so they also grow when somebody removes the file. */
-#include "engine/file.h"
+#include "engine/file_internal.h"
 
 #include "base/hash.h"
-#include "engine/machine_time.h"
 #include "engine/notice.h"
-#include "engine/stored.h"
 
 #include <cohort/engine.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -30,47 +27,13 @@
 enum {
     FORM = 1,
     PLACE_BYTES = 1 << 20, /* more than any state takes; what is not written takes no disk */
-    NAME_BYTES = 200,      /* of a file; a longer lock's is cut, and ends with a hash */
     TOKENS_AHEAD = 4096,
     WALL_SHIFT = 20,
 };
 
-#define SUFFIX ".lock"
-
-struct header {
-    char magic[8];
-    uint32_t form;
-    uint32_t zero;
-    uint64_t checksum; /* XXH3 of all behind it: header, key, state */
-    uint64_t sequence;
-    uint8_t boot[MACHINE_BOOT_BYTES];
-    uint64_t tokens_until; /* on disk: no larger token was given */
-    uint32_t key_bytes;
-    uint32_t state_bytes;
-};
-
 static const char magic[8] = {'C', 'o', 'h', 'L', 'o', 'c', 'k', '\n'};
 
-struct file_engine {
-    struct stored stored;
-    uint8_t boot[MACHINE_BOOT_BYTES];
-    int notices;
-    int fd; /* of the lock that was entered; −1: none */
-    struct header header;
-    struct buffer bytes; /* a place: header, key, state */
-    char path[PATH_MAX];
-    char folder[];
-};
-
 static struct file_engine *file_of(struct engine *engine) { return (struct file_engine *)engine; }
-
-static enum engine_code trouble(struct file_engine *file, const char *what)
-{
-    int code = errno;
-    enum engine_code kind = code == EMFILE || code == ENFILE || code == ENOMEM ? ENGINE_BUSY : ENGINE_REFUSED;
-    return engine_problem(&file->stored.engine, kind, "%s%s: cannot %s: %s; nothing was changed",
-                          kind == ENGINE_REFUSED ? "ERR " : "", file->path, what, strerror(code));
-}
 
 static enum engine_code damaged(struct file_engine *file)
 {
@@ -79,128 +42,27 @@ static enum engine_code damaged(struct file_engine *file)
         "ERR %s is damaged, or no lock of Cohort's: look at it, and remove it when nobody holds the lock", file->path);
 }
 
-/* ---- names ---- */
-
-static bool is_plain(uint8_t byte)
-{
-    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') ||
-           byte == '-' || byte == '_' || byte == '.' || byte == ':';
-}
-
-/* A lock's file: its name, with %xx for what might be special; when that is long, the first of it and a hash. */
-static enum engine_code set_path(struct file_engine *file, struct slice key)
-{
-    char name[3 * LOCK_STATE_KEY_BYTES + 1];
-    size_t size = 0;
-    for (size_t i = 0; i < key.size; i++) {
-        bool plain = is_plain(key.data[i]) && !(i == 0 && key.data[i] == '.');
-        size += (size_t)snprintf(&name[size], 4, plain ? "%c" : "%%%02x", key.data[i]);
-    }
-    if (size == 0) {
-        name[size++] = '%'; /* as no other name is written */
-    }
-    name[size] = '\0';
-    char hash[40] = "";
-    if (size > NAME_BYTES) {
-        struct id128 id = hash_name(key.data, key.size);
-        hash[0] = '~';
-        for (size_t i = 0; i < sizeof(id.bytes); i++) {
-            (void)snprintf(&hash[1 + 2 * i], 3, "%02x", id.bytes[i]);
-        }
-        name[NAME_BYTES - sizeof(hash)] = '\0';
-    }
-    int length = snprintf(file->path, sizeof(file->path), "%s/%s%s%s", file->folder, name, hash, SUFFIX);
-    if (length < 0 || (size_t)length >= sizeof(file->path)) {
-        return engine_problem(&file->stored.engine, ENGINE_REFUSED, "ERR the path of the folder is too long");
-    }
-    return ENGINE_OK;
-}
-
-/* ---- the record lock ---- */
-
-static bool try_lock(int fd, short type)
-{
-    struct flock lock = {.l_type = type, .l_whence = SEEK_SET};
-    return fcntl(fd, F_OFD_SETLK, &lock) == 0;
-}
-
-/* Others have it for microseconds, unless one is stopped just then. */
-static enum engine_code take_lock(struct file_engine *file, short type)
-{
-    long pause_ns = 0;
-    while (!try_lock(file->fd, type)) {
-        if (errno != EAGAIN && errno != EACCES && errno != EINTR) {
-            return trouble(file, "lock it");
-        }
-        if (engine_clock_ns() > file->stored.engine.deadline_ns) {
-            return engine_problem(&file->stored.engine, ENGINE_BUSY, "%s: a process keeps it locked (is it stopped?)",
-                                  file->path);
-        }
-        struct timespec pause = {.tv_nsec = pause_ns};
-        (void)nanosleep(&pause, NULL);
-        pause_ns = pause_ns == 0 ? 20000 : 2 * pause_ns;
-        pause_ns = pause_ns > 5000000 ? 5000000 : pause_ns;
-    }
-    return ENGINE_OK;
-}
-
-/* Whether the file that was opened still is the one of that name. */
-static bool is_there(const struct file_engine *file)
-{
-    struct stat opened;
-    struct stat named;
-    return fstat(file->fd, &opened) == 0 && stat(file->path, &named) == 0 && opened.st_ino == named.st_ino &&
-           opened.st_dev == named.st_dev;
-}
-
-static void close_file(struct file_engine *file)
-{
-    if (file->fd >= 0) {
-        (void)close(file->fd); /* which gives the record lock back */
-        file->fd = -1;
-    }
-}
-
-/* Opens and locks it. ENGINE_NOT: there is none, and `looks`. */
-static enum engine_code open_file(struct file_engine *file, bool looks)
-{
-    for (;;) {
-        file->fd = open(file->path, (looks ? O_RDONLY : O_RDWR | O_CREAT) | O_CLOEXEC | O_NOFOLLOW, 0666);
-        if (file->fd < 0) {
-            return looks && errno == ENOENT ? ENGINE_NOT : trouble(file, "open it");
-        }
-        enum engine_code code = take_lock(file, looks ? F_RDLCK : F_WRLCK);
-        if (code != ENGINE_OK || is_there(file)) {
-            if (code != ENGINE_OK) {
-                close_file(file);
-            }
-            return code;
-        }
-        close_file(file); /* it was removed meanwhile */
-    }
-}
-
 /* ---- a place ---- */
 
 static uint64_t checksum_of(const struct buffer *bytes)
 {
-    size_t start = offsetof(struct header, checksum) + sizeof(uint64_t);
+    size_t start = offsetof(struct file_header, checksum) + sizeof(uint64_t);
     return hash_bytes(0, bytes->data + start, bytes->size - start);
 }
 
-static bool header_is_sound(const struct header *header)
+static bool header_is_sound(const struct file_header *header)
 {
     return memcmp(header->magic, magic, sizeof(magic)) == 0 && header->key_bytes <= LOCK_STATE_KEY_BYTES &&
            header->state_bytes <= PLACE_BYTES - sizeof(*header) - LOCK_STATE_KEY_BYTES;
 }
 
 /* Reads a place into `bytes`. ENGINE_NOT: nothing valid stands there. */
-static enum engine_code read_place(struct file_engine *file, uint64_t place, struct header *ret_header)
+static enum engine_code read_place(struct file_engine *file, uint64_t place, struct file_header *ret_header)
 {
     off_t at = (off_t)(place * PLACE_BYTES);
     ssize_t size = pread(file->fd, ret_header, sizeof(*ret_header), at);
     if (size < 0) {
-        return trouble(file, "read it");
+        return file_trouble(file, "read it");
     }
     if (size != sizeof(*ret_header) || !header_is_sound(ret_header)) {
         return ENGINE_NOT;
@@ -209,11 +71,11 @@ static enum engine_code read_place(struct file_engine *file, uint64_t place, str
     buffer_clear(&file->bytes);
     if (!buffer_try_reserve(&file->bytes, whole)) {
         errno = ENOMEM;
-        return trouble(file, "read it");
+        return file_trouble(file, "read it");
     }
     size = pread(file->fd, file->bytes.data, whole, at);
     if (size < 0) {
-        return trouble(file, "read it");
+        return file_trouble(file, "read it");
     }
     file->bytes.size = (size_t)size;
     bool is_valid = (size_t)size == whole && checksum_of(&file->bytes) == ret_header->checksum;
@@ -223,7 +85,7 @@ static enum engine_code read_place(struct file_engine *file, uint64_t place, str
 /* The place that counts is in `bytes`, its header in `header`. ENGINE_NOT: there is none. */
 static enum engine_code read_places(struct file_engine *file)
 {
-    struct header headers[2] = {0};
+    struct file_header headers[2] = {0};
     enum engine_code codes[2];
     for (uint64_t place = 0; place < 2; place++) {
         codes[place] = read_place(file, place, &headers[place]);
@@ -249,12 +111,12 @@ static enum engine_code begin_file(struct file_engine *file, struct slice key, s
 {
     struct stat found;
     if (fstat(file->fd, &found) != 0) {
-        return trouble(file, "read it");
+        return file_trouble(file, "read it");
     }
     if (found.st_size != 0) {
         return damaged(file);
     }
-    file->header = (struct header){.form = FORM, .key_bytes = (uint32_t)key.size};
+    file->header = (struct file_header){.form = FORM, .key_bytes = (uint32_t)key.size};
     memcpy(file->header.magic, magic, sizeof(magic));
     memcpy(file->header.boot, file->boot, sizeof(file->boot));
     ret_state->token = wall_token();
@@ -263,7 +125,7 @@ static enum engine_code begin_file(struct file_engine *file, struct slice key, s
 
 static enum engine_code take_state(struct file_engine *file, struct slice key, struct lock_state *ret_state)
 {
-    const struct header *header = &file->header;
+    const struct file_header *header = &file->header;
     struct slice kept = slice_of(file->bytes.data + sizeof(*header), header->key_bytes);
     if (header->form != FORM) {
         return engine_problem(&file->stored.engine, ENGINE_REFUSED,
@@ -275,7 +137,7 @@ static enum engine_code take_state(struct file_engine *file, struct slice key, s
     enum status status = lock_state_read(ret_state, slice_of(kept.data + kept.size, header->state_bytes));
     if (status == STATUS_NOMEM) {
         errno = ENOMEM;
-        return trouble(file, "read it");
+        return file_trouble(file, "read it");
     }
     if (status != STATUS_OK) {
         return damaged(file);
@@ -294,8 +156,8 @@ static enum engine_code enter(struct stored *stored, struct slice key, bool look
                               int64_t *ret_now_ms)
 {
     struct file_engine *file = file_of(&stored->engine);
-    enum engine_code code = set_path(file, key);
-    code = code == ENGINE_OK ? open_file(file, looks) : code;
+    enum engine_code code = file_set_path(file, key);
+    code = code == ENGINE_OK ? file_open(file, looks) : code;
     if (code != ENGINE_OK) {
         *ret_now_ms = machine_time_ms();
         return code == ENGINE_NOT ? ENGINE_OK : code; /* nobody ever had it */
@@ -305,7 +167,7 @@ static enum engine_code enter(struct stored *stored, struct slice key, bool look
            : code == ENGINE_OK ? take_state(file, key, ret_state)
                                : code;
     if (code != ENGINE_OK) {
-        close_file(file);
+        file_close(file);
     }
     *ret_now_ms = machine_time_ms(); /* now that nobody else writes */
     return code;
@@ -338,7 +200,7 @@ static enum engine_code write_place(struct file_engine *file)
     while (done < file->bytes.size) {
         ssize_t size = pwrite(file->fd, file->bytes.data + done, file->bytes.size - done, at + (off_t)done);
         if (size < 0 && errno != EINTR) {
-            return trouble(file, "write it");
+            return file_trouble(file, "write it");
         }
         done += size < 0 ? 0 : (size_t)size;
     }
@@ -355,7 +217,7 @@ static enum engine_code write_state(struct file_engine *file, struct slice key, 
     file->header.key_bytes = (uint32_t)key.size;
     if (!fill_bytes(file, key, state)) {
         errno = ENOMEM;
-        return trouble(file, "write it");
+        return file_trouble(file, "write it");
     }
     enum engine_code code = write_place(file);
     if (code == ENGINE_OK && set_aside && fdatasync(file->fd) != 0) {
@@ -369,7 +231,7 @@ static enum engine_code leave(struct stored *stored, struct slice key, const str
 {
     struct file_engine *file = file_of(&stored->engine);
     enum engine_code code = changed ? write_state(file, key, state) : ENGINE_OK;
-    close_file(file);
+    file_close(file);
     return code;
 }
 
@@ -380,13 +242,13 @@ static const struct stored_ops file_store = {enter, leave};
 static bool has_suffix(const char *name)
 {
     size_t size = strlen(name);
-    return size > strlen(SUFFIX) && strcmp(name + size - strlen(SUFFIX), SUFFIX) == 0;
+    return size > strlen(FILE_SUFFIX) && strcmp(name + size - strlen(FILE_SUFFIX), FILE_SUFFIX) == 0;
 }
 
 static void list_file(struct file_engine *file, const char *name, engine_listed listed, void *data)
 {
     int length = snprintf(file->path, sizeof(file->path), "%s/%s", file->folder, name);
-    if (length < 0 || (size_t)length >= sizeof(file->path) || open_file(file, true) != ENGINE_OK) {
+    if (length < 0 || (size_t)length >= sizeof(file->path) || file_open(file, true) != ENGINE_OK) {
         return; /* gone meanwhile */
     }
     struct lock_state state;
@@ -401,7 +263,7 @@ static void list_file(struct file_engine *file, const char *name, engine_listed 
         }
     }
     lock_state_deinit(&state);
-    close_file(file);
+    file_close(file);
 }
 
 static enum engine_code list(struct engine *engine, engine_listed listed, void *data)
@@ -410,7 +272,7 @@ static enum engine_code list(struct engine *engine, engine_listed listed, void *
     DIR *folder = opendir(file->folder);
     (void)snprintf(file->path, sizeof(file->path), "%s", file->folder);
     if (folder == NULL) {
-        return trouble(file, "read it");
+        return file_trouble(file, "read it");
     }
     for (const struct dirent *at = readdir(folder); at != NULL; at = readdir(folder)) {
         if (has_suffix(at->d_name)) {
