@@ -20,6 +20,7 @@ struct known {
 
 static const struct known engines[] = {
     {"file", &engine_file, NULL},
+    {"sqlite", NULL, "sqlite"},
 };
 
 static const struct known *find_engine(const char *url)
