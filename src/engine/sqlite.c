@@ -255,18 +255,24 @@ static enum engine_code acquire(struct engine *engine, const struct lock_wanted 
     return code;
 }
 
+/* Most checks are of a token that has been seen. */
 static enum engine_code fence(struct engine *engine, struct slice key, uint64_t token)
 {
     struct sqlite_engine *sqlite = sqlite_of(engine);
     struct lock_state state;
     int64_t now_ms;
+    bool is_newer = false;
+    bool passes = false;
     lock_state_init(&state);
     enum engine_code code = enter_rows(sqlite, key, true, false, &state, &now_ms);
-    sqlite_base_rollback(&sqlite->base);
-    uint64_t seen = state.fence;
+    if (code == ENGINE_OK) {
+        (void)lock_state_expire(&state, now_ms);
+        passes = lock_state_fence(&state, token, &is_newer);
+        sqlite_base_rollback(&sqlite->base);
+    }
     lock_state_deinit(&state);
-    if (code != ENGINE_OK || token <= seen) {
-        return code == ENGINE_OK && token < seen ? ENGINE_NOT : code;
+    if (code != ENGINE_OK || !is_newer) {
+        return code != ENGINE_OK || passes ? code : ENGINE_NOT;
     }
     sqlite->durable = true;
     code = stored_fence(engine, key, token);

@@ -110,6 +110,6 @@ const char *const sqlite_texts[STATEMENTS] = {
         " coalesce((SELECT max(number) FROM cohort_history WHERE lock = ?1), 0) + 1, ?2, ?3, ?4, ?5, ?6)",
     [STATEMENT_HISTORY_TRIM] = "DELETE FROM cohort_history WHERE lock = ?1"
                                " AND number <= (SELECT max(number) FROM cohort_history WHERE lock = ?1) - 16",
-    [STATEMENT_LIST] = "SELECT lock FROM cohort_holders WHERE due_ms > ?1 UNION"
+    [STATEMENT_LIST] = "SELECT lock FROM cohort_holders WHERE due_ms >= ?1 UNION"
                        " SELECT lock FROM cohort_waiters WHERE due_ms > ?1 AND asked_ms > ?1 - 2000",
 };

@@ -32,7 +32,19 @@ class Files:
         pass
 
 
-KINDS = [Files]
+class Sqlite:
+    """sqlite://"""
+
+    scheme = "sqlite"
+
+    def __init__(self, folder):
+        self.url = f"sqlite://{folder}/locks.db"
+
+    def close(self):
+        pass
+
+
+KINDS = [Files, Sqlite]
 
 
 @pytest.fixture(params=KINDS, ids=[kind.scheme for kind in KINDS], scope="module")
