@@ -46,7 +46,7 @@ LIBRARY = load()
 
 def text_of(reply):
     found = LIBRARY.cohort_reply_bytes(reply)
-    return ctypes.string_at(found.data, found.size)
+    return ctypes.string_at(ctypes.c_void_p.from_buffer(found).value, found.size) if found.size else b""
 
 
 def value_of(reply):

@@ -334,7 +334,7 @@ def test_looks(engine, name):
 def test_names(engine):
     """Whatever bytes and lengths: each name is a lock of its own."""
     names = [b"", b" ", b".", b"..", b"/", b"a/b", b"%", b"%2f", b"A", b"a", b"\xff\xfe", "ü".encode(), b"\n", b"'\"\\;--",
-             b"n" * 1024, b"n" * 1023, b"n" * 1023 + b"m"]  # fmt: skip
+             b"a\0b", b"a\0c", b"n" * 1024, b"n" * 1023, b"n" * 1023 + b"m"]  # fmt: skip
     tokens = [engine.call("LOCK.ACQUIRE", each, "a", "PX", TTL_MS) for each in names]
     assert all(isinstance(token, list) for token in tokens), tokens
     if engine.can("LOOK"):
