@@ -69,6 +69,14 @@ static struct sqlite_engine *sqlite_of(struct engine *engine) { return (struct s
 
 static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
+/* 2^20 in each second. */
+static uint64_t wall_token(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return ((uint64_t)now.tv_sec << WALL_SHIFT) + ((uint64_t)now.tv_nsec << WALL_SHIFT) / 1000000000;
+}
+
 static enum engine_code read_meta(struct sqlite_engine *sqlite)
 {
     struct sqlite_base *base = &sqlite->base;
@@ -81,7 +89,7 @@ static enum engine_code read_meta(struct sqlite_engine *sqlite)
         uint64_t token = (uint64_t)sqlite3_column_int64(statement, 2);
         uint64_t until = (uint64_t)sqlite3_column_int64(statement, 3);
         bool is_same = slice_equal(boot, slice_from_string(sqlite->boot));
-        token = larger(is_same ? token : larger(token, until), (uint64_t)time(NULL) << WALL_SHIFT);
+        token = larger(is_same ? token : larger(token, until), wall_token());
         sqlite->meta = (struct meta){is_same, token, until};
     }
     (void)sqlite3_reset(statement);
