@@ -240,8 +240,8 @@ static bool hears(struct sqlite_engine *sqlite)
         return false;
     }
     const char *file = sqlite3_db_filename(sqlite->base.connection, "main");
-    return notice_watch(sqlite->notices, file) &&
-           (!sqlite->base.has_log || notice_watch(sqlite->notices, sqlite3_filename_wal(file)));
+    bool has_log = notice_watch(sqlite->notices, sqlite3_filename_wal(file)); /* by now, if not when it was opened */
+    return notice_watch(sqlite->notices, file) && (has_log || !sqlite->base.has_log);
 }
 
 static enum engine_code acquire(struct engine *engine, const struct lock_wanted *wanted,

@@ -1,11 +1,9 @@
-/* LD_PRELOAD: what a machine does to an SQLite database, for test_engine_sqlite.py.
+/* LD_PRELOAD: what a machine does to an SQLite database, for test_engine_sqlite.py; by what is in the environment:
  *
- *   COHORT_TEST_SYNCED=1   whenever a file is synced, a copy of it as it is then stands beside it (.synced): what is left
- *                          of it when the power fails
- *   COHORT_TEST_BOOT=PATH  /proc/sys/kernel/random/boot_id is that file
- *   COHORT_TEST_TYPE=N     every file system is of this type
- *   COHORT_TEST_NO_SYNC=PATH  while this file is there, a sync fails with EIO */
-#define _GNU_SOURCE
+ * - COHORT_TEST_SYNCED: whenever a file is synced, a copy of it stands beside it (.synced): what is left without power
+ * - COHORT_TEST_BOOT: the path of a file that is /proc/sys/kernel/random/boot_id
+ * - COHORT_TEST_TYPE: a number; every file system is of this type
+ * - COHORT_TEST_NO_SYNC: a path; while this file is there, a sync fails with EIO */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -104,12 +104,10 @@ class Child:
         self.process.communicate()
 
 
-@pytest.fixture(scope="module")
-def deceiver(tmp_path_factory):
+@pytest.fixture
+def deceiver():
     """What LD_PRELOAD takes."""
-    made = tmp_path_factory.mktemp("deceiver") / "power_loss.so"
-    source = os.path.join(os.path.dirname(__file__), "power_loss.c")
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-o", made, source, "-ldl"], check=True)
+    made = servers.BUILD / "tests" / "system" / "power_loss.so"
     before = os.environ.get("LD_PRELOAD")
     return f"{before}:{made}" if before else str(made)
 
