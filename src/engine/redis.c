@@ -31,6 +31,8 @@
 #include "base/prng.h"
 #include "engine/commands.h"
 #include "engine/redis_ask.h"
+#include "engine/redis_error.h"
+#include "engine/redis_reply.h"
 #include "engine/redis_scripts.h"
 
 #include <cohort/engine.h>
@@ -146,30 +148,7 @@ static enum engine_code name_problem(struct engine *engine, struct slice key)
     return ENGINE_OK;
 }
 
-/* ---- replies ---- */
-
-static const redisReply *at(const redisReply *reply, size_t which)
-{
-    static const redisReply nothing = {.type = REDIS_REPLY_NIL};
-    return reply->type == REDIS_REPLY_ARRAY && which < reply->elements ? reply->element[which] : &nothing;
-}
-
-static int64_t number_of(const redisReply *reply)
-{
-    int64_t number = 0;
-    if (reply->type == REDIS_REPLY_INTEGER) {
-        return reply->integer;
-    }
-    if (reply->type == REDIS_REPLY_STRING) {
-        (void)number_parse_int64(slice_of(reply->str, (size_t)reply->len), &number);
-    }
-    return number;
-}
-
-static struct slice text_of(const redisReply *reply)
-{
-    return reply->type == REDIS_REPLY_STRING ? slice_of(reply->str, (size_t)reply->len) : slice_of("", 0);
-}
+/* ---- leases ---- */
 
 static int64_t less_drift(int64_t left_ms)
 {
@@ -225,16 +204,16 @@ static int channel_fd(const struct engine *engine) { return ((const struct redis
 static enum engine_code granted(struct redis *redis, const redisReply *reply, struct lock_granted *ret_granted)
 {
     int64_t left_ms;
-    switch (number_of(at(reply, 0))) {
+    switch (redis_number(redis_at(reply, 0))) {
     case 0: return ENGINE_NOT;
     case 1:
-        ret_granted->token = (uint64_t)number_of(at(reply, 1));
-        ret_granted->ttl_ms = less_drift(number_of(at(reply, 2)));
+        ret_granted->token = (uint64_t)redis_number(redis_at(reply, 1));
+        ret_granted->ttl_ms = less_drift(redis_number(redis_at(reply, 2)));
         return ENGINE_OK;
     case 2: {
         int64_t poll_ms = POLL_LEAST_MS + (int64_t)(prng_next(&redis->prng) % POLL_JITTER_MS);
-        left_ms = number_of(at(reply, 1));
-        poll_ms = number_of(at(reply, 2)) == 1 ? poll_ms : 2 * poll_ms;
+        left_ms = redis_number(redis_at(reply, 1));
+        poll_ms = redis_number(redis_at(reply, 2)) == 1 ? poll_ms : 2 * poll_ms;
         ret_granted->again_ms = left_ms > 0 && left_ms < poll_ms ? left_ms : poll_ms;
         listen_for(redis);
         return ENGINE_WAITS;
@@ -283,8 +262,8 @@ static enum engine_code renew(struct engine *engine, struct slice key, struct sl
     redisReply *reply;
     enum engine_code code = ask(redis_of(engine), &request, REDIS_REPLY_ARRAY, &reply);
     if (code == ENGINE_OK) {
-        code = number_of(at(reply, 0)) == 1 ? ENGINE_OK : ENGINE_NOT;
-        *ret_left_ms = less_drift(number_of(at(reply, 1)));
+        code = redis_number(redis_at(reply, 0)) == 1 ? ENGINE_OK : ENGINE_NOT;
+        *ret_left_ms = less_drift(redis_number(redis_at(reply, 1)));
         freeReplyObject(reply);
     }
     return code;
@@ -299,7 +278,7 @@ static enum engine_code release(struct engine *engine, struct slice key, struct 
     redisReply *reply;
     enum engine_code code = ask(redis_of(engine), &request, REDIS_REPLY_INTEGER, &reply);
     if (code == ENGINE_OK) {
-        code = number_of(reply) == 1 ? ENGINE_OK : ENGINE_NOT;
+        code = redis_number(reply) == 1 ? ENGINE_OK : ENGINE_NOT;
         freeReplyObject(reply);
     }
     return code;
@@ -320,45 +299,6 @@ static enum engine_code leave(struct engine *engine, struct slice key, struct sl
 
 /* ---- looks ---- */
 
-/* What the script said. False: memory was refused. Who holds it by other means has token 0, and no note. */
-static bool fill(struct lock_state *state, const redisReply *reply, int64_t now_ms)
-{
-    const redisReply *held = at(reply, 1);
-    bool is_ours = at(reply, 3)->type == REDIS_REPLY_STRING;
-    int64_t left_ms = number_of(at(reply, 2));
-    struct slice owner = text_of(held);
-    owner.size = owner.size > LOCK_STATE_OWNER_BYTES ? LOCK_STATE_OWNER_BYTES : owner.size;
-    struct lock_claim holder = {.owner = owner,
-                                .permits = 1,
-                                .token = is_ours ? (uint64_t)number_of(at(reply, 4)) : 0,
-                                .since_ms = is_ours ? number_of(at(reply, 5)) : now_ms,
-                                .due_ms = now_ms + left_ms,
-                                .note = is_ours ? text_of(at(reply, 6)) : slice_of("", 0)};
-    bool fits = held->type != REDIS_REPLY_STRING || lock_state_add(state, false, &holder);
-    const redisReply *waiters = at(reply, 7);
-    for (size_t i = 0; fits && i < waiters->elements && i < LOCK_STATE_WAITERS; i++) {
-        const redisReply *one = waiters->element[i];
-        struct lock_claim claim = {.owner = text_of(at(one, 0)),
-                                   .permits = 1,
-                                   .since_ms = number_of(at(one, 2)),
-                                   .due_ms = number_of(at(one, 3)),
-                                   .asked_ms = number_of(at(one, 4))};
-        fits = lock_state_add(state, true, &claim);
-    }
-    const redisReply *past = at(reply, 8);
-    for (size_t i = past->elements; fits && i > 0; i--) { /* the oldest first */
-        const redisReply *one = past->element[i - 1];
-        struct lock_past end = {.owner = text_of(at(one, 0)),
-                                .token = (uint64_t)number_of(at(one, 1)),
-                                .from_ms = number_of(at(one, 2)),
-                                .to_ms = number_of(at(one, 3))};
-        int64_t why = number_of(at(one, 4));
-        end.why = why > 0 && why < LOCK_WHYS ? (enum lock_why)why : LOCK_WHY_RELEASED;
-        fits = lock_state_add_past(state, &end);
-    }
-    return fits;
-}
-
 static enum engine_code look(struct engine *engine, struct slice key, struct lock_state *ret_state, int64_t *ret_now_ms)
 {
     struct request request;
@@ -366,8 +306,8 @@ static enum engine_code look(struct engine *engine, struct slice key, struct loc
     redisReply *reply;
     enum engine_code code = ask(redis_of(engine), &request, REDIS_REPLY_ARRAY, &reply);
     if (code == ENGINE_OK) {
-        *ret_now_ms = number_of(at(reply, 0));
-        if (!fill(ret_state, reply, *ret_now_ms)) {
+        *ret_now_ms = redis_number(redis_at(reply, 0));
+        if (!redis_fill(ret_state, reply, *ret_now_ms)) {
             code = engine_problem(engine, ENGINE_BUSY, "memory was refused");
         }
         freeReplyObject(reply);
@@ -384,7 +324,7 @@ static enum engine_code list(struct engine *engine, engine_listed listed, void *
     enum engine_code code = ask(redis_of(engine), &request, REDIS_REPLY_ARRAY, &reply);
     if (code == ENGINE_OK) {
         for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
-            listed(data, text_of(reply->element[i]));
+            listed(data, redis_text(reply->element[i]));
         }
         freeReplyObject(reply);
     }

@@ -1,6 +1,7 @@
 #include "engine/redis_link.h"
 
 #include "engine/commands.h"
+#include "engine/redis_error.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -19,14 +20,6 @@
 
 enum { READ_BYTES = 16 * 1024, OUT_BYTES = 256 * 1024, REPLY_BYTES = 32 * 1024 * 1024 };
 
-/* A name that is being resolved by a thread of the system's. It may outlive the link. */
-struct redis_resolving {
-    struct gaicb request;
-    struct gaicb *requests[1];
-    struct addrinfo hints;
-    struct redis_place place;
-};
-
 void redis_link_init(struct redis_link *link, const struct redis_place *place, const struct redis_login *login,
                      const char *const *scripts)
 {
@@ -35,32 +28,9 @@ void redis_link_init(struct redis_link *link, const struct redis_place *place, c
 
 /* ---- its end ---- */
 
-static void free_resolving(struct redis_resolving *resolving)
-{
-    if (resolving->request.ar_result != NULL) {
-        freeaddrinfo(resolving->request.ar_result);
-    }
-    free(resolving);
-}
-
-/* One that cannot be stopped now is left to the system: its few bytes are lost. */
-static void stop_resolving(struct redis_link *link)
-{
-    if (link->resolving != NULL) {
-        int code = gai_error(&link->resolving->request);
-        if (code == EAI_INPROGRESS) {
-            code = gai_cancel(&link->resolving->request) == EAI_CANCELED ? EAI_CANCELED : EAI_INPROGRESS;
-        }
-        if (code != EAI_INPROGRESS) {
-            free_resolving(link->resolving);
-        }
-    }
-    link->resolving = NULL;
-}
-
 static void close_all(struct redis_link *link)
 {
-    stop_resolving(link);
+    redis_resolve_stop(&link->resolving);
     if (link->addresses != NULL) {
         freeaddrinfo(link->addresses);
     }
@@ -223,41 +193,18 @@ static void take_addresses(struct redis_link *link, int code, struct addrinfo *a
 
 static void resolve(struct redis_link *link)
 {
-    struct addrinfo hints = {
-        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
-    struct addrinfo *addresses;
-    int code = getaddrinfo(link->place->host, link->place->port, &hints, &addresses);
-    if (code != EAI_NONAME) {
+    struct addrinfo *addresses = NULL;
+    int code = redis_resolve(link->place, &link->resolving, &addresses);
+    if (code != EAI_INPROGRESS) {
         take_addresses(link, code, addresses);
-        return;
     }
-    struct redis_resolving *resolving = calloc(1, sizeof(*resolving));
-    if (resolving == NULL) {
-        take_addresses(link, EAI_MEMORY, NULL);
-        return;
-    }
-    resolving->place = *link->place;
-    resolving->hints = hints;
-    resolving->hints.ai_flags = AI_NUMERICSERV;
-    resolving->request = (struct gaicb){
-        .ar_name = resolving->place.host, .ar_service = resolving->place.port, .ar_request = &resolving->hints};
-    resolving->requests[0] = &resolving->request;
-    code = getaddrinfo_a(GAI_NOWAIT, resolving->requests, 1, NULL);
-    if (code != 0) {
-        free(resolving);
-        take_addresses(link, code, NULL);
-        return;
-    }
-    link->resolving = resolving;
 }
 
 static void look_whether_resolved(struct redis_link *link)
 {
-    int code = gai_error(&link->resolving->request);
+    struct addrinfo *addresses = NULL;
+    int code = redis_resolve_look(&link->resolving, &addresses);
     if (code != EAI_INPROGRESS) {
-        struct addrinfo *addresses = link->resolving->request.ar_result;
-        free(link->resolving);
-        link->resolving = NULL;
         take_addresses(link, code, addresses);
     }
 }
@@ -440,43 +387,4 @@ redisReply *redis_link_reply(struct redis_link *link, int64_t now_ns)
         freeReplyObject(found);
     }
     return NULL;
-}
-
-/* Both old servers, which put a script's error behind words of their own, and new ones, which put them behind it. */
-enum engine_code redis_error(const char *scheme, const char *text, char *ret_problem, size_t size)
-{
-    static const struct {
-        const char *word;
-        enum engine_code code;
-        const char *prefix, *next;
-    } known[] = {
-        {"NOAUTH", ENGINE_REFUSED, "NOAUTH ", "give the password: user:password@host, or ?password-file="},
-        {"WRONGPASS", ENGINE_REFUSED, "WRONGPASS ", "the user or the password is wrong"},
-        {"invalid password", ENGINE_REFUSED, "WRONGPASS ", "the password is wrong"},
-        {"NOPERM", ENGINE_REFUSED, "NOPERM ", "the user needs the rights that docs/engines.md names"},
-        {"WRONGTYPE", ENGINE_REFUSED, "WRONGTYPE ", "the key of that name is no lock; use another name"},
-        {"CROSSSLOT", ENGINE_REFUSED, "UNSUPPORTED ", "Redis Cluster is not supported; use a server without it"},
-        {"MOVED", ENGINE_REFUSED, "UNSUPPORTED ", "Redis Cluster is not supported; use a server without it"},
-        {"without any password configured", ENGINE_REFUSED, "WRONGPASS ", "the server has no password; give none"},
-        {"READONLY", ENGINE_DOWN, "", "it is a replica; give the primary's address"},
-        {"MASTERDOWN", ENGINE_DOWN, "", "it is a replica; give the primary's address"},
-        {"LOADING", ENGINE_DOWN, "", "the server is starting; try again"},
-        {"CLUSTERDOWN", ENGINE_DOWN, "", "Redis Cluster is not supported; use a server without it"},
-        {"max number of clients", ENGINE_BUSY, "", "raise maxclients, or use fewer connections"},
-        {"OOM", ENGINE_BUSY, "", "the server is at maxmemory; make room there"},
-        {"MISCONF", ENGINE_BUSY, "", "the server cannot save its data; look at its log"},
-        {"NOREPLICAS", ENGINE_BUSY, "", "the server wants replicas before it writes"},
-        {"non deterministic", ENGINE_REFUSED, "UNSUPPORTED ", "Redis 5 or later is needed"},
-        {"BUSY", ENGINE_BUSY, "", "somebody's script runs there; try again"},
-    };
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (strstr(text, known[i].word) != NULL) {
-            (void)snprintf(ret_problem, size, "%s%s%s%s (%.80s)", known[i].prefix,
-                           known[i].code == ENGINE_REFUSED ? scheme : "", known[i].code == ENGINE_REFUSED ? ": " : "",
-                           known[i].next, text);
-            return known[i].code;
-        }
-    }
-    (void)snprintf(ret_problem, size, "ERR %s: the server says: %.120s", scheme, text);
-    return ENGINE_REFUSED;
 }

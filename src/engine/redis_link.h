@@ -12,10 +12,9 @@
 #pragma once
 
 #include "base/buffer.h"
-#include "engine/redis_url.h"
+#include "engine/redis_resolve.h"
 
 #include <hiredis/hiredis.h>
-#include <netdb.h>
 
 enum { REDIS_SCRIPTS = 8, REDIS_SHA_BYTES = 41, REDIS_LINK_PROBLEM_BYTES = 300 };
 
@@ -29,8 +28,6 @@ struct redis_words {
     const char **words;
     const size_t *sizes;
 };
-
-struct redis_resolving;
 
 struct redis_link {
     const struct redis_place *place;
@@ -86,6 +83,3 @@ redisReply *redis_link_reply(struct redis_link *link, int64_t now_ns);
 /* Closes it; the words are for people. The next connection is after a pause. */
 __attribute__((format(printf, 3, 4))) void redis_link_fail(struct redis_link *link, enum engine_code code,
                                                            const char *format, ...);
-
-/* What an error reply means; `ret_problem` has words, which begin with a code when it is ENGINE_REFUSED. */
-enum engine_code redis_error(const char *scheme, const char *text, char *ret_problem, size_t size);

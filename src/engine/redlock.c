@@ -29,7 +29,9 @@
 #include "base/number.h"
 #include "engine/commands.h"
 #include "engine/redis_ask.h"
+#include "engine/redis_error.h"
 #include "engine/redis_scripts.h"
+#include "engine/redlock_tally.h"
 
 #include <cohort/engine.h>
 #include <inttypes.h>
@@ -116,129 +118,28 @@ static int64_t until_ns(const struct redlock *redlock, int64_t ttl_ms)
     return at_ns < redlock->engine.deadline_ns ? at_ns : redlock->engine.deadline_ns;
 }
 
-/* What the servers said. Who said an error said nothing. */
-struct tally {
-    size_t answered, yes;
-    struct slice value;              /* that most have of this owner's; points into the answers */
-    int64_t lefts_ms[REDIS_SERVERS]; /* of those who said yes */
-    int64_t others_ms;               /* until the first of others' could be over; 0: nobody else holds it */
-};
-
-/* An array's text and number, or a number alone, which is left as the text that was asked for. */
-static bool take(const redisReply *reply, struct slice *ret_value, int64_t *ret_left_ms)
-{
-    if (reply->type == REDIS_REPLY_INTEGER) {
-        *ret_value = slice_of("", 0);
-        *ret_left_ms = reply->integer;
-        return true;
-    }
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 || reply->element[0]->type != REDIS_REPLY_STRING ||
-        reply->element[1]->type != REDIS_REPLY_INTEGER) {
-        return false;
-    }
-    *ret_value = slice_of(reply->element[0]->str, (size_t)reply->element[0]->len);
-    *ret_left_ms = reply->element[1]->integer;
-    return true;
-}
-
-static bool take_answer(const struct redis_answer *answer, struct slice *ret_value, int64_t *ret_left_ms)
-{
-    return answer->outcome == REDIS_ANSWERED && take(answer->reply, ret_value, ret_left_ms);
-}
-
-static size_t count_of(const struct redis_answer *answers, size_t count, struct slice value)
-{
-    size_t found = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct slice one;
-        int64_t left_ms;
-        found += take_answer(&answers[i], &one, &left_ms) && slice_equal(one, value);
-    }
-    return found;
-}
-
-static void order(int64_t *lefts_ms, size_t count) /* the longest first */
-{
-    for (size_t i = 1; i < count; i++) {
-        for (size_t j = i; j > 0 && lefts_ms[j - 1] < lefts_ms[j]; j--) {
-            int64_t left_ms = lefts_ms[j];
-            lefts_ms[j] = lefts_ms[j - 1];
-            lefts_ms[j - 1] = left_ms;
-        }
-    }
-}
-
-/* Of replies {value, left}: the value that most have; "" is not one. */
-static struct tally count_values(const struct redis_answer *answers, size_t count)
-{
-    struct tally tally = {0};
-    struct slice one;
-    int64_t left_ms;
-    for (size_t i = 0; i < count; i++) {
-        if (take_answer(&answers[i], &one, &left_ms)) {
-            tally.answered++;
-            size_t same = one.size == 0 ? 0 : count_of(answers, count, one);
-            if (same > tally.yes) {
-                tally.yes = same;
-                tally.value = one;
-            }
-        }
-    }
-    size_t filled = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (!take_answer(&answers[i], &one, &left_ms)) {
-            continue;
-        }
-        if (tally.yes > 0 && slice_equal(one, tally.value)) {
-            tally.lefts_ms[filled++] = left_ms;
-        } else if (one.size == 0 && left_ms > 0 && (tally.others_ms == 0 || left_ms < tally.others_ms)) {
-            tally.others_ms = left_ms;
-        }
-    }
-    order(tally.lefts_ms, tally.yes);
-    return tally;
-}
-
-/* Of replies that are a number: more than 0 is yes. */
-static struct tally count_yes(const struct redis_answer *answers, size_t count)
-{
-    struct tally tally = {0};
-    for (size_t i = 0; i < count; i++) {
-        struct slice one;
-        int64_t left_ms;
-        if (take_answer(&answers[i], &one, &left_ms)) {
-            tally.answered++;
-            if (left_ms > 0) {
-                tally.lefts_ms[tally.yes++] = left_ms;
-            }
-        }
-    }
-    order(tally.lefts_ms, tally.yes);
-    return tally;
-}
-
 /* A quorum has said yes, or cannot any more. */
-static bool is_decided(const struct redlock *redlock, const struct tally *tally)
+static bool is_decided(const struct redlock *redlock, const struct redlock_tally *tally)
 {
     return tally->yes >= redlock->quorum || tally->answered - tally->yes > redlock->count - redlock->quorum;
 }
 
 static bool enough_values(void *data, const struct redis_answer *answers, size_t count)
 {
-    struct tally tally = count_values(answers, count);
+    struct redlock_tally tally = redlock_count_values(answers, count);
     return is_decided(data, &tally);
 }
 
 static bool enough_yes(void *data, const struct redis_answer *answers, size_t count)
 {
-    struct tally tally = count_yes(answers, count);
+    struct redlock_tally tally = redlock_count_yes(answers, count);
     return is_decided(data, &tally);
 }
 
 static int64_t less_drift(int64_t left_ms) { return left_ms - left_ms / 100 - DRIFT_MS; }
 
 /* The least that a quorum has. */
-static int64_t sure_ms(const struct redlock *redlock, const struct tally *tally)
+static int64_t sure_ms(const struct redlock *redlock, const struct redlock_tally *tally)
 {
     return less_drift(tally->lefts_ms[redlock->quorum - 1]);
 }
@@ -246,15 +147,15 @@ static int64_t sure_ms(const struct redlock *redlock, const struct tally *tally)
 static int64_t elapsed_ms(int64_t since_ns) { return (engine_clock_ns() - since_ns + NS_PER_MS - 1) / NS_PER_MS; }
 
 /* No quorum answered: the words are of the first who did not. */
-static enum engine_code too_few(struct redlock *redlock, const struct redis_answer *answers, const struct tally *tally,
-                                enum engine_code code)
+static enum engine_code too_few(struct redlock *redlock, const struct redis_answer *answers,
+                                const struct redlock_tally *tally, enum engine_code code)
 {
     char words[REDIS_LINK_PROBLEM_BYTES] = "";
     size_t refused = 0;
     for (size_t i = 0; i < redlock->count; i++) {
         struct slice one;
         int64_t left_ms;
-        if (take_answer(&answers[i], &one, &left_ms)) {
+        if (redlock_take(&answers[i], &one, &left_ms)) {
             continue;
         }
         char own[REDIS_LINK_PROBLEM_BYTES];
@@ -301,7 +202,7 @@ static void rest(int64_t pause_ms)
 static enum engine_code judge(struct redlock *redlock, const struct redis_answer *answers, int64_t began_ns,
                               struct lock_granted *ret_granted, int64_t *ret_others_ms)
 {
-    struct tally tally = count_values(answers, redlock->count);
+    struct redlock_tally tally = redlock_count_values(answers, redlock->count);
     *ret_others_ms = tally.others_ms;
     if (tally.yes >= redlock->quorum) {
         int64_t left_ms = sure_ms(redlock, &tally);
@@ -392,7 +293,7 @@ static enum engine_code renew(struct engine *engine, struct slice key, struct sl
         .arguments = {key, slice_of(value.text, value.size), slice_of(ttl, number_format_int64(ttl, ttl_ms))}};
     int64_t began_ns = engine_clock_ns();
     redis_ask(redlock->links, redlock->count, &request, until_ns(redlock, ttl_ms), enough_yes, redlock, answers);
-    struct tally tally = count_yes(answers, redlock->count);
+    struct redlock_tally tally = redlock_count_yes(answers, redlock->count);
     enum engine_code code = ENGINE_OK;
     if (tally.yes >= redlock->quorum) {
         *ret_left_ms = sure_ms(redlock, &tally);
@@ -422,7 +323,7 @@ static enum engine_code release(struct engine *engine, struct slice key, struct 
                                     .count = 2,
                                     .arguments = {key, slice_of(value.text, value.size)}};
     redis_ask(redlock->links, redlock->count, &request, until_ns(redlock, INT32_MAX), enough_yes, redlock, answers);
-    struct tally tally = count_yes(answers, redlock->count);
+    struct redlock_tally tally = redlock_count_yes(answers, redlock->count);
     enum engine_code code = ENGINE_OK;
     if (tally.yes < redlock->quorum) {
         bool refused = tally.answered - tally.yes > redlock->count - redlock->quorum;
@@ -448,7 +349,7 @@ static enum engine_code look(struct engine *engine, struct slice key, struct loc
     struct redis_answer answers[REDIS_SERVERS];
     struct redis_request request = {.script = REDLOCK_SCRIPT_LOOK, .key_count = 1, .count = 1, .arguments = {key}};
     redis_ask(redlock->links, redlock->count, &request, until_ns(redlock, INT32_MAX), enough_values, redlock, answers);
-    struct tally tally = count_values(answers, redlock->count);
+    struct redlock_tally tally = redlock_count_values(answers, redlock->count);
     enum engine_code code = ENGINE_OK;
     *ret_now_ms = engine_clock_ns() / NS_PER_MS;
     if (tally.answered < redlock->quorum) {
