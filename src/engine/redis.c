@@ -165,7 +165,7 @@ static void watch_ear(struct redis *redis)
     uint32_t events = ((wanted & POLLIN) != 0 ? EPOLLIN : 0) | ((wanted & POLLOUT) != 0 ? EPOLLOUT : 0);
     struct epoll_event event = {.events = events};
     if (fd >= 0) {
-        (void)epoll_ctl(redis->epoll_fd, EPOLL_CTL_ADD, fd, &event); /* one that was closed is out of it by itself */
+        (void)epoll_ctl(redis->epoll_fd, EPOLL_CTL_ADD, fd, &event);
         (void)epoll_ctl(redis->epoll_fd, EPOLL_CTL_MOD, fd, &event);
     }
 }
@@ -247,6 +247,9 @@ static enum engine_code acquire(struct engine *engine, const struct lock_wanted 
     if (code == ENGINE_OK) {
         code = granted(redis, reply, ret_granted);
         freeReplyObject(reply);
+    } else if (code == ENGINE_UNCERTAIN && wanted->wait_ms > 0) { /* asked again, it is the same grant or place */
+        ret_granted->again_ms = POLL_LEAST_MS;
+        code = ENGINE_WAITS;
     }
     return code;
 }
@@ -353,7 +356,7 @@ static enum status open_redis(const struct engine_url *url, struct engine **ret_
     enum status status = redis_url_take(url, &redis->url, ret_problem);
     if (status == STATUS_OK && redis->url.count != 1) {
         (void)snprintf(ret_problem, ENGINE_PROBLEM_BYTES,
-                       "redis:// is one server; several that know nothing of each other are redlock://");
+                       "redis://: it is one server; several that know nothing of each other are redlock://");
         status = STATUS_INVALID;
     }
     uint64_t random[2];
@@ -374,6 +377,7 @@ static enum status open_redis(const struct engine_url *url, struct engine **ret_
     (void)snprintf(redis->channel, sizeof(redis->channel), REDIS_OWN "wake:%016" PRIx64, random[1]);
     redis_link_init(&redis->link, &redis->url.places[0], &redis->url.login, redis_scripts_one);
     redis_link_init(&redis->ear, &redis->url.places[0], &redis->url.login, NULL);
+    redis->ear.epoll_fd = redis->epoll_fd;
     redis->engine.ops = &engine_redis;
     *ret_engine = &redis->engine;
     return STATUS_OK;

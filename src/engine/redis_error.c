@@ -14,6 +14,8 @@ enum engine_code redis_error(const char *scheme, const char *text, char *ret_pro
         {"NOAUTH", ENGINE_REFUSED, "NOAUTH ", "give the password: user:password@host, or ?password-file="},
         {"WRONGPASS", ENGINE_REFUSED, "WRONGPASS ", "the user or the password is wrong"},
         {"invalid password", ENGINE_REFUSED, "WRONGPASS ", "the password is wrong"},
+        {"executing the script can't", ENGINE_REFUSED, "NOPERM ",
+         "the user needs the rights that docs/engines.md names"},
         {"NOPERM", ENGINE_REFUSED, "NOPERM ", "the user needs the rights that docs/engines.md names"},
         {"WRONGTYPE", ENGINE_REFUSED, "WRONGTYPE ", "the key of that name is no lock; use another name"},
         {"CROSSSLOT", ENGINE_REFUSED, "UNSUPPORTED ", "Redis Cluster is not supported; use a server without it"},

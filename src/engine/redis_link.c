@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -23,10 +24,22 @@ enum { READ_BYTES = 16 * 1024, OUT_BYTES = 256 * 1024, REPLY_BYTES = 32 * 1024 *
 void redis_link_init(struct redis_link *link, const struct redis_place *place, const struct redis_login *login,
                      const char *const *scripts)
 {
-    *link = (struct redis_link){.place = place, .login = login, .scripts = scripts, .fd = -1, .code = ENGINE_DOWN};
+    *link = (struct redis_link){
+        .place = place, .login = login, .scripts = scripts, .fd = -1, .epoll_fd = -1, .code = ENGINE_DOWN};
 }
 
 /* ---- its end ---- */
+
+static void close_socket(struct redis_link *link)
+{
+    if (link->fd >= 0 && link->epoll_fd >= 0) {
+        (void)epoll_ctl(link->epoll_fd, EPOLL_CTL_DEL, link->fd, NULL);
+    }
+    if (link->fd >= 0) {
+        (void)close(link->fd);
+    }
+    link->fd = -1;
+}
 
 static void close_all(struct redis_link *link)
 {
@@ -37,13 +50,10 @@ static void close_all(struct redis_link *link)
     if (link->reader != NULL) {
         redisReaderFree(link->reader);
     }
-    if (link->fd >= 0) {
-        (void)close(link->fd);
-    }
+    close_socket(link);
     buffer_clear(&link->out);
     link->addresses = link->next_address = NULL;
     link->reader = NULL;
-    link->fd = -1;
     link->phase = REDIS_AWAY;
     link->answered = link->asked;
 }
@@ -220,6 +230,7 @@ static void begin(struct redis_link *link, int64_t now_ns)
         redis_link_fail(link, ENGINE_BUSY, "memory was refused");
         return;
     }
+    link->greeting_bytes = link->put_bytes;
     resolve(link);
 }
 
@@ -263,8 +274,7 @@ static void finish_connecting(struct redis_link *link, int64_t now_ns)
     int code = 0;
     socklen_t size = sizeof(code);
     if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &code, &size) != 0 || code != 0) {
-        (void)close(link->fd);
-        link->fd = -1;
+        close_socket(link);
         connect_next(link, code);
         return;
     }
@@ -279,11 +289,21 @@ static void lose(struct redis_link *link, const char *why)
     redis_link_fail(link, ENGINE_DOWN, "%s:%s: %s", link->place->host, link->place->port, why);
 }
 
+/* How much of `out` may be sent now. */
+static size_t sendable(const struct redis_link *link)
+{
+    if (link->greetings_taken == link->greetings_put) {
+        return link->out.size;
+    }
+    return link->sent_bytes < link->greeting_bytes ? (size_t)(link->greeting_bytes - link->sent_bytes) : 0;
+}
+
 static void flush(struct redis_link *link)
 {
     size_t sent = 0;
-    while (sent < link->out.size) {
-        ssize_t size = send(link->fd, link->out.data + sent, link->out.size - sent, MSG_NOSIGNAL);
+    size_t end = sendable(link);
+    while (sent < end) {
+        ssize_t size = send(link->fd, link->out.data + sent, end - sent, MSG_NOSIGNAL);
         if (size >= 0) {
             sent += (size_t)size;
         } else if (errno == EAGAIN) {
@@ -325,7 +345,7 @@ short redis_link_events(const struct redis_link *link)
     if (link->phase == REDIS_CONNECTING) {
         return POLLOUT;
     }
-    return link->phase == REDIS_OPEN ? (short)(POLLIN | (link->out.size > 0 ? POLLOUT : 0)) : 0;
+    return link->phase == REDIS_OPEN ? (short)(POLLIN | (sendable(link) > 0 ? POLLOUT : 0)) : 0;
 }
 
 void redis_link_step(struct redis_link *link, int64_t now_ns)
@@ -346,7 +366,7 @@ void redis_link_step(struct redis_link *link, int64_t now_ns)
 
 /* ---- replies ---- */
 
-/* A script that could not be loaded is sent as it is, and then says why it may not be. */
+/* A script that could not be loaded is sent as it is, and then the server says why it may not be. */
 static void take_greeting(struct redis_link *link, const redisReply *reply)
 {
     uint32_t scripts = 0;
@@ -355,7 +375,8 @@ static void take_greeting(struct redis_link *link, const redisReply *reply)
     }
     uint32_t number = link->greetings_taken++;
     uint32_t before = link->greetings_put - scripts;
-    if (number < before && reply->type == REDIS_REPLY_ERROR) {
+    bool is_error = reply->type == REDIS_REPLY_ERROR;
+    if (is_error && (number < before || strncmp(reply->str, "NOAUTH", 6) == 0)) {
         char words[REDIS_LINK_PROBLEM_BYTES];
         enum engine_code code = redis_error("redis", reply->str, words, sizeof(words));
         redis_link_fail(link, code, "%s", words);

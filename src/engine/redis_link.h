@@ -7,6 +7,7 @@
  * Invariants
  * 1. `asked` requests were put and not taken back, `answered` of them have replies. Serials count from 1.
  * 2. What was put first on a connection is its greeting (AUTH, SELECT, SCRIPT LOAD), whose replies stay in here.
+ * Nothing else is sent before they are: a request whose password was refused would be executed as somebody else's.
  * 3. A request of which the server has not all bytes is not executed, so that redis_link_sent says whether one may have
  *    been. One that was not sent can be taken back while it is the last. */
 #pragma once
@@ -35,6 +36,7 @@ struct redis_link {
     const char *const *scripts; /* NULL: none are loaded */
     enum redis_phase phase;
     int fd;
+    int epoll_fd; /* −1; or what looks at the descriptor, which a forked child may keep open */
 
     struct redis_resolving *resolving;
     struct addrinfo *addresses, *next_address;
@@ -43,6 +45,7 @@ struct redis_link {
     uint64_t put_bytes, sent_bytes; /* on this connection; what is not sent is in `out` */
 
     uint32_t greetings_put, greetings_taken;
+    uint64_t greeting_bytes; /* of put_bytes */
     uint64_t asked, answered;
     uint64_t last_bytes;  /* where the last request begins, of put_bytes */
     int64_t since_ns;     /* in this phase, or owes an answer */

@@ -257,11 +257,13 @@ static enum engine_code acquire(struct engine *engine, const struct lock_wanted 
     int64_t others_ms = 0;
     for (int attempt = 1;; attempt++) {
         code = try_once(redlock, wanted, ret_granted, &others_ms);
-        bool again = code == ENGINE_WAITS && wanted->wait_ms <= 0 && attempt < ATTEMPTS;
+        int64_t pause_ms = jitter_ms();
+        bool again = code == ENGINE_WAITS && wanted->wait_ms <= 0 && attempt < ATTEMPTS &&
+                     engine_clock_ns() + pause_ms * NS_PER_MS < engine->deadline_ns;
         if (!again) {
             break;
         }
-        rest(jitter_ms());
+        rest(pause_ms);
     }
     if (code != ENGINE_WAITS && code != ENGINE_NOT) {
         return code;
