@@ -5,7 +5,7 @@
 #include <poll.h>
 #include <stdio.h>
 
-enum { NS_PER_MS = 1000000, RESOLVING_MS = 5 };
+enum { NS_PER_MS = 1000000, RESOLVING_MS = 5, REDIS_GRACE_NS = REDIS_GRACE_MS * NS_PER_MS };
 
 /* By its hash when it is known that the server has it. 0: it could not be put. */
 static uint64_t put(struct redis_link *link, const struct redis_request *request, bool as_text, int64_t now_ns)
@@ -34,8 +34,10 @@ static void begin(struct redis_link *link, const struct redis_request *request, 
                   struct redis_answer *answer)
 {
     int64_t now_ns = engine_clock_ns();
+    bool is_slow = redis_link_owes(link);
     redis_link_wake(link, now_ns);
-    *answer = (struct redis_answer){.serial = put(link, request, as_text, now_ns), .as_text = as_text};
+    *answer =
+        (struct redis_answer){.serial = put(link, request, as_text, now_ns), .as_text = as_text, .is_slow = is_slow};
     answer->behind_bytes = link->put_bytes;
     redis_link_step(link, now_ns);
 }
@@ -68,10 +70,10 @@ static void take(struct redis_link *link, const struct redis_request *request, s
     }
 }
 
-static bool is_pending(const struct redis_answer *answers, size_t count)
+static bool is_pending(const struct redis_answer *answers, size_t count, bool also_slow)
 {
     for (size_t i = 0; i < count; i++) {
-        if (answers[i].serial != 0) {
+        if (answers[i].serial != 0 && (also_slow || !answers[i].is_slow)) {
             return true;
         }
     }
@@ -120,17 +122,23 @@ void redis_ask(struct redis_link *links, size_t count, const struct redis_reques
     for (size_t i = 0; i < count; i++) {
         begin(&links[i], request, false, &ret_answers[i]);
     }
-    while (is_pending(ret_answers, count)) {
+    bool is_enough = false;
+    while (is_pending(ret_answers, count, !is_enough)) {
         for (size_t i = 0; i < count; i++) {
             if (ret_answers[i].serial != 0) {
                 redis_link_step(&links[i], engine_clock_ns());
                 take(&links[i], request, &ret_answers[i]);
             }
         }
-        if ((enough != NULL && enough(data, ret_answers, count)) || engine_clock_ns() >= until_ns) {
+        int64_t now_ns = engine_clock_ns();
+        if (!is_enough && enough != NULL && enough(data, ret_answers, count)) {
+            is_enough = true;
+            until_ns = until_ns < now_ns + REDIS_GRACE_NS ? until_ns : now_ns + REDIS_GRACE_NS;
+        }
+        if (now_ns >= until_ns) {
             break;
         }
-        if (is_pending(ret_answers, count)) {
+        if (is_pending(ret_answers, count, !is_enough)) {
             wait_for_more(links, count, ret_answers, until_ns);
         }
     }

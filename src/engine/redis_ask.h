@@ -4,7 +4,7 @@
 
 #include "engine/redis_link.h"
 
-enum { REDIS_ARGUMENTS = 16 };
+enum { REDIS_ARGUMENTS = 16, REDIS_GRACE_MS = 20 };
 
 /* A script by its place in the links' tables, its keys and arguments. */
 struct redis_request {
@@ -23,10 +23,11 @@ struct redis_answer {
     enum redis_outcome outcome;
     redisReply *reply;             /* of REDIS_ANSWERED */
     uint64_t serial, behind_bytes; /* redis_ask's own */
-    bool as_text;
+    bool as_text, is_slow;
 };
 
-/* Whether what has been answered is enough. */
+/* Whether what has been answered is enough. The others are waited for a moment longer (REDIS_GRACE_MS), unless they owe
+ * something already: what was asked is done at more servers then, and one that hangs costs a moment once. */
 typedef bool (*redis_enough)(void *data, const struct redis_answer *answers, size_t count);
 
 /* `answers` has one for each link, to be freed by redis_answers_free. */

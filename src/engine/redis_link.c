@@ -234,7 +234,7 @@ static void begin(struct redis_link *link, int64_t now_ns)
     resolve(link);
 }
 
-static bool owes(const struct redis_link *link)
+bool redis_link_owes(const struct redis_link *link)
 {
     return link->answered < link->asked || link->greetings_taken < link->greetings_put;
 }
@@ -250,13 +250,13 @@ static void drain(struct redis_link *link, int64_t now_ns)
 
 void redis_link_wake(struct redis_link *link, int64_t now_ns)
 {
-    bool idle = link->phase == REDIS_OPEN && !owes(link);
+    bool idle = link->phase == REDIS_OPEN && !redis_link_owes(link);
     if (link->phase != REDIS_AWAY) {
         drain(link, now_ns);
     }
     if (link->phase == REDIS_AWAY && idle) { /* closed while nothing was asked */
         link->not_until_ns = 0;
-    } else if (link->phase != REDIS_AWAY && (owes(link) || link->phase != REDIS_OPEN) &&
+    } else if (link->phase != REDIS_AWAY && (redis_link_owes(link) || link->phase != REDIS_OPEN) &&
                now_ns - link->since_ns > SILENCE_NS) {
         redis_link_fail(link, ENGINE_DOWN, "%s:%s does not answer", link->place->host, link->place->port);
     }

@@ -65,6 +65,9 @@ void redis_link_deinit(struct redis_link *link);
  * not answer. */
 void redis_link_wake(struct redis_link *link, int64_t now_ns);
 
+/* Whether a reply is still to come. */
+bool redis_link_owes(const struct redis_link *link);
+
 /* Puts a request; its serial, or 0 when it is away or memory was refused. */
 uint64_t redis_link_put(struct redis_link *link, const struct redis_words *words, int64_t now_ns);
 

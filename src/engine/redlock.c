@@ -17,8 +17,8 @@
  * What is told of `left` is the least that a quorum has, less the drift; the client counts it from before it asked, so
  * that `elapsed` is in it. Here it is only looked whether something is left at all.
  *
- * A server that hangs costs at most a tenth of the ttl, once: nobody waits for more than a quorum, and one that owes an
- * answer for two seconds is left alone for a while. Its late answers are thrown away.
+ * A server that hangs costs at most a tenth of the ttl, once, or a moment: who owes an answer is not waited for when a
+ * quorum has given one, and is left alone for a while after two seconds. Its late answers are thrown away.
  *
  * What breaks it: a server that forgets its keys (crash without `appendfsync always`) and comes back within the ttl may
  * give a lock a second time: start it again after the longest ttl only. A wall clock that is set forward at a server
