@@ -29,11 +29,12 @@
 
 #include "base/number.h"
 #include "base/prng.h"
-#include "engine/commands.h"
+#include "engine/module.h"
 #include "engine/redis_ask.h"
 #include "engine/redis_error.h"
 #include "engine/redis_reply.h"
 #include "engine/redis_scripts.h"
+#include "engine/redlock.h"
 
 #include <cohort/engine.h>
 #include <inttypes.h>
@@ -397,3 +398,5 @@ const struct engine_ops engine_redis = {
     .look = look,
     .list = list,
 };
+
+MODULE_OF(&engine_redis, &engine_redlock);

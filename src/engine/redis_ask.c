@@ -1,7 +1,5 @@
 #include "engine/redis_ask.h"
 
-#include "engine/commands.h"
-
 #include <poll.h>
 #include <stdio.h>
 

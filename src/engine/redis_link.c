@@ -1,6 +1,5 @@
 #include "engine/redis_link.h"
 
-#include "engine/commands.h"
 #include "engine/redis_error.h"
 
 #include <errno.h>

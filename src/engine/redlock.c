@@ -27,7 +27,6 @@
 #include "engine/redlock.h"
 
 #include "base/number.h"
-#include "engine/commands.h"
 #include "engine/redis_ask.h"
 #include "engine/redis_error.h"
 #include "engine/redis_scripts.h"
