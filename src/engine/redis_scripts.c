@@ -2,9 +2,10 @@
 
 #include <stddef.h>
 
-/* All that is known of the lock. In `of`, a hash: owner, token, since, due and note of the grant, and as msgpack those
- * who wait, each {owner, channel, since, due, asked}, and the past, each {owner, token, from, to, why}. It lives five
- * minutes longer than what it tells of. A grant is this engine's while `name` holds its owner. */
+/* All that is known of the lock. In `of`, a hash: owner, token, since, due, ttl and note of the grant, and as msgpack
+ * those who wait, each {owner, channel, since, due, asked}, and the past, each {owner, token, from, to, why}. It lives
+ * five minutes longer than what it tells of. A grant is this engine's while `name` holds its owner. Nobody is told of
+ * more than its ttl, also when the server's clock was set back; the next renewal ends that. */
 #define STATE                                                                                                          \
     "local name, of, index, counter = KEYS[1], KEYS[2], KEYS[3], KEYS[4]\n"                                            \
     "local t = redis.call('TIME')\n"                                                                                   \
@@ -12,7 +13,8 @@
     "local now = math.floor(micros / 1000)\n"                                                                          \
     "local held = redis.call('GET', name)\n"                                                                           \
     "local left = held and redis.call('PTTL', name) or 0\n"                                                            \
-    "local v = redis.call('HMGET', of, 'owner', 'token', 'since', 'due', 'note', 'waiters', 'past')\n"                 \
+    "local v = redis.call('HMGET', of, 'owner', 'token', 'since', 'due', 'note', 'waiters', 'past', 'ttl')\n"          \
+    "local is_longer = false\n"                                                                                        \
     "local owner, token, since, due, note = v[1], v[2], tonumber(v[3] or 0), tonumber(v[4] or 0), v[5]\n"              \
     "local waiters = v[6] and cmsgpack.unpack(v[6]) or {}\n"                                                           \
     "local past = v[7] and cmsgpack.unpack(v[7]) or {}\n"                                                              \
@@ -25,6 +27,8 @@
     "if owner and held ~= owner then\n"                                                                                \
     "  if due <= now then finish(1, due) else finish(2, now) end\n"                                                    \
     "end\n"                                                                                                            \
+    "local lives_ms = tonumber(v[8] or left)\n"                                                                        \
+    "if owner and left > lives_ms then left, is_longer = lives_ms, true end\n"                                         \
     "local live = {}\n"                                                                                                \
     "for _, w in ipairs(waiters) do\n"                                                                                 \
     "  if w[5] > now + 1000 then w[5] = now end\n" /* the server's clock was set back */                               \
@@ -38,9 +42,10 @@
     "  redis.call('HSET', of, 'token', token or '0', 'waiters', cmsgpack.pack(waiters), 'past', "                      \
     "cmsgpack.pack(past))\n"                                                                                           \
     "  if owner then\n"                                                                                                \
-    "    redis.call('HSET', of, 'owner', owner, 'since', n(since), 'due', n(due), 'note', note)\n"                     \
+    "    redis.call('HSET', of, 'owner', owner, 'since', n(since), 'due', n(due), 'note', note,\n"                     \
+    "      'ttl', n(lives_ms))\n"                                                                                      \
     "  else\n"                                                                                                         \
-    "    redis.call('HDEL', of, 'owner', 'since', 'due', 'note')\n"                                                    \
+    "    redis.call('HDEL', of, 'owner', 'since', 'due', 'note', 'ttl')\n"                                             \
     "  end\n"                                                                                                          \
     "  redis.call('PEXPIRE', of, n(math.max(left, 0) + 300000))\n"                                                     \
     "end\n"                                                                                                            \
@@ -53,56 +58,58 @@
     "end\n"
 
 /* What would leave the name held if the server stopped a script in the middle (a right that is missing) comes last. */
-static const char acquire[] = STATE KEEP
-    "local me, ttl, wait = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])\n"
-    "local at = find(me)\n"
-    "if held == me and owner == me then\n"
-    "  local extends = ARGV[4] == '1' and left < ttl\n"
-    "  if extends then left, due = ttl, now + ttl end\n"
-    "  if at > 0 then table.remove(waiters, at) end\n"
-    "  if extends or at > 0 then keep() end\n"
-    "  if extends then\n"
-    "    redis.call('ZADD', index, n(due), name)\n"
-    "    redis.call('PEXPIRE', name, n(ttl))\n"
-    "  end\n"
-    "  return {1, token, left}\n"
-    "end\n"
-    "if not held and (at == 1 or #waiters == 0) then\n"
-    "  if at == 1 then table.remove(waiters, 1) end\n"
-    "  local last = tonumber(redis.call('GET', counter) or 0) or 0\n"
-    "  owner, token, since, due, note, left = me, n(math.max(micros, last + 1)), now, now + ttl, ARGV[5], ttl\n"
-    "  keep()\n"
-    "  redis.call('SET', counter, token)\n"
-    "  redis.call('ZADD', index, n(due), name)\n"
-    "  redis.call('SET', name, me, 'PX', n(ttl))\n"
-    "  return {1, token, ttl}\n"
-    "end\n"
-    "if wait == 0 then\n"
-    "  if at > 0 then\n"
-    "    table.remove(waiters, at)\n"
-    "    keep()\n"
-    "  end\n"
-    "  return {0}\n"
-    "end\n"
-    "if at == 0 then\n"
-    "  if #waiters >= 256 then return {3} end\n"
-    "  at = #waiters + 1\n"
-    "  waiters[at] = {me, ARGV[6], now, now + wait, now}\n"
-    "  keep()\n"
-    "elseif now - waiters[at][5] >= 500 then\n"
-    "  waiters[at][2], waiters[at][4], waiters[at][5] = ARGV[6], math.max(waiters[at][4], now + wait), now\n"
-    "  keep()\n"
-    "end\n"
-    "return {2, left, at}\n";
+static const char acquire[] =
+    STATE KEEP "local me, ttl, wait = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])\n"
+               "local at = find(me)\n"
+               "if held == me and owner == me then\n"
+               "  local extends = ARGV[4] == '1' and left < ttl\n"
+               "  if extends then left, due, lives_ms = ttl, now + ttl, ttl end\n"
+               "  if at > 0 then table.remove(waiters, at) end\n"
+               "  if extends or at > 0 then keep() end\n"
+               "  if extends then\n"
+               "    redis.call('ZADD', index, n(due), name)\n"
+               "    redis.call('PEXPIRE', name, n(ttl))\n"
+               "  end\n"
+               "  return {1, token, left}\n"
+               "end\n"
+               "if not held and (at == 1 or #waiters == 0) then\n"
+               "  if at == 1 then table.remove(waiters, 1) end\n"
+               "  local last = tonumber(redis.call('GET', counter) or 0) or 0\n"
+               "  owner, token, since, due, note = me, n(math.max(micros, last + 1)), now, now + ttl, ARGV[5]\n"
+               "  left, lives_ms = ttl, ttl\n"
+               "  keep()\n"
+               "  redis.call('SET', counter, token)\n"
+               "  redis.call('ZADD', index, n(due), name)\n"
+               "  redis.call('SET', name, me, 'PX', n(ttl))\n"
+               "  return {1, token, ttl}\n"
+               "end\n"
+               "if wait == 0 then\n"
+               "  if at > 0 then\n"
+               "    table.remove(waiters, at)\n"
+               "    keep()\n"
+               "  end\n"
+               "  return {0}\n"
+               "end\n"
+               "if at == 0 then\n"
+               "  if #waiters >= 256 then return {3} end\n"
+               "  at = #waiters + 1\n"
+               "  waiters[at] = {me, ARGV[6], now, now + wait, now}\n"
+               "  keep()\n"
+               "elseif now - waiters[at][5] >= 500 then\n"
+               "  waiters[at][2], waiters[at][4], waiters[at][5] = ARGV[6], math.max(waiters[at][4], now + wait), now\n"
+               "  keep()\n"
+               "end\n"
+               "return {2, left, at}\n";
 
 static const char renew[] =
     STATE KEEP "local ttl = tonumber(ARGV[3])\n"
                "if held ~= ARGV[1] or owner ~= ARGV[1] or token ~= ARGV[2] then return {0} end\n"
-               "if left < ttl then\n"
-               "  left, due = ttl, now + ttl\n"
+               "if left < ttl or is_longer then\n"
+               "  lives_ms = math.max(left, ttl)\n"
+               "  left, due = lives_ms, now + lives_ms\n"
                "  keep()\n"
                "  redis.call('ZADD', index, n(due), name)\n"
-               "  redis.call('PEXPIRE', name, n(ttl))\n"
+               "  redis.call('PEXPIRE', name, n(left))\n"
                "end\n"
                "return {1, left}\n";
 

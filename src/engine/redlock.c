@@ -199,12 +199,13 @@ static void rest(int64_t pause_ms)
 
 /* ENGINE_WAITS: nobody has a quorum, so that it may be tried again. */
 static enum engine_code judge(struct redlock *redlock, const struct redis_answer *answers, int64_t began_ns,
-                              struct lock_granted *ret_granted, int64_t *ret_others_ms)
+                              int64_t ttl_ms, struct lock_granted *ret_granted, int64_t *ret_others_ms)
 {
     struct redlock_tally tally = redlock_count_values(answers, redlock->count);
     *ret_others_ms = tally.others_ms;
     if (tally.yes >= redlock->quorum) {
         int64_t left_ms = sure_ms(redlock, &tally);
+        left_ms = left_ms < less_drift(ttl_ms) ? left_ms : less_drift(ttl_ms); /* clocks may have been set back */
         if (left_ms <= elapsed_ms(began_ns)) {
             return ENGINE_WAITS;
         }
@@ -237,7 +238,7 @@ static enum engine_code try_once(struct redlock *redlock, const struct lock_want
     int64_t began_ns = engine_clock_ns();
     redis_ask(redlock->links, redlock->count, &request, until_ns(redlock, wanted->ttl_ms), enough_values, redlock,
               answers);
-    enum engine_code code = judge(redlock, answers, began_ns, ret_granted, ret_others_ms);
+    enum engine_code code = judge(redlock, answers, began_ns, wanted->ttl_ms, ret_granted, ret_others_ms);
     if (code != ENGINE_OK || ret_granted->token != token_of(slice_of(value.text, value.size))) {
         release_everywhere(redlock, wanted->key, &value);
     }

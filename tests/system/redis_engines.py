@@ -1,6 +1,7 @@
 """What tests of redis:// and redlock:// have in common: an engine at servers, and npm's redlock beside it."""
 
 import contextlib
+import mmap
 import os
 import pathlib
 import shutil
@@ -124,3 +125,20 @@ def holders(folder, seed, url):
     with guarded.Resource(folder) as resource:
         with crew.Crew([], folder, seed=seed, kind="engine", count=8, resource=resource, url=url) as load:
             yield load
+
+
+class WallClock:
+    """That of a server which is started in this folder, once `preload` is in its environment (wall_clock.c)."""
+
+    preload = {"LD_PRELOAD": str(servers.BUILD / "tests" / "system" / "wall_clock.so"),
+               "ASAN_OPTIONS": "verify_asan_link_order=0"}  # fmt: skip
+
+    def __init__(self, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "wall_clock"
+        path.write_bytes(bytes(8))
+        with path.open("r+b") as file:
+            self.page = mmap.mmap(file.fileno(), 8)
+
+    def shift(self, seconds):
+        self.page[:] = (seconds * 10**9).to_bytes(8, "little", signed=True)

@@ -14,7 +14,7 @@ import resp
 from redis_engines import (DENIED, DOWN, PATIENCE_SECONDS, TIMEOUT, TTL_MS, UNCERTAIN, Asked, client_of, excludes_npm, go_on,
                            holders, resets, stop, until, url_of)  # fmt: skip
 
-SECONDS = int(os.environ.get("COHORT_ENGINES_SECONDS", 6))
+SECONDS = int(os.environ.get("COHORT_ENGINES_SECONDS", 4))
 LASTING = ["--appendonly", "yes", "--appendfsync", "always"]
 WAIT_MS = PATIENCE_SECONDS * 1000
 OWN = "cohort:lock/"
@@ -294,8 +294,8 @@ def test_the_reply_is_lost(store, plain):
 def test_cut_in_the_middle_of_anything(store, plain):
     """Whatever is told holds: who has a token holds the lock, who was told so no longer does."""
     between = relay.Relay(store.port)
-    with engines.Engine(f"redis://127.0.0.1:{between.port}?timeout=2s") as engine, resets(between, 0.003):
-        for turn in range(60):
+    with engines.Engine(f"redis://127.0.0.1:{between.port}?timeout=2s") as engine, resets(between, 0.01):
+        for turn in range(40):
             owner = f"o{turn}"
             granted = engine.call("LOCK.ACQUIRE", "a", owner, "PX", TTL_MS)
             while not isinstance(granted, list):

@@ -10,7 +10,7 @@ import resp
 from redis_engines import (DENIED, DOWN, PATIENCE_SECONDS, TIMEOUT, TTL_MS, UNCERTAIN, Asked, client_of, excludes_npm, go_on,
                            holders, stop, until, url_of)  # fmt: skip
 
-SECONDS = int(os.environ.get("COHORT_ENGINES_SECONDS", 6))
+SECONDS = int(os.environ.get("COHORT_ENGINES_SECONDS", 4))
 WAIT_MS = PATIENCE_SECONDS * 1000
 NOT_NOW = (DOWN, TIMEOUT, UNCERTAIN)
 
