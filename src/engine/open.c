@@ -21,6 +21,8 @@ struct known {
 static const struct known engines[] = {
     {"file", &engine_file, NULL},
     {"sqlite", NULL, "sqlite"},
+    {"redis", NULL, "redis"},
+    {"redlock", NULL, "redis"},
 };
 
 static const struct known *find_engine(const char *url)
@@ -106,12 +108,13 @@ static enum cohort_status open_engine(const struct engine_ops *ops, const struct
     if (opened != STATUS_OK) {
         return client_refuse(status_of(opened), ret_reply, problem);
     }
+    const struct engine_ops *made = engine->ops; /* its place may say what it can */
     struct host *host;
     enum cohort_status status = status_of(host_start(engine, url->timeout_ms, &host));
     if (status != COHORT_OK) {
         return client_refuse(status, ret_reply, cohort_status_text(status));
     }
-    status = open_handle(host, ops, url->timeout_ms, options, ret_cohort);
+    status = open_handle(host, made, url->timeout_ms, options, ret_cohort);
     if (status != COHORT_OK) {
         host_stop(host);
         (void)client_refuse(status, ret_reply, cohort_status_text(status));

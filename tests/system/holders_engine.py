@@ -34,6 +34,15 @@ class OnEngine(Cohort):
     def guard(self, hold, owner):
         return None  # there is nothing to execute beside the lock
 
+    def note_hold(self, hold, key=None):
+        """Where tokens are no order of grants, nothing but time keeps holders apart."""
+        token, hold.token = hold.token, hold.token if self.engine.can("FENCE") else None
+        super().note_hold(hold, key)
+        hold.token = token
+
+    def note_use(self, hold, judge, start, passed):
+        return super().note_use(hold, judge if self.engine.can("FENCE") else "@no order", start, passed)
+
     def check(self, hold, owner):
         return super().check(hold, owner) if self.engine.can("FENCE") else None
 

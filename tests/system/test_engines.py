@@ -44,7 +44,34 @@ class Sqlite:
         pass
 
 
-KINDS = [Files, Sqlite]
+class Redis:
+    """redis://"""
+
+    scheme = "redis"
+
+    def __init__(self, folder):
+        self.server = servers.Server("redis", folder, []).start()
+        self.url = f"redis://127.0.0.1:{self.server.port}"
+
+    def close(self):
+        self.server.kill()
+
+
+class Redlock:
+    """redlock://, at three servers."""
+
+    scheme = "redlock"
+
+    def __init__(self, folder):
+        self.servers = [servers.Server("redis", folder / str(number), []).start() for number in range(3)]
+        self.url = "redlock://" + ",".join(f"127.0.0.1:{server.port}" for server in self.servers)
+
+    def close(self):
+        for server in self.servers:
+            server.kill()
+
+
+KINDS = [Files, Sqlite, Redis, Redlock]
 
 
 @pytest.fixture(params=KINDS, ids=[kind.scheme for kind in KINDS], scope="module")
