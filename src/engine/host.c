@@ -47,9 +47,11 @@ struct host {
 
 /* ---- connections ---- */
 
-static void destroy(struct connection *connection)
+/* A child that the program forked may have the descriptor too, and then its events would go on. */
+static void destroy(struct host *host, struct connection *connection)
 {
     list_remove(&connection->node);
+    (void)epoll_ctl(host->epoll_fd, EPOLL_CTL_DEL, connection->fd, NULL);
     (void)close(connection->fd);
     buffer_deinit(&connection->in);
     buffer_deinit(&connection->out);
@@ -68,7 +70,7 @@ static void close_connection(struct host *host, struct connection *connection)
         begin_command(host);
         (void)host->engine->ops->leave(host->engine, connection->wait.wanted.key, connection->wait.wanted.owner);
     }
-    destroy(connection);
+    destroy(host, connection);
 }
 
 static void watch(struct host *host, struct connection *connection, int how)
@@ -204,7 +206,7 @@ static void ask_again(struct host *host, struct connection *connection)
     }
     if (!flush(host, connection)) {
         give_back(host, connection);
-        destroy(connection);
+        destroy(host, connection);
         return;
     }
     set_waits(host, connection, false);
@@ -312,7 +314,7 @@ static bool start_thread(struct host *host)
 static void destroy_host(struct host *host)
 {
     while (!list_empty(&host->arrivals)) {
-        destroy(CONTAINER_OF(host->arrivals.next, struct connection, node));
+        destroy(host, CONTAINER_OF(host->arrivals.next, struct connection, node));
     }
     host->engine->ops->close(host->engine);
     if (host->epoll_fd >= 0) {
