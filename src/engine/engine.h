@@ -57,7 +57,7 @@ struct engine_ops {
     /* Fills an initialised state, of which what is over has been ended. */
     enum engine_code (*look)(struct engine *engine, struct slice key, struct lock_state *ret_state,
                              int64_t *ret_now_ms);
-    /* ENGINE_OK: no newer token has been seen. */
+    /* ENGINE_OK: no newer token has been seen, or this one holds the lock. */
     enum engine_code (*fence)(struct engine *engine, struct slice key, uint64_t token);
     enum engine_code (*list)(struct engine *engine, engine_listed listed, void *data);
 };

@@ -114,7 +114,7 @@ bool lock_state_expire(struct lock_state *state, int64_t now_ms)
 {
     uint32_t before = state->holder_count + state->waiter_count;
     for (uint32_t i = state->holder_count; i-- > 0;) {
-        if (state->holders[i].due_ms <= now_ms) {
+        if (state->holders[i].due_ms < now_ms) { /* at due_ms it may believe in a part of that millisecond */
             end_holder(state, i, state->holders[i].due_ms, LOCK_WHY_EXPIRED);
         }
     }
@@ -340,7 +340,11 @@ bool lock_state_fence(struct lock_state *state, uint64_t token, bool *ret_change
     if (*ret_changed) {
         state->fence = token;
     }
-    return token == state->fence;
+    bool holds = false;
+    for (uint32_t i = 0; i < state->holder_count; i++) {
+        holds = holds || state->holders[i].token == token;
+    }
+    return holds || token == state->fence;
 }
 
 const char *lock_kind_text(enum lock_kind kind)

@@ -6,8 +6,9 @@
  * 1. `token` is that of the newest grant, and each grant has a larger one.
  * 2. Holders are compatible: one exclusive, or shared ones, or permits of the same limit that sum up to that at most.
  * 3. Nobody is granted before somebody who waits and came earlier, so nobody starves.
- * 4. A claim ends by itself: a holder's at `due_ms`, a waiter's at the end of its wait, or when it has not asked for
- *    LOCK_STATE_PATIENCE_MS (it is gone, or hangs).
+ * 4. A claim ends by itself: a holder's in the millisecond after `due_ms` (the clock is rounded down, that of whom it
+ * is told of is not), a waiter's at the end of its wait, or when it has not asked for LOCK_STATE_PATIENCE_MS (it is
+ * gone, or hangs).
  *
  * Times are milliseconds of whatever clock the engine has; it must not run backwards, and is always passed in. */
 #pragma once
@@ -36,7 +37,7 @@ struct lock_claim {
     struct slice note;
     enum lock_kind kind;
     uint32_t permits; /* 1 unless the kind is permits */
-    uint64_t token;   /* holders */
+    uint64_t token;   /* a holder's; of a waiter, whatever the store wants, and 0 in a new one */
     int64_t since_ms;
     int64_t due_ms;   /* a holder's lease, a waiter's wait */
     int64_t asked_ms; /* a waiter: last */
@@ -108,7 +109,8 @@ bool lock_state_release(struct lock_state *state, struct slice owner, uint64_t t
 /* Somebody waits no longer. */
 bool lock_state_leave(struct lock_state *state, struct slice owner);
 
-/* Whether no newer token has been seen; remembers the newest. True in *ret_changed: it is newer than all. */
+/* Whether no newer token has been seen, or this one holds the lock; remembers the newest. True in *ret_changed: it is
+ * newer than all. */
 bool lock_state_fence(struct lock_state *state, uint64_t token, bool *ret_changed);
 
 /* ---- as bytes ---- */

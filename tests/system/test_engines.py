@@ -135,6 +135,17 @@ def test_fence(store, engine, name):
     assert engine.call("FENCE.CHECK", name, 7) == 0
 
 
+def test_all_who_hold_pass(store, engine, name):
+    """Each has a token of its own; also the older ones are of who holds."""
+    need(engine, "FENCE")
+    need(engine, "SHARE")
+    first, second = [engine.call("LOCK.ACQUIRE", name, owner, "PX", TTL_MS, "MODE", "SHARED")[0] for owner in "ab"]
+    assert [engine.call("FENCE.CHECK", name, token) for token in (second, first)] == [1, 1]
+    engine.call("LOCK.RELEASE", name, "a", first)
+    assert [engine.call("FENCE.CHECK", name, token) for token in (second, first)] == [1, 0]
+    engine.call("LOCK.RELEASE", name, "b", second)
+
+
 # ---- who waits ----
 
 
