@@ -3,6 +3,7 @@
  *   cohort://host:port[,…]   a cohort: everything in this library (default)
  *   file:///folder           files of one machine: no server at all. The folder is made when it is not there
  *   sqlite:///path.db        tables of an SQLite database of one machine
+ *   postgresql://user@host:port/database[?schema=NAME&…]   a table of PostgreSQL; all of libpq's forms of a URL
  *
  * All options: ?timeout=5s (of each operation). A space, a question mark or a percent sign in a path is %20, %3F, %25.
  * Without a cohort there are locks, and what is made of them (cohort/lock.h, cohort/elect.h, keepers): what an engine

@@ -20,6 +20,8 @@ struct known {
 
 static const struct known engines[] = {
     {"file", &engine_file, NULL},
+    {"postgresql", NULL, "postgresql"},
+    {"postgres", NULL, "postgresql"},
 };
 
 static const struct known *find_engine(const char *url)

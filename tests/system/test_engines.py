@@ -11,6 +11,7 @@ import time
 import crew
 import engines
 import guarded
+import postgresql
 import pytest
 import resp
 import servers
@@ -32,7 +33,20 @@ class Files:
         pass
 
 
-KINDS = [Files]
+class Table:
+    """postgresql://"""
+
+    scheme = "postgresql"
+
+    def __init__(self, folder):
+        self.server = postgresql.Postgres().__enter__()
+        self.url = self.server.url()
+
+    def close(self):
+        self.server.close()
+
+
+KINDS = [Files, Table]
 
 
 @pytest.fixture(params=KINDS, ids=[kind.scheme for kind in KINDS], scope="module")
