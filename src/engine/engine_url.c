@@ -66,7 +66,7 @@ enum status engine_url_parse(const char *text, struct engine_url *ret_url, const
 {
     struct engine_url *url = ret_url;
     size_t used = 0;
-    *url = (struct engine_url){.timeout_ms = TIMEOUT_DEFAULT_MS};
+    *url = (struct engine_url){.text = text, .timeout_ms = TIMEOUT_DEFAULT_MS};
     const char *end = strstr(text, "://");
     const char *problem = end == NULL ? "it has no scheme://" : take_part(&text, ":", url, &used, &url->scheme);
     if (problem == NULL) {

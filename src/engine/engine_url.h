@@ -7,13 +7,14 @@
 
 #include <stdint.h>
 
-enum { ENGINE_PLACE_BYTES = 4096, ENGINE_OPTIONS = 8 };
+enum { ENGINE_PLACE_BYTES = 4096, ENGINE_OPTIONS = 24 };
 
 struct engine_option {
     struct slice name, value;
 };
 
 struct engine_url {
+    const char *text; /* as it was given, for libraries that read URLs themselves; the caller's */
     struct slice scheme;
     struct slice place; /* percent-decoded, in `bytes`, with a NUL behind it */
     struct engine_option options[ENGINE_OPTIONS];

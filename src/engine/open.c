@@ -23,6 +23,8 @@ static const struct known engines[] = {
     {"sqlite", NULL, "sqlite"},
     {"redis", NULL, "redis"},
     {"redlock", NULL, "redis"},
+    {"postgresql", NULL, "postgresql"},
+    {"postgres", NULL, "postgresql"},
 };
 
 static const struct known *find_engine(const char *url)

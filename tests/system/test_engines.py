@@ -11,6 +11,7 @@ import time
 import crew
 import engines
 import guarded
+import postgresql
 import pytest
 import resp
 import servers
@@ -71,7 +72,20 @@ class Redlock:
             server.kill()
 
 
-KINDS = [Files, Sqlite, Redis, Redlock]
+class Table:
+    """postgresql://"""
+
+    scheme = "postgresql"
+
+    def __init__(self, folder):
+        self.server = postgresql.Postgres().__enter__()
+        self.url = self.server.url()
+
+    def close(self):
+        self.server.close()
+
+
+KINDS = [Files, Sqlite, Table, Redis, Redlock]
 
 
 @pytest.fixture(params=KINDS, ids=[kind.scheme for kind in KINDS], scope="module")
