@@ -55,10 +55,15 @@ LIBRARIES = {
     "xxhash.h": {"base"},
     "microhttpd.h": {"server", "cli"},
     "ini.h": {"server", "cli"},
-    "jansson.h": {"server", "cli"},
+    "jansson.h": {"server", "cli", "engine"},
     "lua": {"script"},
     "lauxlib.h": {"script"},
     "openssl/": {"script"},
+    "sqlite3.h": {"engine"},
+    "libpq-fe.h": {"engine", "resource"},
+    "hiredis/": {"engine"},
+    "zookeeper/": {"engine"},
+    "curl/": {"engine", "resource"},
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]')

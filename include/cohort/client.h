@@ -54,8 +54,9 @@ struct cohort_options {
     uint64_t reply_bytes_max;   /* of one reply or push; 0: 64 MiB. It takes up to 16 times its bytes as a tree */
 };
 
-/* Makes a handle for cohort://host:port[,host:port…][?timeout=5s]; NULL: cohort://127.0.0.1:6379. Connects to nothing
- * yet. COHORT_INVALID (ret_reply says what is wrong), COHORT_NOMEM, COHORT_SYSTEM. */
+/* Makes a handle for cohort://host:port[,host:port…][?timeout=5s]; NULL: cohort://127.0.0.1:6379. Other schemes are
+ * engines (cohort/engine.h). Connects to nothing yet. COHORT_INVALID (ret_reply says what is wrong), COHORT_NOMEM,
+ * COHORT_SYSTEM. */
 COHORT_API enum cohort_status cohort_open(const char *url, const struct cohort_options *options,
                                           struct cohort **ret_cohort, struct cohort_reply **ret_reply);
 

@@ -4,6 +4,7 @@
 
 #include <cohort/client.h>
 #include <cohort/elect.h>
+#include <cohort/engine.h>
 #include <cohort/feed.h>
 #include <cohort/keys.h>
 #include <cohort/lock.h>

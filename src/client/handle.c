@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "client/feed.h"
 
+#include <cohort/engine.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -135,8 +136,8 @@ static bool add_nodes(struct cohort *cohort, const struct client_url *url)
     return true;
 }
 
-static enum cohort_status open_handle(const struct client_url *url, const struct cohort_options *options,
-                                      struct cohort **ret_cohort)
+enum cohort_status client_open(const struct client_url *url, const struct cohort_options *options,
+                               const struct client_connector *connector, struct cohort **ret_cohort)
 {
     struct cohort *cohort = malloc(sizeof(*cohort));
     if (cohort == NULL) {
@@ -153,33 +154,12 @@ static enum cohort_status open_handle(const struct client_url *url, const struct
         free_handle(cohort);
         return status;
     }
+    cohort->connector = *connector;
     *ret_cohort = cohort;
     return COHORT_OK;
 }
 
-enum cohort_status cohort_open(const char *url, const struct cohort_options *options, struct cohort **ret_cohort,
-                               struct cohort_reply **ret_reply)
-{
-    if (ret_reply != NULL) {
-        *ret_reply = NULL;
-    }
-    struct client_url *parsed = malloc(sizeof(*parsed)); /* 16 KB are too much for a small thread's stack */
-    if (parsed == NULL) {
-        return client_refuse(COHORT_NOMEM, ret_reply, "memory was refused");
-    }
-    const char *problem;
-    enum cohort_status status;
-    if (client_url_parse(url == NULL ? CLIENT_URL_DEFAULT : url, parsed, &problem) != STATUS_OK) {
-        status = client_refuse(COHORT_INVALID, ret_reply, problem);
-    } else {
-        status = open_handle(parsed, options, ret_cohort);
-        if (status != COHORT_OK) {
-            (void)client_refuse(status, ret_reply, cohort_status_text(status));
-        }
-    }
-    free(parsed);
-    return status;
-}
+unsigned cohort_can(const struct cohort *cohort) { return cohort->connector.can; }
 
 static void cancel_all(struct cohort *cohort, struct list *operations)
 {
@@ -239,5 +219,8 @@ void cohort_close(struct cohort *cohort)
     ASSERT(list_empty(&cohort->feeds)); /* the caller closes them before */
     timers_clear(&cohort->timers, &cohort->timer);
     handle_unlock(cohort);
+    if (cohort->connector.close != NULL) {
+        cohort->connector.close(cohort->connector.context);
+    }
     free_handle(cohort);
 }

@@ -50,6 +50,15 @@ struct node {
     struct link shared;
 };
 
+/* How links reach a node that is not behind TCP but in this process (an engine): by a descriptor that is connected
+ * already, non-blocking and closed on exec. All NULL: over TCP. */
+struct client_connector {
+    void *context;
+    enum status (*connect)(void *context, int *ret_fd); /* under the mutex: it does not wait */
+    void (*close)(void *context);                       /* after all links are closed */
+    unsigned can;                                       /* COHORT_CAN_… */
+};
+
 struct client_settings {
     unsigned flags;
     int64_t timeout_ms;
@@ -64,6 +73,7 @@ struct cohort {
     struct handle_mark mark;
     pthread_mutex_t mutex;
     struct client_settings settings;
+    struct client_connector connector;
     int work_fd;
     int wake_fd;
     int loop_fd;
@@ -116,6 +126,10 @@ static inline void handle_unlock(struct cohort *cohort) { (void)pthread_mutex_un
 
 /* NULL when there are too many, or memory is refused. */
 struct node *handle_add_node(struct cohort *cohort, const struct client_endpoint *endpoint, bool is_told);
+
+/* cohort_open, for a URL that was taken apart. The connector is copied, and is taken over when it is opened. */
+enum cohort_status client_open(const struct client_url *url, const struct cohort_options *options,
+                               const struct client_connector *connector, struct cohort **ret_cohort);
 
 /* ---- drive.c: who waits for the descriptors ---- */
 

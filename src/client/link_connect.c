@@ -47,12 +47,17 @@ void link_start(struct link *link)
     ASSERT(link->state == LINK_CLOSED);
     link->state = LINK_RESOLVING;
     handle_set_timer(link->cohort, &link->timer, client_clock_ns() + (int64_t)HANDLE_CONNECT_MS * 1000000);
+    struct client_connection connection;
+    client_connection_init(&connection);
+    const struct client_connector *connector = &link->cohort->connector;
+    if (connector->connect != NULL) {
+        started(link, &connection, connector->connect(connector->context, &connection.fd));
+        return;
+    }
     if (!is_address(link->node->endpoint.host)) {
         handle_wake(link->cohort); /* link_resolve goes on */
         return;
     }
-    struct client_connection connection;
-    client_connection_init(&connection);
     started(link, &connection, client_connection_start(&connection, &link->node->endpoint));
 }
 

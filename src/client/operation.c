@@ -194,8 +194,12 @@ static bool pause_and_retry(struct operation *operation)
         pause_ns = (int64_t)HANDLE_REFUSED_MAXIMUM_MS * 1000000;
     }
     pause_ns = pause_ns / 2 + (int64_t)prng_below(&cohort->prng, (uint64_t)pause_ns / 2);
-    operation->again_ns = client_clock_ns() + pause_ns;
-    if (operation->again_ns >= operation->deadline_ns) {
+    int64_t now_ns = client_clock_ns();
+    operation->again_ns = now_ns + pause_ns;
+    /* An engine that was busy for long would be so again, and its words would come too late. */
+    bool is_engine = cohort->connector.connect != NULL && operation->status == COHORT_BUSY;
+    int64_t took_ns = is_engine ? now_ns - operation->sent_ns : 0;
+    if (operation->again_ns + took_ns >= operation->deadline_ns) {
         return false;
     }
     if (operation->link != NULL && operation->link->is_private) {

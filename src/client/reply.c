@@ -90,6 +90,7 @@ enum cohort_status reply_status(const struct cohort_reply *reply)
         {"STALE ", COHORT_STALE},
         {"COMPACTED ", COHORT_COMPACTED},
         {"NOSESSION ", COHORT_NOSESSION},
+        {"UNSUPPORTED ", COHORT_UNSUPPORTED},
     };
     if (reply == NULL || reply->type != COHORT_REPLY_ERROR) {
         return COHORT_OK;
@@ -131,6 +132,7 @@ const char *cohort_status_text(enum cohort_status status)
         "the feed's position is no longer kept",
         "the system refused a descriptor or a thread",
         "the session has ended",
+        "the engine of this URL cannot do that",
     };
     int index = -(int)status;
     return index >= 0 && index < (int)(sizeof(texts) / sizeof(texts[0])) ? texts[index] : "unknown status";

@@ -27,17 +27,18 @@ NUMBERED = ("x0", "x1", "reentrant", "shared")  # of holders_cohort.py; what the
 
 
 class Crew:
-    """`count` processes at the nodes, with locks of `ttl_ms`; `together`: redlock asks all of them, and not one (its kinds)."""
+    """`count` processes at the nodes, with locks of `ttl_ms`; `together`: redlock asks all of them, and not one (its kinds). An
+    engine (`url`) has no nodes."""
 
     def __init__(self, nodes, folder, seed, kind="cohort", count=50, ttl_ms=800, resource=None, networks=None,
-                 together=False):  # fmt: skip
+                 together=False, url=None):  # fmt: skip
         self.nodes, self.folder, self.kind, self.ttl_ms = list(nodes), pathlib.Path(folder) / kind, kind, ttl_ms
         self.folder.mkdir()
         self.chance = random.Random(seed)
         self.specification = {
             "kind": kind, "count": count, "seed": seed, "ttl_ms": ttl_ms, "folder": str(self.folder),
             "together": together, "nodes": [(node.host, node.port) for node in self.nodes], "resource": resource and resource.path,
-            "networks": [network.path() for network in networks] if networks else [],
+            "networks": [network.path() for network in networks] if networks else [], "url": url,
         }  # fmt: skip
         self.start_lines = []
         self.stopping = threading.Event()
@@ -48,6 +49,8 @@ class Crew:
     def __enter__(self):
         if self.kind == "cohort":
             self.set_numbers()
+        elif self.kind == "engine":
+            self.start_numbers()
         path = self.folder / "specification.json"
         path.write_text(json.dumps(self.specification))
         self.errors = open(self.folder / "errors.txt", "ab")
@@ -59,6 +62,13 @@ class Crew:
         self.pauser = threading.Thread(target=self.pause, daemon=True)
         self.pauser.start()
         return self
+
+    def start_numbers(self):
+        """As the resource has them from the start."""
+        now = time.monotonic_ns()
+        for key in NUMBERED:
+            self.start_lines.append({"process": 2**31, "op": "set", "key": f"{key}@resource", "value": guarded.START_TEXT,
+                                     "outcome": "ok", "start": now, "end": now + 1})  # fmt: skip
 
     def set_numbers(self):
         with self.nodes[0].connect() as connection:

@@ -25,7 +25,8 @@ LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
 CLONE_NEWNET = 0x40000000
 MS = 1_000_000
-KINDS = {"cohort": "holders_cohort.Cohort", "redis-py": "holders_redis.RedisPy", "article": "holders_redis.Article"}
+KINDS = {"cohort": "holders_cohort.Cohort", "redis-py": "holders_redis.RedisPy", "article": "holders_redis.Article",
+         "engine": "holders_engine.OnEngine"}  # fmt: skip
 NODE_KINDS = {"redlock4": "4", "redlock5": "5"}  # node/redlock_holder.js
 
 
@@ -53,7 +54,7 @@ class Holder:
         self.chance = random.Random(f"{specification['seed']}.{number}")
         self.number = self.process = number
         self.serial = 0
-        self.at = number % len(self.addresses)
+        self.at = number % max(1, len(self.addresses))
         self.out = open(self.folder / f"holder{number}.jsonl", "a", buffering=1)
 
     def run(self):

@@ -11,7 +11,7 @@ import pytest
 import servers
 
 INCLUDE = servers.ROOT / "include"
-LIBRARY = servers.BUILD / "src" / "client" / "libcohort.so"
+LIBRARY = servers.BUILD / "src" / "engine" / "libcohort.so"
 
 
 def url(cluster):
