@@ -1,6 +1,7 @@
 #include "check/check.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 #include "check/check_groups.h"
 
 #include <stdlib.h>
@@ -11,12 +12,7 @@ const char *check_verdict_name(enum check_verdict verdict)
     return names[verdict];
 }
 
-static void *allocate(size_t count, size_t size)
-{
-    void *memory = calloc(count + 1, size);
-    ASSERT(memory != NULL);
-    return memory;
-}
+static void *allocate(size_t count, size_t size) { return memory_allocate_zeroed(count + 1, size); }
 
 static int compare(uint64_t a, uint64_t b) { return a < b ? -1 : a > b; }
 

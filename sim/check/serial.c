@@ -36,8 +36,7 @@ void serial_add_arc(struct serial *serial, const struct arc *arc)
 {
     if (serial->arc_count == serial->arc_capacity) {
         serial->arc_capacity = serial->arc_capacity == 0 ? 1024 : serial->arc_capacity * 2;
-        serial->arcs = realloc(serial->arcs, serial->arc_capacity * sizeof(*serial->arcs));
-        ASSERT(serial->arcs != NULL);
+        serial->arcs = memory_resize(serial->arcs, serial->arc_capacity * sizeof(*serial->arcs));
     }
     struct arc *added = &serial->arcs[serial->arc_count];
     *added = *arc;

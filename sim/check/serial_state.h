@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/assert.h"
+#include "base/memory.h"
 #include "check/serial.h"
 
 #include <stdlib.h>
@@ -73,12 +74,7 @@ struct serial {
     struct serial_finding *finding;
 };
 
-static inline void *serial_allocate(size_t count, size_t size)
-{
-    void *memory = calloc(count + 1, size);
-    ASSERT(memory != NULL);
-    return memory;
-}
+static inline void *serial_allocate(size_t count, size_t size) { return memory_allocate_zeroed(count + 1, size); }
 
 static inline const struct history_operation *serial_operation(const struct serial *serial, const struct object *object,
                                                                uint32_t at)
