@@ -70,7 +70,9 @@ struct serial {
     struct arc *arcs;
     uint32_t arc_count;
     uint32_t arc_capacity;
-    bool unsure; /* something was left out: a fault of the replay proves nothing */
+    uint32_t arc_maximum; /* by the caller's memory */
+    bool full;            /* arcs were left out: only what is wrong on its face is known */
+    bool unsure;          /* something was left out: a fault of the replay proves nothing */
     struct serial_finding *finding;
 };
 

@@ -256,7 +256,7 @@ const struct cli_command cli_check = {
                "that explains every reply; keys that transactions connect are judged together:\n"
                "are they strictly serializable? Holds of locks must not overlap, and their tokens\n"
                "must not go back. The exit code is 0 when there is one, 1 when there\n"
-               "is none, 75 when the search ran out of memory, 65 when the file is malformed.",
+               "is none, 75 when the search gave up, 65 when the file is malformed.",
     .examples = "  cohort check history.jsonl\n"
                 "  zcat run.jsonl.gz | cohort check --json -",
     .run = run,
