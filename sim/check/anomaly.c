@@ -1,6 +1,7 @@
 #include "check/anomaly.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 
@@ -52,12 +53,7 @@ static const struct history_operation *operation_at(const struct partition *part
     return &partition->history->operations[partition->operations[at]];
 }
 
-static void *allocate(size_t count, size_t size)
-{
-    void *memory = calloc(count + 1, size);
-    ASSERT(memory != NULL);
-    return memory;
-}
+static void *allocate(size_t count, size_t size) { return memory_allocate_zeroed(count + 1, size); }
 
 static void scan_init(struct scan *scan, const struct partition *partition, struct anomalies *anomalies)
 {

@@ -1,4 +1,4 @@
-#include "base/assert.h"
+#include "base/memory.h"
 #include "check/anomaly.h"
 
 #include <stdlib.h>
@@ -27,9 +27,8 @@ static bool pieces_init(struct pieces *pieces, const struct partition *partition
 {
     *pieces = (struct pieces){.partition = partition};
     texts_init(&pieces->texts);
-    pieces->asked = calloc(partition->count, sizeof(*pieces->asked));
-    pieces->seen = calloc(partition->count, sizeof(*pieces->seen));
-    ASSERT(pieces->asked != NULL && pieces->seen != NULL);
+    pieces->asked = memory_allocate_zeroed(partition->count + (size_t)1, sizeof(*pieces->asked));
+    pieces->seen = memory_allocate_zeroed(partition->count + (size_t)1, sizeof(*pieces->seen));
     for (uint32_t i = 0; i < partition->count; i++) {
         if (operation_at(partition, i)->kind == HISTORY_APPEND) {
             struct slice piece = piece_of(pieces, i);

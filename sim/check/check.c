@@ -1,6 +1,7 @@
 #include "check/check.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 #include "check/check_groups.h"
 
 #include <stdlib.h>
@@ -11,12 +12,7 @@ const char *check_verdict_name(enum check_verdict verdict)
     return names[verdict];
 }
 
-static void *allocate(size_t count, size_t size)
-{
-    void *memory = calloc(count + 1, size);
-    ASSERT(memory != NULL);
-    return memory;
-}
+static void *allocate(size_t count, size_t size) { return memory_allocate_zeroed(count + 1, size); }
 
 static int compare(uint64_t a, uint64_t b) { return a < b ? -1 : a > b; }
 
@@ -79,7 +75,8 @@ static void judge(const struct check *check, struct check_key *key)
 {
     struct partition partition = partition_of(check, key);
     struct search *search = search_create(&partition, check->memory_bytes);
-    enum search_result result = search_run(search);
+    uint64_t steps = search_steps_maximum(&partition);
+    enum search_result result = search_run(search, &steps);
     key->configurations = search_configurations(search);
     key->reached = result == SEARCH_LINEARIZABLE ? HISTORY_NEVER : search_reached(search);
     search_destroy(search);
@@ -147,16 +144,17 @@ static uint64_t *sorted_ends(const struct partition *partition, uint32_t *ret_co
 }
 
 static enum search_result search_until(struct partition partition, uint64_t horizon, size_t memory_bytes,
-                                       struct search **ret_search)
+                                       uint64_t *steps_left, struct search **ret_search)
 {
     partition.horizon = horizon;
     *ret_search = search_create(&partition, memory_bytes);
-    return search_run(*ret_search);
+    return search_run(*ret_search, steps_left);
 }
 
 /* The last end up to which there is an order (ret_good) and the next one (ret_bad): what holds up to a time holds up
  * to every earlier one, so this is a bisection, that first looks in wider and wider steps from where the search of
- * everything came to. ret_bad need not be proven when a search gives up on the way. */
+ * everything came to. ret_bad need not be proven when a search gives up on the way; all together they take as long as
+ * one may. */
 static void find_break(const struct partition *partition, const struct check *check, uint64_t reached,
                        uint64_t *ret_good, uint64_t *ret_bad)
 {
@@ -164,13 +162,14 @@ static void find_break(const struct partition *partition, const struct check *ch
     uint64_t *ends = sorted_ends(partition, &count);
     uint32_t good = 0;
     uint32_t bad = count - 1;
+    uint64_t steps = search_steps_maximum(partition);
     while (good < bad && ends[good + 1] < reached) {
         good++;
     }
     for (uint32_t step = 1; bad - good > 1; step *= 2) {
         uint32_t middle = good + (step < (bad - good) / 2 ? step : (bad - good) / 2);
         struct search *search;
-        if (search_until(*partition, ends[middle], check->memory_bytes, &search) == SEARCH_LINEARIZABLE) {
+        if (search_until(*partition, ends[middle], check->memory_bytes, &steps, &search) == SEARCH_LINEARIZABLE) {
             good = middle;
         } else {
             bad = middle;
@@ -235,7 +234,8 @@ void check_explain(const struct check *check, const struct check_key *key, struc
     uint64_t bad;
     find_break(&partition, check, key->reached, &good, &bad);
     struct search *search;
-    if (search_until(partition, good, check->memory_bytes, &search) == SEARCH_LINEARIZABLE) {
+    uint64_t steps = search_steps_maximum(&partition);
+    if (search_until(partition, good, check->memory_bytes, &steps, &search) == SEARCH_LINEARIZABLE) {
         const uint32_t *placed = search_placed(search, &explanation.placed_count);
         explanation.placed = allocate(explanation.placed_count, sizeof(*placed));
         memcpy(explanation.placed, placed, explanation.placed_count * sizeof(*placed));

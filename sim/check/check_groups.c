@@ -1,15 +1,11 @@
 #include "check/check_groups.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 
-static void *allocate(size_t count, size_t size)
-{
-    void *memory = calloc(count + 1, size);
-    ASSERT(memory != NULL);
-    return memory;
-}
+static void *allocate(size_t count, size_t size) { return memory_allocate_zeroed(count + 1, size); }
 
 /* ---- which keys belong together ---- */
 

@@ -1,6 +1,7 @@
 #include "check/history.h"
 
 #include "base/assert.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 
@@ -68,8 +69,7 @@ static struct history_operation *append(struct history *history)
 {
     if (history->count == history->capacity) {
         history->capacity = history->capacity == 0 ? 64 : history->capacity * 2;
-        history->operations = realloc(history->operations, history->capacity * sizeof(*history->operations));
-        ASSERT(history->operations != NULL);
+        history->operations = memory_resize(history->operations, history->capacity * sizeof(*history->operations));
     }
     return &history->operations[history->count++];
 }

@@ -1,6 +1,7 @@
 #include "check/history_reader.h"
 
-#include "base/assert.h"
+#include "base/memory.h"
+#include "base/printable.h"
 
 #include <jansson.h>
 #include <stdarg.h>
@@ -8,13 +9,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { NAME_BYTES = 64 };
+
 void history_reader_init(struct history_reader *reader, struct history *history)
 {
     *reader = (struct history_reader){.history = history, .line = 1};
     buffer_init(&reader->partial);
+    key_uses_init(&reader->uses);
 }
 
-void history_reader_deinit(struct history_reader *reader) { buffer_deinit(&reader->partial); }
+void history_reader_deinit(struct history_reader *reader)
+{
+    buffer_deinit(&reader->partial);
+    key_uses_deinit(&reader->uses);
+}
 
 /* Notes the problem unless there is one; what is noted is printable, whatever the file holds. */
 __attribute__((format(printf, 3, 4))) static bool problem(struct history_reader *reader, enum status status,
@@ -36,11 +44,13 @@ __attribute__((format(printf, 3, 4))) static bool problem(struct history_reader 
 
 /* ---- one field each: false after a problem ---- */
 
+static const char *none_of(const json_t *value) { return value == NULL ? "; there is none" : ""; }
+
 static bool take_text(struct history_reader *reader, const json_t *line, const char *name, struct slice *ret_text)
 {
     const json_t *value = json_object_get(line, name);
     if (!json_is_string(value)) {
-        return problem(reader, STATUS_INVALID, "\"%s\" must be a string", name);
+        return problem(reader, STATUS_INVALID, "\"%s\" must be a string%s", name, none_of(value));
     }
     *ret_text = slice_of(json_string_value(value), json_string_length(value));
     return true;
@@ -51,8 +61,8 @@ static bool take_number(struct history_reader *reader, const json_t *line, const
 {
     const json_t *value = json_object_get(line, name);
     if (!json_is_integer(value) || json_integer_value(value) < minimum || json_integer_value(value) > maximum) {
-        return problem(reader, STATUS_INVALID, "\"%s\" must be a whole number from %lld to %lld", name,
-                       (long long)minimum, (long long)maximum);
+        return problem(reader, STATUS_INVALID, "\"%s\" must be a whole number from %lld to %lld%s", name,
+                       (long long)minimum, (long long)maximum, none_of(value));
     }
     *ret_number = json_integer_value(value);
     return true;
@@ -70,8 +80,9 @@ static bool take_kind(struct history_reader *reader, const json_t *line, enum hi
             return true;
         }
     }
-    return problem(reader, STATUS_INVALID, "no operation is called \"%.*s\"", (int)(name.size < 32 ? name.size : 32),
-                   (const char *)name.data);
+    char shown[NAME_BYTES];
+    (void)printable_copy(name, shown, sizeof(shown));
+    return problem(reader, STATUS_INVALID, "no operation is called \"%s\"; docs/history.md lists them", shown);
 }
 
 static bool take_outcome(struct history_reader *reader, const json_t *line, enum history_outcome *ret_outcome)
@@ -150,17 +161,41 @@ struct line_facts {
 
 static bool take_facts(struct history_reader *reader, const json_t *line, struct line_facts *ret_facts)
 {
-    *ret_facts = (struct line_facts){.outcome = HISTORY_UNKNOWN};
-    return take_outcome(reader, line, &ret_facts->outcome) &&
-           take_number(reader, line, "start", 0, INT64_MAX, &ret_facts->start) &&
-           (ret_facts->outcome != HISTORY_OK ||
-            take_number(reader, line, "end", ret_facts->start, INT64_MAX, &ret_facts->end));
+    struct line_facts facts = {.outcome = HISTORY_UNKNOWN};
+    if (!take_outcome(reader, line, &facts.outcome) ||
+        !take_number(reader, line, "start", 0, INT64_MAX, &facts.start) ||
+        (facts.outcome == HISTORY_OK && !take_number(reader, line, "end", 0, INT64_MAX, &facts.end))) {
+        return false;
+    }
+    *ret_facts = facts;
+    return facts.outcome != HISTORY_OK || facts.end >= facts.start ||
+           problem(reader, STATUS_INVALID, "\"end\" (%lld) is before \"start\" (%lld)", (long long)facts.end,
+                   (long long)facts.start);
+}
+
+/* What check_run would refuse: only here its line is known. */
+static bool keys_are_clear(struct history_reader *reader)
+{
+    const struct history *history = reader->history;
+    for (; reader->looked_at < history->count; reader->looked_at++) {
+        const struct history_operation *operation = &history->operations[reader->looked_at];
+        if (!key_uses_add(&reader->uses, operation)) {
+            char shown[NAME_BYTES];
+            (void)printable_copy(history_text(history, operation->key), shown, sizeof(shown));
+            return problem(reader, STATUS_INVALID,
+                           "key '%s' is used as a string and as a hash; it can be judged as one only", shown);
+        }
+    }
+    return true;
 }
 
 static bool added(struct history_reader *reader, enum status status)
 {
-    return status == STATUS_OK ||
-           problem(reader, status, "the history is too large (at most %d operations)", HISTORY_OPERATIONS_MAXIMUM);
+    if (status != STATUS_OK) {
+        return problem(reader, status, "the history is too large: at most %d operations and %zu bytes of texts",
+                       HISTORY_OPERATIONS_MAXIMUM, HISTORY_BYTES_MAXIMUM);
+    }
+    return keys_are_clear(reader);
 }
 
 static bool take_operation(struct history_reader *reader, const json_t *line)
@@ -209,9 +244,8 @@ static bool take_transaction(struct history_reader *reader, const json_t *line)
     if (!take_process(reader, line, &process) || !take_facts(reader, line, &facts)) {
         return false;
     }
-    struct history_call *calls = calloc(count, sizeof(*calls));
-    struct history_result *results = calloc(count, sizeof(*results));
-    ASSERT(calls != NULL && results != NULL);
+    struct history_call *calls = memory_allocate_zeroed(count, sizeof(*calls));
+    struct history_result *results = memory_allocate_zeroed(count, sizeof(*results));
     bool taken = take_operations(reader, array, &facts, calls, results);
     calls[0].process = process;
     taken =
@@ -224,8 +258,9 @@ static bool take_transaction(struct history_reader *reader, const json_t *line)
 
 static bool is_op(const json_t *line, const char *name)
 {
-    const json_t *kind = json_object_get(line, "op");
-    return json_is_string(kind) && strcmp(json_string_value(kind), name) == 0;
+    const json_t *op = json_object_get(line, "op");
+    return json_is_string(op) &&
+           slice_equal(slice_of(json_string_value(op), json_string_length(op)), slice_from_string(name));
 }
 
 static bool take_mode(struct history_reader *reader, const json_t *line, struct hold *hold)
@@ -288,10 +323,14 @@ static bool take_hold(struct history_reader *reader, const json_t *line)
     return true;
 }
 
+static bool is_header(const json_t *line)
+{
+    return json_object_get(line, "history") != NULL && json_object_get(line, "op") == NULL;
+}
+
 static bool take_header(struct history_reader *reader, const json_t *line)
 {
-    const json_t *format = json_object_get(line, "history");
-    if (format == NULL) {
+    if (!is_header(line)) {
         return problem(reader, STATUS_INVALID, "a history begins with a line {\"history\":%d}", HISTORY_FORMAT);
     }
     int64_t version = 0;
@@ -313,19 +352,38 @@ static bool is_blank(struct slice line)
     return true;
 }
 
+/* What would take much memory once it is parsed, fifteen times as much as the line. */
+static bool too_wide(struct history_reader *reader, struct slice text)
+{
+    uint32_t values = 1;
+    bool quoted = false;
+    for (size_t i = 0; text.size > HISTORY_VALUES_MAXIMUM && i < text.size; i++) {
+        uint8_t byte = text.data[i];
+        quoted = quoted != (byte == '"');
+        i += quoted && byte == '\\' ? 1 : 0;
+        values += !quoted && (byte == ',' || byte == '[' || byte == '{') ? 1 : 0;
+    }
+    return values > HISTORY_VALUES_MAXIMUM &&
+           !problem(reader, STATUS_FULL, "a line of more than %d values; a transaction has at most %d operations",
+                    HISTORY_VALUES_MAXIMUM, HISTORY_TRANSACTION_MAXIMUM);
+}
+
 static bool take_line(struct history_reader *reader, struct slice text)
 {
     if (is_blank(text)) {
         return true;
     }
+    if (too_wide(reader, text)) {
+        return false;
+    }
     json_error_t error;
     json_t *line = json_loadb((const char *)text.data, text.size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (line == NULL) {
-        return problem(reader, STATUS_INVALID, "not JSON: %s", error.text);
+        return problem(reader, STATUS_INVALID, "not JSON: %s; every line must be one JSON object", error.text);
     }
-    bool taken = json_is_object(line) || problem(reader, STATUS_INVALID, "not a JSON object");
+    bool taken = json_is_object(line) || problem(reader, STATUS_INVALID, "not a JSON object, as every line must be");
     if (taken) {
-        bool header = !reader->header || json_object_get(line, "history") != NULL;
+        bool header = !reader->header || is_header(line);
         bool hold = is_op(line, "hold") || is_op(line, "use");
         taken = header               ? take_header(reader, line)
                 : is_op(line, "txn") ? take_transaction(reader, line)
@@ -339,7 +397,9 @@ static bool take_line(struct history_reader *reader, struct slice text)
 static bool too_long(struct history_reader *reader, size_t size)
 {
     return size > HISTORY_LINE_BYTES &&
-           !problem(reader, STATUS_FULL, "a line of more than %d bytes", HISTORY_LINE_BYTES);
+           !problem(reader, STATUS_FULL,
+                    "a line of more than %d bytes; a history has one operation or transaction a line",
+                    HISTORY_LINE_BYTES);
 }
 
 enum status history_reader_feed(struct history_reader *reader, struct slice bytes)

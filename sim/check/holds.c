@@ -71,8 +71,10 @@ struct sweep {
     struct hold_finding *finding;
     struct newest *floors; /* of each: the newest that was told, or passed, when it was asked for */
     uint32_t *believed;    /* holds that are, now */
+    uint32_t *places;      /* of holds among them */
     uint32_t believed_count;
-    uint64_t permits; /* of these */
+    uint32_t counts[HOLD_MODES]; /* of these, by mode */
+    uint64_t permits;            /* of these */
     struct newest told, passed;
 };
 
@@ -83,9 +85,20 @@ static void find(struct sweep *sweep, enum hold_problem problem, uint32_t first,
     }
 }
 
-static bool may_be_together(const struct hold *a, const struct hold *b)
+/* How many of those that are believed may not be together with one of the mode. */
+static uint32_t opposed(const struct sweep *sweep, uint8_t mode)
 {
-    return a->mode == b->mode && a->mode != HOLD_EXCLUSIVE;
+    return sweep->believed_count - (mode == HOLD_EXCLUSIVE ? 0 : sweep->counts[mode]);
+}
+
+/* The sweep ends with the first thing that is wrong, so this is looked for once. */
+static uint32_t first_opposed(const struct sweep *sweep, uint8_t mode)
+{
+    uint32_t i = 0;
+    while (mode != HOLD_EXCLUSIVE && sweep->holds->items[sweep->believed[i]].mode == mode) {
+        i++;
+    }
+    return sweep->believed[i];
 }
 
 static void believe(struct sweep *sweep, uint32_t at)
@@ -94,27 +107,28 @@ static void believe(struct sweep *sweep, uint32_t at)
     if (hold->until <= hold->end) {
         return;
     }
-    for (uint32_t i = 0; i < sweep->believed_count; i++) {
-        if (!may_be_together(&sweep->holds->items[sweep->believed[i]], hold)) {
-            find(sweep, HOLD_TOGETHER, sweep->believed[i], at);
-        }
-    }
-    if (hold->mode == HOLD_PERMITS && sweep->believed_count > 0 && sweep->permits + hold->permits > hold->limit) {
+    if (opposed(sweep, hold->mode) > 0) {
+        find(sweep, HOLD_TOGETHER, first_opposed(sweep, hold->mode), at);
+    } else if (hold->mode == HOLD_PERMITS && sweep->believed_count > 0 &&
+               sweep->permits + hold->permits > hold->limit) {
         find(sweep, HOLD_TOO_MANY, sweep->believed[0], at);
     }
+    sweep->places[at] = sweep->believed_count;
     sweep->believed[sweep->believed_count++] = at;
+    sweep->counts[hold->mode]++;
     sweep->permits += hold->permits;
 }
 
 static void believe_no_more(struct sweep *sweep, uint32_t at)
 {
-    for (uint32_t i = 0; i < sweep->believed_count; i++) {
-        if (sweep->believed[i] == at) {
-            sweep->believed[i] = sweep->believed[--sweep->believed_count];
-            sweep->permits -= sweep->holds->items[at].permits;
-            return;
-        }
-    }
+    const struct hold *hold = &sweep->holds->items[at];
+    uint32_t place = sweep->places[at];
+    ASSERT(place < sweep->believed_count && sweep->believed[place] == at);
+    uint32_t last = sweep->believed[--sweep->believed_count];
+    sweep->believed[place] = last;
+    sweep->places[last] = place;
+    sweep->counts[hold->mode]--;
+    sweep->permits -= hold->permits;
 }
 
 static void be_newest(struct newest *newest, int64_t token, uint32_t at)
@@ -219,6 +233,19 @@ static void check_tokens(struct sweep *sweep)
     free(sorted);
 }
 
+/* Every hold that is believed is believed no more later on, so each key begins with none. */
+static void sweep_events(struct sweep *sweep, const struct event *events, size_t count)
+{
+    for (size_t i = 0; i < count && sweep->finding->problem == HOLD_FINE; i++) {
+        if (i > 0 && events[i].key != events[i - 1].key) {
+            ASSERT(sweep->believed_count == 0 && sweep->permits == 0);
+            sweep->told = (struct newest){0};
+            sweep->passed = (struct newest){0};
+        }
+        take_event(sweep, &events[i]);
+    }
+}
+
 void holds_check(const struct holds *holds, struct hold_finding *ret_finding)
 {
     *ret_finding = (struct hold_finding){0};
@@ -227,18 +254,14 @@ void holds_check(const struct holds *holds, struct hold_finding *ret_finding)
     struct sweep sweep = {.holds = holds, .finding = ret_finding};
     sweep.floors = memory_allocate_zeroed(holds->count + (size_t)1, sizeof(*sweep.floors));
     sweep.believed = memory_allocate((holds->count + (size_t)1) * sizeof(*sweep.believed));
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0 && events[i].key != events[i - 1].key) {
-            sweep.believed_count = 0;
-            sweep.permits = 0;
-            sweep.told = (struct newest){0};
-            sweep.passed = (struct newest){0};
-        }
-        take_event(&sweep, &events[i]);
+    sweep.places = memory_allocate((holds->count + (size_t)1) * sizeof(*sweep.places));
+    sweep_events(&sweep, events, count);
+    if (ret_finding->problem == HOLD_FINE) {
+        check_tokens(&sweep);
     }
-    check_tokens(&sweep);
     free(sweep.floors);
     free(sweep.believed);
+    free(sweep.places);
     free(events);
 }
 

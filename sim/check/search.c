@@ -2,6 +2,8 @@
 #include "base/prng.h"
 #include "check/search_state.h"
 
+enum { PLACE_STEPS = 16, STEP_BYTES = 64 }; /* what takes about as long as a look at an operation */
+
 /* ---- steps ---- */
 
 /* Rule 3. While appends remain every text may matter, and every number while unknown increments do. */
@@ -21,6 +23,7 @@ static bool step(struct search *search, const struct item *item, uint32_t state,
     if (!rule_step(&item->rule, &search->states, state, &after)) {
         return false;
     }
+    search->steps += item->rule.effect == RULE_APPEND ? states_text(&search->states, after).size / STEP_BYTES : 0;
     *ret_state = canonical(search, after);
     return true;
 }
@@ -58,10 +61,11 @@ static bool may_become(const struct search *search, uint32_t from, uint32_t to)
     return !fell;
 }
 
-static bool is_prefix(const struct search *search, uint32_t state, uint32_t whole)
+static bool is_prefix(struct search *search, uint32_t state, uint32_t whole)
 {
     struct slice a = states_text(&search->states, state);
     struct slice b = states_text(&search->states, whole);
+    search->steps += a.size / STEP_BYTES;
     return a.size <= b.size && memcmp(a.data, b.data, a.size) == 0;
 }
 
@@ -128,6 +132,7 @@ static void count_in(struct search *search, uint32_t i)
 static bool place(struct search *search, uint32_t i, uint32_t after, bool forced)
 {
     const struct item *item = &search->items[i];
+    search->steps += PLACE_STEPS;
     count_out(search, i);
     if (strands(search, search->state, after)) {
         count_in(search, i);
@@ -159,6 +164,9 @@ static struct frame take_back(struct search *search)
 
 /* ---- what may come next ---- */
 
+/* It has looked for long enough: what it finds from then on tells nothing. */
+static bool is_exhausted(const struct search *search) { return search->steps > search->steps_maximum; }
+
 /* The first end in the list: what begins after it is not open yet. */
 static uint32_t first_end(const struct search *search)
 {
@@ -180,7 +188,7 @@ static bool is_dull(struct search *search, const struct item *item)
 /* An open item that may be placed at once (rules 1 and 5), or ITEM_NONE. */
 static uint32_t find_idle(struct search *search, uint32_t end)
 {
-    for (uint32_t event = search->links[0].next; event != end; event = search->links[event].next) {
+    for (uint32_t event = search->links[0].next; event != end; event = search->links[event].next, search->steps++) {
         uint32_t i = search->links[event].item;
         const struct item *item = &search->items[i];
         uint32_t after;
@@ -203,7 +211,7 @@ static uint32_t find_dull(struct search *search, uint32_t end)
 }
 
 /* True unless appends alone cannot lead from the text to where the item makes use of them. */
-static bool in_sight(const struct search *search, uint32_t text, const struct item *item)
+static bool in_sight(struct search *search, uint32_t text, const struct item *item)
 {
     switch ((enum rule_condition)item->rule.condition) {
     case RULE_EQUALS:
@@ -223,7 +231,7 @@ static bool in_sight(const struct search *search, uint32_t text, const struct it
 static bool is_useful(struct search *search, uint32_t optional, uint32_t after, uint32_t end)
 {
     bool append = search->items[optional].rule.effect == RULE_APPEND;
-    for (uint32_t event = search->links[0].next; event != end; event = search->links[event].next) {
+    for (uint32_t event = search->links[0].next; event != end; event = search->links[event].next, search->steps++) {
         const struct item *item = &search->items[search->links[event].item];
         if (append ? in_sight(search, after, item) : distinguishes(search, item, search->state, after)) {
             return true;
@@ -231,6 +239,7 @@ static bool is_useful(struct search *search, uint32_t optional, uint32_t after, 
     }
     for (uint32_t i = 0; i < search->guarded_count && search->items[search->guarded[i]].call < end; i++) {
         const struct item *item = &search->items[search->guarded[i]];
+        search->steps++;
         if (!item->placed && search->guarded[i] != optional &&
             (append ? in_sight(search, after, item) : distinguishes(search, item, search->state, after))) {
             return true;
@@ -286,7 +295,7 @@ static bool has_elder(struct search *search, const struct item *item)
     if (item->rule.effect != RULE_WRITE || canonical(search, item->rule.value) != STATE_OTHER) {
         return item->twin != ITEM_NONE && !search->items[item->twin].placed;
     }
-    for (uint32_t i = 0; i < item->position; i++) {
+    for (uint32_t i = 0; i < item->position; i++, search->steps++) {
         const struct item *elder = &search->items[search->optionals[i]];
         if (!elder->placed && elder->rule.effect == RULE_WRITE && elder->rule.condition == item->rule.condition &&
             elder->rule.expected == item->rule.expected && canonical(search, elder->rule.value) == STATE_OTHER) {
@@ -315,6 +324,7 @@ static bool place_known(struct search *search, uint32_t last, uint32_t dull, uin
     uint32_t event = last == ITEM_NONE || last == urgent ? 0 : search->items[last].call;
     while ((event = search->links[event].next) != end) {
         uint32_t i = search->links[event].item;
+        search->steps++;
         if (i != urgent && try_known(search, i, dull)) {
             return true;
         }
@@ -328,7 +338,11 @@ static bool place_optional(struct search *search, uint32_t last, uint32_t dull, 
     bool unmentioned = unmentioned_are_useful(search, end);
     uint32_t position = last == ITEM_NONE ? 0 : search->items[last].position + 1;
     for (; position < search->optional_count && search->items[search->optionals[position]].call < end; position++) {
+        if (is_exhausted(search)) {
+            return false;
+        }
         const struct item *item = &search->items[search->optionals[position]];
+        search->steps++;
         bool useless =
             !unmentioned && is_blind(&item->rule) && search_tally_of(search, item->rule.value)->mentioned == 0;
         if (!useless && try_optional(search, search->optionals[position], dull, end)) {
@@ -352,7 +366,7 @@ static bool place_next(struct search *search, uint32_t last, uint32_t end)
 
 static bool backtrack(struct search *search)
 {
-    while (search->depth > 0) {
+    while (search->depth > 0 && !is_exhausted(search)) {
         struct frame frame = take_back(search);
         if (!frame.forced && place_next(search, frame.item, first_end(search))) {
             return true;
@@ -380,9 +394,12 @@ static enum advance advance(struct search *search, uint32_t end)
     return result == MEMO_ADDED && place_next(search, ITEM_NONE, end) ? ADVANCED : DEAD;
 }
 
-enum search_result search_run(struct search *search)
+static enum search_result run(struct search *search)
 {
     while (search->known > 0) {
+        if (is_exhausted(search)) {
+            return SEARCH_GAVE_UP;
+        }
         uint32_t end = first_end(search);
         search->furthest = end > search->furthest ? end : search->furthest;
         enum advance result = advance(search, end);
@@ -390,10 +407,18 @@ enum search_result search_run(struct search *search)
             return SEARCH_GAVE_UP;
         }
         if (result == DEAD && !backtrack(search)) {
-            return SEARCH_NOT_LINEARIZABLE;
+            return is_exhausted(search) ? SEARCH_GAVE_UP : SEARCH_NOT_LINEARIZABLE;
         }
     }
     return SEARCH_LINEARIZABLE;
+}
+
+enum search_result search_run(struct search *search, uint64_t *steps_left)
+{
+    search->steps_maximum = *steps_left;
+    enum search_result result = run(search);
+    *steps_left -= search->steps < *steps_left ? search->steps : *steps_left;
+    return result;
 }
 
 const uint32_t *search_placed(struct search *search, uint32_t *ret_count)

@@ -14,8 +14,8 @@
  *  5. While no remaining operation demands just any value, a write of STATE_OTHER is good for nothing: when the state
  * is that already it is placed at once, and before any other write that can follow everything.
  *
- * Bounded: memory for configurations and texts by the caller's limit, and with it the time; then the answer is
- * SEARCH_GAVE_UP, which is neither yes nor no. */
+ * Bounded: memory for configurations and texts by the caller's limit, time by the number of looks at operations; then
+ * the answer is SEARCH_GAVE_UP, which is neither yes nor no. */
 #pragma once
 
 #include "check/memo.h"
@@ -31,13 +31,20 @@ struct partition {
     uint64_t horizon; /* what starts later is left out, what ends later may be; HISTORY_NEVER: no end */
 };
 
+/* Looks at an operation that a search may take: some seconds, and some for each 100,000 operations. What clients make
+ * takes less than a thousand for each. */
+static inline uint64_t search_steps_maximum(const struct partition *partition)
+{
+    return ((uint64_t)1 << 32) + ((uint64_t)partition->count << 14);
+}
+
 struct search;
 
 struct search *search_create(const struct partition *partition, size_t memory_bytes);
 void search_destroy(struct search *search); /* takes NULL */
 
-/* Runs the search, once. */
-enum search_result search_run(struct search *search);
+/* Runs the search, once; gives up after so many looks, from which those it took are subtracted. */
+enum search_result search_run(struct search *search, uint64_t *steps_left);
 
 /* After SEARCH_LINEARIZABLE: the operations placed (all known ones, and unknown ones that were needed), in order. Valid
  * until destroy. */

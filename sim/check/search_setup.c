@@ -1,4 +1,4 @@
-#include "base/assert.h"
+#include "base/memory.h"
 #include "check/search_state.h"
 
 #include <stdlib.h>
@@ -25,12 +25,7 @@ static int compare_events(const void *left, const void *right)
     return a->item < b->item ? -1 : a->item > b->item;
 }
 
-static void *allocate(size_t count, size_t size)
-{
-    void *memory = calloc(count + 1, size);
-    ASSERT(memory != NULL);
-    return memory;
-}
+static void *allocate(size_t count, size_t size) { return memory_allocate_zeroed(count + 1, size); }
 
 /* Numbers the events and links those of known operations; `optionals` fills in the order of calls. */
 static void link_events(struct search *search)
@@ -138,8 +133,7 @@ struct tally *search_tally_of(struct search *search, uint32_t state)
 {
     if (state >= search->tally_count) {
         uint32_t count = 2 * state + 16;
-        search->tallies = realloc(search->tallies, count * sizeof(*search->tallies));
-        ASSERT(search->tallies != NULL);
+        search->tallies = memory_resize(search->tallies, count * sizeof(*search->tallies));
         memset(search->tallies + search->tally_count, 0, (count - search->tally_count) * sizeof(*search->tallies));
         search->tally_count = count;
     }

@@ -66,7 +66,9 @@ struct search {
     uint32_t depth;
     uint64_t placed[2]; /* hash of the set */
     uint32_t state;
-    uint32_t before;   /* the state before the last step when that was an optional one, else STATE_NONE */
+    uint32_t before; /* the state before the last step when that was an optional one, else STATE_NONE */
+    uint64_t steps_maximum;
+    uint64_t steps;    /* looks at an item, about */
     uint32_t furthest; /* the last event that everything waited for */
     uint32_t *listing; /* what search_placed returns */
 };

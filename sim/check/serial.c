@@ -34,10 +34,13 @@ void serial_found(struct serial *serial, enum serial_kind kind, uint32_t operati
 
 void serial_add_arc(struct serial *serial, const struct arc *arc)
 {
+    if (serial->arc_count == serial->arc_maximum) {
+        serial->full = true;
+        return;
+    }
     if (serial->arc_count == serial->arc_capacity) {
         serial->arc_capacity = serial->arc_capacity == 0 ? 1024 : serial->arc_capacity * 2;
-        serial->arcs = realloc(serial->arcs, serial->arc_capacity * sizeof(*serial->arcs));
-        ASSERT(serial->arcs != NULL);
+        serial->arcs = memory_resize(serial->arcs, serial->arc_capacity * sizeof(*serial->arcs));
     }
     struct arc *added = &serial->arcs[serial->arc_count];
     *added = *arc;
@@ -220,7 +223,7 @@ static enum search_result judge(struct serial *serial, uint32_t *unit_of)
     if (serial->finding->kind != SERIAL_NONE || serial_find_circle(serial)) {
         return SEARCH_NOT_LINEARIZABLE;
     }
-    return serial_replay(serial);
+    return serial->full ? SEARCH_GAVE_UP : serial_replay(serial);
 }
 
 /* What the graph takes, about. */
@@ -233,11 +236,18 @@ static size_t bytes_needed(const struct serial *serial)
     return operations * (sizeof(struct touch) + 6 * sizeof(struct arc)) + serial->unit_count * (size_t)128;
 }
 
+enum { ARCS_MAXIMUM = 1 << 30 };
+
 enum search_result serial_run(const struct history *history, const struct serial_object *objects, uint32_t count,
                               size_t memory_bytes, uint32_t *scratch, struct serial_finding *ret_finding)
 {
     *ret_finding = (struct serial_finding){.operation = TEXTS_NONE, .other = TEXTS_NONE};
-    struct serial serial = {.history = history, .finding = ret_finding};
+    size_t arcs = memory_bytes / sizeof(struct arc);
+    struct serial serial = {
+        .history = history,
+        .finding = ret_finding,
+        .arc_maximum = arcs < ARCS_MAXIMUM ? (uint32_t)arcs : ARCS_MAXIMUM,
+    };
     serial_init(&serial, objects, count, scratch);
     enum search_result result = bytes_needed(&serial) > memory_bytes ? SEARCH_GAVE_UP : judge(&serial, scratch);
     forget_units(&serial, scratch);

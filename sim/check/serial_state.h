@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/assert.h"
+#include "base/memory.h"
 #include "check/serial.h"
 
 #include <stdlib.h>
@@ -69,16 +70,13 @@ struct serial {
     struct arc *arcs;
     uint32_t arc_count;
     uint32_t arc_capacity;
-    bool unsure; /* something was left out: a fault of the replay proves nothing */
+    uint32_t arc_maximum; /* by the caller's memory */
+    bool full;            /* arcs were left out: only what is wrong on its face is known */
+    bool unsure;          /* something was left out: a fault of the replay proves nothing */
     struct serial_finding *finding;
 };
 
-static inline void *serial_allocate(size_t count, size_t size)
-{
-    void *memory = calloc(count + 1, size);
-    ASSERT(memory != NULL);
-    return memory;
-}
+static inline void *serial_allocate(size_t count, size_t size) { return memory_allocate_zeroed(count + 1, size); }
 
 static inline const struct history_operation *serial_operation(const struct serial *serial, const struct object *object,
                                                                uint32_t at)

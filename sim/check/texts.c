@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 
@@ -33,8 +34,7 @@ static struct texts_block *new_block(struct texts *texts, size_t needed)
                   : texts->bytes < (size_t)1 << 20 ? texts->bytes
                                                    : (size_t)1 << 20;
     size = needed > size ? needed : size;
-    struct texts_block *block = malloc(sizeof(*block) + size);
-    ASSERT(block != NULL);
+    struct texts_block *block = memory_allocate(sizeof(*block) + size);
     *block = (struct texts_block){.next = texts->blocks, .size = size};
     texts->blocks = block;
     texts->bytes += sizeof(*block) + size;
@@ -58,8 +58,7 @@ static struct slice keep(struct texts *texts, struct slice text)
 static void grow_slots(struct texts *texts)
 {
     uint32_t slot_count = texts->slot_count == 0 ? FIRST_SLOTS : texts->slot_count * 2;
-    uint32_t *slots = calloc(slot_count, sizeof(*slots));
-    ASSERT(slots != NULL);
+    uint32_t *slots = memory_allocate_zeroed(slot_count, sizeof(*slots));
     for (uint32_t i = 0; i < texts->count; i++) {
         uint32_t at = (uint32_t)texts->entries[i].hash & (slot_count - 1);
         while (slots[at] != 0) {
@@ -76,8 +75,7 @@ static void grow_slots(struct texts *texts)
 static void grow_entries(struct texts *texts)
 {
     uint32_t capacity = texts->capacity == 0 ? FIRST_SLOTS / 2 : texts->capacity * 2;
-    struct texts_entry *entries = realloc(texts->entries, capacity * sizeof(*entries));
-    ASSERT(entries != NULL);
+    struct texts_entry *entries = memory_resize(texts->entries, capacity * sizeof(*entries));
     texts->bytes += (capacity - texts->capacity) * sizeof(*entries);
     texts->entries = entries;
     texts->capacity = capacity;

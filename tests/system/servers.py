@@ -2,6 +2,7 @@
 
 Each runs on a free port of 127.0.0.1 with its files in a folder of its own, and is stopped by its own process id."""
 
+import collections
 import contextlib
 import ctypes
 import os
@@ -27,6 +28,10 @@ SMALLER = int(os.environ.get("COHORT_SMALLER", "1"))
 
 START_SECONDS = 60  # a sanitizer build on a busy machine is slow
 STOP_SECONDS = 60
+
+# Not given again so soon: the nodes of a cluster are told theirs before the first of them listens, and a node that was
+# stopped wants its own again.
+RECENT_PORTS = collections.deque(maxlen=100)
 
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
@@ -58,9 +63,12 @@ def free_port(*offsets):
     while True:
         port = 10240 + int.from_bytes(os.urandom(2), "big") % 9900  # so that no port is another one plus 10000
         port -= port % beside - worker  # tests that run beside each other have ports of their own, also for what starts later
+        if port in RECENT_PORTS:
+            continue
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
             for offset in (0, *offsets):
                 stack.enter_context(socket.socket()).bind(("127.0.0.1", port + offset))
+            RECENT_PORTS.append(port)
             return port
 
 

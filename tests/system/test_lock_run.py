@@ -12,6 +12,7 @@ import time
 import networks
 import pytest
 import servers
+from locks import until
 
 # Writes the time down again and again; SIGTERM is ignored. Its own child, in a session of its own, does the same.
 JOB = """
@@ -26,14 +27,6 @@ with open(path, "a", buffering=1) as file:
         file.write(f"{time.monotonic_ns()}\\n")
         time.sleep(0.001)
 """
-
-
-def until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return value
 
 
 class Holder:

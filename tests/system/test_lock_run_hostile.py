@@ -10,7 +10,8 @@ import time
 
 import pytest
 import servers
-from test_lock_run import Holder, Job, gone, lock, tell_time, token_of, until, url, url_of, waits
+from locks import until
+from test_lock_run import Holder, Job, gone, lock, tell_time, token_of, url, url_of, waits
 
 # Each process lives for a moment, writes the time down, and leaves a child that does the same, in a session of its own.
 FLEEING = """

@@ -88,20 +88,73 @@ static void refuses_what_is_malformed(void **state)
     refuses(HEADER "{\"a\":1,\"a\":2}", STATUS_INVALID, "line 2: not JSON: ");
     refuses(HEADER "{\"op\":\"\xff\"}", STATUS_INVALID, "line 2: not JSON: ");
     refuses(HEADER "{}", STATUS_INVALID, "\"op\" must be a string");
-    refuses(HEADER "{\"op\":\"flush\\u0007\"}", STATUS_INVALID, "no operation is called \"flush?\"");
+    refuses(HEADER "{\"op\":\"flush\\u0007\"}", STATUS_INVALID, "no operation is called \"flush\\x07\"; docs");
     refuses(HEADER "{\"op\":\"get\",\"process\":-1}", STATUS_INVALID, "\"process\" must be a whole number from 0");
     refuses(HEADER "{\"op\":\"get\",\"process\":1}", STATUS_INVALID, "\"key\" must be a string");
     refuses(HEADER "{\"op\":\"set\",\"process\":1,\"key\":\"k\"}", STATUS_INVALID, "\"value\" must be a string");
     refuses(HEADER "{\"op\":\"hget\",\"process\":1,\"key\":\"k\"}", STATUS_INVALID, "\"field\" must be a string");
     refuses(LINE("\"end\":2,\"result\":null"), STATUS_INVALID, "\"outcome\" must be a string");
     refuses(LINE("\"outcome\":\"maybe\""), STATUS_INVALID, "\"outcome\" must be \"ok\"");
-    refuses(LINE("\"outcome\":\"ok\""), STATUS_INVALID, "\"end\" must be a whole number from 1");
-    refuses(LINE("\"outcome\":\"ok\",\"end\":0"), STATUS_INVALID, "\"end\" must be a whole number from 1");
+    refuses(LINE("\"outcome\":\"ok\""), STATUS_INVALID,
+            "\"end\" must be a whole number from 0 to 9223372036854775807; there is none");
+    refuses(LINE("\"outcome\":\"ok\",\"end\":0"), STATUS_INVALID, "\"end\" (0) is before \"start\" (1)");
+    refuses(LINE("\"outcome\":\"ok\",\"end\":-1"), STATUS_INVALID, "\"end\" must be a whole number from 0");
+    refuses(LINE("\"outcome\":\"ok\",\"end\":99999999999999999999"), STATUS_INVALID, "line 2: not JSON: too big");
+    refuses(LINE("\"outcome\":\"ok\",\"end\":NaN"), STATUS_INVALID, "line 2: not JSON: ");
     refuses(LINE("\"outcome\":\"ok\",\"end\":1.5"), STATUS_INVALID, "\"end\" must be a whole number");
     refuses(LINE("\"outcome\":\"ok\",\"end\":2"), STATUS_INVALID, "\"result\" of get must be a string or null");
     refuses(LINE("\"outcome\":\"ok\",\"end\":2,\"result\":1"), STATUS_INVALID, "must be a string or null");
     refuses(HEADER "{\"op\":\"del\",\"process\":1,\"key\":\"k\",\"outcome\":\"ok\",\"start\":1,\"end\":2,\"result\":2}",
             STATUS_INVALID, "\"result\" must be a whole number from 0 to 1");
+}
+
+/* A name is all of its text, and a line with "op" is no header. */
+static void takes_nothing_for_something_else(void **state)
+{
+    (void)state;
+#define REST ",\"process\":1,\"key\":\"k\",\"outcome\":\"ok\",\"start\":1,\"end\":2,\"until\":3"
+    refuses(HEADER "{\"op\":\"hold\\u0000x\"" REST "}", STATUS_INVALID, "no operation is called \"hold\\x00x\"");
+    refuses(HEADER "{\"op\":\"use\\u0000\"" REST "}", STATUS_INVALID, "no operation is called \"use\\x00\"");
+    refuses(HEADER "{\"op\":\"txn\\u0000\"" REST "}", STATUS_INVALID, "no operation is called \"txn\\x00\"");
+    refuses(HEADER "{\"op\":\"hold\",\"mode\":\"shared\\u0000\"" REST "}", STATUS_INVALID, "\"mode\" must be");
+    refuses(HEADER "{\"history\":1,\"op\":\"get\"" REST "}", STATUS_INVALID, "\"result\" of get must be");
+    refuses("{\"history\":1,\"op\":\"get\"" REST "}", STATUS_INVALID, "line 1: a history begins with a line");
+}
+
+static void refuses_a_key_that_is_two_things(void **state)
+{
+    (void)state;
+#define STRING(key) "{\"op\":\"get\",\"process\":1,\"key\":\"" key "\",\"outcome\":\"failed\",\"start\":1}\n"
+#define FIELD(key) "{\"op\":\"hget\",\"key\":\"" key "\",\"field\":\"f\"}"
+#define FIELDS(key) "{\"op\":\"txn\",\"process\":1,\"ops\":[" FIELD(key) "],\"outcome\":\"unknown\",\"start\":1}\n"
+    refuses(HEADER STRING("a") FIELDS("b") STRING("a") FIELDS("a"), STATUS_INVALID,
+            "line 5: key 'a' is used as a string and as a hash");
+    refuses(HEADER FIELDS("a\\u0007") STRING("a") STRING("a\\u0007"), STATUS_INVALID,
+            "line 4: key 'a\\x07' is used as a string and as a hash");
+}
+
+/* Objects in a line take fifteen times its bytes once they are parsed; what is quoted takes nothing. */
+static void refuses_a_line_of_too_many_values(void **state)
+{
+    (void)state;
+    struct buffer text;
+    buffer_init(&text);
+    buffer_append_string(&text, HEADER "{\"x\":[");
+    for (int i = 0; i < HISTORY_VALUES_MAXIMUM; i++) {
+        buffer_append_string(&text, "{},");
+    }
+    buffer_append_string(&text, "{}]}\n");
+    buffer_append_byte(&text, '\0');
+    refuses((const char *)text.data, STATUS_FULL, "line 2: a line of more than 1048576 values");
+    buffer_clear(&text);
+    buffer_append_string(&text, HEADER "{\"x\":\"\\\"");
+    for (int i = 0; i < HISTORY_VALUES_MAXIMUM; i++) {
+        buffer_append_string(&text, "{},");
+    }
+    buffer_append_string(&text, "\"}\n");
+    buffer_append_byte(&text, '\0');
+    refuses((const char *)text.data, STATUS_INVALID, "line 2: \"op\" must be a string; there is none");
+    buffer_deinit(&text);
 }
 
 static void refuses_a_line_without_end(void **state)
@@ -231,6 +284,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_every_kind),
         cmocka_unit_test(refuses_what_is_malformed),
+        cmocka_unit_test(takes_nothing_for_something_else),
+        cmocka_unit_test(refuses_a_key_that_is_two_things),
+        cmocka_unit_test(refuses_a_line_of_too_many_values),
         cmocka_unit_test(refuses_a_line_without_end),
         cmocka_unit_test(what_is_written_reads_back),
         cmocka_unit_test(bytes_that_are_no_text_are_replaced),
