@@ -37,6 +37,8 @@ enum machine_mutation {
     MACHINE_MUTATION_TAKEN_BACK,         /* who has gone takes back what its owner was told elsewhere meanwhile */
     MACHINE_MUTATION_PART_APART,         /* a part of a session's MACQUIRE is granted for a time, not to the session */
     MACHINE_MUTATION_PART_OUTLIVES,      /* … or for ever */
+    MACHINE_MUTATION_BACK_BLIND,         /* a MACQUIRE gives back what its owner's next one was told of */
+    MACHINE_MUTATION_BACK_HALF,          /* … at the shards behind home alone */
     MACHINE_MUTATION_COUNT,
 };
 

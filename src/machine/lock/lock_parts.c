@@ -177,13 +177,16 @@ bool locks_take_back_parts(struct locks *locks, const struct slice *keys, uint32
 {
     uint32_t told = 0;
     for (uint32_t i = 0; i < count; i++) {
-        const struct claim *claim = find_part(locks, keys[i], owner, origin, now);
+        struct claim *claim = find_part(locks, keys[i], owner, origin, now);
+        if (MACHINE_MUTATED(BACK_BLIND) && claim != NULL) {
+            claim->origin.number &= ~LOCK_TOLD_OTHERS;
+        }
         told += claim != NULL && claim_told_others(claim) ? 1 : 0;
     }
     for (uint32_t i = 0; i < count && told < count; i++) {
         locks_take_back(locks, keys[i], owner, origin, now);
     }
-    return told < count;
+    return told < count || MACHINE_MUTATED(BACK_HALF);
 }
 
 bool locks_settle(struct locks *locks, struct slice key, struct slice owner, const struct lock_origin *origin,

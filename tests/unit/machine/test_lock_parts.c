@@ -1,17 +1,21 @@
 /* Parts of LOCK.MACQUIREs, by the rules of src/machine/lock/lock_parts.h: reserved, granted, settled, kept in
- * snapshots. */
+ * snapshots.
+ *
+ * usage: test_lock_parts [back-blind|back-half]: with this known bug, where it can be switched on: it must be seen */
 #include "base/buffer.h"
 #include "base/prng.h"
 #include "base/varint.h"
 #include "machine/lock/lock_limits.h"
 #include "machine/lock/lock_notice.h"
 #include "machine/lock/lock_parts.h"
+#include "machine/machine_mutation.h"
 #include "machine/session/ties.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -518,8 +522,24 @@ static void test_malformed_records(void **state)
     end(&world);
 }
 
-int main(void)
+#ifdef COHORT_MUTATIONS
+static int run_mutated(const char *name)
 {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_told_to_another_request)};
+    machine_mutate(strcmp(name, "back-blind") == 0 ? MACHINE_MUTATION_BACK_BLIND : MACHINE_MUTATION_BACK_HALF);
+    return cmocka_run_group_tests_name(name, tests, NULL, NULL) == 1 ? 0 : 1;
+}
+#endif
+
+int main(int argc, char **argv)
+{
+#ifdef COHORT_MUTATIONS
+    if (argc > 1) {
+        return run_mutated(argv[1]);
+    }
+#endif
+    (void)argc;
+    (void)argv;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reserved_holds_nothing),  cmocka_unit_test(test_parts_wait_their_turn),
         cmocka_unit_test(test_who_ends_alone),          cmocka_unit_test(test_home_decides_once),
