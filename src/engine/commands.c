@@ -257,9 +257,13 @@ static enum engine_execution lock_renew(struct call *call)
     return ENGINE_ANSWERED;
 }
 
+/* LOCK.RELEASE key owner token [FORCE]: whoever knows owner and token may release; it is the same here by force. */
 static enum engine_execution release(struct call *call, struct slice key)
 {
     uint64_t token;
+    if (call->argc == 5 && !slice_is_word(call->argv[4], "FORCE")) {
+        return answer_error(call, "ERR syntax error");
+    }
     if (!token_of(call, call->argv[3], &token)) {
         return ENGINE_ANSWERED;
     }
@@ -540,14 +544,14 @@ static const struct command {
 } commands[] = {
     {"LOCK.ACQUIRE", 5, SIZE_MAX, lock_acquire},
     {"LOCK.RENEW", 6, 6, lock_renew},
-    {"LOCK.RELEASE", 4, 4, lock_release},
+    {"LOCK.RELEASE", 4, 5, lock_release},
     {"LOCK.INFO", 2, 2, lock_info},
     {"LOCK.HISTORY", 2, 4, lock_history},
     {"LOCK.LIST", 1, 7, lock_list},
     {"FENCE.CHECK", 3, 3, fence_check},
     {"ELECT.CAMPAIGN", 5, SIZE_MAX, elect_campaign},
     {"ELECT.LEADER", 2, 2, elect_leader},
-    {"ELECT.RESIGN", 4, 4, elect_resign},
+    {"ELECT.RESIGN", 4, 5, elect_resign},
     {"HELLO", 1, SIZE_MAX, hello},
     {"PING", 1, 2, ping},
     {"EXISTS", 2, 2, exists},

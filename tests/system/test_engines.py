@@ -159,6 +159,14 @@ def test_renewed(engine, name):
     assert engine.call("LOCK.RENEW", name, "a", token, "PX", TTL_MS).startswith("LOCKLOST")
 
 
+def test_taken_away(store, engine, name):
+    token, _ = engine.call("LOCK.ACQUIRE", name, "a", "PX", TTL_MS)
+    with engines.Engine(store.url) as other:
+        assert isinstance(other.call("LOCK.RELEASE", name, "a", token, "NOW"), resp.Error)
+        assert other.call("LOCK.RELEASE", name, "a", token, "FORCE") == 1
+    assert engine.call("LOCK.RENEW", name, "a", token, "PX", TTL_MS).startswith("LOCKLOST")
+
+
 def test_a_lease_ends(engine, name):
     before = time.monotonic()
     token, left_ms = engine.call("LOCK.ACQUIRE", name, "a", "PX", 500)
