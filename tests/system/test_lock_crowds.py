@@ -128,7 +128,7 @@ def test_one_client_too_many(new_server):
     while len(taken) < 3:  # who looked whether it is up may not be gone yet
         one = server.connect()
         taken += [one] if one.call("PING") == "PONG" else []
-    words = [servers.COHORT, "lock", "info", "--url", f"cohort://127.0.0.1:{server.port}?timeout=300ms", "x"]
+    words = [servers.COHORT, "lock", "info", "--url", f"cohort://127.0.0.1:{server.port}?timeout=3s", "x"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert done.returncode == 69 and "max number of clients reached" in done.stderr
     with server.connect() as refused:
