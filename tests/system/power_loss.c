@@ -1,4 +1,5 @@
-/* LD_PRELOAD: what a machine does to an SQLite database, for test_engine_sqlite.py; by what is in the environment:
+/* LD_PRELOAD: what a machine does to an SQLite database, for test_engine_sqlite_faults.py; by what is in the
+ * environment:
  *
  * - COHORT_TEST_SYNCED: whenever a file is synced, a copy of it stands beside it (.synced): what is left without power
  * - COHORT_TEST_BOOT: the path of a file that is /proc/sys/kernel/random/boot_id
