@@ -99,7 +99,6 @@ static const char *take_places(struct slice place, struct redis_url *url)
 {
     struct slice hosts;
     struct slice user;
-    struct slice db;
     struct slice one;
     const char *problem = NULL;
     if (split_last(&place, '@', &hosts)) {
@@ -111,8 +110,9 @@ static const char *take_places(struct slice place, struct redis_url *url)
         problem = problem == NULL ? take_text(password, url->login.password) : problem;
         place = hosts;
     }
-    if (problem == NULL && split_last(&place, '/', &db) && db.size > 0) {
-        problem = take_db(db, url);
+    if (problem == NULL && split_first(&place, '/', &one)) {
+        problem = place.size > 0 ? take_db(place, url) : NULL;
+        place = one;
     }
     while (problem == NULL && split_first(&place, ',', &one)) {
         problem = take_place(one, url);

@@ -14,7 +14,7 @@ import resp
 from redis_engines import (DENIED, DOWN, PATIENCE_SECONDS, TIMEOUT, TTL_MS, UNCERTAIN, Asked, client_of, excludes_npm, go_on,
                            holders, resets, stop, until, url_of)  # fmt: skip
 
-SECONDS = int(os.environ.get("COHORT_ENGINES_SECONDS", 4))
+SECONDS = int(os.environ.get("COHORT_ENGINES_SECONDS", 3))
 LASTING = ["--appendonly", "yes", "--appendfsync", "always"]
 WAIT_MS = PATIENCE_SECONDS * 1000
 OWN = "cohort:lock/"
@@ -334,10 +334,10 @@ def test_holders_under_faults(new_server, tmp_path, figure):
     with holders(tmp_path, 81, url_of(server, behind="?timeout=1s")) as load:
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
-            load.wait_for(10)
+            load.wait_for(6)
             server.kill()
             server.start()
-            load.wait_for(10)
+            load.wait_for(6)
             stop(server)
             time.sleep(0.5)
             go_on(server)
@@ -353,10 +353,10 @@ def test_a_server_that_forgets_is_found_out(new_server, tmp_path):
         folder.mkdir()
         with holders(folder, 83 + attempt, url_of(server)) as load:
             for _ in range(3):
-                load.wait_for(10)
+                load.wait_for(6)
                 server.kill()
                 server.start()
-            load.wait_for(10)
+            load.wait_for(6)
         if load.judge()[0] == 1 and "two holders" in load.judge()[1]:
             return
     raise AssertionError("two holders were never seen")

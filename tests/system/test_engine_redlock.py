@@ -10,7 +10,7 @@ import resp
 from redis_engines import (DENIED, DOWN, PATIENCE_SECONDS, TIMEOUT, TTL_MS, UNCERTAIN, Asked, client_of, excludes_npm, go_on,
                            holders, stop, until, url_of)  # fmt: skip
 
-SECONDS = int(os.environ.get("COHORT_ENGINES_SECONDS", 4))
+SECONDS = int(os.environ.get("COHORT_ENGINES_SECONDS", 3))
 WAIT_MS = PATIENCE_SECONDS * 1000
 NOT_NOW = (DOWN, TIMEOUT, UNCERTAIN)
 
@@ -266,12 +266,12 @@ def test_holders_under_faults(new_server, tmp_path, figure):
         deadline = time.monotonic() + SECONDS
         turn = 0
         while time.monotonic() < deadline or turn < 3:
-            load.wait_for(8)
+            load.wait_for(5)
             three[turn % 3].kill()
-            load.wait_for(8)
+            load.wait_for(5)
             three[turn % 3].start()
             stop(three[(turn + 1) % 3])
-            load.wait_for(8)
+            load.wait_for(5)
             go_on(three[(turn + 1) % 3])
             turn += 1
         load.wait_for(20)
