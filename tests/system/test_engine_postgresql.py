@@ -259,10 +259,11 @@ def test_a_transaction_that_stands_still_is_ended(server, between, name):
 
     between.request = request
     with engines.Engine(server.url(port=between.port)) as slow, engines.Engine(server.url()) as other:
-        in_background(slow.ask, "LOCK.ACQUIRE", name, "a", "PX", TTL_MS)
+        ends = in_background(slow.ask, "LOCK.ACQUIRE", name, "a", "PX", TTL_MS)
         assert held.wait(PATIENCE_SECONDS)
         assert acquire(other, name, "b")
         assert row(server, name, "holders->0->>'owner'") == "b"
+        assert ends()[0] != engines.OK
 
 
 def test_a_row_that_others_keep(server, name):

@@ -38,19 +38,19 @@ static void test_good(void **unused)
 
 static void test_bad(void **unused)
 {
-    static const char *const bad[] = {"",
-                                      "x",
-                                      "x:/y",
-                                      "x://%",
-                                      "x://%4",
-                                      "x://%zz",
-                                      "x://%00",
-                                      "x://a?timeout",
-                                      "x://a?timeout=0",
-                                      "x://a?timeout=x",
-                                      "x://a?a&b&c&d&e&f&g&h&i"};
+    static const char *const bad[] = {"",        "x",       "x:/y",          "x://%",           "x://%4",
+                                      "x://%zz", "x://%00", "x://a?timeout", "x://a?timeout=0", "x://a?timeout=x"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_false(takes(bad[i]));
+    }
+}
+
+static void test_many_options(void **unused)
+{
+    char text[8 + 2 * (ENGINE_OPTIONS + 2)] = "x://a?a";
+    for (size_t count = 1; count <= ENGINE_OPTIONS + 1; count++) {
+        assert_true(takes(text) == (count <= ENGINE_OPTIONS));
+        strcat(text, "&a");
     }
 }
 
@@ -72,6 +72,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good),
         cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_many_options),
         cmocka_unit_test(test_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
