@@ -21,6 +21,7 @@ struct known {
 static const struct known engines[] = {
     {"file", &engine_file, NULL}, {"sqlite", NULL, "sqlite"},         {"redis", NULL, "redis"},
     {"redlock", NULL, "redis"},   {"postgresql", NULL, "postgresql"}, {"postgres", NULL, "postgresql"},
+    {"etcd", NULL, "etcd"},
 };
 
 static const struct known *find_engine(const char *url)

@@ -10,6 +10,7 @@ import time
 
 import crew
 import engines
+import etcds
 import guarded
 import postgresql
 import pytest
@@ -85,7 +86,20 @@ class Table:
         self.server.close()
 
 
-KINDS = [Files, Sqlite, Table, Redis, Redlock]
+class Etcd:
+    """etcd://"""
+
+    scheme = "etcd"
+
+    def __init__(self, folder):
+        self.etcd = etcds.Etcd(folder)
+        self.url = self.etcd.url
+
+    def close(self):
+        self.etcd.close()
+
+
+KINDS = [Files, Sqlite, Table, Redis, Redlock, Etcd]
 
 
 @pytest.fixture(params=KINDS, ids=[kind.scheme for kind in KINDS], scope="module")
