@@ -19,8 +19,9 @@ struct known {
 };
 
 static const struct known engines[] = {
-    {"file", &engine_file, NULL}, {"sqlite", NULL, "sqlite"},         {"redis", NULL, "redis"},
-    {"redlock", NULL, "redis"},   {"postgresql", NULL, "postgresql"}, {"postgres", NULL, "postgresql"},
+    {"file", &engine_file, NULL},     {"sqlite", NULL, "sqlite"},         {"redis", NULL, "redis"},
+    {"redlock", NULL, "redis"},       {"postgresql", NULL, "postgresql"}, {"postgres", NULL, "postgresql"},
+    {"zookeeper", NULL, "zookeeper"},
 };
 
 static const struct known *find_engine(const char *url)
