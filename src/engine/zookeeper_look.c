@@ -1,6 +1,5 @@
 #include "engine/zookeeper_look.h"
 
-#include "engine/engine.h"
 #include "engine/machine_time.h"
 
 #include <stdlib.h>
