@@ -63,7 +63,12 @@ static enum engine_code renew(struct engine *engine, struct slice key, struct sl
         (void)claims_end(zookeeper, claim);
         return ENGINE_NOT;
     }
-    enum engine_code code = queue_renew(zookeeper, claim, ttl_ms, ret_left_ms);
+    bool uncertain = false;
+    enum engine_code code;
+    do {
+        code = queue_renew(zookeeper, claim, ttl_ms, ret_left_ms);
+    } while (queue_tries_again(zookeeper, code, &uncertain));
+    code = QUEUE_AFTER(uncertain, code);
     *ret_left_ms = code == ENGINE_OK && *ret_left_ms < 0 ? 0 : *ret_left_ms;
     claims_set_timer(zookeeper);
     return code;
@@ -102,8 +107,12 @@ static enum engine_code release(struct engine *engine, struct slice key, struct 
     bool over = !claim->released && claim->due_ms <= machine_time_ms();
     claim->released = !over;
     claims_doom(claim);
-    enum engine_code code = claims_end(zookeeper, claim);
-    return over ? ENGINE_NOT : code;
+    bool uncertain = false;
+    enum engine_code code;
+    do {
+        code = claims_end(zookeeper, claim);
+    } while (queue_tries_again(zookeeper, code, &uncertain));
+    return over ? ENGINE_NOT : QUEUE_AFTER(uncertain, code);
 }
 
 static enum engine_code leave(struct engine *engine, struct slice key, struct slice owner)
@@ -167,7 +176,7 @@ static const char *take_hosts(const char *text, size_t size, char ret_hosts[stat
         text += length;
         size -= length;
     }
-    return used == 0 ? "a host is missing" : NULL;
+    return used == 0 || text[-1] == ',' ? "a host is missing" : NULL;
 }
 
 /* As ZooKeeper wants paths; "/" is the root, which is "". */

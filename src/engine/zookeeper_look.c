@@ -1,6 +1,7 @@
 #include "engine/zookeeper_look.h"
 
 #include "engine/machine_time.h"
+#include "engine/zookeeper_queue.h"
 
 #include <stdlib.h>
 
@@ -245,7 +246,7 @@ static int try_fence(struct zookeeper *zookeeper, struct slice key, uint64_t tok
     return code;
 }
 
-enum engine_code zookeeper_fence(struct engine *engine, struct slice key, uint64_t token)
+static enum engine_code fence(struct engine *engine, struct slice key, uint64_t token)
 {
     struct zookeeper *zookeeper = zookeeper_of(engine);
     claims_hear(zookeeper);
@@ -273,6 +274,16 @@ enum engine_code zookeeper_fence(struct engine *engine, struct slice key, uint64
     char child[NODES_CHILD_BYTES];
     int64_t since_ms;
     return answer == ENGINE_NOT ? look_find_holder(zookeeper, key, token, NULL, child, &since_ms) : answer;
+}
+
+enum engine_code zookeeper_fence(struct engine *engine, struct slice key, uint64_t token)
+{
+    bool uncertain = false;
+    enum engine_code code;
+    do {
+        code = fence(engine, key, token);
+    } while (queue_tries_again(zookeeper_of(engine), code, &uncertain));
+    return QUEUE_AFTER(uncertain, code);
 }
 
 /* ---- all locks ---- */

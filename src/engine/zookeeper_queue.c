@@ -397,8 +397,8 @@ static enum engine_code prepare(struct zookeeper *zookeeper, const struct lock_w
     return ENGINE_OK;
 }
 
-enum engine_code queue_acquire(struct engine *engine, const struct lock_wanted *wanted,
-                               struct lock_granted *ret_granted)
+static enum engine_code acquire(struct engine *engine, const struct lock_wanted *wanted,
+                                struct lock_granted *ret_granted)
 {
     struct zookeeper *zookeeper = zookeeper_of(engine);
     struct claim *claim = NULL;
@@ -426,4 +426,21 @@ enum engine_code queue_acquire(struct engine *engine, const struct lock_wanted *
     return is_gone && code == ENGINE_NOT
                ? engine_problem(engine, ENGINE_BUSY, "somebody removes the nodes of this lock again and again")
                : code;
+}
+
+bool queue_tries_again(struct zookeeper *zookeeper, enum engine_code code, bool *uncertain)
+{
+    *uncertain = *uncertain || code == ENGINE_UNCERTAIN;
+    return code == ENGINE_UNCERTAIN && engine_clock_ns() < zookeeper->engine.deadline_ns;
+}
+
+enum engine_code queue_acquire(struct engine *engine, const struct lock_wanted *wanted,
+                               struct lock_granted *ret_granted)
+{
+    bool uncertain = false;
+    enum engine_code code;
+    do {
+        code = acquire(engine, wanted, ret_granted);
+    } while (queue_tries_again(zookeeper_of(engine), code, &uncertain));
+    return QUEUE_AFTER(uncertain, code);
 }
