@@ -270,11 +270,11 @@ def test_lost_answers_of_the_others(kazoo, far, network, name):
 
 
 def test_who_is_not_asked_for_again_is_out_of_the_way(kazoo, engine, far, network, name):
-    """An acquire whose answer never came, and whose caller has given up."""
+    """An acquire whose answer never came, and whose caller has given up: at most for the time to live."""
     engine.call("LOCK.RELEASE", name, "x", acquire(engine, name, "x"))
     far.call("LOCK.INFO", name)
     network.deaf = True
-    status, _ = far.ask("LOCK.ACQUIRE", name, "a", "PX", TTL_MS, "WAIT", 1, timeout_ms=300)
+    status, _ = far.ask("LOCK.ACQUIRE", name, "a", "PX", 2000, "WAIT", 1, timeout_ms=300)
     assert status != engines.OK
     assert len(children(kazoo, name)) == 1
     network.reset()
