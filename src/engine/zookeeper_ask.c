@@ -220,18 +220,19 @@ void session_beat(struct session *session)
     (void)pthread_mutex_lock(&session->mutex);
     bool due = session->connected && !session->beating &&
                machine_time_ms() - session->slots[session->newest].sent_ms >= session->ms / SESSION_BEATS;
+    session->beating = session->beating || due;
     (void)pthread_mutex_unlock(&session->mutex);
     struct session_call *call = due ? begin(session, false) : NULL;
-    if (call == NULL) {
-        return;
+    if (call != NULL) {
+        call->beats = true;
+        call->abandoned = true; /* nobody waits for it */
     }
-    call->beats = true;
-    call->abandoned = true; /* nobody waits for it */
-    session->beating = true;
-    if (zoo_aexists(session->handle, "/", 0, answered_stat, call) != ZOK) {
+    if (due && (call == NULL || zoo_aexists(session->handle, "/", 0, answered_stat, call) != ZOK)) {
         (void)pthread_mutex_lock(&session->mutex);
         session->beating = false;
-        free_call(call);
+        if (call != NULL) {
+            free_call(call);
+        }
         (void)pthread_mutex_unlock(&session->mutex);
     }
 }

@@ -128,13 +128,20 @@ static bool wait_for_connection(struct session *session, int64_t deadline_ns)
     return session->connected;
 }
 
+/* Once it has been away for long, nobody waits for it for long. */
+static int64_t shorten(struct session *session, int64_t deadline_ns)
+{
+    int64_t soon_ns = engine_clock_ns() + (int64_t)IMPATIENT_MS * NS_PER_MS;
+    (void)pthread_mutex_lock(&session->mutex);
+    session->lost_ms = session->handle == NULL ? machine_time_ms() : session->lost_ms;
+    bool long_lost = !session->connected && machine_time_ms() - session->lost_ms > PATIENCE_MS;
+    (void)pthread_mutex_unlock(&session->mutex);
+    return long_lost && soon_ns < deadline_ns ? soon_ns : deadline_ns;
+}
+
 bool session_ready(struct session *session, int64_t deadline_ns)
 {
-    int64_t now_ns = engine_clock_ns();
-    if (!session_is_connected(session) && machine_time_ms() - session->lost_ms > PATIENCE_MS &&
-        deadline_ns > now_ns + (int64_t)IMPATIENT_MS * NS_PER_MS) {
-        deadline_ns = now_ns + (int64_t)IMPATIENT_MS * NS_PER_MS;
-    }
+    deadline_ns = shorten(session, deadline_ns);
     for (;;) {
         if (session->handle == NULL && !open_handle(session)) {
             return false;
@@ -155,7 +162,7 @@ bool session_ready(struct session *session, int64_t deadline_ns)
     }
 }
 
-const char *session_problem(const struct session *session)
+const char *session_problem(struct session *session)
 {
     if (session->handle == NULL) {
         return errno == ENOENT || errno == EINVAL ? "its name cannot be resolved" : strerror(errno);

@@ -72,7 +72,7 @@ void session_deinit(struct session *session);
 
 /* Connected, by the deadline (CLOCK_MONOTONIC). Opens a session when there is none. False: `session_problem`. */
 bool session_ready(struct session *session, int64_t deadline_ns);
-const char *session_problem(const struct session *session);
+const char *session_problem(struct session *session);
 
 /* True once after a session has ended: all that it made is gone. */
 bool session_was_lost(struct session *session);
