@@ -48,7 +48,7 @@ static void test_bad(void **unused)
                                       "x://a?timeout",
                                       "x://a?timeout=0",
                                       "x://a?timeout=x",
-                                      "x://a?a&b&c&d&e&f&g&h&i"};
+                                      "x://a?a&b&c&d&e&f&g&h&i&j&k&l&m&n&o&p&q&r&s&t&u&v&w&x&y"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_false(takes(bad[i]));
     }
