@@ -7,6 +7,7 @@
  *   redlock://h1,h2,h3       most of several Redis servers, as the algorithm of that name says; no tokens for ever
  *   postgresql://user@host:port/database[?schema=NAME&…]   a table of PostgreSQL; all of libpq's forms of a URL
  *   etcd://h1:2379,h2[/prefix]   an etcd cluster, beside `etcdctl lock`
+ *   zookeeper://h1,h2,h3[/folder]   ZooKeeper, by its own recipe of locks, beside kazoo; ?session=10s
  *
  * All options: ?timeout=5s (of each operation). A space, a question mark or a percent sign in a path is %20, %3F, %25.
  * Without a cohort there are locks, and what is made of them (cohort/lock.h, cohort/elect.h, keepers): what an engine

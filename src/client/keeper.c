@@ -11,11 +11,17 @@ static int64_t end_of_validity(const struct cohort_keeper *keeper)
     return client_clock_ns() + (keeper->lease->valid_until_ns - handle_boottime_ns());
 }
 
-static void rest(struct cohort_keeper *keeper)
+/* Until two thirds are left; when a renewal has just brought less than was asked for, as engines may: of what it
+ * brought. */
+static void rest(struct cohort_keeper *keeper, bool is_renewed)
 {
     struct lease *lease = keeper->lease;
     int64_t end_ns = end_of_validity(keeper);
     int64_t third_ns = lease->ttl_ms * 1000000 / 3;
+    int64_t left_third_ns = (end_ns - client_clock_ns()) / 3;
+    if (is_renewed && left_third_ns < third_ns) {
+        third_ns = left_third_ns > 0 ? left_third_ns : 0;
+    }
     keeper->state = KEEPER_RESTING;
     handle_set_timer(lease->cohort, &keeper->timer, end_ns - 2 * third_ns);
 }
@@ -69,7 +75,7 @@ static void renewed(struct operation *renewal)
         return;
     }
     if (renewal->status == COHORT_OK) {
-        rest(keeper);
+        rest(keeper, true);
     } else if (renewal->status == keeper->lease->kind->over || keeper->lease->is_over) {
         become_lost(keeper, keeper->lease->kind->over);
     } else {
@@ -235,7 +241,7 @@ enum cohort_status keeper_start(struct cohort_keeper *keeper, struct cohort_keep
     if (status == COHORT_OK) {
         lease->keeper = keeper;
         list_append(&cohort->kept, &keeper->all);
-        rest(keeper);
+        rest(keeper, false);
         handle_wake(cohort);
         if (!keeper->on_loop && !start_thread(keeper)) {
             forget(keeper);

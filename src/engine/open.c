@@ -19,8 +19,13 @@ struct known {
 };
 
 static const struct known engines[] = {
-    {"file", &engine_file, NULL}, {"sqlite", NULL, "sqlite"},         {"redis", NULL, "redis"},
-    {"redlock", NULL, "redis"},   {"postgresql", NULL, "postgresql"}, {"postgres", NULL, "postgresql"},
+    {"file", &engine_file, NULL},
+    {"sqlite", NULL, "sqlite"},
+    {"postgresql", NULL, "postgresql"},
+    {"postgres", NULL, "postgresql"},
+    {"redis", NULL, "redis"},
+    {"redlock", NULL, "redis"},
+    {"zookeeper", NULL, "zookeeper"},
     {"etcd", NULL, "etcd"},
 };
 

@@ -16,6 +16,7 @@ import postgresql
 import pytest
 import resp
 import servers
+import zookeepers
 
 SECONDS = int(os.environ.get("COHORT_ENGINES_SECONDS", 8))
 PATIENCE_SECONDS = 60
@@ -99,7 +100,19 @@ class Etcd:
         self.etcd.close()
 
 
-KINDS = [Files, Sqlite, Table, Redis, Redlock, Etcd]
+
+    scheme = "zookeeper"
+    ttl_ms = 1500
+
+    def __init__(self, folder):
+        self.servers = zookeepers.Servers(folder)
+        self.url = self.servers.url(options="?session=6s")
+
+    def close(self):
+        self.servers.close()
+
+
+KINDS = [Files, Sqlite, Table, Redis, Redlock, Etcd, ZooKeeper]
 
 
 @pytest.fixture(params=KINDS, ids=[kind.scheme for kind in KINDS], scope="module")
@@ -164,13 +177,14 @@ def test_asking_again_changes_nothing(engine, name):
     assert engine.call("LOCK.RELEASE", name, "a", token) == 1
 
 
-def test_renewed(engine, name):
-    token, _ = engine.call("LOCK.ACQUIRE", name, "a", "PX", TTL_MS)
-    assert TTL_MS < engine.call("LOCK.RENEW", name, "a", token, "PX", 2 * TTL_MS) <= 2 * TTL_MS
-    assert engine.call("LOCK.RENEW", name, "a", token, "PX", 1000) > TTL_MS  # never shorter
-    assert engine.call("LOCK.RENEW", name, "b", token, "PX", TTL_MS).startswith("LOCKLOST")
+def test_renewed(store, engine, name):
+    ttl_ms = getattr(store, "ttl_ms", TTL_MS)
+    token, _ = engine.call("LOCK.ACQUIRE", name, "a", "PX", ttl_ms)
+    assert ttl_ms < engine.call("LOCK.RENEW", name, "a", token, "PX", 2 * ttl_ms) <= 2 * ttl_ms
+    assert engine.call("LOCK.RENEW", name, "a", token, "PX", 1000) > ttl_ms  # never shorter
+    assert engine.call("LOCK.RENEW", name, "b", token, "PX", ttl_ms).startswith("LOCKLOST")
     engine.call("LOCK.RELEASE", name, "a", token)
-    assert engine.call("LOCK.RENEW", name, "a", token, "PX", TTL_MS).startswith("LOCKLOST")
+    assert engine.call("LOCK.RENEW", name, "a", token, "PX", ttl_ms).startswith("LOCKLOST")
 
 
 def test_taken_away(store, engine, name):
@@ -297,7 +311,8 @@ def test_a_waiter_that_is_killed_is_out_of_the_way(store, engine, name):
     until(lambda: waiters(engine, name) == [b"b"])
     end(killed)
     engine.call("LOCK.RELEASE", name, "a", token)
-    later, _ = engine.call("LOCK.ACQUIRE", name, "c", "PX", TTL_MS, "WAIT", PATIENCE_SECONDS * 1000)
+    later, _ = engine.call("LOCK.ACQUIRE", name, "c", "PX", TTL_MS, "WAIT", PATIENCE_SECONDS * 1000,
+                           timeout_ms=PATIENCE_SECONDS * 1000)  # fmt: skip
     assert engine.call("LOCK.RELEASE", name, "c", later) == 1
 
 
@@ -365,11 +380,12 @@ def test_permits(engine, name):
 def test_an_election(store, engine, name):
     need(engine, "ELECT")
     assert engine.call("ELECT.LEADER", name) is None
-    token, _ = engine.call("ELECT.CAMPAIGN", name, "a", "PX", TTL_MS, "VALUE", "10.0.0.1")
+    ttl_ms = getattr(store, "ttl_ms", TTL_MS)
+    token, _ = engine.call("ELECT.CAMPAIGN", name, "a", "PX", ttl_ms, "VALUE", "10.0.0.1")
     assert resp.pairs(engine.call("ELECT.LEADER", name))[b"value"] == b"10.0.0.1"
     with engines.Engine(store.url) as other:
         assert other.call("ELECT.CAMPAIGN", name, "b", "PX", TTL_MS) is None
-        assert engine.call("ELECT.CAMPAIGN", name, "a", "PX", 2 * TTL_MS)[1] > TTL_MS
+        assert engine.call("ELECT.CAMPAIGN", name, "a", "PX", 2 * ttl_ms)[1] > ttl_ms
         assert engine.call("LOCK.ACQUIRE", name, "x", "PX", 100) is not None  # another thing of the same name
         assert engine.call("ELECT.RESIGN", name, "a", token) == 1
         later, _ = other.call("ELECT.CAMPAIGN", name, "b", "PX", TTL_MS)
