@@ -19,14 +19,9 @@ struct known {
 };
 
 static const struct known engines[] = {
-    {"file", &engine_file, NULL},
-    {"sqlite", NULL, "sqlite"},
-    {"postgresql", NULL, "postgresql"},
-    {"postgres", NULL, "postgresql"},
-    {"redis", NULL, "redis"},
-    {"redlock", NULL, "redis"},
-    {"zookeeper", NULL, "zookeeper"},
-    {"etcd", NULL, "etcd"},
+    {"file", &engine_file, NULL},     {"sqlite", NULL, "sqlite"}, {"postgresql", NULL, "postgresql"},
+    {"postgres", NULL, "postgresql"}, {"redis", NULL, "redis"},   {"redlock", NULL, "redis"},
+    {"zookeeper", NULL, "zookeeper"}, {"etcd", NULL, "etcd"},
 };
 
 static const struct known *find_engine(const char *url)

@@ -100,6 +100,8 @@ class Etcd:
         self.etcd.close()
 
 
+class ZooKeeper:
+    """zookeeper://. What it tells is bounded by the session, of which more than half is told."""
 
     scheme = "zookeeper"
     ttl_ms = 1500
