@@ -1,6 +1,5 @@
-#include "engine/commands.h"
+#include "engine/commands_internal.h"
 
-#include "base/glob.h"
 #include "base/number.h"
 
 #include <cohort/engine.h>
@@ -8,19 +7,11 @@
 #define TIME_MAXIMUM_MS (INT64_C(365) * 24 * 3600 * 1000)
 #define PERMITS_MAXIMUM (INT64_C(1) << 30)
 
-enum { NS_PER_MS = 1000000, AGAIN_MAXIMUM_MS = 250, LIST_COUNT = 1000 };
-
-struct call {
-    struct engine *engine;
-    const struct slice *argv;
-    size_t argc;
-    struct resp_writer *reply;
-    struct engine_wait *wait;
-};
+enum { NS_PER_MS = 1000000, AGAIN_MAXIMUM_MS = 250 };
 
 /* ---- replies ---- */
 
-static enum engine_execution answer_error(struct call *call, const char *text)
+enum engine_execution engine_answer_error(struct call *call, const char *text)
 {
     resp_error(call->reply, text);
     return ENGINE_ANSWERED;
@@ -36,7 +27,7 @@ static enum engine_execution answer_arity(struct call *call)
     return ENGINE_ANSWERED;
 }
 
-static void answer_code(struct resp_writer *reply, const struct engine *engine, enum engine_code code)
+void engine_answer_code(struct resp_writer *reply, const struct engine *engine, enum engine_code code)
 {
     static const char *const words[] = {
         [ENGINE_DOWN] = "CLUSTERDOWN",
@@ -50,7 +41,7 @@ static void answer_code(struct resp_writer *reply, const struct engine *engine, 
     resp_error_format(reply, "%s %s: %s", words[code], engine->ops->scheme, engine->problem);
 }
 
-static enum engine_execution unsupported(struct call *call, const char *what)
+enum engine_execution engine_answer_unsupported(struct call *call, const char *what)
 {
     resp_error_format(call->reply, "UNSUPPORTED %s:// has no %s; cohort_can() tells what it has",
                       call->engine->ops->scheme, what);
@@ -59,7 +50,7 @@ static enum engine_execution unsupported(struct call *call, const char *what)
 
 /* ---- arguments ---- */
 
-static bool key_problem(struct call *call, struct slice key)
+bool engine_key_problem(struct call *call, struct slice key)
 {
     if (key.size > LOCK_STATE_KEY_BYTES) {
         resp_error(call->reply, "ERR the name of a lock has at most 1024 bytes");
@@ -207,7 +198,7 @@ enum engine_execution engine_execute_wait(struct engine *engine, struct engine_w
     switch (code) {
     case ENGINE_OK: answer_granted(reply, &granted); break;
     case ENGINE_NOT: resp_null_array(reply); break;
-    default: answer_code(reply, engine, code); break;
+    default: engine_answer_code(reply, engine, code); break;
     }
     return ENGINE_ANSWERED;
 }
@@ -227,7 +218,7 @@ static enum engine_execution acquire(struct call *call, struct slice key, bool e
 
 static enum engine_execution lock_acquire(struct call *call)
 {
-    return key_problem(call, call->argv[1]) ? ENGINE_ANSWERED : acquire(call, call->argv[1], false);
+    return engine_key_problem(call, call->argv[1]) ? ENGINE_ANSWERED : acquire(call, call->argv[1], false);
 }
 
 /* ---- renew, release ---- */
@@ -238,12 +229,12 @@ static enum engine_execution lock_renew(struct call *call)
     uint64_t token;
     int64_t ttl_ms;
     int64_t left_ms = 0;
-    if (key_problem(call, call->argv[1]) || !token_of(call, call->argv[3], &token)) {
+    if (engine_key_problem(call, call->argv[1]) || !token_of(call, call->argv[3], &token)) {
         return ENGINE_ANSWERED;
     }
     if (!slice_is_word(call->argv[4], "PX") || !number_parse_int64(call->argv[5], &ttl_ms) || ttl_ms < 1 ||
         ttl_ms > TIME_MAXIMUM_MS) {
-        return answer_error(call, "ERR PX is from 1 ms to a year");
+        return engine_answer_error(call, "ERR PX is from 1 ms to a year");
     }
     struct engine *engine = call->engine;
     enum engine_code code = engine->ops->renew(engine, call->argv[1], call->argv[2], token, ttl_ms, &left_ms);
@@ -252,7 +243,7 @@ static enum engine_execution lock_renew(struct call *call)
     case ENGINE_NOT:
         resp_error(call->reply, "LOCKLOST this owner does not hold the lock by this token; acquire it anew");
         break;
-    default: answer_code(call->reply, engine, code); break;
+    default: engine_answer_code(call->reply, engine, code); break;
     }
     return ENGINE_ANSWERED;
 }
@@ -262,7 +253,7 @@ static enum engine_execution release(struct call *call, struct slice key)
 {
     uint64_t token;
     if (call->argc == 5 && !slice_is_word(call->argv[4], "FORCE")) {
-        return answer_error(call, "ERR syntax error");
+        return engine_answer_error(call, "ERR syntax error");
     }
     if (!token_of(call, call->argv[3], &token)) {
         return ENGINE_ANSWERED;
@@ -271,219 +262,31 @@ static enum engine_execution release(struct call *call, struct slice key)
     if (code == ENGINE_OK || code == ENGINE_NOT) {
         resp_integer(call->reply, code == ENGINE_OK);
     } else {
-        answer_code(call->reply, call->engine, code);
+        engine_answer_code(call->reply, call->engine, code);
     }
     return ENGINE_ANSWERED;
 }
 
 static enum engine_execution lock_release(struct call *call)
 {
-    return key_problem(call, call->argv[1]) ? ENGINE_ANSWERED : release(call, call->argv[1]);
+    return engine_key_problem(call, call->argv[1]) ? ENGINE_ANSWERED : release(call, call->argv[1]);
 }
 
 static enum engine_execution fence_check(struct call *call)
 {
     uint64_t token;
-    if (key_problem(call, call->argv[1]) || !token_of(call, call->argv[2], &token)) {
+    if (engine_key_problem(call, call->argv[1]) || !token_of(call, call->argv[2], &token)) {
         return ENGINE_ANSWERED;
     }
     if ((call->engine->ops->can & COHORT_CAN_FENCE) == 0) {
-        return unsupported(call, "tokens that only grow");
+        return engine_answer_unsupported(call, "tokens that only grow");
     }
     enum engine_code code = call->engine->ops->fence(call->engine, call->argv[1], token);
     if (code == ENGINE_OK || code == ENGINE_NOT) {
         resp_integer(call->reply, code == ENGINE_OK);
     } else {
-        answer_code(call->reply, call->engine, code);
+        engine_answer_code(call->reply, call->engine, code);
     }
-    return ENGINE_ANSWERED;
-}
-
-/* ---- looks ---- */
-
-static void put_text(struct resp_writer *reply, const char *name, struct slice value)
-{
-    resp_bulk_string(reply, name);
-    resp_bulk(reply, value);
-}
-
-static void put_number(struct resp_writer *reply, const char *name, int64_t value)
-{
-    resp_bulk_string(reply, name);
-    resp_integer(reply, value);
-}
-
-static void put_holder(struct resp_writer *reply, const struct lock_claim *claim, int64_t now_ms)
-{
-    resp_map(reply, 7);
-    put_text(reply, "owner", claim->owner);
-    put_number(reply, "token", (int64_t)claim->token);
-    put_number(reply, "permits", claim->permits);
-    put_number(reply, "held_ms", now_ms - claim->since_ms);
-    put_number(reply, "ttl_ms", claim->due_ms - now_ms);
-    put_text(reply, "note", claim->note);
-    resp_bulk_string(reply, "client");
-    resp_null(reply);
-}
-
-static void put_waiter(struct resp_writer *reply, const struct lock_claim *claim, int64_t now_ms)
-{
-    resp_map(reply, 4);
-    put_text(reply, "owner", claim->owner);
-    put_text(reply, "mode", slice_from_string(lock_kind_text(claim->kind)));
-    put_number(reply, "permits", claim->permits);
-    put_number(reply, "waited_ms", now_ms - claim->since_ms);
-}
-
-static void put_info(struct call *call, const struct lock_state *state, int64_t now_ms)
-{
-    const char *mode = state->holder_count == 0 ? "free" : lock_kind_text(state->holders[0].kind);
-    resp_map(call->reply, 4);
-    put_text(call->reply, "mode", slice_from_string(mode));
-    put_number(call->reply, "limit", state->limit);
-    resp_bulk_string(call->reply, "holders");
-    resp_array(call->reply, state->holder_count);
-    for (uint32_t i = 0; i < state->holder_count; i++) {
-        put_holder(call->reply, &state->holders[i], now_ms);
-    }
-    resp_bulk_string(call->reply, "waiters");
-    resp_array(call->reply, state->waiter_count);
-    for (uint32_t i = 0; i < state->waiter_count; i++) {
-        put_waiter(call->reply, &state->waiters[i], now_ms);
-    }
-}
-
-static void put_history(struct call *call, const struct lock_state *state, int64_t count)
-{
-    uint32_t shown = count < (int64_t)state->past_count ? (uint32_t)count : state->past_count;
-    resp_array(call->reply, shown);
-    for (uint32_t i = 0; i < shown; i++) {
-        const struct lock_past *past = &state->past[i];
-        resp_map(call->reply, 5);
-        put_text(call->reply, "owner", past->owner);
-        put_number(call->reply, "token", (int64_t)past->token);
-        put_number(call->reply, "from", past->from_ms);
-        put_number(call->reply, "to", past->to_ms);
-        put_text(call->reply, "why", slice_from_string(lock_why_text(past->why)));
-    }
-}
-
-static void put_leader(struct call *call, const struct lock_state *state, int64_t now_ms)
-{
-    if (state->holder_count == 0) {
-        resp_null(call->reply);
-        return;
-    }
-    const struct lock_claim *leader = &state->holders[0];
-    resp_map(call->reply, 4);
-    put_text(call->reply, "candidate", leader->owner);
-    put_number(call->reply, "token", (int64_t)leader->token);
-    put_number(call->reply, "ttl_ms", leader->due_ms - now_ms);
-    put_text(call->reply, "value", leader->note);
-}
-
-/* More than a reply takes, and than a claim of it does. */
-enum { LOOK_BYTES = 16 * 1024, CLAIM_BYTES = LOCK_STATE_OWNER_BYTES + LOCK_STATE_NOTE_BYTES + 256 };
-
-enum look { LOOK_INFO, LOOK_HISTORY, LOOK_LEADER };
-
-static enum engine_execution look(struct call *call, struct slice key, enum look what, int64_t count)
-{
-    if ((call->engine->ops->can & COHORT_CAN_LOOK) == 0) {
-        return unsupported(call, "way to look at locks");
-    }
-    struct lock_state state;
-    int64_t now_ms = 0;
-    lock_state_init(&state);
-    enum engine_code code = call->engine->ops->look(call->engine, key, &state, &now_ms);
-    size_t claims = (size_t)state.holder_count + state.waiter_count;
-    if (code == ENGINE_OK && !buffer_try_reserve(call->reply->out, LOOK_BYTES + claims * CLAIM_BYTES)) {
-        resp_error(call->reply, "BUSY memory was refused");
-    } else if (code != ENGINE_OK) {
-        answer_code(call->reply, call->engine, code);
-    } else if (what == LOOK_INFO) {
-        put_info(call, &state, now_ms);
-    } else if (what == LOOK_HISTORY) {
-        put_history(call, &state, count);
-    } else {
-        put_leader(call, &state, now_ms);
-    }
-    lock_state_deinit(&state);
-    return ENGINE_ANSWERED;
-}
-
-static enum engine_execution lock_info(struct call *call)
-{
-    return key_problem(call, call->argv[1]) ? ENGINE_ANSWERED : look(call, call->argv[1], LOOK_INFO, 0);
-}
-
-static enum engine_execution lock_history(struct call *call)
-{
-    int64_t count = LOCK_STATE_PAST;
-    if (key_problem(call, call->argv[1])) {
-        return ENGINE_ANSWERED;
-    }
-    if (call->argc != 2 && (call->argc != 4 || !slice_is_word(call->argv[2], "COUNT"))) {
-        return answer_error(call, "ERR syntax error");
-    }
-    if (call->argc == 4 && (!number_parse_int64(call->argv[3], &count) || count < 1)) {
-        return answer_error(call, "ERR COUNT is a positive integer");
-    }
-    return look(call, call->argv[1], LOOK_HISTORY, count);
-}
-
-/* ---- list ---- */
-
-struct listing {
-    struct slice pattern;
-    struct buffer names; /* as RESP */
-    size_t count;
-    bool no_memory;
-};
-
-static void list_one(void *data, struct slice key)
-{
-    struct listing *listing = data;
-    bool is_election = key.size > 0 && key.data[0] == 0;
-    if (is_election || listing->no_memory || !glob_match(listing->pattern, key, false)) {
-        return;
-    }
-    if (!buffer_try_reserve(&listing->names, key.size + 32)) {
-        listing->no_memory = true;
-        return;
-    }
-    struct resp_writer writer = resp_writer_to(&listing->names, RESP2);
-    resp_bulk(&writer, key);
-    listing->count++;
-}
-
-/* LOCK.LIST [MATCH pattern] [COUNT n] [CURSOR c]: all of them at once, so the cursor is 0. */
-static enum engine_execution lock_list(struct call *call)
-{
-    struct listing listing = {.pattern = SLICE_LITERAL("*")};
-    for (size_t i = 1; i < call->argc; i += 2) {
-        if (i + 1 < call->argc && slice_is_word(call->argv[i], "MATCH")) {
-            listing.pattern = call->argv[i + 1];
-        } else if (i + 1 == call->argc ||
-                   (!slice_is_word(call->argv[i], "COUNT") && !slice_is_word(call->argv[i], "CURSOR"))) {
-            return answer_error(call, "ERR syntax error");
-        }
-    }
-    if ((call->engine->ops->can & COHORT_CAN_LOOK) == 0) {
-        return unsupported(call, "way to list locks");
-    }
-    enum engine_code code = call->engine->ops->list(call->engine, list_one, &listing);
-    if (code == ENGINE_OK && !listing.no_memory && buffer_try_reserve(call->reply->out, listing.names.size + 64)) {
-        resp_array(call->reply, 2);
-        resp_bulk_string(call->reply, "0");
-        resp_array(call->reply, listing.count);
-        resp_raw(call->reply, buffer_slice(&listing.names));
-    } else if (code == ENGINE_OK) {
-        resp_error(call->reply, "BUSY memory was refused");
-    } else {
-        answer_code(call->reply, call->engine, code);
-    }
-    buffer_deinit(&listing.names);
     return ENGINE_ANSWERED;
 }
 
@@ -494,10 +297,10 @@ static enum engine_execution elect(struct call *call, enum engine_execution (*ac
     uint8_t key[LOCK_STATE_KEY_BYTES];
     struct slice name = call->argv[1];
     if ((call->engine->ops->can & COHORT_CAN_ELECT) == 0) {
-        return unsupported(call, "elections");
+        return engine_answer_unsupported(call, "elections");
     }
     if (name.size > LOCK_STATE_KEY_BYTES - 1) {
-        return answer_error(call, "ERR the name of an election has at most 1023 bytes");
+        return engine_answer_error(call, "ERR the name of an election has at most 1023 bytes");
     }
     key[0] = 0;
     memcpy(&key[1], name.data, name.size);
@@ -506,10 +309,8 @@ static enum engine_execution elect(struct call *call, enum engine_execution (*ac
 
 static enum engine_execution campaign(struct call *call, struct slice key) { return acquire(call, key, true); }
 
-static enum engine_execution leader(struct call *call, struct slice key) { return look(call, key, LOOK_LEADER, 0); }
-
 static enum engine_execution elect_campaign(struct call *call) { return elect(call, campaign); }
-static enum engine_execution elect_leader(struct call *call) { return elect(call, leader); }
+static enum engine_execution elect_leader(struct call *call) { return elect(call, engine_leader); }
 static enum engine_execution elect_resign(struct call *call) { return elect(call, release); }
 
 /* ---- the connection's own ---- */
@@ -518,9 +319,12 @@ static enum engine_execution hello(struct call *call)
 {
     call->reply->protocol = RESP3; /* libcohort asks for nothing else */
     resp_map(call->reply, 3);
-    put_text(call->reply, "server", SLICE_LITERAL("cohort-engine"));
-    put_text(call->reply, "engine", slice_from_string(call->engine->ops->scheme));
-    put_number(call->reply, "proto", RESP3);
+    resp_bulk_string(call->reply, "server");
+    resp_bulk_string(call->reply, "cohort-engine");
+    resp_bulk_string(call->reply, "engine");
+    resp_bulk_string(call->reply, call->engine->ops->scheme);
+    resp_bulk_string(call->reply, "proto");
+    resp_integer(call->reply, RESP3);
     return ENGINE_ANSWERED;
 }
 
@@ -545,9 +349,9 @@ static const struct command {
     {"LOCK.ACQUIRE", 5, SIZE_MAX, lock_acquire},
     {"LOCK.RENEW", 6, 6, lock_renew},
     {"LOCK.RELEASE", 4, 5, lock_release},
-    {"LOCK.INFO", 2, 2, lock_info},
-    {"LOCK.HISTORY", 2, 4, lock_history},
-    {"LOCK.LIST", 1, 7, lock_list},
+    {"LOCK.INFO", 2, 2, engine_lock_info},
+    {"LOCK.HISTORY", 2, 4, engine_lock_history},
+    {"LOCK.LIST", 1, 7, engine_lock_list},
     {"FENCE.CHECK", 3, 3, fence_check},
     {"ELECT.CAMPAIGN", 5, SIZE_MAX, elect_campaign},
     {"ELECT.LEADER", 2, 2, elect_leader},
@@ -567,5 +371,5 @@ enum engine_execution engine_execute(struct engine *engine, const struct slice *
             return fits ? commands[i].execute(&call) : answer_arity(&call);
         }
     }
-    return unsupported(&call, "such command");
+    return engine_answer_unsupported(&call, "such command");
 }

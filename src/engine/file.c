@@ -13,6 +13,7 @@
 #include "engine/file_internal.h"
 
 #include "base/hash.h"
+#include "engine/local_place.h"
 #include "engine/notice.h"
 
 #include <cohort/engine.h>
@@ -317,9 +318,14 @@ static enum status open_folder(const struct engine_url *url, char problem[static
                        "file:// wants the whole path of a folder: file:///var/lib/locks");
         return STATUS_INVALID;
     }
-    if (url->option_count > 0) {
-        (void)snprintf(problem, ENGINE_PROBLEM_BYTES, "unknown option; there is: timeout=DURATION");
-        return STATUS_INVALID;
+    bool is_local = false;
+    for (uint32_t i = 0; i < url->option_count; i++) {
+        is_local = slice_equal(url->options[i].name, SLICE_LITERAL("local")) &&
+                   slice_equal(url->options[i].value, SLICE_LITERAL("yes"));
+        if (!is_local) {
+            (void)snprintf(problem, ENGINE_PROBLEM_BYTES, "unknown option; there are: timeout=DURATION, local=yes");
+            return STATUS_INVALID;
+        }
     }
     if (mkdir(folder, 0777) != 0 && errno != EEXIST) {
         (void)snprintf(problem, ENGINE_PROBLEM_BYTES, "%s: cannot make the folder: %s", folder, strerror(errno));
@@ -327,6 +333,14 @@ static enum status open_folder(const struct engine_url *url, char problem[static
     }
     if (stat(folder, &found) != 0 || !S_ISDIR(found.st_mode)) {
         (void)snprintf(problem, ENGINE_PROBLEM_BYTES, "%s is no folder", folder);
+        return STATUS_INVALID;
+    }
+    const char *remote = is_local ? NULL : local_place_problem(folder);
+    if (remote != NULL) {
+        (void)snprintf(problem, ENGINE_PROBLEM_BYTES,
+                       "%.150s is on a file system of other machines, too (%s), and file:// is for one: choose another "
+                       "folder, or say local=yes when only this machine has it",
+                       folder, remote);
         return STATUS_INVALID;
     }
     return STATUS_OK;

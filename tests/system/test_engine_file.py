@@ -175,6 +175,14 @@ def test_a_folder_that_cannot_be(tmp_path):
         assert refused.value.status == engines.INVALID and str(place) in refused.value.words
 
 
+def test_options(tmp_path):
+    engines.Engine(f"file://{tmp_path}/a?local=yes&timeout=1s").close()
+    for option in ["local=no", "local", "remote=yes"]:
+        with pytest.raises(engines.Refused) as refused:
+            engines.Engine(f"file://{tmp_path}/b?{option}")
+        assert "local=yes" in refused.value.words
+
+
 def test_a_full_disk(tmp_path, small_disk):
     """A lock that cannot be written is refused in words; those that are there go on."""
     with engines.Engine(f"file://{small_disk}/locks") as engine:
