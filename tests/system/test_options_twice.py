@@ -48,7 +48,7 @@ def cases():
 def test_all_options_are_found():
     found = {case.values[1]["token"] for case in cases()}
     assert found == {"PX", "SESSION", "WAIT", "MODE", "PERMITS", "LIMIT", "REENTRANT", "NOTE", "COUNT", "VALUE",
-                     "MATCH", "CURSOR"}  # fmt: skip
+                     "MATCH", "CURSOR", "FORCE"}  # fmt: skip
 
 
 @pytest.mark.parametrize(("command", "option"), cases())
@@ -64,7 +64,7 @@ def test_an_option_given_twice(cohort, command, option):
                 words.append(value(argument, session))
             elif not (lease and argument["token"] in ("PX", "SESSION")):
                 words += [argument["token"], value(argument, session)]
-        words += 2 * [option["token"], value(option, session)]
+        words += 2 * ([option["token"]] + [value(option, session)] * (option["type"] != "pure-token"))
         reply = client.call(*words)
         assert isinstance(reply, resp.Error), words
         if command["arity"] > 0:  # there is no place for a second one

@@ -227,6 +227,8 @@ void elect_resign(struct call *call)
         problem = "ERR a token is the positive integer that ELECT.CAMPAIGN gave";
     }
     bool force = call->argc == 5 && slice_is_word(call->argv[4], "FORCE");
+    bool twice = call->argc == 6 && slice_is_word(call->argv[4], "FORCE") && slice_is_word(call->argv[5], "FORCE");
+    problem = problem == NULL && twice ? LOCK_TWICE("FORCE") : problem;
     problem = problem == NULL && call->argc > 4 && !force ? "ERR syntax error" : problem;
     if (problem != NULL) {
         resp_error(&call->reply, problem);

@@ -154,6 +154,9 @@ void lock_renew(struct call *call)
 static const char *take_release_options(const struct call *call, bool *ret_force, struct slice *ret_id)
 {
     *ret_force = call->argc == 5 && slice_is_word(call->argv[4], "FORCE");
+    if (call->argc == 6 && slice_is_word(call->argv[4], "FORCE") && slice_is_word(call->argv[5], "FORCE")) {
+        return LOCK_TWICE("FORCE");
+    }
     for (uint32_t i = 4; i < call->argc && !*ret_force; i += 2) {
         if (i + 1 == call->argc || !slice_is_word(call->argv[i], "REENTRANT") || call->argv[i + 1].size == 0) {
             return "ERR syntax error";
