@@ -42,10 +42,22 @@ static void take_push(struct link *link, struct slice resp)
     }
 }
 
+/* A server that has no room for a connection says so before it is asked anything. */
+static void lose_unasked(struct link *link, struct slice resp)
+{
+    struct cohort_reply *reply = NULL;
+    char why[128] = "it answers what was not asked";
+    if (reply_create(resp, &reply) == STATUS_OK && cohort_reply_type(reply) == COHORT_REPLY_ERROR) {
+        (void)snprintf(why, sizeof(why), "%s", cohort_reply_text(reply));
+    }
+    cohort_reply_free(reply);
+    link_lose(link, why);
+}
+
 static void take_reply(struct link *link, struct slice resp)
 {
     if (list_empty(&link->sent)) {
-        link_lose(link, "it answers what was not asked");
+        lose_unasked(link, resp);
         return;
     }
     struct operation *operation = CONTAINER_OF(link->sent.next, struct operation, node);
