@@ -220,8 +220,8 @@ static void forget_surplus(struct balancer *balancer)
     free(idle);
 }
 
-/* Whether anybody left. */
-static bool note_leavers(struct balancer *balancer, const struct update *update)
+/* Whether anybody left or came back. */
+static bool note_presence(struct balancer *balancer, const struct update *update)
 {
     bool any = false;
     for (uint32_t i = 0; i < balancer->listed; i++) {
@@ -229,6 +229,13 @@ static bool note_leavers(struct balancer *balancer, const struct update *update)
         if (!update->stays[handle]) {
             balancer->endpoints[handle].presence = BALANCER_LEFT;
             balancer->endpoints[handle].left_number = balancer->leavers++;
+            any = true;
+        }
+    }
+    for (size_t i = 0; i < update->count; i++) {
+        uint32_t handle = update->handles[i];
+        if (handle != BALANCER_NONE && balancer->endpoints[handle].presence == BALANCER_LEFT) {
+            balancer->endpoints[handle].presence = BALANCER_LISTED;
             any = true;
         }
     }
@@ -342,7 +349,7 @@ static void count_zones(struct balancer *balancer, uint64_t *scratch)
 
 static void apply(struct balancer *balancer, const struct update *update)
 {
-    bool changed = note_leavers(balancer, update);
+    bool changed = note_presence(balancer, update);
     forget_surplus(balancer);
     reserve_list(balancer, update->count);
     changed = take_over(balancer, update) || changed;
