@@ -93,22 +93,31 @@ void balancer_settle_turns(struct balancer *balancer)
     }
 }
 
+/* The least loaded one so far; what decides is at hand, so that a look at each reads one place. */
+struct least {
+    uint32_t rank; /* BALANCER_NONE: none yet */
+    uint64_t load, weight;
+};
+
+static void look_for_least(const struct balancer *balancer, uint32_t from, uint32_t to, struct least *least)
+{
+    for (uint32_t rank = from; rank < to; rank++) {
+        const struct balancer_slot *slot = &balancer->slots[balancer->members[rank]];
+        uint64_t load = (uint64_t)slot->in_flight + 1;
+        if (load * least->weight < least->load * slot->effective && balancer_allows(balancer, slot)) {
+            *least = (struct least){rank, load, slot->effective};
+        }
+    }
+}
+
 uint32_t balancer_pick_least_outstanding(struct balancer *balancer)
 {
-    uint32_t rank = balancer->cursor;
-    uint32_t least = BALANCER_NONE;
-    for (uint32_t i = 0; i < balancer->preferred_count; i++, rank = rank_after(balancer, rank)) {
-        const struct balancer_slot *slot = &balancer->slots[balancer->members[rank]];
-        if (!balancer_allows(balancer, slot)) {
-            continue;
-        }
-        if (least == BALANCER_NONE || balancer_less_loaded(slot, &balancer->slots[balancer->members[least]])) {
-            least = rank;
-        }
-    }
-    if (least == BALANCER_NONE) {
+    struct least least = {BALANCER_NONE, 1, 0}; /* any load is below that of no weight */
+    look_for_least(balancer, balancer->cursor, balancer->preferred_count, &least);
+    look_for_least(balancer, 0, balancer->cursor, &least);
+    if (least.rank == BALANCER_NONE) {
         return BALANCER_NONE;
     }
-    balancer->cursor = rank_after(balancer, least);
-    return balancer->members[least];
+    balancer->cursor = rank_after(balancer, least.rank);
+    return balancer->members[least.rank];
 }
