@@ -158,7 +158,7 @@ void balancer_end(struct balancer *balancer, uint32_t endpoint, int64_t now_ns, 
                   enum balancer_outcome outcome);
 
 /* What an active check found. */
-void balancer_check_result(struct balancer *balancer, uint32_t endpoint, int64_t now_ns, bool passed);
+void balancer_check_result(struct balancer *balancer, uint32_t handle, int64_t now_ns, bool passed);
 
 /* Ejections end, rates are compared, slow starts grow; picks and ends do it too, so it is needed only for figures that
  * are right while nothing happens. */

@@ -94,7 +94,7 @@ static void end_ejections(struct model *model)
 /* The mean, the deviation, then the worst while it is below. */
 static void compare_rates(struct model *model)
 {
-    double rates[MODEL_IDS];
+    double rates[MODEL_IDS] = {0};
     uint32_t ids[MODEL_IDS];
     uint32_t count = 0;
     for (uint32_t i = 0; i < model->listed; i++) {
