@@ -95,7 +95,7 @@ static void end_ejections(struct model *model)
 static void compare_rates(struct model *model)
 {
     double rates[MODEL_IDS] = {0};
-    uint32_t ids[MODEL_IDS];
+    uint32_t ids[MODEL_IDS] = {0};
     uint32_t count = 0;
     for (uint32_t i = 0; i < model->listed; i++) {
         struct model_endpoint *endpoint = &model->endpoints[model->order[i]];
