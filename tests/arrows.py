@@ -27,6 +27,7 @@ BELOW = {
     "client": ["wire"],
     "client_uv": ["client"],
     "engine": ["client"],
+    "embedded": ["server", "env_uv", "engine"],
     "resource": ["client"],
     "balance": ["base"],
     "proxy": ["balance", "client", "env"],

@@ -23,15 +23,16 @@ extern "C" {
 #endif
 
 enum {
-    COHORT_CAN_LOCK = 1 << 0,    /* exclusive locks, renewed, released, waited for */
-    COHORT_CAN_SHARE = 1 << 1,   /* shared ones */
-    COHORT_CAN_PERMITS = 1 << 2, /* semaphores */
-    COHORT_CAN_QUEUE = 1 << 3,   /* first come, first served */
-    COHORT_CAN_FENCE = 1 << 4,   /* tokens that only grow, for ever, and FENCE.CHECK */
-    COHORT_CAN_ELECT = 1 << 5,   /* cohort/elect.h */
-    COHORT_CAN_LOOK = 1 << 6,    /* LOCK.INFO, LOCK.LIST, LOCK.HISTORY */
-    COHORT_CAN_SURVIVE = 1 << 7, /* it goes on when one machine of it is lost */
-    COHORT_CAN_ALL = 1 << 8,     /* keys, scripts, transactions, feeds, sessions, several locks at once, guards */
+    COHORT_CAN_LOCK = 1 << 0,      /* exclusive locks, renewed, released, waited for */
+    COHORT_CAN_SHARE = 1 << 1,     /* shared ones */
+    COHORT_CAN_PERMITS = 1 << 2,   /* semaphores */
+    COHORT_CAN_QUEUE = 1 << 3,     /* first come, first served */
+    COHORT_CAN_FENCE = 1 << 4,     /* tokens that only grow, for ever, and FENCE.CHECK */
+    COHORT_CAN_ELECT = 1 << 5,     /* cohort/elect.h */
+    COHORT_CAN_LOOK = 1 << 6,      /* LOCK.INFO, LOCK.LIST, LOCK.HISTORY */
+    COHORT_CAN_SURVIVE = 1 << 7,   /* it goes on when one machine of it is lost */
+    COHORT_CAN_ALL = 1 << 8,       /* keys, scripts, transactions, feeds, sessions, several locks at once, guards */
+    COHORT_CAN_PROCESSES = 1 << 9, /* several processes may use it at the same time */
 };
 
 /* What the handle's engine can do: the sum of the above. */

@@ -61,9 +61,13 @@ static void *try_beside(const char *name, char problem[static ENGINE_PROBLEM_BYT
     }
     *slash = '\0';
     void *module = try_folder(slice_from_string(own), name, problem);
-    int size = snprintf(folder, sizeof(folder), "%s/../engine", own);
-    bool fits = size > 0 && (size_t)size < sizeof(folder);
-    return module == NULL && fits ? try_folder(slice_from_string(folder), name, problem) : module;
+    const char *const rooms[] = {"engine", name};
+    for (size_t i = 0; i < 2 && module == NULL; i++) {
+        int size = snprintf(folder, sizeof(folder), "%s/../%s", own, rooms[i]);
+        bool fits = size > 0 && (size_t)size < sizeof(folder);
+        module = fits ? try_folder(slice_from_string(folder), name, problem) : NULL;
+    }
+    return module;
 }
 
 enum status module_find(const char *name, const char *scheme, const struct engine_ops **ret_ops,

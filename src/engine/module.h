@@ -11,7 +11,7 @@
 /* What a module exports, by this name. */
 #define MODULE_SYMBOL "cohort_engine_module"
 
-enum { MODULE_FORM = 1 }; /* grows when struct engine_ops or what it points to changes */
+enum { MODULE_FORM = 2 }; /* grows when struct engine_ops or what it points to changes */
 
 struct engine_module {
     uint32_t form;                        /* MODULE_FORM */
