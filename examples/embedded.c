@@ -45,7 +45,8 @@ int main(int argc, char **argv)
 {
     struct cohort *cohort;
     struct cohort_reply *reply;
-    enum cohort_status status = cohort_open(argc > 1 ? argv[1] : "embedded:///tmp/cohort-example", NULL, &cohort, &reply);
+    enum cohort_status status =
+        cohort_open(argc > 1 ? argv[1] : "embedded:///tmp/cohort-example", NULL, &cohort, &reply);
     if (status != COHORT_OK) {
         return fail("open", status, reply); /* COHORT_BUSY: another process has the folder, and the words say which */
     }

@@ -2,9 +2,12 @@
  *
  *   embedded_host cycles URL N     opens and closes it N times, by two handles, and once by eight threads at a time;
  *                                  looks whether anything of it is left in the process
+ *   embedded_host feed URL N       follows a prefix by one handle, and changes so many keys under it by another
+ *   embedded_host uv URL N         the same number of writes under way at a time, on a libuv loop
  *   embedded_host memory URL MB    writes until the system gives no more memory than so much; says what it was told
  *                                  then, and goes on */
 #include <cohort/cohort.h>
+#include <cohort/uv.h>
 #include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
@@ -115,6 +118,64 @@ static void cycles(int count)
     NEED(entries("/proc/self/task") == tasks);
 }
 
+static void follow(int count)
+{
+    struct cohort *one = open_url();
+    struct cohort *other = open_url();
+    struct cohort_feed *feed = NULL;
+    NEED(cohort_feed_open(one, cohort_text("f:"), NULL, &feed, NULL) == COHORT_OK);
+    for (int number = 0; number < count; number++) {
+        char key[32];
+        (void)snprintf(key, sizeof(key), "f:%d", number);
+        write_and_read(other, one, key, number);
+    }
+    for (int seen = 0; seen < count;) {
+        size_t changes = 0;
+        NEED(cohort_feed_next(feed, 30000, &changes, NULL) == COHORT_OK);
+        for (size_t i = 0; i < changes; i++) {
+            const struct cohort_feed_change *change = cohort_feed_change(feed, i);
+            NEED(change->kind == COHORT_FEED_SET && atoi((const char *)change->key.data + 2) == seen++);
+        }
+    }
+    cohort_feed_close(feed);
+    cohort_close(other);
+    cohort_close(one);
+}
+
+struct on_loop {
+    struct cohort_uv *attached;
+    int left;
+};
+
+static void detached(void *data) { (void)data; }
+
+static void written(void *data, enum cohort_status status, const struct cohort_reply *reply)
+{
+    struct on_loop *at = data;
+    (void)reply;
+    NEED(status == COHORT_OK);
+    if (--at->left == 0) {
+        cohort_uv_detach(at->attached, detached, at);
+    }
+}
+
+static void on_loop(int count)
+{
+    uv_loop_t loop;
+    struct cohort *cohort = open_url();
+    struct on_loop at = {.left = count};
+    NEED(uv_loop_init(&loop) == 0);
+    NEED(cohort_uv_attach(cohort, &loop, &at.attached) == COHORT_OK);
+    for (int number = 0; number < count; number++) {
+        NEED(cohort_incr_start(cohort, cohort_text("n"), 1, written, &at) == COHORT_OK);
+    }
+    NEED(uv_run(&loop, UV_RUN_DEFAULT) == 0);
+    NEED(uv_loop_close(&loop) == 0);
+    int64_t value = 0;
+    NEED(cohort_incr(cohort, cohort_text("n"), 0, &value, NULL) == COHORT_OK && value == count);
+    cohort_close(cohort);
+}
+
 static void limit_memory(long more_mb)
 {
     FILE *file = fopen("/proc/self/status", "r");
@@ -166,6 +227,10 @@ int main(int argc, char **argv)
     url = argv[2];
     if (strcmp(argv[1], "cycles") == 0) {
         cycles(atoi(argv[3]));
+    } else if (strcmp(argv[1], "feed") == 0) {
+        follow(atoi(argv[3]));
+    } else if (strcmp(argv[1], "uv") == 0) {
+        on_loop(atoi(argv[3]));
     } else {
         memory(atol(argv[3]));
     }
