@@ -286,6 +286,7 @@ def test_a_sync_that_fails(url, tmp_path, deceiver):  # noqa: F811
     fails.touch()
     status, words = child.ask("SET", "b", "2")
     assert status == engines.UNCERTAIN, words
+    until(lambda: child.ask("GET", "a")[0] == -6)  # not what came to the node while it stopped
     before = time.monotonic()
     for _ in range(20):
         status, words = child.ask("GET", "a")
