@@ -1,6 +1,9 @@
 /* Engines: where the locks are. The scheme of cohort_open's URL says:
  *
  *   cohort://host:port[,…]   a cohort: everything in this library (default)
+ *   embedded:///folder       a whole node within this process: everything in this library, durable in the folder, for
+ *                            one process at a time; the first handle of a folder starts it, closing the last one stops
+ *                            it. ?create=no&shards=N&log=/path&maxmemory=1gb&…
  *   file:///folder           files of one machine: no server at all. The folder is made when it is not there
  *   sqlite:///path/to.db     tables of an SQLite database of one machine; ?local=yes: the file system is of it alone
  *   redis://host:port        one Redis server, beside other libraries that lock there; no tokens for ever
@@ -10,7 +13,7 @@
  *   zookeeper://h1,h2,h3[/folder]   ZooKeeper, by its own recipe of locks, beside kazoo; ?session=10s
  *
  * All options: ?timeout=5s (of each operation). A space, a question mark or a percent sign in a path is %20, %3F, %25.
- * Without a cohort there are locks, and what is made of them (cohort/lock.h, cohort/elect.h, keepers): what an engine
+ * Without a cohort or embedded:// there are locks, and what is made of them (cohort/lock.h, cohort/elect.h, keepers): what an engine
  * cannot do, it answers with COHORT_UNSUPPORTED, and says so before, by cohort_can. An engine has a thread of its own
  * in the program. docs/engines.md says for each how long a lease is believed, and what may go wrong. */
 #ifndef COHORT_ENGINE_H

@@ -136,8 +136,10 @@ enum status embedded_settings_parse(const struct engine_url *url, struct embedde
                                     char ret_problem[static ENGINE_PROBLEM_BYTES])
 {
     if (url->place.size == 0 || url->place.data[0] != '/' || url->place.size >= sizeof(ret_settings->folder)) {
-        (void)snprintf(ret_problem, ENGINE_PROBLEM_BYTES,
-                       "embedded:// wants the whole path of a folder: embedded:///var/lib/app");
+        (void)snprintf(
+            ret_problem, ENGINE_PROBLEM_BYTES,
+            "embedded:// wants the whole path of a folder: embedded:///var/lib/app; for what need not outlive "
+            "the machine's power one on tmpfs, such as /dev/shm/app");
         return STATUS_INVALID;
     }
     *ret_settings = (struct embedded_settings){.create = true};
