@@ -13,9 +13,10 @@
  *   zookeeper://h1,h2,h3[/folder]   ZooKeeper, by its own recipe of locks, beside kazoo; ?session=10s
  *
  * All options: ?timeout=5s (of each operation). A space, a question mark or a percent sign in a path is %20, %3F, %25.
- * Without a cohort or embedded:// there are locks, and what is made of them (cohort/lock.h, cohort/elect.h, keepers): what an engine
- * cannot do, it answers with COHORT_UNSUPPORTED, and says so before, by cohort_can. An engine has a thread of its own
- * in the program. docs/engines.md says for each how long a lease is believed, and what may go wrong. */
+ * Without a cohort or embedded:// there are locks, and what is made of them (cohort/lock.h, cohort/elect.h, keepers):
+ * what an engine cannot do, it answers with COHORT_UNSUPPORTED, and says so before, by cohort_can. An engine has a
+ * thread of its own in the program. docs/engines.md says for each how long a lease is believed, and what may go wrong.
+ */
 #ifndef COHORT_ENGINE_H
 #define COHORT_ENGINE_H
 

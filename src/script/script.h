@@ -14,8 +14,9 @@
 #include "wire/resp_writer.h"
 
 /* Free in every process, also in one that is not ours (src/embedded): the heap of a program with a fixed address may
- * begin anywhere in the first gigabyte, programs without one begin at 0x555555554000, and the sanitizers leave what lies
- * below that to programs. Of an address Lua hashes the low 32 bits alone: so these are the same everywhere, for ever. */
+ * begin anywhere in the first gigabyte, programs without one begin at 0x555555554000, and the sanitizers leave what
+ * lies below that to programs. Of an address Lua hashes the low 32 bits alone: so these are the same everywhere, for
+ * ever. */
 #if defined(__x86_64__)
 #define SCRIPT_ADDRESS ((uintptr_t)0x550020000000)
 #else
