@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { WHAT_BYTES = 512 };
+enum { WHAT_BYTES = 512, STANDARD_STREAMS = 3 };
 
 enum state { NODE_STARTING, NODE_SERVES, NODE_ENDS, NODE_OVER, NODE_STRUCK };
 
@@ -154,7 +154,11 @@ static enum status open_log(struct node *node)
     if (path[0] == '\0') {
         return STATUS_OK;
     }
-    node->log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    node->log_fd = fd == STDIN_FILENO ? fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1) : fd;
+    if (fd != node->log_fd) {
+        (void)close(fd); /* for an env 0 means stderr */
+    }
     return node->log_fd >= 0 ? STATUS_OK
                              : refuse(node, STATUS_INVALID, ": its log cannot be opened: %s", strerror(errno));
 }
@@ -167,7 +171,29 @@ static struct env_uv_options env_options_of(const struct node *node)
                                    .guest = true};
 }
 
-static enum status start_server(struct node *node)
+/* In a program without standard streams libuv would get their numbers for its loop, and end the program when it closes
+ * that. So what of them is free is taken while loops are made. */
+static void hold_low_descriptors(int ret_held[static STANDARD_STREAMS])
+{
+    for (int i = 0; i < STANDARD_STREAMS; i++) {
+        ret_held[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (ret_held[i] > STDERR_FILENO) {
+            (void)close(ret_held[i]);
+            ret_held[i] = -1;
+        }
+    }
+}
+
+static void release_descriptors(const int held[static STANDARD_STREAMS])
+{
+    for (int i = 0; i < STANDARD_STREAMS; i++) {
+        if (held[i] >= 0) {
+            (void)close(held[i]);
+        }
+    }
+}
+
+static enum status start_threads(struct node *node)
 {
     struct env_uv_options how = env_options_of(node);
     enum status status = env_uv_threads_start(node->env, node->options.worker_count, &how, &node->workers);
@@ -175,7 +201,13 @@ static enum status start_server(struct node *node)
         return refuse(node, status, ": its threads cannot be started: %s", status_text(status));
     }
     node->options.workers = env_uv_threads_envs(node->workers);
-    status = server_create(node->env, &node->options, &node->config, &events, node, &node->server, node->problem);
+    return STATUS_OK;
+}
+
+static enum status start_server(struct node *node)
+{
+    enum status status =
+        server_create(node->env, &node->options, &node->config, &events, node, &node->server, node->problem);
     if (status == STATUS_BUSY) {
         size_t used = strlen(node->problem);
         (void)snprintf(node->problem + used, sizeof(node->problem) - used,
@@ -200,12 +232,19 @@ static enum status begin(struct node *node)
     if (status != STATUS_OK) {
         return status;
     }
+    int held[STANDARD_STREAMS];
     struct env_uv_options how = env_options_of(node);
+    hold_low_descriptors(held);
     status = env_uv_create(&how, &node->env);
-    if (status != STATUS_OK) {
-        return refuse(node, status, ": an event loop cannot be made: %s", status_text(status));
+    if (status == STATUS_OK) {
+        status = take_record(node);
+    } else {
+        (void)refuse(node, status, ": an event loop cannot be made: %s", status_text(status));
     }
-    status = take_record(node);
+    if (status == STATUS_OK) {
+        status = start_threads(node);
+    }
+    release_descriptors(held);
     return status == STATUS_OK ? start_server(node) : status;
 }
 

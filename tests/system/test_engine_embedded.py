@@ -183,10 +183,11 @@ def test_handles_share_a_node(tmp_path, folder, url):
         assert again.call("INCR", "n") == 4
 
 
-def test_opened_and_closed_many_times(url):
+def test_opened_and_closed_many_times(url, tmp_path):
     """By one thread and by eight: no descriptor, thread or signal's action is left behind, no memory (under the sanitizer), and
-    nothing is printed."""
-    done = run(HOST, "cycles", url, 100)
+    nothing is printed, also by a process without a standard input, whose log is descriptor 0 otherwise."""
+    done = run("sh", "-c", 'exec "$@" <&-', "sh", HOST, "cycles", f"{url}?log={tmp_path}/log", 100)
+    assert (tmp_path / "log").read_text().count("stopped") > 100
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
