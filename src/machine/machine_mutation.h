@@ -39,6 +39,7 @@ enum machine_mutation {
     MACHINE_MUTATION_PART_OUTLIVES,      /* … or for ever */
     MACHINE_MUTATION_BACK_BLIND,         /* a MACQUIRE gives back what its owner's next one was told of */
     MACHINE_MUTATION_BACK_HALF,          /* … at the shards behind home alone */
+    MACHINE_MUTATION_PARTS_UNTOLD,       /* parts of a MACQUIRE are told as claims that are held, or wait, as others */
     MACHINE_MUTATION_COUNT,
 };
 
