@@ -559,6 +559,8 @@ const char *node_lock_owner(const struct node_client *client, char text[static N
 bool node_many_takes(const struct node_client *client);
 /* False: a request about it is under way. */
 bool node_many_ask(struct node_client *client);
+/* The client waits no longer, and is about to leave its node. */
+void node_many_leave(struct node_client *client);
 void node_many_answered(struct node_client *client, enum node_ask ask);
 bool node_many_refused(struct node_client *client, enum node_ask ask);
 void node_many_unanswered(struct node_client *client, enum node_ask ask);
