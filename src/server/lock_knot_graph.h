@@ -9,9 +9,9 @@ struct knot_claim {
     uint32_t lock, owner;
     uint32_t next; /* of the same owner, or KNOT_NOBODY */
     bool waits;
-    bool met;      /* it waits, and would be granted */
-    bool part;     /* of a LOCK.MACQUIRE, and not granted: when it does not wait, it is reserved, … */
-    bool passing;  /* … and given back, or granted, whatever the others do: nobody waits for it */
+    bool met;     /* it waits, and would be granted */
+    bool part;    /* of a LOCK.MACQUIRE, and not granted: when it does not wait, it is reserved, … */
+    bool passing; /* … and given back, or granted, whatever the others do: nobody waits for it */
     enum lock_mode mode;
     uint32_t permits;
     uint64_t order;

@@ -79,8 +79,8 @@ static void put_claims(struct buffer *out, const struct list *claims, int64_t ti
             continue;
         }
         bool part = claim->part != NULL && !MACHINE_MUTATED(PARTS_UNTOLD);
-        const struct lock_queue_claim one = {
-            claim_owner(claim), claim->order, claim->origin, (enum lock_mode)claim->mode, claim->permits, part};
+        const struct lock_queue_claim one = {claim_owner(claim),          claim->order,   claim->origin,
+                                             (enum lock_mode)claim->mode, claim->permits, part};
         lock_queue_claim_put(out, &one);
         count--;
     }

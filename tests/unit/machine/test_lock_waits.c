@@ -74,7 +74,8 @@ static void test_parts_are_told_until_they_are_granted(void **state)
     struct lock_answer answer;
     const struct slice key = slice_from_string("k");
     const struct lock_origin origin = {2, 9, 7, 5};
-    assert_true(locks_grant_parts(&locks, &key, 1, slice_from_string("x"), &origin, &(struct lock_now){90, 0}, &answer));
+    assert_true(
+        locks_grant_parts(&locks, &key, 1, slice_from_string("x"), &origin, &(struct lock_now){90, 0}, &answer));
     from = look(&locks, &out, 0, 2);
     check_next(&from, "x", LOCK_EXCLUSIVE, false);
     check_next(&from, "y", LOCK_EXCLUSIVE, true);

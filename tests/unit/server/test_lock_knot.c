@@ -296,7 +296,7 @@ static bool waits_of(const struct crowd *crowd, int owner, uint64_t number)
     return waits;
 }
 
-/* A request of the owner that has parts and waits for none of them: its number, and its last place. 0: there is none. */
+/* A request of the owner that has parts and waits for none: its number, and its last place. 0: there is none. */
 static uint64_t ready_request(const struct crowd *crowd, int owner, int *ret_place)
 {
     uint64_t number = 0;

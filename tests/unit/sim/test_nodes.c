@@ -86,10 +86,12 @@ static void test_a_holder_whose_answer_is_lost(void **state)
 static void test_parts_that_are_not_given_back(void **state)
 {
     (void)state;
-    check_seed(145, "nodes,network,members=3,groups=2,replicas=3,clients=16,faults=80,workers=1,flush=0,scripts=0,feeds=0,"
-                    "messages=0,locks=1,holders=0,sessions=0,meets=1");
-    check_seed(6, "nodes,network,members=5,groups=3,replicas=3,clients=16,faults=200,workers=2,flush=0,scripts=1,feeds=0,"
-                  "messages=0,locks=1,holders=0,sessions=1,meets=0");
+    check_seed(145,
+               "nodes,network,members=3,groups=2,replicas=3,clients=16,faults=80,workers=1,flush=0,scripts=0,feeds=0,"
+               "messages=0,locks=1,holders=0,sessions=0,meets=1");
+    check_seed(6,
+               "nodes,network,members=5,groups=3,replicas=3,clients=16,faults=200,workers=2,flush=0,scripts=1,feeds=0,"
+               "messages=0,locks=1,holders=0,sessions=1,meets=0");
 }
 
 int main(void)
