@@ -177,7 +177,7 @@ static void told(struct holder *holder)
             holder_note_use(holder, JUDGE_FENCE, false);
             holder_note_hold(holder);
         } else if (answered && holder->wanted) {
-            holder_note_use(holder, JUDGE_FENCE, true);
+            holder_note_passed(holder, "LOCK.RENEW"); /* no use: a later one of an older token may pass, too */
         } else if (answered) {
             int64_t until_ns = believed_ns(holder->start_ns, reply->integers[0]);
             holder->until_ns = until_ns > holder->until_ns ? until_ns : holder->until_ns;

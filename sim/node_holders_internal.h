@@ -61,6 +61,8 @@ static inline int64_t holder_now(const struct holder *holder) { return sim_now_n
 void holder_note_hold(struct holder *holder);
 /* An administrator was told that it has taken away what this one held by this token. */
 void holder_taken(struct holder *holder, int64_t token);
+/* The token has passed in the cluster: that must not be when it was taken away before the step. */
+void holder_note_passed(struct holder *holder, const char *where);
 /* The step's use of the token, judged. */
 void holder_note_use(struct holder *holder, int judge, bool passed);
 /* The resource's judgement of a token, and what it does then. */

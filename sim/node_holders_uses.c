@@ -35,12 +35,18 @@ void holder_taken(struct holder *holder, int64_t token)
     }
 }
 
+void holder_note_passed(struct holder *holder, const char *where)
+{
+    if (holder->taken_ns != 0 && holder->start_ns > holder->taken_ns) {
+        node_fail(holder->all->world, "token %lld passes (%s), and was taken away by force before",
+                  (long long)holder->token, where);
+    }
+}
+
 void holder_note_use(struct holder *holder, int judge, bool passed)
 {
-    bool gone = holder->taken_ns != 0 && holder->start_ns > holder->taken_ns;
-    if (passed && gone && judge != JUDGE_RESOURCE) {
-        node_fail(holder->all->world, "token %lld passes as one of %s, and was taken away by force before",
-                  (long long)holder->token, judge_names[judge]);
+    if (passed && judge != JUDGE_RESOURCE) {
+        holder_note_passed(holder, judge_names[judge]);
     }
     struct hold use = {.key = name_of(holder, judge),
                        .process = (uint32_t)holder->number,
