@@ -123,6 +123,7 @@ enum node_ask {
     NODE_ASK_ELECT_CAMPAIGN,
     NODE_ASK_ELECT_LEADER,
     NODE_ASK_ELECT_RESIGN,
+    NODE_ASK_ELECT_TAKE, /* as an administrator, from another one */
     NODE_ASK_BARRIER_ENTER,
     NODE_ASK_LATCH_SET,
     NODE_ASK_LATCH_DOWN,
@@ -296,6 +297,8 @@ struct node_office {
     int64_t ttl_ms, wait_ms, asked_ns;
     int64_t since_ns, until_ns; /* it may believe to lead so long; until 0: it may not */
     int64_t until_before_ns;
+    bool wanted;          /* an administrator has asked to take it away: nobody counts on this one's belief any more */
+    int64_t victim_token; /* of whom this one takes it away, as one */
 };
 
 /* A latch that a client has set (node_meets.c), and the downs that anybody has asked for, and was answered. */
@@ -605,7 +608,7 @@ bool node_office_ask(struct node_client *client, int shard);
 void node_office_ask_finally(struct node_client *client, int shard);
 static inline bool node_office_takes(enum node_ask ask)
 {
-    return ask >= NODE_ASK_ELECT_CAMPAIGN && ask <= NODE_ASK_ELECT_RESIGN;
+    return ask >= NODE_ASK_ELECT_CAMPAIGN && ask <= NODE_ASK_ELECT_TAKE;
 }
 void node_office_answered(struct node_client *client, enum node_ask ask);
 void node_office_unanswered(struct node_client *client);

@@ -95,6 +95,7 @@ const char *sim_mark_name(enum sim_mark mark)
         [NODE_MARK_BARRIER_PASSED] = "a barrier passed",
         [NODE_MARK_LATCH_OPENED] = "a latch open",
         [NODE_MARK_LOCK_TAKEN] = "a lock taken away by force",
+        [NODE_MARK_OFFICE_TAKEN] = "an office taken away by force",
         [NODE_MARK_ERRAND] = "request executed by another worker",
     };
     return names[mark];
