@@ -432,7 +432,7 @@ def test_what_is_no_request(engine, name):
                   ("LOCK.ACQUIRE", name, "a", "PX", 1000, "WAIT", -1), ("LOCK.ACQUIRE", name, "a", "WAIT", 5),
                   ("LOCK.ACQUIRE", name, "a", "PX", 1000, "MODE", "SOME"), ("LOCK.ACQUIRE", name, "o" * 257, "PX", 1000),
                   ("LOCK.ACQUIRE", "n" * 1025, "a", "PX", 1000), ("LOCK.ACQUIRE", b"\0x", "a", "PX", 1000),
-                  ("LOCK.ACQUIRE", name, "a", "PX", 1000, "PERMITS", 2, "LIMIT", 1),
+                  ("LOCK.ACQUIRE", name, "", "PX", 1000), ("LOCK.ACQUIRE", name, "a", "PX", 1000, "PERMITS", 2, "LIMIT", 1),
                   ("LOCK.ACQUIRE", name, "a", "PX", 1000, "NOTE", "n" * 513), ("LOCK.RENEW", name, "a", "x", "PX", 1000),
                   ("LOCK.RENEW", name, "a", 1, "EX", 1000), ("LOCK.RELEASE", name, "a"), ("FENCE.CHECK", name, -1)]:  # fmt: skip
         assert isinstance(engine.call(*words), resp.Error), words
