@@ -23,7 +23,7 @@ int cohort_call_open(const struct cli_command *command, const char *url, struct 
     cohort_call_problem(status, reply, problem, sizeof(problem));
     cohort_reply_free(reply);
     if (status == COHORT_INVALID) {
-        return cli_error(command, EX_USAGE, "'%s' is no URL of a cohort: %s", url, problem);
+        return cli_error(command, EX_USAGE, "the URL '%s' is wrong: %s", url, problem);
     }
     return cli_error(command, EX_OSERR, "%s", problem);
 }

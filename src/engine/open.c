@@ -35,6 +35,12 @@ static const struct known *find_engine(const char *url)
     return NULL;
 }
 
+/* A scheme that nobody has: whoever writes one may mean an engine. */
+static bool is_of_another_scheme(const char *url)
+{
+    return strstr(url, "://") != NULL && strncmp(url, "cohort://", strlen("cohort://")) != 0;
+}
+
 /* ---- a cohort ---- */
 
 static enum cohort_status open_cohort(const char *url, const struct cohort_options *options, struct cohort **ret_cohort,
@@ -148,6 +154,11 @@ enum cohort_status cohort_open(const char *url, const struct cohort_options *opt
     }
     const struct known *known = url == NULL ? NULL : find_engine(url);
     if (known == NULL) {
+        if (url != NULL && is_of_another_scheme(url)) {
+            return client_refuse(COHORT_INVALID, ret_reply,
+                                 "the scheme is cohort://, or an engine's: file, sqlite, postgresql, redis, redlock, "
+                                 "zookeeper or etcd");
+        }
         return open_cohort(url, options, ret_cohort, ret_reply);
     }
     const struct engine_ops *ops = known->ops;
