@@ -165,6 +165,7 @@ struct cluster {
     bool begun;           /* all workers' logs are open: the groups may be */
     int64_t retired_ns;   /* when the node was told to stop; 0: it was not */
     int64_t calm_ns;      /* since when nothing waits; 0: something does */
+    int64_t forsaken_ns;  /* since when no shard has a majority, as far as this node sees; 0: some has */
 
     struct founding *founding;
     enum founding_state expected;   /* the state for which the peers' incarnations were told to the transport */
