@@ -24,6 +24,14 @@ enum cli_option_kind {
     CLI_NUMBER,   /* int64_t * */
     CLI_DURATION, /* int64_t *, milliseconds */
     CLI_SIZE,     /* int64_t *, bytes */
+    CLI_TEXTS,    /* struct cli_texts *: it may be given several times */
+};
+
+enum { CLI_TEXTS_MAXIMUM = 256 };
+
+struct cli_texts {
+    const char *items[CLI_TEXTS_MAXIMUM];
+    int count;
 };
 
 struct cli_option {
@@ -64,6 +72,7 @@ const char *cli_suggest(const char *word, const char *const *names);
 
 extern const struct cli_command cli_serve;
 extern const struct cli_command cli_dev;
+extern const struct cli_command cli_balance;
 extern const struct cli_command cli_bench;
 extern const struct cli_command cli_status;
 extern const struct cli_command cli_lock;

@@ -135,12 +135,23 @@ static int out_of_range(const struct cli_command *command, const struct cli_opti
     return cli_error(command, EX_USAGE, "--%s: '%s' is too small: at least %s", option->name, text, least);
 }
 
+static int add_text(const struct cli_command *command, const struct cli_option *option, const char *text)
+{
+    struct cli_texts *texts = option->value;
+    if (texts->count == CLI_TEXTS_MAXIMUM) {
+        return cli_error(command, EX_USAGE, "--%s: given more than %d times", option->name, CLI_TEXTS_MAXIMUM);
+    }
+    texts->items[texts->count++] = text;
+    return CLI_CONTINUE;
+}
+
 static int set_value(const struct cli_command *command, const struct cli_option *option, const char *text)
 {
     int64_t value = 0;
     switch (option->kind) {
     case CLI_FLAG: UNREACHABLE();
     case CLI_TEXT: *(const char **)option->value = text; return CLI_CONTINUE;
+    case CLI_TEXTS: return add_text(command, option, text);
     case CLI_NUMBER:
         if (!number_parse_int64(slice_from_string(text), &value)) {
             return bad_value(command, option, text, "a whole number");
