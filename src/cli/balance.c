@@ -154,12 +154,12 @@ static int fit_descriptors(struct balance *balance)
         limit.rlim_cur = before;
     }
     int64_t room = limit.rlim_cur > INT32_MAX ? INT32_MAX : (int64_t)limit.rlim_cur;
+    int64_t needed = 2 * wanted + kept;
     int64_t most = room <= kept ? 0 : (room - kept) / 2;
     if (most == 0 || (asked && most < wanted)) {
         return cli_error(&cli_balance, EX_OSERR,
                          "the limit of open files (ulimit -n) is %lld; %lld connections and %lld workers need %lld",
-                         (long long)room, (long long)wanted, (long long)balance->workers,
-                         (long long)(2 * wanted + kept));
+                         (long long)room, (long long)wanted, (long long)balance->workers, (long long)needed);
     }
     balance->options.connections = (uint32_t)(most < wanted ? most : wanted);
     return CLI_CONTINUE;

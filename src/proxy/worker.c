@@ -155,9 +155,9 @@ static void close_list(struct proxy_worker *worker, struct list *list)
     }
 }
 
-void *proxy_worker_run(void *argument)
+void *proxy_worker_run(void *of)
 {
-    struct proxy_worker *worker = argument;
+    struct proxy_worker *worker = of;
     worker->now_ns = proxy_worker_clock_ns();
     bool watched =
         watch_level(worker, worker->event_fd, TAG_EVENT) && watch_level(worker, worker->listen_fd, TAG_LISTENER);

@@ -107,14 +107,14 @@ struct proxy {
 enum { TAG_SIDE_BIT = 1, TAG_CHECK = 2, TAG_LISTENER = 4, TAG_EVENT = 8 };
 
 /* ---- worker.c ---- */
-void *proxy_worker_run(void *worker);
+void *proxy_worker_run(void *of);
 MUST_USE bool proxy_worker_watch(struct proxy_worker *worker, int fd, uint64_t tag);
 /* Reads the clock. */
 int64_t proxy_worker_clock_ns(void);
 
 /* ---- connection.c ---- */
 void proxy_connection_accept_some(struct proxy_worker *worker);
-void proxy_connection_event(struct proxy_worker *worker, struct proxy_connection *connection, int side,
+void proxy_connection_event(struct proxy_worker *worker, struct proxy_connection *connection, int which,
                             uint32_t events);
 /* Goes on with what is left to do. */
 void proxy_connection_run(struct proxy_worker *worker, struct proxy_connection *connection);
