@@ -375,6 +375,21 @@ struct node_talker {
     struct buffer scripts; /* heard: uint32_t each */
 };
 
+enum { NODE_MOVER_MACHINE = SIM_NODES - 1 };
+
+/* Says who is to lead (node_moves.c). */
+struct node_mover {
+    struct node_world *world;
+    struct env *env;
+    struct env_timer timer;
+    struct env_stream *stream; /* NULL: not connected */
+    struct buffer in, out;
+    int shard, node; /* of the last question; nodes from 0 */
+    bool asked;      /* and not answered */
+    bool taken;      /* the last answer was OK */
+    int64_t asked_ns;
+};
+
 struct node_weak_read {
     char key[NODE_KEY_BYTES];
     int64_t ended_ns; /* 0: no reply */
@@ -409,6 +424,7 @@ struct node_world {
     struct node_shard shards[SIM_GROUPS + 1]; /* 0 is the meta group */
     struct node_client clients[SIM_CLIENTS];
     struct node_talker talkers[NODE_TALKERS];
+    struct node_mover mover;
     struct member founders[SIM_MEMBERS];
     struct history history;
     struct buffer weak_reads, weak_texts; /* of struct node_weak_read */
@@ -635,6 +651,12 @@ void node_talkers_start(struct node_world *world);
 /* When nothing is broken any more: everybody is heard by everybody. */
 void node_talkers_finish(struct node_world *world);
 void node_talkers_deinit(struct node_world *world);
+
+/* ---- node_moves.c ---- */
+void node_moves_start(struct node_world *world);
+/* When nothing is broken any more: who is told to lead a shard does. */
+void node_moves_finish(struct node_world *world);
+void node_moves_deinit(struct node_world *world);
 
 /* ---- node_replies.c: what replies mean ---- */
 void node_unexpected(struct node_client *client, const char *what);

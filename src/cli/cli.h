@@ -66,6 +66,7 @@ extern const struct cli_command cli_serve;
 extern const struct cli_command cli_dev;
 extern const struct cli_command cli_bench;
 extern const struct cli_command cli_status;
+extern const struct cli_command cli_node;
 extern const struct cli_command cli_lock;
 extern const struct cli_command cli_elect;
 extern const struct cli_command cli_sim;

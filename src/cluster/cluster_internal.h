@@ -202,6 +202,8 @@ static inline uint32_t cluster_worker_of(const struct cluster *cluster, uint32_t
 /* ---- cluster_lead.c ---- */
 /* Hands over what others should lead, now and then. */
 void cluster_balance_leaders(struct cluster *cluster);
+/* Other members are known: whoever should lead a shard now gets it soon. */
+void cluster_take_members(struct cluster *cluster, const struct members *members);
 
 /* ---- cluster_found.c ---- */
 MUST_USE enum status cluster_make_members(struct cluster *cluster, char ret_message[static CLUSTER_MESSAGE_BYTES]);

@@ -1,6 +1,7 @@
 /* Who should lead: leaders go back to where the placement wants them, and away from a node that stops or has no space
  * for writes. */
 #include "cluster/cluster_internal.h"
+#include "cluster/cluster_mutation.h"
 
 #include <inttypes.h>
 
@@ -80,6 +81,22 @@ void cluster_balance_leaders(struct cluster *cluster)
         env_log(cluster->env, ENV_LOG_INFO, "shard %" PRIu32 " goes to node %" PRIu64 ", which should lead it", shard,
                 node);
     }
+}
+
+void cluster_take_members(struct cluster *cluster, const struct members *members)
+{
+    const struct placement *before = &cluster->members->placement;
+    bool asks = cluster->balance != NULL && !CLUSTER_MUTATED(PLACED_ONCE);
+    for (uint32_t i = 0; asks && i < before->shard_count; i++) {
+        if (before->shards[i].leader != members->placement.shards[i].leader) {
+            leader_balance_ask(cluster->balance, i + 1);
+            env_wake(cluster->env);
+        }
+    }
+    if (CLUSTER_MUTATED(PLACED_ONCE) && members_bootstrapped(cluster->members)) {
+        return;
+    }
+    *cluster->members = *members;
 }
 
 /* ---- a node that stops ---- */

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/number.h"
 #include "server/gather_scan.h"
+#include "server/member_ask.h"
 #include "server/route_refuse.h"
 #include "server/route_submit.h"
 #include "server/server_state.h"
@@ -21,6 +22,7 @@ enum gather_kind {
     GATHER_RANDOM, /* each is asked for its size and for a key; large shards win more often */
     GATHER_SCAN,   /* one shard: its cursor becomes ours */
     GATHER_STATUS, /* TXN.STATUS: home, then those that take part */
+    GATHER_CHANGE, /* of the members: the meta group, as often as member_ask.h says */
 };
 
 struct gather {
@@ -35,7 +37,8 @@ struct gather {
     uint64_t sum;              /* integers, elements, sizes so far; of SCAN the cursor */
     uint64_t *sizes;           /* RANDOMKEY: of each shard */
     struct txn_status *status; /* TXN.STATUS */
-    uint64_t slot;             /* … and where its questions belong */
+    struct member_ask *change; /* of the members */
+    uint64_t slot;             /* of both, where their questions belong */
 };
 
 static enum gather_kind kind_of(const struct command_spec *spec)
@@ -48,7 +51,7 @@ static enum gather_kind kind_of(const struct command_spec *spec)
     case COMMAND_TXN_LIST:
     case COMMAND_LOCK_LIST:
     case COMMAND_SCAN: return GATHER_SCAN;
-    default: return GATHER_NONE;
+    default: return member_ask_takes(spec) ? GATHER_CHANGE : GATHER_NONE;
     }
 }
 
@@ -166,6 +169,30 @@ static void ask_participants(struct connection *connection, struct gather *gathe
     }
 }
 
+/* The next command for the meta group, if there is one. */
+static void ask_members(struct connection *connection, struct gather *gather)
+{
+    const struct asking asking = {connection, gather, gather->slot, false};
+    struct slice argv[MEMBER_ASK_ARGUMENTS];
+    struct command command;
+    if (member_ask_next(gather->change, argv, &command)) {
+        (void)ask(&asking, 0, &command, false);
+    }
+}
+
+static bool take_change(struct connection *connection, struct gather *gather, struct slice part)
+{
+    struct cluster_view view;
+    bool opened = cluster_look(connection->server->cluster, &view);
+    ASSERT(opened); /* or nothing would have been asked */
+    bool taken = member_ask_take(gather->change, part, &view);
+    gather->body.size = gather->part_start;
+    if (taken) {
+        ask_members(connection, gather);
+    }
+    return taken;
+}
+
 /* False when the part is not what a shard replies to this command. */
 static bool take_part(struct connection *connection, struct gather *gather, uint32_t shard)
 {
@@ -190,6 +217,7 @@ static bool take_part(struct connection *connection, struct gather *gather, uint
     switch (gather->kind) {
     case GATHER_SUM: gather->body.size = start; break;
     case GATHER_ARRAY: break;
+    case GATHER_CHANGE: return take_change(connection, gather, part);
     case GATHER_RANDOM: return take_random(connection, gather, shard, part);
     case GATHER_SCAN: return take_scan(connection, gather, shard, part);
     case GATHER_STATUS: {
@@ -231,7 +259,7 @@ bool gather_take(struct connection *connection, struct gather *gather, uint32_t 
 void gather_reply(const struct gather *gather, struct resp_writer *reply)
 {
     if (gather->failure != STATUS_OK) {
-        resp_error(reply, route_refusal(gather->failure, true));
+        resp_error(reply, route_refusal(gather->failure, gather->kind != GATHER_CHANGE));
         return;
     }
     if (gather->error.size != 0) {
@@ -241,6 +269,7 @@ void gather_reply(const struct gather *gather, struct resp_writer *reply)
     switch (gather->kind) {
     case GATHER_SUM: resp_integer(reply, (int64_t)gather->sum); return;
     case GATHER_STATUS: txn_status_reply(gather->status, reply); return;
+    case GATHER_CHANGE: member_ask_reply(gather->change, reply); return;
     case GATHER_RANDOM:
         if (gather->body.size == 0) {
             resp_null(reply);
@@ -265,12 +294,13 @@ void gather_destroy(struct connection *connection, struct gather *gather)
     buffer_deinit(&gather->error);
     free(gather->sizes);
     txn_status_destroy(gather->status);
+    member_ask_destroy(gather->change);
     free(gather);
 }
 
 /* ---- asking ---- */
 
-/* Asks one shard. True when it has answered at once: its next question may try that too. */
+/* Asks one shard, or the meta group (0). True when it has answered at once: its next question may try that too. */
 static bool ask(const struct asking *asking, uint32_t shard, const struct command *command, bool at_once)
 {
     struct connection *connection = asking->connection;
@@ -285,7 +315,7 @@ static bool ask(const struct asking *asking, uint32_t shard, const struct comman
         }
     }
     enum status status = cluster_submit(connection->server->cluster, shard, command, way, &connection->requester,
-                                        slot_tag(asking->slot, shard));
+                                        slot_tag(asking->slot, shard == 0 ? 1 : shard));
     if (status == STATUS_OK) {
         connection->owed++;
     } else {
@@ -363,6 +393,11 @@ static void ask_home(const struct asking *asking, const struct command *command)
 
 static void ask_all(const struct asking *asking, const struct command *command, const struct scan *scan)
 {
+    if (asking->gather->kind == GATHER_CHANGE) {
+        asking->gather->slot = asking->slot;
+        ask_members(asking->connection, asking->gather);
+        return;
+    }
     if (command->spec->id == COMMAND_TXN_STATUS) {
         ask_home(asking, command);
         return;
@@ -388,10 +423,28 @@ static void ask_all(const struct asking *asking, const struct command *command, 
     }
 }
 
+/* What the members are to become. NULL, and why. */
+static struct member_ask *change_of(const struct connection *connection, const struct command *command,
+                                    const char **ret_problem)
+{
+    struct cluster_view view;
+    if (connection->server->options.founder_count == 0) {
+        *ret_problem = "ERR this node is alone: it leads every shard, and nobody else can";
+        return NULL;
+    }
+    if (!cluster_look(connection->server->cluster, &view)) {
+        *ret_problem = "CLUSTERDOWN the cluster is not founded yet; start the other nodes";
+        return NULL;
+    }
+    return member_ask_create(command, ret_problem);
+}
+
 void gather_start(struct connection *connection, const struct command *command)
 {
     struct scan scan;
     const char *problem = gather_scan_options(command, &scan);
+    bool changes = kind_of(command->spec) == GATHER_CHANGE;
+    struct member_ask *change = changes ? change_of(connection, command, &problem) : NULL;
     if (problem != NULL) {
         struct resp_writer *reply = reply_begin(connection);
         resp_error(reply, problem);
@@ -404,6 +457,7 @@ void gather_start(struct connection *connection, const struct command *command)
     struct gather *gather = memory_allocate_zeroed(1, sizeof(*gather));
     gather->kind = kind_of(command->spec);
     gather->waiting = 1;
+    gather->change = change;
     uint64_t number = slot_open(connection, command->spec);
     struct slot *slot = slot_at(connection, number);
     slot->kind = SLOT_GATHER;

@@ -143,6 +143,7 @@ static const struct mutant mutants[] = {
      "nodes,feeds=1,scripts=1,locks=0",
      200},
     {"a message sent twice", {.cluster = CLUSTER_MUTATION_MESSAGE_TWICE}, "nodes,messages=1", 10},
+    {"a leader that stays where it was founded", {.cluster = CLUSTER_MUTATION_PLACED_ONCE}, "nodes,moves=1", 10},
     {"messages out of order", {.cluster = CLUSTER_MUTATION_MESSAGE_LATE}, "nodes,messages=1", 20},
 
     {"a token used again", {.machine = MACHINE_MUTATION_TOKEN_REUSED}, "nodes,locks=1", 10},
