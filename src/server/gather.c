@@ -7,6 +7,7 @@
 #include "server/route_refuse.h"
 #include "server/route_submit.h"
 #include "server/server_state.h"
+#include "server/txn_branch.h"
 #include "server/txn_session.h"
 #include "server/txn_status.h"
 
@@ -35,6 +36,7 @@ struct gather {
     uint64_t sum;              /* integers, elements, sizes so far; of SCAN the cursor */
     uint64_t *sizes;           /* RANDOMKEY: of each shard */
     struct txn_status *status; /* TXN.STATUS */
+    bool changes;              /* home's record, but the same when it is said again */
     uint64_t slot;             /* … and where its questions belong */
 };
 
@@ -45,7 +47,10 @@ static enum gather_kind kind_of(const struct command_spec *spec)
     case COMMAND_KEYS: return GATHER_ARRAY;
     case COMMAND_RANDOMKEY: return GATHER_RANDOM;
     case COMMAND_TXN_STATUS: return GATHER_STATUS;
+    case COMMAND_TXN_DONE: return GATHER_SUM;      /* of one shard */
+    case COMMAND_TXN_OUTCOME: return GATHER_ARRAY; /* the same */
     case COMMAND_TXN_LIST:
+    case COMMAND_TXN_BRANCHES:
     case COMMAND_LOCK_LIST:
     case COMMAND_SCAN: return GATHER_SCAN;
     default: return GATHER_NONE;
@@ -231,7 +236,10 @@ bool gather_take(struct connection *connection, struct gather *gather, uint32_t 
 void gather_reply(const struct gather *gather, struct resp_writer *reply)
 {
     if (gather->failure != STATUS_OK) {
-        resp_error(reply, route_refusal(gather->failure, true));
+        bool lost = gather->failure == STATUS_UNCERTAIN || gather->failure == STATUS_EXECUTED;
+        resp_error(reply, lost && gather->changes ? "UNCERTAIN the node that executes this command was lost; send it "
+                                                    "again: it is the same when it was executed already"
+                                                  : route_refusal(gather->failure, true));
         return;
     }
     if (gather->error.size != 0) {
@@ -351,17 +359,39 @@ static void ask_list(const struct asking *asking, const struct command *command,
     (void)ask(asking, (uint32_t)(scan->cursor % shards) + 1, &inner, asking->at_once);
 }
 
+/* TXN.BRANCHES, too. */
+static void ask_branches(const struct asking *asking, const struct command *command, const struct scan *scan)
+{
+    struct server *server = asking->connection->server;
+    char digits[NUMBER_INT64_BYTES];
+    char cluster[BRANCH_CLUSTER_DIGITS + 1];
+    txn_branch_cluster(server, cluster);
+    const struct slice argv[] = {
+        SLICE_LITERAL("COHORT.TXN.BRANCHES"),
+        slice_of(digits, number_format_uint64(digits, scan->cursor / server->shards)),
+        scan->count,
+        scan->resource,
+        slice_from_string(cluster),
+    };
+    const struct command inner = {command_by_id(COMMAND_COHORT_TXN_BRANCHES), argv, 5, command->protocol};
+    (void)ask(asking, (uint32_t)(scan->cursor % server->shards) + 1, &inner, asking->at_once);
+}
+
 /* The id was looked at before. */
 static void ask_home(const struct asking *asking, const struct command *command)
 {
     const struct slice argv[] = {SLICE_LITERAL("COHORT.TXN.STATUS"), command->argv[1]};
     const struct command home = {command_by_id(COMMAND_COHORT_TXN_STATUS), argv, 2, RESP2};
-    asking->gather->status = txn_status_create(command->argv[1]);
+    char cluster[BRANCH_CLUSTER_DIGITS + 1];
+    txn_branch_cluster(asking->connection->server, cluster);
+    asking->gather->status = txn_status_create(command->argv[1], cluster);
     asking->gather->slot = asking->slot;
     (void)ask(asking, txn_session_home(asking->connection->server, command->argv[1]), &home, false);
 }
 
-static void ask_all(const struct asking *asking, const struct command *command, const struct scan *scan)
+/* `question`: for home alone; or NULL. */
+static void ask_all(const struct asking *asking, const struct command *command, const struct scan *scan,
+                    const struct branch_question *question)
 {
     if (command->spec->id == COMMAND_TXN_STATUS) {
         ask_home(asking, command);
@@ -369,6 +399,14 @@ static void ask_all(const struct asking *asking, const struct command *command, 
     }
     if (command->spec->id == COMMAND_TXN_LIST) {
         ask_list(asking, command, scan);
+        return;
+    }
+    if (command->spec->id == COMMAND_TXN_BRANCHES) {
+        ask_branches(asking, command, scan);
+        return;
+    }
+    if (question != NULL) {
+        (void)ask(asking, question->home, &question->command, false);
         return;
     }
     if (command->spec->id == COMMAND_LOCK_LIST) {
@@ -391,7 +429,10 @@ static void ask_all(const struct asking *asking, const struct command *command, 
 void gather_start(struct connection *connection, const struct command *command)
 {
     struct scan scan;
+    struct branch_question question;
     const char *problem = gather_scan_options(command, &scan);
+    bool branch = command->spec->id == COMMAND_TXN_OUTCOME || command->spec->id == COMMAND_TXN_DONE;
+    problem = branch && problem == NULL ? txn_branch_question(connection, command, &question) : problem;
     if (problem != NULL) {
         struct resp_writer *reply = reply_begin(connection);
         resp_error(reply, problem);
@@ -403,6 +444,7 @@ void gather_start(struct connection *connection, const struct command *command)
     uint64_t strong_end = connection->strong_end;
     struct gather *gather = memory_allocate_zeroed(1, sizeof(*gather));
     gather->kind = kind_of(command->spec);
+    gather->changes = branch;
     gather->waiting = 1;
     uint64_t number = slot_open(connection, command->spec);
     struct slot *slot = slot_at(connection, number);
@@ -411,7 +453,7 @@ void gather_start(struct connection *connection, const struct command *command)
     slot->gather = gather;
     struct asking asking = {connection, gather, number, reads && quiet};
     if (!(reads && slot->silent)) { /* else nobody reads it, and reading changes nothing */
-        ask_all(&asking, command, &scan);
+        ask_all(&asking, command, &scan, branch ? &question : NULL);
     }
     if (--gather->waiting == 0) {
         slot_finish(connection, number);
