@@ -54,8 +54,8 @@ static const char *once(struct slice word, unsigned *given)
 
 const char *gather_scan_options(const struct command *command, struct scan *scan)
 {
-    *scan = (struct scan){0, SLICE_LITERAL("10"), SLICE_LITERAL("ANY"), SLICE_LITERAL("0"), SLICE_LITERAL("*"),
-                          SLICE_LITERAL("")};
+    *scan = (struct scan){
+        0, SLICE_LITERAL("10"), SLICE_LITERAL("ANY"), SLICE_LITERAL("0"), SLICE_LITERAL("*"), SLICE_LITERAL("")};
     if (command->spec->id == COMMAND_SCAN) {
         return number_parse_cursor(command->argv[1], &scan->cursor) ? NULL : "ERR invalid cursor";
     }

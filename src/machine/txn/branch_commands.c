@@ -100,8 +100,7 @@ static void tell_open(struct call *call, struct home *home)
 static void tell_absent(struct call *call, struct slice id, const struct named *named)
 {
     bool full = false;
-    const struct home *home =
-        homes_resolve(&call->txns->homes, id, call->position, call->time.applied_time_ms, &full);
+    const struct home *home = homes_resolve(&call->txns->homes, id, call->position, call->time.applied_time_ms, &full);
     if (full) {
         resp_error(&call->reply, "BUSY the shard has no room to remember one more id; ask again later");
     } else if (named == NULL) {
@@ -140,15 +139,13 @@ void txn_ended(struct call *call)
 {
     struct named named;
     enum branch_state state;
-    if (!id_valid(call->argv[1]) || !take_named(call->argv + 2, &named) ||
-        !branch_state_parse(call->argv[5], &state)) {
+    if (!id_valid(call->argv[1]) || !take_named(call->argv + 2, &named) || !branch_state_parse(call->argv[5], &state)) {
         malformed(call);
         return;
     }
     struct homes *homes = &call->txns->homes;
     struct home *home = homes_find(homes, call->argv[1]);
-    struct branch *branch =
-        home == NULL ? NULL : home_branch(home, named.label, named.restores, named.position);
+    struct branch *branch = home == NULL ? NULL : home_branch(home, named.label, named.restores, named.position);
     bool commits = state == BRANCH_COMMITTED;
     if (branch == NULL) {
         resp_error(&call->reply, "ERR no such branch is known; it was finished and forgotten, or never joined");
@@ -246,8 +243,8 @@ void txn_branches(struct call *call)
     uint64_t cursor;
     uint64_t count;
     struct listing listing = {.call = call, .resource = call->argv[3]};
-    if (!number_parse_cursor(call->argv[1], &cursor) || !take_number(call->argv[2], &count) ||
-        count > TXN_LIST_COUNT || call->argv[4].size != BRANCH_CLUSTER_DIGITS) {
+    if (!number_parse_cursor(call->argv[1], &cursor) || !take_number(call->argv[2], &count) || count > TXN_LIST_COUNT ||
+        call->argv[4].size != BRANCH_CLUSTER_DIGITS) {
         malformed(call);
         return;
     }

@@ -38,9 +38,9 @@ struct home {
     int64_t kept_ms;                                     /* so long after done_ms its id is remembered; 0: it is ours */
     uint32_t participant_count, done_count;
     struct home_participant *participants;
-    struct branch *branches; /* in order of joining */
+    struct branch *branches;              /* in order of joining */
     uint32_t branch_count, branches_left; /* left: JOINED */
-    char *reason;          /* why it was aborted; or NULL */
+    char *reason;                         /* why it was aborted; or NULL */
     struct buffer replies; /* of home's own part, for whoever has lost the answer to LAST; mostly empty */
     struct list node;      /* in the list of its state */
     struct list replied;   /* in homes.replied, when it is DONE and has replies */

@@ -1,13 +1,12 @@
 /* Transactions as records of snapshots, and their digest, which is that of the records.
  *
- * After the kind and a version (1; 2: a home with branches, marks with `abandoned`), u8 each; numbers are varints, texts a size and bytes:
- *   'H' home    id · state · outcome · protocol · epoch · opened · decided · done · opened_ms · deadline_ms ·
- *               decided_ms · done_ms · reason · participants, for each: shard · done · vote ·
- *               of a client's id kept_ms, if it is not TXN_ID_KEPT_MS or replies follow · replies, if there are some
- *               version 2: kept_ms · replies, maybe empty · branches, for each: restores · position · joined_ms ·
- *               state · label · resource · evidence, maybe empty
- *   'P' part    id · state · protocol · home · epoch · vote · since_ms · key count · participants · body, the rest
- *   'W' marks   watermark · epochs; version 2: abandoned · watermark · epochs
+ * After the kind and a version (1; 2: a home with branches, marks with `abandoned`), u8 each; numbers are varints,
+ * texts a size and bytes: 'H' home    id · state · outcome · protocol · epoch · opened · decided · done · opened_ms ·
+ * deadline_ms · decided_ms · done_ms · reason · participants, for each: shard · done · vote · of a client's id kept_ms,
+ * if it is not TXN_ID_KEPT_MS or replies follow · replies, if there are some version 2: kept_ms · replies, maybe empty
+ * · branches, for each: restores · position · joined_ms · state · label · resource · evidence, maybe empty 'P' part id
+ * · state · protocol · home · epoch · vote · since_ms · key count · participants · body, the rest 'W' marks   watermark
+ * · epochs; version 2: abandoned · watermark · epochs
  *
  * The records of a list come in its order. */
 #include "base/assert.h"
@@ -401,7 +400,8 @@ static enum status marks_load(struct txns *txns, struct slice record, bool aband
     uint64_t count;
     uint64_t epoch;
     if (txns->homes.watermark != 0 || txns->homes.abandoned != 0 || txns->parts.epoch_count != 0 ||
-        (abandoned && (!record_take_number(&record, INT64_MAX, &txns->homes.abandoned) || txns->homes.abandoned == 0)) ||
+        (abandoned &&
+         (!record_take_number(&record, INT64_MAX, &txns->homes.abandoned) || txns->homes.abandoned == 0)) ||
         !record_take_number(&record, INT64_MAX, &txns->homes.watermark) ||
         !record_take_number(&record, TXN_PARTICIPANTS, &count)) {
         return STATUS_CORRUPT;

@@ -197,8 +197,8 @@ static void home_may_vote_last(void **state)
 {
     struct harness *h = *state;
     begin(h, MADE);
-    assert_string_equal(
-        harness_nested(h, "COHORT.TXN.LAST " MADE " 1 0 3 1 1 1 0 0 0", "SET a 1", NULL), "*3 $3 YES :9 *1 +OK");
+    assert_string_equal(harness_nested(h, "COHORT.TXN.LAST " MADE " 1 0 3 1 1 1 0 0 0", "SET a 1", NULL),
+                        "*3 $3 YES :9 *1 +OK");
     assert_int_equal(home_of(h, MADE)->state, HOME_COMMIT);
     CHECK(h, "COHORT.TXN.OUTCOME " MADE " bank 0 6", "*2 $6 COMMIT :0");
     CHECK(h, "COHORT.TXN.ENDED " MADE " bank 0 6 COMMITTED", ":0");
@@ -256,11 +256,15 @@ static void snapshots_carry_branches(void **state)
 static void urls_have_no_passwords(void **state)
 {
     (void)state;
-    static const char *const good[] = {"postgresql://bank@db.example:5432/money?sslmode=require", "http://host/path:1@2",
-                                       "mariadb://[::1]:3306/x", "x://h"};
-    static const char *const bad[] = {"postgresql://bank:secret@db/money", "postgresql://bank:@db",
-                                      "postgresql:///money?user=a&password=b", "x://h?sslPassword=b",
-                                      "x://h?p%61ssword=b", "x://a:b@c@h", "x://h#password=1"};
+    static const char *const good[] = {"postgresql://bank@db.example:5432/money?sslmode=require",
+                                       "http://host/path:1@2", "mariadb://[::1]:3306/x", "x://h"};
+    static const char *const bad[] = {"postgresql://bank:secret@db/money",
+                                      "postgresql://bank:@db",
+                                      "postgresql:///money?user=a&password=b",
+                                      "x://h?sslPassword=b",
+                                      "x://h?p%61ssword=b",
+                                      "x://a:b@c@h",
+                                      "x://h#password=1"};
     static const char *const none[] = {"", "x", "x:/h", "://h", "x://", "x://h o", "x://h\n"};
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         assert_null(branch_url_problem(slice_from_string(good[i])));
