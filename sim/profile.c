@@ -23,7 +23,8 @@ static const char *const level_names[SIM_LEVELS] = {[SIM_LEVEL_GROUPS] = "groups
                                                     [SIM_LEVEL_PHASES] = "3pc",
                                                     [SIM_LEVEL_TEXTBOOK] = "3pc-no-quorum",
                                                     [SIM_LEVEL_TXN_2PC] = "transaction-2pc",
-                                                    [SIM_LEVEL_TXN_3PC] = "transaction-3pc"};
+                                                    [SIM_LEVEL_TXN_3PC] = "transaction-3pc",
+                                                    [SIM_LEVEL_EXTERNAL] = "transaction-external"};
 
 const char *sim_level_name(enum sim_level level) { return level_names[level]; }
 
@@ -143,7 +144,7 @@ enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_prof
     if (profile.level == SIM_LEVEL_GROUPS) {
         profile.classes &= ~(uint32_t)(SIM_FAULT_ROT | SIM_FAULT_MEMORY);
     }
-    if (profile.level == SIM_LEVEL_TXN_2PC || profile.level == SIM_LEVEL_TXN_3PC) { /* txn_run.h: one size */
+    if (profile.level >= SIM_LEVEL_TXN_2PC) { /* txn_run.h, external_run.h: one size */
         int faults = profile.faults < 2 ? profile.faults : 2;
         profile = (struct sim_profile){.level = profile.level,
                                        .classes = named ? profile.classes & SIM_FAULT_BLACKOUT : 0,

@@ -15,6 +15,7 @@ enum sim_level {
     SIM_LEVEL_TEXTBOOK,
     SIM_LEVEL_TXN_2PC, /* txn_run.h; only when it is named */
     SIM_LEVEL_TXN_3PC,
+    SIM_LEVEL_EXTERNAL, /* external_run.h; the same */
     SIM_LEVELS,
 };
 const char *sim_level_name(enum sim_level level);

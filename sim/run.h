@@ -108,6 +108,7 @@ static inline enum sim_level sim_mark_level(enum sim_mark mark)
 struct sim_mutation {
     bool no_sync;                      /* syncs of the disk do nothing */
     bool blind;                        /* the resource of holders looks at no token */
+    bool early;                        /* the resolver reads what is decided before it lists what is prepared */
     int raft, shard, cluster, machine; /* enum raft_mutation, enum shard_mutation, and so on */
 };
 

@@ -41,6 +41,7 @@ enum machine_mutation {
     MACHINE_MUTATION_BACK_HALF,          /* … at the shards behind home alone */
     MACHINE_MUTATION_BRANCHES_FORGOTTEN, /* a commit is done, and forgotten, though branches of it are not finished */
     MACHINE_MUTATION_OUTCOME_GUESSED,    /* whoever asks about what is not decided hears ABORT, and may be wrong */
+    MACHINE_MUTATION_OUTCOME_EARLY,      /* … hears COMMIT */
     MACHINE_MUTATION_COUNT,
 };
 

@@ -83,8 +83,8 @@ static bool may_presume(const struct call *call, const struct named *named)
 static void tell_open(struct call *call, struct home *home)
 {
     int64_t left_ms = home->deadline_ms - call->time.applied_time_ms;
-    if (MACHINE_MUTATED(OUTCOME_GUESSED)) {
-        tell(call, "ABORT", 0);
+    if (MACHINE_MUTATED(OUTCOME_GUESSED) || MACHINE_MUTATED(OUTCOME_EARLY)) {
+        tell(call, MACHINE_MUTATED(OUTCOME_EARLY) ? "COMMIT" : "ABORT", 0);
     } else if (left_ms > 0 || home->protocol == TXN_3PC) {
         tell(call, "OPEN", left_ms > 0 ? left_ms : 0);
     } else {
@@ -120,7 +120,10 @@ void txn_outcome(struct call *call)
         return;
     }
     struct home *home = homes_find(&call->txns->homes, id);
-    if (has_name && named.restores != call->locks->restores) {
+    bool lost = MACHINE_MUTATED(BRANCHES_FORGOTTEN) && home != NULL && home->state == HOME_DONE && has_name;
+    if (lost) {
+        tell(call, may_presume(call, &named) ? "ABORT" : "FORGOTTEN", 0);
+    } else if (has_name && named.restores != call->locks->restores) {
         tell(call, "FORGOTTEN", 0); /* what was decided behind the backup is lost */
     } else if (home == NULL) {
         tell_absent(call, id, has_name ? &named : NULL);

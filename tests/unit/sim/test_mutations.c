@@ -205,6 +205,17 @@ static const struct mutant mutants[] = {
     {"an outcome not applied at one participant", {.cluster = CLUSTER_MUTATION_HALF_DONE}, "transaction-2pc", 5},
     {"the same with three phases", {.cluster = CLUSTER_MUTATION_HALF_DONE}, "transaction-3pc", 5},
     {"home tells other replies than it has made", {.machine = MACHINE_MUTATION_OTHER_REPLIES}, "transaction-2pc", 200},
+
+    {"a resolver that reads before it lists", {.early = true}, "transaction-external", 60},
+    {"home guesses what is not decided", {.machine = MACHINE_MUTATION_OUTCOME_GUESSED}, "transaction-external", 60},
+    {"home tells a commit before it is decided",
+     {.machine = MACHINE_MUTATION_OUTCOME_EARLY},
+     "transaction-external",
+     60},
+    {"a commit forgotten before its branches are finished",
+     {.machine = MACHINE_MUTATION_BRANCHES_FORGOTTEN},
+     "transaction-external",
+     60},
 };
 
 static void test_mutant(void **state)
