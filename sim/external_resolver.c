@@ -56,7 +56,8 @@ static void go_to_next(struct external_world *world, enum resolver_step then)
 static void list(struct external_world *world)
 {
     for (int i = 0; i < EXTERNAL_RESOURCES; i++) {
-        world->listed[i] = world->branches[i].state == EXTERNAL_PREPARED;
+        bool told = early(world) && world->commits[i] && world->branches[i].state == EXTERNAL_COMMITTED;
+        world->listed[i] = told || world->branches[i].state == EXTERNAL_PREPARED;
     }
     world->at = 0;
     go_to_next(world, early(world) ? RESOLVER_ACT : RESOLVER_ASK);
@@ -149,6 +150,10 @@ void external_resolver_turn(struct external_world *world)
     case RESOLVER_ASK: take_answer(world); return;
     case RESOLVER_LOOK: take_look(world); return;
     default: /* TELL */
+        if (memmem(world->resolver.in.data, world->resolver.in.size, "must not be", 11) != NULL) {
+            node_fail(world->nodes, "a branch was finished otherwise than home has decided: %s",
+                      world->branches[world->at].name);
+        }
         world->at++;
         go_to_next(world, early(world) ? RESOLVER_ACT : RESOLVER_ASK);
         return;

@@ -1,5 +1,5 @@
-/* One transaction with external participants (sim/external_run.h): its client stops after each of its steps, and each of
- * client, its node and the shards' leaders is lost at every second point. */
+/* One transaction with external participants (sim/external_run.h): its client stops after each of its steps, and each
+ * of client, its node and the shards' leaders is lost at every second point. */
 #include "external_run.h"
 
 #include <setjmp.h>
