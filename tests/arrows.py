@@ -64,6 +64,7 @@ LIBRARIES = {
     "hiredis/": {"engine"},
     "zookeeper/": {"engine"},
     "curl/": {"engine", "resource"},
+    "mysql.h": {"resource"},
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]')

@@ -1,0 +1,151 @@
+#include "resource/branch_name.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define CLUSTER "0123456789abcdef0123456789abcdef"
+
+static struct branch_name name_of(const char *txid, const char *label)
+{
+    struct branch_name name = {.cluster = CLUSTER, .epoch = 3};
+    strncpy(name.txid, txid, sizeof(name.txid) - 1);
+    strncpy(name.label, label, sizeof(name.label) - 1);
+    return name;
+}
+
+static void there_and_back(const char *txid, const char *expected)
+{
+    char text[BRANCH_NAME_BYTES];
+    struct branch_name name = name_of(txid, "bank");
+    struct branch_name parsed;
+    assert_true(branch_name_format(&name, text));
+    assert_string_equal(text, expected);
+    assert_true(branch_name_parse(slice_from_string(text), &parsed));
+    assert_string_equal(parsed.txid, txid);
+    assert_string_equal(parsed.label, "bank");
+    assert_string_equal(parsed.cluster, CLUSTER);
+    assert_int_equal(parsed.epoch, 3);
+}
+
+static void test_there_and_back(void **unused)
+{
+    there_and_back("order-17", "cohort:" CLUSTER ":3:order-17:bank");
+    there_and_back("a:b'c%\xff", "cohort:" CLUSTER ":3:a%3Ab%27c%25%FF:bank");
+    there_and_back(":", "cohort:" CLUSTER ":3:%3A:bank");
+}
+
+static void test_what_cannot_be_a_name(void **unused)
+{
+    char text[BRANCH_NAME_BYTES];
+    char colons[BRANCH_TXID_BYTES] = {0};
+    struct branch_name name = name_of("", "bank");
+    assert_false(branch_name_format(&name, text));
+    name = name_of("x", "");
+    assert_false(branch_name_format(&name, text));
+    name = name_of("x", "a:b");
+    assert_false(branch_name_format(&name, text));
+    memset(colons, ':', sizeof(colons) - 1); /* three bytes each */
+    name = name_of(colons, "bank");
+    assert_false(branch_name_format(&name, text));
+    name = name_of("x", "bank");
+    name.cluster[0] = 'G';
+    assert_false(branch_name_format(&name, text));
+}
+
+/* Whatever is not written as we write it is somebody else's, and never touched. */
+static void test_foreign(void **unused)
+{
+    static const char *const foreign[] = {
+        "",
+        "x",
+        "cohort",
+        "cohort:",
+        "cohort:mine",
+        "Cohort:" CLUSTER ":3:x:bank",
+        "cohort:" CLUSTER,
+        "cohort:" CLUSTER ":3",
+        "cohort:" CLUSTER ":3:x",
+        "cohort:" CLUSTER ":3:x:",
+        "cohort:" CLUSTER ":3::bank",
+        "cohort:" CLUSTER "::x:bank",
+        "cohort:" CLUSTER ":03:x:bank",
+        "cohort:" CLUSTER ":-3:x:bank",
+        "cohort:" CLUSTER ":+3:x:bank",
+        "cohort:" CLUSTER ":3:x:bank:more",
+        "cohort:" CLUSTER ":3:x:ba nk",
+        "cohort:" CLUSTER ":3:x y:bank",
+        "cohort:" CLUSTER ":3:%3a:bank", /* lower case */
+        "cohort:" CLUSTER ":3:%41:bank", /* needs none */
+        "cohort:" CLUSTER ":3:%00:bank",
+        "cohort:" CLUSTER ":3:%:bank",
+        "cohort:" CLUSTER ":3:%2:bank",
+        "cohort:0123456789ABCDEF0123456789abcdef:3:x:bank",
+        "cohort:0123456789abcdef:3:x:bank",
+        "cohort:" CLUSTER ":99999999999999999999:x:bank",
+        "cohort:" CLUSTER ":3:x:123456789012345678901234567890123",
+    };
+    for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++) {
+        struct branch_name name;
+        assert_false(branch_name_parse(slice_from_string(foreign[i]), &name));
+    }
+    struct branch_name name;
+    assert_false(branch_name_parse(slice_of("cohort:" CLUSTER ":3:x\0:bank", 47), &name));
+}
+
+static void test_long_names(void **unused)
+{
+    char text[BRANCH_NAME_BYTES];
+    char long_id[BRANCH_TXID_BYTES] = {0};
+    memset(long_id, 'x', sizeof(long_id) - 1);
+    struct branch_name name = name_of(long_id, "bank");
+    struct branch_name parsed;
+    assert_true(branch_name_format(&name, text));
+    assert_true(branch_name_parse(slice_from_string(text), &parsed));
+    char longer[BRANCH_NAME_BYTES + 1];
+    (void)memset(longer, 'x', sizeof(longer));
+    memcpy(longer, text, strlen("cohort:" CLUSTER ":3:"));
+    assert_false(branch_name_parse(slice_of(longer, sizeof(longer)), &parsed));
+}
+
+static void test_owners(void **unused)
+{
+    struct branch_name self = {.cluster = CLUSTER, .epoch = 3};
+    struct branch_name name = name_of("x", "bank");
+    assert_int_equal(branch_owner_of(&name, &self), BRANCH_OURS);
+    name.epoch = 2;
+    assert_int_equal(branch_owner_of(&name, &self), BRANCH_EARLIER);
+    name.epoch = 4;
+    assert_int_equal(branch_owner_of(&name, &self), BRANCH_LATER);
+    name.cluster[3] = 'f';
+    assert_int_equal(branch_owner_of(&name, &self), BRANCH_FOREIGN);
+}
+
+static void test_xa(void **unused)
+{
+    const char *text = "cohort:" CLUSTER ":3:order-17:bank";
+    size_t split = branch_name_xa_split(slice_from_string(text));
+    assert_string_equal(text + split, "order-17:bank");
+    assert_int_equal(split, strlen("cohort:" CLUSTER ":3:"));
+    char longer[BRANCH_NAME_BYTES] = "cohort:" CLUSTER ":3:";
+    memset(longer + strlen(longer), 'x', 60);
+    strcat(longer, ":abc"); /* 64 bytes behind the third colon */
+    assert_int_not_equal(branch_name_xa_split(slice_from_string(longer)), 0);
+    strcat(longer, "d");
+    assert_int_equal(branch_name_xa_split(slice_from_string(longer)), 0);
+    assert_int_equal(branch_name_xa_split(slice_from_string("a:b")), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_there_and_back), cmocka_unit_test(test_what_cannot_be_a_name),
+        cmocka_unit_test(test_foreign),        cmocka_unit_test(test_long_names),
+        cmocka_unit_test(test_owners),         cmocka_unit_test(test_xa),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
