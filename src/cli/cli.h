@@ -24,7 +24,7 @@ enum cli_option_kind {
     CLI_NUMBER,   /* int64_t * */
     CLI_DURATION, /* int64_t *, milliseconds */
     CLI_SIZE,     /* int64_t *, bytes */
-    CLI_EACH,     /* struct cli_each *, told of each as it comes: one may be given several times, and their order counts */
+    CLI_EACH, /* struct cli_each *, told of each as it comes: one may be given several times, and their order counts */
 };
 
 struct cli_each {

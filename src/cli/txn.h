@@ -4,10 +4,10 @@
 #include "cli/cli.h"
 
 enum {
-    TXN_ROLLED_BACK = 1,        /* nothing was done anywhere */
-    TXN_LATER = EX_TEMPFAIL,    /* decided, or to be; not done everywhere yet */
-    TXN_UNKNOWN = EX_PROTOCOL,  /* nobody could say yet */
-    TXN_PERSON = EX_DATAERR,    /* what only a person can decide */
+    TXN_ROLLED_BACK = 1,       /* nothing was done anywhere */
+    TXN_LATER = EX_TEMPFAIL,   /* decided, or to be; not done everywhere yet */
+    TXN_UNKNOWN = EX_PROTOCOL, /* nobody could say yet */
+    TXN_PERSON = EX_DATAERR,   /* what only a person can decide */
 };
 
 extern const struct cli_command cli_txn_run;

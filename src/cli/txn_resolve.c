@@ -33,7 +33,7 @@ struct resolver {
     uint32_t count;
     struct cohort *cohort;
     struct table table;
-    json_t *events; /* of this round */
+    json_t *events;          /* of this round */
     uint32_t later, persons; /* of this round */
 };
 
@@ -236,7 +236,8 @@ static int run_resolve(const struct cli_command *command, int argc, char **argv)
         {"resource", CLI_EACH, &resources, "NAME=URL", "where to look; several may be given"},
         {"once", CLI_FLAG, &resolver.once, NULL, "one round (default)"},
         {"watch", CLI_FLAG, &resolver.watch, NULL, "stay, and look again and again"},
-        {"every", CLI_DURATION, &resolver.every_ms, "DURATION", "between two looks (default 5s)", 100, EVERY_MAXIMUM_MS},
+        {"every", CLI_DURATION, &resolver.every_ms, "DURATION", "between two looks (default 5s)", 100,
+         EVERY_MAXIMUM_MS},
         {"wait", CLI_DURATION, &resolver.wait_ms, "DURATION", "for others that resolve (default 30s)", 0,
          EVERY_MAXIMUM_MS},
         {"json", CLI_FLAG, &resolver.json, NULL, "print JSON, an array for each round"},
@@ -266,7 +267,8 @@ const struct cli_command cli_txn_resolve = {
                "Run one for as long as there are transactions with databases.\n\n"
                "Exit status: 0 nothing is left prepared, 75 something is under way or did not\n"
                "answer, 65 something needs a person, 69 no answer of the cohort, 64 wrong usage.",
-    .examples = "  cohort txn resolve --resource bank=postgresql://app@db/bank\n"
-                "  cohort txn resolve --resource a=postgresql://app@db1/bank --resource b=postgresql://app@db2/bank --watch\n",
+    .examples =
+        "  cohort txn resolve --resource bank=postgresql://app@db/bank\n"
+        "  cohort txn resolve --resource a=postgresql://app@db1/bank --resource b=postgresql://app@db2/bank --watch\n",
     .run = run_resolve,
 };

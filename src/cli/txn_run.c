@@ -190,8 +190,8 @@ static void set_result(struct table_cell *cell, const struct step *step)
     } else if (json_is_integer(step->result)) {
         (void)snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(step->result));
     } else if (json_is_array(step->result) || json_is_object(step->result)) {
-        (void)snprintf(text, sizeof(text), "%zu values", json_is_array(step->result) ? json_array_size(step->result)
-                                                                                     : json_object_size(step->result));
+        (void)snprintf(text, sizeof(text), "%zu values",
+                       json_is_array(step->result) ? json_array_size(step->result) : json_object_size(step->result));
     } else {
         (void)snprintf(text, sizeof(text), "%s", json_is_null(step->result) ? "(nil)" : "");
     }
@@ -213,6 +213,12 @@ static void print_table(const struct run *run, enum work_end end)
     table_deinit(&table);
 }
 
+static int failure_code(const struct work *work)
+{
+    bool aborted = work->status == COHORT_OK || work->status == COHORT_TXNABORT || work->status == COHORT_REFUSED;
+    return work->unreachable ? EX_UNAVAILABLE : aborted ? TXN_ROLLED_BACK : cohort_call_code(work->status);
+}
+
 static int tell(const struct run *run, enum work_end end)
 {
     char problem[4 * WORK_PROBLEM_BYTES];
@@ -225,19 +231,20 @@ static int tell(const struct run *run, enum work_end end)
     }
     switch (end) {
     case WORK_COMMITTED:
-        return work->unfinished == 0 ? EX_OK
-                                     : cli_error(run->command, TXN_LATER,
-                                                 "%s is committed; %u participants have not heard so yet, and will by "
-                                                 "`cohort txn resolve`: %s",
-                                                 work->id, work->unfinished, problem);
-    case WORK_ROLLED_BACK:
-        return cli_error(run->command, work->status == COHORT_OK ? TXN_ROLLED_BACK : cohort_call_code(work->status),
-                         "nothing was done: %s", problem);
+        return work->unfinished == 0
+                   ? EX_OK
+                   : cli_error(
+                         run->command, work->refused > 0 ? TXN_PERSON : TXN_LATER,
+                         "%s is committed; %u of its participants have not done so yet, which is what `cohort txn "
+                         "resolve` is for: %s",
+                         work->id, work->unfinished, problem);
+    case WORK_ROLLED_BACK: return cli_error(run->command, failure_code(work), "nothing was done: %s", problem);
     default:
-        return cli_error(run->command, TXN_UNKNOWN,
-                         "nobody could say in time what became of %s: `cohort txn status %s` tells; what is prepared is "
-                         "finished by `cohort txn resolve`: %s",
-                         work->id, work->id, problem);
+        return cli_error(
+            run->command, TXN_UNKNOWN,
+            "nobody could say in time what became of %s: `cohort txn status %s` tells; what is prepared is "
+            "finished by `cohort txn resolve`: %s",
+            work->id, work->id, problem);
     }
 }
 
@@ -272,8 +279,8 @@ static int run_run(const struct cli_command *command, int argc, char **argv)
         {"do", CLI_EACH, &does, "STATEMENT", "SQL, or a command of cohort's own before the first --on"},
         {"id", CLI_TEXT, &given.id, "ID", "of the transaction, never used before (default a random one)"},
         {"protocol", CLI_TEXT, &protocol, "2pc|3pc", "among cohort's shards (default the server's)"},
-        {"timeout", CLI_DURATION, &given.timeout_ms, "DURATION", "what is not decided by then is rolled back (default 30s)",
-         100, TIMEOUT_MAXIMUM_MS},
+        {"timeout", CLI_DURATION, &given.timeout_ms, "DURATION",
+         "what is not decided by then is rolled back (default 30s)", 100, TIMEOUT_MAXIMUM_MS},
         {"url", CLI_TEXT, &run->url, "URL", "of the cohort that decides (default cohort://127.0.0.1:6379)"},
         {"json", CLI_FLAG, &run->json, NULL, "print JSON"},
         {0},
@@ -305,8 +312,9 @@ const struct cli_command cli_txn_run = {
                "URLs: postgresql://user@host:port/database (max_prepared_transactions must not be 0).\n"
                "Passwords: in PGPASSFILE and the like, since other users can see command lines.\n\n"
                "Whoever dies in between leaves prepared what `cohort txn resolve` finishes.\n\n"
-               "Exit status: 0 committed everywhere, 1 rolled back, 75 committed, and not everyone\n"
-               "has heard so yet, 76 unknown, 69 no answer, 64 wrong usage.",
+               "Exit status: 0 committed everywhere; 1 refused, 69 somebody did not answer: nothing was\n"
+               "done; 75 committed, and not everyone has heard so yet; 65 the same, and somebody\n"
+               "refuses it; 76 nobody could say in time; 64 wrong usage.",
     .examples = "  cohort txn run --do 'DECRBY stock:9 1' --on bank=postgresql://app@db/bank \\\n"
                 "      --do 'UPDATE account SET balance = balance - 5 WHERE id = 7'\n"
                 "  cohort txn run --id order-17 --on a=postgresql://app@db1/bank --do 'UPDATE …' \\\n"

@@ -1,4 +1,5 @@
-/* A command line as redis-cli takes one: words between spaces, "…" with \n \r \t \b \a \\ \" \xHH, '…' with \' alone. */
+/* A command line as redis-cli takes one: words between spaces, "…" with \n \r \t \b \a \\ \" \xHH, '…' with \' alone.
+ */
 #pragma once
 
 #include "base/buffer.h"

@@ -142,8 +142,8 @@ bool branch_name_parse(struct slice text, struct branch_name *ret_name)
     struct slice txid = take_field(&rest);
     struct slice label = rest;
     int64_t number = 0;
-    if (!cluster_is_good(cluster) || !number_parse_int64(epoch, &number) || number < 0 ||
-        !take_txid(txid, name.txid) || !branch_label_is_good(label)) {
+    if (!cluster_is_good(cluster) || !number_parse_int64(epoch, &number) || number < 0 || !take_txid(txid, name.txid) ||
+        !branch_label_is_good(label)) {
         return false;
     }
     memcpy(name.cluster, cluster.data, cluster.size);

@@ -11,7 +11,7 @@ enum cohort_status decision_self(struct cohort *cohort, struct branch_name *ret_
 }
 
 enum cohort_status decision_join(struct cohort_txn *txn, const char *url, const char *label,
-                             char ret_name[static BRANCH_NAME_BYTES], struct cohort_reply **ret_reply)
+                                 char ret_name[static BRANCH_NAME_BYTES], struct cohort_reply **ret_reply)
 {
     struct branch_name name;
     (void)decision_self(NULL, &name, ret_reply);
@@ -27,7 +27,7 @@ enum cohort_status decision_prepare(struct cohort_txn *txn, struct cohort_reply 
 }
 
 enum cohort_status decision_vote(struct cohort *cohort, const char *id, const char *label, const char *evidence,
-                             struct cohort_reply **ret_reply)
+                                 struct cohort_reply **ret_reply)
 {
     return COHORT_OK;
 }
@@ -40,10 +40,10 @@ enum cohort_status decision_make(struct cohort *cohort, const char *id, bool com
 }
 
 enum cohort_status decision_outcome(struct cohort *cohort, const char *id, enum decision_state *ret_state,
-                                struct cohort_reply **ret_reply)
+                                    struct cohort_reply **ret_reply)
 {
     enum cohort_status status = cohort_txn_status(cohort, id, ret_reply);
-    *ret_state = status == COHORT_OK                                       ? DECISION_COMMITTED
+    *ret_state = status == COHORT_OK                                      ? DECISION_COMMITTED
                  : status == COHORT_TXNABORT || status == COHORT_NOTFOUND ? DECISION_ABORTED
                                                                           : DECISION_UNDER_WAY;
     return status == COHORT_TXNABORT || status == COHORT_NOTFOUND || status == COHORT_BUSY ? COHORT_OK : status;

@@ -18,5 +18,5 @@ struct resource_module {
 #define RESOURCE_MODULE_OF(...)                                                                                        \
     static const struct resource_ops *const module_list[] = {__VA_ARGS__, NULL};                                       \
     extern const struct resource_module cohort_resource_module;                                                        \
-    __attribute__((visibility("default"))) const struct resource_module cohort_resource_module = {                     \
-        RESOURCE_MODULE_FORM, module_list}
+    __attribute__((visibility("default")))                                                                             \
+    const struct resource_module cohort_resource_module = {RESOURCE_MODULE_FORM, module_list}

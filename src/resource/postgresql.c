@@ -16,8 +16,8 @@
  *   no answer               control looks in pg_prepared_xacts. Absent counts only when the backend that was told to
  *                           prepare is gone, in that order: else it may prepare a moment later. It is asked to end
  *                           (pg_terminate_backend), so that a server that is cut off does not keep the locks.
- *   still none at the deadline: unknown. Nothing was committed, so home decides to abort, and whoever resolves finds the
- *                           branch if there is one. */
+ *   still none at the deadline: unknown. Nothing was committed, so home decides to abort, and whoever resolves finds
+ * the branch if there is one. */
 #include "resource/module.h"
 #include "resource/postgresql_session.h"
 #include "resource/statement.h"
@@ -87,11 +87,10 @@ static enum resource_code limit_time(struct postgresql *postgresql)
     int64_t left_ms = (postgresql->resource.deadline_ns - resource_clock_ns()) / NS_PER_MS;
     (void)snprintf(ms, sizeof(ms), "%" PRId64, left_ms < 1 ? 1 : left_ms);
     const char *const parameters[] = {ms};
-    return code_of(postgresql,
-                   pg_session_ask(&postgresql->work,
-                                  "SELECT pg_catalog.set_config('statement_timeout', $1, true), "
-                                  "pg_catalog.set_config('idle_in_transaction_session_timeout', $1, true)",
-                                  parameters, 1));
+    return code_of(postgresql, pg_session_ask(&postgresql->work,
+                                              "SELECT pg_catalog.set_config('statement_timeout', $1, true), "
+                                              "pg_catalog.set_config('idle_in_transaction_session_timeout', $1, true)",
+                                              parameters, 1));
 }
 
 static enum resource_code note_self(struct postgresql *postgresql)
@@ -178,8 +177,7 @@ static enum resource_code is_same_place(struct postgresql *postgresql, const cha
 {
     const char *place = strchr(evidence, '@');
     enum pg_end end = pg_session_ask(&postgresql->control, "SELECT " PLACE, NULL, 0);
-    *ret_same =
-        end == PG_DONE && place != NULL && strcmp(place + 1, pg_session_field(&postgresql->control, 0, 0)) == 0;
+    *ret_same = end == PG_DONE && place != NULL && strcmp(place + 1, pg_session_field(&postgresql->control, 0, 0)) == 0;
     return code_of(postgresql, end);
 }
 
@@ -214,9 +212,10 @@ static enum resource_code look_for_vote(struct postgresql *postgresql, const cha
                                     "PostgreSQL: the connection was lost before it had prepared");
         }
     } while (resource_pause(&postgresql->resource, AGAIN_MS));
-    return resource_problem(&postgresql->resource, RESOURCE_UNKNOWN,
-                            "PostgreSQL: the answer to PREPARE TRANSACTION was lost, and nobody says in time whether it "
-                            "was prepared");
+    return resource_problem(
+        &postgresql->resource, RESOURCE_UNKNOWN,
+        "PostgreSQL: the answer to PREPARE TRANSACTION was lost, and nobody says in time whether it "
+        "was prepared");
 }
 
 static enum resource_code prepare(struct resource *resource, const char *name,

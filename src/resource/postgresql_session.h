@@ -1,5 +1,6 @@
-/* One connection to PostgreSQL whose every call ends by the resource's deadline, whatever server and network do: libpq's
- * asynchronous calls, and poll(2). (Only the look-up of a host's name is not bounded: give an address, or hostaddr=.)
+/* One connection to PostgreSQL whose every call ends by the resource's deadline, whatever server and network do:
+ * libpq's asynchronous calls, and poll(2). (Only the look-up of a host's name is not bounded: give an address, or
+ * hostaddr=.)
  *
  * Statements go out one at a time by the extended protocol, of which the server takes no two in one text. */
 #pragma once

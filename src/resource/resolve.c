@@ -80,11 +80,12 @@ static void act(struct round *round, const struct listed *listed, bool commits)
 static void resolve_one(struct round *round, const struct listed *listed)
 {
     if (listed->owner != BRANCH_OURS) {
-        tell(round, listed, RESOLVE_PERSON,
-             listed->owner == BRANCH_EARLIER
-                 ? "prepared before the cluster was restored from a backup: what was decided after that backup is lost, "
-                   "so decide by hand"
-                 : "prepared in a later life of the cluster than this one: is this an old copy of it?");
+        tell(
+            round, listed, RESOLVE_PERSON,
+            listed->owner == BRANCH_EARLIER
+                ? "prepared before the cluster was restored from a backup: what was decided after that backup is lost, "
+                  "so decide by hand"
+                : "prepared in a later life of the cluster than this one: is this an old copy of it?");
         return;
     }
     enum decision_state state = DECISION_UNDER_WAY;
@@ -104,12 +105,8 @@ static void resolve_one(struct round *round, const struct listed *listed)
 enum resource_code resolve_round(struct cohort *cohort, const struct branch_name *self,
                                  const struct resolve_target *target, int64_t timeout_ms, resolve_told told, void *data)
 {
-    struct round round = {.cohort = cohort,
-                          .self = self,
-                          .target = target,
-                          .timeout_ms = timeout_ms,
-                          .told = told,
-                          .data = data};
+    struct round round = {
+        .cohort = cohort, .self = self, .target = target, .timeout_ms = timeout_ms, .told = told, .data = data};
     struct resource *resource = target->resource;
     resource->deadline_ns = resource_clock_ns() + timeout_ms * NS_PER_MS;
     enum resource_code code = resource->ops->list(resource, take, &round);

@@ -2,8 +2,8 @@
  *
  * The order is what makes it safe: first the list of what is prepared, THEN of each what home decided, THEN the act. A
  * branch that is listed was joined and opened at home before it was prepared; so home knows it, or has forgotten only
- * what was finished everywhere, or its opening was lost, and that it is asked makes it an abort for ever. Asked first and
- * listed then, an id that was unknown when it was asked could be opened, prepared and committed in between.
+ * what was finished everywhere, or its opening was lost, and that it is asked makes it an abort for ever. Asked first
+ * and listed then, an id that was unknown when it was asked could be opened, prepared and committed in between.
  *
  * Branches of this cluster's earlier epochs (before it was restored from a backup) are told and left alone, and so is
  * everything foreign. Several may resolve at once: each knows the same decisions. */
@@ -21,10 +21,10 @@ enum resolve_end {
 };
 
 struct resolve_event {
-    const char *label;        /* of the resource */
-    struct slice branch;      /* its name */
-    const char *txid;         /* decoded */
-    int64_t age_ms;           /* −1: unknown */
+    const char *label;   /* of the resource */
+    struct slice branch; /* its name */
+    const char *txid;    /* decoded */
+    int64_t age_ms;      /* −1: unknown */
     enum resolve_end end;
     const char *problem; /* "": none */
 };

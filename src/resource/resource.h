@@ -10,8 +10,8 @@
  *
  * Invariants
  * 1. RESOURCE_REFUSED and RESOURCE_DOWN say surely that nothing was done, and of `prepare` that nothing will be.
- * 2. No outcome is guessed. A branch that is not found is RESOURCE_UNKNOWN until something proves what became of it: the
- *    evidence that came with its vote.
+ * 2. No outcome is guessed. A branch that is not found is RESOURCE_UNKNOWN until something proves what became of it:
+ * the evidence that came with its vote.
  * 3. `list` tells every branch that is prepared here under a name of Cohort's; names are parsed by the caller, which
  *    touches its own alone.
  * 4. Every call ends by `deadline_ns`.
@@ -82,9 +82,8 @@ struct resource {
     char problem[RESOURCE_PROBLEM_BYTES];
 };
 
-__attribute__((format(printf, 3, 4))) enum resource_code resource_problem(struct resource *resource,
-                                                                          enum resource_code code, const char *format,
-                                                                          ...);
+__attribute__((format(printf, 3, 4))) enum resource_code
+resource_problem(struct resource *resource, enum resource_code code, const char *format, ...);
 
 /* The resource of a URL; STATUS_UNSUPPORTED: its module cannot be had. The URL's text is used as long as it is open. */
 MUST_USE enum status resource_open(const char *url, struct resource **ret_resource,

@@ -171,7 +171,8 @@ void resource_url_public(const char *text, char *ret_text, size_t capacity)
 {
     const char *scheme = strstr(text, "://");
     const char *at = scheme == NULL ? text : scheme + strlen("://");
-    const char *user = memrchr(at, '@', strcspn(at, "?")); /* also one that is not as it must be: no part of it is told */
+    const char *user =
+        memrchr(at, '@', strcspn(at, "?")); /* also one that is not as it must be: no part of it is told */
     const char *host = user == NULL ? at : user + 1;
     (void)snprintf(ret_text, capacity, "%.*s%.*s", (int)(at - text), text, (int)strcspn(host, "?"), host);
 }

@@ -14,7 +14,7 @@ struct resource_option {
 };
 
 struct resource_url {
-    const char *text; /* the caller's */
+    const char *text;                                   /* the caller's */
     const char *scheme, *user, *password, *host, *path; /* "": not said; in `bytes` */
     int port;                                           /* 0: not said */
     struct resource_option options[RESOURCE_OPTIONS];   /* without timeout= */

@@ -3,7 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { NS_PER_MS = 1000000, FINISH_MS = 10000, ASK_AGAIN_MS = 50 };
+enum { NS_PER_MS = 1000000, FINISH_LEAST_MS = 1000, FINISH_MOST_MS = 10000, ASK_AGAIN_MS = 50 };
 
 __attribute__((format(printf, 2, 3))) static bool fail(struct work *work, const char *format, ...)
 {
@@ -24,8 +24,9 @@ static bool fail_at_home(struct work *work, enum cohort_status status, struct co
     return false;
 }
 
-static bool fail_at(struct work *work, const struct work_part *part)
+static bool fail_at(struct work *work, const struct work_part *part, enum resource_code code)
 {
+    work->unreachable = code != RESOURCE_REFUSED;
     return fail(work, "%s: %s", part->label, part->resource->problem);
 }
 
@@ -67,18 +68,18 @@ static bool begin_part(struct work *work, struct work_part *part)
     }
     cohort_reply_free(reply);
     part->state = WORK_WORKING;
-    return part->resource->ops->begin(part->resource) == RESOURCE_OK || fail_at(work, part);
+    enum resource_code code = part->resource->ops->begin(part->resource);
+    return code == RESOURCE_OK || fail_at(work, part, code);
 }
 
 bool work_begin(struct work *work, struct cohort *cohort, const struct work_options *options)
 {
-    const struct cohort_txn_options begun = {.size = sizeof(begun),
-                                             .id = options->id,
-                                             .protocol = options->protocol,
-                                             .timeout_ms = options->timeout_ms};
+    const struct cohort_txn_options begun = {
+        .size = sizeof(begun), .id = options->id, .protocol = options->protocol, .timeout_ms = options->timeout_ms};
     struct cohort_reply *reply = NULL;
     work->cohort = cohort;
     work->status = COHORT_OK;
+    work->timeout_ms = options->timeout_ms;
     work->deadline_ns = resource_clock_ns() + options->timeout_ms * NS_PER_MS;
     for (uint32_t i = 0; i < work->count; i++) {
         if (!open_part(work, &work->parts[i])) {
@@ -104,7 +105,8 @@ bool work_begin(struct work *work, struct cohort *cohort, const struct work_opti
 bool work_run(struct work *work, uint32_t part, const char *statement, int64_t *ret_changed)
 {
     struct work_part *at = &work->parts[part];
-    return at->resource->ops->run(at->resource, statement, ret_changed) == RESOURCE_OK || fail_at(work, at);
+    enum resource_code code = at->resource->ops->run(at->resource, statement, ret_changed);
+    return code == RESOURCE_OK || fail_at(work, at, code);
 }
 
 bool work_command(struct work *work, size_t argc, const struct cohort_bytes *argv, struct cohort_reply **ret_reply)
@@ -120,11 +122,21 @@ bool work_command(struct work *work, size_t argc, const struct cohort_bytes *arg
 
 /* ---- the end ---- */
 
+/* What is decided is decided: who waits for it to be done everywhere waits as long as for the decision, but not for
+ * ever. */
+static int64_t finish_until_ns(const struct work *work)
+{
+    int64_t most_ms = work->timeout_ms < FINISH_LEAST_MS  ? FINISH_LEAST_MS
+                      : work->timeout_ms > FINISH_MOST_MS ? FINISH_MOST_MS
+                                                          : work->timeout_ms;
+    return resource_clock_ns() + most_ms * NS_PER_MS;
+}
+
 /* Every part that may have something prepared hears the outcome; who does not is left to whoever resolves. */
 static void finish_parts(struct work *work, bool commits)
 {
-    int64_t until_ns = resource_clock_ns() + (int64_t)FINISH_MS * NS_PER_MS;
-    work->unfinished = 0;
+    int64_t until_ns = finish_until_ns(work);
+    work->unfinished = work->refused = 0;
     for (uint32_t i = 0; i < work->count; i++) {
         struct work_part *part = &work->parts[i];
         if (part->resource == NULL || !part->may_be_prepared) {
@@ -132,13 +144,15 @@ static void finish_parts(struct work *work, bool commits)
         }
         struct resource *resource = part->resource;
         resource->deadline_ns = until_ns;
-        if (resource->ops->finish(resource, part->name, part->evidence, commits) == RESOURCE_OK) {
+        enum resource_code code = resource->ops->finish(resource, part->name, part->evidence, commits);
+        work->refused += code == RESOURCE_REFUSED;
+        if (code == RESOURCE_OK) {
             part->state = WORK_FINISHED;
             (void)decision_acknowledge(work->cohort, work->id, part->label);
         } else {
             work->unfinished++;
             if (commits) {
-                (void)fail_at(work, part);
+                (void)fail_at(work, part, code);
             }
         }
     }
@@ -157,7 +171,7 @@ static void roll_back_work(struct work *work)
 /* Until home says, or the time for finishing is over. */
 static enum decision_state ask_home(struct work *work)
 {
-    struct resource clock = {.deadline_ns = resource_clock_ns() + (int64_t)FINISH_MS * NS_PER_MS};
+    struct resource clock = {.deadline_ns = finish_until_ns(work)};
     enum decision_state state = DECISION_UNDER_WAY;
     do {
         struct cohort_reply *reply = NULL;
@@ -197,7 +211,7 @@ static bool prepare_part(struct work *work, struct work_part *part)
     enum resource_code code = resource->ops->prepare(resource, part->name, part->evidence);
     if (code != RESOURCE_OK) {
         part->may_be_prepared = code == RESOURCE_UNKNOWN;
-        return fail_at(work, part);
+        return fail_at(work, part, code);
     }
     part->state = WORK_PREPARED;
     enum cohort_status status = decision_vote(work->cohort, work->id, part->label, part->evidence, &reply);
@@ -232,8 +246,8 @@ enum work_end work_commit(struct work *work)
     }
     enum cohort_status status = decision_make(work->cohort, work->id, true, &reply);
     enum decision_state state = status == COHORT_OK         ? DECISION_COMMITTED
-                            : status == COHORT_TXNABORT ? DECISION_ABORTED
-                                                        : ask_home(work);
+                                : status == COHORT_TXNABORT ? DECISION_ABORTED
+                                                            : ask_home(work);
     if (state == DECISION_COMMITTED) {
         cohort_reply_free(reply);
         finish_parts(work, true);

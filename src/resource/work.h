@@ -1,9 +1,9 @@
 /* One transaction over a cohort and resources, by the client that does the work (TRANSACTIONS: two-phase commit; Gray
  * 1978; Mohan, Lindsay, Obermarck 1986).
  *
- *      begun ──commit──▶ home has it open ──all have voted yes──▶ home decides COMMIT ──▶ each is told, each acknowledged
- *        │                    └── a no, no answer, the time is over ──▶ home decides ABORT ──▶ the same
- *        └── anything fails ──▶ rolled back
+ *      begun ──commit──▶ home has it open ──all have voted yes──▶ home decides COMMIT ──▶ each is told, each
+ * acknowledged │                    └── a no, no answer, the time is over ──▶ home decides ABORT ──▶ the same └──
+ * anything fails ──▶ rolled back
  *
  * Invariants
  * 1. Every branch is joined at home before anything is done there, and no branch is prepared before home has the
@@ -39,10 +39,12 @@ struct work {
     struct cohort *cohort; /* borrowed */
     struct cohort_txn *txn;
     char id[BRANCH_TXID_BYTES];
-    int64_t deadline_ns;
+    int64_t timeout_ms, deadline_ns;
     struct work_part parts[WORK_PARTS];
     uint32_t count;
-    uint32_t unfinished; /* parts that have not heard the outcome yet */
+    uint32_t unfinished; /* parts that have not heard the outcome yet, */
+    uint32_t refused;    /* of them those that refuse it */
+    bool unreachable;    /* a participant, so nothing was done */
     char problem[WORK_PROBLEM_BYTES];
     enum cohort_status status; /* of cohort's last answer */
 };

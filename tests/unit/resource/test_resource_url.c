@@ -47,9 +47,9 @@ static void test_good(void **unused)
 
 static void test_bad(void **unused)
 {
-    static const char *const bad[] = {"",         "x",         "://h",       "x:/h",     "x://h:0",  "x://h:65536",
-                                      "x://h:a",  "x://[::1",  "x://[::1]a", "x://%",    "x://%4",   "x://%zz",
-                                      "x://%00/", "x://h/%",   "x://h?%=1",  "x://%4@h", "x://a:%@h"};
+    static const char *const bad[] = {"",         "x",        "://h",       "x:/h",     "x://h:0",  "x://h:65536",
+                                      "x://h:a",  "x://[::1", "x://[::1]a", "x://%",    "x://%4",   "x://%zz",
+                                      "x://%00/", "x://h/%",  "x://h?%=1",  "x://%4@h", "x://a:%@h"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_false(takes(bad[i]));
     }

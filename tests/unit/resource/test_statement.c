@@ -47,9 +47,15 @@ static void test_ends_the_transaction(void **unused)
 static void test_may_be_sent(void **unused)
 {
     static const char *const good[] = {
-        "UPDATE a SET b = 'COMMIT'", "(SELECT 1)",    "COMMITMENT", "INSERT INTO a VALUES ('-- ')",
-        "WITH a AS (SELECT 1) …",    "PREPARE a AS …", "/* COMMIT */ DELETE FROM a",
-        "-- COMMIT\nSELECT 1",       "endless",
+        "UPDATE a SET b = 'COMMIT'",
+        "(SELECT 1)",
+        "COMMITMENT",
+        "INSERT INTO a VALUES ('-- ')",
+        "WITH a AS (SELECT 1) …",
+        "PREPARE a AS …",
+        "/* COMMIT */ DELETE FROM a",
+        "-- COMMIT\nSELECT 1",
+        "endless",
     };
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         assert_null(statement_problem(STATEMENT_POSTGRESQL, good[i]));
