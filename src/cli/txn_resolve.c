@@ -17,7 +17,7 @@ enum {
     TERM_MS = 10000,
     EVERY_MS = 5000,
     WAIT_MS = 30000,
-    TIMEOUT_MS = 10000,
+    TIMEOUT_DEFAULT_MS = 3000,
     EVERY_MAXIMUM_MS = 3600 * 1000,
     NS_PER_MS = 1000000,
 };
@@ -26,7 +26,7 @@ struct resolver {
     const struct cli_command *command;
     const char *url;
     bool once, watch, json;
-    int64_t every_ms, wait_ms;
+    int64_t every_ms, wait_ms, timeout_ms;
     struct resolve_target targets[TARGETS];
     const char *urls[TARGETS];
     char labels[TARGETS][TXN_LABEL_BYTES];
@@ -96,7 +96,7 @@ static void tell(void *data, const struct resolve_event *event)
 static void round_at(struct resolver *resolver, const struct branch_name *self, struct resolve_target *target)
 {
     char problem[4 * RESOURCE_PROBLEM_BYTES];
-    enum resource_code code = resolve_round(resolver->cohort, self, target, TIMEOUT_MS, tell, resolver);
+    enum resource_code code = resolve_round(resolver->cohort, self, target, resolver->timeout_ms, tell, resolver);
     if (code != RESOURCE_OK) {
         (void)printable_copy(slice_from_string(target->resource->problem), problem, sizeof(problem));
         (void)cli_error(resolver->command, EX_OK, "%s: %s", target->label, problem);
@@ -230,7 +230,8 @@ static int resolve(struct resolver *resolver)
 static int run_resolve(const struct cli_command *command, int argc, char **argv)
 {
     static struct resolver resolver;
-    resolver = (struct resolver){.command = command, .every_ms = EVERY_MS, .wait_ms = WAIT_MS};
+    resolver = (struct resolver){
+        .command = command, .every_ms = EVERY_MS, .wait_ms = WAIT_MS, .timeout_ms = TIMEOUT_DEFAULT_MS};
     struct cli_each resources = {take_resource, &resolver};
     const struct cli_option options[] = {
         {"resource", CLI_EACH, &resources, "NAME=URL", "where to look; several may be given"},
@@ -239,6 +240,8 @@ static int run_resolve(const struct cli_command *command, int argc, char **argv)
         {"every", CLI_DURATION, &resolver.every_ms, "DURATION", "between two looks (default 5s)", 100,
          EVERY_MAXIMUM_MS},
         {"wait", CLI_DURATION, &resolver.wait_ms, "DURATION", "for others that resolve (default 30s)", 0,
+         EVERY_MAXIMUM_MS},
+        {"timeout", CLI_DURATION, &resolver.timeout_ms, "DURATION", "for each question to a resource (default 3s)", 50,
          EVERY_MAXIMUM_MS},
         {"json", CLI_FLAG, &resolver.json, NULL, "print JSON, an array for each round"},
         {"url", CLI_TEXT, &resolver.url, "URL", "of the cohort (default cohort://127.0.0.1:6379)"},

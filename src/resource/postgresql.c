@@ -32,6 +32,7 @@ enum { NS_PER_MS = 1000000 };
 struct postgresql {
     struct resource resource;
     struct pg_session work, control;
+    const char *name;           /* of the branch that `work` has */
     char backend[NUMBER_BYTES]; /* of `work` */
     char started[64];           /* when that began: process ids come again */
     char evidence[RESOURCE_EVIDENCE_BYTES];
@@ -113,9 +114,10 @@ static enum resource_code note_self(struct postgresql *postgresql)
     return RESOURCE_OK;
 }
 
-static enum resource_code begin(struct resource *resource)
+static enum resource_code begin(struct resource *resource, const char *name)
 {
     struct postgresql *postgresql = postgresql_of(resource);
+    postgresql->name = name;
     enum resource_code code = pg_session_ready(&postgresql->work);
     code = code == RESOURCE_OK ? check_server(postgresql) : code;
     code = code == RESOURCE_OK ? code_of(postgresql, pg_session_ask(&postgresql->work, "BEGIN", NULL, 0)) : code;
@@ -218,16 +220,19 @@ static enum resource_code look_for_vote(struct postgresql *postgresql, const cha
         "was prepared");
 }
 
-static enum resource_code prepare(struct resource *resource, const char *name,
-                                  char ret_evidence[static RESOURCE_EVIDENCE_BYTES])
+static enum resource_code prepare(struct resource *resource, char ret_evidence[static RESOURCE_EVIDENCE_BYTES])
 {
     struct postgresql *postgresql = postgresql_of(resource);
     struct pg_session *work = &postgresql->work;
     char text[LITERAL_BYTES];
     (void)snprintf(ret_evidence, RESOURCE_EVIDENCE_BYTES, "%s", postgresql->evidence);
-    enum pg_end end = pg_session_ask(work, quote("PREPARE TRANSACTION", name, text), NULL, 0);
+    int64_t deadline_ns = resource->deadline_ns; /* two thirds of the time for the question, and a third for its fate */
+    int64_t now_ns = resource_clock_ns();
+    resource->deadline_ns = now_ns + (deadline_ns - now_ns) * 2 / 3;
+    enum pg_end end = pg_session_ask(work, quote("PREPARE TRANSACTION", postgresql->name, text), NULL, 0);
+    resource->deadline_ns = deadline_ns;
     if (end == PG_LOST) {
-        return look_for_vote(postgresql, name);
+        return look_for_vote(postgresql, postgresql->name);
     }
     if (end == PG_FAILED) {
         return RESOURCE_REFUSED;

@@ -58,15 +58,15 @@ struct resource_ops {
                         char ret_problem[static RESOURCE_PROBLEM_BYTES]);
     void (*close)(struct resource *resource);
 
-    /* The work. What the other side lacks for a transaction is said at `begin`; a statement that would end the block by
-     * itself is refused before it is sent. After a failure only roll_back. */
-    enum resource_code (*begin)(struct resource *resource);
+    /* The work on the branch of this name, which is the caller's and stays. What the other side lacks for a transaction
+     * is said at `begin`; a statement that would end the block by itself is refused before it is sent. After a failure
+     * only roll_back. */
+    enum resource_code (*begin)(struct resource *resource, const char *name);
     enum resource_code (*run)(struct resource *resource, const char *statement, int64_t *ret_changed);
     void (*roll_back)(struct resource *resource);
 
-    /* The vote. OK: prepared, on its disk, with evidence. */
-    enum resource_code (*prepare)(struct resource *resource, const char *name,
-                                  char ret_evidence[static RESOURCE_EVIDENCE_BYTES]);
+    /* The vote. OK: prepared, on its disk, under the name that `begin` was told, with evidence. */
+    enum resource_code (*prepare)(struct resource *resource, char ret_evidence[static RESOURCE_EVIDENCE_BYTES]);
 
     /* By anybody. `finish`: OK when it is done, or was; REFUSED when the other side proves the opposite. */
     enum resource_code (*finish)(struct resource *resource, const char *name, const char *evidence, bool commits);

@@ -68,7 +68,7 @@ static bool begin_part(struct work *work, struct work_part *part)
     }
     cohort_reply_free(reply);
     part->state = WORK_WORKING;
-    enum resource_code code = part->resource->ops->begin(part->resource);
+    enum resource_code code = part->resource->ops->begin(part->resource, part->name);
     return code == RESOURCE_OK || fail_at(work, part, code);
 }
 
@@ -143,7 +143,8 @@ static void finish_parts(struct work *work, bool commits)
             continue;
         }
         struct resource *resource = part->resource;
-        resource->deadline_ns = until_ns;
+        int64_t now_ns = resource_clock_ns(); /* each has a part of the time that is left: one may not answer at all */
+        resource->deadline_ns = now_ns + (until_ns - now_ns) / (work->count - i);
         enum resource_code code = resource->ops->finish(resource, part->name, part->evidence, commits);
         work->refused += code == RESOURCE_REFUSED;
         if (code == RESOURCE_OK) {
@@ -208,7 +209,7 @@ static bool prepare_part(struct work *work, struct work_part *part)
     struct resource *resource = part->resource;
     struct cohort_reply *reply = NULL;
     part->may_be_prepared = true;
-    enum resource_code code = resource->ops->prepare(resource, part->name, part->evidence);
+    enum resource_code code = resource->ops->prepare(resource, part->evidence);
     if (code != RESOURCE_OK) {
         part->may_be_prepared = code == RESOURCE_UNKNOWN;
         return fail_at(work, part, code);

@@ -9,9 +9,7 @@ import cluster
 import postgresql
 import pytest
 import resources
-import resp
 
-RUN_SECONDS = 2  # of a transaction whose client was killed: then home aborts it
 ROWS = 400
 
 
@@ -37,182 +35,85 @@ def account(counter=iter(range(ROWS))):
     return next(counter)
 
 
-def url_of(home):
-    return "cohort://" + ",".join(node.address for node in home)
-
-
-def balances(home, banks, account):
-    """What cohort's own account has, and those of both banks."""
-    with next(iter(home.alive())).connect() as connection:
-        value = connection.call("GET", f"account:{account}")
-    return [100 if value is None else int(value), *(int(bank.sql(f"SELECT balance FROM account WHERE id = {account}")) for bank in banks)]
-
-
-def transfer(home, urls, account, timeout=30):
-    """Two from cohort's account, one to each bank's."""
-    words = ["run", "--url", url_of(home), "--timeout", f"{timeout}s", "--do", f"SET account:{account} 98"]
-    for name, url in urls.items():
-        words += ["--on", f"{name}={url}", "--do", f"UPDATE account SET balance = balance + 1 WHERE id = {account}"]
-    return words
-
-
-def urls_of(banks, ports=(None, None)):
-    return {f"bank{number}": bank.url(port=port) for number, (bank, port) in enumerate(zip(banks, ports, strict=True), 1)}
-
-
-def prepared(banks):
-    return [bank.sql("SELECT gid FROM pg_prepared_xacts WHERE gid LIKE 'cohort:%'") for bank in banks]
-
-
-def finish(home, banks):
-    said = resources.resolve_all(url_of(home), *urls_of(banks).items())
-    assert prepared(banks) == ["", ""]
-    return said
-
-
-def assert_all_or_nothing(home, banks, account):
-    """True: all."""
-    seen = balances(home, banks, account)
-    assert seen in ([98, 101, 101], [100, 100, 100]), seen
-    return seen[0] == 98
-
-
 def test_all_of_them(home, banks, account):
-    done = resources.txn(*transfer(home, urls_of(banks), account), "--id", "order 17")
+    done = resources.txn(*resources.transfer(home, resources.urls_of(banks), account), "--id", "order 17")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("order 17 committed\n") and "1 row" in done.stdout
-    assert assert_all_or_nothing(home, banks, account) and prepared(banks) == ["", ""]
-    assert resources.txn("status", "order 17", "--url", url_of(home)).returncode == 0
-    again = resources.txn(*transfer(home, urls_of(banks), account), "--id", "order 17")
+    assert resources.assert_all_or_nothing(home, banks, account) and resources.prepared(banks) == ["", ""]
+    assert resources.txn("status", "order 17", "--url", resources.url_of(home)).returncode == 0
+    again = resources.txn(*resources.transfer(home, resources.urls_of(banks), account), "--id", "order 17")
     assert again.returncode != 0 and "nothing was done" in again.stderr
-    assert "order 17" in resources.txn("list", "--url", url_of(home)).stdout
+    assert "order 17" in resources.txn("list", "--url", resources.url_of(home)).stdout
 
 
 def test_or_none(home, banks, account):
     """The last statement of all fails."""
-    done = resources.txn(*transfer(home, urls_of(banks), account), "--do", f"UPDATE account SET balance = -1 WHERE id = {account}")
+    done = resources.txn(*resources.transfer(home, resources.urls_of(banks), account), "--do", f"UPDATE account SET balance = -1 WHERE id = {account}")
     assert done.returncode == 1 and "violates check constraint" in done.stderr and "nothing was done" in done.stderr
-    assert not assert_all_or_nothing(home, banks, account) and prepared(banks) == ["", ""]
+    assert not resources.assert_all_or_nothing(home, banks, account) and resources.prepared(banks) == ["", ""]
 
 
 def test_a_part_that_cannot_be_prepared(home, banks, account):
     """PostgreSQL says so only at PREPARE TRANSACTION, when the other is prepared already."""
-    done = resources.txn(*transfer(home, urls_of(banks), account), "--do", "CREATE TEMPORARY TABLE gone (a int)")
+    done = resources.txn(*resources.transfer(home, resources.urls_of(banks), account), "--do", "CREATE TEMPORARY TABLE gone (a int)")
     assert done.returncode == 1 and "temporary" in done.stderr
-    assert not assert_all_or_nothing(home, banks, account) and prepared(banks) == ["", ""]
-
-
-def kill_at_messages(home, banks, accounts, every):
-    """Clients that are killed at each `every`th message, before or after it has arrived; the accounts, by what became of
-    them when all is resolved."""
-    taps = resources.Taps(*(bank.port for bank in banks))
-    urls = urls_of(banks, [each.port for each in taps.relays])
-    used, fatal, alive = [], 1, False
-    while not alive:
-        for delivered in (True, False):
-            account = next(accounts)
-            used.append(account)
-            taps.arm(fatal, delivered)
-            taps.client = client = resources.begin(*transfer(home, urls, account, RUN_SECONDS))
-            client.communicate()
-            alive = client.returncode >= 0
-        fatal += every
-    taps.close()
-    assert fatal > 30, "there are more messages than that in a transaction over two databases"
-    finish(home, banks)
-    return [assert_all_or_nothing(home, banks, account) for account in used]
+    assert not resources.assert_all_or_nothing(home, banks, account) and resources.prepared(banks) == ["", ""]
 
 
 def test_client_killed_between_messages(home, banks):
-    outcomes = kill_at_messages(home, banks, iter(range(100, ROWS)), 1 if os.environ.get("COHORT_LONG") else 3)
+    outcomes = resources.kill_at_messages(home, banks, iter(range(100, ROWS)), 1 if os.environ.get("COHORT_LONG") else 3)
     assert True in outcomes[:-2] and False in outcomes
-
-
-def killed_when(home, banks, account, passes):
-    """Kills the client when a piece passes of which `passes(data, asks)` is true; that piece does not arrive."""
-    taps = resources.Taps(*(bank.port for bank in banks))
-    taps.arm(None, False)
-
-    def watch(data, asks):
-        if passes(data, asks):
-            taps.fatal = 0
-        return taps.watch(data, asks)
-
-    for each in taps.relays:
-        each.watch = watch
-    taps.client = client = resources.begin(*transfer(home, urls_of(banks, [each.port for each in taps.relays]), account, RUN_SECONDS))
-    client.communicate()
-    assert client.returncode == -signal.SIGKILL
-    taps.close()
 
 
 def test_databases_die_while_prepared(home, banks, account):
     """The client was killed after the decision, before it could tell anybody."""
-    killed_when(home, banks, account, lambda data, asks: asks and resources.COMMITS in data)
-    assert all(prepared(banks))
+    resources.killed_when(home, banks, account, lambda data, asks: asks and resources.COMMITS in data)
+    assert all(resources.prepared(banks))
     for bank in banks:
         bank.kill()
-    events, done = resources.resolve(url_of(home), *urls_of(banks).items())
+    events, done = resources.resolve(resources.url_of(home), *resources.urls_of(banks).items())
     assert done.returncode == 75 and events == [] and "is it started" in done.stderr
     for bank in banks:
         bank.start()
-    said = finish(home, banks)
+    said = resources.finish(home, banks)
     assert [event["end"] for event in said] == ["committed", "committed"]
-    assert assert_all_or_nothing(home, banks, account)
+    assert resources.assert_all_or_nothing(home, banks, account)
 
 
 def test_prepared_and_not_decided(home, banks, account):
     """The client was killed when it had prepared one: home is asked, and waits for its time before it says no."""
-    killed_when(home, banks, account, lambda data, asks: not asks and resources.PREPARED in data)
-    assert any(prepared(banks))
-    said = finish(home, banks)
+    resources.killed_when(home, banks, account, lambda data, asks: not asks and resources.PREPARED in data)
+    assert any(resources.prepared(banks))
+    said = resources.finish(home, banks)
     assert {event["end"] for event in said} <= {"under way", "rolled back"}
-    assert not assert_all_or_nothing(home, banks, account)
-
-
-def cut(home, banks, account, text, asks, count=1):
-    """Runs one whose connection to the first bank breaks at the piece with this text, `count` times."""
-    taps = resources.Taps(*(bank.port for bank in banks))
-    left = [count]
-
-    def watch(data, from_client):
-        if text in data and from_client == asks and left[0] > 0:
-            left[0] -= 1
-            return None
-        return data
-
-    taps.relays[0].watch = watch
-    done = resources.txn(*transfer(home, urls_of(banks, [each.port for each in taps.relays]), account))
-    taps.close()
-    assert left[0] == 0
-    return done
+    assert not resources.assert_all_or_nothing(home, banks, account)
 
 
 def test_question_of_prepare_is_cut(home, banks, account):
     """It did not arrive: that is proved by the end of the backend, and everything is rolled back at once."""
-    done = cut(home, banks, account, resources.PREPARED + b" '", True)
+    done = resources.cut(home, banks, account, resources.PREPARED + b" '", True)
     assert done.returncode == 1 and "lost before it had prepared" in done.stderr
-    assert not assert_all_or_nothing(home, banks, account) and prepared(banks) == ["", ""]
+    assert not resources.assert_all_or_nothing(home, banks, account) and resources.prepared(banks) == ["", ""]
 
 
 def test_answer_to_prepare_is_cut(home, banks, account):
     """It is found prepared, and so is a yes."""
-    done = cut(home, banks, account, resources.PREPARED, False)
+    done = resources.cut(home, banks, account, resources.PREPARED + b" '", False)
     assert done.returncode == 0, done.stderr
-    assert assert_all_or_nothing(home, banks, account) and prepared(banks) == ["", ""]
+    assert resources.assert_all_or_nothing(home, banks, account) and resources.prepared(banks) == ["", ""]
 
 
 def test_question_of_commit_is_cut(home, banks, account):
-    done = cut(home, banks, account, resources.COMMITS + b" '", True, count=2)
+    done = resources.cut(home, banks, account, resources.COMMITS + b" '", True, count=2)
     assert done.returncode == 0, done.stderr
-    assert assert_all_or_nothing(home, banks, account)
+    assert resources.assert_all_or_nothing(home, banks, account)
 
 
 def test_answer_to_commit_is_cut(home, banks, account):
     """Asked again the server knows no such branch, which proves nothing; its transaction's status does."""
-    done = cut(home, banks, account, resources.COMMITS, False)
+    done = resources.cut(home, banks, account, resources.COMMITS + b" '", False)
     assert done.returncode == 0, done.stderr
-    assert assert_all_or_nothing(home, banks, account)
+    assert resources.assert_all_or_nothing(home, banks, account)
 
 
 def test_rolled_back_by_hand(home, banks, account):
@@ -221,15 +122,15 @@ def test_rolled_back_by_hand(home, banks, account):
 
     def watch(data, asks):
         if asks and resources.COMMITS + b" '" in data:
-            for gid in prepared(banks)[:1]:
+            for gid in resources.prepared(banks)[:1]:
                 banks[0].sql(f"ROLLBACK PREPARED '{gid}'") if gid else None
         return data
 
     taps.relays[0].watch = watch
-    done = resources.txn(*transfer(home, urls_of(banks, [each.port for each in taps.relays]), account))
+    done = resources.txn(*resources.transfer(home, resources.urls_of(banks, [each.port for each in taps.relays]), account))
     taps.close()
     assert done.returncode == 65 and "by hand" in done.stderr, done.stderr
-    assert balances(home, banks, account) == [98, 100, 101]
+    assert resources.balances(home, banks, account) == [98, 100, 101]
 
 
 def test_database_stops_before_it_commits(home, banks, account):
@@ -242,12 +143,12 @@ def test_database_stops_before_it_commits(home, banks, account):
         return data
 
     taps.relays[0].watch = watch
-    client = resources.begin(*transfer(home, urls_of(banks, [each.port for each in taps.relays]), account, RUN_SECONDS))
+    client = resources.begin(*resources.transfer(home, resources.urls_of(banks, [each.port for each in taps.relays]), account, resources.RUN_SECONDS))
     _, problem = client.communicate()
     taps.close()
     assert client.returncode == 75 and "resolve" in problem
-    finish(home, banks)
-    assert assert_all_or_nothing(home, banks, account)
+    resources.finish(home, banks)
+    assert resources.assert_all_or_nothing(home, banks, account)
 
 
 def test_leaders_die(tmp_path, banks, account):
@@ -263,25 +164,25 @@ def test_leaders_die(tmp_path, banks, account):
             return data
 
         taps.relays[0].watch = watch
-        done = resources.txn(*transfer(three, urls_of(banks, [each.port for each in taps.relays]), account))
+        done = resources.txn(*resources.transfer(three, resources.urls_of(banks, [each.port for each in taps.relays]), account))
         taps.close()
         assert killed and done.returncode in (0, 1, 69, 76), done.stderr
         three.wait_for_leaders()
-        finish(three, banks)
-        all_of_it = assert_all_or_nothing(three, banks, account)
+        resources.finish(three, banks)
+        all_of_it = resources.assert_all_or_nothing(three, banks, account)
         assert done.returncode == 76 or all_of_it == (done.returncode == 0), done.stderr
 
 
 def test_resolvers_beside_live_transactions(home, banks):
     """Two that look all the time roll nothing back that is about to commit."""
-    named = [word for name, url in urls_of(banks).items() for word in ("--resource", f"{name}={url}")]
-    watchers = [resources.begin("resolve", "--watch", "--every", "100ms", "--url", url_of(home), *named) for _ in range(2)]
+    named = [word for name, url in resources.urls_of(banks).items() for word in ("--resource", f"{name}={url}")]
+    watchers = [resources.begin("resolve", "--watch", "--every", "100ms", "--url", resources.url_of(home), *named) for _ in range(2)]
     accounts = range(60, 80)
     ends = {}
 
     def run(part):
         for account in part:
-            ends[account] = resources.txn(*transfer(home, urls_of(banks), account))
+            ends[account] = resources.txn(*resources.transfer(home, resources.urls_of(banks), account))
 
     threads = [threading.Thread(target=run, args=(accounts[start::4],)) for start in range(4)]
     for thread in threads:
@@ -293,14 +194,14 @@ def test_resolvers_beside_live_transactions(home, banks):
     assert [watcher.wait(30) for watcher in watchers] == [0, 0]
     for account in accounts:
         assert ends[account].returncode == 0, ends[account].stderr
-        assert assert_all_or_nothing(home, banks, account)
+        assert resources.assert_all_or_nothing(home, banks, account)
 
 
 def test_foreign_branches_are_left_alone(home, banks):
     names = ["cohort:mine", "x", "cohort:" + 32 * "e" + ":1:a:b"]
     for number, name in enumerate(names):
         banks[0].sql(f"BEGIN; UPDATE account SET balance = 0 WHERE id = {90 + number}; PREPARE TRANSACTION '{name}'")
-    events, done = resources.resolve(url_of(home), *urls_of(banks).items())
+    events, done = resources.resolve(resources.url_of(home), *resources.urls_of(banks).items())
     assert (events, done.returncode) == ([], 0)
     for name in names:
         banks[0].sql(f"ROLLBACK PREPARED '{name}'")
@@ -309,15 +210,9 @@ def test_foreign_branches_are_left_alone(home, banks):
 # ---- in words ----
 
 
-def refused(home, *words):
-    done = resources.txn("run", "--url", url_of(home), *words)
-    assert done.returncode != 0 and done.stdout == "" and done.stderr.count("\n") <= 2, done
-    return done.returncode, done.stderr
-
-
 def test_prepared_transactions_are_off(home):
     with postgresql.Postgres() as server:
-        code, words = refused(home, "--on", f"bank={server.url()}", "--do", "SELECT 1")
+        code, words = resources.refused(home, "--on", f"bank={server.url()}", "--do", "SELECT 1")
         assert code == 1 and "max_prepared_transactions" in words and "restart" in words
 
 
@@ -342,7 +237,7 @@ def test_bad_input(home, banks):
         ([], 64, "nothing to do"),
         (["--do", "GET a", "--protocol", "4pc"], 64, "neither"),
     ]:
-        got, told = refused(home, *words)
+        got, told = resources.refused(home, *words)
         assert (got, said in told) == (code, True), (words, got, told)
     with home[1].connect() as connection:
         assert connection.call("GET", "a") is None
@@ -351,8 +246,8 @@ def test_bad_input(home, banks):
 def test_passwords_are_told_to_nobody(home, banks):
     """Neither in words, nor in cohort's records."""
     url = banks[0].url().replace("cohort@", "stranger:s3cret@")
-    _, words = refused(home, "--id", "secretive", "--on", f"bank={url}", "--do", "SELECT 1")
-    record = resources.txn("status", "secretive", "--json", "--url", url_of(home)).stdout
+    _, words = resources.refused(home, "--id", "secretive", "--on", f"bank={url}", "--do", "SELECT 1")
+    record = resources.txn("status", "secretive", "--json", "--url", resources.url_of(home)).stdout
     assert "s3cret" not in words + record
 
 
@@ -364,5 +259,5 @@ def test_resolve_says_what_is_wrong(home, banks):
         (["--resource", f"a={banks[0].url()}", "--resource", f"a={banks[1].url()}"], 64, "two"),
         (["--resource", f"a={banks[0].url(port=1)}"], 75, "is it started"),
     ]:
-        done = resources.txn("resolve", "--url", url_of(home), *words)
+        done = resources.txn("resolve", "--url", resources.url_of(home), *words)
         assert (done.returncode, said in done.stderr) == (code, True), (words, done)
