@@ -16,6 +16,6 @@ extern const struct cli_command cli_txn_status;
 extern const struct cli_command cli_txn_resolve;
 
 /* NAME=URL, taken apart: `ret_label` is a copy, the URL borrowed. CLI_CONTINUE, or the exit code. */
-enum { TXN_LABEL_BYTES = 33 };
+enum { TXN_LABEL_BYTES = 32 };
 int txn_take_participant(const struct cli_command *command, const char *option, const char *text,
                          char ret_label[static TXN_LABEL_BYTES], const char **ret_url);

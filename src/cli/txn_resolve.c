@@ -4,6 +4,7 @@
 #include "cli/table.h"
 #include "cli/txn.h"
 #include "resource/resolve.h"
+#include "resource/resource_url.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -27,6 +28,7 @@ struct resolver {
     const char *url;
     bool once, watch, json;
     int64_t every_ms, wait_ms, timeout_ms;
+    struct resolve resolve;
     struct resolve_target targets[TARGETS];
     const char *urls[TARGETS];
     char labels[TARGETS][TXN_LABEL_BYTES];
@@ -61,8 +63,9 @@ static int take_resource(const struct cli_command *command, void *data, const ch
 /* ---- what is told ---- */
 
 static const char *const words[] = {
-    [RESOLVE_COMMITTED] = "committed", [RESOLVE_ROLLED_BACK] = "rolled back", [RESOLVE_UNDER_WAY] = "under way",
-    [RESOLVE_FAILED] = "not yet",      [RESOLVE_PERSON] = "needs a person",
+    [RESOLVE_COMMITTED] = "committed",   [RESOLVE_ROLLED_BACK] = "rolled back",
+    [RESOLVE_UNDER_WAY] = "under way",   [RESOLVE_FAILED] = "not yet",
+    [RESOLVE_PERSON] = "needs a person", [RESOLVE_ELSEWHERE] = "committed, not here",
 };
 
 static void tell(void *data, const struct resolve_event *event)
@@ -75,9 +78,9 @@ static void tell(void *data, const struct resolve_event *event)
         (void)printable_copy(slice_from_string(event->txid), id, sizeof(id));
         json_t *problem = event->problem[0] == '\0' ? json_null() : json_string(event->problem);
         (void)json_array_append_new(resolver->events,
-                                    json_pack("{s:s, s:s, s:s%, s:I, s:s, s:o}", "resource", event->label, "id", id,
-                                              "branch", (const char *)event->branch.data, event->branch.size, "age_ms",
-                                              (json_int_t)event->age_ms, "end", words[event->end], "problem", problem));
+                                    json_pack("{s:s, s:s, s:s, s:I, s:s, s:o}", "resource", event->label, "id", id,
+                                              "branch", event->branch, "age_ms", (json_int_t)event->age_ms, "end",
+                                              words[event->end], "problem", problem));
         return;
     }
     struct table_cell *row = table_add_row(&resolver->table);
@@ -93,41 +96,51 @@ static void tell(void *data, const struct resolve_event *event)
 
 /* ---- rounds ---- */
 
-static void round_at(struct resolver *resolver, const struct branch_name *self, struct resolve_target *target)
+static void round_at(struct resolver *resolver, struct resolve_target *target)
 {
     char problem[4 * RESOURCE_PROBLEM_BYTES];
-    enum resource_code code = resolve_round(resolver->cohort, self, target, resolver->timeout_ms, tell, resolver);
-    if (code != RESOURCE_OK) {
-        (void)printable_copy(slice_from_string(target->resource->problem), problem, sizeof(problem));
+    resolve_listed(&resolver->resolve, target);
+    if (target->is_down) {
+        (void)printable_copy(slice_from_string(target->problem), problem, sizeof(problem));
         (void)cli_error(resolver->command, EX_OK, "%s: %s", target->label, problem);
         resolver->later++;
     }
 }
 
-static int do_round(struct resolver *resolver)
+static void print_round(struct resolver *resolver)
 {
-    struct branch_name self;
-    struct cohort_reply *reply = NULL;
-    resolver->later = 0;
-    resolver->persons = 0;
-    enum cohort_status status = decision_self(resolver->cohort, &self, &reply);
-    if (status != COHORT_OK) {
-        int code = cohort_call_failed(resolver->command, status, reply);
-        cohort_reply_free(reply);
-        return code;
-    }
-    cohort_reply_free(reply);
-    resolver->events = resolver->json ? json_array() : NULL;
-    for (uint32_t i = 0; i < resolver->count && ended == 0; i++) {
-        round_at(resolver, &self, &resolver->targets[i]);
-    }
     if (resolver->json) {
         cohort_call_print_json(resolver->events);
     } else {
         table_print(&resolver->table);
     }
     (void)fflush(stdout);
-    return resolver->persons > 0 ? TXN_PERSON : resolver->later > 0 ? TXN_LATER : EX_OK;
+}
+
+static int do_round(struct resolver *resolver)
+{
+    struct cohort_reply *reply = NULL;
+    struct resolve *resolve = &resolver->resolve;
+    resolver->later = 0;
+    resolver->persons = 0;
+    enum cohort_status status = decision_cluster(resolver->cohort, resolve->cluster, &reply);
+    bool knows = status == COHORT_OK;
+    resolver->events = resolver->json ? json_array() : NULL;
+    for (uint32_t i = 0; i < resolver->count && ended == 0 && knows; i++) {
+        round_at(resolver, &resolver->targets[i]);
+    }
+    if (knows) {
+        cohort_reply_free(reply);
+        reply = NULL;
+        status = resolve_unfinished(resolve, &reply);
+    }
+    print_round(resolver);
+    int code = status != COHORT_OK     ? cohort_call_failed(resolver->command, status, reply)
+               : resolver->persons > 0 ? TXN_PERSON
+               : resolver->later > 0   ? TXN_LATER
+                                       : EX_OK;
+    cohort_reply_free(reply);
+    return code;
 }
 
 static void pause_between(int64_t ms)
@@ -197,6 +210,7 @@ static int open_targets(struct resolver *resolver)
         char problem[RESOURCE_PROBLEM_BYTES];
         struct resolve_target *target = &resolver->targets[i];
         target->label = resolver->labels[i];
+        resource_url_public(resolver->urls[i], target->url, sizeof(target->url));
         enum status status = resource_open(resolver->urls[i], &target->resource, problem);
         if (status != STATUS_OK) {
             target->resource = NULL;
@@ -217,6 +231,12 @@ static int resolve(struct resolver *resolver)
     int code = open_targets(resolver);
     code = code == CLI_CONTINUE ? cohort_call_open(resolver->command, resolver->url, &resolver->cohort) : code;
     if (code == CLI_CONTINUE) {
+        resolver->resolve = (struct resolve){.cohort = resolver->cohort,
+                                             .targets = resolver->targets,
+                                             .count = resolver->count,
+                                             .timeout_ms = resolver->timeout_ms,
+                                             .told = tell,
+                                             .data = resolver};
         code = campaign(resolver);
         cohort_close(resolver->cohort);
     }

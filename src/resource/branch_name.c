@@ -2,6 +2,7 @@
 
 #include "base/number.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 static const char prefix[] = "cohort:";
@@ -13,6 +14,8 @@ static bool is_plain(uint8_t byte)
            byte == '.' || byte == '_' || byte == '-';
 }
 
+static bool is_plain_in_txid(uint8_t byte) { return is_plain(byte) || byte == '~'; }
+
 bool branch_label_is_good(struct slice label)
 {
     bool good = label.size > 0 && label.size < BRANCH_LABEL_BYTES;
@@ -22,14 +25,16 @@ bool branch_label_is_good(struct slice label)
     return good;
 }
 
-static bool cluster_is_good(struct slice cluster)
+bool branch_cluster_is_good(struct slice cluster)
 {
     bool good = cluster.size == BRANCH_CLUSTER_DIGITS;
+    bool zero = true;
     for (size_t i = 0; good && i < cluster.size; i++) {
         uint8_t byte = cluster.data[i];
         good = (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'f');
+        zero = zero && byte == '0';
     }
-    return good;
+    return good && !zero;
 }
 
 /* ---- to text ---- */
@@ -58,8 +63,8 @@ static void put_text(struct writer *writer, const char *text)
 
 bool branch_name_format(const struct branch_name *name, char ret_text[static BRANCH_NAME_BYTES])
 {
-    char epoch[NUMBER_INT64_BYTES + 1];
-    epoch[number_format_uint64(epoch, name->epoch)] = '\0';
+    char epoch[2 * NUMBER_INT64_BYTES + 2];
+    (void)snprintf(epoch, sizeof(epoch), "%" PRIu64 ".%" PRIx64, name->restores, name->position);
     struct writer writer = {.text = ret_text, .fits = true};
     put_text(&writer, prefix);
     put_text(&writer, name->cluster);
@@ -68,7 +73,7 @@ bool branch_name_format(const struct branch_name *name, char ret_text[static BRA
     put(&writer, ':');
     for (const char *at = name->txid; *at != '\0'; at++) {
         uint8_t byte = (uint8_t)*at;
-        if (is_plain(byte)) {
+        if (is_plain_in_txid(byte)) {
             put(&writer, *at);
         } else {
             put(&writer, '%');
@@ -79,7 +84,7 @@ bool branch_name_format(const struct branch_name *name, char ret_text[static BRA
     put(&writer, ':');
     put_text(&writer, name->label);
     ret_text[writer.size] = '\0';
-    return writer.fits && cluster_is_good(slice_from_string(name->cluster)) && name->txid[0] != '\0' &&
+    return writer.fits && branch_cluster_is_good(slice_from_string(name->cluster)) && name->txid[0] != '\0' &&
            branch_label_is_good(slice_from_string(name->label));
 }
 
@@ -115,10 +120,10 @@ static bool take_txid(struct slice field, char txid[static BRANCH_TXID_BYTES])
             }
             byte = (uint8_t)(high << 4 | low);
             i += 2;
-            if (byte == 0 || is_plain(byte)) { /* there is one way to write it */
+            if (byte == 0 || is_plain_in_txid(byte)) { /* there is one way to write it */
                 return false;
             }
-        } else if (!is_plain(byte)) {
+        } else if (!is_plain_in_txid(byte)) {
             return false;
         }
         if (size + 1 == BRANCH_TXID_BYTES) {
@@ -128,6 +133,26 @@ static bool take_txid(struct slice field, char txid[static BRANCH_TXID_BYTES])
     }
     txid[size] = '\0';
     return size > 0;
+}
+
+/* R.P, without zeros in front of either. */
+static bool take_epoch(struct slice field, struct branch_name *name)
+{
+    const uint8_t *dot = field.size == 0 ? NULL : memchr(field.data, '.', field.size);
+    int64_t restores = 0;
+    if (dot == NULL || !number_parse_int64(slice_of(field.data, (size_t)(dot - field.data)), &restores) ||
+        restores < 0) {
+        return false;
+    }
+    size_t digits_count = field.size - (size_t)(dot + 1 - field.data);
+    bool good = digits_count >= 1 && digits_count <= 16 && (dot[1] != '0' || digits_count == 1);
+    for (size_t i = 1; good && i <= digits_count; i++) {
+        int digit = dot[i] >= 'a' ? hex_of((uint8_t)(dot[i] - 32)) : dot[i] <= '9' ? hex_of(dot[i]) : -1;
+        good = digit >= 0;
+        name->position = name->position << 4 | (uint64_t)(digit & 15);
+    }
+    name->restores = (uint64_t)restores;
+    return good;
 }
 
 bool branch_name_parse(struct slice text, struct branch_name *ret_name)
@@ -141,24 +166,14 @@ bool branch_name_parse(struct slice text, struct branch_name *ret_name)
     struct slice epoch = take_field(&rest);
     struct slice txid = take_field(&rest);
     struct slice label = rest;
-    int64_t number = 0;
-    if (!cluster_is_good(cluster) || !number_parse_int64(epoch, &number) || number < 0 || !take_txid(txid, name.txid) ||
+    if (!branch_cluster_is_good(cluster) || !take_epoch(epoch, &name) || !take_txid(txid, name.txid) ||
         !branch_label_is_good(label)) {
         return false;
     }
     memcpy(name.cluster, cluster.data, cluster.size);
     memcpy(name.label, label.data, label.size);
-    name.epoch = (uint64_t)number;
     *ret_name = name;
     return true;
-}
-
-enum branch_owner branch_owner_of(const struct branch_name *name, const struct branch_name *self)
-{
-    if (strcmp(name->cluster, self->cluster) != 0) {
-        return BRANCH_FOREIGN;
-    }
-    return name->epoch == self->epoch ? BRANCH_OURS : name->epoch < self->epoch ? BRANCH_EARLIER : BRANCH_LATER;
 }
 
 size_t branch_name_xa_split(struct slice text)

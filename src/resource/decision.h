@@ -1,38 +1,38 @@
-/* What home says: the decisions about transactions that have external participants. Over libcohort;
+/* What home is told and says: the decisions about transactions that have external participants. Over libcohort;
  * docs/transactions.md has the commands.
  *
  * Invariants
- * 1. DECISION_COMMITTED and DECISION_ABORTED are final. An id that home does not know has become an abort before it is
- * told.
+ * 1. COMMITTED and ABORTED are final. An id that home does not know has become an abort before it is told.
  * 2. A decision is asked for after what it is about was seen: whoever lists prepared branches and then asks hears of
- *    each an outcome that nobody can undo, or that it is under way. */
+ *    each an outcome that nobody can undo, or that it is under way.
+ * 3. FORGOTTEN is no outcome: a person has given the branch up, or it was prepared before the cluster was restored from
+ *    a backup. */
 #pragma once
 
 #include "resource/branch_name.h"
 
 #include <cohort/transaction.h>
 
-enum decision_state { DECISION_UNDER_WAY, DECISION_COMMITTED, DECISION_ABORTED };
+enum decision_state { DECISION_UNDER_WAY, DECISION_COMMITTED, DECISION_ABORTED, DECISION_FORGOTTEN };
 
-/* Cluster and epoch: what names of branches begin with. */
-enum cohort_status decision_self(struct cohort *cohort, struct branch_name *ret_self, struct cohort_reply **ret_reply);
-
-/* Makes the transaction wait for this participant's vote; the branch's name. Before anything is done there. */
-enum cohort_status decision_join(struct cohort_txn *txn, const char *url, const char *label,
-                                 char ret_name[static BRANCH_NAME_BYTES], struct cohort_reply **ret_reply);
-
-/* Cohort's own part is prepared, and the record is open. */
-enum cohort_status decision_prepare(struct cohort_txn *txn, struct cohort_reply **ret_reply);
-
-/* The participant has voted yes. */
-enum cohort_status decision_vote(struct cohort *cohort, const char *id, const char *label, const char *evidence,
-                                 struct cohort_reply **ret_reply);
-
-/* OK: it is so. TXNABORT, when it should commit: it was rolled back. Any other: decision_outcome tells. */
-enum cohort_status decision_make(struct cohort *cohort, const char *id, bool commits, struct cohort_reply **ret_reply);
-
-enum cohort_status decision_outcome(struct cohort *cohort, const char *id, enum decision_state *ret_state,
+/* The cluster's id, with which names of branches begin. */
+enum cohort_status decision_cluster(struct cohort *cohort, char ret_cluster[static BRANCH_CLUSTER_DIGITS + 1],
                                     struct cohort_reply **ret_reply);
 
-/* The branch is finished: home need not remember the transaction for it. */
-enum cohort_status decision_acknowledge(struct cohort *cohort, const char *id, const char *label);
+/* There will be this branch: its name. Said again with its evidence, before it is prepared ("": none yet). */
+enum cohort_status decision_join(struct cohort_txn *txn, const char *url, const char *label, const char *evidence,
+                                 char ret_name[static BRANCH_NAME_BYTES], struct cohort_reply **ret_reply);
+
+/* About a branch of the transaction. */
+enum cohort_status decision_ask(struct cohort *cohort, const char *id, const char *name, enum decision_state *ret_state,
+                                struct cohort_reply **ret_reply);
+
+/* The branch is finished so: home need not remember the transaction for it. */
+enum cohort_status decision_note(struct cohort *cohort, const char *id, const char *name, bool committed,
+                                 struct cohort_reply **ret_reply);
+
+/* What is not finished: maps of id, branch, name, resource, evidence, state and age_ms. `cursor` becomes that of the
+ * next page, "0" behind the last. */
+enum { DECISION_CURSOR_BYTES = 64 };
+enum cohort_status decision_unfinished(struct cohort *cohort, char cursor[static DECISION_CURSOR_BYTES],
+                                       struct cohort_reply **ret_reply);

@@ -187,10 +187,12 @@ static enum maria_end limit_time(struct mariadb *mariadb)
     return maria_session_ask(&mariadb->work, text, NULL, NULL, NULL);
 }
 
-static enum resource_code begin(struct resource *resource, const char *name)
+static enum resource_code begin(struct resource *resource, const char *name,
+                                char ret_evidence[static RESOURCE_EVIDENCE_BYTES])
 {
     struct mariadb *mariadb = mariadb_of(resource);
     mariadb->name = name;
+    ret_evidence[0] = '\0'; /* there is none */
     mariadb->xid[0] = '\0';
     enum resource_code code = maria_session_ready(&mariadb->work);
     code = code == RESOURCE_OK ? check_server(mariadb) : code;
@@ -330,11 +332,10 @@ static enum maria_end say_prepare(struct mariadb *mariadb)
     return end;
 }
 
-static enum resource_code prepare(struct resource *resource, char ret_evidence[static RESOURCE_EVIDENCE_BYTES])
+static enum resource_code prepare(struct resource *resource)
 {
     struct mariadb *mariadb = mariadb_of(resource);
     int64_t rows = 0;
-    ret_evidence[0] = '\0';
     enum resource_code code = start(mariadb);
     enum maria_end end = code == RESOURCE_OK ? say(&mariadb->work, "XA END", mariadb->xid, "") : MARIA_FAILED;
     end = end == MARIA_DONE ? count_rows(mariadb, &rows) : end;

@@ -114,7 +114,8 @@ static enum resource_code note_self(struct postgresql *postgresql)
     return RESOURCE_OK;
 }
 
-static enum resource_code begin(struct resource *resource, const char *name)
+static enum resource_code begin(struct resource *resource, const char *name,
+                                char ret_evidence[static RESOURCE_EVIDENCE_BYTES])
 {
     struct postgresql *postgresql = postgresql_of(resource);
     postgresql->name = name;
@@ -122,7 +123,11 @@ static enum resource_code begin(struct resource *resource, const char *name)
     code = code == RESOURCE_OK ? check_server(postgresql) : code;
     code = code == RESOURCE_OK ? code_of(postgresql, pg_session_ask(&postgresql->work, "BEGIN", NULL, 0)) : code;
     code = code == RESOURCE_OK ? limit_time(postgresql) : code;
-    return code == RESOURCE_OK ? note_self(postgresql) : code;
+    code = code == RESOURCE_OK ? note_self(postgresql) : code;
+    if (code == RESOURCE_OK) {
+        (void)snprintf(ret_evidence, RESOURCE_EVIDENCE_BYTES, "%s", postgresql->evidence);
+    }
+    return code;
 }
 
 static enum resource_code run(struct resource *resource, const char *statement, int64_t *ret_changed)
@@ -220,12 +225,11 @@ static enum resource_code look_for_vote(struct postgresql *postgresql, const cha
         "was prepared");
 }
 
-static enum resource_code prepare(struct resource *resource, char ret_evidence[static RESOURCE_EVIDENCE_BYTES])
+static enum resource_code prepare(struct resource *resource)
 {
     struct postgresql *postgresql = postgresql_of(resource);
     struct pg_session *work = &postgresql->work;
     char text[LITERAL_BYTES];
-    (void)snprintf(ret_evidence, RESOURCE_EVIDENCE_BYTES, "%s", postgresql->evidence);
     int64_t deadline_ns = resource->deadline_ns; /* two thirds of the time for the question, and a third for its fate */
     int64_t now_ns = resource_clock_ns();
     resource->deadline_ns = now_ns + (deadline_ns - now_ns) * 2 / 3;

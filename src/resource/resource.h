@@ -23,7 +23,7 @@
 
 enum {
     RESOURCE_PROBLEM_BYTES = 400,
-    RESOURCE_EVIDENCE_BYTES = 96,
+    RESOURCE_EVIDENCE_BYTES = 65, /* with the NUL; printable */
     RESOURCE_OWNER_BYTES = 128,
     RESOURCE_LISTED_MAXIMUM = 10000, /* branches of one look */
 };
@@ -61,12 +61,13 @@ struct resource_ops {
     /* The work on the branch of this name, which is the caller's and stays. What the other side lacks for a transaction
      * is said at `begin`; a statement that would end the block by itself is refused before it is sent. After a failure
      * only roll_back. */
-    enum resource_code (*begin)(struct resource *resource, const char *name);
+    enum resource_code (*begin)(struct resource *resource, const char *name,
+                                char ret_evidence[static RESOURCE_EVIDENCE_BYTES]);
     enum resource_code (*run)(struct resource *resource, const char *statement, int64_t *ret_changed);
     void (*roll_back)(struct resource *resource);
 
-    /* The vote. OK: prepared, on its disk, under the name that `begin` was told, with evidence. */
-    enum resource_code (*prepare)(struct resource *resource, char ret_evidence[static RESOURCE_EVIDENCE_BYTES]);
+    /* The vote. OK: prepared, on its disk. */
+    enum resource_code (*prepare)(struct resource *resource);
 
     /* By anybody. `finish`: OK when it is done, or was; REFUSED when the other side proves the opposite. */
     enum resource_code (*finish)(struct resource *resource, const char *name, const char *evidence, bool commits);

@@ -57,19 +57,31 @@ static bool open_part(struct work *work, struct work_part *part)
     return true;
 }
 
-static bool begin_part(struct work *work, struct work_part *part)
+static bool join_part(struct work *work, struct work_part *part)
 {
     struct cohort_reply *reply = NULL;
     char url[RESOURCE_PROBLEM_BYTES];
     resource_url_public(part->url, url, sizeof(url));
-    enum cohort_status status = decision_join(work->txn, url, part->label, part->name, &reply);
+    enum cohort_status status = decision_join(work->txn, url, part->label, part->evidence, part->name, &reply);
     if (status != COHORT_OK) {
         return fail_at_home(work, status, reply);
     }
     cohort_reply_free(reply);
+    return true;
+}
+
+/* Joined first, so that home knows of the branch; and again with its evidence, before it can be prepared. */
+static bool begin_part(struct work *work, struct work_part *part)
+{
+    if (!join_part(work, part)) {
+        return false;
+    }
     part->state = WORK_WORKING;
-    enum resource_code code = part->resource->ops->begin(part->resource, part->name);
-    return code == RESOURCE_OK || fail_at(work, part, code);
+    enum resource_code code = part->resource->ops->begin(part->resource, part->name, part->evidence);
+    if (code != RESOURCE_OK) {
+        return fail_at(work, part, code);
+    }
+    return part->evidence[0] == '\0' || join_part(work, part);
 }
 
 bool work_begin(struct work *work, struct cohort *cohort, const struct work_options *options)
@@ -142,20 +154,19 @@ static void finish_parts(struct work *work, bool commits)
         if (part->resource == NULL || !part->may_be_prepared) {
             continue;
         }
+        struct cohort_reply *reply = NULL;
         struct resource *resource = part->resource;
         int64_t now_ns = resource_clock_ns(); /* each has a part of the time that is left: one may not answer at all */
         resource->deadline_ns = now_ns + (until_ns - now_ns) / (work->count - i);
         enum resource_code code = resource->ops->finish(resource, part->name, part->evidence, commits);
         work->refused += code == RESOURCE_REFUSED;
-        if (code == RESOURCE_OK) {
-            part->state = WORK_FINISHED;
-            (void)decision_acknowledge(work->cohort, work->id, part->label);
-        } else {
-            work->unfinished++;
-            if (commits) {
-                (void)fail_at(work, part, code);
-            }
+        work->unfinished += code != RESOURCE_OK;
+        if (code == RESOURCE_OK && commits) { /* an abort is not remembered for its branches */
+            (void)decision_note(work->cohort, work->id, part->name, true, &reply);
+        } else if (commits) {
+            (void)fail_at(work, part, code);
         }
+        cohort_reply_free(reply);
     }
 }
 
@@ -169,83 +180,69 @@ static void roll_back_work(struct work *work)
     }
 }
 
-/* Until home says, or the time for finishing is over. */
+/* Until home says, or the time for finishing is over. Without external participants there is no branch to ask about,
+ * and libcohort has asked. */
 static enum decision_state ask_home(struct work *work)
 {
     struct resource clock = {.deadline_ns = finish_until_ns(work)};
     enum decision_state state = DECISION_UNDER_WAY;
+    if (work->count == 0) {
+        return DECISION_UNDER_WAY;
+    }
     do {
         struct cohort_reply *reply = NULL;
-        enum cohort_status status = decision_outcome(work->cohort, work->id, &state, &reply);
+        enum cohort_status status = decision_ask(work->cohort, work->id, work->parts[0].name, &state, &reply);
         cohort_reply_free(reply);
-        if (status == COHORT_OK && state != DECISION_UNDER_WAY) {
+        if (status == COHORT_OK && (state == DECISION_COMMITTED || state == DECISION_ABORTED)) {
             return state;
         }
     } while (resource_pause(&clock, ASK_AGAIN_MS));
     return DECISION_UNDER_WAY;
 }
 
-/* Something before the decision has failed: nothing may commit. The words stay those of what failed. */
-static enum work_end abort_work(struct work *work)
+/* With the words of what failed. */
+static enum work_end aborted(struct work *work)
 {
     char problem[WORK_PROBLEM_BYTES];
-    struct cohort_reply *reply = NULL;
-    enum decision_state state = DECISION_ABORTED;
+    bool unreachable = work->unreachable;
     memcpy(problem, work->problem, sizeof(problem));
-    roll_back_work(work);
-    if (decision_make(work->cohort, work->id, false, &reply) != COHORT_OK) {
-        state = ask_home(work);
-    }
-    cohort_reply_free(reply);
-    if (state == DECISION_ABORTED) {
-        finish_parts(work, false);
-    }
+    finish_parts(work, false);
     memcpy(work->problem, problem, sizeof(problem));
-    return state == DECISION_ABORTED ? WORK_ROLLED_BACK : WORK_UNCERTAIN;
+    work->unreachable = unreachable;
+    return WORK_ROLLED_BACK;
+}
+
+/* Something before the decision has failed: nothing may commit, and nothing does, since nobody has said so to home and
+ * nobody will. That home forgets it now is for those who wait for cohort's own keys. */
+static enum work_end abort_work(struct work *work)
+{
+    struct cohort_reply *reply = NULL;
+    roll_back_work(work);
+    (void)cohort_txn_rollback(work->txn, &reply);
+    cohort_reply_free(reply);
+    return aborted(work);
 }
 
 static bool prepare_part(struct work *work, struct work_part *part)
 {
-    struct resource *resource = part->resource;
-    struct cohort_reply *reply = NULL;
-    part->may_be_prepared = true;
-    enum resource_code code = resource->ops->prepare(resource, part->evidence);
+    enum resource_code code = part->resource->ops->prepare(part->resource);
+    part->may_be_prepared = code == RESOURCE_OK || code == RESOURCE_UNKNOWN;
     if (code != RESOURCE_OK) {
-        part->may_be_prepared = code == RESOURCE_UNKNOWN;
         return fail_at(work, part, code);
     }
     part->state = WORK_PREPARED;
-    enum cohort_status status = decision_vote(work->cohort, work->id, part->label, part->evidence, &reply);
-    if (status != COHORT_OK) {
-        return fail_at_home(work, status, reply);
-    }
-    cohort_reply_free(reply);
-    return true;
-}
-
-static bool prepare_all(struct work *work)
-{
-    struct cohort_reply *reply = NULL;
-    enum cohort_status status = decision_prepare(work->txn, &reply);
-    if (status != COHORT_OK) {
-        return fail_at_home(work, status, reply);
-    }
-    cohort_reply_free(reply);
-    for (uint32_t i = 0; i < work->count; i++) {
-        if (!prepare_part(work, &work->parts[i])) {
-            return false;
-        }
-    }
     return true;
 }
 
 enum work_end work_commit(struct work *work)
 {
-    struct cohort_reply *reply = NULL;
-    if (!prepare_all(work)) {
-        return abort_work(work);
+    for (uint32_t i = 0; i < work->count; i++) {
+        if (!prepare_part(work, &work->parts[i])) {
+            return abort_work(work);
+        }
     }
-    enum cohort_status status = decision_make(work->cohort, work->id, true, &reply);
+    struct cohort_reply *reply = NULL;
+    enum cohort_status status = cohort_txn_commit(work->txn, &reply);
     enum decision_state state = status == COHORT_OK         ? DECISION_COMMITTED
                                 : status == COHORT_TXNABORT ? DECISION_ABORTED
                                                             : ask_home(work);
@@ -255,14 +252,7 @@ enum work_end work_commit(struct work *work)
         return WORK_COMMITTED;
     }
     (void)fail_at_home(work, status, reply);
-    if (state == DECISION_ABORTED) {
-        char problem[WORK_PROBLEM_BYTES];
-        memcpy(problem, work->problem, sizeof(problem));
-        finish_parts(work, false);
-        memcpy(work->problem, problem, sizeof(problem));
-        return WORK_ROLLED_BACK;
-    }
-    return WORK_UNCERTAIN;
+    return state == DECISION_ABORTED ? aborted(work) : WORK_UNCERTAIN;
 }
 
 void work_roll_back(struct work *work)

@@ -1,14 +1,14 @@
-/* One transaction over a cohort and resources, by the client that does the work (TRANSACTIONS: two-phase commit; Gray
- * 1978; Mohan, Lindsay, Obermarck 1986).
+/* One transaction over a cohort and resources, by the client that does the work (two-phase commit: Gray 1978; Mohan,
+ * Lindsay, Obermarck 1986).
  *
- *      begun ──commit──▶ home has it open ──all have voted yes──▶ home decides COMMIT ──▶ each is told, each
- * acknowledged │                    └── a no, no answer, the time is over ──▶ home decides ABORT ──▶ the same └──
- * anything fails ──▶ rolled back
+ *      begun, joined ──▶ work ──▶ each is prepared ──all of them──▶ home decides COMMIT ──▶ each is told, and noted
+ *                                       └── a no, no answer, the time is over ──▶ home decides ABORT ──▶ each is told
  *
  * Invariants
- * 1. Every branch is joined at home before anything is done there, and no branch is prepared before home has the
- *    transaction open: so home knows of all that may ever be prepared, and an id that it does not know is an abort.
- * 2. No branch is committed before home has said COMMIT. */
+ * 1. Every branch is joined at home before anything is done there: so home knows of all that may ever be prepared, and
+ * an id that it does not know is an abort.
+ * 2. Home is told to commit when all have prepared, and by this client alone. No branch is committed before home has
+ * said COMMIT. */
 #pragma once
 
 #include "resource/decision.h"
@@ -30,7 +30,7 @@ struct work_part {
     const char *url;           /* borrowed */
     struct resource *resource; /* owned; NULL: not opened yet */
     enum work_state state;
-    bool may_be_prepared; /* PREPARE was sent, whatever came of it */
+    bool may_be_prepared; /* PREPARE was sent, and was not refused */
     char name[BRANCH_NAME_BYTES];
     char evidence[RESOURCE_EVIDENCE_BYTES];
 };

@@ -33,10 +33,12 @@ def begin(*arguments):
 
 
 def resolve(url, *resources, options=()):
-    """One round; what it says of each branch, and its exit status."""
+    """One round; what it says of each branch at the resources, and how it ended. What a client joined through a relay home has
+    under another URL."""
     named = [word for name, at in resources for word in ("--resource", f"{name}={at}")]
     done = txn("resolve", "--json", "--url", url, *named, *options)
-    return (json.loads(done.stdout) if done.stdout else []), done
+    events = json.loads(done.stdout) if done.stdout else []
+    return [event for event in events if event["end"] != "committed, not here"], done
 
 
 def resolve_all(url, *resources, seconds=60):
