@@ -432,15 +432,6 @@ static enum resource_code list(struct resource *resource, resource_listed listed
                                : code;
 }
 
-static enum resource_code ask(struct resource *resource, const char *name, const char *evidence,
-                              enum resource_fate *ret_fate)
-{
-    bool listed = false;
-    enum resource_code code = is_listed(mariadb_of(resource), name, &listed);
-    *ret_fate = code == RESOURCE_OK && listed ? RESOURCE_IS_PREPARED : RESOURCE_IS_UNKNOWN;
-    return code;
-}
-
 /* ---- its life ---- */
 
 static void close_resource(struct resource *resource)
@@ -479,7 +470,7 @@ static enum status open_resource(const char *url, struct resource **ret_resource
 #define OPS(word)                                                                                                      \
     {                                                                                                                  \
         .scheme = (word), .open = open_resource, .close = close_resource, .begin = begin, .run = run,                  \
-        .roll_back = roll_back, .prepare = prepare, .finish = finish, .list = list, .ask = ask,                        \
+        .roll_back = roll_back, .prepare = prepare, .finish = finish, .list = list,                                    \
     }
 
 static const struct resource_ops resource_mariadb = OPS("mariadb");

@@ -249,7 +249,9 @@ static enum resource_code prepare(struct resource *resource)
 
 /* ---- by anybody ---- */
 
-static enum resource_code ask_status(struct postgresql *postgresql, const char *evidence, enum resource_fate *ret_fate)
+enum fate { FATE_UNKNOWN, FATE_PREPARED, FATE_COMMITTED, FATE_ABORTED };
+
+static enum resource_code ask_status(struct postgresql *postgresql, const char *evidence, enum fate *ret_fate)
 {
     bool same = false;
     enum resource_code code = is_same_place(postgresql, evidence, &same);
@@ -266,38 +268,32 @@ static enum resource_code ask_status(struct postgresql *postgresql, const char *
                                      parameters, 1);
     const char *told = end == PG_DONE ? pg_session_field(&postgresql->control, 0, 0) : "";
     if (strcmp(told, "committed") == 0) {
-        *ret_fate = RESOURCE_IS_COMMITTED;
+        *ret_fate = FATE_COMMITTED;
     } else if (strcmp(told, "aborted") == 0) {
-        *ret_fate = RESOURCE_IS_ABORTED;
+        *ret_fate = FATE_ABORTED;
     }
     return end == PG_LOST ? RESOURCE_DOWN : RESOURCE_OK; /* a number that it cannot know proves nothing */
 }
 
 static enum resource_code ask_control(struct postgresql *postgresql, const char *name, const char *evidence,
-                                      enum resource_fate *ret_fate)
+                                      enum fate *ret_fate)
 {
     bool listed = false;
-    *ret_fate = RESOURCE_IS_UNKNOWN;
+    *ret_fate = FATE_UNKNOWN;
     enum resource_code code = pg_session_ready(&postgresql->control);
     code = code == RESOURCE_OK ? is_listed(postgresql, name, &listed) : code;
     if (code == RESOURCE_OK && listed) {
-        *ret_fate = RESOURCE_IS_PREPARED;
+        *ret_fate = FATE_PREPARED;
         return RESOURCE_OK;
     }
     return code == RESOURCE_OK ? ask_status(postgresql, evidence, ret_fate) : code;
 }
 
-static enum resource_code ask(struct resource *resource, const char *name, const char *evidence,
-                              enum resource_fate *ret_fate)
-{
-    return ask_control(postgresql_of(resource), name, evidence, ret_fate);
-}
-
 /* COMMIT PREPARED says that there is no such branch (42704), which proves nothing: somebody else was first. */
 static enum resource_code prove(struct postgresql *postgresql, const char *name, const char *evidence, bool commits)
 {
-    enum resource_fate fate;
-    enum resource_fate wanted = commits ? RESOURCE_IS_COMMITTED : RESOURCE_IS_ABORTED;
+    enum fate fate;
+    enum fate wanted = commits ? FATE_COMMITTED : FATE_ABORTED;
     enum resource_code code = ask_control(postgresql, name, evidence, &fate);
     if (code != RESOURCE_OK) {
         return code;
@@ -305,10 +301,10 @@ static enum resource_code prove(struct postgresql *postgresql, const char *name,
     if (fate == wanted) {
         return RESOURCE_OK;
     }
-    if (fate == RESOURCE_IS_PREPARED) {
+    if (fate == FATE_PREPARED) {
         return RESOURCE_DOWN; /* once more */
     }
-    if (fate == RESOURCE_IS_UNKNOWN) {
+    if (fate == FATE_UNKNOWN) {
         return resource_problem(&postgresql->resource, RESOURCE_UNKNOWN,
                                 "PostgreSQL: the branch is not prepared here any more, and nothing proves what became "
                                 "of it");
@@ -431,7 +427,7 @@ static enum status open_resource(const char *url, struct resource **ret_resource
 #define OPS(name)                                                                                                      \
     {                                                                                                                  \
         .scheme = (name), .open = open_resource, .close = close_resource, .begin = begin, .run = run,                  \
-        .roll_back = roll_back, .prepare = prepare, .finish = finish, .list = list, .ask = ask,                        \
+        .roll_back = roll_back, .prepare = prepare, .finish = finish, .list = list,                                    \
     }
 
 static const struct resource_ops resource_postgresql = OPS("postgresql");

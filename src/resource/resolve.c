@@ -128,9 +128,11 @@ static void take_unfinished(const struct resolve *resolve, const struct cohort_r
 {
     struct listed listed = {.age_ms = cohort_reply_integer(cohort_reply_get(map, "age_ms"))};
     const char *url = cohort_reply_text(cohort_reply_get(map, "resource"));
+    const char *state = cohort_reply_text(cohort_reply_get(map, "state"));
     struct resolve_target *target = target_of(resolve, url);
-    if (strcmp(cohort_reply_text(cohort_reply_get(map, "state")), "COMMIT") != 0 ||
-        (target != NULL && target->is_down)) {
+    bool commits = strcmp(state, "COMMIT") == 0;
+    bool cancels = strcmp(state, "ABORT") == 0 && target != NULL && target->resource->ops->cancels_unseen;
+    if ((!commits && !cancels) || (target != NULL && target->is_down)) {
         return;
     }
     (void)snprintf(listed.txid, sizeof(listed.txid), "%s", cohort_reply_text(cohort_reply_get(map, "id")));
@@ -140,7 +142,7 @@ static void take_unfinished(const struct resolve *resolve, const struct cohort_r
     if (target == NULL) {
         tell(resolve, url, &listed, RESOLVE_ELSEWHERE, "");
     } else {
-        act(resolve, target, &listed, true);
+        act(resolve, target, &listed, commits);
     }
 }
 

@@ -35,9 +35,6 @@ enum resource_code {
     RESOURCE_UNKNOWN, /* it may have been done */
 };
 
-/* What became of a branch. */
-enum resource_fate { RESOURCE_IS_UNKNOWN, RESOURCE_IS_PREPARED, RESOURCE_IS_COMMITTED, RESOURCE_IS_ABORTED };
-
 struct resource;
 
 struct resource_branch {
@@ -72,8 +69,9 @@ struct resource_ops {
     /* By anybody. `finish`: OK when it is done, or was; REFUSED when the other side proves the opposite. */
     enum resource_code (*finish)(struct resource *resource, const char *name, const char *evidence, bool commits);
     enum resource_code (*list)(struct resource *resource, resource_listed listed, void *data);
-    enum resource_code (*ask)(struct resource *resource, const char *name, const char *evidence,
-                              enum resource_fate *ret_fate);
+
+    /* An abort is told also of a branch that nobody has seen there, so that it is refused should it come. */
+    bool cancels_unseen;
 };
 
 /* What all resources begin with. */
