@@ -19,6 +19,7 @@
  * 4. Tables that know no transactions (MyISAM, Aria) are written at once, in any transaction; the server does not say
  * so before it is too late. docs/transactions.md warns. */
 #include "resource/mariadb_session.h"
+#include "resource/mariadb_xid.h"
 #include "resource/module.h"
 #include "resource/statement.h"
 
@@ -30,9 +31,7 @@
 enum {
     NS_PER_MS = 1000000,
     AGAIN_MS = 20,
-    FORMAT = 0x436f686f, /* "Coho" */
-    XID_BYTES = 4 * BRANCH_XA_PART_BYTES + 64,
-    TEXT_BYTES = XID_BYTES + 128,
+    TEXT_BYTES = MARIA_XID_BYTES + 128,
     MARIADB_LEAST = 100500,
     MYSQL_LEAST = 80000,
 };
@@ -41,13 +40,13 @@ struct mariadb {
     struct resource resource;
     struct resource_url url;
     struct maria_session work, control;
-    char xid[XID_BYTES]; /* of the branch that `work` has; "": none */
-    const char *name;    /* its name */
-    char connection[24]; /* of `work` */
-    int64_t uptime_s;    /* of the server, when the work began, */
-    int64_t began_ns;    /* which was then */
-    int64_t rows;        /* written before the branch */
-    bool wrote_nothing;  /* it has been ended */
+    char xid[MARIA_XID_BYTES]; /* of the branch that `work` has; "": none */
+    const char *name;          /* its name */
+    char connection[24];       /* of `work` */
+    int64_t uptime_s;          /* of the server, when the work began, */
+    int64_t began_ns;          /* which was then */
+    int64_t rows;              /* written before the branch */
+    bool wrote_nothing;        /* it has been ended */
 };
 
 static struct mariadb *mariadb_of(struct resource *resource) { return (struct mariadb *)resource; }
@@ -55,49 +54,6 @@ static struct mariadb *mariadb_of(struct resource *resource) { return (struct ma
 static enum resource_code code_of(enum maria_end end)
 {
     return end == MARIA_DONE ? RESOURCE_OK : end == MARIA_FAILED ? RESOURCE_REFUSED : RESOURCE_DOWN;
-}
-
-/* ---- names ---- */
-
-static size_t put_hex(char *text, size_t size, struct slice bytes)
-{
-    text[size++] = 'X';
-    text[size++] = '\'';
-    for (size_t i = 0; i < bytes.size; i++) {
-        size += (size_t)snprintf(&text[size], 3, "%02x", bytes.data[i]);
-    }
-    text[size++] = '\'';
-    text[size++] = ',';
-    return size;
-}
-
-/* "X'…',X'…',1131374703". False: one of its parts is too long. */
-static bool format_xid(const char *name, char ret_xid[static XID_BYTES])
-{
-    size_t split = branch_name_xa_split(slice_from_string(name));
-    if (split == 0) {
-        return false;
-    }
-    size_t size = put_hex(ret_xid, 0, slice_of(name, split - 1));
-    size = put_hex(ret_xid, size, slice_from_string(name + split));
-    (void)snprintf(&ret_xid[size], XID_BYTES - size, "%d", FORMAT);
-    return true;
-}
-
-/* The name of a row of XA RECOVER: format, sizes of both parts, both parts. False: foreign. */
-static bool take_name(char *const *fields, const unsigned long *sizes, unsigned count,
-                      char ret_name[static BRANCH_NAME_BYTES])
-{
-    if (count != 4 || fields[0] == NULL || fields[3] == NULL || strtol(fields[0], NULL, 10) != FORMAT) {
-        return false;
-    }
-    unsigned long first = strtoul(fields[1], NULL, 10);
-    unsigned long second = strtoul(fields[2], NULL, 10);
-    if (first + second != sizes[3] || first + second + 2 > BRANCH_NAME_BYTES) {
-        return false;
-    }
-    (void)snprintf(ret_name, BRANCH_NAME_BYTES, "%.*s:%.*s", (int)first, fields[3], (int)second, fields[3] + first);
-    return strlen(ret_name) == first + second + 1;
 }
 
 static enum maria_end say(struct maria_session *session, const char *word, const char *xid, const char *behind)
@@ -213,7 +169,7 @@ static enum resource_code start(struct mariadb *mariadb)
     if (mariadb->xid[0] != '\0') {
         return RESOURCE_OK;
     }
-    if (!format_xid(mariadb->name, mariadb->xid)) {
+    if (!maria_xid_format(mariadb->name, mariadb->xid)) {
         return resource_problem(
             &mariadb->resource, RESOURCE_REFUSED,
             "MariaDB: the transaction's id and the participant's name are too long for XA: together "
@@ -257,7 +213,9 @@ static void look_at(void *data, char *const *fields, const unsigned long *sizes,
 {
     struct look *look = data;
     char name[BRANCH_NAME_BYTES];
-    look->found = look->found || (take_name(fields, sizes, count, name) && strcmp(name, look->name) == 0);
+    look->found =
+        look->found || (maria_xid_parse(fields[0], fields[1], fields[2], slice_of(fields[3], sizes[3]), name) &&
+                        strcmp(name, look->name) == 0);
 }
 
 static enum resource_code is_listed(struct mariadb *mariadb, const char *name, bool *ret_listed)
@@ -384,8 +342,8 @@ static enum resource_code finish_once(struct mariadb *mariadb, const char *name,
 static enum resource_code finish(struct resource *resource, const char *name, const char *evidence, bool commits)
 {
     struct mariadb *mariadb = mariadb_of(resource);
-    char xid[XID_BYTES];
-    if (!format_xid(name, xid)) {
+    char xid[MARIA_XID_BYTES];
+    if (!maria_xid_format(name, xid)) {
         return resource_problem(resource, RESOURCE_REFUSED, "MariaDB: '%s' is too long for XA", name);
     }
     bool own = mariadb->work.mysql != NULL && strcmp(mariadb->xid, xid) == 0;
@@ -417,7 +375,7 @@ static void list_row(void *data, char *const *fields, const unsigned long *sizes
 {
     const struct listing *listing = data;
     char name[BRANCH_NAME_BYTES];
-    if (take_name(fields, sizes, count, name)) {
+    if (maria_xid_parse(fields[0], fields[1], fields[2], slice_of(fields[3], sizes[3]), name)) {
         const struct resource_branch branch = {.name = slice_from_string(name), .age_ms = -1, .owner = ""};
         listing->listed(listing->data, &branch);
     }
