@@ -2,7 +2,7 @@
 #include "cli/txn.h"
 
 #include "cli/actions.h"
-#include "resource/branch_name.h"
+#include "resource/resource_name.h"
 
 #include <stdio.h>
 
@@ -14,7 +14,7 @@ int txn_take_participant(const struct cli_command *command, const char *option, 
         (void)cli_error(command, EX_USAGE, "--%s takes NAME=URL, such as bank=postgresql://user@host/database", option);
         return cli_usage_hint(command);
     }
-    if (!branch_label_is_good(slice_of(text, size))) {
+    if (!resource_label_is_good(slice_of(text, size))) {
         return cli_error(command, EX_USAGE, "--%s: a NAME has 1 to %d letters, digits, '.', '_' and '-'", option,
                          TXN_LABEL_BYTES - 1);
     }

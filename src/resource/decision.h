@@ -1,5 +1,5 @@
-/* What home is told and says: the decisions about transactions that have external participants. Over libcohort;
- * docs/transactions.md has the commands.
+/* What home says: the decisions about transactions that have external participants (cohort/transaction.h,
+ * docs/transactions.md).
  *
  * Invariants
  * 1. COMMITTED and ABORTED are final. An id that home does not know has become an abort before it is told.
@@ -9,7 +9,7 @@
  *    a backup. */
 #pragma once
 
-#include "resource/branch_name.h"
+#include "resource/resource_name.h"
 
 #include <cohort/transaction.h>
 
@@ -27,12 +27,7 @@ enum cohort_status decision_join(struct cohort_txn *txn, const char *url, const 
 enum cohort_status decision_ask(struct cohort *cohort, const char *id, const char *name, enum decision_state *ret_state,
                                 struct cohort_reply **ret_reply);
 
-/* The branch is finished so: home need not remember the transaction for it. */
-enum cohort_status decision_note(struct cohort *cohort, const char *id, const char *name, bool committed,
-                                 struct cohort_reply **ret_reply);
-
-/* What is not finished: maps of id, branch, name, resource, evidence, state and age_ms. `cursor` becomes that of the
- * next page, "0" behind the last. */
+/* The next page of what is not finished: its cursor takes the place of the one that is given, "0" behind the last. */
 enum { DECISION_CURSOR_BYTES = 64 };
 enum cohort_status decision_unfinished(struct cohort *cohort, char cursor[static DECISION_CURSOR_BYTES],
                                        struct cohort_reply **ret_reply);

@@ -17,7 +17,7 @@ static size_t put_hex(char *text, size_t size, struct slice bytes)
 
 bool maria_xid_format(const char *name, char ret_xid[static MARIA_XID_BYTES])
 {
-    size_t split = branch_name_xa_split(slice_from_string(name));
+    size_t split = resource_name_xa_split(slice_from_string(name));
     if (split == 0) {
         return false;
     }

@@ -1,7 +1,7 @@
 /* Names of branches as xids: `cohort:CLUSTER:R.P` and `TXID:BRANCH`, in hexadecimal digits, and a format of its own. */
 #pragma once
 
-#include "resource/branch_name.h"
+#include "resource/resource_name.h"
 
 enum { MARIA_XID_FORMAT = 0x436f686f /* "Coho" */, MARIA_XID_BYTES = 4 * BRANCH_XA_PART_BYTES + 64 };
 

@@ -37,8 +37,8 @@ static void tell(const struct resolve *resolve, const char *label, const struct 
 static void take(void *data, const struct resource_branch *branch)
 {
     struct look *look = data;
-    struct branch_name name;
-    if (!branch_name_parse(branch->name, &name) || strcmp(name.cluster, look->resolve->cluster) != 0) {
+    struct resource_name name;
+    if (!resource_name_parse(branch->name, &name) || strcmp(name.cluster, look->resolve->cluster) != 0) {
         return; /* foreign */
     }
     if (look->count == look->capacity) {
@@ -67,7 +67,8 @@ static void act(const struct resolve *resolve, struct resolve_target *target, co
     resource->deadline_ns = resource_clock_ns() + resolve->timeout_ms * NS_PER_MS;
     enum resource_code code = resource->ops->finish(resource, listed->name, listed->evidence, commits);
     if (code == RESOURCE_OK) {
-        (void)decision_note(resolve->cohort, listed->txid, listed->name, commits, &reply);
+        (void)cohort_txn_done(resolve->cohort, listed->txid, listed->name,
+                              commits ? COHORT_BRANCH_COMMITTED : COHORT_BRANCH_ABORTED, &reply);
         cohort_reply_free(reply);
         tell(resolve, target->label, listed, commits ? RESOLVE_COMMITTED : RESOLVE_ROLLED_BACK, "");
         return;

@@ -19,7 +19,7 @@
 #pragma once
 
 #include "base/status.h"
-#include "resource/branch_name.h"
+#include "resource/resource_name.h"
 
 enum {
     RESOURCE_PROBLEM_BYTES = 400,

@@ -162,7 +162,7 @@ static void finish_parts(struct work *work, bool commits)
         work->refused += code == RESOURCE_REFUSED;
         work->unfinished += code != RESOURCE_OK;
         if (code == RESOURCE_OK && commits) { /* an abort is not remembered for its branches */
-            (void)decision_note(work->cohort, work->id, part->name, true, &reply);
+            (void)cohort_txn_done(work->cohort, work->id, part->name, COHORT_BRANCH_COMMITTED, &reply);
         } else if (commits) {
             (void)fail_at(work, part, code);
         }

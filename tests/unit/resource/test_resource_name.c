@@ -1,4 +1,4 @@
-#include "resource/branch_name.h"
+#include "resource/resource_name.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,9 +10,9 @@
 
 #define CLUSTER "0123456789abcdef0123456789abcdef"
 
-static struct branch_name name_of(const char *txid, const char *label)
+static struct resource_name name_of(const char *txid, const char *label)
 {
-    struct branch_name name = {.cluster = CLUSTER, .restores = 3, .position = 0x1f};
+    struct resource_name name = {.cluster = CLUSTER, .restores = 3, .position = 0x1f};
     strncpy(name.txid, txid, sizeof(name.txid) - 1);
     strncpy(name.label, label, sizeof(name.label) - 1);
     return name;
@@ -21,11 +21,11 @@ static struct branch_name name_of(const char *txid, const char *label)
 static void there_and_back(const char *txid, const char *expected)
 {
     char text[BRANCH_NAME_BYTES];
-    struct branch_name name = name_of(txid, "bank");
-    struct branch_name parsed;
-    assert_true(branch_name_format(&name, text));
+    struct resource_name name = name_of(txid, "bank");
+    struct resource_name parsed;
+    assert_true(resource_name_format(&name, text));
     assert_string_equal(text, expected);
-    assert_true(branch_name_parse(slice_from_string(text), &parsed));
+    assert_true(resource_name_parse(slice_from_string(text), &parsed));
     assert_string_equal(parsed.txid, txid);
     assert_string_equal(parsed.label, "bank");
     assert_string_equal(parsed.cluster, CLUSTER);
@@ -45,18 +45,18 @@ static void test_what_cannot_be_a_name(void **unused)
 {
     char text[BRANCH_NAME_BYTES];
     char colons[BRANCH_TXID_BYTES] = {0};
-    struct branch_name name = name_of("", "bank");
-    assert_false(branch_name_format(&name, text));
+    struct resource_name name = name_of("", "bank");
+    assert_false(resource_name_format(&name, text));
     name = name_of("x", "");
-    assert_false(branch_name_format(&name, text));
+    assert_false(resource_name_format(&name, text));
     name = name_of("x", "a:b");
-    assert_false(branch_name_format(&name, text));
+    assert_false(resource_name_format(&name, text));
     memset(colons, ':', sizeof(colons) - 1); /* three bytes each */
     name = name_of(colons, "bank");
-    assert_false(branch_name_format(&name, text));
+    assert_false(resource_name_format(&name, text));
     name = name_of("x", "bank");
     name.cluster[0] = 'G';
-    assert_false(branch_name_format(&name, text));
+    assert_false(resource_name_format(&name, text));
 }
 
 /* Whatever is not written as we write it is somebody else's, and never touched. */
@@ -100,11 +100,11 @@ static void test_foreign(void **unused)
         "cohort:" CLUSTER ":3.1f:x:12345678901234567890123456789012",
     };
     for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++) {
-        struct branch_name name;
-        assert_false(branch_name_parse(slice_from_string(foreign[i]), &name));
+        struct resource_name name;
+        assert_false(resource_name_parse(slice_from_string(foreign[i]), &name));
     }
-    struct branch_name name;
-    assert_false(branch_name_parse(slice_of("cohort:" CLUSTER ":3.1f:x\0:bank", 50), &name));
+    struct resource_name name;
+    assert_false(resource_name_parse(slice_of("cohort:" CLUSTER ":3.1f:x\0:bank", 50), &name));
 }
 
 static void test_long_names(void **unused)
@@ -112,47 +112,47 @@ static void test_long_names(void **unused)
     char text[BRANCH_NAME_BYTES];
     char long_id[BRANCH_TXID_BYTES] = {0};
     memset(long_id, 'x', sizeof(long_id) - 1);
-    struct branch_name name = name_of(long_id, "bank");
-    struct branch_name parsed;
-    assert_true(branch_name_format(&name, text));
-    assert_true(branch_name_parse(slice_from_string(text), &parsed));
+    struct resource_name name = name_of(long_id, "bank");
+    struct resource_name parsed;
+    assert_true(resource_name_format(&name, text));
+    assert_true(resource_name_parse(slice_from_string(text), &parsed));
     char longer[BRANCH_NAME_BYTES + 1];
     (void)memset(longer, 'x', sizeof(longer));
     memcpy(longer, text, strlen("cohort:" CLUSTER ":3.1f:"));
-    assert_false(branch_name_parse(slice_of(longer, sizeof(longer)), &parsed));
+    assert_false(resource_name_parse(slice_of(longer, sizeof(longer)), &parsed));
 }
 
 /* Of the same id, and yet others: after a restore, and when a client says an id again. */
 static void test_epochs_are_told_apart(void **unused)
 {
-    struct branch_name name = name_of("x", "bank");
-    struct branch_name parsed;
+    struct resource_name name = name_of("x", "bank");
+    struct resource_name parsed;
     char text[BRANCH_NAME_BYTES];
     name.restores = 4;
     name.position = UINT64_MAX;
-    assert_true(branch_name_format(&name, text));
+    assert_true(resource_name_format(&name, text));
     assert_string_equal(text, "cohort:" CLUSTER ":4.ffffffffffffffff:x:bank");
-    assert_true(branch_name_parse(slice_from_string(text), &parsed));
+    assert_true(resource_name_parse(slice_from_string(text), &parsed));
     assert_true(parsed.restores == 4 && parsed.position == UINT64_MAX);
     name.position = 0;
-    assert_true(branch_name_format(&name, text));
-    assert_true(branch_name_parse(slice_from_string(text), &parsed));
+    assert_true(resource_name_format(&name, text));
+    assert_true(resource_name_parse(slice_from_string(text), &parsed));
     assert_true(parsed.restores == 4 && parsed.position == 0);
 }
 
 static void test_xa(void **unused)
 {
     const char *text = "cohort:" CLUSTER ":3.1f:order-17:bank";
-    size_t split = branch_name_xa_split(slice_from_string(text));
+    size_t split = resource_name_xa_split(slice_from_string(text));
     assert_string_equal(text + split, "order-17:bank");
     assert_int_equal(split, strlen("cohort:" CLUSTER ":3.1f:"));
     char longer[BRANCH_NAME_BYTES] = "cohort:" CLUSTER ":3.1f:";
     memset(longer + strlen(longer), 'x', 60);
     strcat(longer, ":abc"); /* 64 bytes behind the third colon */
-    assert_int_not_equal(branch_name_xa_split(slice_from_string(longer)), 0);
+    assert_int_not_equal(resource_name_xa_split(slice_from_string(longer)), 0);
     strcat(longer, "d");
-    assert_int_equal(branch_name_xa_split(slice_from_string(longer)), 0);
-    assert_int_equal(branch_name_xa_split(slice_from_string("a:b")), 0);
+    assert_int_equal(resource_name_xa_split(slice_from_string(longer)), 0);
+    assert_int_equal(resource_name_xa_split(slice_from_string("a:b")), 0);
 }
 
 int main(void)

@@ -21,7 +21,7 @@ enum {
     BRANCH_XA_PART_BYTES = 64 /* without one */
 };
 
-struct branch_name {
+struct resource_name {
     char cluster[BRANCH_CLUSTER_DIGITS + 1];
     uint64_t restores, position;  /* R.P: the epoch */
     char txid[BRANCH_TXID_BYTES]; /* no zero bytes */
@@ -29,17 +29,17 @@ struct branch_name {
 };
 
 /* 1 to 31 letters, digits, '.', '_' and '-'. */
-bool branch_label_is_good(struct slice label);
+bool resource_label_is_good(struct slice label);
 
 /* 32 lower-case hexadecimal digits, not all of them 0. */
-bool branch_cluster_is_good(struct slice cluster);
+bool resource_cluster_is_good(struct slice cluster);
 
 /* False: a field is not as it must be, or the name is longer than a name may be. */
-__attribute__((warn_unused_result)) bool branch_name_format(const struct branch_name *name,
-                                                            char ret_text[static BRANCH_NAME_BYTES]);
+__attribute__((warn_unused_result)) bool resource_name_format(const struct resource_name *name,
+                                                              char ret_text[static BRANCH_NAME_BYTES]);
 
 /* False: foreign. What is parsed is formatted to the same bytes. */
-__attribute__((warn_unused_result)) bool branch_name_parse(struct slice text, struct branch_name *ret_name);
+__attribute__((warn_unused_result)) bool resource_name_parse(struct slice text, struct resource_name *ret_name);
 
 /* Where XA's second part begins: behind the third colon. 0: one of the parts is too long for XA. */
-size_t branch_name_xa_split(struct slice text);
+size_t resource_name_xa_split(struct slice text);

@@ -1,4 +1,4 @@
-#include "resource/branch_name.h"
+#include "resource/resource_name.h"
 
 #include "base/number.h"
 
@@ -16,7 +16,7 @@ static bool is_plain(uint8_t byte)
 
 static bool is_plain_in_txid(uint8_t byte) { return is_plain(byte) || byte == '~'; }
 
-bool branch_label_is_good(struct slice label)
+bool resource_label_is_good(struct slice label)
 {
     bool good = label.size > 0 && label.size < BRANCH_LABEL_BYTES;
     for (size_t i = 0; good && i < label.size; i++) {
@@ -25,7 +25,7 @@ bool branch_label_is_good(struct slice label)
     return good;
 }
 
-bool branch_cluster_is_good(struct slice cluster)
+bool resource_cluster_is_good(struct slice cluster)
 {
     bool good = cluster.size == BRANCH_CLUSTER_DIGITS;
     bool zero = true;
@@ -61,7 +61,7 @@ static void put_text(struct writer *writer, const char *text)
     }
 }
 
-bool branch_name_format(const struct branch_name *name, char ret_text[static BRANCH_NAME_BYTES])
+bool resource_name_format(const struct resource_name *name, char ret_text[static BRANCH_NAME_BYTES])
 {
     char epoch[2 * NUMBER_INT64_BYTES + 2];
     (void)snprintf(epoch, sizeof(epoch), "%" PRIu64 ".%" PRIx64, name->restores, name->position);
@@ -84,8 +84,8 @@ bool branch_name_format(const struct branch_name *name, char ret_text[static BRA
     put(&writer, ':');
     put_text(&writer, name->label);
     ret_text[writer.size] = '\0';
-    return writer.fits && branch_cluster_is_good(slice_from_string(name->cluster)) && name->txid[0] != '\0' &&
-           branch_label_is_good(slice_from_string(name->label));
+    return writer.fits && resource_cluster_is_good(slice_from_string(name->cluster)) && name->txid[0] != '\0' &&
+           resource_label_is_good(slice_from_string(name->label));
 }
 
 /* ---- from text ---- */
@@ -136,7 +136,7 @@ static bool take_txid(struct slice field, char txid[static BRANCH_TXID_BYTES])
 }
 
 /* R.P, without zeros in front of either. */
-static bool take_epoch(struct slice field, struct branch_name *name)
+static bool take_epoch(struct slice field, struct resource_name *name)
 {
     const uint8_t *dot = field.size == 0 ? NULL : memchr(field.data, '.', field.size);
     int64_t restores = 0;
@@ -155,9 +155,9 @@ static bool take_epoch(struct slice field, struct branch_name *name)
     return good;
 }
 
-bool branch_name_parse(struct slice text, struct branch_name *ret_name)
+bool resource_name_parse(struct slice text, struct resource_name *ret_name)
 {
-    struct branch_name name = {0};
+    struct resource_name name = {0};
     if (text.size >= BRANCH_NAME_BYTES || !slice_starts_with(text, slice_from_string(prefix))) {
         return false;
     }
@@ -166,8 +166,8 @@ bool branch_name_parse(struct slice text, struct branch_name *ret_name)
     struct slice epoch = take_field(&rest);
     struct slice txid = take_field(&rest);
     struct slice label = rest;
-    if (!branch_cluster_is_good(cluster) || !take_epoch(epoch, &name) || !take_txid(txid, name.txid) ||
-        !branch_label_is_good(label)) {
+    if (!resource_cluster_is_good(cluster) || !take_epoch(epoch, &name) || !take_txid(txid, name.txid) ||
+        !resource_label_is_good(label)) {
         return false;
     }
     memcpy(name.cluster, cluster.data, cluster.size);
@@ -176,7 +176,7 @@ bool branch_name_parse(struct slice text, struct branch_name *ret_name)
     return true;
 }
 
-size_t branch_name_xa_split(struct slice text)
+size_t resource_name_xa_split(struct slice text)
 {
     size_t colons = 0;
     for (size_t i = 0; i < text.size; i++) {
