@@ -62,7 +62,7 @@ static int take_resource(const struct cli_command *command, void *data, const ch
 
 /* ---- what is told ---- */
 
-static const char *const words[] = {
+static const char *const ends[] = {
     [RESOLVE_COMMITTED] = "committed",   [RESOLVE_ROLLED_BACK] = "rolled back",
     [RESOLVE_UNDER_WAY] = "under way",   [RESOLVE_FAILED] = "not yet",
     [RESOLVE_PERSON] = "needs a person", [RESOLVE_ELSEWHERE] = "committed, not here",
@@ -76,18 +76,20 @@ static void tell(void *data, const struct resolve_event *event)
     if (resolver->json) {
         char id[4 * BRANCH_TXID_BYTES];
         (void)printable_copy(slice_from_string(event->txid), id, sizeof(id));
-        json_t *problem = event->problem[0] == '\0' ? json_null() : json_string(event->problem);
+        char words[4 * RESOURCE_PROBLEM_BYTES]; /* a server's, in whatever bytes */
+        (void)printable_copy(slice_from_string(event->problem), words, sizeof(words));
+        json_t *problem = words[0] == '\0' ? json_null() : json_string(words);
         (void)json_array_append_new(resolver->events,
                                     json_pack("{s:s, s:s, s:s, s:I, s:s, s:o}", "resource", event->label, "id", id,
                                               "branch", event->branch, "age_ms", (json_int_t)event->age_ms, "end",
-                                              words[event->end], "problem", problem));
+                                              ends[event->end], "problem", problem));
         return;
     }
     struct table_cell *row = table_add_row(&resolver->table);
     table_set_text(&row[0], slice_from_string(event->label), SHOWN);
     table_set_text(&row[1], slice_from_string(event->txid), SHOWN);
     table_set_duration(&row[2], event->age_ms);
-    table_set_text(&row[3], slice_from_string(words[event->end]), SHOWN);
+    table_set_text(&row[3], slice_from_string(ends[event->end]), SHOWN);
     row[3].colour = event->end <= RESOLVE_ROLLED_BACK ? TABLE_GOOD
                     : event->end == RESOLVE_PERSON    ? TABLE_BAD
                                                       : TABLE_WARN;

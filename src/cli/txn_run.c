@@ -165,18 +165,28 @@ static const char *word_of(enum work_end end)
     return end == WORK_COMMITTED ? "committed" : end == WORK_ROLLED_BACK ? "rolled back" : "in doubt";
 }
 
+/* In whatever bytes it is. NULL for an empty one. */
+static json_t *text_json(const char *text)
+{
+    size_t capacity = 4 * strlen(text) + 1;
+    char *shown = memory_allocate(capacity);
+    (void)printable_copy(slice_from_string(text), shown, capacity);
+    json_t *json = shown[0] == '\0' ? json_null() : json_string(shown);
+    free(shown);
+    return json;
+}
+
 static void print_json(const struct run *run, enum work_end end)
 {
     json_t *statements = json_array();
     for (int i = 0; i < run->count; i++) {
         const struct step *step = &run->steps[i];
-        (void)json_array_append_new(statements, json_pack("{s:s, s:s, s:O?}", "at", label_of(run, step->part), "do",
-                                                          step->text, "result", step->result));
+        (void)json_array_append_new(statements, json_pack("{s:s, s:o, s:O?}", "at", label_of(run, step->part), "do",
+                                                          text_json(step->text), "result", step->result));
     }
-    json_t *problem = run->work.problem[0] == '\0' ? json_null() : json_string(run->work.problem);
-    cohort_call_print_json(json_pack("{s:s, s:s, s:i, s:o, s:o}", "id", run->work.id, "outcome", word_of(end),
-                                     "unfinished", (int)run->work.unfinished, "problem", problem, "statements",
-                                     statements));
+    cohort_call_print_json(json_pack("{s:o, s:s, s:i, s:o, s:o}", "id", text_json(run->work.id), "outcome",
+                                     word_of(end), "unfinished", (int)run->work.unfinished, "problem",
+                                     text_json(run->work.problem), "statements", statements));
 }
 
 static void set_result(struct table_cell *cell, const struct step *step)
