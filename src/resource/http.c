@@ -40,6 +40,7 @@ struct http {
     char *body;           /* of the try; NULL: none was said */
     struct buffer answer; /* the last */
     long status;          /* of the last answer; 0: there was none */
+    bool was_reached;     /* by the last request, perhaps */
     char words[CURL_ERROR_SIZE];
 };
 
@@ -133,6 +134,8 @@ static bool request(struct http *http, const char *verb, const char *name, const
     }
     CURLcode code = curl_easy_perform(http->curl);
     curl_slist_free_all(headers);
+    http->was_reached = code != CURLE_COULDNT_CONNECT && code != CURLE_COULDNT_RESOLVE_HOST &&
+                        code != CURLE_COULDNT_RESOLVE_PROXY && code != CURLE_PEER_FAILED_VERIFICATION;
     if (code != CURLE_OK) {
         if (http->words[0] == '\0') {
             (void)snprintf(http->words, sizeof(http->words), "%s", curl_easy_strerror(code));
@@ -191,7 +194,11 @@ static enum resource_code prepare(struct resource *resource)
     if (answered && is_good(http)) {
         return RESOURCE_OK;
     }
-    return explain(http, answered && http->status < 500 ? RESOURCE_REFUSED : RESOURCE_UNKNOWN, "try");
+    return explain(http,
+                   answered && http->status < 500  ? RESOURCE_REFUSED
+                   : answered || http->was_reached ? RESOURCE_UNKNOWN
+                                                   : RESOURCE_DOWN,
+                   "try");
 }
 
 /* ---- by anybody ---- */

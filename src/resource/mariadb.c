@@ -355,10 +355,12 @@ static enum resource_code finish(struct resource *resource, const char *name, co
     }
     maria_session_close(&mariadb->work); /* so that others may finish it */
     enum resource_code code;
+    bool is_kept = false;
     do {
         code = finish_once(mariadb, name, xid, commits);
+        is_kept = is_kept || mariadb->control.error == ER_XAER_NOTA;
     } while (code == RESOURCE_DOWN && resource_pause(resource, AGAIN_MS));
-    if (code == RESOURCE_DOWN && mariadb->control.error == ER_XAER_NOTA) {
+    if (code == RESOURCE_DOWN && is_kept) {
         return resource_problem(resource, RESOURCE_DOWN,
                                 "MariaDB: the connection that prepared the branch still lives, and keeps others from "
                                 "finishing it");
