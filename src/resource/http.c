@@ -118,6 +118,7 @@ static struct curl_slist *make_headers(const char *name, const char *body)
 static bool request(struct http *http, const char *verb, const char *name, const char *body)
 {
     http->status = 0;
+    http->was_reached = false;
     buffer_clear(&http->answer);
     http->words[0] = '\0';
     curl_easy_reset(http->curl);
