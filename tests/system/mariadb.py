@@ -17,7 +17,9 @@ import tempfile
 import postgresql
 import servers
 
-LOG_BYTES = "8M"
+# Small, and without io_uring, whose memory all servers of a user share. Each has a tmpdir of its own: one that starts removes
+# the temporary tables of all in it.
+SETTINGS = ["--innodb-log-file-size=8M", "--innodb-use-native-aio=0", "--innodb-buffer-pool-size=16M"]
 
 
 class MariaDB(postgresql.Postgres):
@@ -38,7 +40,7 @@ class MariaDB(postgresql.Postgres):
             MariaDB.made = tempfile.mkdtemp(prefix="cohort-mariadb-")
             atexit.register(shutil.rmtree, MariaDB.made, ignore_errors=True)
             self.run("mariadb-install-db", "--no-defaults", f"--datadir={self.data}", "--auth-root-authentication-method=normal",
-                     "--skip-test-db", "--skip-name-resolve", f"--innodb-log-file-size={LOG_BYTES}")  # fmt: skip
+                     "--skip-test-db", "--skip-name-resolve", f"--tmpdir={self.folder}", *SETTINGS)  # fmt: skip
             self.start()
             self.sql("CREATE DATABASE bank; CREATE USER cohort@'%' IDENTIFIED BY 's3cret'; GRANT ALL ON *.* TO cohort@'%';"
                      "CREATE USER teller@'%' IDENTIFIED BY 's3cret'; GRANT ALL ON bank.* TO teller@'%'", None)  # fmt: skip
@@ -48,13 +50,15 @@ class MariaDB(postgresql.Postgres):
             subprocess.run(["cp", "-a", MariaDB.made + "/data", self.data], check=True)
 
     def run(self, program, *words, check=True):
-        return subprocess.run([*self.user, program, *words], cwd=self.folder, check=check, capture_output=True, text=True,
-                              env=postgresql.ENVIRONMENT)  # fmt: skip
+        done = subprocess.run([*self.user, program, *words], cwd=self.folder, capture_output=True, text=True, env=postgresql.ENVIRONMENT)
+        logs = [path.read_text(errors="replace") for path in self.data.glob("*.err")] if self.data.is_dir() else []
+        assert not check or done.returncode == 0, "\n".join([done.stdout, done.stderr, *logs])
+        return done
 
     def start(self):
         words = [*self.user, shutil.which("mariadbd") or "/usr/sbin/mariadbd", "--no-defaults", f"--datadir={self.data}",
                  f"--port={self.port}", f"--bind-address={self.host}", f"--socket={self.socket}", "--skip-name-resolve",
-                 f"--innodb-log-file-size={LOG_BYTES}", "--innodb-buffer-pool-size=16M", "--skip-log-bin",
+                 "--skip-log-bin", f"--tmpdir={self.folder}", *SETTINGS,
                  *(f"--{option}" for option in self.options)]  # fmt: skip
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder,
