@@ -41,7 +41,9 @@ class MariaDB(postgresql.Postgres):
             atexit.register(shutil.rmtree, MariaDB.made, ignore_errors=True)
             self.run("mariadb-install-db", "--no-defaults", f"--datadir={self.data}", "--auth-root-authentication-method=normal",
                      "--skip-test-db", "--skip-name-resolve", f"--tmpdir={self.folder}", *SETTINGS)  # fmt: skip
+            self.options.append("skip-networking")
             self.start()
+            self.options.pop()
             self.sql("CREATE DATABASE bank; CREATE USER cohort@'%' IDENTIFIED BY 's3cret'; GRANT ALL ON *.* TO cohort@'%';"
                      "CREATE USER teller@'%' IDENTIFIED BY 's3cret'; GRANT ALL ON bank.* TO teller@'%'", None)  # fmt: skip
             self.stop(signal.SIGTERM)
