@@ -168,6 +168,7 @@ static void fire(struct env_timer *timer)
     struct node_world *world = client->world;
     if (client->pending_count > 0) {
         node_reach(world, NODE_MARK_TIMED_OUT, 1);
+        node_many_leave(client);
         disconnect(client);
         rest(client, MS);
         return;

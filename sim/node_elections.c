@@ -1,15 +1,17 @@
 /* Candidates: in each shard there is an election. A client campaigns, at once or waiting, campaigns again while it
- * leads, resigns, or forgets it; and asks who leads.
+ * leads, resigns, or forgets it; asks who leads; and now and then, as an administrator, takes the office away from whom
+ * it knows to lead (ELECT.RESIGN … FORCE): from the moment this is asked nobody counts on that one's belief.
  *
  * A client that was elected at once, or has renewed its term, may believe to lead for the term from before it asked,
  * less what clocks are off. Checked: no two believe to lead; tokens grow; who may believe to lead is not told that
  * another does; a term that was renewed is as long as was asked for, or longer; and ELECT.LEADER tells of whoever
- * believes to lead, of nobody before the newest leader known when it was asked, and of nobody who has resigned. */
+ * believes to lead, of nobody before the newest leader known when it was asked, and of nobody who has resigned, or
+ * whose office was taken away; nor does such a one lead on. */
 #include "node_world.h"
 
 #include <stdio.h>
 
-enum { FINAL_CANDIDATES = 4, FINAL_SHARDS = 2, LEADER_ELEMENTS = 8 };
+enum { FINAL_CANDIDATES = 4, FINAL_SHARDS = 2, LEADER_ELEMENTS = 8, TAKES = 6 };
 
 static uint64_t draw(struct node_client *client, uint64_t bound)
 {
@@ -72,11 +74,37 @@ static void resign(struct node_client *client)
     expect(client, NODE_ASK_ELECT_RESIGN);
 }
 
+/* From whoever has the newest token of those who may lead, if there is one. */
+static bool take_away(struct node_client *client)
+{
+    struct node_world *world = client->world;
+    struct node_client *victim = NULL;
+    for (int i = 0; i < world->profile.clients; i++) {
+        struct node_client *other = &world->clients[i];
+        bool leads = other->office.holds && other->office.shard == client->office.shard;
+        victim = leads && (victim == NULL || other->office.token > victim->office.token) ? other : victim;
+    }
+    if (victim == NULL || draw(client, TAKES) != 0) {
+        return false;
+    }
+    struct node_office *office = &victim->office;
+    node_request(client, "ELECT.RESIGN {%s}E c%d.%u %lld FORCE", name_of(client), victim->number, office->serial,
+                 (long long)office->token);
+    office->wanted = true;
+    office->until_ns = office->until_ns < now_of(client) ? office->until_ns : now_of(client);
+    client->office.victim_token = office->token;
+    expect(client, NODE_ASK_ELECT_TAKE);
+    return true;
+}
+
 bool node_office_ask(struct node_client *client, int shard)
 {
     struct node_office *office = &client->office;
     if (office->pending) {
         return false;
+    }
+    if (!office->holds && office->serial > 0 && take_away(client)) {
+        return true;
     }
     if (!office->holds) {
         if (office->serial > 0 && draw(client, 3) == 0) {
@@ -86,7 +114,8 @@ bool node_office_ask(struct node_client *client, int shard)
         }
         return true;
     }
-    switch (office->until_ns == 0 ? 0 : draw(client, 7)) { /* after a wait, a renewal tells until when it is believed */
+    bool unsure = office->until_ns == 0 && !office->wanted;
+    switch (unsure ? 0 : draw(client, 7)) { /* after a wait, a renewal tells until when it is believed */
     case 0:
     case 1:
     case 2: campaign(client, 100 + (int64_t)draw(client, 2500), 0); break;
@@ -135,6 +164,10 @@ static void elected(struct node_client *client, int64_t token, int64_t ttl_ms)
         node_fail(world, "client %d: token %lld of a leader, after %lld was seen", client->number + 1, (long long)token,
                   (long long)office->floor);
     }
+    if (token <= office->resigned) {
+        node_fail(world, "client %d: token %lld of a leader, after that of %lld was taken away", client->number + 1,
+                  (long long)token, (long long)office->resigned);
+    }
     if (office->wait_ms == 0 && ttl_ms < office->ttl_ms) {
         node_fail(world, "client %d: a term of %lld ms has %lld ms left", client->number + 1, (long long)office->ttl_ms,
                   (long long)ttl_ms);
@@ -142,7 +175,10 @@ static void elected(struct node_client *client, int64_t token, int64_t ttl_ms)
     office->since_ns = again && office->until_ns > now_of(client) ? office->since_ns : now_of(client);
     office->holds = true;
     office->token = token;
-    office->until_ns = office->wait_ms == 0 ? believed_ns(office->asked_ns, ttl_ms) : 0;
+    office->wanted = office->wanted && again;
+    if (!office->wanted) {
+        office->until_ns = office->wait_ms == 0 ? believed_ns(office->asked_ns, ttl_ms) : 0;
+    }
     struct node_election *election = election_of(client);
     election->newest = token > election->newest ? token : election->newest;
     check_others(client);
@@ -196,6 +232,16 @@ static void looked(struct node_client *client)
     }
 }
 
+static void taken(struct node_client *client)
+{
+    struct node_election *election = election_of(client);
+    int64_t token = client->office.victim_token;
+    if (client->reply.integer == 1) {
+        election->resigned = token > election->resigned ? token : election->resigned;
+        node_reach(client->world, NODE_MARK_OFFICE_TAKEN, 1);
+    }
+}
+
 static void resigned(struct node_client *client)
 {
     struct node_office *office = &client->office;
@@ -214,6 +260,7 @@ void node_office_answered(struct node_client *client, enum node_ask ask)
     switch (ask) {
     case NODE_ASK_ELECT_CAMPAIGN: campaigned(client); break;
     case NODE_ASK_ELECT_LEADER: looked(client); break;
+    case NODE_ASK_ELECT_TAKE: taken(client); break;
     default: resigned(client); break;
     }
 }

@@ -1,4 +1,4 @@
-#include "node_holders.h"
+#include "node_holders_internal.h"
 
 #include "node_feeds.h"
 
@@ -7,60 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { READ_BYTES = 4096, LATE_MS = 4000, TTL_MS = 100, WAY_MS = 20, REPLY_TEXT = 16 };
-
-enum step {
-    STEP_NOTHING,
-    STEP_ACQUIRE,
-    STEP_RENEW,
-    STEP_RELEASE,
-    STEP_CHECK,
-    STEP_GUARD,
-    STEP_READ,  /* what is on its way to the resource */
-    STEP_WRITE, /* … and comes there later than it was meant to */
-};
-
-enum { JUDGE_FENCE, JUDGE_GUARD, JUDGE_RESOURCE, JUDGES };
-
-static const char *const judge_names[JUDGES] = {"lock", "lock@guard", "lock@resource"};
-
-struct holder {
-    struct node_holders *all;
-    int number;
-    struct env *env;
-    struct env_timer timer; /* the next step, or that the reply is late */
-    struct env_stream *stream;
-    struct resp_reader reader;
-    struct buffer in, out;
-    struct reply { /* so far */
-        enum resp_type type;
-        int64_t integers[2];
-        size_t count;
-        char text[REPLY_TEXT]; /* its beginning */
-    } reply;
-    enum step step;      /* that is asked for, or on its way */
-    enum step dozing_to; /* what it does next, whatever the time is by then */
-    bool again;          /* it has no answer to its LOCK.ACQUIRE: it asks again as the same owner */
-    bool late;           /* it has not looked at its clock since it was stopped: it uses the lock in every way */
-    int64_t asked_ns, told_ns, until_ns, start_ns; /* of the hold; start_ns of the step */
-    int64_t token;                                 /* 0: it holds nothing */
-    int64_t wait_ms, ttl_ms, seen;
-    uint32_t serial; /* of the owner */
-};
-
-struct node_holders {
-    struct node_world *world;
-    struct holder holders[NODE_HOLDERS];
-    int64_t newest, value; /* of the resource */
-    char key[16];
-};
+enum { READ_BYTES = 4096, LATE_MS = 4000, TTL_MS = 100, WAY_MS = 20, TAKES = 12 };
 
 static uint64_t draw(struct holder *holder, uint64_t bound)
 {
     return node_draw(holder->all->world, SIM_DRAW_CLIENT, bound);
 }
-
-static int64_t now_of(const struct holder *holder) { return sim_now_ns(holder->all->world->sim); }
 
 static void rest(struct holder *holder, int64_t duration_ms)
 {
@@ -70,64 +22,9 @@ static void rest(struct holder *holder, int64_t duration_ms)
 /* Clocks are off by a hundredth at most. */
 static int64_t believed_ns(int64_t asked_ns, int64_t ttl_ms) { return asked_ns + (ttl_ms * 97 / 100 - 10) * MS; }
 
-static bool believes(const struct holder *holder) { return holder->token != 0 && now_of(holder) < holder->until_ns; }
-
-/* ---- the history ---- */
-
-static uint32_t name_of(struct holder *holder, int judge)
+static bool believes(const struct holder *holder)
 {
-    return texts_add(&holder->all->world->history.texts, slice_from_string(judge_names[judge]));
-}
-
-static void note_hold(struct holder *holder)
-{
-    for (int judge = 0; judge < JUDGES && holder->token != 0; judge++) {
-        struct hold hold = {.key = name_of(holder, judge),
-                            .process = (uint32_t)holder->number,
-                            .start = (uint64_t)holder->asked_ns,
-                            .end = (uint64_t)holder->told_ns,
-                            .until = (uint64_t)holder->until_ns,
-                            .token = holder->token,
-                            .permits = 1,
-                            .limit = 1};
-        holds_add(&holder->all->world->history.holds, &hold);
-    }
-    holder->token = 0;
-    holder->late = false;
-}
-
-static void note_use(struct holder *holder, int judge, bool passed)
-{
-    struct hold use = {.key = name_of(holder, judge),
-                       .process = (uint32_t)holder->number,
-                       .start = (uint64_t)holder->start_ns,
-                       .end = (uint64_t)now_of(holder),
-                       .token = holder->token,
-                       .use = true,
-                       .passed = passed};
-    holds_add(&holder->all->world->history.holds, &use);
-    node_reach(holder->all->world, NODE_MARK_LOCK_FENCED, !passed);
-}
-
-/* ---- the resource ---- */
-
-/* Its judgement of a token, and what it does then. */
-static bool resource_takes(struct holder *holder)
-{
-    struct node_holders *all = holder->all;
-    if (holder->token < all->newest && !all->world->mutation.blind) {
-        note_use(holder, JUDGE_RESOURCE, false);
-        return false;
-    }
-    all->newest = holder->token > all->newest ? holder->token : all->newest;
-    if (holder->step == STEP_READ) {
-        holder->seen = all->value;
-    } else if (holder->seen != all->value++) {
-        node_fail(all->world, "holder %d overwrites with token %lld what another holder has written",
-                  holder->number + 1, (long long)holder->token);
-    }
-    note_use(holder, JUDGE_RESOURCE, true);
-    return true;
+    return holder->token != 0 && holder_now(holder) < holder->until_ns;
 }
 
 /* ---- asking ---- */
@@ -166,7 +63,7 @@ static void acquire(struct holder *holder)
     holder->again = false;
     holder->ttl_ms = TTL_MS + (int64_t)draw(holder, 1500);
     holder->wait_ms = draw(holder, 2) == 0 ? 0 : (int64_t)draw(holder, 1400);
-    holder->asked_ns = now_of(holder);
+    holder->asked_ns = holder_now(holder);
     buffer_append_format(&holder->out, "LOCK.ACQUIRE %s h%d.%u PX %lld WAIT %lld\r\n", holder->all->key, holder->number,
                          holder->serial, (long long)holder->ttl_ms, (long long)holder->wait_ms);
 }
@@ -176,7 +73,7 @@ static void ask(struct holder *holder, enum step step)
     const char *key = holder->all->key;
     long long token = holder->token;
     holder->step = step;
-    holder->start_ns = now_of(holder);
+    holder->start_ns = holder_now(holder);
     switch (step) {
     case STEP_ACQUIRE: acquire(holder); break;
     case STEP_RENEW:
@@ -188,6 +85,10 @@ static void ask(struct holder *holder, enum step step)
         buffer_append_format(&holder->out, "LOCK.RELEASE %s h%d.%u %lld\r\n", key, holder->number, holder->serial,
                              token);
         break;
+    case STEP_TAKE:
+        buffer_append_format(&holder->out, "LOCK.RELEASE %s h%d.%u %lld FORCE\r\n", key, holder->victim->number,
+                             holder->victim->serial, (long long)holder->victim_token);
+        break;
     case STEP_CHECK: buffer_append_format(&holder->out, "FENCE.CHECK %s %lld\r\n", key, token); break;
     default: buffer_append_format(&holder->out, "LOCK.GUARD %s %lld GET %s\r\n", key, token, key); break;
     }
@@ -196,11 +97,30 @@ static void ask(struct holder *holder, enum step step)
     rest(holder, impatient ? (int64_t)draw(holder, (uint64_t)holder->wait_ms) : LATE_MS + holder->wait_ms);
 }
 
+/* Takes away what another one holds, or held last, if there is one. */
+static bool take_away(struct holder *holder)
+{
+    struct holder *victim = NULL;
+    for (int i = 0; i < NODE_HOLDERS; i++) {
+        struct holder *other = &holder->all->holders[i];
+        victim = other->token > (victim == NULL ? 0 : victim->token) ? other : victim;
+    }
+    if (victim == NULL || draw(holder, TAKES) != 0) {
+        return false;
+    }
+    holder->victim = victim;
+    holder->victim_token = victim->token;
+    victim->wanted = true;
+    victim->until_ns = victim->until_ns < holder_now(holder) ? victim->until_ns : holder_now(holder);
+    ask(holder, STEP_TAKE);
+    return true;
+}
+
 /* On its way to the resource, for a while. */
 static void show(struct holder *holder, enum step step)
 {
     holder->step = step;
-    holder->start_ns = now_of(holder);
+    holder->start_ns = holder_now(holder);
     rest(holder, (int64_t)draw(holder, WAY_MS));
 }
 
@@ -229,7 +149,7 @@ static void use(struct holder *holder)
 static void leave(struct holder *holder)
 {
     if (draw(holder, 5) == 0) {
-        note_hold(holder); /* and says nothing */
+        holder_note_hold(holder); /* and says nothing */
         rest(holder, (int64_t)draw(holder, 100));
     } else {
         ask(holder, STEP_RELEASE);
@@ -248,28 +168,35 @@ static void told(struct holder *holder)
     case STEP_ACQUIRE:
         if (reply->type == RESP_ARRAY && reply->count == 2) {
             holder->token = reply->integers[0];
-            holder->told_ns = now_of(holder);
+            holder->told_ns = holder_now(holder);
             holder->until_ns = holder->wait_ms == 0 ? believed_ns(holder->asked_ns, reply->integers[1]) : 0;
         }
         break;
     case STEP_RENEW:
         if (refused) {
-            note_use(holder, JUDGE_FENCE, false);
-            note_hold(holder);
+            holder_note_use(holder, JUDGE_FENCE, false);
+            holder_note_hold(holder);
+        } else if (answered && holder->wanted) {
+            holder_note_passed(holder, "LOCK.RENEW"); /* no use: a later one of an older token may pass, too */
         } else if (answered) {
             int64_t until_ns = believed_ns(holder->start_ns, reply->integers[0]);
             holder->until_ns = until_ns > holder->until_ns ? until_ns : holder->until_ns;
         }
         break;
-    case STEP_RELEASE: note_hold(holder); break;
+    case STEP_RELEASE: holder_note_hold(holder); break;
+    case STEP_TAKE:
+        if (answered && reply->integers[0] == 1) {
+            holder_taken(holder->victim, holder->victim_token);
+        }
+        break;
     case STEP_CHECK:
         if (answered) {
-            note_use(holder, JUDGE_FENCE, reply->integers[0] == 1);
+            holder_note_use(holder, JUDGE_FENCE, reply->integers[0] == 1);
         }
         break;
     case STEP_GUARD:
         if (answered || refused) {
-            note_use(holder, JUDGE_GUARD, answered);
+            holder_note_use(holder, JUDGE_GUARD, answered);
         }
         break;
     default: node_fail(holder->all->world, "holder %d is answered what it did not ask", holder->number + 1); break;
@@ -287,7 +214,7 @@ static void take_token(struct holder *holder, const struct resp_token *token)
     struct reply *reply = &holder->reply;
     if (token->depth == 0) {
         *reply = (struct reply){.type = token->type};
-        size_t size = token->text.size < REPLY_TEXT - 1 ? token->text.size : REPLY_TEXT - 1;
+        size_t size = token->text.size < HOLDER_REPLY_TEXT - 1 ? token->text.size : HOLDER_REPLY_TEXT - 1;
         if (size > 0) {
             memcpy(reply->text, token->text.data, size);
         }
@@ -363,7 +290,7 @@ static bool connect_somewhere(struct holder *holder)
 static void arrive(struct holder *holder)
 {
     bool written = holder->step == STEP_WRITE;
-    bool taken = resource_takes(holder);
+    bool taken = holder_resource_takes(holder);
     holder->step = STEP_NOTHING;
     if (written || !taken) {
         rest(holder, (int64_t)draw(holder, 40));
@@ -394,10 +321,12 @@ static void fire(struct env_timer *timer)
     if (next != STEP_NOTHING && holder->token != 0) {
         do_step(holder, next);
     } else if (holder->token == 0) {
-        ask(holder, STEP_ACQUIRE);
-    } else if (holder->until_ns == 0) {
+        if (!take_away(holder)) {
+            ask(holder, STEP_ACQUIRE);
+        }
+    } else if (holder->until_ns == 0 && !holder->wanted) {
         ask(holder, STEP_RENEW); /* after a wait, it tells until when it is believed */
-    } else if (believes(holder) && draw(holder, 6) != 0) {
+    } else if ((believes(holder) || holder->wanted) && draw(holder, 6) != 0) {
         use(holder);
     } else {
         leave(holder);
@@ -428,7 +357,7 @@ struct node_holders *node_holders_create(struct node_world *world)
 void node_holders_finish(struct node_holders *all)
 {
     for (int i = 0; all != NULL && i < NODE_HOLDERS; i++) {
-        note_hold(&all->holders[i]);
+        holder_note_hold(&all->holders[i]);
     }
 }
 

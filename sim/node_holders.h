@@ -8,11 +8,14 @@
  *  - LOCK.GUARD with a read (uses of "lock@guard");
  *  - a read, and behind it a write, of a resource that is no part of the cluster and refuses tokens older than the
  *    newest that it has seen (uses of "lock@resource").
+ * Who holds nothing takes away, now and then and as an administrator, what another one holds (LOCK.RELEASE … FORCE):
+ * from the moment this is asked nobody counts on that one's belief, and it hears of it when it is refused.
  *
  * Always true
  * 1. What a holder writes to the resource follows what it has read: nobody else has written in between.
  * 2. check/holds.h of all holds and uses: no two believe at once, tokens grow, no old one passes, no holder is
- *    refused. */
+ *    refused.
+ * 3. A token whose lock was taken away by force passes nowhere in the cluster that is asked later. */
 #pragma once
 
 #include "node_world.h"

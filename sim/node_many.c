@@ -3,7 +3,9 @@
  * In each shard there is one lock for it. A client that was granted some may believe to hold each for its time to live
  * from when it asked, less what clocks are off: no two may believe to hold one, and none that is believed is lost.
  *
- * Some do not wait for the answer: the same owner asks again elsewhere, as it does when the answer was lost.
+ * Some do not wait for the answer: the same owner asks again elsewhere, as it does when the answer was lost. Where
+ * the network has faults, the node that was asked first may hear and say nothing from then on for a moment: it takes
+ * back what it has asked for when the owner may have been told of it by the other.
  *
  * At the leaders, home (the lowest shard of a request) and the others are looked at: no part is held while home's is
  * still reserved, and none is taken back while home's is held. What is seen so at one moment is a failure when home,
@@ -15,6 +17,8 @@
 #include "machine/lock/lock_parts.h"
 
 #include <stdio.h>
+
+enum { CUT_MINIMUM_MS = 20, CUT_MAXIMUM_MS = 800 };
 
 static uint64_t draw(struct node_client *client, uint64_t bound)
 {
@@ -68,6 +72,23 @@ static void ask_new(struct node_client *client)
     client->many_requests[many->serial % NODE_MANY_REQUESTS] =
         (struct node_many_request){.serial = many->serial, .home = home};
     ask(client);
+}
+
+void node_many_leave(struct node_client *client)
+{
+    struct node_world *world = client->world;
+    bool hasty = client->many.pending > 0 && client->many.hasty && !world->healed;
+    if (!hasty || (world->profile.classes & SIM_FAULT_NETWORK) == 0 || draw(client, 2) == 0) {
+        return;
+    }
+    int64_t ms = CUT_MINIMUM_MS + (int64_t)draw(client, CUT_MAXIMUM_MS);
+    for (int i = 0; i < world->profile.members; i++) {
+        if (i != client->node) {
+            sim_network_clog(world->sim, client->node, i, now_of(client) + ms * MS);
+            sim_network_clog(world->sim, i, client->node, now_of(client) + ms * MS);
+        }
+    }
+    node_note(world, client->node, DIAGRAM_FAULT, "a client has left: nothing comes and goes for %d ms", (int)ms);
 }
 
 static void release(struct node_client *client)

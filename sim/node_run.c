@@ -107,6 +107,7 @@ static void start_machines(struct node_world *world)
         node_client_start(&world->clients[i]);
     }
     node_talkers_start(world);
+    node_moves_start(world);
 }
 
 /* Nodes of one cluster need not have equally many. */
@@ -349,6 +350,8 @@ static void world_live(struct node_world *world)
         node_feeds_finish(world->feeds);
     }
     node_holders_finish(world->holders);
+    node_moves_finish(world);
+    node_converge(world);
     if (!world->result->failed) {
         node_check_history(world);
         node_meets_check(world);
@@ -362,6 +365,7 @@ static void world_deinit(struct node_world *world)
         node_client_deinit(&world->clients[i]);
     }
     node_talkers_deinit(world);
+    node_moves_deinit(world);
     for (int i = 0; i < world->profile.members; i++) {
         world->nodes[i].left_out = true;
         node_stop(&world->nodes[i], SIM_CRASH_KILL);

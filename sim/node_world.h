@@ -123,6 +123,7 @@ enum node_ask {
     NODE_ASK_ELECT_CAMPAIGN,
     NODE_ASK_ELECT_LEADER,
     NODE_ASK_ELECT_RESIGN,
+    NODE_ASK_ELECT_TAKE, /* as an administrator, from another one */
     NODE_ASK_BARRIER_ENTER,
     NODE_ASK_LATCH_SET,
     NODE_ASK_LATCH_DOWN,
@@ -296,6 +297,8 @@ struct node_office {
     int64_t ttl_ms, wait_ms, asked_ns;
     int64_t since_ns, until_ns; /* it may believe to lead so long; until 0: it may not */
     int64_t until_before_ns;
+    bool wanted;          /* an administrator has asked to take it away: nobody counts on this one's belief any more */
+    int64_t victim_token; /* of whom this one takes it away, as one */
 };
 
 /* A latch that a client has set (node_meets.c), and the downs that anybody has asked for, and was answered. */
@@ -375,6 +378,21 @@ struct node_talker {
     struct buffer scripts; /* heard: uint32_t each */
 };
 
+enum { NODE_MOVER_MACHINE = SIM_NODES - 1 };
+
+/* Says who is to lead (node_moves.c). */
+struct node_mover {
+    struct node_world *world;
+    struct env *env;
+    struct env_timer timer;
+    struct env_stream *stream; /* NULL: not connected */
+    struct buffer in, out;
+    int shard, node; /* of the last question; nodes from 0 */
+    bool asked;      /* and not answered */
+    bool taken;      /* the last answer was OK */
+    int64_t asked_ns;
+};
+
 struct node_weak_read {
     char key[NODE_KEY_BYTES];
     int64_t ended_ns; /* 0: no reply */
@@ -409,6 +427,7 @@ struct node_world {
     struct node_shard shards[SIM_GROUPS + 1]; /* 0 is the meta group */
     struct node_client clients[SIM_CLIENTS];
     struct node_talker talkers[NODE_TALKERS];
+    struct node_mover mover;
     struct member founders[SIM_MEMBERS];
     struct history history;
     struct buffer weak_reads, weak_texts; /* of struct node_weak_read */
@@ -559,6 +578,8 @@ const char *node_lock_owner(const struct node_client *client, char text[static N
 bool node_many_takes(const struct node_client *client);
 /* False: a request about it is under way. */
 bool node_many_ask(struct node_client *client);
+/* The client waits no longer, and is about to leave its node. */
+void node_many_leave(struct node_client *client);
 void node_many_answered(struct node_client *client, enum node_ask ask);
 bool node_many_refused(struct node_client *client, enum node_ask ask);
 void node_many_unanswered(struct node_client *client, enum node_ask ask);
@@ -603,7 +624,7 @@ bool node_office_ask(struct node_client *client, int shard);
 void node_office_ask_finally(struct node_client *client, int shard);
 static inline bool node_office_takes(enum node_ask ask)
 {
-    return ask >= NODE_ASK_ELECT_CAMPAIGN && ask <= NODE_ASK_ELECT_RESIGN;
+    return ask >= NODE_ASK_ELECT_CAMPAIGN && ask <= NODE_ASK_ELECT_TAKE;
 }
 void node_office_answered(struct node_client *client, enum node_ask ask);
 void node_office_unanswered(struct node_client *client);
@@ -635,6 +656,12 @@ void node_talkers_start(struct node_world *world);
 /* When nothing is broken any more: everybody is heard by everybody. */
 void node_talkers_finish(struct node_world *world);
 void node_talkers_deinit(struct node_world *world);
+
+/* ---- node_moves.c ---- */
+void node_moves_start(struct node_world *world);
+/* When nothing is broken any more: who is told to lead a shard does. */
+void node_moves_finish(struct node_world *world);
+void node_moves_deinit(struct node_world *world);
 
 /* ---- node_replies.c: what replies mean ---- */
 void node_unexpected(struct node_client *client, const char *what);

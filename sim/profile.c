@@ -23,7 +23,8 @@ static const char *const level_names[SIM_LEVELS] = {[SIM_LEVEL_GROUPS] = "groups
                                                     [SIM_LEVEL_PHASES] = "3pc",
                                                     [SIM_LEVEL_TEXTBOOK] = "3pc-no-quorum",
                                                     [SIM_LEVEL_TXN_2PC] = "transaction-2pc",
-                                                    [SIM_LEVEL_TXN_3PC] = "transaction-3pc"};
+                                                    [SIM_LEVEL_TXN_3PC] = "transaction-3pc",
+                                                    [SIM_LEVEL_EXTERNAL] = "transaction-external"};
 
 const char *sim_level_name(enum sim_level level) { return level_names[level]; }
 
@@ -48,6 +49,7 @@ static bool change_size(struct sim_profile *profile, struct slice word)
         {"holders=", &profile->holders, 0, 1},
         {"sessions=", &profile->sessions, 0, 1},
         {"meets=", &profile->meets, 0, 1},
+        {"moves=", &profile->moves, 0, 1},
     };
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         size_t size = strlen(sizes[i].name);
@@ -110,6 +112,7 @@ static void draw_all(struct prng *prng, struct sim_profile *profile)
     profile->holders = prng_chance(prng, 1, 4) ? 1 : 0;
     profile->sessions = prng_chance(prng, 1, 4) ? 1 : 0;
     profile->meets = prng_chance(prng, 1, 4) ? 1 : 0;
+    profile->moves = prng_chance(prng, 1, 4) ? 1 : 0;
 }
 
 enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_profile *ret_profile)
@@ -140,10 +143,11 @@ enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_prof
     profile.holders = profile.level == SIM_LEVEL_NODES ? profile.holders : 0;
     profile.sessions = profile.level == SIM_LEVEL_NODES && profile.flush == 0 ? profile.sessions : 0;
     profile.meets = profile.level == SIM_LEVEL_NODES ? profile.meets : 0;
+    profile.moves = profile.level == SIM_LEVEL_NODES && profile.members > 1 ? profile.moves : 0;
     if (profile.level == SIM_LEVEL_GROUPS) {
         profile.classes &= ~(uint32_t)(SIM_FAULT_ROT | SIM_FAULT_MEMORY);
     }
-    if (profile.level == SIM_LEVEL_TXN_2PC || profile.level == SIM_LEVEL_TXN_3PC) { /* txn_run.h: one size */
+    if (profile.level >= SIM_LEVEL_TXN_2PC) { /* txn_run.h, external_run.h: one size */
         int faults = profile.faults < 2 ? profile.faults : 2;
         profile = (struct sim_profile){.level = profile.level,
                                        .classes = named ? profile.classes & SIM_FAULT_BLACKOUT : 0,
@@ -165,9 +169,9 @@ void sim_profile_text(const struct sim_profile *profile, char ret_text[SIM_PROFI
     char of_nodes[112] = "";
     if (profile->level == SIM_LEVEL_NODES) {
         (void)snprintf(of_nodes, sizeof(of_nodes),
-                       ",flush=%d,scripts=%d,feeds=%d,messages=%d,locks=%d,holders=%d,sessions=%d,meets=%d",
+                       ",flush=%d,scripts=%d,feeds=%d,messages=%d,locks=%d,holders=%d,sessions=%d,meets=%d,moves=%d",
                        profile->flush, profile->scripts, profile->feeds, profile->messages, profile->locks,
-                       profile->holders, profile->sessions, profile->meets);
+                       profile->holders, profile->sessions, profile->meets, profile->moves);
     }
     size_t size = 0;
     for (int i = 0; i < CLASSES; i++) {

@@ -15,6 +15,7 @@ enum sim_level {
     SIM_LEVEL_TEXTBOOK,
     SIM_LEVEL_TXN_2PC, /* txn_run.h; only when it is named */
     SIM_LEVEL_TXN_3PC,
+    SIM_LEVEL_EXTERNAL, /* external_run.h; the same */
     SIM_LEVELS,
 };
 const char *sim_level_name(enum sim_level level);
@@ -39,7 +40,7 @@ enum sim_fault_class {
 };
 
 enum {
-    SIM_PROFILE_TEXT_BYTES = 224,
+    SIM_PROFILE_TEXT_BYTES = 240,
     SIM_MEMBERS = 5,
     SIM_GROUPS = 16,
     SIM_CLIENTS = 16,
@@ -64,6 +65,7 @@ struct sim_profile {
     int locks;    /* of nodes: 1: clients take locks, too */
     int holders;  /* of nodes: 1: some clients hold a lock for longer than they may, and show tokens to a resource */
     int meets;    /* of nodes: 1: they campaign in elections, and meet at barriers and latches */
+    int moves;    /* of nodes: 1: somebody says who is to lead */
 };
 
 /* Changes are words and sizes separated by commas: "groups,network,crash,members=5,groups=1,clients=4,faults=20".

@@ -1,5 +1,6 @@
 #include "run.h"
 
+#include "external_run.h"
 #include "group_run.h"
 #include "node_run.h"
 #include "phases_run.h"
@@ -94,6 +95,8 @@ const char *sim_mark_name(enum sim_mark mark)
         [NODE_MARK_REELECTED] = "a leader led on",
         [NODE_MARK_BARRIER_PASSED] = "a barrier passed",
         [NODE_MARK_LATCH_OPENED] = "a latch open",
+        [NODE_MARK_LOCK_TAKEN] = "a lock taken away by force",
+        [NODE_MARK_OFFICE_TAKEN] = "an office taken away by force",
         [NODE_MARK_ERRAND] = "request executed by another worker",
     };
     return names[mark];
@@ -112,8 +115,9 @@ void sim_run(uint64_t seed, const struct sim_profile *profile, const struct sim_
     static void (*const runs[SIM_LEVELS])(uint64_t seed, const struct sim_profile *profile,
                                           const struct sim_mutation *mutation, const struct sim_record *record,
                                           struct sim_result *ret_result) = {
-        [SIM_LEVEL_GROUPS] = group_run,    [SIM_LEVEL_NODES] = node_run,  [SIM_LEVEL_PHASES] = phases_run,
-        [SIM_LEVEL_TEXTBOOK] = phases_run, [SIM_LEVEL_TXN_2PC] = txn_run, [SIM_LEVEL_TXN_3PC] = txn_run,
+        [SIM_LEVEL_GROUPS] = group_run,      [SIM_LEVEL_NODES] = node_run,  [SIM_LEVEL_PHASES] = phases_run,
+        [SIM_LEVEL_TEXTBOOK] = phases_run,   [SIM_LEVEL_TXN_2PC] = txn_run, [SIM_LEVEL_TXN_3PC] = txn_run,
+        [SIM_LEVEL_EXTERNAL] = external_run,
     };
     runs[profile->level](seed, profile, mutation, record, ret_result);
 }

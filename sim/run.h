@@ -94,6 +94,8 @@ enum sim_mark {
     NODE_MARK_REELECTED,        /* a leader campaigned again and led on */
     NODE_MARK_BARRIER_PASSED,   /* a client passed a barrier */
     NODE_MARK_LATCH_OPENED,     /* a client was told that a latch is open */
+    NODE_MARK_LOCK_TAKEN,       /* a lock was taken away by force */
+    NODE_MARK_OFFICE_TAKEN,     /* … and an office */
     NODE_MARK_ERRAND,           /* a request was executed by another worker than its connection's */
     SIM_MARKS,
 };
@@ -108,6 +110,7 @@ static inline enum sim_level sim_mark_level(enum sim_mark mark)
 struct sim_mutation {
     bool no_sync;                      /* syncs of the disk do nothing */
     bool blind;                        /* the resource of holders looks at no token */
+    bool early;                        /* the resolver reads what is decided before it lists what is prepared */
     int raft, shard, cluster, machine; /* enum raft_mutation, enum shard_mutation, and so on */
 };
 

@@ -63,6 +63,15 @@ void txn_client_say(struct txn_client *client, int node, struct slice words)
     env_stream_want_write(client->env, client->stream, true);
 }
 
+void txn_client_go_on(struct txn_client *client, struct slice words)
+{
+    buffer_clear(&client->in);
+    if (client->stream != NULL) {
+        buffer_append_slice(&client->out, words);
+        env_stream_want_write(client->env, client->stream, true);
+    }
+}
+
 bool txn_client_heard(const struct txn_client *client, int replies)
 {
     struct resp_reply_limits limits = RESP_REPLY_DEFAULT_LIMITS;

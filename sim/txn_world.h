@@ -43,6 +43,8 @@ void txn_client_begin(struct txn_client *client, struct node_world *world, int m
 void txn_client_end(struct txn_client *client);
 /* To a node, on a new connection. */
 void txn_client_say(struct txn_client *client, int node, struct slice words);
+/* More, on the same connection; what came before is forgotten. */
+void txn_client_go_on(struct txn_client *client, struct slice words);
 /* So many replies are there; their text is client->in. */
 bool txn_client_heard(const struct txn_client *client, int replies);
 

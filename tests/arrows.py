@@ -27,6 +27,7 @@ BELOW = {
     "client": ["wire"],
     "client_uv": ["client"],
     "engine": ["client"],
+    "embedded": ["server", "env_uv", "engine"],
     "resource": ["client"],
     "balance": ["base"],
     "proxy": ["balance", "client", "env"],
@@ -64,6 +65,7 @@ LIBRARIES = {
     "hiredis/": {"engine"},
     "zookeeper/": {"engine"},
     "curl/": {"engine", "resource"},
+    "mysql.h": {"resource"},
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]')

@@ -70,6 +70,7 @@ def main(cohort, script):
         "lock ": {"run", "info", "list", "history", "release"},
         "lock h": {"history"},
         "elect ": {"run", "leader"},
+        "txn ": {"run", "list", "status", "resolve"},
         "lock nonsense --": set(),
         "lock run --gr": {"--grace"},
         "lock run --wait ": set(),
@@ -79,7 +80,7 @@ def main(cohort, script):
         options = set(re.findall(r"^  (--[a-z-]+)", help_of(cohort, command), re.MULTILINE))
         assert "--help" in options
         expected[f"{command} --"] = options
-    for words in [("lock", action) for action in expected["lock "]] + [("elect", action) for action in expected["elect "]]:
+    for words in [(command, action) for command in ("lock", "elect", "txn") for action in expected[f"{command} "]]:
         expected[f"{' '.join(words)} --"] = set(re.findall(r"^  (--[a-z-]+)", help_of(cohort, *words), re.MULTILINE))
     with tempfile.TemporaryDirectory() as folder:
         (pathlib.Path(folder) / "folder").mkdir()

@@ -31,6 +31,9 @@ TABLES = {
 # Where a function of Lua's is called from elsewhere than its own object.
 EVERYWHERE = TABLES | {"luaS_newlstr": "script_text_new"}
 
+# Debian's static libraries are made for programs: a shared object (src/embedded) cannot have their way to these.
+STREAMS = {name: f"script_{name}" for name in ("stdin", "stdout", "stderr")}
+
 # Object → its undefined symbol → what it gets instead.
 RENAMES = {
     "lmathlib.o": MATHEMATICS | {"fmod": "script_fmod"},
@@ -78,10 +81,10 @@ def undefined(file):
 def rename(file):
     have = undefined(file)
     arguments = []
-    for old, new in (EVERYWHERE | RENAMES.get(file.name, {})).items():
+    for old, new in (EVERYWHERE | STREAMS | RENAMES.get(file.name, {})).items():
         if old in have:
             arguments += ["--redefine-sym", f"{old}={new}"]
-        elif old not in BLOCKS and old not in EVERYWHERE:
+        elif old not in BLOCKS and old not in EVERYWHERE and old not in STREAMS:
             sys.exit(f"rename_lua.py: {file.name} does not call {old}: another build of Lua 5.1 than this was made for")
     if arguments:
         subprocess.run(["objcopy", *arguments, file], check=True)

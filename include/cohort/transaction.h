@@ -87,6 +87,48 @@ COHORT_API enum cohort_status cohort_txn_status(struct cohort *cohort, const cha
 COHORT_API enum cohort_status cohort_txn_status_start(struct cohort *cohort, const char *id, cohort_callback callback,
                                                       void *data);
 
+/* ---- external participants ---- */
+
+/* Names a database or service that takes part, before it prepares; docs/transactions.md has the rules. `resource` is
+ * its URL, without a password, at most 255 bytes; `branch` 1 to 31 letters, digits, '.', '_' and '-'; `evidence`, at
+ * most 64 printable bytes or NULL, is kept for whoever finishes the branch, and may come with a second call. The reply
+ * is the name under which it is to prepare; the same when it is asked for again. cohort_txn_commit then says that all
+ * branches are prepared, and COHORT_OK that they are to be committed. COHORT_REFUSED: it cannot join, and the
+ * transaction goes on without it. COHORT_BUSY: too many branches are not finished. */
+COHORT_API enum cohort_status cohort_txn_join(struct cohort_txn *txn, const char *resource, const char *branch,
+                                              const char *evidence, struct cohort_reply **ret_reply);
+COHORT_API enum cohort_status cohort_txn_join_start(struct cohort_txn *txn, const char *resource, const char *branch,
+                                                    const char *evidence, cohort_callback callback, void *data);
+
+/* What is decided about a branch, or with name NULL about a transaction, for whoever is to finish it: list what the
+ * resource has prepared first, then ask. COHORT_OK: commit it. COHORT_TXNABORT: roll it back; both are final.
+ * COHORT_BUSY: not decided, ask again (the reply's second element is how many ms that takes at most). COHORT_NOTFOUND:
+ * only a person can say; leave it. An id that nobody knows is an abort from then on. */
+COHORT_API enum cohort_status cohort_txn_outcome(struct cohort *cohort, const char *id, const char *name,
+                                                 struct cohort_reply **ret_reply);
+COHORT_API enum cohort_status cohort_txn_outcome_start(struct cohort *cohort, const char *id, const char *name,
+                                                       cohort_callback callback, void *data);
+
+enum cohort_branch_end {
+    COHORT_BRANCH_COMMITTED,
+    COHORT_BRANCH_ABORTED,
+    COHORT_BRANCH_ABANDONED, /* a person gives it up */
+};
+
+/* The branch is finished so; the reply is how many of the transaction are not. COHORT_REFUSED: it is decided otherwise,
+ * not decided, or not known. */
+COHORT_API enum cohort_status cohort_txn_done(struct cohort *cohort, const char *id, const char *name,
+                                              enum cohort_branch_end end, struct cohort_reply **ret_reply);
+COHORT_API enum cohort_status cohort_txn_done_start(struct cohort *cohort, const char *id, const char *name,
+                                                    enum cohort_branch_end end, cohort_callback callback, void *data);
+
+/* Branches that are not finished: of one resource, or with NULL of all. The reply is the next cursor, "0" at the end
+ * (NULL to begin), and an array of maps: id, branch, name, resource, evidence, state, age_ms. */
+COHORT_API enum cohort_status cohort_txn_branches(struct cohort *cohort, const char *resource, const char *cursor,
+                                                  struct cohort_reply **ret_reply);
+COHORT_API enum cohort_status cohort_txn_branches_start(struct cohort *cohort, const char *resource, const char *cursor,
+                                                        cohort_callback callback, void *data);
+
 #ifdef __cplusplus
 }
 #endif

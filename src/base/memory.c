@@ -1,5 +1,7 @@
 #include "base/memory.h"
 
+#include "base/ending.h"
+
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,12 +11,10 @@
 void memory_refused(size_t bytes)
 {
     char line[160];
-    int size = snprintf(line, sizeof(line),
-                        "cohort: out of memory: %zu bytes were refused; give this process more memory, or a lower "
-                        "maxmemory\n",
-                        bytes);
-    ssize_t written = write(STDERR_FILENO, line, (size_t)size);
-    (void)written;
+    (void)snprintf(line, sizeof(line),
+                   "cohort: out of memory: %zu bytes were refused; give this process more memory, or a lower maxmemory",
+                   bytes);
+    ending_say(line);
     _exit(EX_OSERR);
 }
 

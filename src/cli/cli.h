@@ -24,6 +24,13 @@ enum cli_option_kind {
     CLI_NUMBER,   /* int64_t * */
     CLI_DURATION, /* int64_t *, milliseconds */
     CLI_SIZE,     /* int64_t *, bytes */
+    CLI_EACH, /* struct cli_each *, told of each as it comes: one may be given several times, and their order counts */
+};
+
+struct cli_each {
+    /* CLI_CONTINUE, or the exit code after an error that it has told. */
+    int (*take)(const struct cli_command *command, void *data, const char *text);
+    void *data;
 };
 
 struct cli_option {
@@ -64,9 +71,12 @@ const char *cli_suggest(const char *word, const char *const *names);
 
 extern const struct cli_command cli_serve;
 extern const struct cli_command cli_dev;
+extern const struct cli_command cli_balance;
 extern const struct cli_command cli_bench;
 extern const struct cli_command cli_status;
+extern const struct cli_command cli_node;
 extern const struct cli_command cli_lock;
 extern const struct cli_command cli_elect;
+extern const struct cli_command cli_txn;
 extern const struct cli_command cli_sim;
 extern const struct cli_command cli_check;

@@ -23,9 +23,21 @@ int cohort_call_open(const struct cli_command *command, const char *url, struct 
     cohort_call_problem(status, reply, problem, sizeof(problem));
     cohort_reply_free(reply);
     if (status == COHORT_INVALID) {
-        return cli_error(command, EX_USAGE, "'%s' is no URL of a cohort: %s", url, problem);
+        return cli_error(command, EX_USAGE, "the URL '%s' is wrong: %s", url, problem);
     }
-    return cli_error(command, EX_OSERR, "%s", problem);
+    return cli_error(command, status == COHORT_BUSY ? EX_UNAVAILABLE : EX_OSERR, "%s", problem);
+}
+
+/* By the URL alone: nothing is made for somebody who cannot use it. */
+int cohort_call_shared(const struct cli_command *command, const char *url)
+{
+    static const char alone[] = "embedded:";
+    if (url == NULL || strncmp(url, alone, strlen(alone)) != 0) {
+        return CLI_CONTINUE;
+    }
+    return cli_error(command, EX_USAGE,
+                     "embedded:// is of one process at a time, so no two commands would share a lock: give file:// or "
+                     "sqlite:// on one machine, or cohort:// and start `cohort serve --data` on the folder");
 }
 
 int cohort_call_code(enum cohort_status status)

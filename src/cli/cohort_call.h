@@ -9,6 +9,9 @@
 /* CLI_CONTINUE, or the exit code after an error that it has told. NULL: the default URL. */
 int cohort_call_open(const struct cli_command *command, const char *url, struct cohort **ret_cohort);
 
+/* The same when it says that only one process may use this URL at a time, for those who share something by it. */
+int cohort_call_shared(const struct cli_command *command, const char *url);
+
 /* The exit code for a call that failed. */
 int cohort_call_code(enum cohort_status status);
 

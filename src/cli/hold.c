@@ -404,7 +404,8 @@ int hold_run(const struct cli_command *command, const struct hold_options *optio
     if (!make_owner(hold.owner) || !open_signals(&hold)) {
         return cli_error(command, EX_OSERR, "the system refuses a descriptor: %s", strerror(errno));
     }
-    int code = cohort_call_open(command, options->url, &hold.cohort);
+    int code = cohort_call_shared(command, options->url);
+    code = code == CLI_CONTINUE ? cohort_call_open(command, options->url, &hold.cohort) : code;
     if (code != CLI_CONTINUE) {
         return code;
     }

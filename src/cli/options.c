@@ -141,6 +141,10 @@ static int set_value(const struct cli_command *command, const struct cli_option 
     switch (option->kind) {
     case CLI_FLAG: UNREACHABLE();
     case CLI_TEXT: *(const char **)option->value = text; return CLI_CONTINUE;
+    case CLI_EACH: {
+        const struct cli_each *each = option->value;
+        return each->take(command, each->data, text);
+    }
     case CLI_NUMBER:
         if (!number_parse_int64(slice_from_string(text), &value)) {
             return bad_value(command, option, text, "a whole number");

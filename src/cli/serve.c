@@ -3,8 +3,7 @@
 #include "base/assert.h"
 #include "cli/metrics_http.h"
 #include "cli/serve_cluster.h"
-#include "cli/serve_workers.h"
-#include "env_uv/env_uv.h"
+#include "env_uv/threads.h"
 #include "server/server.h"
 
 #include <errno.h>
@@ -22,13 +21,14 @@ enum {
     HELP_WIDTH = 66, /* of the words and the default, so that a line fits a wide terminal */
     DESCRIPTORS_KEPT = 46,
     DESCRIPTORS_OF_WORKER = 12,
-    SHARDS_IN_SNAPSHOTS = 16
+    SHARDS_IN_SNAPSHOTS = 16,
+    POOL_THREADS = 4, /* of libuv, for syncs and snapshots, unless there are more workers */
 };
 
 struct serve {
     struct env *env;
     struct server *server;
-    struct serve_workers *workers;
+    struct env_uv_threads *workers; /* one for each but the first, which has the main thread */
     struct metrics_http *metrics;
     struct config config;
     struct server_options options;
@@ -304,14 +304,27 @@ static const char *metrics_advice(enum status status)
     }
 }
 
+/* So that each worker's sync finds a thread. Before libuv starts any. */
+static void widen_pool(uint32_t count)
+{
+    char text[16];
+    if (count > POOL_THREADS) {
+        (void)snprintf(text, sizeof(text), "%u", (unsigned)count);
+        (void)setenv("UV_THREADPOOL_SIZE", text, 0);
+    }
+}
+
 static int start_workers(struct serve *serve)
 {
-    enum status status = serve_workers_start(serve->env, serve->options.worker_count, &serve->config, &serve->workers);
+    const struct env_uv_options how = {.log_level = (enum env_log_level)serve->config.log_level,
+                                       .log_json = serve->config.log_format != 0};
+    uint32_t count = serve->options.worker_count;
+    widen_pool(count);
+    enum status status = env_uv_threads_start(serve->env, count, &how, &serve->workers);
     if (status != STATUS_OK) {
-        return cli_error(&cli_serve, EX_OSERR, "cannot start %u workers: %s", (unsigned)serve->options.worker_count,
-                         status_text(status));
+        return cli_error(&cli_serve, EX_OSERR, "cannot start %u workers: %s", (unsigned)count, status_text(status));
     }
-    serve->options.workers = serve_workers_envs(serve->workers);
+    serve->options.workers = env_uv_threads_envs(serve->workers);
     return CLI_CONTINUE;
 }
 
@@ -358,9 +371,9 @@ static int run(const struct cli_command *command, int argc, char **argv)
         }
     }
     metrics_http_stop(serve.metrics);
-    serve_workers_end(serve.workers);
+    env_uv_threads_end(serve.workers);
     server_destroy(serve.server);
-    serve_workers_destroy(serve.workers);
+    env_uv_threads_destroy(serve.workers);
     config_deinit(&serve.config);
     env_uv_destroy(serve.env);
     return code;

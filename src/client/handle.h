@@ -17,6 +17,7 @@
 
 #include "base/key_slot.h"
 #include "base/prng.h"
+#include "client/connector.h"
 #include "client/inherited.h"
 #include "client/link.h"
 
@@ -48,15 +49,6 @@ struct node {
     int64_t again_ns;
     int64_t doubt_until_ns; /* it said that it cannot serve: until then others are asked first */
     struct link shared;
-};
-
-/* How links reach a node that is not behind TCP but in this process (an engine): by a descriptor that is connected
- * already, non-blocking and closed on exec. All NULL: over TCP. */
-struct client_connector {
-    void *context;
-    enum status (*connect)(void *context, int *ret_fd); /* under the mutex: it does not wait */
-    void (*close)(void *context);                       /* after all links are closed */
-    unsigned can;                                       /* COHORT_CAN_… */
 };
 
 struct client_settings {

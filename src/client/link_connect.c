@@ -42,22 +42,39 @@ static void started(struct link *link, struct client_connection *connection, enu
     link_watch(link, EPOLLIN | EPOLLOUT, EPOLL_CTL_ADD);
 }
 
+/* To a node in this process. When that is over for good, waiting for it is no use. */
+static void connect_within(struct link *link, const struct client_connector *connector)
+{
+    struct cohort *cohort = link->cohort;
+    struct client_connection connection;
+    client_connection_init(&connection);
+    struct node *node = link->node;
+    enum status status = connector->connect(connector->context, &connection.fd);
+    started(link, &connection, status); /* a private one may be gone now */
+    if (status == STATUS_CLOSED && connector->explain != NULL) {
+        char why[CLIENT_WHY_BYTES];
+        connector->explain(connector->context, why);
+        node->again_ns = 0; /* who comes later is told at once, too */
+        handle_fail_waiting(cohort, COHORT_UNREACHABLE, why);
+    }
+}
+
 void link_start(struct link *link)
 {
     ASSERT(link->state == LINK_CLOSED);
     link->state = LINK_RESOLVING;
     handle_set_timer(link->cohort, &link->timer, client_clock_ns() + (int64_t)HANDLE_CONNECT_MS * 1000000);
-    struct client_connection connection;
-    client_connection_init(&connection);
     const struct client_connector *connector = &link->cohort->connector;
     if (connector->connect != NULL) {
-        started(link, &connection, connector->connect(connector->context, &connection.fd));
+        connect_within(link, connector);
         return;
     }
     if (!is_address(link->node->endpoint.host)) {
         handle_wake(link->cohort); /* link_resolve goes on */
         return;
     }
+    struct client_connection connection;
+    client_connection_init(&connection);
     started(link, &connection, client_connection_start(&connection, &link->node->endpoint));
 }
 

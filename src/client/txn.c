@@ -12,6 +12,7 @@
  * was asked of it. */
 #include "client/command.h"
 #include "client/handle.h"
+#include "client/txn_own.h"
 
 #include "base/assert.h"
 #include "base/number.h"
@@ -302,24 +303,25 @@ enum cohort_status cohort_txn_command_start(struct cohort_txn *txn, size_t argc,
     return note_refusal(txn, client_submit(txn->cohort, operation, callback, data));
 }
 
+/* ---- about itself ---- */
+
+enum cohort_status txn_say_own(struct cohort_txn *txn, size_t argc, const struct cohort_bytes *argv,
+                               struct cohort_reply **ret_reply)
+{
+    return note_refusal(txn, run(txn, make_command(txn, argc, argv, OPERATION_UNHURRIED, take_command), ret_reply));
+}
+
+enum cohort_status txn_say_own_start(struct cohort_txn *txn, size_t argc, const struct cohort_bytes *argv,
+                                     cohort_callback callback, void *data)
+{
+    struct operation *operation = make_command(txn, argc, argv, OPERATION_UNHURRIED, take_command);
+    return note_refusal(txn, client_submit(txn->cohort, operation, callback, data));
+}
+
 /* ---- what became of it ---- */
 
 enum txn_stage { STAGE_COMMIT, STAGE_STATUS, STAGE_ROLLBACK };
 enum { TXN_ROUNDS_MAXIMUM = 64 }; /* of asking and rolling back */
-
-/* From TXN.STATUS: COHORT_OK, COHORT_TXNABORT, COHORT_NOTFOUND, or COHORT_BUSY while it is under way. */
-static enum cohort_status outcome_of(const struct cohort_reply *reply)
-{
-    const char *state = cohort_reply_text(cohort_reply_get(reply, "state"));
-    const char *outcome = cohort_reply_text(cohort_reply_get(reply, "outcome"));
-    if (cohort_reply_type(reply) == COHORT_REPLY_NIL) {
-        return COHORT_NOTFOUND;
-    }
-    if (strcmp(state, "COMMIT") == 0 || (strcmp(state, "DONE") == 0 && strcmp(outcome, "COMMIT") == 0)) {
-        return COHORT_OK;
-    }
-    return strcmp(state, "ABORT") == 0 || strcmp(state, "DONE") == 0 ? COHORT_TXNABORT : COHORT_BUSY;
-}
 
 static bool ask_about(struct operation *operation, const char *id, const char *command, enum txn_stage stage)
 {
@@ -352,7 +354,7 @@ static bool take_commit(struct operation *operation, bool may_go_on)
         }
         operation->was_lost = true;
         return ask_about(operation, txn->id, "TXN.STATUS", STAGE_STATUS) || unknown(operation);
-    case STAGE_STATUS: status = status == COHORT_OK ? outcome_of(operation->reply) : COHORT_BUSY; break;
+    case STAGE_STATUS: status = status == COHORT_OK ? txn_outcome_of(operation->reply) : COHORT_BUSY; break;
     default: /* OK: it was not committed, and will not be. Else it may have been: who was first? */
         if (status == COHORT_OK || status == COHORT_TXNABORT) {
             operation_answer(
@@ -425,36 +427,4 @@ void cohort_txn_free(struct cohort_txn *txn)
     }
     handle_unlock(txn->cohort);
     free(txn);
-}
-
-/* ---- by id ---- */
-
-static bool take_status(struct operation *operation, bool may_go_on)
-{
-    if (operation->status == COHORT_OK) {
-        operation->status = outcome_of(operation->reply);
-    }
-    return false;
-}
-
-static struct client_request status_request(struct cohort_bytes argv[static 2], const char *id)
-{
-    argv[0] = cohort_text("TXN.STATUS");
-    argv[1] = cohort_text(id);
-    return (struct client_request){
-        .argv = argv, .argc = 2, .flags = COHORT_READ | OPERATION_NO_RETRY, .step = take_status};
-}
-
-enum cohort_status cohort_txn_status(struct cohort *cohort, const char *id, struct cohort_reply **ret_reply)
-{
-    struct cohort_bytes argv[2];
-    struct client_request request = status_request(argv, id);
-    return client_call(cohort, &request, ret_reply);
-}
-
-enum cohort_status cohort_txn_status_start(struct cohort *cohort, const char *id, cohort_callback callback, void *data)
-{
-    struct cohort_bytes argv[2];
-    struct client_request request = status_request(argv, id);
-    return client_start(cohort, &request, callback, data);
 }

@@ -114,6 +114,9 @@ void cluster_retire(struct cluster *cluster);
 /* Nothing waits, here or for an answer of this node; after cluster_retire: nor leads it anything that another could
  * (for a second at most), and all that has held for a moment. */
 bool cluster_idle(struct cluster *cluster);
+/* After cluster_retire: for a second no shard has had a majority of its voters connected here, so that what waits is
+ * not going to be answered: when all nodes stop at once, the others were faster. */
+bool cluster_forsaken(struct cluster *cluster);
 
 /* ---- requests; shard: 1 … cluster_shards ---- */
 

@@ -140,7 +140,7 @@ static bool meta_read_here(void *owner, const struct command *command, struct re
 static void meta_changed(void *owner, const struct members *members)
 {
     struct cluster *cluster = owner;
-    *cluster->members = *members;
+    cluster_take_members(cluster, members);
     for (uint32_t i = 0; i < members->count; i++) {
         transport_set_seen(cluster->transport, members->nodes[i].id, members->nodes[i].start);
     }

@@ -165,6 +165,7 @@ struct cluster {
     bool begun;           /* all workers' logs are open: the groups may be */
     int64_t retired_ns;   /* when the node was told to stop; 0: it was not */
     int64_t calm_ns;      /* since when nothing waits; 0: something does */
+    int64_t forsaken_ns;  /* since when no shard has a majority, as far as this node sees; 0: some has */
 
     struct founding *founding;
     enum founding_state expected;   /* the state for which the peers' incarnations were told to the transport */
@@ -202,6 +203,8 @@ static inline uint32_t cluster_worker_of(const struct cluster *cluster, uint32_t
 /* ---- cluster_lead.c ---- */
 /* Hands over what others should lead, now and then. */
 void cluster_balance_leaders(struct cluster *cluster);
+/* Other members are known: whoever should lead a shard now gets it soon. */
+void cluster_take_members(struct cluster *cluster, const struct members *members);
 
 /* ---- cluster_found.c ---- */
 MUST_USE enum status cluster_make_members(struct cluster *cluster, char ret_message[static CLUSTER_MESSAGE_BYTES]);

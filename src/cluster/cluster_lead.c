@@ -1,6 +1,7 @@
 /* Who should lead: leaders go back to where the placement wants them, and away from a node that stops or has no space
  * for writes. */
 #include "cluster/cluster_internal.h"
+#include "cluster/cluster_mutation.h"
 
 #include <inttypes.h>
 
@@ -9,6 +10,7 @@ enum {
     MAKE_WAY_MS = 2000,  /* so long after it refused a write for want of space, this node wants others to lead */
     HAND_OVER_MS = 1000, /* a node that stops tries for so long: when all stop at once, they hand over in circles */
     CALM_MS = 100,       /* for answers on their way: the end of a connection may overtake them */
+    FORSAKEN_MS = 1000,  /* a connection that broke is there again by then */
 };
 
 /* The voter that is connected and has most of the log; 0: none. */
@@ -82,6 +84,22 @@ void cluster_balance_leaders(struct cluster *cluster)
     }
 }
 
+void cluster_take_members(struct cluster *cluster, const struct members *members)
+{
+    const struct placement *before = &cluster->members->placement;
+    bool asks = cluster->balance != NULL && !CLUSTER_MUTATED(PLACED_ONCE);
+    for (uint32_t i = 0; asks && i < before->shard_count; i++) {
+        if (before->shards[i].leader != members->placement.shards[i].leader) {
+            leader_balance_ask(cluster->balance, i + 1);
+            env_wake(cluster->env);
+        }
+    }
+    if (CLUSTER_MUTATED(PLACED_ONCE) && members_bootstrapped(cluster->members)) {
+        return;
+    }
+    *cluster->members = *members;
+}
+
 /* ---- a node that stops ---- */
 
 /* Hands over what can be; true when nothing is left that could. */
@@ -131,6 +149,29 @@ static bool nothing_waits(const struct cluster *cluster)
         }
     }
     return list_empty(&cluster->remotes) && errands_idle(cluster);
+}
+
+static bool has_majority(struct cluster *cluster, const struct placement_shard *shard)
+{
+    uint32_t connected = 0;
+    for (uint32_t i = 0; i < shard->voter_count; i++) {
+        const struct peer *peer = peer_find(cluster, shard->voters[i]);
+        bool here = shard->voters[i] == cluster->options.node;
+        connected += here || (peer != NULL && peer->generation != 0) ? 1 : 0;
+    }
+    return 2 * connected > shard->voter_count;
+}
+
+bool cluster_forsaken(struct cluster *cluster)
+{
+    bool served = cluster->retired_ns == 0 || cluster_alone(cluster);
+    for (uint32_t i = 0; i < cluster->shard_count && !served; i++) {
+        const struct placement_shard *shard = &cluster->members->placement.shards[i];
+        served = shard->voter_count == 0 || has_majority(cluster, shard);
+    }
+    int64_t now_ns = env_monotonic_ns(cluster->env);
+    cluster->forsaken_ns = served ? 0 : cluster->forsaken_ns == 0 ? now_ns : cluster->forsaken_ns;
+    return !served && now_ns - cluster->forsaken_ns >= (int64_t)FORSAKEN_MS * 1000000;
 }
 
 bool cluster_idle(struct cluster *cluster)

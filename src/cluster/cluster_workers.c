@@ -57,7 +57,10 @@ static void take_lost(struct cluster *cluster, struct slice body)
 static void take_members(struct cluster *cluster, struct slice body, bool open)
 {
     ASSERT(body.size == sizeof(*cluster->members));
-    memcpy(cluster->members, body.data, sizeof(*cluster->members));
+    struct members *members = members_create(); /* the bytes need not be aligned */
+    memcpy(members, body.data, sizeof(*members));
+    cluster_take_members(cluster, members);
+    members_destroy(members);
     if (!open || cluster->failed) {
         return;
     }

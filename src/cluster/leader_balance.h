@@ -7,9 +7,11 @@
  * Invariants
  * 1. Only a shard that this node leads is handed over, and only to the one that should: the leader that the placement
  *    prefers, or any other voter while this node has no space for writes.
- * 2. That one was up and caught up in every look of the last LEADER_BALANCE_STEADY_MS. Caught up: it has durably what
- *    the log had at the look before, so a log that grows all the time hinders nothing.
- * 3. Between two transfers of this node pass LEADER_BALANCE_PAUSE_MS at least: longer than a transfer lasts.
+ * 2. That one was up and caught up in every look of the last LEADER_BALANCE_STEADY_MS, or it was asked for and is so in
+ *    this look. Caught up: it has durably what the log had at the look before, so a log that grows all the time
+ *    hinders nothing.
+ * 3. But for what was asked for, between two transfers of this node pass LEADER_BALANCE_PAUSE_MS at least: longer than
+ * a transfer lasts.
  * 4. Between two of one shard pass that long the first time and twice as long each further time, up to
  *    LEADER_BALANCE_MAXIMUM_MS; a shard that was left alone for twice that long begins anew.
  *
@@ -44,5 +46,8 @@ void leader_balance_destroy(struct leader_balance *balance);
 /* shard: 1 … shard_count. now_ns never goes back. */
 void leader_balance_see(struct leader_balance *balance, int64_t now_ns, uint32_t shard,
                         const struct leader_balance_view *view);
+/* Somebody wants the preferred leader of this shard to be another one: it is handed over as soon as that can work,
+ * once; if it does not work, at the usual pace. */
+void leader_balance_ask(struct leader_balance *balance, uint32_t shard);
 /* True when the shard should be handed to the node now; it counts as done, whatever comes of it. */
 bool leader_balance_choose(struct leader_balance *balance, int64_t now_ns, uint32_t *ret_shard, uint64_t *ret_node);

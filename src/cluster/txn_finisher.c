@@ -95,6 +95,12 @@ static struct task *run(struct finisher *finisher, enum role role, uint32_t shar
     return task;
 }
 
+/* It is decided, and a participant has not acknowledged. (Branches may be left: those are finished by others.) */
+static bool tells(const struct home *home)
+{
+    return (home->state == HOME_COMMIT || home->state == HOME_ABORT) && home->done_count < home->participant_count;
+}
+
 /* Whether the task's record still asks for it. */
 static bool is_wanted(const struct task *task, const struct txns *txns, int64_t time_ms)
 {
@@ -102,7 +108,7 @@ static bool is_wanted(const struct task *task, const struct txns *txns, int64_t 
     const struct part *part = parts_find(&txns->parts, task->id);
     bool finished = part != NULL && (part->state == PART_COMMITTED || part->state == PART_ABORTED);
     switch (task->role) {
-    case HOME_DECIDED: return home != NULL && (home->state == HOME_COMMIT || home->state == HOME_ABORT);
+    case HOME_DECIDED: return home != NULL && tells(home);
     case HOME_OVERDUE:
         return home != NULL && (home->state == HOME_OPEN || home->state == HOME_BEGUN) && home->deadline_ms <= time_ms;
     case PART_PREPARED: return part != NULL && !finished;
@@ -209,7 +215,9 @@ static void look_at_decided(struct finisher *finisher, struct watch *watch, uint
         }
         newest = home->decided > newest ? home->decided : newest;
         finisher->looked++;
-        (void)run(finisher, HOME_DECIDED, shard, home_id(home), txns);
+        if (tells(home)) {
+            (void)run(finisher, HOME_DECIDED, shard, home_id(home), txns);
+        }
     }
     watch->decided = newest;
 }

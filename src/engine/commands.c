@@ -143,8 +143,8 @@ static const char *wanted_problem(const struct engine *engine, const struct opti
     return NULL;
 }
 
-/* Of key owner [name value …] from argv[1] on. */
-static bool take_wanted(struct call *call, struct lock_wanted *ret_wanted)
+/* Of key owner [name value …] from argv[1] on; of an election, when it extends. */
+static bool take_wanted(struct call *call, bool extends, struct lock_wanted *ret_wanted)
 {
     struct options options = {.note = slice_of("", 0)};
     if (call->argc % 2 == 0) {
@@ -153,8 +153,9 @@ static bool take_wanted(struct call *call, struct lock_wanted *ret_wanted)
     for (size_t i = 3; i + 1 < call->argc; i += 2) {
         take_option(&options, call->argv[i], call->argv[i + 1]);
     }
-    if (call->argv[2].size > LOCK_STATE_OWNER_BYTES) {
-        options.problem = "ERR an owner has at most 256 bytes";
+    if (call->argv[2].size < 1 || call->argv[2].size > LOCK_STATE_OWNER_BYTES) { /* in the server's words */
+        options.problem =
+            extends ? "ERR the name of a candidate has 1 to 256 bytes" : "ERR the name of an owner has 1 to 256 bytes";
     }
     const char *problem = wanted_problem(call->engine, &options);
     if (problem != NULL) {
@@ -206,7 +207,7 @@ enum engine_execution engine_execute_wait(struct engine *engine, struct engine_w
 static enum engine_execution acquire(struct call *call, struct slice key, bool extends)
 {
     struct engine_wait *wait = call->wait;
-    if (!take_wanted(call, &wait->wanted)) {
+    if (!take_wanted(call, extends, &wait->wanted)) {
         return ENGINE_ANSWERED;
     }
     memcpy(wait->key, key.data, key.size);

@@ -14,10 +14,11 @@
  * 4. What an engine cannot do is not in `can`, and is refused by the host in words. */
 #pragma once
 
+#include "client/connector.h"
 #include "engine/engine_url.h"
 #include "engine/lock_state.h"
 
-enum { ENGINE_PROBLEM_BYTES = 320 };
+enum { ENGINE_PROBLEM_BYTES = 1280 };
 
 enum engine_code {
     ENGINE_OK,
@@ -42,6 +43,11 @@ struct engine_ops {
     enum status (*open)(const struct engine_url *url, struct engine **ret_engine,
                         char ret_problem[static ENGINE_PROBLEM_BYTES]);
     void (*close)(struct engine *engine);
+
+    /* An engine that is a server itself has these, from `connect` on nothing else, and no host: libcohort speaks with
+     * it over descriptors that it makes (struct client_connector says how). NULL for all others. */
+    enum status (*connect)(struct engine *engine, int *ret_fd);
+    void (*explain)(struct engine *engine, char ret_why[static CLIENT_WHY_BYTES]);
 
     /* A descriptor that is readable when something has changed; −1: none. `heard` reads it. Both may be NULL. */
     int (*fd)(const struct engine *engine);

@@ -1,9 +1,4 @@
-/* Engines with a library of their own are modules: shared objects that are loaded when a URL first names them, so that
- * libcohort itself needs nothing but the C library.
- *
- * A module is cohort-engine-NAME.so. It is looked for in the folders of COHORT_ENGINE_PATH (colons between them; not in
- * programs with more rights than their user), beside the library or the program, and where it was installed. It stays
- * loaded. */
+/* Engines with a library of their own are modules, cohort-engine-NAME.so: client/shared_object.h. */
 #pragma once
 
 #include "engine/engine.h"
@@ -11,7 +6,7 @@
 /* What a module exports, by this name. */
 #define MODULE_SYMBOL "cohort_engine_module"
 
-enum { MODULE_FORM = 1 }; /* grows when struct engine_ops or what it points to changes */
+enum { MODULE_FORM = 2 }; /* grows when struct engine_ops or what it points to changes */
 
 struct engine_module {
     uint32_t form;                        /* MODULE_FORM */

@@ -144,8 +144,8 @@ static void heard(struct engine *engine) { pg_link_heard(&postgresql_of(engine)-
 #define OPS(name)                                                                                                      \
     {                                                                                                                  \
         .scheme = (name),                                                                                              \
-        .can = COHORT_CAN_LOCK | COHORT_CAN_SHARE | COHORT_CAN_PERMITS | COHORT_CAN_QUEUE | COHORT_CAN_FENCE |         \
-               COHORT_CAN_ELECT | COHORT_CAN_LOOK,                                                                     \
+        .can = COHORT_CAN_PROCESSES | COHORT_CAN_LOCK | COHORT_CAN_SHARE | COHORT_CAN_PERMITS | COHORT_CAN_QUEUE |     \
+               COHORT_CAN_FENCE | COHORT_CAN_ELECT | COHORT_CAN_LOOK,                                                  \
         .open = open_engine, .close = close_engine, .fd = fd_of, .heard = heard, .acquire = acquire,                   \
         .renew = stored_renew, .release = stored_release, .leave = stored_leave, .look = stored_look,                  \
         .fence = stored_fence, .list = list,                                                                           \

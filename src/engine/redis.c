@@ -386,7 +386,7 @@ static enum status open_redis(const struct engine_url *url, struct engine **ret_
 
 const struct engine_ops engine_redis = {
     .scheme = "redis",
-    .can = COHORT_CAN_LOCK | COHORT_CAN_QUEUE | COHORT_CAN_ELECT | COHORT_CAN_LOOK,
+    .can = COHORT_CAN_PROCESSES | COHORT_CAN_LOCK | COHORT_CAN_QUEUE | COHORT_CAN_ELECT | COHORT_CAN_LOOK,
     .open = open_redis,
     .close = close_redis,
     .fd = channel_fd,

@@ -409,7 +409,8 @@ static enum status open_redlock(const struct engine_url *url, struct engine **re
     .scheme = "redlock", .open = open_redlock, .close = close_redlock, .acquire = acquire, .renew = renew,             \
     .release = release, .leave = leave, .look = look
 
-const struct engine_ops engine_redlock = {OPERATIONS, .can = COHORT_CAN_LOCK | COHORT_CAN_SURVIVE};
+const struct engine_ops engine_redlock = {OPERATIONS,
+                                          .can = COHORT_CAN_PROCESSES | COHORT_CAN_LOCK | COHORT_CAN_SURVIVE};
 
 /* One or two servers must all be there. */
-static const struct engine_ops engine_redlock_of_few = {OPERATIONS, .can = COHORT_CAN_LOCK};
+static const struct engine_ops engine_redlock_of_few = {OPERATIONS, .can = COHORT_CAN_PROCESSES | COHORT_CAN_LOCK};

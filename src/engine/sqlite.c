@@ -431,8 +431,8 @@ static enum status open_engine(const struct engine_url *url, struct engine **ret
 
 const struct engine_ops engine_sqlite = {
     .scheme = "sqlite",
-    .can = COHORT_CAN_LOCK | COHORT_CAN_SHARE | COHORT_CAN_PERMITS | COHORT_CAN_QUEUE | COHORT_CAN_FENCE |
-           COHORT_CAN_ELECT | COHORT_CAN_LOOK,
+    .can = COHORT_CAN_PROCESSES | COHORT_CAN_LOCK | COHORT_CAN_SHARE | COHORT_CAN_PERMITS | COHORT_CAN_QUEUE |
+           COHORT_CAN_FENCE | COHORT_CAN_ELECT | COHORT_CAN_LOOK,
     .open = open_engine,
     .close = close_engine,
     .fd = fd_of,

@@ -265,8 +265,8 @@ static enum status open_engine(const struct engine_url *url, struct engine **ret
 
 static const struct engine_ops engine_zookeeper = {
     .scheme = "zookeeper",
-    .can = COHORT_CAN_LOCK | COHORT_CAN_SHARE | COHORT_CAN_QUEUE | COHORT_CAN_FENCE | COHORT_CAN_ELECT |
-           COHORT_CAN_LOOK | COHORT_CAN_SURVIVE,
+    .can = COHORT_CAN_PROCESSES | COHORT_CAN_LOCK | COHORT_CAN_SHARE | COHORT_CAN_QUEUE | COHORT_CAN_FENCE |
+           COHORT_CAN_ELECT | COHORT_CAN_LOOK | COHORT_CAN_SURVIVE,
     .open = open_engine,
     .close = close_engine,
     .fd = fd_of,

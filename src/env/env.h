@@ -239,7 +239,8 @@ static inline MUST_USE enum status env_list_directory(struct env *env, const cha
     return env->operations->list_directory(env, path, entry, owner);
 }
 /* Makes the file when needed and holds an exclusive lock on it until closed or the process ends; STATUS_BUSY when
- * another process has it. */
+ * another process has it, whose id the file may have as text: a number and a line's end. */
+enum { ENV_LOCK_OWNER_BYTES = 24 };
 static inline MUST_USE enum status env_lock_file(struct env *env, const char *path, struct env_file **ret_file)
 {
     return env->operations->lock_file(env, path, ret_file);

@@ -10,7 +10,7 @@
  *    callback: at the end of the turn, so later callbacks of the same batch find it and see that it is closed.
  * 3. errno is translated in error.c and nowhere else.
  *
- * Creating one ignores SIGPIPE and SIGXFSZ for the whole process. */
+ * Creating one ignores SIGPIPE and SIGXFSZ for the whole process, unless it is somebody else's (`guest`). */
 #pragma once
 
 #include "env/env.h"
@@ -18,8 +18,11 @@
 struct env_uv_options {
     enum env_log_level log_level; /* lines below it are dropped */
     bool log_json;                /* one JSON object per line instead of text */
-    int log_descriptor;           /* borrowed; 0: stderr */
+    int log_descriptor;           /* borrowed; 0: stderr; negative: nowhere */
     int keepalive_s;              /* TCP keepalive of accepted and outgoing streams; 0: 300, negative: off */
+    /* The process is somebody else's: its signals are left as they are. The threads that create and run the env block
+     * SIGPIPE and SIGXFSZ, which those of libuv's pool inherit. */
+    bool guest;
 };
 
 /* options may be NULL. STATUS_NOMEM, STATUS_FULL (descriptors) or STATUS_IO when libuv cannot start. */
@@ -31,6 +34,16 @@ void env_uv_destroy(struct env *env);
 void env_uv_run(struct env *env);
 /* From a callback or the hook: this turn is the last. */
 void env_uv_stop(struct env *env);
+
+/* As env_post, from a thread that has no env. */
+void env_uv_post_from_outside(struct env *to, struct env_message *message);
+
+/* A stream on a connected descriptor, non-blocking and closed on exec, which is taken over, also on failure. As one
+ * that was accepted: silent until env_stream_attach. */
+MUST_USE enum status env_uv_take_descriptor(struct env *env, int fd, struct env_stream **ret_stream);
+
+/* Of an open file, to look at; it stays the env's. */
+int env_uv_file_descriptor(const struct env_file *file);
 
 /* Calls back on the loop for each arrival of the signal, instead of its default action; at most ENV_UV_SIGNALS
  * different ones (asserted). */

@@ -204,6 +204,15 @@ enum status env_uv_list_directory(struct env *env, const char *path, void (*entr
     return status;
 }
 
+/* For whoever finds it locked; where it cannot be written nobody is told. */
+static void write_owner(int fd)
+{
+    char text[ENV_LOCK_OWNER_BYTES];
+    int size = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+    bool written = ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)size, 0) == size;
+    (void)written;
+}
+
 enum status env_uv_lock_file(struct env *env, const char *path, struct env_file **ret_file)
 {
     int fd;
@@ -220,5 +229,8 @@ enum status env_uv_lock_file(struct env *env, const char *path, struct env_file 
         (void)close(fd);
         return status;
     }
+    write_owner(fd);
     return file_wrap(fd, ret_file);
 }
+
+int env_uv_file_descriptor(const struct env_file *file) { return file->fd; }

@@ -84,7 +84,7 @@ union socket_address {
     struct sockaddr any;
     struct sockaddr_storage storage;
 };
-/* "address:port", IPv6 in brackets; "?:0" for what is neither IPv4 nor IPv6. */
+/* "address:port", IPv6 in brackets; "/socketpair:0" for a local one, "?:0" for all others. */
 void socket_address_format(const union socket_address *address, char *ret_text, size_t capacity);
 /* A numeric address only; STATUS_INVALID otherwise. */
 MUST_USE enum status socket_address_parse(const char *host, int port, union socket_address *ret_address,

@@ -44,7 +44,7 @@ static void add_escaped(struct line *line, const char *message, bool json)
 void env_uv_log(struct env *env_any, enum env_log_level level, const char *message)
 {
     struct env_uv *env = env_uv_of(env_any);
-    if (level < env->log_level) {
+    if (level < env->log_level || env->log_descriptor < 0) {
         return;
     }
     struct timespec now;

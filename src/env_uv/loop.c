@@ -260,8 +260,10 @@ enum status env_uv_create(const struct env_uv_options *options, struct env **ret
     (void)uv_idle_init(&env->loop, &env->idle);
     (void)uv_timer_init(&env->loop, &env->timer);
     post_init(env);
-    (void)signal(SIGPIPE, SIG_IGN);
-    (void)signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is told by write */
+    if (!options->guest) {
+        (void)signal(SIGPIPE, SIG_IGN);
+        (void)signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is told by write */
+    }
     *ret_env = &env->env;
     return STATUS_OK;
 }

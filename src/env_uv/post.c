@@ -43,7 +43,12 @@ void post_deinit(struct env_uv *env)
     }
 }
 
-void env_uv_post(struct env *env, struct env *to_any, struct env_message *message)
+void env_uv_post(struct env *env, struct env *to, struct env_message *message)
+{
+    env_uv_post_from_outside(to, message); /* a stack that any thread may push to */
+}
+
+void env_uv_post_from_outside(struct env *to_any, struct env_message *message)
 {
     struct env_uv *to = env_uv_of(to_any);
     struct env_message *before = atomic_load_explicit(&to->posted, memory_order_relaxed);

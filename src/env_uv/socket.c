@@ -35,6 +35,10 @@ void socket_address_format(const union socket_address *address, char *ret_text, 
         (void)snprintf(ret_text, capacity, "[%s]:%d", host, port);
         return;
     }
+    if (address->any.sa_family == AF_UNIX) { /* of a pair, which have no names */
+        (void)snprintf(ret_text, capacity, "/socketpair:0");
+        return;
+    }
     if (address->any.sa_family == AF_INET) {
         (void)inet_ntop(AF_INET, &as_v4(address)->sin_addr, host, sizeof(host));
     }

@@ -113,6 +113,11 @@ enum status stream_create(struct env_uv *env, int fd, struct env_stream **ret_st
     return status;
 }
 
+enum status env_uv_take_descriptor(struct env *env, int fd, struct env_stream **ret_stream)
+{
+    return stream_create(env_uv_of(env), fd, ret_stream);
+}
+
 /* What libuv has of it goes with the old struct, at the end of the turn. */
 struct env_stream *env_uv_stream_give(struct env *env, struct env_stream *stream)
 {

@@ -39,6 +39,12 @@ enum machine_mutation {
     MACHINE_MUTATION_PART_OUTLIVES,      /* … or for ever */
     MACHINE_MUTATION_BACK_BLIND,         /* a MACQUIRE gives back what its owner's next one was told of */
     MACHINE_MUTATION_BACK_HALF,          /* … at the shards behind home alone */
+    MACHINE_MUTATION_PARTS_UNTOLD,       /* parts of a MACQUIRE are told as claims that are held, or wait, as others */
+    MACHINE_MUTATION_BRANCHES_FORGOTTEN, /* a commit is done, and forgotten, though branches of it are not finished */
+    MACHINE_MUTATION_OUTCOME_GUESSED,    /* whoever asks about what is not decided hears ABORT, and may be wrong */
+    MACHINE_MUTATION_OUTCOME_EARLY,      /* … hears COMMIT */
+    MACHINE_MUTATION_FORCE_UNFENCED,     /* FENCE.CHECK takes the token of a lock that was taken away by force */
+    MACHINE_MUTATION_FORCE_IDLE,         /* a lock is told to be taken away by force, and is not */
     MACHINE_MUTATION_COUNT,
 };
 

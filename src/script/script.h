@@ -13,8 +13,15 @@
 #include "base/status.h"
 #include "wire/resp_writer.h"
 
-/* Free in every process that we make: below the shadows of the sanitizers, above what is mapped at small addresses. */
+/* Free in every process, also in one that is not ours (src/embedded): the heap of a program with a fixed address may
+ * begin anywhere in the first gigabyte, programs without one begin at 0x555555554000, and the sanitizers leave what
+ * lies below that to programs. Of an address Lua hashes the low 32 bits alone: so these are the same everywhere, for
+ * ever. */
+#if defined(__x86_64__)
+#define SCRIPT_ADDRESS ((uintptr_t)0x550020000000)
+#else
 #define SCRIPT_ADDRESS ((uintptr_t)0x20000000)
+#endif
 enum {
     SCRIPT_REGION_BYTES = 256 << 20,
     SCRIPT_SOURCE_BYTES = 256 << 10, /* of one text */

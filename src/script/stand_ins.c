@@ -1,5 +1,6 @@
 #include "script/stand_ins.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "script/engine.h"
@@ -218,3 +219,14 @@ double script_json_number(const char *text, char **ret_end)
 
 /* cjson ends the process when it gets no memory: script_json_allocate never returns without. */
 void script_json_exit(int status) { UNREACHABLE(); }
+
+/* ---- streams ---- */
+
+FILE *script_stdin, *script_stdout, *script_stderr;
+
+__attribute__((constructor)) static void take_streams(void)
+{
+    script_stdin = stdin;
+    script_stdout = stdout;
+    script_stderr = stderr;
+}

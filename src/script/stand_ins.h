@@ -4,6 +4,7 @@
 
 #include <lua.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* lvm.o: copies of concatenation, comparison of strings, text as a number in arithmetic, powers. */
 void *script_vm_copy(void *to, const void *from, size_t size);
@@ -52,6 +53,9 @@ const char *script_json_text(lua_State *L, int index, size_t *ret_size);
 const char *script_json_input(lua_State *L, int index, size_t *ret_size);
 double script_json_number(const char *text, char **ret_end);
 __attribute__((noreturn)) void script_json_exit(int status);
+
+/* Lua's and cjson's stdin, stdout and stderr, for what scripts cannot reach: print, files, their last words. */
+extern FILE *script_stdin, *script_stdout, *script_stderr;
 
 /* The functions of Lua that stand behind. */
 int luaO_str2d(const char *text, lua_Number *ret_number);

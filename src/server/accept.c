@@ -75,6 +75,8 @@ static void accepted(void *owner, struct env_stream *stream)
     }
 }
 
+void server_take_client(struct server *server, struct env_stream *stream) { accepted(server, stream); }
+
 static void accept_failed(void *owner, enum status status)
 {
     struct server *server = owner;

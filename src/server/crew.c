@@ -258,6 +258,9 @@ static void stop(struct server *server)
 void crew_fail(struct server *server, enum status status, const char *what)
 {
     env_log(server->env, ENV_LOG_ERROR, "this node stops: %s", what);
+    if (server->events.failed != NULL) {
+        server->events.failed(server->owner, what);
+    }
     server_give_up(server);
     if (server->worker == 0) {
         server_stop(server, status);

@@ -1,6 +1,7 @@
 /* Start, first part: the data folder. */
 #include "server/data_folder.h"
 
+#include "base/number.h"
 #include "server/node_file.h"
 #include "server/server_state.h"
 #include "server/worker_file.h"
@@ -8,6 +9,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+enum { OWNER_BYTES = 48 };
 
 char *data_folder_path(const char *directory, const char *name)
 {
@@ -175,6 +178,41 @@ void data_folder_joined(struct server *server)
     }
 }
 
+/* " (process 123)", when whoever has locked the file has written that there. */
+static void tell_owner(struct server *server, const char *path, char ret_owner[static OWNER_BYTES])
+{
+    struct env_file *file;
+    char text[ENV_LOCK_OWNER_BYTES] = "";
+    size_t size = 0;
+    int64_t process = 0;
+    ret_owner[0] = '\0';
+    if (env_open(server->env, path, ENV_OPEN_READ, &file) != STATUS_OK) {
+        return;
+    }
+    bool is_read = env_read(server->env, file, 0, text, sizeof(text), &size) == STATUS_OK;
+    env_close(server->env, file);
+    if (is_read && size > 1 && text[size - 1] == '\n' && number_parse_int64(slice_of(text, size - 1), &process)) {
+        (void)snprintf(ret_owner, OWNER_BYTES, " (process %" PRId64 ")", process);
+    }
+}
+
+static enum status lock_folder(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
+{
+    char *path = data_folder_path(server->directory, "lock");
+    enum status status = env_lock_file(server->env, path, &server->folder_lock);
+    if (status == STATUS_BUSY) {
+        char owner[OWNER_BYTES];
+        tell_owner(server, path, owner);
+        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES,
+                       "%s: another process serves this data folder%s; stop it, or take another folder",
+                       server->directory, owner);
+    } else if (status != STATUS_OK) {
+        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "%s: %s", server->directory, status_text(status));
+    }
+    free(path);
+    return status;
+}
+
 enum status data_folder_open(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
 {
     struct env *env = server->env;
@@ -184,14 +222,8 @@ enum status data_folder_open(struct server *server, char ret_message[static SERV
                        folder_advice(status));
         return status;
     }
-    char *lock = data_folder_path(server->directory, "lock");
-    status = env_lock_file(env, lock, &server->folder_lock);
-    free(lock);
+    status = lock_folder(server, ret_message);
     if (status != STATUS_OK) {
-        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "%s: %s", server->directory,
-                       status == STATUS_BUSY
-                           ? "another process serves this data folder; stop it, or give another --data"
-                           : status_text(status));
         return status;
     }
     bool known = false;
@@ -205,6 +237,8 @@ enum status data_folder_open(struct server *server, char ret_message[static SERV
     }
     return status == STATUS_OK ? count_start(server, known, ret_message) : status;
 }
+
+const struct env_file *server_folder_lock(const struct server *server) { return server->folder_lock; }
 
 uint32_t server_recorded_workers(struct env *env, const char *directory, uint64_t node_id)
 {

@@ -4,9 +4,11 @@
 #include "base/memory.h"
 #include "base/number.h"
 #include "server/gather_scan.h"
+#include "server/member_ask.h"
 #include "server/route_refuse.h"
 #include "server/route_submit.h"
 #include "server/server_state.h"
+#include "server/txn_branch.h"
 #include "server/txn_session.h"
 #include "server/txn_status.h"
 
@@ -21,6 +23,7 @@ enum gather_kind {
     GATHER_RANDOM, /* each is asked for its size and for a key; large shards win more often */
     GATHER_SCAN,   /* one shard: its cursor becomes ours */
     GATHER_STATUS, /* TXN.STATUS: home, then those that take part */
+    GATHER_CHANGE, /* of the members: the meta group, as often as member_ask.h says */
 };
 
 struct gather {
@@ -35,7 +38,9 @@ struct gather {
     uint64_t sum;              /* integers, elements, sizes so far; of SCAN the cursor */
     uint64_t *sizes;           /* RANDOMKEY: of each shard */
     struct txn_status *status; /* TXN.STATUS */
-    uint64_t slot;             /* … and where its questions belong */
+    bool changes;              /* home's record, but the same when it is said again */
+    struct member_ask *change; /* of the members */
+    uint64_t slot;             /* of these three, where their questions belong */
 };
 
 static enum gather_kind kind_of(const struct command_spec *spec)
@@ -45,10 +50,13 @@ static enum gather_kind kind_of(const struct command_spec *spec)
     case COMMAND_KEYS: return GATHER_ARRAY;
     case COMMAND_RANDOMKEY: return GATHER_RANDOM;
     case COMMAND_TXN_STATUS: return GATHER_STATUS;
+    case COMMAND_TXN_DONE: return GATHER_SUM;      /* of one shard */
+    case COMMAND_TXN_OUTCOME: return GATHER_ARRAY; /* the same */
     case COMMAND_TXN_LIST:
+    case COMMAND_TXN_BRANCHES:
     case COMMAND_LOCK_LIST:
     case COMMAND_SCAN: return GATHER_SCAN;
-    default: return GATHER_NONE;
+    default: return member_ask_takes(spec) ? GATHER_CHANGE : GATHER_NONE;
     }
 }
 
@@ -166,6 +174,30 @@ static void ask_participants(struct connection *connection, struct gather *gathe
     }
 }
 
+/* The next command for the meta group, if there is one. */
+static void ask_members(struct connection *connection, struct gather *gather)
+{
+    const struct asking asking = {connection, gather, gather->slot, false};
+    struct slice argv[MEMBER_ASK_ARGUMENTS];
+    struct command command;
+    if (member_ask_next(gather->change, argv, &command)) {
+        (void)ask(&asking, 0, &command, false);
+    }
+}
+
+static bool take_change(struct connection *connection, struct gather *gather, struct slice part)
+{
+    struct cluster_view view;
+    bool opened = cluster_look(connection->server->cluster, &view);
+    ASSERT(opened); /* or nothing would have been asked */
+    bool taken = member_ask_take(gather->change, part, &view);
+    gather->body.size = gather->part_start;
+    if (taken) {
+        ask_members(connection, gather);
+    }
+    return taken;
+}
+
 /* False when the part is not what a shard replies to this command. */
 static bool take_part(struct connection *connection, struct gather *gather, uint32_t shard)
 {
@@ -190,6 +222,7 @@ static bool take_part(struct connection *connection, struct gather *gather, uint
     switch (gather->kind) {
     case GATHER_SUM: gather->body.size = start; break;
     case GATHER_ARRAY: break;
+    case GATHER_CHANGE: return take_change(connection, gather, part);
     case GATHER_RANDOM: return take_random(connection, gather, shard, part);
     case GATHER_SCAN: return take_scan(connection, gather, shard, part);
     case GATHER_STATUS: {
@@ -231,7 +264,10 @@ bool gather_take(struct connection *connection, struct gather *gather, uint32_t 
 void gather_reply(const struct gather *gather, struct resp_writer *reply)
 {
     if (gather->failure != STATUS_OK) {
-        resp_error(reply, route_refusal(gather->failure, true));
+        bool lost = gather->failure == STATUS_UNCERTAIN || gather->failure == STATUS_EXECUTED;
+        resp_error(reply, lost && gather->changes ? "UNCERTAIN the node that executes this command was lost; send it "
+                                                    "again: it is the same when it was executed already"
+                                                  : route_refusal(gather->failure, gather->kind != GATHER_CHANGE));
         return;
     }
     if (gather->error.size != 0) {
@@ -241,6 +277,7 @@ void gather_reply(const struct gather *gather, struct resp_writer *reply)
     switch (gather->kind) {
     case GATHER_SUM: resp_integer(reply, (int64_t)gather->sum); return;
     case GATHER_STATUS: txn_status_reply(gather->status, reply); return;
+    case GATHER_CHANGE: member_ask_reply(gather->change, reply); return;
     case GATHER_RANDOM:
         if (gather->body.size == 0) {
             resp_null(reply);
@@ -265,12 +302,13 @@ void gather_destroy(struct connection *connection, struct gather *gather)
     buffer_deinit(&gather->error);
     free(gather->sizes);
     txn_status_destroy(gather->status);
+    member_ask_destroy(gather->change);
     free(gather);
 }
 
 /* ---- asking ---- */
 
-/* Asks one shard. True when it has answered at once: its next question may try that too. */
+/* Asks one shard, or the meta group (0). True when it has answered at once: its next question may try that too. */
 static bool ask(const struct asking *asking, uint32_t shard, const struct command *command, bool at_once)
 {
     struct connection *connection = asking->connection;
@@ -285,7 +323,7 @@ static bool ask(const struct asking *asking, uint32_t shard, const struct comman
         }
     }
     enum status status = cluster_submit(connection->server->cluster, shard, command, way, &connection->requester,
-                                        slot_tag(asking->slot, shard));
+                                        slot_tag(asking->slot, shard == 0 ? 1 : shard));
     if (status == STATUS_OK) {
         connection->owed++;
     } else {
@@ -351,24 +389,59 @@ static void ask_list(const struct asking *asking, const struct command *command,
     (void)ask(asking, (uint32_t)(scan->cursor % shards) + 1, &inner, asking->at_once);
 }
 
+/* TXN.BRANCHES, too. */
+static void ask_branches(const struct asking *asking, const struct command *command, const struct scan *scan)
+{
+    struct server *server = asking->connection->server;
+    char digits[NUMBER_INT64_BYTES];
+    char cluster[BRANCH_CLUSTER_DIGITS + 1];
+    txn_branch_cluster(server, cluster);
+    const struct slice argv[] = {
+        SLICE_LITERAL("COHORT.TXN.BRANCHES"),
+        slice_of(digits, number_format_uint64(digits, scan->cursor / server->shards)),
+        scan->count,
+        scan->resource,
+        slice_from_string(cluster),
+    };
+    const struct command inner = {command_by_id(COMMAND_COHORT_TXN_BRANCHES), argv, 5, command->protocol};
+    (void)ask(asking, (uint32_t)(scan->cursor % server->shards) + 1, &inner, asking->at_once);
+}
+
 /* The id was looked at before. */
 static void ask_home(const struct asking *asking, const struct command *command)
 {
     const struct slice argv[] = {SLICE_LITERAL("COHORT.TXN.STATUS"), command->argv[1]};
     const struct command home = {command_by_id(COMMAND_COHORT_TXN_STATUS), argv, 2, RESP2};
-    asking->gather->status = txn_status_create(command->argv[1]);
+    char cluster[BRANCH_CLUSTER_DIGITS + 1];
+    txn_branch_cluster(asking->connection->server, cluster);
+    asking->gather->status = txn_status_create(command->argv[1], cluster);
     asking->gather->slot = asking->slot;
     (void)ask(asking, txn_session_home(asking->connection->server, command->argv[1]), &home, false);
 }
 
-static void ask_all(const struct asking *asking, const struct command *command, const struct scan *scan)
+/* `question`: for home alone; or NULL. */
+static void ask_all(const struct asking *asking, const struct command *command, const struct scan *scan,
+                    const struct branch_question *question)
 {
+    if (asking->gather->kind == GATHER_CHANGE) {
+        asking->gather->slot = asking->slot;
+        ask_members(asking->connection, asking->gather);
+        return;
+    }
     if (command->spec->id == COMMAND_TXN_STATUS) {
         ask_home(asking, command);
         return;
     }
     if (command->spec->id == COMMAND_TXN_LIST) {
         ask_list(asking, command, scan);
+        return;
+    }
+    if (command->spec->id == COMMAND_TXN_BRANCHES) {
+        ask_branches(asking, command, scan);
+        return;
+    }
+    if (question != NULL) {
+        (void)ask(asking, question->home, &question->command, false);
         return;
     }
     if (command->spec->id == COMMAND_LOCK_LIST) {
@@ -388,10 +461,31 @@ static void ask_all(const struct asking *asking, const struct command *command, 
     }
 }
 
+/* What the members are to become. NULL, and why. */
+static struct member_ask *change_of(const struct connection *connection, const struct command *command,
+                                    const char **ret_problem)
+{
+    struct cluster_view view;
+    if (connection->server->options.founder_count == 0) {
+        *ret_problem = "ERR this node is alone: it leads every shard, and nobody else can";
+        return NULL;
+    }
+    if (!cluster_look(connection->server->cluster, &view)) {
+        *ret_problem = "CLUSTERDOWN the cluster is not founded yet; start the other nodes";
+        return NULL;
+    }
+    return member_ask_create(command, ret_problem);
+}
+
 void gather_start(struct connection *connection, const struct command *command)
 {
     struct scan scan;
+    struct branch_question question;
     const char *problem = gather_scan_options(command, &scan);
+    bool changes = kind_of(command->spec) == GATHER_CHANGE;
+    struct member_ask *change = changes ? change_of(connection, command, &problem) : NULL;
+    bool branch = command->spec->id == COMMAND_TXN_OUTCOME || command->spec->id == COMMAND_TXN_DONE;
+    problem = branch && problem == NULL ? txn_branch_question(connection, command, &question) : problem;
     if (problem != NULL) {
         struct resp_writer *reply = reply_begin(connection);
         resp_error(reply, problem);
@@ -403,7 +497,9 @@ void gather_start(struct connection *connection, const struct command *command)
     uint64_t strong_end = connection->strong_end;
     struct gather *gather = memory_allocate_zeroed(1, sizeof(*gather));
     gather->kind = kind_of(command->spec);
+    gather->changes = branch;
     gather->waiting = 1;
+    gather->change = change;
     uint64_t number = slot_open(connection, command->spec);
     struct slot *slot = slot_at(connection, number);
     slot->kind = SLOT_GATHER;
@@ -411,7 +507,7 @@ void gather_start(struct connection *connection, const struct command *command)
     slot->gather = gather;
     struct asking asking = {connection, gather, number, reads && quiet};
     if (!(reads && slot->silent)) { /* else nobody reads it, and reading changes nothing */
-        ask_all(&asking, command, &scan);
+        ask_all(&asking, command, &scan, branch ? &question : NULL);
     }
     if (--gather->waiting == 0) {
         slot_finish(connection, number);

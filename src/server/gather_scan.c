@@ -2,10 +2,11 @@
 
 #include "base/number.h"
 #include "machine/lock/lock_limits.h"
+#include "machine/txn/branch.h"
 #include "machine/txn/home.h"
 
-/* An option of TXN.LIST or LOCK.LIST. NULL, or what is wrong. */
-static const char *take_option(struct slice word, struct slice value, bool locks, struct scan *scan)
+/* An option of this command: TXN.LIST, TXN.BRANCHES or LOCK.LIST. NULL, or what is wrong. */
+static const char *take_option(struct slice word, struct slice value, uint16_t command, struct scan *scan)
 {
     int64_t number = 0;
     enum home_state state;
@@ -18,7 +19,11 @@ static const char *take_option(struct slice word, struct slice value, bool locks
         scan->count = value;
         return valid && number >= 1 && number <= TXN_LIST_COUNT ? NULL : "ERR COUNT is 1 to 1000";
     }
-    if (locks) {
+    if (command == COMMAND_TXN_BRANCHES) {
+        scan->resource = value;
+        return !slice_is_word(word, "RESOURCE") ? "ERR syntax error" : branch_url_problem(value);
+    }
+    if (command == COMMAND_LOCK_LIST) {
         scan->pattern = value;
         return slice_is_word(word, "MATCH") ? NULL : "ERR syntax error";
     }
@@ -36,7 +41,7 @@ static const char *take_option(struct slice word, struct slice value, bool locks
 /* NULL, or that this option came before. */
 static const char *once(struct slice word, unsigned *given)
 {
-    static const char *const words[] = {"CURSOR", "COUNT", "MATCH", "OLDER", "STATE"};
+    static const char *const words[] = {"CURSOR", "COUNT", "MATCH", "OLDER", "STATE", "RESOURCE"};
     for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (slice_is_word(word, words[i])) {
             bool again = (*given >> i & 1) != 0;
@@ -49,16 +54,18 @@ static const char *once(struct slice word, unsigned *given)
 
 const char *gather_scan_options(const struct command *command, struct scan *scan)
 {
-    *scan = (struct scan){0, SLICE_LITERAL("10"), SLICE_LITERAL("ANY"), SLICE_LITERAL("0"), SLICE_LITERAL("*")};
+    *scan = (struct scan){
+        0, SLICE_LITERAL("10"), SLICE_LITERAL("ANY"), SLICE_LITERAL("0"), SLICE_LITERAL("*"), SLICE_LITERAL("")};
     if (command->spec->id == COMMAND_SCAN) {
         return number_parse_cursor(command->argv[1], &scan->cursor) ? NULL : "ERR invalid cursor";
     }
-    bool locks = command->spec->id == COMMAND_LOCK_LIST;
+    uint16_t id = command->spec->id;
+    bool lists = id == COMMAND_LOCK_LIST || id == COMMAND_TXN_LIST || id == COMMAND_TXN_BRANCHES;
     unsigned given = 0;
-    for (uint32_t i = 1; (locks || command->spec->id == COMMAND_TXN_LIST) && i < command->argc; i += 2) {
+    for (uint32_t i = 1; lists && i < command->argc; i += 2) {
         const char *problem = i + 1 == command->argc ? "ERR syntax error" : once(command->argv[i], &given);
         if (problem == NULL) {
-            problem = take_option(command->argv[i], command->argv[i + 1], locks, scan);
+            problem = take_option(command->argv[i], command->argv[i + 1], id, scan);
         }
         if (problem != NULL) {
             return problem;

@@ -33,7 +33,7 @@ static bool next_blocker(struct search *search, uint32_t owner, uint32_t *claim,
             if (!knot_graph_step(&search->graph)) {
                 return false;
             }
-            if (other->owner != owner && knot_owner_left(graph, other->owner) &&
+            if (other->owner != owner && !other->passing && knot_owner_left(graph, other->owner) &&
                 knot_modes_exclude(other->mode, mine->mode)) {
                 *blocker = at;
                 return true;
@@ -43,6 +43,23 @@ static bool next_blocker(struct search *search, uint32_t owner, uint32_t *claim,
         *blocker = KNOT_NOBODY;
     }
     return false;
+}
+
+/* Nobody of these waits for what another was granted, or would be by those who went, but for parts alone. */
+static bool opens_by_itself(struct search *search, const uint32_t *owners, uint32_t count)
+{
+    const struct knot_graph *graph = &search->graph;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t claim = graph->owners[owners[i]].claims;
+        uint32_t blocker = KNOT_NOBODY;
+        while (next_blocker(search, owners[i], &claim, &blocker)) {
+            const struct knot_claim *other = &graph->claims[blocker];
+            if (!other->part && (!other->waits || other->met)) {
+                return false;
+            }
+        }
+    }
+    return true;
 }
 
 /* ---- the youngest of a knot, and its words ---- */
@@ -213,7 +230,8 @@ static void finish(struct search *search, uint32_t owner)
         } while (search->stack[first] != owner);
         uint32_t count = search->stack_count - first;
         search->stack_count = first;
-        if (!leaves && !graph->gave_up && count > 1) { /* who is left waits for somebody else who is */
+        if (!leaves && !graph->gave_up && count > 1 &&
+            !opens_by_itself(search, search->stack + first, count)) { /* who is left waits for somebody else who is */
             tell_knot(search, search->stack + first, count);
         }
     }

@@ -10,10 +10,16 @@
  * with countable resources; a semaphore is one, an exclusive lock has one unit). Who is left waits for somebody who is
  * left.
  *
+ * A part that a LOCK.MACQUIRE has reserved holds a lock only as long as that request waits for a part behind it, in the
+ * order in which all of them wait (lock_many.h). Any other goes whatever the rest of the crowd does: it is given back,
+ * if not at once then when its node is no longer cut off, or its request is granted.
+ *
  * A knot is a set of these within which everybody reaches everybody, and from which nobody waits for somebody outside:
  * with exclusive and shared locks alone, circles; with semaphores nothing less will do, since whoever waits for one of
  * several holders is not lost while another can go on. In each knot the youngest wait is to end. Whoever is only behind
- * a knot is left alone.
+ * a knot is left alone. In one order there is no circle of requests: where nobody of a knot has anything that was
+ * granted, what an owner has reserved is another request's than that by which it waits, and that one's end opens it. So
+ * such a knot is none.
  *
  * Of two waits the younger is that which asked later by the wall clocks of the nodes where they were asked
  * (waiter_set_number), but in one queue that which stands behind: a choice, which every node makes alike. Were it by

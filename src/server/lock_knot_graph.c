@@ -7,9 +7,13 @@
 
 /* ---- what was seen before ---- */
 
+/* What a claim is in a look. */
+enum seen_as { SEEN_HOLDS, SEEN_RESERVED, SEEN_WAITS };
+
 struct seen {
     uint32_t shard;
-    uint64_t claim; /* order × 2, and 1 when it waits */
+    enum seen_as as;
+    uint64_t order;
 };
 
 struct seen_claims {
@@ -22,16 +26,22 @@ static int compare_seen(const void *a, const void *b)
     const struct seen *x = a;
     const struct seen *y = b;
     int by_shard = (x->shard > y->shard) - (x->shard < y->shard);
-    return by_shard != 0 ? by_shard : (x->claim > y->claim) - (x->claim < y->claim);
+    int by_order = (x->order > y->order) - (x->order < y->order);
+    return by_shard != 0 ? by_shard : by_order != 0 ? by_order : (x->as > y->as) - (x->as < y->as);
 }
 
-static void add_seen(struct seen_claims *seen, uint32_t shard, uint64_t order, bool waits)
+static enum seen_as seen_as(const struct lock_queue_claim *claim, bool waits)
+{
+    return waits ? SEEN_WAITS : claim->part ? SEEN_RESERVED : SEEN_HOLDS;
+}
+
+static void add_seen(struct seen_claims *seen, const struct seen *one)
 {
     if (seen->count == seen->capacity) {
         seen->capacity = seen->capacity == 0 ? 64 : 2 * seen->capacity;
         seen->items = memory_resize(seen->items, seen->capacity * sizeof(*seen->items));
     }
-    seen->items[seen->count++] = (struct seen){shard, 2 * order + (waits ? 1 : 0)};
+    seen->items[seen->count++] = *one;
 }
 
 static void look_before(struct seen_claims *seen, const struct lock_sight *sight)
@@ -41,15 +51,14 @@ static void look_before(struct seen_claims *seen, const struct lock_sight *sight
     while (from.size > 0 && seen->count < LOCK_KNOT_CLAIMS && lock_queue_take(&from, &queue)) {
         struct lock_queue_claim claim;
         for (uint32_t i = 0; i < queue.holders + queue.waiters && lock_queue_claim_take(&from, &claim); i++) {
-            add_seen(seen, sight->shard, claim.order, i >= queue.holders);
+            add_seen(seen, &(struct seen){sight->shard, seen_as(&claim, i >= queue.holders), claim.order});
         }
     }
 }
 
-static bool was_seen(const struct seen_claims *seen, uint32_t shard, uint64_t order, bool waits)
+static bool was_seen(const struct seen_claims *seen, const struct seen *one)
 {
-    const struct seen key = {shard, 2 * order + (waits ? 1 : 0)};
-    return seen->count > 0 && bsearch(&key, seen->items, seen->count, sizeof(key), compare_seen) != NULL;
+    return seen->count > 0 && bsearch(one, seen->items, seen->count, sizeof(*one), compare_seen) != NULL;
 }
 
 /* ---- owners by name ---- */
@@ -111,6 +120,8 @@ static void add_claim(struct knot_graph *graph, const struct lock_queue_claim *s
         .owner = owner,
         .next = graph->owners[owner].claims,
         .waits = waits,
+        .part = seen->part,
+        .passing = seen->part && !waits, /* until its request is seen to wait */
         .mode = seen->mode,
         .permits = seen->permits,
         .order = seen->order,
@@ -134,7 +145,7 @@ static bool add_lock(struct knot_graph *graph, const struct lock_queue *queue, s
 {
     graph->locks = room(graph->locks, graph->lock_count, &graph->lock_capacity, sizeof(*graph->locks));
     struct knot_lock *lock = &graph->locks[graph->lock_count];
-    *lock = (struct knot_lock){.key = queue->key, .limit = queue->limit, .first = graph->claim_count};
+    *lock = (struct knot_lock){.shard = shard, .key = queue->key, .limit = queue->limit, .first = graph->claim_count};
     struct lock_queue_claim claim;
     bool whole = true;
     for (uint32_t i = 0; i < queue->holders + queue->waiters; i++) {
@@ -142,7 +153,7 @@ static bool add_lock(struct knot_graph *graph, const struct lock_queue *queue, s
         if (!whole) {
             break;
         }
-        if (was_seen(seen, shard, claim.order, i >= queue->holders)) {
+        if (was_seen(seen, &(struct seen){shard, seen_as(&claim, i >= queue->holders), claim.order})) {
             add_claim(graph, &claim, i >= queue->holders);
         }
     }
@@ -150,6 +161,45 @@ static bool add_lock(struct knot_graph *graph, const struct lock_queue *queue, s
     graph->lock_count++;
     make_due(graph, graph->lock_count - 1);
     return whole;
+}
+
+/* ---- parts that are reserved (server/lock_many.h) ---- */
+
+/* In the order in which every LOCK.MACQUIRE waits. */
+static bool stands_before(const struct knot_lock *a, const struct knot_lock *b)
+{
+    return a->shard != b->shard ? a->shard < b->shard : slice_compare(a->key, b->key) < 0;
+}
+
+static bool same_request(const struct lock_origin *a, const struct lock_origin *b)
+{
+    return a->node == b->node && a->start == b->start && a->number == b->number;
+}
+
+/* Its request waits for one that stands behind it. */
+static bool is_kept(struct knot_graph *graph, const struct knot_claim *part)
+{
+    const struct knot_lock *lock = &graph->locks[part->lock];
+    for (uint32_t at = graph->owners[part->owner].claims; at != KNOT_NOBODY; at = graph->claims[at].next) {
+        const struct knot_claim *other = &graph->claims[at];
+        if (!knot_graph_step(graph)) {
+            return false;
+        }
+        if (other->waits && same_request(&other->origin, &part->origin) &&
+            stands_before(lock, &graph->locks[other->lock])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The others are given back, as soon as that can be said to their shards, or their requests wait for nothing. */
+static void keep_parts(struct knot_graph *graph)
+{
+    for (uint32_t i = 0; i < graph->claim_count && !graph->gave_up; i++) {
+        struct knot_claim *claim = &graph->claims[i];
+        claim->passing = claim->passing && !is_kept(graph, claim);
+    }
 }
 
 void knot_graph_init(struct knot_graph *graph, const struct lock_sight *sights, size_t count)
@@ -169,6 +219,7 @@ void knot_graph_init(struct knot_graph *graph, const struct lock_sight *sights, 
                add_lock(graph, &queue, &from, sights[i].shard, &seen)) {
         }
     }
+    keep_parts(graph);
     free(seen.items);
 }
 
@@ -237,7 +288,7 @@ static void grant(struct knot_graph *graph, const struct knot_lock *lock)
                 let_go(graph, claim->owner);
             }
         }
-        if (owner->unmet > 0) {
+        if (owner->unmet > 0 && !claim->passing) {
             hold(&held, claim);
         }
     }

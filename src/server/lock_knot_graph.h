@@ -9,7 +9,9 @@ struct knot_claim {
     uint32_t lock, owner;
     uint32_t next; /* of the same owner, or KNOT_NOBODY */
     bool waits;
-    bool met; /* it waits, and would be granted */
+    bool met;     /* it waits, and would be granted */
+    bool part;    /* of a LOCK.MACQUIRE, and not granted: when it does not wait, it is reserved, … */
+    bool passing; /* … and given back, or granted, whatever the others do: nobody waits for it */
     enum lock_mode mode;
     uint32_t permits;
     uint64_t order;
@@ -17,6 +19,7 @@ struct knot_claim {
 };
 
 struct knot_lock {
+    uint32_t shard;
     struct slice key;
     uint32_t limit;
     uint32_t first, count; /* of its claims: those that hold, then those that wait, in their order */

@@ -101,7 +101,7 @@ enum status node_file_read(struct env *env, const char *directory, uint64_t node
     if (status != STATUS_OK) {
         return status;
     }
-    if (file.id != node_id) {
+    if (node_id != NODE_FILE_ANY && file.id != node_id) {
         (void)snprintf(ret_message, LINE_FILE_MESSAGE_BYTES,
                        "the data folder belongs to node %" PRIu64 ", not to node %" PRIu64
                        " (%.512s); start it with --id %" PRIu64 ", or give another --data",

@@ -38,8 +38,10 @@ struct node_file {
     uint32_t workers; /* each has a log of its own, worker-0 … */
 };
 
-/* Reads directory/node; *ret_known tells whether there is one. Everything that is not byte for byte what
- * node_file_write makes, or an older version made, is damage. On failure ret_message says what to do. */
+enum { NODE_FILE_ANY = 0 }; /* no node has this id */
+
+/* Reads directory/node, of this node or of any; *ret_known tells whether there is one. Everything that is not byte for
+ * byte what node_file_write makes, or an older version made, is damage. On failure ret_message says what to do. */
 MUST_USE enum status node_file_read(struct env *env, const char *directory, uint64_t node_id, bool *ret_known,
                                     struct node_file *ret_file, char ret_message[static LINE_FILE_MESSAGE_BYTES]);
 /* Writes it atomically and durably. */

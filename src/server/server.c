@@ -104,8 +104,12 @@ static bool drained(const struct server *server)
 
 static void drain(struct server *server)
 {
-    bool late = server_now_ns(server) >= server->shutdown_deadline_ns;
+    bool forsaken = cluster_forsaken(server->cluster);
+    bool late = forsaken || server_now_ns(server) >= server->shutdown_deadline_ns;
     server->quiet = false;
+    if (forsaken) {
+        cluster_look_after(server->cluster, server_now_ns(server)); /* what never left is certainly not executed */
+    }
     if (!drained(server) && !late) {
         return;
     }

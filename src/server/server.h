@@ -16,7 +16,7 @@ enum { SERVER_MESSAGE_BYTES = 1024, SERVER_WORKERS_MAXIMUM = 64 };
 struct server_options {
     uint64_t node_id;      /* from 1 */
     const char *directory; /* made when missing; its parent exists */
-    const char *host;      /* to listen on */
+    const char *host;      /* to listen on; NULL: nothing, clients are handed in (server_take_client) */
     int port;              /* 0: a free one */
     const char *version;   /* of the program */
     int64_t maxclients;    /* CONFIG SET takes no more, for the system gives no more descriptors; 0: it gives any */
@@ -46,6 +46,9 @@ struct server_events {
     void (*ready)(void *owner);
     /* This worker, not the first, is done: its loop may end. In its thread. May be NULL when there is one worker. */
     void (*worker_stopped)(void *owner, struct env *env);
+    /* The node is about to stop, and why, for a person; `stopped` follows. In the thread of the worker that failed. May
+     * be NULL: the log has it. */
+    void (*failed)(void *owner, const char *what);
 };
 
 /* Recovers the data, listens and serves. *config is taken over (also on failure). On failure ret_message is one line
@@ -59,8 +62,26 @@ void server_destroy(struct server *server);
 /* Begins to stop: no new clients, what was received is answered, then `stopped`. A second call does not wait. */
 void server_shutdown(struct server *server);
 
+/* A client's stream, as a listener would have accepted it: of this env, and silent until now. Taken over. From a
+ * callback of the first worker's loop. */
+void server_take_client(struct server *server, struct env_stream *stream);
+
+/* The file that is locked while a server has the data folder; borrowed. */
+const struct env_file *server_folder_lock(const struct server *server);
+
 /* With how many workers the data folder was made; 0: that is not known, or there is none yet. */
 uint32_t server_recorded_workers(struct env *env, const char *directory, uint64_t node_id);
+
+/* What a data folder says of itself, for who opens it as it is. */
+struct server_record {
+    bool known; /* false: there is no node in it yet, and nothing else is set */
+    uint64_t node_id;
+    uint32_t workers;
+    uint32_t nodes, shards, replicas; /* of its cluster; 0: it was not founded yet */
+};
+/* On failure ret_message is one line for a person. */
+MUST_USE enum status server_record_read(struct env *env, const char *directory, struct server_record *ret_record,
+                                        char ret_message[static SERVER_MESSAGE_BYTES]);
 
 int server_port(const struct server *server);
 /* Prometheus text. Figures of other workers than the first are at most one tick old. */

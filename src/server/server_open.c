@@ -114,8 +114,9 @@ static const char *client_host(const char *listen_host)
 /* What a node that is told of no others says of itself. */
 static bool make_lone_founder(const struct server *server, struct member *ret_founder)
 {
-    struct slice host = slice_from_string(client_host(server->options.host));
-    int port = server_port(server);
+    bool listens = server->options.host != NULL; /* else nobody can go where it says */
+    struct slice host = slice_from_string(listens ? client_host(server->options.host) : "127.0.0.1");
+    int port = listens ? server_port(server) : 1;
     int peer_port = port + SERVER_PEER_PORT_DISTANCE > UINT16_MAX ? port : port + SERVER_PEER_PORT_DISTANCE;
     *ret_founder = (struct member){.id = server->options.node_id};
     return member_address_make(&ret_founder->client, host, port) &&
@@ -167,22 +168,32 @@ static enum status open_cluster(struct server *server, char ret_message[static S
     return cluster_create(server->env, &options, &cluster_events, server, &server->cluster, ret_message);
 }
 
+static enum status open_listener(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
+{
+    const struct server_options *options = &server->options;
+    enum status status =
+        env_listen(server->env, options->host, options->port, &accept_events, server, &server->listener);
+    if (status == STATUS_OK) {
+        server->port = env_listener_port(server->env, server->listener);
+        return STATUS_OK;
+    }
+    char advice[LISTEN_ADVICE_BYTES];
+    listen_advice(status, "--listen", advice);
+    (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot listen on %s:%d: %s", options->host, options->port,
+                   advice);
+    return status;
+}
+
 static enum status open_all(struct server *server, char ret_message[static SERVER_MESSAGE_BYTES])
 {
     enum status status = data_folder_open(server, ret_message);
     if (status != STATUS_OK) {
         return status;
     }
-    status =
-        env_listen(server->env, server->options.host, server->options.port, &accept_events, server, &server->listener);
+    status = server->options.host == NULL ? STATUS_OK : open_listener(server, ret_message);
     if (status != STATUS_OK) {
-        char advice[LISTEN_ADVICE_BYTES];
-        listen_advice(status, "--listen", advice);
-        (void)snprintf(ret_message, SERVER_MESSAGE_BYTES, "cannot listen on %s:%d: %s", server->options.host,
-                       server->options.port, advice);
         return status;
     }
-    server->port = env_listener_port(server->env, server->listener);
     status = open_cluster(server, ret_message);
     if (status != STATUS_OK) {
         return status;

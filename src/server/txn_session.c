@@ -19,9 +19,11 @@ void session_go(struct txn_session *session, enum session_state to)
 #define MAY(state) (1U << (state))
     static const unsigned moves[SESSION_STATES] = {
         [SESSION_BEGIN] = MAY(SESSION_BEGIN) | MAY(SESSION_ACTIVE) | MAY(SESSION_LOOK) | MAY(SESSION_ENDED),
-        [SESSION_ACTIVE] = MAY(SESSION_READ) | MAY(SESSION_TIE) | MAY(SESSION_PREPARE) | MAY(SESSION_ABORT),
+        [SESSION_ACTIVE] =
+            MAY(SESSION_READ) | MAY(SESSION_JOIN) | MAY(SESSION_TIE) | MAY(SESSION_PREPARE) | MAY(SESSION_ABORT),
         [SESSION_TIE] = MAY(SESSION_TIE) | MAY(SESSION_PREPARE) | MAY(SESSION_ABORT),
         [SESSION_READ] = MAY(SESSION_ACTIVE) | MAY(SESSION_ABORT),
+        [SESSION_JOIN] = MAY(SESSION_ACTIVE) | MAY(SESSION_ABORT),
         [SESSION_PREPARE] = MAY(SESSION_PREPARED) | MAY(SESSION_BACK) | MAY(SESSION_ABORT),
         [SESSION_PREPARED] =
             MAY(SESSION_MOVE) | MAY(SESSION_DECIDE) | MAY(SESSION_BACK) | MAY(SESSION_ABORT) | MAY(SESSION_ENDED),
@@ -195,6 +197,7 @@ bool txn_session_takes(const struct command_spec *spec)
 {
     switch (spec->id) {
     case COMMAND_TXN_BEGIN:
+    case COMMAND_TXN_JOIN:
     case COMMAND_TXN_PREPARE:
     case COMMAND_TXN_COMMIT:
     case COMMAND_TXN_ROLLBACK:
@@ -289,6 +292,10 @@ void txn_session_command(struct connection *connection, const struct command *co
         session_begin(connection, command);
         return;
     }
+    if (command->spec->id == COMMAND_TXN_JOIN) {
+        session_join(connection, command);
+        return;
+    }
     if (command->spec->id == COMMAND_TXN_STATUS) {
         if (txn_session_home(connection->server, command->argv[1]) == 0) {
             answer_no_id(connection);
@@ -338,6 +345,7 @@ static void on_over(struct txn_round *round)
     switch (session->state) {
     case SESSION_BEGIN: session_begin_over(session); return;
     case SESSION_READ: session_read_over(session); return;
+    case SESSION_JOIN: session_join_over(session); return;
     case SESSION_TIE: session_tie_over(session); return;
     case SESSION_PREPARE: session_prepare_over(session); return;
     case SESSION_LOOK: session_look_over(session); return;
@@ -432,7 +440,8 @@ static void give_up(struct txn_session *session)
                                       "TXN.STATUS what became of it"
                                     : down);
     session->connection = NULL;
-    if (session->state == SESSION_READ || session->state == SESSION_TIE || session->state == SESSION_PREPARE) {
+    if (session->state == SESSION_READ || session->state == SESSION_JOIN || session->state == SESSION_TIE ||
+        session->state == SESSION_PREPARE) {
         session->given_up = true; /* it is rolled back once the shards have answered */
         return;
     }

@@ -1,6 +1,7 @@
 /* TXN.*: a transaction whose client says one command after the other and hears each reply before it says the next.
  *
  *   BEGIN ─▶ ACTIVE ⇄ READ        the id is taken at home; commands run here over what they read (txn_values.h)
+ *            ACTIVE ⇄ JOIN        home notes an external participant
  *              ├─▶ TIE ─▶ PREPARE …           it takes keys of sessions to other shards (txn_ties.h)
  *              ├─▶ PREPARE ─▶ PREPARED        OPEN with the participants and all PREPAREs at once
  *              │      └─▶ ABORT               a vote was no

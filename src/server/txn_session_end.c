@@ -222,6 +222,8 @@ static bool take_look(struct txn_session *session, struct look *look)
         good = answer_text(&from, &name);
         if (good && slice_is_word(name, "participants")) {
             good = take_participants(session, &from);
+        } else if (good && slice_is_word(name, "branches")) {
+            break; /* the last one, and home's alone */
         } else if (good) {
             good = answer_token(&from, &token);
             look->state = slice_is_word(name, "state") ? token.text : look->state;

@@ -16,6 +16,7 @@ enum session_state {
     SESSION_BEGIN,
     SESSION_ACTIVE,
     SESSION_READ,
+    SESSION_JOIN,
     SESSION_TIE,
     SESSION_PREPARE,
     SESSION_PREPARED,
@@ -69,6 +70,8 @@ struct txn_session {
     struct txn_plan look;        /* … when that looks at all keys; else it has no parts */
     struct session_look *looked; /* by shard − 1: the first look at all its keys; NULL: there was none anywhere */
     struct txn_tie tie;
+    uint8_t label[TXN_LABEL_BYTES]; /* of the branch that joins */
+    uint8_t label_size;
     char why[WHY_BYTES];
     struct say_arguments arguments; /* scratch */
 };
@@ -121,6 +124,10 @@ void session_begin_over(struct txn_session *session);
 
 /* txn_session_run.c */
 void session_read_over(struct txn_session *session);
+
+/* txn_session_join.c: TXN.JOIN. */
+void session_join(struct connection *connection, const struct command *command);
+void session_join_over(struct txn_session *session);
 
 /* txn_session_look.c: what looks at all keys. */
 void session_look_at_all(struct txn_session *session, const struct command *command);

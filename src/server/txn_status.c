@@ -2,6 +2,7 @@
 
 #include "base/buffer.h"
 #include "base/memory.h"
+#include "machine/txn/branch.h"
 #include "machine/txn/txn_limits.h"
 #include "server/txn_answer.h"
 
@@ -17,12 +18,16 @@ struct txn_status {
     bool decided, committed;
     struct participant *participants;
     uint32_t count;
+    size_t branches; /* where in home's answer their array stands; 0: there are none */
+    uint32_t fields; /* before the participants */
+    char cluster[BRANCH_CLUSTER_DIGITS + 1];
 };
 
-struct txn_status *txn_status_create(struct slice id)
+struct txn_status *txn_status_create(struct slice id, const char *cluster)
 {
     struct txn_status *status = memory_allocate_zeroed(1, sizeof(*status));
     buffer_append_slice(&status->id, id);
+    memcpy(status->cluster, cluster, sizeof(status->cluster));
     return status;
 }
 
@@ -63,6 +68,17 @@ static bool take_participants(struct txn_status *status, struct slice *from)
     return true;
 }
 
+/* Behind the participants, and the last one. */
+static bool take_branches(struct txn_status *status, struct slice from, size_t size)
+{
+    struct slice name;
+    if (!answer_text(&from, &name) || !slice_is_word(name, "branches")) {
+        return false;
+    }
+    status->branches = size - from.size;
+    return true;
+}
+
 bool txn_status_take_home(struct txn_status *status, struct slice answer)
 {
     struct slice from = answer;
@@ -80,8 +96,9 @@ bool txn_status_take_home(struct txn_status *status, struct slice answer)
             return false;
         }
         if (slice_is_word(name, "participants")) {
-            return take_participants(status, &from) && left == 1;
+            return take_participants(status, &from) && (left == 1 || take_branches(status, from, answer.size));
         }
+        status->fields++;
         if (!answer_token(&from, &token)) {
             return false;
         }
@@ -191,24 +208,73 @@ static void put_participant(const struct txn_status *status, const struct partic
     }
 }
 
+/* One that stands at the front of *from. */
+static bool put_branch(const struct txn_status *status, struct slice *from, struct resp_writer *reply)
+{
+    struct slice texts[4]; /* label, resource, evidence, state */
+    int64_t numbers[3];    /* restores, position, age_ms */
+    uint64_t count;
+    struct slice id = txn_status_id(status);
+    bool good = answer_array(from, &count) && count == 7;
+    for (int i = 0; i < 4; i++) {
+        good = good && answer_text(from, &texts[i]);
+    }
+    for (int i = 0; i < 3; i++) {
+        good = good && answer_integer(from, &numbers[i]);
+    }
+    if (!good || !branch_name_fits(id, texts[0])) {
+        return false;
+    }
+    struct branch_name name = {
+        .restores = (uint64_t)numbers[0], .position = (uint64_t)numbers[1], .id = id, .label = texts[0]};
+    memcpy(name.cluster, status->cluster, sizeof(name.cluster));
+    char text[BRANCH_NAME_BYTES];
+    const struct {
+        const char *field;
+        struct slice value;
+    } fields[] = {{"branch", texts[0]},
+                  {"name", slice_of(text, branch_name_make(text, &name))},
+                  {"resource", texts[1]},
+                  {"evidence", texts[2]},
+                  {"state", texts[3]}};
+    resp_map(reply, 6);
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        resp_bulk_string(reply, fields[i].field);
+        resp_bulk(reply, fields[i].value);
+    }
+    resp_bulk_string(reply, "age_ms");
+    resp_integer(reply, numbers[2]);
+    return true;
+}
+
 void txn_status_reply(const struct txn_status *status, struct resp_writer *reply)
 {
     struct slice from = buffer_slice(&status->home);
+    struct slice branches = slice_of(from.data + status->branches, from.size - status->branches);
+    uint64_t branch_count = 0;
     struct resp_token token;
     if (!answer_token(&from, &token)) {
         resp_null(reply);
         return;
     }
-    resp_map(reply, token.count / 2);
-    for (uint64_t left = token.count / 2; left > 1 && answer_token(&from, &token); left--) {
+    if (status->branches != 0 && !answer_array(&branches, &branch_count)) {
+        branch_count = 0;
+    }
+    resp_map(reply, status->fields + 1);
+    for (uint32_t left = status->fields; left > 0 && answer_token(&from, &token); left--) {
         put_token(&token, reply);
         if (answer_token(&from, &token)) {
             put_token(&token, reply);
         }
     }
     resp_bulk_string(reply, "participants");
-    resp_array(reply, status->count);
+    resp_array(reply, status->count + branch_count);
     for (uint32_t i = 0; i < status->count; i++) {
         put_participant(status, &status->participants[i], reply);
+    }
+    while (branch_count-- > 0) {
+        if (!put_branch(status, &branches, reply)) {
+            resp_null(reply); /* of a newer node */
+        }
     }
 }

@@ -9,7 +9,8 @@
 
 struct txn_status;
 
-struct txn_status *txn_status_create(struct slice id);
+/* `cluster`: what names of branches have of it. */
+struct txn_status *txn_status_create(struct slice id, const char *cluster);
 void txn_status_destroy(struct txn_status *status); /* takes NULL */
 struct slice txn_status_id(const struct txn_status *status);
 

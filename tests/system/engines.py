@@ -8,7 +8,7 @@ import ctypes
 import resp
 import servers
 
-CAN = ["LOCK", "SHARE", "PERMITS", "QUEUE", "FENCE", "ELECT", "LOOK", "SURVIVE", "ALL"]  # bits of cohort_can
+CAN = ["LOCK", "SHARE", "PERMITS", "QUEUE", "FENCE", "ELECT", "LOOK", "SURVIVE", "ALL", "PROCESSES"]  # bits of cohort_can
 OK, UNCERTAIN, INVALID, UNSUPPORTED = 0, -4, -11, -26
 NIL, STRING, INTEGER, DOUBLE, ARRAY, MAP, ERROR = range(7)
 

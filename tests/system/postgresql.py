@@ -118,6 +118,10 @@ class Postgres:
         for pid in [self.process.pid, *self.children()]:
             self.send(pid, which)
 
+    def prepared(self):
+        """The names of Cohort's branches, as text."""
+        return self.sql("SELECT gid FROM pg_prepared_xacts WHERE gid LIKE 'cohort:%'")
+
     # ---- asking it ----
 
     def url(self, database="locks", port=None, user="cohort", options=""):

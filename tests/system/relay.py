@@ -4,6 +4,8 @@ asked for it.
     relay = Relay(target_port)           # listens at relay.port
     relay.delay_s = 0.05                 # every piece of bytes is so long on its way, however many are
     relay.held = True                    # nothing passes, and nobody is told; False: all of it passes
+    relay.watch = lambda data, asks: …   # told of every piece before it is delivered; `asks`: from who connected. What
+                                         # it gives is delivered; None: nothing, and the connection breaks
     relay.reset()                        # all connections break; some of what was under way has arrived, some not
     relay.close()"""
 
@@ -20,7 +22,7 @@ PIECE_BYTES = 16 << 10
 class Relay:
     def __init__(self, target_port):
         self.target_port = target_port
-        self.delay_s, self.held = 0.0, False
+        self.delay_s, self.held, self.watch = 0.0, False, lambda data, asks: data
         self.lock = threading.Lock()
         self.open = set()
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -42,23 +44,25 @@ class Relay:
                 with self.lock:  # from now on it may be reset
                     self.open |= {one, other}
                 for source, target in ((one, other), (other, one)):
-                    threading.Thread(target=self.pump, args=(source, target), daemon=True).start()
+                    threading.Thread(target=self.pump, args=(source, target, source is one), daemon=True).start()
 
-    def pump(self, source, target):
+    def pump(self, source, target, asks):
         under_way = queue.SimpleQueue()
-        threading.Thread(target=self.deliver, args=(under_way, source, target), daemon=True).start()
+        threading.Thread(target=self.deliver, args=(under_way, source, target, asks), daemon=True).start()
         with contextlib.suppress(OSError):
             while data := source.recv(PIECE_BYTES):
                 under_way.put((time.monotonic() + self.delay_s, data))
         under_way.put(None)
 
-    def deliver(self, under_way, source, target):
+    def deliver(self, under_way, source, target, asks):
         with contextlib.suppress(OSError):
             while piece := under_way.get():
                 due, data = piece
                 time.sleep(max(0.0, due - time.monotonic()))
                 while self.held:
                     time.sleep(0.01)
+                if (data := self.watch(data, asks)) is None:
+                    break
                 target.sendall(data)
         self.end({source, target})
 

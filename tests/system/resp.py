@@ -65,6 +65,8 @@ class Connection:
         self.close()
 
     def close(self):
+        with contextlib.suppress(OSError):  # the other end was faster
+            self.socket.shutdown(socket.SHUT_RDWR)  # a thread that reads is done; it holds the file until then
         self.file.close()
         self.socket.close()
 

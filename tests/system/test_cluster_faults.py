@@ -332,6 +332,27 @@ def test_all_nodes_stopped_at_once(new_cluster):
         assert connection.call("GET", "key") == b"value"
 
 
+def test_the_last_of_all_nodes_that_stop(new_cluster):
+    """The others were faster, so that nobody answers what it has taken: it says so, and does not wait for them."""
+    three = new_cluster(arguments=["--shutdown-timeout", "300", "--command-timeout", "60000"])
+    last = three.leader_of(1)
+    with last.connect(RESUME_SECONDS) as connection:
+        assert connection.call("SET", three.key_of(1), "value") == "OK"
+        for node in three:
+            if node is not last:
+                node.kill()
+        connection.send(resp.encode("SET", three.key_of(1), "later") + resp.encode("GET", three.key_of(2)))
+        last.wait(lambda: "no leader for" in last.log(1000), "did not say so")
+        began = time.monotonic()
+        assert last.stop() == 0
+        assert time.monotonic() - began < RESUME_SECONDS
+        said = [str(connection.read()).split()[0] for _ in range(2)]
+        assert said == ["UNCERTAIN", "CLUSTERDOWN"]
+    three.start()
+    with three[2].connect() as connection:
+        assert connection.call("GET", three.key_of(1)) in (b"value", b"later")
+
+
 def test_a_node_that_missed_much_gets_a_snapshot(new_cluster, tmp_path):
     """What it lacks is no longer in the logs of the others."""
     three = new_cluster(arguments=["--log-segment-size", "256kb", "--snapshot-log-size", "1mb"])

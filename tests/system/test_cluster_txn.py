@@ -1,6 +1,7 @@
 """Transactions of real clusters that somebody wants to break: finished by many at once, left behind, or without those who
 decide about them."""
 
+import contextlib
 import itertools
 import threading
 import time
@@ -232,8 +233,13 @@ def test_home_is_gone(new_cluster):
     def values(connection, name):
         return [value_when_free(connection, key) for key in keys(name)]
 
-    def locked(connection, name):
-        return all(str(connection.call("GET", key)).startswith("BUSY") for key in keys(name))
+    def locked(*names):
+        """Asked beside each other: each reply comes only when its time is over."""
+        with contextlib.ExitStack() as stack:
+            asked = [(stack.enter_context(other.connect(WAIT_SECONDS)), key) for name in names for key in keys(name)]
+            for connection, key in asked:
+                connection.send(resp.encode("GET", key))
+            return all(str(connection.read()).startswith("BUSY") for connection, _ in asked)
 
     for name, protocol, timeout_ms in (("open3", "3PC", HOME_MS), ("open2", "2PC", LONG_MS), ("late2", "2PC", 3000)):
         prepared(node, named(name), [(key, "new") for key in keys(name)], protocol, timeout_ms)
@@ -250,8 +256,7 @@ def test_home_is_gone(new_cluster):
         assert values(reader, "own3") == [b"new"] * 3
         assert values(reader, "open3") == [None] * 3  # nobody had said COMMIT
         assert str(second.call("TXN.COMMIT")).split()[0] in ("CLUSTERDOWN", "UNCERTAIN")
-        assert locked(reader, "own2") and locked(reader, "open2")
-        assert locked(reader, "late2")  # though its time is over
+        assert locked("own2", "open2", "late2")  # the last one though its time is over
 
         five.start()
         for name in ("own2", "open2"):

@@ -74,7 +74,7 @@ def test_what_it_claims(five):
 
 def test_owners_of_whatever_form(five, engine):
     """An owner's text is no other's, whatever stands in it."""
-    owners = [b"", b" ", b"a", b"a 0123456789abcdef", b"\xff\n", b"o" * 256]
+    owners = [b" ", b"a", b"a 0123456789abcdef", b"\xff\n", b"o" * 256]
     for owner in owners:
         token, _ = acquire(engine, "a", owner)
         assert [acquire(engine, "a", other) for other in owners if other != owner] == [None] * (len(owners) - 1)

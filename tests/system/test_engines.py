@@ -35,6 +35,18 @@ class Files:
         pass
 
 
+class Embedded:
+    """embedded://, a node in this process."""
+
+    scheme = "embedded"
+
+    def __init__(self, folder):
+        self.url = f"embedded://{folder}/app"
+
+    def close(self):
+        pass
+
+
 class Sqlite:
     """sqlite://"""
 
@@ -114,7 +126,7 @@ class ZooKeeper:
         self.servers.close()
 
 
-KINDS = [Files, Sqlite, Table, Redis, Redlock, Etcd, ZooKeeper]
+KINDS = [Files, Embedded, Sqlite, Table, Redis, Redlock, Etcd, ZooKeeper]
 
 
 @pytest.fixture(params=KINDS, ids=[kind.scheme for kind in KINDS], scope="module")
@@ -307,6 +319,7 @@ def end(started):
 
 
 def test_a_waiter_that_is_killed_is_out_of_the_way(store, engine, name):
+    need(engine, "PROCESSES")
     need(engine, "LOOK")
     token, _ = engine.call("LOCK.ACQUIRE", name, "a", "PX", TTL_MS)
     killed = process(store, name, "b", TTL_MS, TTL_MS)
@@ -321,6 +334,7 @@ def test_a_waiter_that_is_killed_is_out_of_the_way(store, engine, name):
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_holder_that_is_gone(store, engine, name, how):
     """Killed, or stopped: the next one has the lock when the time is over, and not before."""
+    need(engine, "PROCESSES")
     name = f"{name} {how}"
     before = time.monotonic()
     holder = process(store, name, "a", 1500, 0)
@@ -419,7 +433,7 @@ def test_names(engine):
     tokens = [engine.call("LOCK.ACQUIRE", each, "a", "PX", TTL_MS) for each in names]
     assert all(isinstance(token, list) for token in tokens), tokens
     if engine.can("LOOK"):
-        assert set(names) <= set(engine.call("LOCK.LIST")[1])
+        assert set(names) <= set(engine.call("LOCK.LIST", "COUNT", 1000)[1])
     for each, (token, _) in zip(names, tokens, strict=True):
         assert engine.call("LOCK.RELEASE", each, "a", token) == 1
 
@@ -432,7 +446,7 @@ def test_what_is_no_request(engine, name):
                   ("LOCK.ACQUIRE", name, "a", "PX", 1000, "WAIT", -1), ("LOCK.ACQUIRE", name, "a", "WAIT", 5),
                   ("LOCK.ACQUIRE", name, "a", "PX", 1000, "MODE", "SOME"), ("LOCK.ACQUIRE", name, "o" * 257, "PX", 1000),
                   ("LOCK.ACQUIRE", "n" * 1025, "a", "PX", 1000), ("LOCK.ACQUIRE", b"\0x", "a", "PX", 1000),
-                  ("LOCK.ACQUIRE", name, "a", "PX", 1000, "PERMITS", 2, "LIMIT", 1),
+                  ("LOCK.ACQUIRE", name, "", "PX", 1000), ("LOCK.ACQUIRE", name, "a", "PX", 1000, "PERMITS", 2, "LIMIT", 1),
                   ("LOCK.ACQUIRE", name, "a", "PX", 1000, "NOTE", "n" * 513), ("LOCK.RENEW", name, "a", "x", "PX", 1000),
                   ("LOCK.RENEW", name, "a", 1, "EX", 1000), ("LOCK.RELEASE", name, "a"), ("FENCE.CHECK", name, -1)]:  # fmt: skip
         assert isinstance(engine.call(*words), resp.Error), words
@@ -482,9 +496,10 @@ def test_many_at_one_lock(store, name):
     assert number == [6 * each]
 
 
-def test_holders_that_are_stopped(store, tmp_path, figure):
+def test_holders_that_are_stopped(store, engine, tmp_path, figure):
     """As test_lock_safety: processes that are stopped for longer than their time to live, a resource that looks at tokens,
     and what all could believe judged by `cohort check`."""
+    need(engine, "PROCESSES")
     with guarded.Resource(tmp_path) as resource:
         with crew.Crew([], tmp_path, seed=71, kind="engine", count=12, resource=resource, url=store.url) as load:
             ends = time.monotonic() + SECONDS

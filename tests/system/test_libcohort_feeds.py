@@ -211,7 +211,7 @@ def test_example_was_away_for_too_long(new_cluster, tmp_path):
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:  # what is younger than two seconds is kept in any case
             for i in range(20):
-                client.call("SET", f"x{i}", "x" * 60000)
+                client.call("SET", f"x{i}", "x" * 8000)  # one of more than 8 KiB would be told as `reload`, in some bytes
             follower = feeds.Follower([whole[1]], "config:", position=before.split("\n", 1)[0].encode())
             refusal = follower.connect(whole[1])
             follower.close()

@@ -49,6 +49,7 @@ def test_all_or_none(anywhere, count):
 
 def test_words(anywhere):
     client = anywhere[0]
+    assert client.call("LOCK.MACQUIRE", 2, "x", "y", "", "PX", 10) == "ERR the name of an owner has 1 to 256 bytes"
     assert client.call("LOCK.MACQUIRE", 2, "x", "x", "a", "PX", 10) == "ERR LOCK.MACQUIRE takes each lock once; one is named twice"
     assert client.call("LOCK.MACQUIRE", 0, "x", "a", "PX", 10) == "ERR numkeys is the number of locks, from 1 to 64"
     assert client.call("LOCK.MACQUIRE", 65, *names(65), "a", "PX", 10) == "ERR numkeys is the number of locks, from 1 to 64"

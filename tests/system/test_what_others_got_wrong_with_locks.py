@@ -2,6 +2,7 @@
 simulator would see each). Tests of clients are shown to be able to fail by a client that is wrong."""
 
 import concurrent.futures
+import contextlib
 import subprocess
 import threading
 import time
@@ -325,11 +326,15 @@ def test_a_leader_without_its_majority_grants_nothing(nodes):
     token, _ = acquire(leader, "held", "a")
     for node in others:
         node.pause()
-    with leader.connect(PATIENCE) as client:
-        for words in (["LOCK.ACQUIRE", "lock", "a", "PX", LONG], ["LOCK.ACQUIRE", "held", "a", "PX", LONG],
-                      ["LOCK.RENEW", "held", "a", token, "PX", LONG], ["LOCK.GUARD", "held", token, "SET", "{held}", "v"],
-                      ["FENCE.CHECK", "held", token]):  # fmt: skip
-            assert str(client.call(*words)).startswith(("CLUSTERDOWN", "UNCERTAIN")), words
+    requests = (["LOCK.ACQUIRE", "lock", "a", "PX", LONG], ["LOCK.ACQUIRE", "held", "a", "PX", LONG],
+                ["LOCK.RENEW", "held", "a", token, "PX", LONG], ["LOCK.GUARD", "held", token, "SET", "{held}", "v"],
+                ["FENCE.CHECK", "held", token])  # fmt: skip
+    with contextlib.ExitStack() as stack:  # beside each other: each is answered only when its time is over
+        clients = [stack.enter_context(leader.connect(PATIENCE)) for _ in requests]
+        for client, words in zip(clients, requests, strict=True):
+            client.send(resp.encode(*words))
+        for client, words in zip(clients, requests, strict=True):
+            assert str(client.read()).startswith(("CLUSTERDOWN", "UNCERTAIN")), words
     for node in others:
         node.resume()
     assert left(others[0], "held", "a", token) > 0

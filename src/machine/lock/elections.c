@@ -64,12 +64,16 @@ static const char *take_option(struct lock_request *request, struct given *given
     return "ERR syntax error";
 }
 
+static const char *election_fits(struct slice election)
+{
+    return election.size > ELECTION_NAME_BYTES ? "ERR the name of an election has 512 bytes at most" : NULL;
+}
+
 static const char *names_fit(struct slice election, struct slice candidate)
 {
-    if (election.size > ELECTION_NAME_BYTES) {
-        return "ERR the name of an election has 512 bytes at most";
-    }
-    return candidate.size > LOCK_OWNER_BYTES ? "ERR the name of a candidate has 256 bytes at most" : NULL;
+    const char *problem = election_fits(election);
+    bool fits = candidate.size >= 1 && candidate.size <= LOCK_OWNER_BYTES;
+    return problem == NULL && !fits ? "ERR the name of a candidate has 1 to 256 bytes" : problem;
 }
 
 const char *election_request_parse(const struct slice *argv, uint32_t argc, struct lock_request *ret_request)
@@ -222,7 +226,7 @@ void elect_resign(struct call *call)
 {
     uint64_t token = 0;
     uint8_t space[ELECTION_KEY_BYTES];
-    const char *problem = names_fit(call->argv[1], call->argv[2]);
+    const char *problem = election_fits(call->argv[1]);
     if (problem == NULL && lock_token_parse(call->argv[3], &token) != NULL) {
         problem = "ERR a token is the positive integer that ELECT.CAMPAIGN gave";
     }

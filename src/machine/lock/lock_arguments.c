@@ -24,7 +24,7 @@ bool lock_origin_take(struct slice from, struct lock_origin *ret_origin)
     return true;
 }
 
-const char *lock_names_fit(struct slice key, struct slice owner)
+const char *lock_name_fits(struct slice key)
 {
     _Static_assert(LOCK_KEY_BYTES == 1024 && LOCK_OWNER_BYTES == 256 && LOCK_NOTE_BYTES == 512 &&
                        LOCK_REQUEST_ID_BYTES == 128 && LOCK_PERMITS == 1073741824,
@@ -32,10 +32,14 @@ const char *lock_names_fit(struct slice key, struct slice owner)
     if (key.size > LOCK_KEY_BYTES) {
         return "ERR the name of a lock has 1024 bytes at most";
     }
-    if (lock_name_reserved(key)) {
-        return lock_reserved_text;
-    }
-    return owner.size > LOCK_OWNER_BYTES ? "ERR the name of an owner has 256 bytes at most" : NULL;
+    return lock_name_reserved(key) ? lock_reserved_text : NULL;
+}
+
+const char *lock_names_fit(struct slice key, struct slice owner)
+{
+    const char *problem = lock_name_fits(key);
+    bool fits = owner.size >= 1 && owner.size <= LOCK_OWNER_BYTES;
+    return problem == NULL && !fits ? "ERR the name of an owner has 1 to 256 bytes" : problem;
 }
 
 const char *lock_token_parse(struct slice text, uint64_t *ret_token)

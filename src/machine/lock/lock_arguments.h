@@ -17,7 +17,9 @@ const char *lock_request_parse(const struct slice *argv, uint32_t argc, struct l
 /* A token or a time: NULL, or the error. */
 const char *lock_token_parse(struct slice text, uint64_t *ret_token);
 const char *lock_time_parse(struct slice text, int64_t least, const char *what, int64_t *ret_ms);
-/* NULL, or that the name of the lock or of its owner is too long. */
+/* NULL, or that the name of the lock is too long, or its owner's is, or empty: all whose program forgot to name
+ * themselves would be one owner. Who renews or releases is only looked up. */
+const char *lock_name_fits(struct slice key);
 const char *lock_names_fit(struct slice key, struct slice owner);
 /* A command that LOCK.GUARD may carry: about keys, and not about locks. */
 bool lock_may_guard(const struct command_spec *spec);

@@ -193,7 +193,7 @@ void fence_check(struct call *call)
 {
     uint64_t token = 0;
     const char *problem = lock_token_parse(call->argv[2], &token);
-    problem = problem == NULL ? lock_names_fit(call->argv[1], slice_of(NULL, 0)) : problem;
+    problem = problem == NULL ? lock_name_fits(call->argv[1]) : problem;
     if (problem == NULL && token > locks_last_token(call->locks)) {
         problem = "ERR no lock of this shard was granted by such a token yet; is it of another lock, or cluster?";
     }

@@ -5,6 +5,7 @@
 #include "machine/call.h"
 #include "machine/lock/elections.h"
 #include "machine/lock/lock_reap.h"
+#include "machine/machine_mutation.h"
 
 /* ---- the form ---- */
 
@@ -23,7 +24,7 @@ void lock_queue_claim_put(struct buffer *out, const struct lock_queue_claim *cla
     record_put_number(out, claim->origin.node);
     record_put_number(out, claim->origin.start);
     record_put_number(out, claim->origin.number);
-    record_put_number(out, claim->mode);
+    record_put_number(out, claim->part ? (uint64_t)LOCK_MODES : (uint64_t)claim->mode);
     record_put_number(out, claim->permits);
 }
 
@@ -50,11 +51,12 @@ bool lock_queue_claim_take(struct slice *from, struct lock_queue_claim *ret_clai
     ret_claim->origin.client = 0;
     if (!record_take_text(from, LOCK_OWNER_BYTES, &ret_claim->owner) || !varint_take(from, &ret_claim->order) ||
         !varint_take(from, &ret_claim->origin.node) || !varint_take(from, &ret_claim->origin.start) ||
-        !varint_take(from, &ret_claim->origin.number) || !take_u32(from, LOCK_MODES - 1, &mode) ||
+        !varint_take(from, &ret_claim->origin.number) || !take_u32(from, LOCK_MODES, &mode) ||
         !take_u32(from, LOCK_PERMITS, &ret_claim->permits)) {
         return false;
     }
-    ret_claim->mode = (enum lock_mode)mode;
+    ret_claim->part = mode == LOCK_MODES;
+    ret_claim->mode = ret_claim->part ? LOCK_EXCLUSIVE : (enum lock_mode)mode;
     return true;
 }
 
@@ -76,8 +78,9 @@ static void put_claims(struct buffer *out, const struct list *claims, int64_t ti
         if (claim->due_ms <= time_ms) {
             continue;
         }
-        const struct lock_queue_claim one = {claim_owner(claim), claim->order, claim->origin,
-                                             (enum lock_mode)claim->mode, claim->permits};
+        bool part = claim->part != NULL && !MACHINE_MUTATED(PARTS_UNTOLD);
+        const struct lock_queue_claim one = {claim_owner(claim),          claim->order,   claim->origin,
+                                             (enum lock_mode)claim->mode, claim->permits, part};
         lock_queue_claim_put(out, &one);
         count--;
     }

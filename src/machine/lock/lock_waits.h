@@ -4,9 +4,12 @@
  *   lock    key · limit · holders · waiters, then so many claims, those that hold first
  *   claim   owner · order · node · start · number · mode · permits
  *
- * Numbers are varints, texts a size and bytes. It is a look within bounds: of a crowded shard some locks are left out,
- * of a long queue its end, never its beginning. Whoever is left out seems not to wait, so what is found in the rest is
- * true all the same. */
+ * Numbers are varints, texts a size and bytes. The mode of a LOCK.MACQUIRE's part is LOCK_MODES until it is granted; it
+ * is an exclusive one. A node of an older version reads no further in that answer; an older leader tells parts like
+ * other claims.
+ *
+ * It is a look within bounds: of a crowded shard some locks are left out, of a long queue its end, never its beginning.
+ * Whoever is left out seems not to wait, so what is found in the rest is true all the same. */
 #pragma once
 
 #include "machine/lock/locks.h"
@@ -30,6 +33,7 @@ struct lock_queue_claim {
     struct lock_origin origin; /* without `client` */
     enum lock_mode mode;
     uint32_t permits;
+    bool part; /* of a LOCK.MACQUIRE, and not granted: it waits, or is reserved (lock_parts.h) */
 };
 
 void locks_put_waits(const struct locks *locks, int64_t time_ms, struct buffer *out);

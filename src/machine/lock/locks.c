@@ -114,12 +114,14 @@ bool locks_take_away(struct locks *locks, struct slice key, struct slice owner, 
                      const struct lock_now *now)
 {
     struct claim *claim = find_holder(locks, key, owner, token, now);
-    if (claim == NULL) {
-        return false;
+    if (claim == NULL || MACHINE_MUTATED(FORCE_IDLE)) {
+        return claim != NULL;
     }
     struct lock *lock = claim->lock;
     lock_keep(locks, lock);
-    lock->fence = lock->fence > token ? lock->fence : token + 1; /* no later one is smaller */
+    if (!MACHINE_MUTATED(FORCE_UNFENCED)) {
+        lock->fence = lock->fence > token ? lock->fence : token + 1; /* no later one is smaller */
+    }
     lock_end_hold(locks, claim, LOCK_ADMIN, now);
     lock_grant(locks, lock, now);
     locks_tidy(locks);

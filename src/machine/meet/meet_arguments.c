@@ -30,9 +30,10 @@ static const char *count_parse(struct slice value, uint32_t *ret_count)
 const char *barrier_request_parse(const struct slice *argv, uint32_t argc, struct meet_request *ret_request)
 {
     *ret_request = (struct meet_request){.name = argv[0], .owner = argv[1]};
-    const char *problem = argv[0].size > MEET_NAME_BYTES    ? "ERR the name of a barrier has 512 bytes at most"
-                          : argv[1].size > MEET_OWNER_BYTES ? "ERR the name of an owner has 256 bytes at most"
-                                                            : NULL;
+    bool fits = argv[1].size >= 1 && argv[1].size <= MEET_OWNER_BYTES;
+    const char *problem = argv[0].size > MEET_NAME_BYTES ? "ERR the name of a barrier has 512 bytes at most"
+                          : !fits                        ? "ERR the name of an owner has 1 to 256 bytes"
+                                                         : NULL;
     bool wait = false;
     for (uint32_t i = 2; problem == NULL && i < argc; i += 2) {
         if (i + 1 < argc && slice_is_word(argv[i], "COUNT")) {

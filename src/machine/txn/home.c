@@ -52,7 +52,11 @@ void homes_init(struct homes *homes, uint64_t seed)
 
 void home_free(struct home *home)
 {
+    for (uint32_t i = 0; i < home->branch_count; i++) {
+        branch_deinit(&home->branches[i]);
+    }
     buffer_deinit(&home->replies);
+    free(home->branches);
     free(home->participants);
     free(home->reason);
     free(home);
@@ -92,6 +96,7 @@ void home_enter(struct homes *homes, struct home *home)
 {
     list_append(list_for(homes, home), &home->node);
     homes->open_count += home->state != HOME_DONE ? 1 : 0;
+    homes->joined_count += home->state != HOME_DONE && home->branch_count != 0 ? 1 : 0;
     homes->done_count += home->state == HOME_DONE && home->made ? 1 : 0;
     if (home->state == HOME_DONE && home->replies.size != 0) {
         list_append(&homes->replied, &home->replied);
@@ -102,6 +107,7 @@ static void leave(struct homes *homes, struct home *home)
 {
     list_remove(&home->node);
     homes->open_count -= home->state != HOME_DONE ? 1 : 0;
+    homes->joined_count -= home->state != HOME_DONE && home->branch_count != 0 ? 1 : 0;
     homes->done_count -= home->state == HOME_DONE && home->made ? 1 : 0;
 }
 
@@ -241,9 +247,10 @@ enum home_outcome homes_open(struct homes *homes, const struct home_open *open)
 
 /* ---- deciding ---- */
 
-static void finish_if_all(struct homes *homes, struct home *home, uint64_t position, int64_t time_ms)
+void home_finish_if_all(struct homes *homes, struct home *home, uint64_t position, int64_t time_ms)
 {
-    if (home->done_count == home->participant_count) {
+    bool remembers = home->outcome == HOME_COMMIT && home->branches_left != 0 && !MACHINE_MUTATED(BRANCHES_FORGOTTEN);
+    if (home->done_count == home->participant_count && !remembers) {
         home->done = position;
         home->done_ms = time_ms;
         move(homes, home, HOME_DONE);
@@ -258,7 +265,7 @@ static void decide(struct homes *homes, struct home *home, enum home_state outco
     home->decided = position;
     home->decided_ms = time_ms;
     move(homes, home, outcome);
-    finish_if_all(homes, home, position, time_ms);
+    home_finish_if_all(homes, home, position, time_ms);
 }
 
 struct home *homes_resolve(struct homes *homes, struct slice id, uint64_t position, int64_t time_ms, bool *ret_full)
@@ -403,5 +410,5 @@ void home_acknowledge(struct homes *homes, struct home *home, uint32_t shard, ui
     }
     of->done = true;
     home->done_count++;
-    finish_if_all(homes, home, position, time_ms);
+    home_finish_if_all(homes, home, position, time_ms);
 }

@@ -5,6 +5,7 @@
 #include "base/buffer.h"
 #include "base/list.h"
 #include "machine/keys/table.h"
+#include "machine/txn/branch.h"
 #include "machine/txn/prepare.h"
 #include "machine/txn/txn_id.h"
 #include "machine/txn/txn_limits.h"
@@ -15,7 +16,7 @@ enum home_state {
     HOME_OPEN,
     HOME_COMMIT,
     HOME_ABORT,
-    HOME_DONE, /* decided, and every participant has acknowledged */
+    HOME_DONE, /* decided, and every participant has acknowledged; of COMMIT every branch, too */
     HOME_STATES,
 };
 
@@ -37,7 +38,9 @@ struct home {
     int64_t kept_ms;                                     /* so long after done_ms its id is remembered; 0: it is ours */
     uint32_t participant_count, done_count;
     struct home_participant *participants;
-    char *reason;          /* why it was aborted; or NULL */
+    struct branch *branches;              /* in order of joining */
+    uint32_t branch_count, branches_left; /* left: JOINED */
+    char *reason;                         /* why it was aborted; or NULL */
     struct buffer replies; /* of home's own part, for whoever has lost the answer to LAST; mostly empty */
     struct list node;      /* in the list of its state */
     struct list replied;   /* in homes.replied, when it is DONE and has replies */
@@ -55,6 +58,8 @@ struct homes {
     uint64_t done_count, named_count; /* named: all clients' ids */
     struct list replied;              /* in order of becoming DONE; the first one loses its replies first */
     uint64_t reply_bytes;             /* of all */
+    uint64_t joined_count;            /* of those that are not DONE and have branches */
+    uint64_t abandoned;               /* no branch of a commit that joined behind this position was abandoned */
     uint64_t watermark;               /* an id whose position is below, and that has no record, is refused for ever */
 };
 
@@ -104,6 +109,34 @@ bool home_abort(struct homes *homes, struct home *home, struct slice reason, uin
 /* A participant has acknowledged the outcome; nothing before the decision, or of a shard that is none. */
 void home_acknowledge(struct homes *homes, struct home *home, uint32_t shard, uint64_t position, int64_t time_ms);
 
+/* ---- branches (home_branches.c) ---- */
+
+enum home_join {
+    HOME_JOINED,
+    HOME_JOIN_NONE,  /* no record of this id that was begun there */
+    HOME_JOIN_LATE,  /* it is prepared, or over */
+    HOME_JOIN_THREE, /* three phases */
+    HOME_JOIN_OTHER, /* this label has another resource, or other evidence */
+    HOME_JOIN_MANY,  /* TXN_BRANCHES */
+    HOME_JOIN_FULL,  /* TXN_JOINED */
+};
+
+struct home_joining {
+    struct slice label, resource, evidence; /* evidence: may be empty; then it stays as it is */
+    uint64_t restores, position, begun;
+    int64_t time_ms;
+};
+
+/* The branch; the same one when it is said again. NULL: *ret_why, and nothing is changed. */
+const struct branch *home_join(struct homes *homes, struct home *home, const struct home_joining *joining,
+                               enum home_join *ret_why);
+/* NULL: there is none, though the label may have come again. */
+struct branch *home_branch(const struct home *home, struct slice label, uint64_t restores, uint64_t position);
+/* Notes how it ended; the record is decided, and so. Afterwards it may be DONE, and forgotten. */
+void home_end_branch(struct homes *homes, struct home *home, struct branch *branch, enum branch_state state,
+                     uint64_t position, int64_t time_ms);
+
 /* ---- snapshots (txn_snapshot.c) ---- */
 void home_put(const struct home *home, struct buffer *out);
-MUST_USE enum status homes_load(struct homes *homes, struct slice record);
+/* `joined`: it has branches. */
+MUST_USE enum status homes_load(struct homes *homes, struct slice record, bool joined);

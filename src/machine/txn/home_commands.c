@@ -215,7 +215,8 @@ static void put_since(struct call *call, bool was, int64_t time_ms)
 static void put_map(struct call *call, const struct home *home, bool brief)
 {
     struct resp_writer *reply = &call->reply;
-    resp_map(reply, brief ? 9 : 10);
+    bool joined = !brief && home->branch_count != 0;
+    resp_map(reply, brief ? 9 : joined ? 11 : 10);
     resp_bulk_string(reply, "id");
     resp_bulk(reply, home_id(home));
     resp_bulk_string(reply, "protocol");
@@ -237,6 +238,10 @@ static void put_map(struct call *call, const struct home *home, bool brief)
     if (!brief) {
         resp_bulk_string(reply, "participants");
         put_participants(call, home);
+    }
+    if (joined) {
+        resp_bulk_string(reply, "branches");
+        home_put_branches(call, home);
     }
 }
 

@@ -25,6 +25,11 @@ enum {
     TXN_REASON_BYTES = 128,            /* why it was aborted */
     TXN_REPLY_BYTES = 4 << 10,         /* of home's replies, kept with a record that was committed by LAST, … */
     TXN_REPLIES_BYTES = 256 << 10,     /* … and with all: those that are DONE lose them first */
+    TXN_BRANCHES = 16,                 /* external participants of one transaction */
+    TXN_JOINED = 1024,                 /* transactions with some that are not DONE */
+    TXN_LABEL_BYTES = 31,              /* of a branch */
+    TXN_URL_BYTES = 255,               /* of its resource */
+    TXN_EVIDENCE_BYTES = 64,           /* of what its driver needs to find out what became of it */
     TXN_LIST_SEEN = 4096,              /* records that one LIST looks at, roughly */
     TXN_LIST_COUNT = 1000,             /* records in one reply of LIST and PARTS, roughly */
 };

@@ -1,11 +1,12 @@
 /* Transactions as records of snapshots, and their digest, which is that of the records.
  *
- * After the kind and a version (1), u8 each; numbers are varints, texts a size and bytes:
- *   'H' home    id · state · outcome · protocol · epoch · opened · decided · done · opened_ms · deadline_ms ·
- *               decided_ms · done_ms · reason · participants, for each: shard · done · vote ·
- *               of a client's id kept_ms, if it is not TXN_ID_KEPT_MS or replies follow · replies, if there are some
- *   'P' part    id · state · protocol · home · epoch · vote · since_ms · key count · participants · body, the rest
- *   'W' marks   watermark · epochs
+ * After the kind and a version (1; 2: a home with branches, marks with `abandoned`), u8 each; numbers are varints,
+ * texts a size and bytes: 'H' home    id · state · outcome · protocol · epoch · opened · decided · done · opened_ms ·
+ * deadline_ms · decided_ms · done_ms · reason · participants, for each: shard · done · vote · of a client's id kept_ms,
+ * if it is not TXN_ID_KEPT_MS or replies follow · replies, if there are some version 2: kept_ms · replies, maybe empty
+ * · branches, for each: restores · position · joined_ms · state · label · resource · evidence, maybe empty 'P' part id
+ * · state · protocol · home · epoch · vote · since_ms · key count · participants · body, the rest 'W' marks   watermark
+ * · epochs; version 2: abandoned · watermark · epochs
  *
  * The records of a list come in its order. */
 #include "base/assert.h"
@@ -18,17 +19,36 @@
 
 #include <stdlib.h>
 
-enum { RECORD_VERSION = 1 };
+enum { RECORD_VERSION = 1, RECORD_BRANCHES = 2 };
 
-static void put_head(struct buffer *out, uint8_t kind, struct slice id)
+static void put_head(struct buffer *out, uint8_t kind, uint8_t version, struct slice id)
 {
-    record_put_head(out, kind, RECORD_VERSION);
+    record_put_head(out, kind, version);
     record_put_text(out, id);
+}
+
+static struct slice text_or_nothing(const char *text)
+{
+    return text == NULL ? slice_of(NULL, 0) : slice_from_string(text);
+}
+
+static void put_branches(const struct home *home, struct buffer *out)
+{
+    record_put_number(out, home->branch_count);
+    for (uint32_t i = 0; i < home->branch_count; i++) {
+        const struct branch *branch = &home->branches[i];
+        const uint64_t numbers[] = {branch->restores, branch->position, (uint64_t)branch->joined_ms, branch->state};
+        record_put_numbers(out, numbers, sizeof(numbers) / sizeof(numbers[0]));
+        record_put_text(out, slice_from_string(branch->label));
+        record_put_text(out, slice_from_string(branch->resource));
+        record_put_text(out, text_or_nothing(branch->evidence));
+    }
 }
 
 void home_put(const struct home *home, struct buffer *out)
 {
-    put_head(out, TXN_RECORD_HOME, home_id(home));
+    bool joined = home->branch_count != 0;
+    put_head(out, TXN_RECORD_HOME, joined ? RECORD_BRANCHES : RECORD_VERSION, home_id(home));
     const uint64_t numbers[] = {home->state,
                                 home->outcome,
                                 home->protocol,
@@ -41,24 +61,27 @@ void home_put(const struct home *home, struct buffer *out)
                                 (uint64_t)home->decided_ms,
                                 (uint64_t)home->done_ms};
     record_put_numbers(out, numbers, sizeof(numbers) / sizeof(numbers[0]));
-    record_put_text(out, home->reason == NULL ? slice_of(NULL, 0) : slice_from_string(home->reason));
+    record_put_text(out, text_or_nothing(home->reason));
     record_put_number(out, home->participant_count);
     for (uint32_t i = 0; i < home->participant_count; i++) {
         record_put_number(out, home->participants[i].shard);
         record_put_number(out, home->participants[i].done ? 1 : 0);
         record_put_number(out, home->participants[i].vote);
     }
-    if ((!home->made && home->kept_ms != TXN_ID_KEPT_MS) || home->replies.size != 0) {
+    if (joined || (!home->made && home->kept_ms != TXN_ID_KEPT_MS) || home->replies.size != 0) {
         record_put_number(out, (uint64_t)home->kept_ms);
     }
-    if (home->replies.size != 0) {
+    if (joined || home->replies.size != 0) {
         record_put_text(out, buffer_slice(&home->replies));
+    }
+    if (joined) {
+        put_branches(home, out);
     }
 }
 
 void part_put(const struct part *part, struct buffer *out)
 {
-    put_head(out, TXN_RECORD_PART, part_id(part));
+    put_head(out, TXN_RECORD_PART, RECORD_VERSION, part_id(part));
     const uint64_t numbers[] = {part->state, part->protocol,           part->home,      part->epoch,
                                 part->vote,  (uint64_t)part->since_ms, part->key_count, part->participant_count};
     record_put_numbers(out, numbers, sizeof(numbers) / sizeof(numbers[0]));
@@ -70,7 +93,11 @@ void part_put(const struct part *part, struct buffer *out)
 
 static void marks_put(const struct txns *txns, struct buffer *out)
 {
-    record_put_head(out, TXN_RECORD_MARKS, RECORD_VERSION);
+    uint64_t abandoned = txns->homes.abandoned;
+    record_put_head(out, TXN_RECORD_MARKS, abandoned == 0 ? RECORD_VERSION : RECORD_BRANCHES);
+    if (abandoned != 0) {
+        record_put_number(out, abandoned);
+    }
     record_put_number(out, txns->homes.watermark);
     record_put_number(out, txns->parts.epoch_count);
     record_put_numbers(out, txns->parts.epochs, txns->parts.epoch_count);
@@ -109,7 +136,7 @@ static void give_parts(struct each *each, const struct list *parts)
 static void each_record(const struct txns *txns, void (*record)(void *owner, struct slice record), void *owner)
 {
     struct each each = {.record = record, .owner = owner};
-    if (txns->homes.watermark != 0 || txns->parts.epoch_count != 0) {
+    if (txns->homes.watermark != 0 || txns->homes.abandoned != 0 || txns->parts.epoch_count != 0) {
         marks_put(txns, &each.bytes);
         give(&each);
     }
@@ -176,6 +203,67 @@ static bool take_kept(struct slice *from, struct home *home)
     return good && from->size == 0;
 }
 
+static bool take_branch(struct slice *from, struct home *home)
+{
+    uint64_t numbers[4];
+    struct slice label;
+    struct slice resource;
+    struct slice evidence;
+    if (!record_take_numbers(from, INT64_MAX, numbers, 4) || numbers[3] >= BRANCH_STATES ||
+        !record_take_text(from, TXN_LABEL_BYTES, &label) || !record_take_text(from, TXN_URL_BYTES, &resource) ||
+        !record_take_text(from, TXN_EVIDENCE_BYTES, &evidence) || !branch_name_fits(home_id(home), label) ||
+        branch_url_problem(resource) != NULL ||
+        (evidence.size != 0 && !branch_text_valid(evidence, TXN_EVIDENCE_BYTES))) {
+        return false;
+    }
+    home->branches[home->branch_count++] =
+        (struct branch){.restores = numbers[0],
+                        .position = numbers[1],
+                        .joined_ms = (int64_t)numbers[2],
+                        .state = (uint8_t)numbers[3],
+                        .label = memory_make_text(label.data, label.size),
+                        .resource = memory_make_text(resource.data, resource.size),
+                        .evidence = evidence.size == 0 ? NULL : memory_make_text(evidence.data, evidence.size)};
+    home->branches_left += numbers[3] == BRANCH_JOINED ? 1 : 0;
+    return true;
+}
+
+/* Of version 2: in place of take_kept. */
+static bool take_branches(struct slice *from, struct home *home)
+{
+    uint64_t kept_ms;
+    struct slice replies;
+    uint64_t count;
+    if (!record_take_number(from, TXN_ID_KEPT_MAXIMUM_MS, &kept_ms) ||
+        (home->made ? kept_ms != 0 : kept_ms < TXN_ID_KEPT_MINIMUM_MS) ||
+        !record_take_text(from, TXN_REPLY_BYTES, &replies) || (replies.size != 0 && home->outcome != HOME_COMMIT) ||
+        !record_take_number(from, TXN_BRANCHES, &count) || count == 0 || home->protocol == TXN_3PC) {
+        return false;
+    }
+    home->kept_ms = (int64_t)kept_ms;
+    buffer_append_slice(&home->replies, replies);
+    home->branches = memory_allocate_zeroed(TXN_BRANCHES, sizeof(*home->branches));
+    while (count-- > 0) {
+        if (!take_branch(from, home)) {
+            return false;
+        }
+    }
+    return from->size == 0;
+}
+
+/* Each state of a branch fits that of its transaction; a commit that is DONE has none left. */
+static bool branches_sound(const struct home *home)
+{
+    bool sound = home->state != HOME_DONE || home->outcome != HOME_COMMIT || home->branches_left == 0;
+    for (uint32_t i = 0; i < home->branch_count && sound; i++) {
+        enum branch_state state = (enum branch_state)home->branches[i].state;
+        sound = state == BRANCH_JOINED ||
+                (home->outcome != HOME_ABSENT &&
+                 (state == BRANCH_ABANDONED || (state == BRANCH_COMMITTED) == (home->outcome == HOME_COMMIT)));
+    }
+    return sound;
+}
+
 static bool home_sound(const struct home *home)
 {
     bool decided = home->state >= HOME_COMMIT;
@@ -184,10 +272,10 @@ static bool home_sound(const struct home *home)
            (decided || home->outcome == HOME_ABSENT) &&
            (home->state == HOME_DONE || !decided || home->state == home->outcome) &&
            (home->state != HOME_DONE || home->done_count == home->participant_count) &&
-           (home->protocol == TXN_2PC || home->protocol == TXN_3PC);
+           (home->protocol == TXN_2PC || home->protocol == TXN_3PC) && branches_sound(home);
 }
 
-static bool take_home(struct slice from, struct home *home)
+static bool take_home(struct slice from, bool joined, struct home *home)
 {
     uint64_t numbers[11];
     struct slice reason;
@@ -211,7 +299,8 @@ static bool take_home(struct slice from, struct home *home)
     home->reason = reason.size == 0 ? NULL : memory_make_text(reason.data, reason.size);
     home->participant_count = (uint32_t)count;
     home->participants = count == 0 ? NULL : memory_allocate_zeroed(count, sizeof(*home->participants));
-    return take_participants(&from, home) && take_kept(&from, home) && home_sound(home);
+    return take_participants(&from, home) && (joined ? take_branches(&from, home) : take_kept(&from, home)) &&
+           home_sound(home);
 }
 
 static bool take_id(struct slice *from, struct slice *ret_id)
@@ -220,14 +309,14 @@ static bool take_id(struct slice *from, struct slice *ret_id)
     return record_take_text(from, TXN_ID_BYTES, ret_id) && txn_id_parse(*ret_id, &parts);
 }
 
-enum status homes_load(struct homes *homes, struct slice record)
+enum status homes_load(struct homes *homes, struct slice record, bool joined)
 {
     struct slice id;
     if (!take_id(&record, &id) || homes_find(homes, id) != NULL) {
         return STATUS_CORRUPT;
     }
     struct home *home = home_create(id);
-    if (!take_home(record, home) || homes->reply_bytes + home->replies.size > TXN_REPLIES_BYTES) {
+    if (!take_home(record, joined, home) || homes->reply_bytes + home->replies.size > TXN_REPLIES_BYTES) {
         home_free(home);
         return STATUS_CORRUPT;
     }
@@ -306,11 +395,13 @@ static enum status part_load(struct txns *txns, struct slice record)
     return STATUS_OK;
 }
 
-static enum status marks_load(struct txns *txns, struct slice record)
+static enum status marks_load(struct txns *txns, struct slice record, bool abandoned)
 {
     uint64_t count;
     uint64_t epoch;
-    if (txns->homes.watermark != 0 || txns->parts.epoch_count != 0 ||
+    if (txns->homes.watermark != 0 || txns->homes.abandoned != 0 || txns->parts.epoch_count != 0 ||
+        (abandoned &&
+         (!record_take_number(&record, INT64_MAX, &txns->homes.abandoned) || txns->homes.abandoned == 0)) ||
         !record_take_number(&record, INT64_MAX, &txns->homes.watermark) ||
         !record_take_number(&record, TXN_PARTICIPANTS, &count)) {
         return STATUS_CORRUPT;
@@ -328,13 +419,14 @@ enum status txns_load(struct txns *txns, struct slice record)
 {
     ASSERT(txns_record(record));
     uint8_t kind;
-    enum status status = record_take_head(&record, RECORD_VERSION, &kind);
+    bool newer = record.size > 1 && record.data[1] == RECORD_BRANCHES && record.data[0] != TXN_RECORD_PART;
+    enum status status = record_take_head(&record, newer ? RECORD_BRANCHES : RECORD_VERSION, &kind);
     if (status != STATUS_OK) {
         return status;
     }
     switch (kind) {
-    case TXN_RECORD_HOME: return homes_load(&txns->homes, record);
+    case TXN_RECORD_HOME: return homes_load(&txns->homes, record, newer);
     case TXN_RECORD_PART: return part_load(txns, record);
-    default: return marks_load(txns, record);
+    default: return marks_load(txns, record, newer);
     }
 }

@@ -1,7 +1,5 @@
-/* A feed whose process is refused memory, at each allocation in turn: nothing is lost or given twice for that.
- *
- * malloc, calloc and realloc of the library are wrapped by the linker; only those of the test's own thread are counted,
- * since the scripted server lives in another. */
+/* A feed whose process is refused memory, at each allocation in turn: nothing is lost or given twice for that. */
+#include "refused_memory.h"
 #include "scripted_feed.h"
 
 #include <setjmp.h>
@@ -9,30 +7,6 @@
 #include <stdio.h>
 
 #include <cmocka.h>
-
-void *__real_malloc(size_t bytes);
-void *__real_calloc(size_t count, size_t bytes);
-void *__real_realloc(void *block, size_t bytes);
-void *__wrap_malloc(size_t bytes);
-void *__wrap_calloc(size_t count, size_t bytes);
-void *__wrap_realloc(void *block, size_t bytes);
-
-static _Thread_local bool armed;
-static _Thread_local int left;  /* allocations until the first that is refused */
-static _Thread_local int times; /* how many are refused from there on */
-
-static bool is_refused(void)
-{
-    if (!armed) {
-        return false;
-    }
-    left--;
-    return left < 0 && left >= -times;
-}
-
-void *__wrap_malloc(size_t bytes) { return is_refused() ? NULL : __real_malloc(bytes); }
-void *__wrap_calloc(size_t count, size_t bytes) { return is_refused() ? NULL : __real_calloc(count, bytes); }
-void *__wrap_realloc(void *block, size_t bytes) { return is_refused() ? NULL : __real_realloc(block, bytes); }
 
 enum { PUSHES = 8, AT_MOST = 3, ALLOCATIONS = 400 };
 
@@ -53,15 +27,13 @@ static bool follow(struct scripted_feed *told, int first, int count)
     struct cohort_feed *feed;
     const struct cohort_options options = {.timeout_ms = 300};
     assert_int_equal(cohort_open(told->server.url, &options, &cohort, NULL), COHORT_OK);
-    left = first;
-    times = count;
-    armed = true;
+    refuse_memory(first, count);
     open_until_it_is(cohort, &feed);
     scripted_feed_expect(feed, 1, PUSHES);
-    armed = false;
+    bool was_refused = refuse_memory_no_more();
     cohort_feed_close(feed);
     cohort_close(cohort);
-    return left < 0;
+    return was_refused;
 }
 
 static void test_each_allocation(void **state)

@@ -1,8 +1,6 @@
 /* A process that is refused memory while it acquires, keeps and releases a lock: at each allocation in turn, and all
- * the time while a renewal is due. What is refused is told or tried again; a lock is not lost for that.
- *
- * malloc, calloc and realloc of the library are wrapped by the linker; only those of the test's own thread are counted,
- * since the scripted server lives in another. */
+ * the time while a renewal is due. What is refused is told or tried again; a lock is not lost for that. */
+#include "refused_memory.h"
 #include "scripted_server.h"
 
 #include <poll.h>
@@ -11,30 +9,6 @@
 #include <stdio.h>
 
 #include <cmocka.h>
-
-void *__real_malloc(size_t bytes);
-void *__real_calloc(size_t count, size_t bytes);
-void *__real_realloc(void *block, size_t bytes);
-void *__wrap_malloc(size_t bytes);
-void *__wrap_calloc(size_t count, size_t bytes);
-void *__wrap_realloc(void *block, size_t bytes);
-
-static _Thread_local bool armed;
-static _Thread_local int left;  /* allocations until the first that is refused */
-static _Thread_local int times; /* how many are refused from there on */
-
-static bool is_refused(void)
-{
-    if (!armed) {
-        return false;
-    }
-    left--;
-    return left < 0 && left >= -times;
-}
-
-void *__wrap_malloc(size_t bytes) { return is_refused() ? NULL : __real_malloc(bytes); }
-void *__wrap_calloc(size_t count, size_t bytes) { return is_refused() ? NULL : __real_calloc(count, bytes); }
-void *__wrap_realloc(void *block, size_t bytes) { return is_refused() ? NULL : __real_realloc(block, bytes); }
 
 /* What is left of a lease when it is told is a little more than two thirds: the first renewal is due soon. */
 enum { TTL_MS = 24000, LEFT_MS = TTL_MS * 2 / 3 + 200, ALLOCATIONS = 200 };
@@ -88,14 +62,11 @@ static void test_no_memory_for_a_renewal(void **state)
     struct cohort_lock_options how = {.ttl_ms = TTL_MS};
     assert_int_equal(cohort_lock_acquire(cohort, cohort_text("door"), &how, &lock, NULL), COHORT_OK);
     assert_int_equal(cohort_keeper_start(lock, COHORT_KEEPER_ON_LOOP, lose, &lost, &keeper), COHORT_OK);
-    left = 0;
-    times = 1;
-    armed = true;
+    refuse_memory(0, 1);
     while (lost == COHORT_OK && atomic_load(&said.renewals) == 0) {
         turn(cohort);
     }
-    armed = false;
-    assert_true(left < 0); /* it was refused */
+    assert_true(refuse_memory_no_more());
     assert_int_equal(lost, COHORT_OK);
     cohort_keeper_stop(keeper);
     assert_int_equal(cohort_lock_release(lock, NULL), COHORT_OK);
@@ -118,9 +89,7 @@ static bool use(struct scripted_server *server, int first, int count)
     struct cohort_session *session = NULL;
     struct cohort_options options = {.timeout_ms = 600};
     assert_int_equal(cohort_open(server->url, &options, &cohort, NULL), COHORT_OK);
-    left = first;
-    times = count;
-    armed = true;
+    refuse_memory(first, count);
     struct cohort_lock_options how = {.ttl_ms = TTL_MS, .note = cohort_text("a note")};
     enum cohort_status status = cohort_lock_acquire(cohort, cohort_text("door"), &how, &lock, NULL);
     assert_true(is_expected(status) && (status == COHORT_OK) == (lock != NULL));
@@ -135,11 +104,11 @@ static bool use(struct scripted_server *server, int first, int count)
     if (session != NULL) {
         assert_true(is_expected(cohort_session_close(session, NULL)));
     }
-    armed = false;
+    bool was_refused = refuse_memory_no_more();
     cohort_session_free(session);
     cohort_lock_free(lock);
     cohort_close(cohort);
-    return left < 0;
+    return was_refused;
 }
 
 static void test_each_allocation(void **state)

@@ -209,6 +209,46 @@ static void those_never_tried_go_first(void **state)
     assert_int_equal(fixture->shard, 2); /* shard 4 stays too, but was tried later */
 }
 
+static void what_is_asked_for_is_done_at_once(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(wait(fixture, 60000), LEADER_BALANCE_STEADY_MS); /* shard 2; the next one would have to wait */
+    fixture->views[1].leading = false;
+    leader_balance_ask(fixture->balance, 3);
+    assert_int_equal(wait(fixture, 1000), -1); /* it is not up */
+    fixture->views[2].up = true;
+    fixture->views[2].match = 99;
+    assert_int_equal(wait(fixture, 1000), -1); /* it lags */
+    fixture->views[2].match = 100;
+    assert_int_equal(wait(fixture, 1000), 0);
+    assert_int_equal(fixture->shard, 3);
+    assert_int_equal(wait(fixture, 60000), LEADER_BALANCE_PAUSE_MS - LOOK_MS); /* it did not work: as always */
+}
+
+static void what_is_asked_for_needs_no_silence(void **state)
+{
+    struct fixture *fixture = *state;
+    struct leader_balance_view *view = &fixture->views[1];
+    view->preferred = SELF;
+    fixture->now_ms = LOOK_MS;
+    assert_false(look(fixture));
+    view->preferred = OTHER;
+    view->last += 1000; /* while the log grows: what it had at the look before will do */
+    leader_balance_ask(fixture->balance, 2);
+    fixture->now_ms += LOOK_MS;
+    assert_true(look(fixture));
+}
+
+static void who_does_not_lead_is_not_asked(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->views[1].leading = false;
+    leader_balance_ask(fixture->balance, 2);
+    assert_false(look(fixture));
+    fixture->views[1].leading = true; /* another time: whoever leads by then was asked */
+    assert_int_equal(wait(fixture, 60000), LEADER_BALANCE_STEADY_MS);
+}
+
 /* Whatever is seen: the invariants. */
 static void at_random(void **state)
 {
@@ -266,6 +306,9 @@ int main(void)
         WITH_FIXTURE(one_at_a_time),
         WITH_FIXTURE(what_does_not_work_is_tried_ever_more_rarely),
         WITH_FIXTURE(those_never_tried_go_first),
+        WITH_FIXTURE(what_is_asked_for_is_done_at_once),
+        WITH_FIXTURE(what_is_asked_for_needs_no_silence),
+        WITH_FIXTURE(who_does_not_lead_is_not_asked),
         WITH_FIXTURE(at_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -68,9 +68,10 @@ static void test_list(void **state)
 {
     check("COMMAND LIST FILTERBY PATTERN OBJ*h*", RESP2, "*1\r\n$11\r\nobject|help\r\n");
     check("COMMAND LIST FILTERBY ACLCAT TRANSaction", RESP3,
-          "*11\r\n$5\r\nmulti\r\n$4\r\nexec\r\n$7\r\ndiscard\r\n$5\r\nwatch\r\n$7\r\nunwatch\r\n"
+          "*15\r\n$5\r\nmulti\r\n$4\r\nexec\r\n$7\r\ndiscard\r\n$5\r\nwatch\r\n$7\r\nunwatch\r\n"
           "$9\r\ntxn.begin\r\n$11\r\ntxn.prepare\r\n$10\r\ntxn.commit\r\n$12\r\ntxn.rollback\r\n$10\r\n"
-          "txn.status\r\n$8\r\ntxn.list\r\n");
+          "txn.status\r\n$8\r\ntxn.list\r\n$8\r\ntxn.join\r\n$11\r\ntxn.outcome\r\n$8\r\ntxn.done\r\n"
+          "$12\r\ntxn.branches\r\n");
     check("COMMAND LIST FILTERBY MODULE x", RESP2, "*0\r\n");
     check("COMMAND LIST FILTERBY FOO x", RESP2, "-ERR syntax error\r\n");
     check("COMMAND LIST FILTERBY PATTERN", RESP2, "-ERR syntax error\r\n");

@@ -258,7 +258,64 @@ static void test_names(void **state)
     assert_int_equal(env_listen(env, "203.0.113.1", 0, &listener_events, NULL, &listener), STATUS_INVALID);
 }
 
+/* ---- in a process that is somebody else's ---- */
+
+static void test_a_guest_leaves_signals_alone(void **state)
+{
+    struct env_uv_options options = {.guest = true, .log_descriptor = -1};
+    struct env *guest;
+    (void)signal(SIGPIPE, SIG_DFL);
+    (void)signal(SIGXFSZ, SIG_DFL);
+    assert_int_equal(env_uv_create(&options, &guest), STATUS_OK);
+    env_log(guest, ENV_LOG_ERROR, "nobody reads this");
+    env_uv_destroy(guest);
+    assert_ptr_equal(signal(SIGPIPE, SIG_IGN), SIG_DFL);
+    assert_ptr_equal(signal(SIGXFSZ, SIG_IGN), SIG_DFL);
+}
+
+static void taken_readable(void *owner)
+{
+    char byte = 0;
+    size_t size = 0;
+    assert_int_equal(env_stream_read(env, *(struct env_stream **)owner, &byte, 1, &size), STATUS_OK);
+    assert_int_equal(byte, 'x');
+    env_uv_stop(env);
+}
+
+static void test_a_descriptor_becomes_a_stream(void **state)
+{
+    static const struct env_stream_events events = {.readable = taken_readable};
+    struct env_stream *stream;
+    char name[64];
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(env_uv_take_descriptor(env, pair[1], &stream), STATUS_OK);
+    env_stream_name(env, stream, true, name, sizeof(name));
+    assert_string_equal(name, "/socketpair:0");
+    env_stream_attach(env, stream, &events, &stream);
+    assert_int_equal(write(pair[0], "x", 1), 1);
+    env_uv_run(env);
+    env_stream_close(env, stream);
+    (void)close(pair[0]);
+}
+
 /* ---- files ---- */
+
+static void test_a_lock_says_who_has_it(void **state)
+{
+    char path[] = "/tmp/cohort-lock-XXXXXX";
+    char text[ENV_LOCK_OWNER_BYTES] = "";
+    struct env_file *lock;
+    int fd = mkstemp(path);
+    assert_int_equal(write(fd, "something longer than a number", 30), 30);
+    assert_int_equal(env_lock_file(env, path, &lock), STATUS_OK);
+    ssize_t size = pread(fd, text, sizeof(text) - 1, 0);
+    assert_true(size > 1 && text[size - 1] == '\n');
+    assert_int_equal(strtol(text, NULL, 10), getpid());
+    env_close(env, lock);
+    (void)close(fd);
+    (void)unlink(path);
+}
 
 static void test_device_errors(void **state)
 {
@@ -346,6 +403,9 @@ int main(void)
         TEST(test_socket_options),
         TEST(test_reset_by_peer),
         TEST(test_names),
+        TEST(test_a_guest_leaves_signals_alone),
+        TEST(test_a_descriptor_becomes_a_stream),
+        TEST(test_a_lock_says_who_has_it),
         TEST(test_device_errors),
         TEST(test_error_translation),
         TEST(test_log_text),

@@ -134,14 +134,16 @@ static void malformed(void **state)
     (void)snprintf(text, sizeof(text), "ELECT.LEADER %.513s", name);
     CHECK(h, text, "*-1");
     (void)snprintf(text, sizeof(text), "ELECT.CAMPAIGN e %.257s PX 10", name);
-    CHECK(h, text, "-ERR the name of a candidate has 256 bytes at most");
+    CHECK(h, text, "-ERR the name of a candidate has 1 to 256 bytes");
+    CHECK(h, "ELECT.CAMPAIGN e \"\" PX 10", "-ERR the name of a candidate has 1 to 256 bytes");
+    CHECK(h, "ELECT.RESIGN e \"\" 1", ":0");
     (void)snprintf(text, sizeof(text), "ELECT.CAMPAIGN e a PX 10 VALUE %.513s", name);
     CHECK(h, text, "-ERR a VALUE has 512 bytes at most");
     struct machine_stats stats;
     machine_stats(h->machine, &stats);
     assert_int_equal(stats.memory_bytes, 0);
     (void)snprintf(text, sizeof(text), "ELECT.CAMPAIGN %.512s %.256s PX 10 VALUE %.512s", name, name, name);
-    CHECK(h, text, "*2 :39 :10");
+    CHECK(h, text, "*2 :45 :10");
 }
 
 /* One more candidate than may wait. */

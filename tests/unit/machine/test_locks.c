@@ -520,7 +520,8 @@ static void malformed(void **state)
     (void)snprintf(text, sizeof(text), "LOCK.ACQUIRE %.1025s a PX 10", name);
     CHECK(h, text, "-ERR the name of a lock has 1024 bytes at most");
     (void)snprintf(text, sizeof(text), "LOCK.ACQUIRE l %.257s PX 10", name);
-    CHECK(h, text, "-ERR the name of an owner has 256 bytes at most");
+    CHECK(h, text, "-ERR the name of an owner has 1 to 256 bytes");
+    CHECK(h, "LOCK.ACQUIRE l \"\" PX 10", "-ERR the name of an owner has 1 to 256 bytes");
     (void)snprintf(text, sizeof(text), "LOCK.ACQUIRE l a PX 10 NOTE %.513s", name);
     CHECK(h, text, "-ERR a NOTE has 512 bytes at most");
     (void)snprintf(text, sizeof(text), "LOCK.ACQUIRE l a PX 10 REENTRANT %.129s", name);

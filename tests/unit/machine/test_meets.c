@@ -252,7 +252,8 @@ static void malformed(void **state)
     (void)snprintf(text, sizeof(text), "BARRIER.ENTER %.513s x COUNT 2", name);
     CHECK(h, text, "-ERR the name of a barrier has 512 bytes at most");
     (void)snprintf(text, sizeof(text), "BARRIER.ENTER b %.257s COUNT 2", name);
-    CHECK(h, text, "-ERR the name of an owner has 256 bytes at most");
+    CHECK(h, text, "-ERR the name of an owner has 1 to 256 bytes");
+    CHECK(h, "BARRIER.ENTER b \"\" COUNT 2", "-ERR the name of an owner has 1 to 256 bytes");
     (void)snprintf(text, sizeof(text), "LATCH.SET %.513s 1", name);
     CHECK(h, text, "-ERR the name of a latch has 512 bytes at most");
     (void)snprintf(text, sizeof(text), "LATCH.WAIT %.513s", name);

@@ -81,6 +81,19 @@ static void test_a_holder_whose_answer_is_lost(void **state)
                          "flush=0,scripts=0,feeds=0,messages=1,locks=0,holders=0,sessions=1,meets=1");
 }
 
+/* A client left a node that was cut off, and asked elsewhere as the same owner: that waited for another one who waited
+ * for what the first node could not give back, and was told of a circle, though all of it was reserved alone. */
+static void test_parts_that_are_not_given_back(void **state)
+{
+    (void)state;
+    check_seed(145,
+               "nodes,network,members=3,groups=2,replicas=3,clients=16,faults=80,workers=1,flush=0,scripts=0,feeds=0,"
+               "messages=0,locks=1,holders=0,sessions=0,meets=1");
+    check_seed(6,
+               "nodes,network,members=5,groups=3,replicas=3,clients=16,faults=200,workers=2,flush=0,scripts=1,feeds=0,"
+               "messages=0,locks=1,holders=0,sessions=1,meets=0");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -89,6 +102,7 @@ int main(void)
         cmocka_unit_test(test_a_flush_that_is_heard_late),
         cmocka_unit_test(test_a_holder_whose_answer_is_lost),
         cmocka_unit_test(test_several_locks_of_a_session_and_a_full_disk),
+        cmocka_unit_test(test_parts_that_are_not_given_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
