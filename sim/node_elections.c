@@ -92,6 +92,7 @@ static bool take_away(struct node_client *client)
                  (long long)office->token);
     office->wanted = true;
     office->until_ns = office->until_ns < now_of(client) ? office->until_ns : now_of(client);
+    office->until_before_ns = 0; /* nor on what it resigns from now */
     client->office.victim_token = office->token;
     expect(client, NODE_ASK_ELECT_TAKE);
     return true;

@@ -75,7 +75,9 @@ static bool is_due(const struct watched *watched, int64_t now_ns, bool pausing)
 void leader_balance_ask(struct leader_balance *balance, uint32_t shard)
 {
     ASSERT(shard >= 1 && shard <= balance->shard_count);
-    balance->shards[shard - 1].asked = true;
+    struct watched *watched = &balance->shards[shard - 1];
+    watched->asked = true;
+    watched->moved = false; /* what was done before for others says nothing of this one */
 }
 
 /* Those that are asked for first, then those that were never moved, then the one that was moved longest ago. */

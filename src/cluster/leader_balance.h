@@ -13,7 +13,7 @@
  * 3. But for what was asked for, between two transfers of this node pass LEADER_BALANCE_PAUSE_MS at least: longer than
  * a transfer lasts.
  * 4. Between two of one shard pass that long the first time and twice as long each further time, up to
- *    LEADER_BALANCE_MAXIMUM_MS; a shard that was left alone for twice that long begins anew.
+ *    LEADER_BALANCE_MAXIMUM_MS; a shard that is asked for, or was left alone for twice that long, begins anew.
  *
  * The caller looks some times a second: leader_balance_see for each shard, then leader_balance_choose once. */
 #pragma once

@@ -225,6 +225,18 @@ static void what_is_asked_for_is_done_at_once(void **state)
     assert_int_equal(wait(fixture, 60000), LEADER_BALANCE_PAUSE_MS - LOOK_MS); /* it did not work: as always */
 }
 
+static void what_is_asked_for_begins_anew(void **state)
+{
+    struct fixture *fixture = *state;
+    assert_int_equal(wait(fixture, 60000), LEADER_BALANCE_STEADY_MS);
+    assert_int_equal(wait(fixture, 60000), LEADER_BALANCE_PAUSE_MS - LOOK_MS);
+    assert_int_equal(wait(fixture, 60000), 2 * LEADER_BALANCE_PAUSE_MS - LOOK_MS); /* it never works */
+    leader_balance_ask(fixture->balance, 2);
+    assert_int_equal(wait(fixture, 1000), 0);
+    assert_int_equal(wait(fixture, 60000), LEADER_BALANCE_PAUSE_MS - LOOK_MS);
+    assert_int_equal(wait(fixture, 60000), 2 * LEADER_BALANCE_PAUSE_MS - LOOK_MS);
+}
+
 static void what_is_asked_for_needs_no_silence(void **state)
 {
     struct fixture *fixture = *state;
@@ -307,6 +319,7 @@ int main(void)
         WITH_FIXTURE(what_does_not_work_is_tried_ever_more_rarely),
         WITH_FIXTURE(those_never_tried_go_first),
         WITH_FIXTURE(what_is_asked_for_is_done_at_once),
+        WITH_FIXTURE(what_is_asked_for_begins_anew),
         WITH_FIXTURE(what_is_asked_for_needs_no_silence),
         WITH_FIXTURE(who_does_not_lead_is_not_asked),
         WITH_FIXTURE(at_random),
