@@ -83,7 +83,7 @@ static const struct mutant mutants[] = {
      200},
     {"what remains of a session told as it was at the last entry",
      {.machine = MACHINE_MUTATION_LOOK_BY_LAST_ENTRY},
-     "nodes,sessions=1,groups=1,locks=0,flush=0",
+     "nodes,sessions=1,groups=1,locks=0,flush=0,moves=0,meets=0,messages=0",
      200},
     {"a transaction that takes sessions off what it writes",
      {.machine = MACHINE_MUTATION_SESSION_LEFT},
