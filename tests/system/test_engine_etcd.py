@@ -284,7 +284,7 @@ class Losing(relay.Relay):
         self.doomed, self.lost = set(), 0
         super().__init__(port)
 
-    def pump(self, source, target):
+    def pump(self, source, target, asks):
         with contextlib.suppress(OSError):
             while data := source.recv(relay.PIECE_BYTES):
                 if self.path and f"POST {self.path} ".encode() in data:

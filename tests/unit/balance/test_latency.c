@@ -178,7 +178,7 @@ static void test_one_slow_endpoint(void **state)
             int64_t turns_ns = p99_ns(BALANCER_ROUND_ROBIN, seed, lanes[l]);
             int64_t ewma_ns = p99_ns(BALANCER_PEAK_EWMA, seed, lanes[l]);
             if (seed == 1) {
-                print_message("p99 with %d lanes: round robin %.1f ms, peak EWMA %.1f ms\n", lanes[l],
+                print_message("# p99 with %d lanes: round robin %.1f ms, peak EWMA %.1f ms\n", lanes[l],
                               (double)turns_ns / 1e6, (double)ewma_ns / 1e6);
             }
             assert_true(ewma_ns * 5 <= turns_ns);

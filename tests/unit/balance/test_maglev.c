@@ -81,7 +81,7 @@ static void removing_one_of_a_hundred(bool weighted)
         update(balancer, list, 0);
         assert_memory_equal(full, balancer->table, sizeof(full)); /* and all comes back */
     }
-    print_message("besides its share, at most %.2f %% of the slots moved\n", 100.0 * worst / BALANCER_MAGLEV_SLOTS);
+    print_message("# besides its share, at most %.2f %% of the slots moved\n", 100.0 * worst / BALANCER_MAGLEV_SLOTS);
     balancer_destroy(balancer);
     test_free(list);
 }

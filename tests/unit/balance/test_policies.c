@@ -237,7 +237,7 @@ static void test_two_choices_keep_loads_even(void **state)
         assert_in_range(load, 4, 9);
         random += load;
     }
-    print_message("largest of 1000 loads: two choices %.2f, random %.2f\n", two / 50, random / 50);
+    print_message("# largest of 1000 loads: two choices %.2f, random %.2f\n", two / 50, random / 50);
     assert_true(two / 50 > 2.5 && two / 50 < 3.5);
     assert_true(random / 50 > 5 && random / 50 < 6.5);
     test_free(list);
