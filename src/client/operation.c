@@ -310,12 +310,15 @@ static bool withdraw(struct operation *operation)
 static void expire(struct operation *operation)
 {
     struct cohort *cohort = operation->cohort;
-    if (withdraw(operation)) {
-        operation->was_lost = true;
-        enum cohort_status status = (operation->flags & COHORT_READ) != 0 ? COHORT_TIMEOUT : COHORT_UNCERTAIN;
-        operation_answer(operation, status, reply_error("no answer came within the time limit"));
-    } else if (operation->refusals > 0) {
+    bool reads = (operation->flags & COHORT_READ) != 0;
+    bool may_be_there = withdraw(operation);
+    operation->was_lost = operation->was_lost || may_be_there;
+    bool untouched = reads && operation->replies_left == operation->replies;
+    if (operation->refusals > 0 && (untouched || !may_be_there)) {
         /* what the server said last stays */
+    } else if (may_be_there) {
+        operation_answer(operation, reads ? COHORT_TIMEOUT : COHORT_UNCERTAIN,
+                         reply_error("no answer came within the time limit"));
     } else if (operation->was_lost) {
         operation_answer(operation, COHORT_TIMEOUT,
                          reply_error("no answer came within the time limit%s%s",

@@ -14,7 +14,8 @@ enum { ROUNDS = 8 /* which node is first is random */ };
 
 /* A node. */
 struct play {
-    const char *answer; /* to all, but what follows */
+    const char *answer; /* to all, but what follows; … */
+    int answer_ms;      /* … so late */
     atomic_bool silent;
     atomic_int acquires;
     int looks;      /* with so many EXISTS the one that waits is granted the lock */
@@ -36,6 +37,7 @@ static enum scripted_verdict play(struct scripted_server *server, int connection
             static const char granted[] = "*2\r\n:7\r\n:86400000\r\n";
             (void)send(server->connections[play->connection].fd, granted, strlen(granted), MSG_NOSIGNAL);
         }
+        usleep((useconds_t)play->answer_ms * 1000);
         buffer_append_string(out, play->answer);
         return SCRIPTED_ANSWER;
     }
@@ -88,11 +90,11 @@ static void test_a_node_that_cannot_serve(void **state)
     }
 }
 
-/* When all of them cannot, it is told as they say it. */
+/* When all of them cannot, it is told as they say it, also when it is just being asked for once more. */
 static void test_no_node_can_serve(void **state)
 {
-    struct fixture f = {.plays = {{.answer = "-CLUSTERDOWN nobody leads the shard\r\n"},
-                                  {.answer = "-CLUSTERDOWN nobody leads the shard\r\n"}}};
+    struct fixture f = {.plays = {{.answer = "-CLUSTERDOWN nobody leads the shard\r\n", .answer_ms = 120},
+                                  {.answer = "-CLUSTERDOWN nobody leads the shard\r\n", .answer_ms = 120}}};
     setup(&f, 500);
     struct cohort_reply *reply;
     assert_int_equal(cohort_get(f.cohort, cohort_text("key"), &reply), COHORT_CLUSTERDOWN);
