@@ -58,7 +58,7 @@ def nothing_in_doubt(of):
 
 def test_bank_without_faults(new_cluster, tmp_path):
     three = new_cluster(shards=8)
-    with bank.Load(three, seed=21, clients=16, keys=50) as load:
+    with bank.Load(three, seed=21, clients=16, keys=50, timeout=60) as load:
         load.wait_for(1500)
     load.read_everything(three.nodes)
     counts = load.check(tmp_path / "history.jsonl")

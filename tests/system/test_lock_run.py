@@ -150,7 +150,7 @@ def test_one_runs_and_the_other_waits(cohort, other, tmp_path):
 
 def test_longer_than_the_time_to_live(cohort, other):
     """It is renewed: nobody gets it in between."""
-    first = Holder(url(cohort), "long", "sh", "-c", "echo; sleep 4", options=["--ttl", "1s"])
+    first = Holder(url(cohort), "long", "sh", "-c", "echo; sleep 5", options=["--ttl", "2s"])
     first.process.stdout.readline()
     second = Holder(url(cohort), "long", "echo", "second", options=["--wait", "60s"])
     waits(other, "long")
@@ -536,7 +536,7 @@ def test_one_leads(elections):
     address = url(elections)
     assert elect("leader", "billing", "--url", address).returncode == 1
     first = Candidate(address, "billing", "sh", "-c", "echo $COHORT_TOKEN; read line; exit 6", stdin=subprocess.PIPE,
-                      options=["--value", "10.0.0.1:80", "--ttl", "1s"])  # fmt: skip
+                      options=["--value", "10.0.0.1:80", "--ttl", "2s"])  # fmt: skip
     token = first.process.stdout.readline().strip()
     leader = elect("leader", "billing", "--url", address)
     assert leader.returncode == 0 and "10.0.0.1:80" in leader.stdout and token in leader.stdout
@@ -544,7 +544,7 @@ def test_one_leads(elections):
     code, output, errors = Candidate(address, "billing", "echo", "not me", options=["--wait", "0"]).ended()
     assert (code, output) == (75, "") and "cohort elect leader" in errors
     second = Candidate(address, "billing", "sh", "-c", "echo $COHORT_TOKEN")
-    time.sleep(2)  # longer than a term
+    time.sleep(3)  # longer than a term
     assert second.process.poll() is None
     first.process.stdin.write("\n")
     assert first.ended()[0] == 6

@@ -442,7 +442,7 @@ def test_a_wait_ends_where_nobody_leads(new_cluster):
     alone, other = made.followers_of(1)
     with alone.connect() as client, alone.connect(servers.START_SECONDS) as waits:
         token, _ = acquire(client, "alone", "a")
-        waits.send(resp.encode("LOCK.ACQUIRE", "alone", "b", "PX", LONG, "WAIT", 500))
+        waits.send(resp.encode("LOCK.ACQUIRE", "alone", "b", "PX", LONG, "WAIT", 3000))
         waiting(client, "alone", 1)
         leader.pause()
         other.pause()

@@ -30,7 +30,7 @@ class Hotel:
     def start(self):
         words = [sys.executable, servers.ROOT / "examples" / "http_service" / "hotel.py", self.path, str(self.port), str(self.rooms)]
         self.process = subprocess.Popen(words, preexec_fn=servers.end_with_parent)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while self.ask("GET", "prepared") is None:
             assert self.process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
@@ -72,8 +72,8 @@ def hotel(tmp_path):
     made.kill()
 
 
-def run(home, key, url, rooms="2", *words):
-    return resources.txn("run", "--url", resources.url_of(home), "--timeout", "2s", "--do", f"SET {key} 1", "--on", f"hotel={url}", "--do", rooms, *words)
+def run(home, key, url, rooms="2", *words, seconds=30):
+    return resources.txn("run", "--url", resources.url_of(home), "--timeout", f"{seconds}s", "--do", f"SET {key} 1", "--on", f"hotel={url}", "--do", rooms, *words)
 
 
 def has(home, key):
@@ -126,7 +126,7 @@ def test_service_dies(home, hotel):
         return data
 
     taps.relays[0].watch = watch
-    done = run(home, "died", hotel.url(taps.relays[0].port))
+    done = run(home, "died", hotel.url(taps.relays[0].port), seconds=4)
     assert done.returncode == 75 and "is committed" in done.stderr
     taps.close()
     hotel.start()
@@ -179,13 +179,18 @@ def moody():
 
 def test_confirm_is_said_until_it_is_heard(home, moody):
     """With pauses that grow; headers and path are as documented."""
-    Moody.answers = {"try": [201], "confirm": [500, 503, 404, 429, 204]}
-    done = run(home, "moody", moody.url, "{}", "--id", "a b", "--json")
-    assert done.returncode == 0, done.stderr
-    verbs, times, names, ids, paths = zip(*Moody.asked, strict=True)
-    assert verbs == ("try", *5 * ["confirm"]) and len(set(names)) == 1 and set(ids) == {"a%20b"}
-    assert paths[0] == "/api/try?key=1" and names[0].endswith(":a%20b:hotel")
-    assert times[-1] - times[1] > 0.15 and times[2] - times[1] < 1
+    first_pauses = []
+    while min(first_pauses, default=1) >= 1 and len(first_pauses) < 5:  # a busy machine may make one longer
+        Moody.answers = {"try": [201], "confirm": [500, 503, 404, 429, 204]}
+        Moody.asked.clear()
+        done = run(home, "moody", moody.url, "{}", "--id", f"a b{len(first_pauses)}", "--json")
+        assert done.returncode == 0, done.stderr
+        verbs, times, names, ids, paths = zip(*Moody.asked, strict=True)
+        assert verbs == ("try", *5 * ["confirm"]) and len(set(names)) == 1 and set(ids) == {f"a%20b{len(first_pauses)}"}
+        assert paths[0] == "/api/try?key=1" and names[0].endswith(f":a%20b{len(first_pauses)}:hotel")
+        assert times[-1] - times[1] > 0.15
+        first_pauses.append(times[2] - times[1])
+    assert first_pauses[-1] < 1
 
 
 @pytest.mark.parametrize("answer,code,cancelled", [(400, 1, False), (302, 1, False), (500, 69, True), (503, 69, True)])

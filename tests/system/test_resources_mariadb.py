@@ -90,7 +90,7 @@ def test_who_prepared_lives(home, banks, account):
 
     def watch(data, asks):
         if asks and b"XA COMMIT" in data and not seen:
-            seen.append(resources.resolve(resources.url_of(home), ("bank1", banks[0].url()), options=["--timeout", "1s"]))
+            seen.append(resources.resolve(resources.url_of(home), ("bank1", banks[0].url()), options=["--timeout", "4s"]))
         return data
 
     taps.relays[0].watch = watch

@@ -77,7 +77,7 @@ def test_list_over_all_shards(three_nodes):
         for number in range(30):
             assert one.call("TXN.BEGIN", "ID", f"job-{number}")
             assert one.call("TXN.COMMIT" if number % 3 else "TXN.ROLLBACK") == "OK"
-        time.sleep(0.2)
+        until(lambda: "job-29" in listed(three, "OLDER", "150", "COUNT", "3"))
         assert two.call("TXN.BEGIN", "ID", "young") == b"young"
         assert set(listed(three)) >= {f"job-{number}" for number in range(30)} | {"young"}
         assert set(listed(three, "STATE", "BEGUN")) == {"young"}
@@ -119,7 +119,7 @@ def status(connection, id):
     return record, {each["shard"]: each for each in maps(record["participants"])}
 
 
-def until(look, seconds=30):
+def until(look, seconds=60):
     """What `look` finds, once it finds something."""
     deadline = time.monotonic() + seconds
     while True:
