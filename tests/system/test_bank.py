@@ -10,7 +10,7 @@ import faults
 import pytest
 import resp
 
-SECONDS = int(os.environ.get("COHORT_BANK_SECONDS", 30))
+SECONDS = int(os.environ.get("COHORT_BANK_SECONDS", 15))
 ACCOUNTS = 1000
 DOUBT_SECONDS = 10
 
@@ -72,7 +72,7 @@ def test_bank_under_faults(new_cluster, some_networks, tmp_path, figure, protoco
     load = bank.Load(three, seed=22, keys=ACCOUNTS)
     with history_kept(load, tmp_path / "history.jsonl"):
         with load:
-            faults.break_things(three, load, some_networks, SECONDS)
+            faults.break_things(three, load, some_networks, SECONDS, least=len(faults.FAULTS))
             load.wait_for(500)
         seconds = nothing_in_doubt(three)
         load.read_everything(three.nodes)
