@@ -379,7 +379,8 @@ def test_a_slow_reader_is_ended_and_holds_nothing(tmp_path):
             while fast.connection is not None and len(fast.changes) < written - 900:
                 fast.take(fast.connection.read())
         info = client.call("INFO", "stats")
-        assert b"\r\nfeeds:2\r\n" in info, info
+        # Two; or one, when the slow one's sockets took a little more, late on a busy machine, so that it was told its end.
+        assert re.search(rb"\r\nfeeds:[12]\r\n", info), info
         # Unread so far is at most what sockets and a few pushes hold.
         clients = client.call("CLIENT", "LIST").decode()
         assert all(int(part.split("=")[1]) < 2 << 20 for part in clients.split() if part.startswith("omem="))
