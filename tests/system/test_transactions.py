@@ -188,7 +188,7 @@ def test_who_waits_for_whom(three_nodes):
 
 def test_status_without_a_participant(new_cluster):
     """The outcome is told although a shard that takes part has lost its majority; that one is UNKNOWN."""
-    five = new_cluster(nodes=5, shards=8, replicas=1)
+    five = new_cluster(nodes=5, shards=8, replicas=1, arguments=["--command-timeout", "3000"])
     home = five.shard_of("job")
     lost = next(shard for shard in range(1, 9) if five.leader_of(shard) is not five.leader_of(home))
     node = next(each for each in five if each is not five.leader_of(lost))
