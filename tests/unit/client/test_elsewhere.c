@@ -88,8 +88,8 @@ static void test_a_node_that_cannot_serve(void **state)
     }
 }
 
-/* When all of them cannot, it is told as they say it; unless its time ends while one of them is asked once more, which a
- * slow machine makes likely. */
+/* When all of them cannot, it is told as they say it; unless its time ends while one of them is asked once more, which
+ * a slow machine makes likely. */
 static void test_no_node_can_serve(void **state)
 {
     enum cohort_status status = COHORT_TIMEOUT;
