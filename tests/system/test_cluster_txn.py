@@ -98,7 +98,7 @@ def test_the_largest_over_the_most_shards(new_cluster, protocol):
     """65,536 keys in 1,024 shards, all of which take part: by MSET, and by TXN.COMMIT of what was said before."""
     keys = 65536
     three = new_cluster(shards=1024, arguments=["--txn-protocol", protocol.lower(), "--command-timeout", "60000"])
-    with three[2].connect(timeout=120) as connection:
+    with three[2].connect(timeout=600) as connection:
 
         def all_of(value):
             return ["MSET", *itertools.chain.from_iterable((f"k{n}", f"{value}{n}") for n in range(keys))]
