@@ -29,8 +29,11 @@ bool proxy_resolve(const char *host, int port, struct proxy_address *ret_address
 
 static int port_of(const struct sockaddr_storage *address)
 {
-    return ntohs(address->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)address)->sin6_port
-                                                : ((const struct sockaddr_in *)address)->sin_port);
+    struct sockaddr_in four;
+    struct sockaddr_in6 six;
+    memcpy(&four, address, sizeof(four));
+    memcpy(&six, address, sizeof(six));
+    return ntohs(address->ss_family == AF_INET6 ? six.sin6_port : four.sin_port);
 }
 
 static void set_port(struct sockaddr_storage *address, int port)
