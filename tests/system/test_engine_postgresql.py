@@ -289,8 +289,7 @@ def test_who_waits_makes_no_loop_of_wakes(server, name):
     count = 12
     others = [engines.Engine(server.url()) for _ in range(count)]
     token, _ = others[0].call("LOCK.ACQUIRE", name, "a", "PX", TTL_MS)
-    waits = [in_background(other.call, "LOCK.ACQUIRE", name, f"w{i}", "PX", TTL_MS, "WAIT", TTL_MS)
-             for i, other in enumerate(others)]  # fmt: skip
+    waits = [in_background(acquire, other, name, f"w{i}", "WAIT", TTL_MS) for i, other in enumerate(others)]
     until(lambda: row(server, name, "jsonb_array_length(waiters)") == str(count))
     xacts = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 'locks'"
     before, since = int(server.sql(xacts)), time.monotonic()
