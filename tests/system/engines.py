@@ -13,6 +13,7 @@ import servers
 
 CAN = ["LOCK", "SHARE", "PERMITS", "QUEUE", "FENCE", "ELECT", "LOOK", "SURVIVE", "ALL", "PROCESSES"]  # bits of cohort_can
 OK, UNCERTAIN, INVALID, UNSUPPORTED = 0, -4, -11, -26
+MORE_MS = 20_000
 NIL, STRING, INTEGER, DOUBLE, ARRAY, MAP, ERROR = range(7)
 
 
@@ -119,7 +120,9 @@ class Engine:
         return self.ask(*words, timeout_ms=timeout_ms)[1]
 
     def ask(self, *words, timeout_ms=0):
-        """(status, reply)"""
+        """(status, reply). Who says WAIT has that time, and some more: a handle's own limit would end it before (5 s)."""
+        if "WAIT" in words and timeout_ms == 0:
+            timeout_ms = int(words[words.index("WAIT") + 1]) + MORE_MS
         texts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
         argv = (Bytes * len(texts))(*[Bytes(text, len(text)) for text in texts])
         how, reply = Call(ctypes.sizeof(Call), 0, timeout_ms, Bytes(None, 0)), ctypes.c_void_p()
