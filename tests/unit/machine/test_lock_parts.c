@@ -530,7 +530,8 @@ static int run_mutated(const char *name)
     machine_mutate(strcmp(name, "back-blind") == 0 ? MACHINE_MUTATION_BACK_BLIND : MACHINE_MUTATION_BACK_HALF);
     int failed = cmocka_run_group_tests_name(name, tests, NULL, NULL);
     (void)fflush(NULL);
-    _exit(failed == 1 ? 0 : 1); /* it failed in its middle, and so left memory behind, which a sanitizer would tell of */
+    _exit(failed == 1 ? 0
+                      : 1); /* it failed in its middle, and so left memory behind, which a sanitizer would tell of */
 }
 #endif
 
