@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -317,6 +318,36 @@ static void test_a_lock_says_who_has_it(void **state)
     (void)unlink(path);
 }
 
+/* While the parent has it, and when it has given it back, though the child lives. */
+static void test_a_child_of_fork_keeps_no_lock(void **state)
+{
+    char folder[] = "/tmp/cohort-lock-XXXXXX";
+    char path[sizeof(folder) + 8];
+    char byte;
+    int held[2];
+    struct env_file *file;
+    struct env_file *again;
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(path, sizeof(path), "%s/lock", folder);
+    assert_int_equal(pipe(held), 0);
+    assert_int_equal(env_lock_file(env, path, &file), STATUS_OK);
+    pid_t child = fork();
+    if (child == 0) { /* lives until the parent closes the pipe */
+        (void)close(held[1]);
+        (void)!read(held[0], &byte, 1);
+        _exit(0);
+    }
+    assert_int_equal(env_lock_file(env, path, &again), STATUS_BUSY);
+    env_close(env, file);
+    assert_int_equal(env_lock_file(env, path, &again), STATUS_OK);
+    env_close(env, again);
+    (void)close(held[0]);
+    (void)close(held[1]);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    (void)unlink(path);
+    (void)rmdir(folder);
+}
+
 static void test_device_errors(void **state)
 {
     struct env_file *full;
@@ -406,6 +437,7 @@ int main(void)
         TEST(test_a_guest_leaves_signals_alone),
         TEST(test_a_descriptor_becomes_a_stream),
         TEST(test_a_lock_says_who_has_it),
+        TEST(test_a_child_of_fork_keeps_no_lock),
         TEST(test_device_errors),
         TEST(test_error_translation),
         TEST(test_log_text),
