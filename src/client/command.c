@@ -51,6 +51,7 @@ static enum use use_of(struct slice name)
         {"BARRIER.ENTER", USE_PRIVATE},
         {"LATCH.WAIT", USE_PRIVATE},
         {"DEBUG", USE_PRIVATE},
+        {"SHUTDOWN", USE_PRIVATE}, /* and so in no transaction: it happens whatever becomes of that */
         {"WAIT", USE_PRIVATE},
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
