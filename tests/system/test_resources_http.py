@@ -1,6 +1,7 @@
 """`cohort txn run` and `resolve` with a service that tries, confirms and cancels (examples/http_service), and one that
 misbehaves."""
 
+import contextlib
 import http.client
 import http.server
 import sqlite3
@@ -148,7 +149,8 @@ def test_answer_to_try_is_lost(home, hotel):
 class Moody(http.server.BaseHTTPRequestHandler):
     """Answers what it is told to, in turn; the last for ever."""
 
-    answers, asked = {}, []
+    answers, asked, listed = {}, [], None
+    text = b""  # behind each answer
 
     def do_POST(self):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -156,11 +158,19 @@ class Moody(http.server.BaseHTTPRequestHandler):
         self.asked.append((verb, time.monotonic(), self.headers["Cohort-Branch"], self.headers["Cohort-Transaction"], self.path))
         left = self.answers[verb]
         self.send_response(left.pop(0) if len(left) > 1 else left[0])
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(self.text)))
         self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(self.text)
 
     def do_GET(self):
-        self.send_error(404)
+        if self.listed is None:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(self.listed)
 
     def log_message(self, *_):
         pass
@@ -171,6 +181,7 @@ def moody():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Moody)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     Moody.asked.clear()
+    Moody.listed, Moody.text = None, b""
     server.url = f"http://127.0.0.1:{server.server_port}/api?key=1"
     yield server
     server.shutdown()
@@ -188,7 +199,7 @@ def test_confirm_is_said_until_it_is_heard(home, moody):
     assert times[-1] - times[1] > 0.15 and times[2] - times[1] < 1
 
 
-@pytest.mark.parametrize("answer,code,cancelled", [(400, 1, False), (302, 1, False), (500, 69, True), (503, 69, True)])
+@pytest.mark.parametrize("answer,code,cancelled", [(400, 1, False), (303, 69, True), (500, 69, True), (503, 69, True)])
 def test_try_is_refused(home, moody, answer, code, cancelled):
     """What surely reserved nothing is not cancelled, what may have is."""
     Moody.answers = {"try": [answer], "cancel": [500, 200]}
@@ -196,6 +207,30 @@ def test_try_is_refused(home, moody, answer, code, cancelled):
     assert done.returncode == code and str(answer) in done.stderr
     assert [verb for verb, *_ in Moody.asked] == ["try", *(2 * ["cancel"] if cancelled else [])]
     assert not has(home, f"refused{answer}")
+
+
+def test_an_answer_is_its_status(home, moody):
+    """Whatever stands behind it."""
+    Moody.answers, Moody.text = {"try": [200], "confirm": [200]}, bytes(5 << 20)
+    done = run(home, "wordy", moody.url)
+    assert done.returncode == 0, done.stderr
+    assert [verb for verb, *_ in Moody.asked] == ["try", "confirm"]
+
+
+def test_lists_as_services_may_have_them(home, moody):
+    """With the line ends of another system; and one that is too long is no list, so nothing is concluded from it."""
+    Moody.answers = {"try": [200], "cancel": [200]}
+    assert run(home, "listed", moody.url, "1", "--do", "2").returncode == 1
+    with home[1].connect() as connection:
+        cluster_id = dict(zip(*2 * [iter(connection.call("COHORT.STATUS"))]))[b"cluster"].decode()
+    name = f"cohort:{cluster_id}:0.1:nobody:hotel"
+    Moody.listed = f"{name}\r\n".encode()
+    (event,), done = resources.resolve(resources.url_of(home), ("hotel", moody.url))
+    assert (done.returncode, event["branch"], event["end"]) == (0, name, "rolled back")
+    Moody.listed = Moody.listed * (5 << 15)
+    assert len(Moody.listed) > 4 << 20
+    events, done = resources.resolve(resources.url_of(home), ("hotel", moody.url))
+    assert (done.returncode, events) == (75, []) and "4 MiB" in done.stderr
 
 
 def test_service_that_refuses_to_confirm(home, moody):
@@ -208,6 +243,7 @@ def test_bad_input(home, hotel):
     for words, code, said in [
         (["--on", f"hotel={hotel.url()}", "--do", "1", "--do", "2"], 1, "one --do"),
         (["--on", "hotel=http://", "--do", "1"], 1, "host"),
+        (["--on", f"hotel={hotel.url()}/#x", "--do", "1"], 1, "#"),
         (["--on", "hotel=http://127.0.0.1:1", "--do", "1"], 69, "does not answer"),
     ]:
         got, told = resources.refused(home, *words)
