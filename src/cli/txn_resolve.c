@@ -238,6 +238,7 @@ static int resolve(struct resolver *resolver)
                                              .targets = resolver->targets,
                                              .count = resolver->count,
                                              .timeout_ms = resolver->timeout_ms,
+                                             .ended = &ended,
                                              .told = tell,
                                              .data = resolver};
         code = campaign(resolver);
