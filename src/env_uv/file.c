@@ -239,10 +239,13 @@ static void leave_locks_to_parent(void)
 
 static void prepare_for_forks(void) { (void)pthread_atfork(hold_locks, release_locks, leave_locks_to_parent); }
 
+/* It is given up by name: the child of a moment ago may not have come so far as to close its copy. */
 static void close_lock(struct env_file *file)
 {
+    struct flock none = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
     hold_locks();
     list_remove(&file->locked);
+    (void)fcntl(file->fd, F_OFD_SETLK, &none);
     (void)close(file->fd);
     release_locks();
 }
