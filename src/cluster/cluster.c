@@ -99,10 +99,12 @@ static enum status submit_of_finisher(void *owner, uint32_t shard, const struct 
                                          : STATUS_INVALID;
 }
 
+static bool runner_lost(void *owner, const struct txn_runner *runner) { return peers_lost(owner, runner); }
+
 enum status cluster_create(struct env *env, const struct cluster_options *options, const struct cluster_events *events,
                            void *owner, struct cluster **ret_cluster, char ret_message[static CLUSTER_MESSAGE_BYTES])
 {
-    static const struct finisher_events finisher_events = {submit_of_finisher};
+    static const struct finisher_events finisher_events = {submit_of_finisher, runner_lost};
     struct cluster *cluster = memory_allocate_zeroed(1, sizeof(*cluster));
     cluster->env = env;
     cluster->finisher = finisher_create(env, &finisher_events, cluster);

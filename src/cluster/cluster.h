@@ -226,6 +226,7 @@ struct cluster_counters {
     uint64_t lock_news, lock_news_dropped;          /* for who asked for locks: told, and for want of room not */
     uint64_t session_ends;                          /* told to shards */
     uint64_t reaped;                                /* times that a node's waits were ended since it was gone */
+    uint64_t txn_early;                             /* transactions asked about, or aborted, since their node is lost */
 };
 void cluster_counters(const struct cluster *cluster, struct cluster_counters *ret_counters);
 /* All zero in a cluster of one. */

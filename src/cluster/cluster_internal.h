@@ -125,6 +125,7 @@ struct peer {
 
     struct buffer lock_news; /* notices for the next frame */
     int64_t down_ns;         /* since when it is not connected, as was seen; 0: it is */
+    uint64_t ended;          /* its process of this start has ended, and all before; 0: that is not known of any */
 
     size_t relaying_bytes; /* by way of the first worker, and not known to have left it */
     /* at the first worker */
@@ -364,7 +365,10 @@ void peers_close(struct cluster *cluster);
 void peers_up(struct cluster *cluster, struct peer *peer, uint64_t generation);
 void peers_down(struct cluster *cluster, struct peer *peer, uint64_t generation);
 /* Its process has ended (transport.h). */
-void peers_gone(struct cluster *cluster, const struct peer *peer);
+void peers_gone(struct cluster *cluster, struct peer *peer, uint64_t start);
+/* Whether this process of a node is lost: it has ended, or this node is not connected to it and does not come to be
+ * for some attempts. Who does not know, or never will, says no. */
+bool peers_lost(struct cluster *cluster, const struct txn_runner *runner);
 /* A frame; what is of other workers goes to them. */
 void peers_take(struct cluster *cluster, struct peer *peer, uint8_t type, struct slice payload);
 /* NULL: not a peer. */

@@ -185,6 +185,7 @@ void cluster_transport_statistics(const struct cluster *cluster, struct transpor
 void cluster_counters(const struct cluster *cluster, struct cluster_counters *ret_counters)
 {
     *ret_counters = cluster->counters;
+    ret_counters->txn_early = finisher_early(cluster->finisher);
 }
 
 uint64_t cluster_leader(const struct cluster *cluster, uint32_t shard) { return cluster->leaders[shard - 1]; }

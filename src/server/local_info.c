@@ -87,7 +87,7 @@ static void section_stats(struct server *server, const struct server_part *part,
         "\r\nfeed_pushes:%" PRIu64 "\r\nfeed_changes:%" PRIu64 "\r\nfeed_history_bytes:%" PRIu64
         "\r\npubsub_channels:%zu\r\npubsub_patterns:%zu\r\npubsubshard_channels:%zu\r\nmessages_published:%" PRIu64
         "\r\nmessages_delivered:%" PRIu64 "\r\nmessages_sent:%" PRIu64 "\r\nmessages_received:%" PRIu64
-        "\r\nmessages_dropped:%" PRIu64 "\r\n",
+        "\r\nmessages_dropped:%" PRIu64 "\r\ntransactions_of_lost_nodes:%" PRIu64 "\r\n",
         figures->connections_received, figures->commands, figures->commands_per_second, figures->bytes_read,
         figures->bytes_written, figures->connections_rejected, stats.machine.expired, stats.machine.hits,
         stats.machine.misses, figures->errors, figures->uncertain, figures->clients_cut_output,
@@ -96,7 +96,7 @@ static void section_stats(struct server *server, const struct server_part *part,
         stats.machine.history_bytes, channels_count(&server->channels, CHANNEL_NAMED),
         channels_count(&server->channels, CHANNEL_PATTERN), channels_count(&server->channels, CHANNEL_SHARD),
         figures->messages_published, figures->messages_delivered, part->messages.sent, part->messages.received,
-        part->messages.dropped);
+        part->messages.dropped, part->txns_of_lost);
 }
 
 /* Every node takes writes, so to clients each is a master; the others that it reaches are its replicas. */

@@ -153,6 +153,9 @@ void server_part_look(struct server *server, struct server_part *ret_part)
     cluster_stats(server->cluster, &ret_part->stats);
     cluster_transport_statistics(server->cluster, &ret_part->transport);
     cluster_message_counters(server->cluster, &ret_part->messages);
+    struct cluster_counters counters;
+    cluster_counters(server->cluster, &counters);
+    ret_part->txns_of_lost = counters.txn_early;
     ret_part->connections = server->connection_count;
     ret_part->client_bytes = server->client_bytes;
     ret_part->monitors = server->monitors;
@@ -190,6 +193,7 @@ void server_part_add(struct server_part *sum, const struct server_part *one)
     sum->messages.sent += one->messages.sent;
     sum->messages.received += one->messages.received;
     sum->messages.dropped += one->messages.dropped;
+    sum->txns_of_lost += one->txns_of_lost;
     sum->connections += one->connections;
     sum->client_bytes += one->client_bytes;
     sum->monitors += one->monitors;

@@ -154,6 +154,8 @@ void session_fail(struct txn_session *session, const char *text)
 
 struct say_attempt session_attempt(const struct txn_session *session)
 {
+    const struct server *server = session->server;
+    const struct txn_runner self = {server->options.node_id, server->node_file.lineage.start};
     return (struct say_attempt){
         .id = session_id_of(session),
         .home = session->home,
@@ -161,7 +163,8 @@ struct say_attempt session_attempt(const struct txn_session *session)
         .protocol = session->protocol,
         .timeout_ms = session->timeout_ms,
         .begun = session->begun,
-        .kept_ms = session->made ? 0 : session->server->config.txn_id_kept_ms,
+        .kept_ms = session->made ? 0 : server->config.txn_id_kept_ms,
+        .runner = session->made ? (struct txn_runner){0} : self,
     };
 }
 

@@ -96,7 +96,9 @@ enum {
     SHARD_EXPIRE_PAUSE_MS = 100,           /* between time entries, unless more is due than one removes */
     SHARD_TIME_ENTRY_MS = 1000,            /* an idle shard with keys that expire logs the time this often */
     SHARD_HELD = 1024,                     /* requests that wait for transactions (gate.h), … */
-    SHARD_HELD_MS = 2000,                  /* … for so long at most */
+    SHARD_HELD_MS = 4000,                  /* … for so long at most: a second more than the longest that a transaction
+                                            * goes on when its node is lost (cluster/txn_finisher.h); … */
+    SHARD_HELD_PREPARE_MS = 2000,          /* … a PREPARE, whose own home waits for it, and which begins anew */
     SHARD_LONG_STEPS = 100 * 1000,         /* of scripts in one command: beyond, others notice */
     SHARD_CLOCK_DRIFT_PPM = 1000,          /* twice what a clock that is being slewed to the right time may be off */
 };

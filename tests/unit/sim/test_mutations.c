@@ -221,6 +221,10 @@ static const struct mutant mutants[] = {
      400},
     {"an outcome not applied at one participant", {.cluster = CLUSTER_MUTATION_HALF_DONE}, "transaction-2pc", 5},
     {"the same with three phases", {.cluster = CLUSTER_MUTATION_HALF_DONE}, "transaction-3pc", 5},
+    {"what a lost node has prepared is not asked about early",
+     {.cluster = CLUSTER_MUTATION_LOST_WAITED_FOR},
+     "transaction-2pc,faults=1",
+     60},
     {"home tells other replies than it has made", {.machine = MACHINE_MUTATION_OTHER_REPLIES}, "transaction-2pc", 200},
 
     {"a resolver that reads before it lists", {.early = true}, "transaction-external", 60},
