@@ -1,13 +1,15 @@
 /* Brings transactions to their end, at the node that leads one of their shards: the usual way and after a crash alike.
  *
  *   home, decided            FINISH to each participant until it acknowledges, then DONE
- *   home, open too long      or its node is lost, and nobody else may finish it. 2PC: DECIDE(ABORT); 3PC: as a
- * participant, or RESOLVE when it has none yet part, prepared too long  or its node is lost. STATUS at home, and
- * RESOLVE when nobody has opened it there; told an outcome, FINISH here. Of 2PC it never decides alone. Of 3PC, when
- * home does not answer twice (it may be electing), or somebody has begun to decide: asks all participants, and ends it
- * by txn_rules.h; the later, the higher its number, so that mostly one of them does part, finished (3PC)     the same
- * questions; FORGET when home is DONE; told OPEN (home was away when the participants ended it), DECIDE there, with the
- * votes that all tell
+ *   home, open too long      2PC: DECIDE(ABORT); 3PC: as a participant, or RESOLVE when it has none yet
+ *   part, prepared too long  STATUS at home, and RESOLVE when nobody has opened it there; told an outcome, FINISH here.
+ *                            Of 2PC it never decides alone. Of 3PC, when home does not answer twice (it may be
+ *                            electing), or somebody has begun to decide: asks all participants, and ends it by
+ *                            txn_rules.h; the later, the higher its number, so that mostly one of them does
+ *   part, finished (3PC)     the same questions; FORGET when home is DONE; told OPEN (home was away when the
+ *                            participants ended it), DECIDE there, with the votes that all tell
+ *
+ * When the process that runs it is lost, open and prepared are too long at once (txn_finisher_lost.c).
  *
  * What to do is read from the machine's state each time, so a new leader carries on, and whatever is lost is asked for
  * again: no message here is needed twice, and none hurts twice.
@@ -43,9 +45,10 @@ enum {
     FINISHER_ASK_MS = 1000,     /* so long a part is as it is before somebody is asked, … */
     FINISHER_ASK_2PC_MS = 3000, /* … under 2PC so long: when home votes last, who asks before ends it */
     FINISHER_YOUNG_MS = 5000,   /* … and in this time sooner, when the node that runs it is lost */
-    FINISHER_RANKS_MS = 2000,   /* … and up to so much longer under 3PC, by the participants before it; */
-    FINISHER_WIDE = 128,        /* … and both once more for each so many participants, each of which will ask */
-    FINISHER_ROUND_MS = 1500,   /* so long 3PC waits for those that it asks */
+    FINISHER_FEW = 16,        /* … of 3PC, when no more than these take part: each asks all others if home is away */
+    FINISHER_RANKS_MS = 2000, /* … and up to so much longer under 3PC, by the participants before it; */
+    FINISHER_WIDE = 128,      /* … and both once more for each so many participants, each of which will ask */
+    FINISHER_ROUND_MS = 1500, /* so long 3PC waits for those that it asks */
     FINISHER_OWED = 8,
 };
 

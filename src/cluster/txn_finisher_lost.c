@@ -49,7 +49,12 @@ static void look_at_homes(struct finisher *finisher, uint32_t shard, const struc
     }
 }
 
-/* One of three phases asks home as well; the others wait for their turn, as ever, should home not answer. */
+/* Of three phases many would ask each other at once; home's leader sees to those. */
+static bool may_hurry(const struct part *part)
+{
+    return part->state == PART_HELD || (part->state == PART_WAIT && part->participant_count <= FINISHER_FEW);
+}
+
 static void look_at_parts(struct finisher *finisher, uint32_t shard, const struct txns *txns, int64_t time_ms)
 {
     for (const struct list *at = txns->parts.prepared.prev; at != &txns->parts.prepared; at = at->prev) {
@@ -57,8 +62,7 @@ static void look_at_parts(struct finisher *finisher, uint32_t shard, const struc
         if (time_ms - part->since_ms >= FINISHER_YOUNG_MS) {
             return;
         }
-        bool waits = part->state == PART_WAIT || part->state == PART_HELD;
-        if (waits && is_lost(finisher, &part->runner)) {
+        if (may_hurry(part) && is_lost(finisher, &part->runner)) {
             hurry(finisher, PART_PREPARED, shard, part_id(part), txns);
         }
     }

@@ -20,8 +20,8 @@
  * 4. First come, first served: what is held is next for its keys, so that nothing is passed for ever. What is to be
  * logged and comes later is held behind it; a PREPARE that does not wait is answered with a no vote, here.
  * 5. What is held was not executed. It waits for SHARD_HELD_MS at most (then: BUSY; a PREPARE for
- * SHARD_HELD_PREPARE_MS, then: no), and so many and so
- * much of it as there may be (then: FULL). When leadership goes it is returned.
+ * SHARD_HELD_PREPARE_MS, then: no), and so many and so much of it as there may be (then: FULL). When leadership goes it
+ * is returned.
  * 6. No cost while the shard has no transaction: one look at a count.
  *
  * A held request of a forwarded batch is logged later than the rest of it, behind a marker COHORT.PART of its own. */

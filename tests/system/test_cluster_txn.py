@@ -3,6 +3,8 @@ decide about them."""
 
 import contextlib
 import itertools
+import re
+import select
 import threading
 import time
 
@@ -200,6 +202,56 @@ def test_a_client_that_is_killed_before_begin_is_answered(new_cluster, protocol)
             return not isinstance(status, resp.Error) and status is not None and status["state"] == b"DONE"
 
         wait_for(ended, "its id is taken for a day")
+
+
+def is_held(connection, key):
+    """Whether who asks for it waits; its reply is still to come then."""
+    connection.send(resp.encode("GET", key))
+    if not select.select([connection.socket], [], [], 0.3)[0]:
+        return True
+    connection.read()
+    return False
+
+
+def of_lost_nodes(node):
+    """How often this node did not wait for what a lost one has prepared."""
+    with node.connect() as connection:
+        return int(re.search(rb"transactions_of_lost_nodes:(\d+)", connection.call("INFO", "stats"))[1])
+
+
+@pytest.mark.parametrize("kind", ["TXN", "MULTI"])
+def test_a_lost_node_frees_its_keys(new_cluster, kind):
+    """The node that runs a transaction is killed while home's leader is stopped, so that nobody knows of it but who has
+    prepared it: who reads its key waits, and is told a value, not that it is busy. (A turn in which another node led home
+    before that, or in which nothing was prepared, as home was the other one, shows nothing.)"""
+    three = new_cluster(shards=6)
+    for turn in range(20):
+        runner, stopped, other = (three[(turn + i) % 3 + 1] for i in range(3))
+        leaders = {three.leader_of(shard): shard for shard in range(1, 7)}
+        if stopped not in leaders or other not in leaders:
+            continue
+        key, away = (three.key_of(leaders[node], f"lost{turn}-") for node in (other, stopped))
+        with runner.connect() as client, other.connect(WAIT_SECONDS) as reader:
+            begin = ["TXN.BEGIN", "ID", away] if kind == "TXN" else ["MULTI"]
+            writes = [["SET", key, "new"], *([] if kind == "TXN" else [["SET", away, "new"]])]
+            replies = client.calls([begin, *writes])
+            assert not any(isinstance(reply, resp.Error) for reply in replies), replies
+            before = of_lost_nodes(other)
+            stopped.pause()
+            client.send(resp.encode("TXN.COMMIT" if kind == "TXN" else "EXEC"))
+            held = any(is_held(reader, key) for _ in range(3))
+            runner.kill()
+            stopped.resume()
+            if held:
+                value = reader.read()
+                assert value in (None, b"new"), value
+            assert value_when_free(reader, key) in (None, b"new")
+        early = of_lost_nodes(other) > before
+        runner.start()
+        three.wait_for_leaders()
+        if held and early:
+            return
+    raise AssertionError("no turn came to it")
 
 
 def without_majority(five):
