@@ -84,6 +84,7 @@ struct lane {
     uint32_t shard;      /* 0: the meta group */
     bool away;           /* another worker has it: nothing below is used */
     struct shard *local; /* NULL: this node does not vote in it */
+    const uint64_t *told; /* shard_told_index of it */
     uint64_t leader;     /* takes requests in this term; 0: not known */
     uint64_t term;       /* the highest in which somebody was said to lead */
 
@@ -105,6 +106,7 @@ struct lane {
     struct buffer answer; /* being written */
     struct resp_writer answer_writer;
 
+    struct level_reads *level_reads; /* level_reads.h; NULL: nobody has asked for any */
     struct ends **ends;   /* of sessions that lived in it, by shard − 1 (session_ends.c); NULL: none yet */
     int64_t ends_next_ns; /* they are not looked at before */
     bool reaping;         /* waits for locks are being ended (lock_news.c) */
@@ -152,6 +154,7 @@ struct cluster {
     bool up[PLACEMENT_MAXIMUM_NODES]; /* by place in members */
     struct command_arguments arguments;
     bool took_long;                         /* the scripts whose reply ends now; command_may_script */
+    uint64_t told_index;                    /* of the reply that ends now */
     int64_t refused_ns;                     /* when a write was refused for want of space, the last time; 0: never */
     int64_t told_refused_ns, told_frame_ns; /* when the log was told of the last such thing; 0: never */
     bool failed;
@@ -180,6 +183,7 @@ struct cluster {
     size_t peer_count;
     bool joined;               /* the owner was told */
     struct finisher *finisher; /* of transactions whose shards are led here */
+    size_t level_reads_waiting; /* in all lanes */
     struct list remotes;       /* struct remote: parcels of other nodes being executed here */
     struct requester reaper;   /* ends waits for locks whose node is gone */
     struct list settlings;     /* parts of LOCK.MACQUIREs that are being ended (lock_settle.c) */
@@ -232,7 +236,7 @@ void cluster_set_leader(struct cluster *cluster, uint32_t shard, uint64_t node);
 /* ---- errand.c ---- */
 /* cluster_submit, for a shard of another worker. */
 MUST_USE enum status errand_submit(const struct lane *lane, const struct command *command, enum cluster_way way,
-                                   struct requester *requester, uint64_t tag);
+                                   const struct cluster_bound *bound, struct requester *requester, uint64_t tag);
 void errand_arrived(struct cluster *cluster, uint32_t from, struct slice body);
 void errand_answered(struct cluster *cluster, uint32_t from, struct slice body);
 void errand_was_slow(struct cluster *cluster, struct slice body);

@@ -128,6 +128,8 @@ void cluster_stats(const struct cluster *cluster, struct shard_stats *ret_stats)
 
 bool cluster_took_long(const struct cluster *cluster) { return cluster->took_long; }
 
+uint64_t cluster_told_index(const struct cluster *cluster) { return cluster->told_index; }
+
 uint64_t cluster_digest(const struct cluster *cluster)
 {
     uint64_t digest = 0;

@@ -18,6 +18,9 @@ enum cluster_mutation {
     CLUSTER_MUTATION_NO_LOCK_NEWS,      /* nobody hears by itself that he was granted a lock */
     CLUSTER_MUTATION_SETTLED_ALONE,     /* an overdue part of a MACQUIRE is taken back without asking home */
     CLUSTER_MUTATION_PLACED_ONCE,       /* who is to lead stays as it was when the node started */
+    CLUSTER_MUTATION_AGE_FROM_ARRIVAL,  /* the age of a replica counts from the arrival of what was told of it */
+    CLUSTER_MUTATION_READ_BEFORE_APPLIED, /* a replica answers before it has applied what a session has seen */
+    CLUSTER_MUTATION_POSITION_FORGOTTEN,  /* a client that comes with a position is taken for one without */
     CLUSTER_MUTATION_COUNT,
 };
 

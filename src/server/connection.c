@@ -1,6 +1,7 @@
 #include "server/connection.h"
 
 #include "base/memory.h"
+#include "server/consistency.h"
 #include "server/feeds.h"
 #include "server/lock_client.h"
 #include "server/pubsub.h"
@@ -290,6 +291,7 @@ struct connection *connection_create(struct server *server, struct env_stream *s
 static void connection_free(struct connection *connection)
 {
     list_remove(&connection->node);
+    consistency_deinit(connection);
     free(connection);
 }
 

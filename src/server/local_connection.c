@@ -1,4 +1,5 @@
 #include "base/number.h"
+#include "server/consistency.h"
 #include "server/feeds.h"
 #include "server/local.h"
 #include "server/multi.h"
@@ -73,7 +74,7 @@ void local_reset(struct local_call *call)
     connection->protocol = RESP2;
     connection->reply_mode = REPLY_ON;
     connection->no_evict = false;
-    connection->readonly = false;
+    consistency_reset(connection);
     free(connection->name);
     connection->name = NULL;
     connection->authenticated = call->server->config.requirepass[0] == '\0';

@@ -1,5 +1,6 @@
 #include "server/route.h"
 
+#include "server/consistency.h"
 #include "server/feeds.h"
 #include "server/figures.h"
 #include "server/gather.h"
@@ -56,7 +57,8 @@ static struct request request_of(const struct connection *connection, const stru
 static bool overtakes(const struct connection *connection, const struct request *request)
 {
     const struct command_spec *spec = request->command->spec;
-    return connection->plan_end > connection->slot_head || (watch_pending(connection) && multi_needs_watches(spec)) ||
+    return (consistency_waits(connection) && !consistency_takes(connection, spec)) ||
+           connection->plan_end > connection->slot_head || (watch_pending(connection) && multi_needs_watches(spec)) ||
            connection->txn != NULL || connection->session != NULL || connection->waiter != NULL ||
            spec->id == COMMAND_LOCK_MACQUIRE || feeds_starting(connection) || feeds_take(spec) ||
            (request->at_server && (txn_session_takes(spec) || local_needs_quiet(spec))) ||

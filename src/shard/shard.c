@@ -265,6 +265,15 @@ uint64_t shard_count_in_slot(const struct shard *shard, uint16_t slot)
 
 uint64_t shard_applied_index(const struct shard *shard) { return shard->applied_index; }
 
+uint64_t shard_seen_index(const struct shard *shard) { return shard->applied_index + (shard->applying ? 1 : 0); }
+
+const uint64_t *shard_told_index(const struct shard *shard) { return &shard->told_index; }
+
+bool shard_read_blocked(const struct shard *shard, const struct command *command)
+{
+    return shard->machine == NULL || machine_blocked(shard->machine, command);
+}
+
 uint64_t shard_digest(const struct shard *shard)
 {
     return shard->machine == NULL || shard->applying ? 0 : machine_digest(shard->machine);

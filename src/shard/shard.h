@@ -227,6 +227,15 @@ size_t shard_peers(const struct shard *shard, struct shard_peer_status *ret_peer
 
 /* The last entry that is applied. */
 uint64_t shard_applied_index(const struct shard *shard);
+/* The last entry of which anything is in the applied state: that one, or the one behind it, while that is half applied.
+ * What is read from the applied state shows nothing of later ones. */
+uint64_t shard_seen_index(const struct shard *shard);
+/* While a reply is told: the entry that holds its command; of a read, the last one of which it may have seen anything.
+ * Borrowed, as long as the shard is open. */
+const uint64_t *shard_told_index(const struct shard *shard);
+/* Whether what the command reads may be about to be changed by a transaction: a key of it is held by one that is
+ * prepared in the applied state. True while there is no state. */
+bool shard_read_blocked(const struct shard *shard, const struct command *command);
 /* True when nothing waits: no open batch, nothing on the way to the disk. */
 bool shard_idle(const struct shard *shard);
 

@@ -93,6 +93,7 @@ struct shard {
     struct command_arguments ahead_arguments;
     uint64_t steps_seen; /* of the machine, before that command */
 
+    uint64_t told_index;      /* of the replies that are being told (shard.h) */
     bool applying;            /* the machine is between two entries' states */
     bool behind;              /* the turn's work is used up, and more is to be applied */
     struct progress replayed; /* of the entry behind applied_index, when it is no batch of ours */
