@@ -147,6 +147,7 @@ static void world_init(struct node_world *world, uint64_t seed, const struct sim
     draw_workers(world);
     world->feeds = node_feeds_create(world);
     world->holders = node_holders_create(world);
+    world->levels = node_levels_create(world);
     env_timer_init(&world->fault, node_fault_fire);
     int64_t first_ns = (int64_t)node_draw(world, SIM_DRAW_CRASH, 2500) * MS; /* often before the first leader */
     world->hasty_faults = node_draw(world, SIM_DRAW_CRASH, 3) == 0 ? 12 : 0;
@@ -351,6 +352,7 @@ static void world_live(struct node_world *world)
     }
     node_holders_finish(world->holders);
     node_moves_finish(world);
+    node_levels_finish(world->levels);
     node_converge(world);
     if (!world->result->failed) {
         node_check_history(world);
@@ -373,6 +375,7 @@ static void world_deinit(struct node_world *world)
     }
     node_feeds_destroy(world->feeds);
     node_holders_destroy(world->holders);
+    node_levels_destroy(world->levels);
     timer_heap_stop(&world->events, &world->fault);
     timer_heap_stop(&world->events, &world->plan_timer);
     for (int shard = 0; shard <= SIM_GROUPS; shard++) {

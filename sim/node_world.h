@@ -27,6 +27,7 @@ enum {
 struct locks;
 struct node_feeds;
 struct node_holders;
+struct node_levels;
 struct node_world;
 
 /* A machine for a server. */
@@ -444,6 +445,7 @@ struct node_world {
     bool healed, clients_stopped;
     struct node_feeds *feeds;      /* NULL: nobody follows */
     struct node_holders *holders;  /* NULL: there are none */
+    struct node_levels *levels;    /* the same */
     bool lease_reads, mixed_reads; /* some nodes; not all of these */
     int protocols;                 /* of transactions: 2PC, 3PC, or one at some nodes */
     int64_t command_timeout_ms;
@@ -656,6 +658,13 @@ void node_talkers_start(struct node_world *world);
 /* When nothing is broken any more: everybody is heard by everybody. */
 void node_talkers_finish(struct node_world *world);
 void node_talkers_deinit(struct node_world *world);
+
+/* ---- node_levels.c ---- */
+/* NULL when the profile wants none; both others take that. */
+struct node_levels *node_levels_create(struct node_world *world);
+/* When nothing is broken any more: what they have seen is shown by every node. */
+void node_levels_finish(struct node_levels *levels);
+void node_levels_destroy(struct node_levels *levels);
 
 /* ---- node_moves.c ---- */
 void node_moves_start(struct node_world *world);

@@ -98,6 +98,8 @@ const char *sim_mark_name(enum sim_mark mark)
         [NODE_MARK_LOCK_TAKEN] = "a lock taken away by force",
         [NODE_MARK_OFFICE_TAKEN] = "an office taken away by force",
         [NODE_MARK_ERRAND] = "request executed by another worker",
+        [NODE_MARK_SESSION_CARRIED] = "a position carried to another connection",
+        [NODE_MARK_STALE] = "a read refused as stale",
     };
     return names[mark];
 }

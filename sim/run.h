@@ -97,6 +97,8 @@ enum sim_mark {
     NODE_MARK_LOCK_TAKEN,       /* a lock was taken away by force */
     NODE_MARK_OFFICE_TAKEN,     /* … and an office */
     NODE_MARK_ERRAND,           /* a request was executed by another worker than its connection's */
+    NODE_MARK_SESSION_CARRIED,  /* a read showed what another connection had seen, by its position */
+    NODE_MARK_STALE,            /* a client was told that what is here is older than it asked for */
     SIM_MARKS,
 };
 const char *sim_mark_name(enum sim_mark mark);
