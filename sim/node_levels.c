@@ -1,6 +1,6 @@
 /* Readers: clients that count (INCR, single and two keys of two shards in one MULTI), and read what is counted at some
- * level of COHORT.CONSISTENCY, by one connection at a time, at any node, under all faults. A key's value is its version.
- * What is checked:
+ * level of COHORT.CONSISTENCY, by one connection at a time, at any node, under all faults. A key's value is its
+ * version. What is checked:
  *  1. at every level: nobody reads what was not asked for;
  *  2. at SESSION: of each key nothing older than what this connection has read or written before, and, when it began
  *     with a position, than what the connections before it had when they were told that (sessions: read your writes,
@@ -64,8 +64,8 @@ struct reader {
     size_t first, waiting;
     int64_t elements[4]; /* of an array */
     int element;
-    int64_t *seen;            /* by key: of this connection */
-    int64_t *carried;         /* the same, when the position was told */
+    int64_t *seen;    /* by key: of this connection */
+    int64_t *carried; /* the same, when the position was told */
     char position[TEXT_BYTES];
     int finals; /* in the end: keys that are to be answered yet */
     bool failed;
@@ -211,7 +211,8 @@ static void take_reply(struct reader *reader, const struct resp_token *token)
     switch (pending.ask) {
     case ASK_NOTHING: return;
     case ASK_GET:
-        value = token->type == RESP_BULK && token->text.size < 20 ? strtoll((const char *)token->text.data, NULL, 10) : 0;
+        value =
+            token->type == RESP_BULK && token->text.size < 20 ? strtoll((const char *)token->text.data, NULL, 10) : 0;
         check(reader, pending.keys[0], value, pending.sent_ns);
         note_told(reader, pending.keys[0], value);
         node_reach(reader->levels->world, NODE_MARK_SESSION_CARRIED,
@@ -445,8 +446,8 @@ static void finish_at(struct reader *reader, int node)
     reader->finals = 0;
     while (!world->result->failed && (reader->failed || reader->finals > 0)) {
         if (sim_now_ns(world->sim) > limit_ns) {
-            node_fail(world, "%d s after everything healed node %d does not show what reader %d has seen", FINAL_MS / 1000,
-                      node + 1, reader->number + 1);
+            node_fail(world, "%d s after everything healed node %d does not show what reader %d has seen",
+                      FINAL_MS / 1000, node + 1, reader->number + 1);
         }
         if (reader->failed || reader->stream == NULL || reader->waiting == 0) {
             connect_to(reader, node, SESSION);

@@ -81,12 +81,12 @@ struct colleague {
 struct lane {
     struct list node; /* in cluster.busy, while anything waits or is under way */
     struct cluster *cluster;
-    uint32_t shard;      /* 0: the meta group */
-    bool away;           /* another worker has it: nothing below is used */
-    struct shard *local; /* NULL: this node does not vote in it */
+    uint32_t shard;       /* 0: the meta group */
+    bool away;            /* another worker has it: nothing below is used */
+    struct shard *local;  /* NULL: this node does not vote in it */
     const uint64_t *told; /* shard_told_index of it */
-    uint64_t leader;     /* takes requests in this term; 0: not known */
-    uint64_t term;       /* the highest in which somebody was said to lead */
+    uint64_t leader;      /* takes requests in this term; 0: not known */
+    uint64_t term;        /* the highest in which somebody was said to lead */
 
     struct list waiting;    /* struct parcel */
     struct list sent;       /* in order of sequence */
@@ -107,9 +107,9 @@ struct lane {
     struct resp_writer answer_writer;
 
     struct level_reads *level_reads; /* level_reads.h; NULL: nobody has asked for any */
-    struct ends **ends;   /* of sessions that lived in it, by shard − 1 (session_ends.c); NULL: none yet */
-    int64_t ends_next_ns; /* they are not looked at before */
-    bool reaping;         /* waits for locks are being ended (lock_news.c) */
+    struct ends **ends;              /* of sessions that lived in it, by shard − 1 (session_ends.c); NULL: none yet */
+    int64_t ends_next_ns;            /* they are not looked at before */
+    bool reaping;                    /* waits for locks are being ended (lock_news.c) */
 };
 
 /* Another node. */
@@ -181,12 +181,12 @@ struct cluster {
     struct transport *transport; /* NULL in a cluster of one, and at all workers but the first */
     struct peer peers[PLACEMENT_MAXIMUM_NODES];
     size_t peer_count;
-    bool joined;               /* the owner was told */
-    struct finisher *finisher; /* of transactions whose shards are led here */
+    bool joined;                /* the owner was told */
+    struct finisher *finisher;  /* of transactions whose shards are led here */
     size_t level_reads_waiting; /* in all lanes */
-    struct list remotes;       /* struct remote: parcels of other nodes being executed here */
-    struct requester reaper;   /* ends waits for locks whose node is gone */
-    struct list settlings;     /* parts of LOCK.MACQUIREs that are being ended (lock_settle.c) */
+    struct list remotes;        /* struct remote: parcels of other nodes being executed here */
+    struct requester reaper;    /* ends waits for locks whose node is gone */
+    struct list settlings;      /* parts of LOCK.MACQUIREs that are being ended (lock_settle.c) */
     size_t settling_count;
     struct cluster_counters counters;
     uint32_t own_classes;    /* of events that clients here may hear, … */

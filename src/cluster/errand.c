@@ -19,7 +19,7 @@ enum { TAKEN_BYTES = 1 << 20 }; /* of answers: told of so many at a time */
 
 /* As they lie in records: no other process reads them. */
 struct request_head {
-    uint64_t asker, id, tag; /* the asker is only given back */
+    uint64_t asker, id, tag;    /* the asker is only given back */
     struct cluster_bound bound; /* CLUSTER_WITHIN */
     uint32_t shard;
     uint16_t way;
@@ -307,10 +307,10 @@ void errand_arrived(struct cluster *cluster, uint32_t from, struct slice body)
     if (read_at_once(visitor, &head, &command, &way)) {
         return;
     }
-    enum status status = head.way == CLUSTER_WITHIN ? cluster_submit_within(cluster, head.shard, &command, &head.bound,
-                                                                            &visitor->requester, head.tag)
-                                                    : cluster_submit(cluster, head.shard, &command, way,
-                                                                     &visitor->requester, head.tag);
+    enum status status =
+        head.way == CLUSTER_WITHIN
+            ? cluster_submit_within(cluster, head.shard, &command, &head.bound, &visitor->requester, head.tag)
+            : cluster_submit(cluster, head.shard, &command, way, &visitor->requester, head.tag);
     if (status != STATUS_OK) {
         answer_failed(visitor, head.tag, status);
     }

@@ -26,12 +26,12 @@ struct level_read {
 struct level_reads {
     struct lane *lane;
     struct list waiting;
-    size_t bytes;              /* of their commands */
-    uint32_t counts[CROWDS];   /* of them, by crowd */
-    uint64_t floors[CROWDS];   /* what the leader has shown to one of a crowd that is not empty: invariant 2 */
+    size_t bytes;            /* of their commands */
+    uint32_t counts[CROWDS]; /* of them, by crowd */
+    uint64_t floors[CROWDS]; /* what the leader has shown to one of a crowd that is not empty: invariant 2 */
 
-    int64_t known_ns;          /* what was acknowledged before then is applied here; 0: nothing is known */
-    int64_t told_ns;           /* … is in the entries up to told_index: the newest answer */
+    int64_t known_ns; /* what was acknowledged before then is applied here; 0: nothing is known */
+    int64_t told_ns;  /* … is in the entries up to told_index: the newest answer */
     uint64_t told_index;
 
     struct requester asker; /* the question */

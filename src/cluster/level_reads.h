@@ -12,18 +12,18 @@
  *
  * *An age.* How old is a replica's state? Not as old as its last message from a leader: that may have been under way
  * for long, and its sender may have led no longer when it sent it. So this node asks: at its own time q it sends the
- * leader a strong read, whose round of a majority begins when it has arrived, so not before q; the answer tells an index
- * i. Whatever was acknowledged to anybody before q is in the entries up to i: it was committed before the round began.
- * As soon as the replica has applied i, its state is *of q* at least, and its age is at most now − q, both on this
- * node's own clock. However long question and answer travel, whichever clocks others have: that makes the age that is
- * reckoned larger than the true one, never smaller. What remains to be trusted is that this clock does not count less
- * time between q and now than passes; where it runs slow by one part in a thousand, 250 ms may be 250.25.
- * (Counted from the answer's arrival, the age would leave out how long the answer was under way: a mutation.)
- * A read that arrived before q is answered by it whatever its bound: that is what a strong read would have seen.
+ * leader a strong read, whose round of a majority begins when it has arrived, so not before q; the answer tells an
+ * index i. Whatever was acknowledged to anybody before q is in the entries up to i: it was committed before the round
+ * began. As soon as the replica has applied i, its state is *of q* at least, and its age is at most now − q, both on
+ * this node's own clock. However long question and answer travel, whichever clocks others have: that makes the age that
+ * is reckoned larger than the true one, never smaller. What remains to be trusted is that this clock does not count
+ * less time between q and now than passes; where it runs slow by one part in a thousand, 250 ms may be 250.25. (Counted
+ * from the answer's arrival, the age would leave out how long the answer was under way: a mutation.) A read that
+ * arrived before q is answered by it whatever its bound: that is what a strong read would have seen.
  *
- * A committed transaction is acknowledged before all its shards have logged its outcome (machine/txn/README.md). But its
- * PREPARE was committed in each of them before, so a replica that is new enough has it, and its locks: a read of a key
- * that is held there goes to the leader, where it waits for the outcome as every strong read does.
+ * A committed transaction is acknowledged before all its shards have logged its outcome (machine/txn/README.md). But
+ * its PREPARE was committed in each of them before, so a replica that is new enough has it, and its locks: a read of a
+ * key that is held there goes to the leader, where it waits for the outcome as every strong read does.
  *
  * Invariants
  * 1. One question of a lane is under way at a time. It is asked when a read needs it, and again, while reads come, as

@@ -217,8 +217,9 @@ void local_consistency(struct local_call *call)
         connection->level = CONSISTENCY_BOUNDED;
         connection->bound_ms = bound_ms;
     } else {
-        resp_error(call->reply, "ERR syntax error: COHORT.CONSISTENCY STRONG | SESSION [position] | BOUNDED milliseconds "
-                                "| EVENTUAL");
+        resp_error(call->reply,
+                   "ERR syntax error: COHORT.CONSISTENCY STRONG | SESSION [position] | BOUNDED milliseconds "
+                   "| EVENTUAL");
         return;
     }
     resp_status(call->reply, "OK");

@@ -507,7 +507,8 @@ void gather_start(struct connection *connection, const struct command *command)
     uint64_t number = slot_open(connection, command->spec);
     struct slot *slot = slot_at(connection, number);
     slot->kind = SLOT_GATHER;
-    connection->strong_end = reads && quiet && connection->level == CONSISTENCY_EVENTUAL ? strong_end : connection->strong_end;
+    connection->strong_end =
+        reads && quiet && connection->level == CONSISTENCY_EVENTUAL ? strong_end : connection->strong_end;
     slot->gather = gather;
     struct asking asking = {connection, gather, number, reads && quiet};
     if (!(reads && slot->silent)) { /* else nobody reads it, and reading changes nothing */

@@ -93,14 +93,13 @@ static void section_stats(struct server *server, const struct server_part *part,
         figures->connections_received, figures->commands, figures->commands_per_second, figures->bytes_read,
         figures->bytes_written, figures->connections_rejected, stats.machine.expired, stats.machine.hits,
         stats.machine.misses, figures->errors, figures->uncertain, figures->reads[CONSISTENCY_STRONG],
-        figures->reads[CONSISTENCY_SESSION], figures->reads[CONSISTENCY_BOUNDED],
-        figures->reads[CONSISTENCY_EVENTUAL], figures->reads_waited, figures->reads_stale, figures->clients_cut_output,
-        figures->clients_cut_idle, figures->clients_cut_memory, stats.entries, stats.commands, part->feeds,
-        part->feeds_behind, part->feed_lag_ms, figures->feeds_ended, figures->feed_pushes, figures->feed_changes,
-        stats.machine.history_bytes, channels_count(&server->channels, CHANNEL_NAMED),
-        channels_count(&server->channels, CHANNEL_PATTERN), channels_count(&server->channels, CHANNEL_SHARD),
-        figures->messages_published, figures->messages_delivered, part->messages.sent, part->messages.received,
-        part->messages.dropped);
+        figures->reads[CONSISTENCY_SESSION], figures->reads[CONSISTENCY_BOUNDED], figures->reads[CONSISTENCY_EVENTUAL],
+        figures->reads_waited, figures->reads_stale, figures->clients_cut_output, figures->clients_cut_idle,
+        figures->clients_cut_memory, stats.entries, stats.commands, part->feeds, part->feeds_behind, part->feed_lag_ms,
+        figures->feeds_ended, figures->feed_pushes, figures->feed_changes, stats.machine.history_bytes,
+        channels_count(&server->channels, CHANNEL_NAMED), channels_count(&server->channels, CHANNEL_PATTERN),
+        channels_count(&server->channels, CHANNEL_SHARD), figures->messages_published, figures->messages_delivered,
+        part->messages.sent, part->messages.received, part->messages.dropped);
 }
 
 /* Every node takes writes, so to clients each is a master; the others that it reaches are its replicas. */

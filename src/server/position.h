@@ -2,8 +2,8 @@
  * the last entry of its log of which he has seen anything. Pure.
  *
  *   base64url of
- *   version u8 (1) · whose u64 · number of shards varint · how many follow varint · for each, in their order: shards that
- *   were left out before it varint, index varint · CRC32C of all before u32
+ *   version u8 (1) · whose u64 · number of shards varint · how many follow varint · for each, in their order: shards
+ * that were left out before it varint, index varint · CRC32C of all before u32
  *
  * `whose` is a name for the logs of this cluster: no other cluster has it. */
 #pragma once

@@ -52,7 +52,7 @@ struct server_figures {
     uint64_t bytes_read, bytes_written;
     uint64_t errors;
     uint64_t clients_cut_output, clients_cut_idle, clients_cut_memory;
-    uint64_t uncertain; /* commands answered -UNCERTAIN */
+    uint64_t uncertain;                 /* commands answered -UNCERTAIN */
     uint64_t reads[CONSISTENCY_LEVELS]; /* in one shard, by level; … */
     uint64_t reads_waited, reads_stale; /* … those that had to wait for a replica, or for who has one; and in vain */
     uint64_t feed_pushes, feed_changes;

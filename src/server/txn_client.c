@@ -167,8 +167,8 @@ static void client_txn_free(struct client_txn *txn)
 
 static void host_settled(struct txn_driver *driver) { client_txn_free(of(driver)); }
 
-/* Of a participant that is the entry of its vote, or a later one: the replica that has it has the locks until it has the
- * outcome (cluster/level_reads.h). */
+/* Of a participant that is the entry of its vote, or a later one: the replica that has it has the locks until it has
+ * the outcome (cluster/level_reads.h). */
 static void host_told(struct txn_driver *driver, uint32_t shard)
 {
     struct connection *connection = of(driver)->connection;

@@ -75,12 +75,12 @@ static void test_forged(void **state)
         {"\2\115\0\0\0\0\0\0\0\3\0", 11, POSITION_NEWER},
         {"\1\115\0\0\0\0\0\0\1\3\0", 11, POSITION_FOREIGN},
         {"\1\115\0\0\0\0\0\0\0\4\0", 11, POSITION_FOREIGN},
-        {"\1\115\0\0\0\0\0\0\0\3\1", 11, POSITION_MALFORMED},           /* one, which is missing */
-        {"\1\115\0\0\0\0\0\0\0\3\0\1", 12, POSITION_MALFORMED},         /* more than it says */
-        {"\1\115\0\0\0\0\0\0\0\3\1\2\1", 13, POSITION_OK},              /* the third shard */
-        {"\1\115\0\0\0\0\0\0\0\3\1\3\1", 13, POSITION_MALFORMED},       /* the fourth */
-        {"\1\115\0\0\0\0\0\0\0\3\1\2\0", 13, POSITION_MALFORMED},       /* nothing of it */
-        {"\1\115\0\0\0\0\0\0\0\3\2\2\1\0\1", 15, POSITION_MALFORMED},   /* another behind the last */
+        {"\1\115\0\0\0\0\0\0\0\3\1", 11, POSITION_MALFORMED},         /* one, which is missing */
+        {"\1\115\0\0\0\0\0\0\0\3\0\1", 12, POSITION_MALFORMED},       /* more than it says */
+        {"\1\115\0\0\0\0\0\0\0\3\1\2\1", 13, POSITION_OK},            /* the third shard */
+        {"\1\115\0\0\0\0\0\0\0\3\1\3\1", 13, POSITION_MALFORMED},     /* the fourth */
+        {"\1\115\0\0\0\0\0\0\0\3\1\2\0", 13, POSITION_MALFORMED},     /* nothing of it */
+        {"\1\115\0\0\0\0\0\0\0\3\2\2\1\0\1", 15, POSITION_MALFORMED}, /* another behind the last */
         {"\1\115\0\0\0\0\0\0\0\3\4\0\1\0\1\0\1\0\1", 19, POSITION_MALFORMED},
         {"\1\115\0\0\0\0\0\0\0\200", 10, POSITION_MALFORMED},
     };
