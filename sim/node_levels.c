@@ -328,12 +328,12 @@ static void ask_position(struct reader *reader)
     buffer_append_string(&reader->out, "COHORT.POSITION\r\n");
 }
 
-static void ask_some(struct reader *reader)
+static void ask_some(struct reader *reader, bool reads_only)
 {
     int keys = reader->levels->keys;
     for (int i = (int)draw(reader, 4); i >= 0; i--) {
         int key = (int)draw(reader, (uint64_t)keys);
-        switch (draw(reader, 6)) {
+        switch (reads_only ? 2 : draw(reader, 6)) {
         case 0: ask_count(reader, key); break;
         case 1:
             if (reader->waiting + 6 < PENDING) {
@@ -403,10 +403,14 @@ static void fire(struct env_timer *timer)
         disconnect(reader); /* another node next time */
     }
     if (reader->stream == NULL) {
-        int node = (int)draw(reader, (uint64_t)world->profile.members);
+        bool stays = world->plan.kind != 0 && draw(reader, 2) == 0; /* with who believes to lead */
+        int node = stays ? world->plan.first : (int)draw(reader, (uint64_t)world->profile.members);
         connect_to(reader, node, levels[draw(reader, sizeof(levels) / sizeof(levels[0]))]);
     } else if (!waits) {
-        ask_some(reader);
+        enum node_plan_wish wish = node_plan_wish_at(world, reader->node, true);
+        if (wish != NODE_PLAN_NOTHING) {
+            ask_some(reader, wish == NODE_PLAN_READS);
+        }
     }
     rest(reader, 1 + (int64_t)draw(reader, 60));
 }

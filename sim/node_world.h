@@ -694,3 +694,4 @@ void node_plan_step(struct node_world *world);
  * until there is a new one. */
 enum node_plan_wish { NODE_PLAN_ANYTHING, NODE_PLAN_READS, NODE_PLAN_NOTHING };
 enum node_plan_wish node_plan_wish(struct node_client *client);
+enum node_plan_wish node_plan_wish_at(const struct node_world *world, int node, bool early);

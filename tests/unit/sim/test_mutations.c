@@ -211,7 +211,7 @@ static const struct mutant mutants[] = {
      120},
     {"the age of a replica counted from when it was told something",
      {.cluster = CLUSTER_MUTATION_AGE_FROM_ARRIVAL},
-     "nodes,levels=1,flush=0,network,timing",
+     "nodes,levels=1,flush=0,split",
      200},
     {"a replica that answers before it has applied what a session has seen",
      {.cluster = CLUSTER_MUTATION_READ_BEFORE_APPLIED},
