@@ -212,7 +212,7 @@ static const struct mutant mutants[] = {
     {"the age of a replica counted from when it was told something",
      {.cluster = CLUSTER_MUTATION_AGE_FROM_ARRIVAL},
      "nodes,levels=1,flush=0,split",
-     200},
+     40},
     {"a replica that answers before it has applied what a session has seen",
      {.cluster = CLUSTER_MUTATION_READ_BEFORE_APPLIED},
      "nodes,levels=1,flush=0",
