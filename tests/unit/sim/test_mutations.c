@@ -186,7 +186,7 @@ static const struct mutant mutants[] = {
      200},
     {"parts of several locks that are told as if they were granted",
      {.machine = MACHINE_MUTATION_PARTS_UNTOLD},
-     "nodes,network,locks=1,groups=3,clients=16,members=5,faults=200,meets=0",
+     "nodes,network,locks=1,groups=3,clients=16,members=5,faults=200,meets=0,levels=0",
      60},
     {"a part of a session's locks that is granted for a time",
      {.machine = MACHINE_MUTATION_PART_APART},
