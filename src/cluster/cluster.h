@@ -205,6 +205,7 @@ uint64_t cluster_shard_digest(const struct cluster *cluster, uint32_t shard);
 const struct txns *cluster_txns(const struct cluster *cluster, uint32_t shard, int64_t *ret_time_ms);
 /* Of one shard, as it is applied here; NULL when this node has none of it. Borrowed. */
 const struct locks *cluster_locks(const struct cluster *cluster, uint32_t shard);
+const struct services *cluster_services(const struct cluster *cluster, uint32_t shard);
 const struct meets *cluster_meets(const struct cluster *cluster, uint32_t shard);
 /* Keys in a hash slot, as far as this node has them. */
 uint64_t cluster_count_in_slot(const struct cluster *cluster, uint16_t slot);

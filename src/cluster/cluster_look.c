@@ -71,6 +71,11 @@ static void add(struct shard_stats *sum, const struct shard_stats *one)
     sum->machine.meets += one->machine.meets;
     sum->machine.meet_waiters += one->machine.meet_waiters;
     sum->machine.meets_passed += one->machine.meets_passed;
+    sum->machine.services += one->machine.services;
+    sum->machine.endpoints += one->machine.endpoints;
+    sum->machine.endpoints_registered += one->machine.endpoints_registered;
+    sum->machine.endpoints_expired += one->machine.endpoints_expired;
+    sum->machine.service_changes += one->machine.service_changes;
     sum->applied_index += one->applied_index;
     sum->committed_index += one->committed_index;
     sum->last_index += one->last_index;
@@ -204,6 +209,12 @@ const struct locks *cluster_locks(const struct cluster *cluster, uint32_t shard)
 {
     const struct lane *lane = lane_of(cluster, shard);
     return lane->local == NULL ? NULL : shard_locks(lane->local);
+}
+
+const struct services *cluster_services(const struct cluster *cluster, uint32_t shard)
+{
+    const struct lane *lane = lane_of(cluster, shard);
+    return lane->local == NULL ? NULL : shard_services(lane->local);
 }
 
 const struct meets *cluster_meets(const struct cluster *cluster, uint32_t shard)

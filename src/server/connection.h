@@ -170,6 +170,8 @@ struct connection {
     size_t feed_bytes;
     bool feed_stuck;               /* one of them waits until this client has read */
     struct feed_start *feed_start; /* COHORT.FEED waits for the shards, or NULL; its slot's */
+    struct list service_watches;   /* of struct service_watch (service_watch.h) */
+    uint32_t service_watch_count;
     struct listener *listener;     /* to channels and patterns; NULL: it never was one */
     int64_t behind_since_ns;       /* more is unread than the soft limit allows; 0: it is not */
     bool overrun;                  /* messages for it found no room: it is to be closed */

@@ -142,6 +142,7 @@ void figures_add(struct server_figures *sum, const struct server_figures *one)
     sum->feed_pushes += one->feed_pushes;
     sum->feed_changes += one->feed_changes;
     sum->feeds_ended += one->feeds_ended;
+    sum->service_pushes += one->service_pushes;
     sum->lock_deadlocks += one->lock_deadlocks;
     sum->messages_published += one->messages_published;
     sum->messages_delivered += one->messages_delivered;

@@ -1,5 +1,6 @@
 #include "base/number.h"
 #include "server/feeds.h"
+#include "server/service_watch.h"
 #include "server/local.h"
 #include "server/multi.h"
 #include "server/pubsub.h"
@@ -70,6 +71,7 @@ void local_reset(struct local_call *call)
     watch_forget(connection);
     txn_session_leave(connection);
     feeds_leave(connection);
+    service_watches_leave(connection);
     connection->protocol = RESP2;
     connection->reply_mode = REPLY_ON;
     connection->no_evict = false;

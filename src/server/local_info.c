@@ -85,6 +85,7 @@ static void section_stats(struct server *server, const struct server_part *part,
         "\r\nclients_cut_memory:%" PRIu64 "\r\nlog_entries:%" PRIu64 "\r\nlog_commands:%" PRIu64
         "\r\nfeeds:%zu\r\nfeeds_behind:%zu\r\nfeed_lag_ms:%" PRId64 "\r\nfeeds_ended:%" PRIu64
         "\r\nfeed_pushes:%" PRIu64 "\r\nfeed_changes:%" PRIu64 "\r\nfeed_history_bytes:%" PRIu64
+        "\r\nservice_watches:%zu\r\nservice_pushes:%" PRIu64
         "\r\npubsub_channels:%zu\r\npubsub_patterns:%zu\r\npubsubshard_channels:%zu\r\nmessages_published:%" PRIu64
         "\r\nmessages_delivered:%" PRIu64 "\r\nmessages_sent:%" PRIu64 "\r\nmessages_received:%" PRIu64
         "\r\nmessages_dropped:%" PRIu64 "\r\n",
@@ -93,7 +94,8 @@ static void section_stats(struct server *server, const struct server_part *part,
         stats.machine.misses, figures->errors, figures->uncertain, figures->clients_cut_output,
         figures->clients_cut_idle, figures->clients_cut_memory, stats.entries, stats.commands, part->feeds,
         part->feeds_behind, part->feed_lag_ms, figures->feeds_ended, figures->feed_pushes, figures->feed_changes,
-        stats.machine.history_bytes, channels_count(&server->channels, CHANNEL_NAMED),
+        stats.machine.history_bytes, part->service_watches, figures->service_pushes,
+        channels_count(&server->channels, CHANNEL_NAMED),
         channels_count(&server->channels, CHANNEL_PATTERN), channels_count(&server->channels, CHANNEL_SHARD),
         figures->messages_published, figures->messages_delivered, part->messages.sent, part->messages.received,
         part->messages.dropped);
@@ -195,6 +197,18 @@ static void section_locks(struct server *server, const struct server_part *part,
     }
 }
 
+/* Of this node's replicas; what happened, since the process started. */
+static void section_services(struct server *server, const struct server_part *part, struct buffer *out)
+{
+    const struct machine_stats *stats = &part->stats.machine;
+    (void)server;
+    buffer_append_format(out,
+                         "services:%" PRIu64 "\r\nendpoints:%" PRIu64 "\r\nendpoints_registered:%" PRIu64
+                         "\r\nendpoints_expired:%" PRIu64 "\r\nservice_changes:%" PRIu64 "\r\n",
+                         stats->services, stats->endpoints, stats->endpoints_registered, stats->endpoints_expired,
+                         stats->service_changes);
+}
+
 /* Of this node's replicas, those that do not lead too; what happened, since the process started. */
 static void section_sessions(struct server *server, const struct server_part *part, struct buffer *out)
 {
@@ -226,6 +240,7 @@ static const struct {
     {"errorstats", "Errorstats", section_errorstats, true},
     {"cluster", "Cluster", section_cluster, true},
     {"locks", "Locks", section_locks, true},
+    {"services", "Services", section_services, true},
     {"sessions", "Sessions", section_sessions, true},
     {"keyspace", "Keyspace", section_keyspace, true},
 };
@@ -349,6 +364,13 @@ void server_metrics(struct server *server, struct buffer *out)
     metric(out, "meeting_waiters", "gauge", "Who waits at barriers and latches.", (double)stats.machine.meet_waiters);
     metric(out, "meetings_passed_total", "counter", "Who passed a barrier, or waited for a latch to open.",
            (double)stats.machine.meets_passed);
+    metric(out, "services", "gauge", "Services that have endpoints.", (double)stats.machine.services);
+    metric(out, "endpoints", "gauge", "Endpoints of services.", (double)stats.machine.endpoints);
+    metric(out, "endpoints_expired_total", "counter", "Endpoints whose leases ended.",
+           (double)stats.machine.endpoints_expired);
+    metric(out, "service_changes_total", "counter", "Changes of services.", (double)stats.machine.service_changes);
+    metric(out, "service_watches", "gauge", "Services that clients of this node watch.",
+           (double)part->service_watches);
     metric(out, "log_entries_total", "counter", "Log entries applied.", (double)stats.entries);
     metric(out, "log_written_bytes_total", "counter", "Written to the log.", (double)stats.log.bytes_written);
     metric(out, "log_syncs_total", "counter", "Syncs of the log.", (double)stats.log.syncs);

@@ -5,6 +5,7 @@
 #include "server/crew.h"
 #include "server/exec_plan.h"
 #include "server/feeds.h"
+#include "server/service_watch.h"
 #include "server/local.h"
 
 #include <stdlib.h>
@@ -157,6 +158,7 @@ void server_part_look(struct server *server, struct server_part *ret_part)
     ret_part->client_bytes = server->client_bytes;
     ret_part->monitors = server->monitors;
     ret_part->feeds = feeds_count(server, &ret_part->feeds_behind);
+    ret_part->service_watches = service_watches_count(server);
     ret_part->feed_lag_ms = feeds_lag_ms(server);
     ret_part->blocked = server->waiters.count;
     memset(ret_part->hot, 0, sizeof(ret_part->hot));
@@ -195,6 +197,7 @@ void server_part_add(struct server_part *sum, const struct server_part *one)
     sum->monitors += one->monitors;
     sum->feeds += one->feeds;
     sum->feeds_behind += one->feeds_behind;
+    sum->service_watches += one->service_watches;
     sum->feed_lag_ms = one->feed_lag_ms > sum->feed_lag_ms ? one->feed_lag_ms : sum->feed_lag_ms;
     sum->voting += one->voting;
     sum->leading += one->leading;

@@ -16,6 +16,7 @@
 #include "server/script_peers.h"
 #include "server/scripts.h"
 #include "server/server_state.h"
+#include "server/service_watch.h"
 #include "server/session_client.h"
 #include "server/txn_client.h"
 #include "server/txn_session.h"
@@ -59,6 +60,7 @@ static bool overtakes(const struct connection *connection, const struct request 
     return connection->plan_end > connection->slot_head || (watch_pending(connection) && multi_needs_watches(spec)) ||
            connection->txn != NULL || connection->session != NULL || connection->waiter != NULL ||
            spec->id == COMMAND_LOCK_MACQUIRE || feeds_starting(connection) || feeds_take(spec) ||
+           service_watch_takes(spec) ||
            (request->at_server && (txn_session_takes(spec) || local_needs_quiet(spec))) ||
            (spec->id == COMMAND_EXEC &&
             (multi_crosses(connection) || (connection->queued_flags & COMMAND_PUBSUB) != 0)) ||
@@ -168,6 +170,10 @@ static bool taken(struct connection *connection, const struct request *request)
     }
     if (at_server && feeds_take(command->spec)) {
         feeds_command(connection, command);
+        return true;
+    }
+    if (at_server && service_watch_takes(command->spec)) {
+        service_watch_command(connection, command);
         return true;
     }
     if (multi_command(connection, command, request->shard)) {

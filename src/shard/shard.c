@@ -240,6 +240,11 @@ int64_t shard_present_ms(const struct shard *shard)
     return time_ms;
 }
 
+const struct services *shard_services(const struct shard *shard)
+{
+    return shard->machine == NULL ? NULL : machine_services(shard->machine);
+}
+
 const struct meets *shard_meets(const struct shard *shard)
 {
     return shard->machine == NULL ? NULL : machine_meets(shard->machine);

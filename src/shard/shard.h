@@ -195,6 +195,8 @@ const struct sessions *shard_sessions(const struct shard *shard);
 int64_t shard_present_ms(const struct shard *shard);
 /* The same of barriers and latches. */
 const struct meets *shard_meets(const struct shard *shard);
+/* The same of services. */
+const struct services *shard_services(const struct shard *shard);
 /* There are commands for the next entry: one more of them costs none. */
 bool shard_gathering(const struct shard *shard);
 
