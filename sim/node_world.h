@@ -27,6 +27,7 @@ enum {
 struct locks;
 struct node_feeds;
 struct node_holders;
+struct node_services;
 struct node_world;
 
 /* A machine for a server. */
@@ -443,6 +444,7 @@ struct node_world {
     int hasty_faults;  /* so many follow each other quickly */
     bool healed, clients_stopped;
     struct node_feeds *feeds;      /* NULL: nobody follows */
+    struct node_services *services; /* NULL: there are none */
     struct node_holders *holders;  /* NULL: there are none */
     bool lease_reads, mixed_reads; /* some nodes; not all of these */
     int protocols;                 /* of transactions: 2PC, 3PC, or one at some nodes */

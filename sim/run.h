@@ -96,6 +96,9 @@ enum sim_mark {
     NODE_MARK_LATCH_OPENED,     /* a client was told that a latch is open */
     NODE_MARK_LOCK_TAKEN,       /* a lock was taken away by force */
     NODE_MARK_OFFICE_TAKEN,     /* … and an office */
+    NODE_MARK_ENDPOINT,         /* an endpoint of a service was registered, … */
+    NODE_MARK_DRAINED,          /* … and drained */
+    NODE_MARK_WATCHED,          /* a watcher of a service was told something */
     NODE_MARK_ERRAND,           /* a request was executed by another worker than its connection's */
     SIM_MARKS,
 };

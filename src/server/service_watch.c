@@ -3,6 +3,8 @@
 #include "server/service_watch_internal.h"
 
 #include "cluster/slot.h"
+#include "machine/service/service_limits.h"
+#include "server/route_submit.h"
 
 _Static_assert(SERVICE_WATCHES_PER_CLIENT == 1024, "as the text says");
 

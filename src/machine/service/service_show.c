@@ -33,7 +33,7 @@ static void put_fields(struct call *call, const struct service_says *says)
  * go through the log. */
 static bool is_over(struct call *call, const struct endpoint *endpoint)
 {
-    if (endpoint->tie != NULL || MACHINE_MUTATED(SERVICE_LATE)) {
+    if (endpoint->tie != NULL) {
         return false;
     }
     call->must_log |= endpoint->due_ms > call->time.applied_time_ms && endpoint->due_ms <= call->time.present_time_ms;

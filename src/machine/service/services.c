@@ -84,7 +84,9 @@ static struct endpoint *due(const struct services *services, int64_t time_ms)
 
 size_t services_expire(struct services *services, const struct lock_now *now, size_t limit)
 {
-    int64_t time_ms = MACHINE_MUTATED(SERVICE_EARLY) ? now->time_ms + 100 : now->time_ms;
+    int64_t time_ms = MACHINE_MUTATED(SERVICE_EARLY)  ? now->time_ms + 100
+                      : MACHINE_MUTATED(SERVICE_LATE) ? now->time_ms - 60 * 1000
+                                                      : now->time_ms;
     size_t ended = 0;
     for (struct endpoint *first; ended < limit && (first = due(services, time_ms)) != NULL; ended++) {
         end(services, first, SERVICE_EXPIRED, now);
