@@ -128,7 +128,8 @@ static void gone(struct agent *agent, const char *how)
         node_fail(agent->services->world, "registrant %d: its endpoint %d %s, %d ms before its time", agent->number,
                   agent->serial, how, (int)((agent->until_ns - agent_now(agent)) / MS));
     }
-    agent->gone_ns[agent->serial] = agent->gone_ns[agent->serial] == 0 ? agent_now(agent) : agent->gone_ns[agent->serial];
+    agent->gone_ns[agent->serial] =
+        agent->gone_ns[agent->serial] == 0 ? agent_now(agent) : agent->gone_ns[agent->serial];
     agent->until_ns = 0;
     agent->removes = true;
 }
@@ -199,8 +200,7 @@ static void check_listed(struct agent *agent, const struct agent *other)
     (void)snprintf(id, sizeof(id), "e%d.%d", other->number, other->serial);
     size_t at = find_listed(agent, id);
     const struct agent_token *state = at == 0 ? NULL : field(agent, at, "state");
-    if (other->shard != agent->shard || !believes(other, agent_now(agent)) ||
-        other->registered_ns >= agent->asked_ns) {
+    if (other->shard != agent->shard || !believes(other, agent_now(agent)) || other->registered_ns >= agent->asked_ns) {
         return;
     }
     if (at == 0) {

@@ -1,7 +1,7 @@
 /* A run: the safety phase, then healing and convergence, then the account. */
 #include "node_feeds.h"
-#include "node_services.h"
 #include "node_holders.h"
+#include "node_services.h"
 
 #include "base/assert.h"
 #include "base/hash.h"

@@ -5,8 +5,8 @@
  * end, from where it was or from the list.
  *
  * Always true
- * 1. Whoever holds a lease by his own clock, less what clocks are off, is listed, as draining once that was answered; no
- *    renewal of his is refused. Who was removed, or told that his lease has ended, is listed no more.
+ * 1. Whoever holds a lease by his own clock, less what clocks are off, is listed, as draining once that was answered;
+ * no renewal of his is refused. Who was removed, or told that his lease has ended, is listed no more.
  * 2. A watcher is told every change, in order, none twice: each is the next one of the service's history, which is put
  *    together from what the machines have whenever an entry is applied anywhere; and the endpoints that it has by then,
  *    states and weights, are those of the history at that revision, also when it is told a list.

@@ -70,9 +70,9 @@ struct agent {
     char session[48];
     bool with_session, registered, removes, drained;
     int64_t registered_ns, drained_ns, ttl_ms;
-    int64_t until_ns;                /* it may believe to hold it so long; 0: it may not */
+    int64_t until_ns;               /* it may believe to hold it so long; 0: it may not */
     int64_t gone_ns[AGENT_SERIALS]; /* since when it is known to be gone; 0: it is not */
-    bool emptied;                    /* the last list of its shard had nobody */
+    bool emptied;                   /* the last list of its shard had nobody */
     /* of a watcher */
     int64_t revision; /* −1: none */
     struct service_view view;

@@ -76,8 +76,7 @@ void watcher_turn(struct agent *agent)
     }
     agent->asked_ns = agent_now(agent);
     if (agent->revision >= 0 && agent_draw(agent, 4) != 0) {
-        agent_say(agent, "SERVICE.WATCH {%s}S FROM %lld", agent_tag(agent, agent->shard),
-                  (long long)agent->revision);
+        agent_say(agent, "SERVICE.WATCH {%s}S FROM %lld", agent_tag(agent, agent->shard), (long long)agent->revision);
     } else {
         agent->revision = -1;
         agent_say(agent, "SERVICE.WATCH {%s}S", agent_tag(agent, agent->shard));

@@ -443,11 +443,11 @@ struct node_world {
     int64_t healed_ns; /* since when nothing is broken any more; 0: something is */
     int hasty_faults;  /* so many follow each other quickly */
     bool healed, clients_stopped;
-    struct node_feeds *feeds;      /* NULL: nobody follows */
+    struct node_feeds *feeds;       /* NULL: nobody follows */
     struct node_services *services; /* NULL: there are none */
-    struct node_holders *holders;  /* NULL: there are none */
-    bool lease_reads, mixed_reads; /* some nodes; not all of these */
-    int protocols;                 /* of transactions: 2PC, 3PC, or one at some nodes */
+    struct node_holders *holders;   /* NULL: there are none */
+    bool lease_reads, mixed_reads;  /* some nodes; not all of these */
+    int protocols;                  /* of transactions: 2PC, 3PC, or one at some nodes */
     int64_t command_timeout_ms;
     int64_t snapshot_log_bytes;
     uint32_t turn_steps; /* as store_options.turn_steps */

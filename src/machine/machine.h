@@ -152,9 +152,9 @@ struct machine_stats {
     uint64_t blocked;  /* commands that were not executed since they met a lock; nothing should come so far */
     uint64_t locks, lock_holders, lock_waiters;          /* of LOCK.*: held or waited for */
     uint64_t locks_granted, locks_expired, locks_queued; /* since the process started */
-    uint64_t meets, meet_waiters;         /* barriers that somebody is in, and closed latches; who waits there */
-    uint64_t meets_passed;                /* since the process started */
-    uint64_t services, endpoints;         /* services that have endpoints, and these */
+    uint64_t meets, meet_waiters; /* barriers that somebody is in, and closed latches; who waits there */
+    uint64_t meets_passed;        /* since the process started */
+    uint64_t services, endpoints; /* services that have endpoints, and these */
     uint64_t endpoints_registered, endpoints_expired, service_changes; /* since the process started */
     uint64_t sessions, sessions_ended;    /* of those that ended: ones that some shard has not left */
     uint64_t session_ties;                /* sessions, wherever they live, with something here */

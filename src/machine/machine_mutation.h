@@ -48,8 +48,9 @@ enum machine_mutation {
     MACHINE_MUTATION_SERVICE_EARLY,      /* leases of endpoints end a tenth of a second before their time */
     MACHINE_MUTATION_SERVICE_LATE,       /* … or a minute behind it */
     MACHINE_MUTATION_SERVICE_UNNOTED,    /* that an endpoint drains is no change that watchers hear of */
-    MACHINE_MUTATION_SERVICE_DRAIN_FORGOTTEN, /* snapshots bring the first endpoint of a service back as one that is up */
-    MACHINE_MUTATION_SERVICE_OUTLIVES,   /* endpoints outlive their sessions */
+    MACHINE_MUTATION_SERVICE_DRAIN_FORGOTTEN, /* snapshots bring the first endpoint of a service back as one that is up
+                                               */
+    MACHINE_MUTATION_SERVICE_OUTLIVES,        /* endpoints outlive their sessions */
     MACHINE_MUTATION_COUNT,
 };
 

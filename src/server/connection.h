@@ -172,11 +172,11 @@ struct connection {
     struct feed_start *feed_start; /* COHORT.FEED waits for the shards, or NULL; its slot's */
     struct list service_watches;   /* of struct service_watch (service_watch.h) */
     uint32_t service_watch_count;
-    struct listener *listener;     /* to channels and patterns; NULL: it never was one */
-    int64_t behind_since_ns;       /* more is unread than the soft limit allows; 0: it is not */
-    bool overrun;                  /* messages for it found no room: it is to be closed */
-    struct waiter *waiter;         /* its request that may take its time (waiter.h), or NULL */
-    struct session_tying *tying;   /* the parked command waits for its session, or has it; NULL */
+    struct listener *listener;   /* to channels and patterns; NULL: it never was one */
+    int64_t behind_since_ns;     /* more is unread than the soft limit allows; 0: it is not */
+    bool overrun;                /* messages for it found no room: it is to be closed */
+    struct waiter *waiter;       /* its request that may take its time (waiter.h), or NULL */
+    struct session_tying *tying; /* the parked command waits for its session, or has it; NULL */
     struct lock_client_item lock_client;
     bool txn_failed; /* one ended before its client said so: what is meant for it is refused */
 };

@@ -1,9 +1,9 @@
 #include "base/number.h"
 #include "server/feeds.h"
-#include "server/service_watch.h"
 #include "server/local.h"
 #include "server/multi.h"
 #include "server/pubsub.h"
+#include "server/service_watch.h"
 #include "server/txn_session.h"
 #include "server/watch.h"
 

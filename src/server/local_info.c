@@ -95,10 +95,9 @@ static void section_stats(struct server *server, const struct server_part *part,
         figures->clients_cut_idle, figures->clients_cut_memory, stats.entries, stats.commands, part->feeds,
         part->feeds_behind, part->feed_lag_ms, figures->feeds_ended, figures->feed_pushes, figures->feed_changes,
         stats.machine.history_bytes, part->service_watches, figures->service_pushes,
-        channels_count(&server->channels, CHANNEL_NAMED),
-        channels_count(&server->channels, CHANNEL_PATTERN), channels_count(&server->channels, CHANNEL_SHARD),
-        figures->messages_published, figures->messages_delivered, part->messages.sent, part->messages.received,
-        part->messages.dropped);
+        channels_count(&server->channels, CHANNEL_NAMED), channels_count(&server->channels, CHANNEL_PATTERN),
+        channels_count(&server->channels, CHANNEL_SHARD), figures->messages_published, figures->messages_delivered,
+        part->messages.sent, part->messages.received, part->messages.dropped);
 }
 
 /* Every node takes writes, so to clients each is a master; the others that it reaches are its replicas. */
@@ -369,8 +368,7 @@ void server_metrics(struct server *server, struct buffer *out)
     metric(out, "endpoints_expired_total", "counter", "Endpoints whose leases ended.",
            (double)stats.machine.endpoints_expired);
     metric(out, "service_changes_total", "counter", "Changes of services.", (double)stats.machine.service_changes);
-    metric(out, "service_watches", "gauge", "Services that clients of this node watch.",
-           (double)part->service_watches);
+    metric(out, "service_watches", "gauge", "Services that clients of this node watch.", (double)part->service_watches);
     metric(out, "log_entries_total", "counter", "Log entries applied.", (double)stats.entries);
     metric(out, "log_written_bytes_total", "counter", "Written to the log.", (double)stats.log.bytes_written);
     metric(out, "log_syncs_total", "counter", "Syncs of the log.", (double)stats.log.syncs);

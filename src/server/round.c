@@ -5,8 +5,8 @@
 #include "server/crew.h"
 #include "server/exec_plan.h"
 #include "server/feeds.h"
-#include "server/service_watch.h"
 #include "server/local.h"
+#include "server/service_watch.h"
 
 #include <stdlib.h>
 #include <string.h>

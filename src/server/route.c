@@ -60,8 +60,7 @@ static bool overtakes(const struct connection *connection, const struct request 
     return connection->plan_end > connection->slot_head || (watch_pending(connection) && multi_needs_watches(spec)) ||
            connection->txn != NULL || connection->session != NULL || connection->waiter != NULL ||
            spec->id == COMMAND_LOCK_MACQUIRE || feeds_starting(connection) || feeds_take(spec) ||
-           service_watch_takes(spec) ||
-           (request->at_server && (txn_session_takes(spec) || local_needs_quiet(spec))) ||
+           service_watch_takes(spec) || (request->at_server && (txn_session_takes(spec) || local_needs_quiet(spec))) ||
            (spec->id == COMMAND_EXEC &&
             (multi_crosses(connection) || (connection->queued_flags & COMMAND_PUBSUB) != 0)) ||
            (spec->id == COMMAND_HELLO && connection_subscribed(connection)) ||

@@ -1,11 +1,11 @@
 #include "server/route_refuse.h"
 
 #include "server/feeds.h"
-#include "server/service_watch.h"
 #include "server/lock_client.h"
 #include "server/multi.h"
 #include "server/pubsub.h"
 #include "server/server_state.h"
+#include "server/service_watch.h"
 #include "server/watch.h"
 
 #include <stdio.h>
@@ -166,8 +166,7 @@ bool route_transaction_refused(struct connection *connection, const struct comma
         return true;
     }
     if (service_watch_takes(spec)) {
-        reply_with_error(connection,
-                         "ERR watches do not go together with TXN.BEGIN; TXN.COMMIT or TXN.ROLLBACK first");
+        reply_with_error(connection, "ERR watches do not go together with TXN.BEGIN; TXN.COMMIT or TXN.ROLLBACK first");
         return true;
     }
     return false;

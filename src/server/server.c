@@ -3,7 +3,6 @@
 #include "base/memory.h"
 #include "env/whole_file.h"
 #include "server/feeds.h"
-#include "server/service_watch.h"
 #include "server/figures.h"
 #include "server/lock_client.h"
 #include "server/pubsub.h"
@@ -11,6 +10,7 @@
 #include "server/route_refuse.h"
 #include "server/script_peers.h"
 #include "server/server_state.h"
+#include "server/service_watch.h"
 #include "server/session_client.h"
 #include "server/txn_client.h"
 #include "server/txn_session.h"
@@ -201,8 +201,8 @@ static void look_after(struct server *server, struct connection *connection, uin
     }
     int64_t idle_s = (now_ns - connection->active_ns) / 1000000000;
     if (server->config.timeout_s != 0 && idle_s >= server->config.timeout_s && !connection->monitor &&
-        !feeds_of(connection) && !service_watches_of(connection) && !connection_subscribed(connection) && !connection_pending(connection) &&
-        !connection->parked) {
+        !feeds_of(connection) && !service_watches_of(connection) && !connection_subscribed(connection) &&
+        !connection_pending(connection) && !connection->parked) {
         server->figures.clients_cut_idle++;
         connection_close(connection);
     }

@@ -54,7 +54,7 @@ struct server_figures {
     uint64_t clients_cut_output, clients_cut_idle, clients_cut_memory;
     uint64_t uncertain; /* commands answered -UNCERTAIN */
     uint64_t feed_pushes, feed_changes;
-    uint64_t feeds_ended; /* by the server: what they wanted was forgotten */
+    uint64_t feeds_ended;    /* by the server: what they wanted was forgotten */
     uint64_t service_pushes; /* to watches: changes and lists */
     uint64_t messages_published, messages_delivered;
     uint64_t lock_deadlocks; /* waits of clients that ended since they were one of a circle */
@@ -85,7 +85,7 @@ struct server {
     struct env_listener *listener;
     int port;
     struct cluster *cluster;
-    struct feeds *feeds; /* NULL before the first COHORT.FEED */
+    struct feeds *feeds;                     /* NULL before the first COHORT.FEED */
     struct service_watches *service_watches; /* the same of SERVICE.WATCH */
     struct channels channels;
     struct buffer encoded[2], event_name; /* scratch of pubsub_deliver.c: a message, for each protocol */

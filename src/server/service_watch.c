@@ -205,7 +205,8 @@ static const char *refusal(const struct connection *connection, struct slice nam
         return "ERR the name of a service has 1 to 512 bytes";
     }
     if (connection->service_watch_count >= SERVICE_WATCHES_PER_CLIENT) {
-        return "ERR this connection has 1024 watches, which is the most; end some with SERVICE.UNWATCH, or open another";
+        return "ERR this connection has 1024 watches, which is the most; end some with SERVICE.UNWATCH, or open "
+               "another";
     }
     if (service_watches_count(server) >= (size_t)server->config.feeds_maximum / server->worker_count) {
         return "ERR this node has as many watches as feed-max allows; end some, ask another node, or raise it";

@@ -3,8 +3,8 @@
  *
  *   SERVICE.WATCH ─▶ OK ─▶ its shard is asked, strongly ─▶ the list, or FROM where it goes on ─▶ changes ─▶ …
  *
- * Each watch has a revision: all up to it is told. Watches of one service at one worker are a group, which reads on from
- * the smallest of their revisions; the groups of a shard are read together, and only when that has moved:
+ * Each watch has a revision: all up to it is told. Watches of one service at one worker are a group, which reads on
+ * from the smallest of their revisions; the groups of a shard are read together, and only when that has moved:
  *
  *   here:       in the turn in which something was applied
  *   elsewhere:  by asking, every SERVICE_POLL_MS to SERVICE_POLL_IDLE_MS
@@ -12,10 +12,10 @@
  * Invariants
  * 1. What is pushed was committed. Pushes of a watch have growing revisions, and none is left out: what a watch is told
  *    begins where the last one ended, or is the whole list.
- * 2. A watch whose client has more than `feed-output-bytes` unread waits with its revision; when the changes behind that
- *    are forgotten meanwhile it is told the list. Nothing is kept for its sake.
- * 3. A watch without changes is told that it is alive every SERVICE_ALIVE_MS, while the leader of its shard is heard: so
- *    whoever hears nothing for longer should ask another node. */
+ * 2. A watch whose client has more than `feed-output-bytes` unread waits with its revision; when the changes behind
+ * that are forgotten meanwhile it is told the list. Nothing is kept for its sake.
+ * 3. A watch without changes is told that it is alive every SERVICE_ALIVE_MS, while the leader of its shard is heard:
+ * so whoever hears nothing for longer should ask another node. */
 #pragma once
 
 #include "command/command.h"

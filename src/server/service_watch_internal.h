@@ -50,13 +50,13 @@ struct service_fetch {
 struct service_source {
     struct list groups; /* the next to be read first */
     size_t count;
-    size_t left;     /* of this round: to be read before all is as new as `newest` */
-    int64_t newest;  /* of the shard, when the round began */
-    int64_t known;   /* all groups are as new as this; -1: they are not known to be */
-    bool spoiled;    /* groups have come, gone or gone back meanwhile: another round, whatever this one says */
-    bool forced;     /* look, whatever is applied */
+    size_t left;      /* of this round: to be read before all is as new as `newest` */
+    int64_t newest;   /* of the shard, when the round began */
+    int64_t known;    /* all groups are as new as this; -1: they are not known to be */
+    bool spoiled;     /* groups have come, gone or gone back meanwhile: another round, whatever this one says */
+    bool forced;      /* look, whatever is applied */
     uint64_t applied; /* what was applied here when it was looked at last */
-    bool asked;      /* an answer is on its way */
+    bool asked;       /* an answer is on its way */
     int64_t poll_ns, pause_ms; /* when it is asked next, when it is not here */
 };
 

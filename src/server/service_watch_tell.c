@@ -1,5 +1,6 @@
 /* What shards answer, told to those who watch. An answer: [newest, done, [name, look, from, revision, more, [one …]] …]
  * (machine/service/service_show.c). Pushes: [service, name, change]; over RESP2 an array, whose inside is the same. */
+#include "cluster/cluster_mutation.h"
 #include "server/service_watch_internal.h"
 
 struct answer {
@@ -98,6 +99,9 @@ static void tell_changes(struct service_watch *watch, const struct answer *answe
         struct slice inside = raw;
         uint64_t elements;
         int64_t revision;
+        if (CLUSTER_MUTATED(WATCH_SKIPS) && i + 1 < answer->count) {
+            continue;
+        }
         if (answer_array(&inside, &elements) && answer_integer(&inside, &revision) && revision > watch->revision) {
             struct resp_writer writer = begin_push(watch);
             resp_raw(&writer, raw);

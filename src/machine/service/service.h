@@ -14,11 +14,11 @@
 #include "machine/session/ties.h"
 
 struct service {
-    uint32_t key_size;      /* first: struct table_item */
-    uint32_t heap_index;    /* in services.idle */
-    uint32_t oldest_index;  /* in services.oldest */
-    uint32_t epoch;         /* of the last snapshot that has it, or need not */
-    uint64_t number;        /* in this process */
+    uint32_t key_size;     /* first: struct table_item */
+    uint32_t heap_index;   /* in services.idle */
+    uint32_t oldest_index; /* in services.oldest */
+    uint32_t epoch;        /* of the last snapshot that has it, or need not */
+    uint64_t number;       /* in this process */
     uint64_t revision, floor;
     struct list endpoints; /* in the order of their registrations */
     struct list changes;
@@ -27,8 +27,8 @@ struct service {
 };
 
 struct endpoint {
-    uint32_t key_size;   /* first: struct table_item */
-    uint32_t heap_index; /* in services.leases */
+    uint32_t key_size;    /* first: struct table_item */
+    uint32_t heap_index;  /* in services.leases */
     struct list node;     /* of service.endpoints */
     struct list tie_node; /* of tie.endpoints */
     struct service *service;

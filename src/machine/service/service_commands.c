@@ -79,11 +79,11 @@ void service_register(struct call *call)
 void service_renew(struct call *call)
 {
     int64_t ttl_ms = 0;
-    const char *problem = slice_is_word(call->argv[3], "PX")
-                              ? lock_time_parse(call->argv[4], 1,
-                                                "ERR PX is the time to live in ms, from 1 to 31536000000 (a year)",
-                                                &ttl_ms)
-                              : "ERR syntax error";
+    const char *problem =
+        slice_is_word(call->argv[3], "PX")
+            ? lock_time_parse(call->argv[4], 1, "ERR PX is the time to live in ms, from 1 to 31536000000 (a year)",
+                              &ttl_ms)
+            : "ERR syntax error";
     if (problem != NULL) {
         resp_error(&call->reply, problem);
         return;

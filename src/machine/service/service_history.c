@@ -36,10 +36,8 @@ void change_append(struct services *services, struct service *service, uint64_t 
 {
     ASSERT(revision > service->revision || service->change_count == 0);
     struct service_change *change = memory_allocate(sizeof(*change) + id.size + says.size);
-    *change = (struct service_change){.revision = revision,
-                                      .id_size = (uint32_t)id.size,
-                                      .says_size = (uint32_t)says.size,
-                                      .event = (uint8_t)event};
+    *change = (struct service_change){
+        .revision = revision, .id_size = (uint32_t)id.size, .says_size = (uint32_t)says.size, .event = (uint8_t)event};
     memcpy(change->bytes, id.data, id.size);
     if (says.size > 0) {
         memcpy(change->bytes + id.size, says.data, says.size);

@@ -9,7 +9,7 @@ enum {
     SERVICE_ID_BYTES = 256,
     SERVICE_ADDRESS_BYTES = 280, /* of a host 255, and a port */
     SERVICE_ZONE_BYTES = 64,
-    SERVICE_META_FIELDS = 32, /* of an endpoint, … */
+    SERVICE_META_FIELDS = 32,  /* of an endpoint, … */
     SERVICE_META_BYTES = 4096, /* … and their names and values together */
     SERVICE_WEIGHT = 65535,    /* as balance/balancer.h has them */
     SERVICE_WEIGHT_DEFAULT = 100,

@@ -84,8 +84,8 @@ void service_list(struct call *call)
  *     answer: [name, look, from, revision, [one …]]   of those of which there is something to say
  *
  * look CHANGES: what follows `from`, the revision that was given, up to the one that is told. MORE: the same, and more
- * follows. LIST: that revision is not known (or -1 was given): the endpoints, as they were at the one that is told. AHEAD:
- * it is not applied here yet. Both are the state, whatever is due in it: its end is a change to come. */
+ * follows. LIST: that revision is not known (or -1 was given): the endpoints, as they were at the one that is told.
+ * AHEAD: it is not applied here yet. Both are the state, whatever is due in it: its end is a change to come. */
 
 /* state of an endpoint, or NULL of a change */
 static void put_says(struct call *call, struct slice id, const char *state, struct slice bytes)

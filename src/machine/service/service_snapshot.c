@@ -28,9 +28,9 @@ static struct services *services_of(const struct snapshot_walk *walk)
 static void put_endpoint(struct buffer *out, const struct endpoint *endpoint)
 {
     struct session_id session = endpoint->tie == NULL ? (struct session_id){0} : tie_id(endpoint->tie);
-    const uint64_t numbers[ENDPOINT_NUMBERS] = {endpoint->since, (uint64_t)endpoint->since_ms,
-                                                (uint64_t)endpoint->due_ms, endpoint->state,
-                                                session.shard, session.number};
+    const uint64_t numbers[ENDPOINT_NUMBERS] = {
+        endpoint->since, (uint64_t)endpoint->since_ms, (uint64_t)endpoint->due_ms, endpoint->state, session.shard,
+        session.number};
     record_put_text(out, endpoint_id(endpoint));
     record_put_text(out, endpoint_says(endpoint));
     record_put_numbers(out, numbers, ENDPOINT_NUMBERS);

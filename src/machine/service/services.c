@@ -140,8 +140,8 @@ static enum service_outcome enter(struct services *services, struct service *ser
     }
     service = service != NULL ? service : service_add(services, request->name);
     service_keep(services, service);
-    struct endpoint *endpoint = endpoint_enter(services, service, request->id, request->says, request->tie,
-                                               now->time_ms + request->ttl_ms);
+    struct endpoint *endpoint =
+        endpoint_enter(services, service, request->id, request->says, request->tie, now->time_ms + request->ttl_ms);
     endpoint->since_ms = now->time_ms;
     endpoint->since = service_note(services, service, SERVICE_REGISTERED, endpoint, now);
     if (request->tie == NULL) { /* its place among those due at the same time is known only now */

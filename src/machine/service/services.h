@@ -11,8 +11,8 @@
  * Invariants
  * 1. An endpoint has a lease of its own, by cluster time, or ends with a session; never both, never neither. One whose
  *    lease is due is not there for any command that looks, whether a time entry has come or not.
- * 2. Each change has a revision: restores × 2^56 + the position of the command that made it, or one more than the change
- *    before it when that is more. So revisions of a shard grow, through failover and restore.
+ * 2. Each change has a revision: restores × 2^56 + the position of the command that made it, or one more than the
+ * change before it when that is more. So revisions of a shard grow, through failover and restore.
  * 3. `revision` of a service is that of its last change; its changes behind `floor` are known, each with all that an
  *    endpoint says. Whoever has the endpoints as they were at `floor`, or behind any of these changes, has them as they
  *    are now by going through those that follow.
