@@ -59,7 +59,6 @@ static void begin(struct agent *agent)
 
 static void list(struct agent *agent)
 {
-    agent->emptied = false;
     agent_say(agent, "SERVICE.LIST {%s}S", agent_tag(agent, agent->shard));
     ask(agent, ASK_LIST);
 }
@@ -98,7 +97,8 @@ void registrant_turn(struct agent *agent)
     struct node_services *services = agent->services;
     agent_rest(agent, 10 + (int64_t)agent_draw(agent, 400));
     if (agent->asked != ASK_NOTHING) {
-        if (agent_now(agent) - agent->asked_ns < AGENT_PATIENCE_MS * MS) {
+        int64_t patience_ms = services->finishing ? 1500 : AGENT_PATIENCE_MS;
+        if (agent_now(agent) - agent->asked_ns < patience_ms * MS) {
             return;
         }
         agent_disconnect(agent);

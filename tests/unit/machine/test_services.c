@@ -85,14 +85,14 @@ static void the_same_again_renews(void **state)
     said(h, "SERVICE.REGISTER web a h:80 PX 1000", "*2 :3 :1000"); /* drains nevertheless */
     said(h, "SERVICE.REGISTER web a h:81 PX 1000 WEIGHT 2", "*2 :3 :1000");
     said(h, "COHORT.SERVICE.READ -1 1000 web 3",
-         "*3 :27 :1 *5 $3 web $7 CHANGES :3 :27 *2 *7 :18 $8 draining $1 a $4 h:80 :100 $0  *0 "
-         "*7 :27 $7 changed $1 a $4 h:81 :2 $0  *0");
+         "*3 :24 :1 *5 $3 web $7 CHANGES :3 :24 *2 *7 :15 $8 draining $1 a $4 h:80 :100 $0  *0 "
+         "*7 :24 $7 changed $1 a $4 h:81 :2 $0  *0");
     said(h, "COHORT.SERVICE.READ -1 1000 web -1",
-         "*3 :27 :1 *5 $3 web $4 LIST :-1 :27 *1 *6 $1 a $8 draining $4 h:81 :2 $0  *0");
+         "*3 :24 :1 *5 $3 web $4 LIST :-1 :24 *1 *6 $1 a $8 draining $4 h:81 :2 $0  *0");
     said(h, "SERVICE.REMOVE web a", ":1");
     said(h, "SERVICE.REMOVE web a", ":0");
     said(h, "SERVICE.DRAIN web a", ":0");
-    said(h, "COHORT.SERVICE.READ -1 1000 web 27", "*3 :36 :1 *5 $3 web $7 CHANGES :27 :36 *1 *3 :36 $7 removed $1 a");
+    said(h, "COHORT.SERVICE.READ -1 1000 web 24", "*3 :33 :1 *5 $3 web $7 CHANGES :24 :33 *1 *3 :33 $7 removed $1 a");
     reload(h);
 }
 
@@ -142,7 +142,7 @@ static void ends_with_a_session(void **state)
     counts(h, 1, 3);
     said(h, "COHORT.SESSION.END 1-7", "*1 :1");
     said(h, "COHORT.SERVICE.READ -1 1000 web 18",
-         "*3 :37 :1 *5 $3 web $7 CHANGES :18 :37 *2 *3 :36 $7 session $1 a *3 :37 $7 session $1 c");
+         "*3 :34 :1 *5 $3 web $7 CHANGES :18 :34 *2 *3 :33 $7 session $1 a *3 :34 $7 session $1 c");
     counts(h, 1, 1);
     assert_non_null(strstr(harness_apply(h, "SERVICE.REGISTER web a h:80 SESSION 1-7/500"), "-NOSESSION"));
     time_entry(h, 4000);
