@@ -5,8 +5,9 @@
  * most one goes to a shard in SESSION_GATHER_MS, unless SESSION_BEATS are together before. What a client is told is
  * what was applied.
  *
- * A command in the name of a session (LOCK.ACQUIRE, LOCK.MACQUIRE, SERVICE.REGISTER, SET … SESSION) is parked until this is known: that
- * the session lives, for how long at least, and that the shard of its key is tied to it (machine/session/ties.h):
+ * A command in the name of a session (LOCK.ACQUIRE, LOCK.MACQUIRE, SERVICE.REGISTER, SET … SESSION) is parked until
+ * this is known: that the session lives, for how long at least, and that the shard of its key is tied to it
+ * (machine/session/ties.h):
  *
  *   the tie is known ──────────────────────▶ LOOK ───lives───────────▶ ready
  *   else TIE ──0: it lives──────────────────▶ LOOK ───0───▶ NOSESSION   (-1, due: JOIN, which says either)
