@@ -6,9 +6,9 @@
 
 enum {
     SERVICE_NAME_BYTES = 512,
-    SERVICE_ID_BYTES = 256,
+    SERVICE_ID_BYTES = 255,
     SERVICE_ADDRESS_BYTES = 280, /* of a host 255, and a port */
-    SERVICE_ZONE_BYTES = 64,
+    SERVICE_ZONE_BYTES = 63,
     SERVICE_META_FIELDS = 32,  /* of an endpoint, … */
     SERVICE_META_BYTES = 4096, /* … and their names and values together */
     SERVICE_WEIGHT = 65535,    /* as balance/balancer.h has them */

@@ -8,8 +8,8 @@
 
 enum { PORT = 65535 };
 
-_Static_assert(SERVICE_NAME_BYTES == 512 && SERVICE_ID_BYTES == 256 && SERVICE_ADDRESS_BYTES == 280 &&
-                   SERVICE_ZONE_BYTES == 64 && SERVICE_META_FIELDS == 32 && SERVICE_META_BYTES == 4096 &&
+_Static_assert(SERVICE_NAME_BYTES == 512 && SERVICE_ID_BYTES == 255 && SERVICE_ADDRESS_BYTES == 280 &&
+                   SERVICE_ZONE_BYTES == 63 && SERVICE_META_FIELDS == 32 && SERVICE_META_BYTES == 4096 &&
                    SERVICE_WEIGHT == 65535,
                "as the texts say");
 
@@ -44,12 +44,25 @@ bool service_says_take(struct slice bytes, struct service_says *ret_says)
 
 /* ---- words ---- */
 
+/* What tables, logs and load balancers show as it is. */
+static bool is_word(struct slice text)
+{
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.data[i] <= ' ' || text.data[i] == 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
 const char *service_names_fit(struct slice name, struct slice id)
 {
     if (name.size == 0 || name.size > SERVICE_NAME_BYTES) {
         return "ERR the name of a service has 1 to 512 bytes";
     }
-    return id.size == 0 || id.size > SERVICE_ID_BYTES ? "ERR the id of an endpoint has 1 to 256 bytes" : NULL;
+    return id.size > 0 && id.size <= SERVICE_ID_BYTES && is_word(id)
+               ? NULL
+               : "ERR the id of an endpoint has 1 to 255 bytes, without spaces and control characters";
 }
 
 static bool is_host(struct slice host)
@@ -110,7 +123,9 @@ static const char *take_weight(struct words *words, struct slice value)
 static const char *take_zone(struct words *words, struct slice value)
 {
     words->zone = value;
-    return value.size <= SERVICE_ZONE_BYTES ? NULL : "ERR the name of a ZONE has 64 bytes at most";
+    return value.size <= SERVICE_ZONE_BYTES && is_word(value)
+               ? NULL
+               : "ERR the name of a ZONE has 63 bytes at most, without spaces and control characters";
 }
 
 static const char *once(bool *given, const char *twice, const char *problem)

@@ -176,6 +176,8 @@ static void malformed(void **state)
         {"SERVICE.REGISTER web a ::1:80 PX 5", "-ERR an address"},
         {"SERVICE.REGISTER web a \"h h:80\" PX 5", "-ERR an address"},
         {"SERVICE.REGISTER web \"\" h:80 PX 5", "-ERR the id"},
+        {"SERVICE.REGISTER web \"a b\" h:80 PX 5", "-ERR the id"},
+        {"SERVICE.REGISTER web a h:80 PX 5 ZONE \"a\\n\"", "-ERR the name of a ZONE"},
         {"SERVICE.REGISTER \"\" a h:80 PX 5", "-ERR the name"},
         {"SERVICE.REGISTER web a h:80 SESSION nonsense", "-ERR SESSION"},
         {"SERVICE.RENEW web a PX 0", "-ERR PX"},
@@ -199,12 +201,13 @@ static void too_long(void **state)
     memset(text, 'x', sizeof(text));
     (void)snprintf(command, sizeof(command), "SERVICE.REGISTER %.513s a h:80 PX 5", text);
     assert_string_equal(harness_apply(h, command), "-ERR the name of a service has 1 to 512 bytes");
-    (void)snprintf(command, sizeof(command), "SERVICE.REGISTER web %.257s h:80 PX 5", text);
-    assert_string_equal(harness_apply(h, command), "-ERR the id of an endpoint has 1 to 256 bytes");
+    (void)snprintf(command, sizeof(command), "SERVICE.REGISTER web %.256s h:80 PX 5", text);
+    assert_string_equal(harness_apply(h, command),
+                        "-ERR the id of an endpoint has 1 to 255 bytes, without spaces and control characters");
     (void)snprintf(command, sizeof(command), "SERVICE.REGISTER web a %.278s:80 PX 5", text);
     assert_non_null(strstr(harness_apply(h, command), "280 bytes"));
-    (void)snprintf(command, sizeof(command), "SERVICE.REGISTER web a h:80 PX 5 ZONE %.65s", text);
-    assert_non_null(strstr(harness_apply(h, command), "64 bytes"));
+    (void)snprintf(command, sizeof(command), "SERVICE.REGISTER web a h:80 PX 5 ZONE %.64s", text);
+    assert_non_null(strstr(harness_apply(h, command), "63 bytes"));
     (void)snprintf(command, sizeof(command), "SERVICE.REGISTER web a h:80 PX 5 META f %.4096s", text);
     assert_non_null(strstr(harness_apply(h, command), "4096 bytes"));
     size_t size = (size_t)snprintf(command, sizeof(command), "SERVICE.REGISTER web a h:80 PX 5 META");
@@ -212,7 +215,7 @@ static void too_long(void **state)
         size += (size_t)snprintf(command + size, sizeof(command) - size, " f%d v", i);
     }
     assert_non_null(strstr(harness_apply(h, command), "32 fields"));
-    (void)snprintf(command, sizeof(command), "SERVICE.REGISTER %.512s %.256s %.277s:80 PX 5 ZONE %.64s META f %.4095s",
+    (void)snprintf(command, sizeof(command), "SERVICE.REGISTER %.512s %.255s %.277s:80 PX 5 ZONE %.63s META f %.4095s",
                    text, text, text, text, text);
     assert_non_null(strstr(harness_apply(h, command), "*2 :"));
     sound(h);
