@@ -46,6 +46,7 @@ struct registration {
     sigset_t mask; /* from before */
     int leave;     /* the signal that ends it; 0: none */
     bool asking;
+    bool renewing; /* the question that is, or was just, asked is of serve() */
     bool troubled; /* the last answer was none, and was told of */
     enum cohort_status status;
     char problem[256];
@@ -72,6 +73,7 @@ static void ask(struct registration *given, const struct cohort_bytes *words, si
 {
     const struct cohort_call call = {.size = sizeof(call), .flags = COHORT_AGAIN, .timeout_ms = timeout_ms};
     given->asking = true;
+    given->renewing = false;
     enum cohort_status status = cohort_command_start(given->cohort, count, words, &call, answered, given);
     if (status != COHORT_OK) {
         answered(given, status, NULL);
@@ -174,6 +176,7 @@ static void wait_for_answer(struct registration *given, int64_t until_ms)
 static void tell_trouble(struct registration *given)
 {
     bool troubled = given->status != COHORT_OK;
+    given->renewing = false;
     if (troubled && !given->troubled) {
         (void)cli_error(given->command, 0, "'%s' cannot be renewed, and is tried again: %s", given->id, given->problem);
     } else if (!troubled && given->troubled) {
@@ -194,12 +197,11 @@ static void serve(struct registration *given)
         if (!given->asking && now_ms() >= next_ms) {
             next_ms = now_ms() + given->ttl_ms / 3;
             ask_register(given, given->ttl_ms / 2);
-            wait_for_answer(given, next_ms);
-            if (!given->asking) {
-                tell_trouble(given);
-            }
-        } else {
-            turn(given, next_ms);
+            given->renewing = true;
+        }
+        turn(given, given->asking && next_ms < now_ms() ? now_ms() + given->ttl_ms / 3 : next_ms);
+        if (given->renewing && !given->asking) {
+            tell_trouble(given);
         }
     }
 }
