@@ -194,7 +194,9 @@ enum flow_result proxy_flow_run(struct proxy_worker *worker, struct proxy_connec
                 return FLOW_WRITE_ERROR;
             }
         } else if (flow->ended) {
-            if (!connection->broken) { /* else this is no end but a part of what is missing, and a reset says so */
+            /* When the other direction is done too, closing says it. When bytes are missing, it is no end, and a reset
+             * says so. */
+            if (!connection->broken && !connection->flows[!from].done) {
                 (void)shutdown(target->fd, SHUT_WR); /* fails when that side is gone, which its own flow will see */
             }
             flow->done = true;

@@ -36,25 +36,28 @@ static void tell_figures(struct proxy_worker *worker)
     }
     balancer_tick(worker->balancer, worker->now_ns);
     worker->told_counts = worker->counts;
-    for (uint32_t i = 0; i < worker->proxy->options.backend_count; i++) {
-        bool known = balancer_endpoint_statistics(worker->balancer, i, &worker->told_backends[i]);
+    worker->told_list = worker->list;
+    for (uint32_t i = 0; i < worker->list->count; i++) {
+        bool known = balancer_endpoint_statistics(worker->balancer, balancer_listed(worker->balancer, i),
+                                                  &worker->told_backends[i]);
         ASSERT(known);
     }
     worker->answered = worker->asked;
     pthread_cond_broadcast(&worker->told);
 }
 
-/* Somebody wants figures, or an end. */
+/* Somebody wants figures, or an end, or has a list. */
 static void woken(struct proxy_worker *worker)
 {
     uint64_t count;
     ssize_t size = read(worker->event_fd, &count, sizeof(count));
     (void)size;
     pthread_mutex_lock(&worker->lock);
+    proxy_worker_take_list(worker);
     tell_figures(worker);
     pthread_mutex_unlock(&worker->lock);
     if (atomic_load(&worker->proxy->stopping) && worker->listen_fd >= 0) {
-        proxy_connection_accept_some(worker); /* those that the system has accepted already */
+        proxy_accept_last(worker);
         (void)close(worker->listen_fd);
         worker->listen_fd = -1;
         worker->accept_again_ns = 0;
@@ -67,7 +70,7 @@ static void dispatch(struct proxy_worker *worker, uint64_t tag, uint32_t events)
         woken(worker);
     } else if (tag == TAG_LISTENER) {
         if (worker->listen_fd >= 0) {
-            proxy_connection_accept_some(worker);
+            proxy_accept_some(worker);
         }
     } else if ((tag & TAG_CHECK) != 0) {
         backend_check_event(worker, (uint32_t)(tag >> 8), events);
@@ -162,7 +165,10 @@ void *proxy_worker_run(void *of)
     bool watched =
         watch_level(worker, worker->event_fd, TAG_EVENT) && watch_level(worker, worker->listen_fd, TAG_LISTENER);
     ASSERT(watched);
-    backend_check_init(worker);
+    pthread_mutex_lock(&worker->lock);
+    proxy_worker_take_list(worker);
+    pthread_mutex_unlock(&worker->lock);
+    ASSERT(worker->list != NULL); /* the first one */
     while (!atomic_load(&worker->proxy->ending)) {
         turn(worker);
     }
