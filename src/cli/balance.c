@@ -24,7 +24,7 @@ enum {
 
 struct balance {
     /* options */
-    const char *listen, *policy, *metrics_at, *zone, *send_header;
+    const char *listen, *policy, *metrics_at, *zone, *send_header, *check;
     struct balance_sources sources;
     int64_t workers, connections, rate, connect_timeout_ms, idle_timeout_ms, check_interval_ms, rise, fall, retries;
     int64_t retry_budget, eject_errors, slow_start_ms, drain_ms;
@@ -76,6 +76,9 @@ static int parse_words(struct balance *balance)
         (void)cli_error(&cli_balance, EX_USAGE, "--policy: there is no '%s'%s%s%s", balance->policy,
                         meant == NULL ? "" : "; did you mean '", meant == NULL ? "" : meant, meant == NULL ? "" : "'?");
         return cli_usage_hint(&cli_balance);
+    }
+    if (!proxy_check_parse(slice_from_string(balance->check), &options->check, &options->check_path)) {
+        return cli_error(&cli_balance, EX_USAGE, "--check: '%s' is not tcp, resp or http:/PATH", balance->check);
     }
     for (options->send_header = 0; strcmp(balance->send_header, HEADERS[options->send_header]) != 0;) {
         if (++options->send_header == 3) {
@@ -156,6 +159,8 @@ static int parse(struct balance *balance, int argc, char **argv)
          0, 30 * day},
         {"check-interval", CLI_DURATION, &balance->check_interval_ms, "TIME",
          "between checks of a backend; 0: none (2s)", 0, day},
+        {"check", CLI_TEXT, &balance->check, "KIND", "tcp, resp (PING), or http:/PATH (a status below 400) (tcp)", 0,
+         0},
         {"rise", CLI_NUMBER, &balance->rise, "N", "checks passed in a row that make it healthy (2)", 1, 1000},
         {"fall", CLI_NUMBER, &balance->fall, "N", "checks failed in a row that make it unhealthy (3)", 1, 1000},
         {"eject-errors", CLI_NUMBER, &balance->eject_errors, "N", "errors in a row that eject it; 0: never (5)", 0,
@@ -357,6 +362,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
     static struct balance balance; /* large, and once */
     balance = (struct balance){.policy = "two-choices",
                                .send_header = "none",
+                               .check = "tcp",
                                .connect_timeout_ms = 3000,
                                .idle_timeout_ms = 600000,
                                .check_interval_ms = 2000,

@@ -1,4 +1,6 @@
-/* Active checks: a TCP connection to each listed backend now and then, spread over the interval. */
+/* Active checks: each listed backend is connected to now and then, spread over the interval, and asked when the kind of
+ * check has a question. */
+#include "base/assert.h"
 #include "proxy/worker.h"
 
 #include <errno.h>
@@ -7,6 +9,8 @@
 
 static void forget(struct proxy_check *check)
 {
+    check->asked = false;
+    check->heard_size = 0;
     if (check->fd >= 0) {
         (void)close(check->fd);
         check->fd = -1;
@@ -63,15 +67,56 @@ static void start(struct proxy_worker *worker, uint32_t handle)
     }
 }
 
+/* The PROXY header of a check names nobody; a new socket has room for all of it. False at an error. */
+static bool ask(struct proxy_worker *worker, struct proxy_target *target)
+{
+    const struct proxy_options *options = &worker->proxy->options;
+    static const union proxy_peer nobody = {.any.sa_family = AF_UNSPEC};
+    uint8_t said[PROXY_HEADER_WRITTEN_BYTES + PROXY_CHECK_SAID_BYTES];
+    size_t size = options->send_header == 0 ? 0 : proxy_header_write(options->send_header, &nobody, &nobody, said);
+    size += proxy_check_say(options->check, options->check_path, target->host, said + size);
+    target->check.asked = true;
+    return size == 0 || send(target->check.fd, said, size, MSG_NOSIGNAL) == (ssize_t)size;
+}
+
+/* STATUS_AGAIN: the answer is not there yet. */
+static enum status listen_to(enum proxy_check_kind kind, struct proxy_check *check)
+{
+    if (proxy_check_judge(kind, slice_of(check->heard, 0)) == STATUS_OK) {
+        return STATUS_OK; /* there is nothing to hear */
+    }
+    ssize_t size = recv(check->fd, check->heard + check->heard_size, sizeof(check->heard) - check->heard_size, 0);
+    if (size <= 0) {
+        return size < 0 && (errno == EAGAIN || errno == EINTR) ? STATUS_AGAIN : STATUS_CLOSED;
+    }
+    check->heard_size += (size_t)size;
+    enum status status = proxy_check_judge(kind, slice_of(check->heard, check->heard_size));
+    ASSERT(status != STATUS_AGAIN || check->heard_size < sizeof(check->heard));
+    return status;
+}
+
 void backend_check_event(struct proxy_worker *worker, uint32_t handle, uint32_t events)
 {
-    struct proxy_check *check = &worker->targets[handle].check;
-    int error = 0;
-    socklen_t size = sizeof(error);
-    if (check->fd < 0 || (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) == 0) {
+    struct proxy_target *target = &worker->targets[handle];
+    if (target->check.fd < 0 || (!target->check.asked && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) == 0)) {
         return;
     }
-    end(worker, handle, getsockopt(check->fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0);
+    enum status status = STATUS_OK;
+    if (!target->check.asked) {
+        status = proxy_has_failed(target->check.fd) || !ask(worker, target) ? STATUS_CLOSED : STATUS_OK;
+    }
+    while (status == STATUS_OK || status == STATUS_AGAIN) {
+        size_t before = target->check.heard_size;
+        status = listen_to(worker->proxy->options.check, &target->check);
+        if (status == STATUS_AGAIN && target->check.heard_size == before) {
+            return; /* for more */
+        }
+        if (status == STATUS_OK) {
+            end(worker, handle, true);
+            return;
+        }
+    }
+    end(worker, handle, false);
 }
 
 void backend_check_run_due(struct proxy_worker *worker)

@@ -178,7 +178,7 @@ static void hold_header(struct proxy_worker *worker, struct proxy_connection *co
     flow->held_to = (uint32_t)proxy_header_write(version, &connection->client, &connection->local, flow->held);
 }
 
-static bool has_failed(int fd)
+bool proxy_has_failed(int fd)
 {
     int error = 0;
     socklen_t size = sizeof(error);
@@ -196,7 +196,7 @@ static void connected(struct proxy_worker *worker, struct proxy_connection *conn
 /* Of the backend's side while it is being connected to. */
 static void attempt_event(struct proxy_worker *worker, struct proxy_connection *connection, bool broken)
 {
-    if (broken && has_failed(connection->sides[BACKEND].fd)) {
+    if (broken && proxy_has_failed(connection->sides[BACKEND].fd)) {
         worker->counts.connect_errors++;
         retry(worker, connection);
     } else if (connection->sides[BACKEND].writable) {
@@ -330,6 +330,7 @@ void proxy_connection_begin(struct proxy_worker *worker, int fd, const union pro
     list_init(&connection->timed);
     list_init(&connection->ready);
     connection->client = *client;
+    proxy_peer_unmap(&connection->client);
     connection->sides[BACKEND].fd = -1;
     worker->counts.open++;
     worker->counts.accepted++;
@@ -340,6 +341,7 @@ void proxy_connection_begin(struct proxy_worker *worker, int fd, const union pro
         if (getsockname(fd, &connection->local.any, &size) != 0) {
             connection->local.any.sa_family = AF_UNSPEC;
         }
+        proxy_peer_unmap(&connection->local);
     }
     if (!side_open(worker, connection, CLIENT, fd)) {
         proxy_connection_close(worker, connection, true);

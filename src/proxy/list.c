@@ -100,6 +100,7 @@ static void set_targets(struct proxy_worker *worker, const struct proxy_list *li
         }
         worker->targets[handle].listed = true;
         worker->targets[handle].at = list->addresses[i];
+        worker->targets[handle].host = list->listings[i].address;
     }
 }
 

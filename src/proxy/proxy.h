@@ -22,6 +22,7 @@
 
 #include "balance/balancer.h"
 #include "base/buffer.h"
+#include "proxy/check_words.h"
 
 #include <sys/socket.h>
 
@@ -59,7 +60,9 @@ struct proxy_options {
     uint32_t rate; /* new ones in a second, an even part for each worker; others wait in the backlog. 0: no limit */
     int64_t connect_timeout_ns;    /* of each attempt, and for a PROXY header */
     int64_t idle_timeout_ns;       /* without a byte in either direction; 0: never */
-    int64_t check_interval_ns;     /* between checks (TCP connects) of a backend; 0: none */
+    int64_t check_interval_ns;     /* between checks of a backend; 0: none */
+    enum proxy_check_kind check;   /* what they do besides connecting */
+    struct slice check_path;       /* of HTTP; borrowed as long as the proxy lives */
     uint32_t retries;              /* other backends tried after the first */
     uint32_t retry_budget_percent; /* of new connections that may be retried, over time; bursts of 100 */
     bool accept_header;            /* clients begin with a PROXY header, v1 or v2 */

@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVENTS_A_TURN = 256, LONGEST_SLEEP_MS = 60000 };
+enum { EVENTS_A_TURN = 256, FULL_TURNS = 16, LONGEST_SLEEP_MS = 60000 };
 
 int64_t proxy_worker_clock_ns(void)
 {
@@ -133,6 +133,14 @@ static int sleep_ms(const struct proxy_worker *worker)
     return ms > LONGEST_SLEEP_MS ? LONGEST_SLEEP_MS : (int)ms;
 }
 
+/* Whether all that the system has to tell was told: after a pause (of the process, of the machine) what came meanwhile
+ * counts before time that passed does. A worker that is never through with it looks at the time now and then. */
+static bool has_heard_all(struct proxy_worker *worker, int count)
+{
+    worker->full_turns = count == EVENTS_A_TURN ? worker->full_turns + 1 : 0;
+    return count >= 0 && worker->full_turns % FULL_TURNS == 0;
+}
+
 static void turn(struct proxy_worker *worker)
 {
     struct epoll_event events[EVENTS_A_TURN];
@@ -142,8 +150,10 @@ static void turn(struct proxy_worker *worker)
         dispatch(worker, events[i].data.u64, events[i].events);
     }
     run_ready(worker);
-    proxy_connection_expire(worker);
-    backend_check_run_due(worker);
+    if (has_heard_all(worker, count)) {
+        proxy_connection_expire(worker);
+        backend_check_run_due(worker);
+    }
     if (worker->accept_again_ns != 0 && worker->now_ns >= worker->accept_again_ns &&
         watch_level(worker, worker->listen_fd, TAG_LISTENER)) {
         worker->accept_again_ns = 0;

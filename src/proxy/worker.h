@@ -7,6 +7,7 @@
  *   flow.c          bytes of one direction: copied, or spliced through a pipe when there are many
  *   list.c          lists of backends, and how workers come to a new one
  *   check.c         active checks
+ *   check_words.c   what they say and hear, pure
  *   proxy_header.c  the PROXY protocol, pure
  *   figures.c       Prometheus text
  *
@@ -67,11 +68,15 @@ struct proxy_connection {
 struct proxy_check {
     int fd; /* -1: none under way */
     int64_t due_ns, deadline_ns;
+    bool asked; /* connected, and what is to be said was said */
+    size_t heard_size;
+    uint8_t heard[PROXY_CHECK_HEARD_BYTES];
 };
 
 /* A backend that is listed, or was: by the balancer's handle. */
 struct proxy_target {
     struct proxy_address at;
+    struct slice host; /* the address as it was given, in the list's texts; only while it is listed */
     struct proxy_check check;
     bool listed;
 };
@@ -94,7 +99,8 @@ struct proxy_worker {
     struct balancer *balancer;
     struct list headers, connecting, streaming; /* by since_ns, earliest first */
     struct list ready;
-    struct list closed; /* freed at the end of the turn */
+    struct list closed;  /* freed at the end of the turn */
+    uint32_t full_turns; /* in a row: there may be more events than were told */
     struct proxy_pipe *pipes;
     uint32_t pipe_count;     /* in use or in the pool */
     int64_t accept_again_ns; /* 0: accepting */
@@ -156,6 +162,8 @@ void proxy_connection_expire(struct proxy_worker *worker);
 void proxy_connection_close(struct proxy_worker *worker, struct proxy_connection *connection, bool reset);
 /* No descriptors, ports or memory here: it says nothing about whom one wanted to connect to. */
 bool proxy_is_own_failure(int error);
+/* Whether connecting failed. */
+bool proxy_has_failed(int fd);
 
 /* ---- flow.c ---- */
 enum flow_result {
