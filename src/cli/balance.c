@@ -244,7 +244,7 @@ static void look_at_drain(struct env_timer *timer)
 {
     struct balance *balance = CONTAINER_OF(timer, struct balance, draining);
     int64_t now_ns = env_monotonic_ns(balance->env);
-    if (proxy_open(balance->proxy) == 0 || now_ns >= balance->drain_until_ns) {
+    if (proxy_has_ended(balance->proxy) || now_ns >= balance->drain_until_ns) {
         env_uv_stop(balance->env);
         return;
     }

@@ -1,8 +1,8 @@
 /* Lists of backends: copied once, shared by the workers, and freed by whoever gives one up last.
  *
  * A new list is tried on a balancer that has no traffic (the pattern), so it is refused as a whole or taken by all
- * workers. A worker takes it between two turns. What only a worker can refuse, too many that left and still have
- * connections, it tries again until it may. */
+ * workers. A worker takes it in its next turn. What only a worker can refuse, too many that left and still have
+ * connections, it tries again whenever it is woken, as for figures. */
 #include "base/assert.h"
 #include "base/memory.h"
 #include "proxy/worker.h"

@@ -178,6 +178,7 @@ enum status proxy_create(const struct proxy_options *options, struct proxy **ret
     proxy->port = port_of(&proxy->options.listen.address);
     for (uint32_t i = 0; i < options->workers && status == STATUS_OK; i++) {
         struct proxy_worker *worker = proxy->workers[i];
+        atomic_fetch_add(&proxy->listening, 1);
         worker->started = pthread_create(&worker->thread, NULL, proxy_worker_run, worker) == 0;
         status = worker->started ? STATUS_OK : STATUS_NOMEM;
     }
@@ -198,6 +199,12 @@ void proxy_worker_wake(const struct proxy_worker *worker)
     uint64_t one = 1;
     ssize_t size = write(worker->event_fd, &one, sizeof(one));
     (void)size; /* full: it will wake up anyway */
+}
+
+bool proxy_has_ended(const struct proxy *proxy)
+{
+    struct proxy *one = (struct proxy *)(uintptr_t)proxy;
+    return atomic_load(&one->listening) == 0 && atomic_load(&one->open) == 0; /* in this order */
 }
 
 void proxy_stop(struct proxy *proxy)

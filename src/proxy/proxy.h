@@ -82,6 +82,8 @@ MUST_USE enum status proxy_update(struct proxy *proxy, const struct proxy_backen
                                   struct balancer_refused *ret_refused);
 /* Accepts no more; connections go on. */
 void proxy_stop(struct proxy *proxy);
+/* Whether all that was accepted before the stop, and what waited then, has ended. */
+bool proxy_has_ended(const struct proxy *proxy);
 /* Connections that are open. */
 uint32_t proxy_open(const struct proxy *proxy);
 /* Ends what is still open (with resets), waits for the threads. NULL is harmless. */

@@ -61,6 +61,7 @@ static void woken(struct proxy_worker *worker)
         (void)close(worker->listen_fd);
         worker->listen_fd = -1;
         worker->accept_again_ns = 0;
+        atomic_fetch_sub(&worker->proxy->listening, 1); /* after what was accepted counts as open */
     }
 }
 

@@ -132,6 +132,7 @@ struct proxy {
     struct proxy_list *list;  /* the latest one that was taken */
     int port;
     atomic_uint open;
+    atomic_uint listening; /* workers that may accept yet */
     atomic_bool stopping, ending;
 };
 
