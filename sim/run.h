@@ -26,6 +26,8 @@ enum sim_mark {
     GROUP_MARK_ALL_DOWN,         /* all members were without power at once */
     GROUP_MARK_TWO_LEADERS,      /* two members believed to lead a group at once */
     GROUP_MARK_DIVIDED,          /* an entry was applied in several turns */
+    GROUP_MARK_CHANGED,          /* a change of members began */
+    GROUP_MARK_HANDED_OVER,      /* a leader that is to go hands over */
     GROUP_MARKS,
 
     NODE_MARK_SNAPSHOT_INSTALLED = GROUP_MARKS,

@@ -66,10 +66,10 @@ struct shard_sink {
 };
 
 struct shard_options {
-    uint32_t group;         /* in the log and the names of snapshots */
-    uint64_t member;        /* this one's id in the group; never given to another disk */
-    const uint64_t *voters; /* of the group's beginning: the same at all of them */
-    size_t voter_count;
+    uint32_t group;              /* in the log and the names of snapshots */
+    uint64_t member;             /* this one's id in the group; never given to another disk */
+    const uint64_t *voters;      /* of the group's beginning: the same at all of them; … */
+    size_t voter_count;          /* … 0 at one that joins later: its leader tells */
     const char *directory;       /* of snapshots: the store's */
     uint64_t snapshot_log_bytes; /* a snapshot begins when this much, and as much as the last snapshot had, was logged
                                   * since; 0: SHARD_SNAPSHOT_LOG_BYTES */
@@ -214,6 +214,15 @@ bool shard_orphaned(const struct shard *shard);
 /* Hands leadership to another voter; meanwhile, for an election timeout at most, requests wait. NOT_LEADER; INVALID:
  * not another voter; BUSY: it is being handed to someone else. */
 MUST_USE enum status shard_transfer(struct shard *shard, uint64_t to);
+
+/* ---- who belongs to the group ---- */
+
+/* The newest configuration in the log; settled: it is committed, and not joint. No voters: this member was not told. */
+void shard_members(const struct shard *shard, struct raft_configuration *ret_configuration, bool *ret_settled);
+/* At the leader: begins a change to these voters and learners. BUSY while another one is not finished; EXISTS when it
+ * is so; NOT_LEADER; INVALID; or what log_reserve says. Who is to vote should be a learner that has caught up, and the
+ * leader should not take itself out: who asked it would never hear. */
+MUST_USE enum status shard_change(struct shard *shard, const struct raft_configuration *target);
 
 /* How another member does, in the eyes of the leader. */
 struct shard_peer_status {

@@ -279,5 +279,9 @@ void install_leave(struct shard *shard);
 /* What a crash left of a snapshot that was being received. */
 void install_remove_leftovers(struct shard *shard);
 
+/* ---- shard_members.c ---- */
+/* It is the only voter, by the newest configuration. */
+bool shard_is_lone(const struct shard *shard);
+
 /* ---- shard_open.c ---- */
 MUST_USE enum status shard_recover(struct shard *shard, char *ret_message, size_t message_capacity);
