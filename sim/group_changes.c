@@ -1,9 +1,14 @@
 /* Members come and go: who is to vote in each group is drawn anew now and then, members hear of it late, and whoever
  * leads brings the group there (cluster/group_move.h). Some members begin outside, with nothing. In the end every group
- * has the members that it was to have. Members that were taken out stay up, with what they know. */
+ * has the members that it was to have. Members that were taken out stay up, with what they know.
+ *
+ * Some changes of voters divide the network as they begin: who leads and who comes on one side, those who voted before
+ * on the other. If either side could go on without the other, both would. */
 #include "group_world.h"
 
-enum { LOOK_MS = 60, WISH_ONE_IN = 25 };
+#include <string.h>
+
+enum { LOOK_MS = 60, WISH_ONE_IN = 25, DIVIDE_ONE_IN = 3, DIVIDED_MS = 3000, PLAN_DIVIDE = -1 };
 
 size_t changes_first_voters(const struct world *world)
 {
@@ -41,6 +46,65 @@ static size_t voters_of(uint32_t wish, uint64_t ret_voters[static SIM_MEMBERS])
 
 /* ---- whoever leads ---- */
 
+/* Newcomers have, durably, what the leader's log had at its look before: then the new majority waits for nobody. */
+static void check_newcomers(const struct replica *replica, const struct raft_configuration *now,
+                            const struct raft_configuration *next, uint64_t last)
+{
+    struct world *world = replica->member->world;
+    for (size_t i = 0; i < next->voter_count; i++) {
+        const struct member *member = &world->members[next->voters[i] - 1];
+        if (raft_configuration_is_voter(now, next->voters[i]) || member->store == NULL) {
+            continue;
+        }
+        struct shard_stats stats;
+        shard_stats(member->replicas[replica->group - 1].shard, &stats);
+        if (stats.last_index < last) {
+            world_fail(world, "group %u: member %d is to vote before it has caught up", replica->group,
+                       member->number + 1);
+        }
+    }
+}
+
+/* Plans (group_plans.c) leave the network alone meanwhile. */
+static void divide(const struct replica *replica, const struct raft_configuration *before)
+{
+    struct world *world = replica->member->world;
+    int leader = replica->member->number;
+    if (!(world->profile.classes & SIM_FAULT_NETWORK) || world->healed || world->plan.kind != 0 ||
+        draw(world, DIVIDE_ONE_IN) != 0) {
+        return;
+    }
+    world->plan = (struct group_plan){.kind = PLAN_DIVIDE,
+                                      .group = (int)replica->group - 1,
+                                      .first = leader,
+                                      .second = -1,
+                                      .until_ns = sim_now_ns(world->sim) + DIVIDED_MS * MS};
+    for (int i = 0; i < world->profile.members; i++) {
+        for (int j = 0; j < world->profile.members; j++) {
+            bool with_i = i == leader || !raft_configuration_is_voter(before, (uint64_t)i + 1);
+            bool with_j = j == leader || !raft_configuration_is_voter(before, (uint64_t)j + 1);
+            world->cut[i][j] = with_i != with_j;
+        }
+    }
+    world_reach(world, GROUP_MARK_CHANGE_DIVIDED, 1);
+    world_note(world, leader, DIAGRAM_FAULT, "divided from those who voted before");
+}
+
+static void begin_change(struct replica *replica, const struct raft_configuration *now,
+                         const struct raft_configuration *next, uint64_t last)
+{
+    struct world *world = replica->member->world;
+    if (shard_change(replica->shard, next) != STATUS_OK) {
+        return;
+    }
+    world_reach(world, GROUP_MARK_CHANGED, 1);
+    check_newcomers(replica, now, next, last);
+    if (next->voter_count != now->voter_count ||
+        memcmp(next->voters, now->voters, next->voter_count * sizeof(now->voters[0])) != 0) {
+        divide(replica, now);
+    }
+}
+
 static void move(struct replica *replica)
 {
     struct world *world = replica->member->world;
@@ -61,9 +125,10 @@ static void move(struct replica *replica)
         .voter_count = voters_of(wish, voters),
     };
     shard_members(replica->shard, &view.now, &view.settled);
+    uint64_t last = replica->move.term == stats.term ? replica->move.last : UINT64_MAX;
     enum group_move_step step = group_move_next(&replica->move, &view, &next, &heir);
-    if (step == GROUP_MOVE_CHANGES && shard_change(replica->shard, &next) == STATUS_OK) {
-        world_reach(world, GROUP_MARK_CHANGED, 1);
+    if (step == GROUP_MOVE_CHANGES) {
+        begin_change(replica, &view.now, &next, last);
     } else if (step == GROUP_MOVE_HANDS_OVER && shard_transfer(replica->shard, heir) == STATUS_OK) {
         world_reach(world, GROUP_MARK_HANDED_OVER, 1);
     }

@@ -27,6 +27,7 @@ const char *sim_mark_name(enum sim_mark mark)
         [GROUP_MARK_STORE_FAILED] = "disk error stops a member",
         [GROUP_MARK_CHANGED] = "change of members",
         [GROUP_MARK_HANDED_OVER] = "leader that is to go hands over",
+        [GROUP_MARK_CHANGE_DIVIDED] = "change of voters while old and new ones are divided",
         [GROUP_MARK_EXPIRED] = "key expired",
         [GROUP_MARK_ALL_DOWN] = "power lost at all members",
         [GROUP_MARK_TWO_LEADERS] = "two members believe to lead",

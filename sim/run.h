@@ -28,6 +28,7 @@ enum sim_mark {
     GROUP_MARK_DIVIDED,          /* an entry was applied in several turns */
     GROUP_MARK_CHANGED,          /* a change of members began */
     GROUP_MARK_HANDED_OVER,      /* a leader that is to go hands over */
+    GROUP_MARK_CHANGE_DIVIDED,   /* a change of voters began, and the network was divided between old and new ones */
     GROUP_MARKS,
 
     NODE_MARK_SNAPSHOT_INSTALLED = GROUP_MARKS,

@@ -19,6 +19,7 @@ enum cluster_mutation {
     CLUSTER_MUTATION_SETTLED_ALONE,     /* an overdue part of a MACQUIRE is taken back without asking home */
     CLUSTER_MUTATION_PLACED_ONCE,       /* who is to lead stays as it was when the node started */
     CLUSTER_MUTATION_PROMOTED_EARLY,    /* who is to vote does, before it has caught up */
+    CLUSTER_MUTATION_CHANGES_AT_ONCE,   /* a group's next change is asked for while the last one is not committed */
     CLUSTER_MUTATION_COUNT,
 };
 

@@ -168,7 +168,8 @@ enum group_move_step group_move_next(struct group_move *move, const struct group
     bool again = move->term == view->term && view->term != 0;
     uint64_t last = again ? move->last : UINT64_MAX;
     *move = (struct group_move){view->term, view->last};
-    if (!view->settled || !votes(view, view->self)) {
+    bool settled = view->settled || CLUSTER_MUTATED(CHANGES_AT_ONCE);
+    if (!settled || !votes(view, view->self)) {
         return GROUP_MOVE_WAITS;
     }
     *ret_next = view->now;
