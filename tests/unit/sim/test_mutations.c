@@ -51,11 +51,11 @@ static const struct mutant mutants[] = {
     {"a joint group that asks the new voters only",
      {.raft = RAFT_MUTATION_NO_JOINT},
      "groups,network,changes=1,members=5,groups=1,faults=40",
-     200},
+     40},
     {"two changes of members at once",
      {.raft = RAFT_MUTATION_CHANGE_UNCOMMITTED, .cluster = CLUSTER_MUTATION_CHANGES_AT_ONCE},
      "groups,network,changes=1,members=5,groups=1,faults=40",
-     200},
+     80},
 
     {"no fsync", {.no_sync = true}, "nodes,crash", 5},
     {"a read confirmed by believing to lead", {.raft = RAFT_MUTATION_READ_WITHOUT_ROUND}, "nodes,split", 120},
