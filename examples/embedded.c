@@ -35,6 +35,7 @@ static int work_alone(struct cohort *cohort)
     if (status != COHORT_OK) {
         return fail("lock", status, reply);
     }
+    cohort_reply_free(reply);
     printf("locked\n");
     (void)cohort_lock_release(lock, NULL);
     cohort_lock_free(lock);

@@ -55,6 +55,7 @@ static void world_init(struct world *world, uint64_t seed, const struct sim_prof
     if (profile->classes & ((1U << SIM_FAULT_CLASSES) - 1)) {
         timer_heap_start(&world->events, &world->fault, first_ns);
     }
+    changes_start(world);
     env_timer_init(&world->plan_timer, group_plan_fire);
     if (profile->classes >> SIM_FAULT_CLASSES) {
         timer_heap_start(&world->events, &world->plan_timer, first_ns);
@@ -67,7 +68,7 @@ static void world_init(struct world *world, uint64_t seed, const struct sim_prof
 static bool group_agrees(struct world *world, int group)
 {
     struct replica *leader = world_leader(world, group, SIM_DRAW_TIMING);
-    if (leader == NULL) {
+    if (leader == NULL || !changes_done(leader)) {
         return false;
     }
     struct shard_stats first;
@@ -77,6 +78,9 @@ static bool group_agrees(struct world *world, int group)
         struct shard_stats stats;
         if (member->store == NULL || member->failed) {
             return false;
+        }
+        if (!changes_belongs(leader, member)) {
+            continue;
         }
         shard_stats(member->replicas[group].shard, &stats);
         if (stats.applied_index != first.last_index || !shard_idle(member->replicas[group].shard)) {
@@ -91,7 +95,8 @@ static void check_agreement(struct world *world, int group)
     struct replica *leader = world_leader(world, group, SIM_DRAW_TIMING);
     uint64_t digest = shard_digest(leader->shard);
     for (int i = 0; i < world->profile.members; i++) {
-        if (shard_digest(world->members[i].replicas[group].shard) != digest) {
+        if (changes_belongs(leader, &world->members[i]) &&
+            shard_digest(world->members[i].replicas[group].shard) != digest) {
             world_fail(world, "group %d: in the end member %d has another state than member %d", group + 1, i + 1,
                        leader->member->number + 1);
         }
@@ -156,7 +161,9 @@ static void check_open(struct world *world)
 {
     for (size_t i = 0; i < world_operation_count(world); i++) {
         const struct operation *operation = world_operation(world, i);
-        if (operation->state == OPERATION_OPEN) {
+        struct replica *leader = world_leader(world, operation->group, SIM_DRAW_TIMING);
+        bool belongs = leader == NULL || changes_belongs(leader, &world->members[operation->member]);
+        if (operation->state == OPERATION_OPEN && belongs) { /* who was taken out may never hear of it */
             world_fail(world, "group %d: request %zu to member %d was never answered", operation->group + 1, i,
                        operation->member + 1);
         }
@@ -170,6 +177,7 @@ static void world_live(struct world *world)
     }
     world_run_for(world, 1000 * MS);
     faults_heal(world);
+    changes_end(world);
     world_run_for(world, 2000 * MS);
     world->clients_stopped = true;
     converge(world);
@@ -199,6 +207,7 @@ static void world_deinit(struct world *world)
         timer_heap_stop(&world->events, &world->members[i].restart);
         buffer_deinit(&world->members[i].reply);
     }
+    timer_heap_stop(&world->events, &world->change);
     free_flights(world);
     uint64_t parts[] = {sim_trace_hash(world->sim), world->result->acknowledged,
                         world->result->returned,    world->result->uncertain,

@@ -284,9 +284,12 @@ static enum status open_replica(struct member *member, uint32_t group, char *mes
     struct shard_options options = {.group = group,
                                     .member = voters[member->number],
                                     .voters = voters,
-                                    .voter_count = (size_t)world->profile.members,
+                                    .voter_count = changes_first_voters(world),
                                     .directory = "/d",
                                     .snapshot_log_bytes = world->snapshot_log_bytes};
+    if ((size_t)member->number >= options.voter_count) {
+        options.voter_count = 0; /* its leader will tell */
+    }
     enum status status = shard_open(member->store, &options, &sink, replica, &replica->shard, message, capacity);
     if (status == STATUS_OK) {
         struct shard_stats stats;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/buffer.h"
+#include "cluster/group_move.h"
 #include "env/timer_heap.h"
 #include "group_run.h"
 #include "shard/shard.h"
@@ -50,6 +51,7 @@ struct replica {
     struct shard *shard;
     uint64_t applied_index; /* when last looked */
     bool leading;
+    struct group_move move;
 };
 
 struct member {
@@ -83,6 +85,12 @@ struct client {
     struct world *world;
 };
 
+/* Who is to vote in a group, as a bit for each member. */
+struct group_wish {
+    uint32_t voters;
+    uint32_t known[SIM_MEMBERS]; /* what each member has heard of it */
+};
+
 struct group_plan {
     int kind; /* a class of the profile; 0: none runs */
     int stage, group;
@@ -103,6 +111,8 @@ struct world {
     struct member members[SIM_MEMBERS];
     struct group_state groups[SIM_GROUPS];
     struct client clients[SIM_CLIENTS];
+    struct group_wish wishes[SIM_GROUPS];
+    struct env_timer change;
     struct buffer operations; /* of struct operation */
     struct env_timer fault, plan_timer;
     struct group_plan plan;
@@ -158,6 +168,17 @@ void group_plan_step(struct world *world);
 /* False: to this one only reads are sent, so that none waits behind a write that must wait. */
 bool group_plan_lets_write(const struct replica *replica);
 void group_plan_sent(struct replica *replica, int kind);
+
+/* ---- group_changes.c ---- */
+/* How many members vote in the beginning: the first ones. */
+size_t changes_first_voters(const struct world *world);
+void changes_start(struct world *world);
+/* From now on every member knows who is to vote. */
+void changes_end(struct world *world);
+/* It votes in the group, as its leader knows: it must have all, in the end. */
+bool changes_belongs(struct replica *leader, const struct member *member);
+/* The group has the members that it was to have. */
+bool changes_done(struct replica *leader);
 
 /* ---- group_faults.c ---- */
 void fault_fire(struct env_timer *timer);

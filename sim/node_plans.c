@@ -58,9 +58,8 @@ static void split_step(struct node_world *world)
     }
 }
 
-enum node_plan_wish node_plan_wish(struct node_client *client)
+enum node_plan_wish node_plan_wish_at(const struct node_world *world, int node, bool early)
 {
-    struct node_world *world = client->world;
     const struct node_plan *plan = &world->plan;
     if (plan->kind != SIM_FAULT_SPLIT) {
         return NODE_PLAN_ANYTHING;
@@ -69,10 +68,15 @@ enum node_plan_wish node_plan_wish(struct node_client *client)
     for (int i = 0; i < world->profile.members; i++) {
         again = again || (i != plan->first && world->nodes[i].leading[plan->shard]);
     }
-    if (client->node == plan->first) { /* some ask early, and wait for answers that come late */
-        return again || client->number % 2 == 0 ? NODE_PLAN_READS : NODE_PLAN_NOTHING;
+    if (node == plan->first) { /* some ask early, and wait for answers that come late */
+        return again || early ? NODE_PLAN_READS : NODE_PLAN_NOTHING;
     }
     return again ? NODE_PLAN_ANYTHING : NODE_PLAN_NOTHING;
+}
+
+enum node_plan_wish node_plan_wish(struct node_client *client)
+{
+    return node_plan_wish_at(client->world, client->node, client->number % 2 == 0);
 }
 
 /* ---- blackout ---- */

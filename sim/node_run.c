@@ -1,6 +1,7 @@
 /* A run: the safety phase, then healing and convergence, then the account. */
 #include "node_feeds.h"
 #include "node_holders.h"
+#include "node_services.h"
 
 #include "base/assert.h"
 #include "base/hash.h"
@@ -146,7 +147,9 @@ static void world_init(struct node_world *world, uint64_t seed, const struct sim
     start_machines(world);
     draw_workers(world);
     world->feeds = node_feeds_create(world);
+    world->services = node_services_create(world);
     world->holders = node_holders_create(world);
+    world->levels = node_levels_create(world);
     env_timer_init(&world->fault, node_fault_fire);
     int64_t first_ns = (int64_t)node_draw(world, SIM_DRAW_CRASH, 2500) * MS; /* often before the first leader */
     world->hasty_faults = node_draw(world, SIM_DRAW_CRASH, 3) == 0 ? 12 : 0;
@@ -349,8 +352,10 @@ static void world_live(struct node_world *world)
     if (!world->result->failed) {
         node_feeds_finish(world->feeds);
     }
+    node_services_finish(world->services);
     node_holders_finish(world->holders);
     node_moves_finish(world);
+    node_levels_finish(world->levels);
     node_converge(world);
     if (!world->result->failed) {
         node_check_history(world);
@@ -372,7 +377,9 @@ static void world_deinit(struct node_world *world)
         timer_heap_stop(&world->events, &world->nodes[i].restart);
     }
     node_feeds_destroy(world->feeds);
+    node_services_destroy(world->services);
     node_holders_destroy(world->holders);
+    node_levels_destroy(world->levels);
     timer_heap_stop(&world->events, &world->fault);
     timer_heap_stop(&world->events, &world->plan_timer);
     for (int shard = 0; shard <= SIM_GROUPS; shard++) {

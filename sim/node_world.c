@@ -1,5 +1,6 @@
 /* Nodes of a run: their machines and servers, and what can be seen of them from outside time. */
 #include "node_feeds.h"
+#include "node_services.h"
 
 #include "base/assert.h"
 #include "cluster/cluster.h"
@@ -385,6 +386,7 @@ static void look_at(struct node *node, int shard)
     }
     node->applied[shard] = sight.applied;
     node_feeds_look(world->feeds, node, shard, sight.applied);
+    node_services_look(world->services, node, shard);
     char text[48];
     (void)snprintf(text, sizeof(text), "shard %d applied %llu", shard, (unsigned long long)sight.applied);
     diagram_mark(world->record.diagram, sim_now_ns(world->sim), node->number, (uint32_t)shard, DIAGRAM_COMMIT, text);

@@ -27,6 +27,8 @@ enum {
 struct locks;
 struct node_feeds;
 struct node_holders;
+struct node_levels;
+struct node_services;
 struct node_world;
 
 /* A machine for a server. */
@@ -378,7 +380,13 @@ struct node_talker {
     struct buffer scripts; /* heard: uint32_t each */
 };
 
-enum { NODE_MOVER_MACHINE = SIM_NODES - 1 };
+enum {
+    NODE_AGENTS = 5,  /* of services */
+    NODE_READERS = 3, /* at levels of consistency */
+    NODE_MOVER_MACHINE = SIM_NODES - 1,
+    NODE_AGENT_MACHINE = NODE_MOVER_MACHINE - NODE_AGENTS,
+    NODE_READER_MACHINE = NODE_AGENT_MACHINE - NODE_READERS,
+};
 
 /* Says who is to lead (node_moves.c). */
 struct node_mover {
@@ -442,10 +450,12 @@ struct node_world {
     int64_t healed_ns; /* since when nothing is broken any more; 0: something is */
     int hasty_faults;  /* so many follow each other quickly */
     bool healed, clients_stopped;
-    struct node_feeds *feeds;      /* NULL: nobody follows */
-    struct node_holders *holders;  /* NULL: there are none */
-    bool lease_reads, mixed_reads; /* some nodes; not all of these */
-    int protocols;                 /* of transactions: 2PC, 3PC, or one at some nodes */
+    struct node_feeds *feeds;       /* NULL: nobody follows */
+    struct node_services *services; /* NULL: there are none */
+    struct node_holders *holders;   /* NULL: there are none */
+    struct node_levels *levels;     /* the same */
+    bool lease_reads, mixed_reads;  /* some nodes; not all of these */
+    int protocols;                  /* of transactions: 2PC, 3PC, or one at some nodes */
     int64_t command_timeout_ms;
     int64_t snapshot_log_bytes;
     uint32_t turn_steps; /* as store_options.turn_steps */
@@ -657,6 +667,13 @@ void node_talkers_start(struct node_world *world);
 void node_talkers_finish(struct node_world *world);
 void node_talkers_deinit(struct node_world *world);
 
+/* ---- node_levels.c ---- */
+/* NULL when the profile wants none; both others take that. */
+struct node_levels *node_levels_create(struct node_world *world);
+/* When nothing is broken any more: what they have seen is shown by every node. */
+void node_levels_finish(struct node_levels *levels);
+void node_levels_destroy(struct node_levels *levels);
+
 /* ---- node_moves.c ---- */
 void node_moves_start(struct node_world *world);
 /* When nothing is broken any more: who is told to lead a shard does. */
@@ -685,3 +702,4 @@ void node_plan_step(struct node_world *world);
  * until there is a new one. */
 enum node_plan_wish { NODE_PLAN_ANYTHING, NODE_PLAN_READS, NODE_PLAN_NOTHING };
 enum node_plan_wish node_plan_wish(struct node_client *client);
+enum node_plan_wish node_plan_wish_at(const struct node_world *world, int node, bool early);

@@ -49,7 +49,10 @@ static bool change_size(struct sim_profile *profile, struct slice word)
         {"holders=", &profile->holders, 0, 1},
         {"sessions=", &profile->sessions, 0, 1},
         {"meets=", &profile->meets, 0, 1},
+        {"services=", &profile->services, 0, 1},
         {"moves=", &profile->moves, 0, 1},
+        {"levels=", &profile->levels, 0, 1},
+        {"changes=", &profile->changes, 0, 1},
     };
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         size_t size = strlen(sizes[i].name);
@@ -113,6 +116,9 @@ static void draw_all(struct prng *prng, struct sim_profile *profile)
     profile->sessions = prng_chance(prng, 1, 4) ? 1 : 0;
     profile->meets = prng_chance(prng, 1, 4) ? 1 : 0;
     profile->moves = prng_chance(prng, 1, 4) ? 1 : 0;
+    profile->levels = prng_chance(prng, 1, 4) ? 1 : 0;
+    profile->services = prng_chance(prng, 1, 4) ? 1 : 0;
+    profile->changes = prng_chance(prng, 1, 4) ? 1 : 0;
 }
 
 enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_profile *ret_profile)
@@ -143,7 +149,10 @@ enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_prof
     profile.holders = profile.level == SIM_LEVEL_NODES ? profile.holders : 0;
     profile.sessions = profile.level == SIM_LEVEL_NODES && profile.flush == 0 ? profile.sessions : 0;
     profile.meets = profile.level == SIM_LEVEL_NODES ? profile.meets : 0;
+    profile.services = profile.level == SIM_LEVEL_NODES ? profile.services : 0;
     profile.moves = profile.level == SIM_LEVEL_NODES && profile.members > 1 ? profile.moves : 0;
+    profile.levels = profile.level == SIM_LEVEL_NODES && profile.flush == 0 ? profile.levels : 0;
+    profile.changes = profile.level == SIM_LEVEL_GROUPS ? profile.changes : 0;
     if (profile.level == SIM_LEVEL_GROUPS) {
         profile.classes &= ~(uint32_t)(SIM_FAULT_ROT | SIM_FAULT_MEMORY);
     }
@@ -166,12 +175,17 @@ enum status sim_profile_draw(uint64_t seed, const char *changes, struct sim_prof
 void sim_profile_text(const struct sim_profile *profile, char ret_text[SIM_PROFILE_TEXT_BYTES])
 {
     char classes[96] = "";
-    char of_nodes[112] = "";
+    char of_nodes[160] = "";
     if (profile->level == SIM_LEVEL_NODES) {
         (void)snprintf(of_nodes, sizeof(of_nodes),
-                       ",flush=%d,scripts=%d,feeds=%d,messages=%d,locks=%d,holders=%d,sessions=%d,meets=%d,moves=%d",
+                       ",flush=%d,scripts=%d,feeds=%d,messages=%d,locks=%d,holders=%d,sessions=%d,meets=%d,moves=%d,"
+                       "levels=%d,services=%d",
                        profile->flush, profile->scripts, profile->feeds, profile->messages, profile->locks,
-                       profile->holders, profile->sessions, profile->meets, profile->moves);
+                       profile->holders, profile->sessions, profile->meets, profile->moves, profile->levels,
+                       profile->services);
+    }
+    if (profile->level == SIM_LEVEL_GROUPS) {
+        (void)snprintf(of_nodes, sizeof(of_nodes), ",changes=%d", profile->changes);
     }
     size_t size = 0;
     for (int i = 0; i < CLASSES; i++) {

@@ -64,8 +64,11 @@ struct sim_profile {
     int messages; /* of nodes: 1: some clients subscribe and publish */
     int locks;    /* of nodes: 1: clients take locks, too */
     int holders;  /* of nodes: 1: some clients hold a lock for longer than they may, and show tokens to a resource */
+    int services; /* of nodes: 1: registrants and watchers of services */
     int meets;    /* of nodes: 1: they campaign in elections, and meet at barriers and latches */
     int moves;    /* of nodes: 1: somebody says who is to lead */
+    int levels;   /* of nodes: 1: some clients read at levels of consistency; not together with flush */
+    int changes;  /* of groups: 1: members come and go */
 };
 
 /* Changes are words and sizes separated by commas: "groups,network,crash,members=5,groups=1,clients=4,faults=20".

@@ -25,6 +25,9 @@ const char *sim_mark_name(enum sim_mark mark)
         [GROUP_MARK_GENESIS_AGAIN] = "genesis by a second leader",
         [GROUP_MARK_CRASH_POINT] = "power lost between two disk operations",
         [GROUP_MARK_STORE_FAILED] = "disk error stops a member",
+        [GROUP_MARK_CHANGED] = "change of members",
+        [GROUP_MARK_HANDED_OVER] = "leader that is to go hands over",
+        [GROUP_MARK_CHANGE_DIVIDED] = "change of voters while old and new ones are divided",
         [GROUP_MARK_EXPIRED] = "key expired",
         [GROUP_MARK_ALL_DOWN] = "power lost at all members",
         [GROUP_MARK_TWO_LEADERS] = "two members believe to lead",
@@ -95,9 +98,14 @@ const char *sim_mark_name(enum sim_mark mark)
         [NODE_MARK_REELECTED] = "a leader led on",
         [NODE_MARK_BARRIER_PASSED] = "a barrier passed",
         [NODE_MARK_LATCH_OPENED] = "a latch open",
+        [NODE_MARK_ENDPOINT] = "an endpoint registered",
+        [NODE_MARK_DRAINED] = "an endpoint drained",
+        [NODE_MARK_WATCHED] = "a watcher told",
         [NODE_MARK_LOCK_TAKEN] = "a lock taken away by force",
         [NODE_MARK_OFFICE_TAKEN] = "an office taken away by force",
         [NODE_MARK_ERRAND] = "request executed by another worker",
+        [NODE_MARK_SESSION_CARRIED] = "a position carried to another connection",
+        [NODE_MARK_STALE] = "a read refused as stale",
     };
     return names[mark];
 }

@@ -26,6 +26,9 @@ enum sim_mark {
     GROUP_MARK_ALL_DOWN,         /* all members were without power at once */
     GROUP_MARK_TWO_LEADERS,      /* two members believed to lead a group at once */
     GROUP_MARK_DIVIDED,          /* an entry was applied in several turns */
+    GROUP_MARK_CHANGED,          /* a change of members began */
+    GROUP_MARK_HANDED_OVER,      /* a leader that is to go hands over */
+    GROUP_MARK_CHANGE_DIVIDED,   /* a change of voters began, and the network was divided between old and new ones */
     GROUP_MARKS,
 
     NODE_MARK_SNAPSHOT_INSTALLED = GROUP_MARKS,
@@ -96,7 +99,12 @@ enum sim_mark {
     NODE_MARK_LATCH_OPENED,     /* a client was told that a latch is open */
     NODE_MARK_LOCK_TAKEN,       /* a lock was taken away by force */
     NODE_MARK_OFFICE_TAKEN,     /* … and an office */
+    NODE_MARK_ENDPOINT,         /* an endpoint of a service was registered, … */
+    NODE_MARK_DRAINED,          /* … and drained */
+    NODE_MARK_WATCHED,          /* a watcher of a service was told something */
     NODE_MARK_ERRAND,           /* a request was executed by another worker than its connection's */
+    NODE_MARK_SESSION_CARRIED,  /* a read showed what another connection had seen, by its position */
+    NODE_MARK_STALE,            /* a client was told that what is here is older than it asked for */
     SIM_MARKS,
 };
 const char *sim_mark_name(enum sim_mark mark);

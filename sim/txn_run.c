@@ -37,17 +37,18 @@ static int victim_node(const struct txn_world *world, enum txn_victim victim)
     return -1;
 }
 
-static void lose_node(struct txn_world *world, int node)
+static void lose_node(struct txn_world *world, int node, bool killed)
 {
     if (node >= 0 && world->nodes->nodes[node].server != NULL) {
-        txn_show_crash(world, world->column_of[node], "power lost");
-        node_stop(&world->nodes->nodes[node], SIM_CRASH_POWER);
+        txn_show_crash(world, world->column_of[node], killed ? "killed" : "power lost");
+        node_stop(&world->nodes->nodes[node], killed ? SIM_CRASH_KILL : SIM_CRASH_POWER);
+        world->lost_ns = node == world->driver ? sim_now_ns(world->nodes->sim) : world->lost_ns;
         world->outcome->crashes++;
         world->client.gone = world->client.gone || node == world->driver; /* it may be back before anybody looks */
     }
 }
 
-static void lose(struct txn_world *world, enum txn_victim victim)
+static void lose(struct txn_world *world, enum txn_victim victim, bool killed)
 {
     if (victim == TXN_VICTIM_CLIENT) {
         if (!world->client.gone) {
@@ -58,7 +59,7 @@ static void lose(struct txn_world *world, enum txn_victim victim)
         }
         return;
     }
-    lose_node(world, victim_node(world, victim));
+    lose_node(world, victim_node(world, victim), killed);
 }
 
 /* Leads the home of a transaction that is decided, and not done; -1: nobody does. */
@@ -78,7 +79,7 @@ static int decider(const struct txn_world *world)
 static void crash_when_decided(struct txn_world *world)
 {
     int node = world->what->crashes[0].decided && world->outcome->crashes == 0 ? decider(world) : -1;
-    lose_node(world, node);
+    lose_node(world, node, false);
 }
 
 static void reach_point(struct txn_world *world)
@@ -92,7 +93,7 @@ static void crash_at_points(struct txn_world *world, int from)
     for (int i = 0; i < world->what->crash_count; i++) {
         const struct txn_crash *crash = &world->what->crashes[i];
         if (!crash->mid_turn && !crash->decided && crash->point >= from && crash->point < world->outcome->points) {
-            lose(world, crash->victim);
+            lose(world, crash->victim, crash->killed);
         }
     }
 }
@@ -167,6 +168,32 @@ static void count_ended(struct txn_world *world)
     }
 }
 
+/* After the node that ran it was lost. */
+static void look_at_locks(struct txn_world *world)
+{
+    for (int shard = 1; world->lost_ns != 0 && shard <= TXN_SHARDS; shard++) {
+        int64_t time_ms;
+        int node = victim_node(world, TXN_VICTIM_FIRST + (enum txn_victim)(shard - 1));
+        const struct txns *txns = node < 0 ? NULL : node_txns(&world->nodes->nodes[node], shard, &time_ms);
+        if (txns != NULL && !list_empty(&txns->parts.prepared)) {
+            world->outcome->held_ms = (int)((sim_now_ns(world->nodes->sim) - world->lost_ns) / MS);
+        }
+    }
+}
+
+/* What TXN.* opens waits for its client's time, whoever runs it. */
+static void check_freed(struct txn_world *world)
+{
+    const struct txn_case *what = world->what;
+    const struct txn_crash *crash = &what->crashes[0];
+    bool quiet = what->crash_count == 1 && crash->victim == TXN_VICTIM_DRIVER && crash->killed &&
+                 !(what->interactive && what->protocol == TXN_3PC);
+    if (quiet && world->outcome->held_ms > TXN_FREED_MS) {
+        node_fail(world->nodes, "the node that ran it has ended, and its keys were held for %d ms more",
+                  world->outcome->held_ms);
+    }
+}
+
 static void step(struct txn_world *world)
 {
     struct node_world *nodes = world->nodes;
@@ -182,6 +209,7 @@ static void step(struct txn_world *world)
     if (now_ns >= world->looked_ns + MS) {
         world->looked_ns = now_ns;
         count_ended(world);
+        look_at_locks(world);
         node_world_turn(nodes);
     }
 }
@@ -368,6 +396,7 @@ void txn_run_case(const struct txn_case *one, const struct sim_mutation *mutatio
     if (!ret_result->failed) {
         begin(world);
         run_until_over(world);
+        check_freed(world);
         hear(world);
         world->ended = true;
         node_converge(nodes);
@@ -394,8 +423,11 @@ void txn_run(uint64_t seed, const struct sim_profile *profile, const struct sim_
     struct txn_outcome outcome;
     struct prng prng;
     prng_seed(&prng, seed ^ UINT64_C(0x74726e7361637464));
+    struct prng kinds;
+    prng_seed(&kinds, seed ^ UINT64_C(0x6b696c6c6564)); /* of its own: what seeds have drawn stays */
     for (int i = 0; i < TXN_CRASHES; i++) {
         struct txn_crash *crash = &one.crashes[i];
+        crash->killed = prng_below(&kinds, 2) == 0;
         crash->victim = (enum txn_victim)prng_below(&prng, TXN_VICTIMS);
         crash->mid_turn = crash->victim != TXN_VICTIM_CLIENT && prng_below(&prng, 4) == 0;
         crash->point = (int)prng_below(&prng, crash->mid_turn ? 8 : DRAWN_POINTS);

@@ -8,7 +8,9 @@
  * Always true, or the run has failed
  * 1. All keys are written, or none.
  * 2. Who was told that it is committed finds it written; who was refused never does.
- * 3. Ten seconds after all are back nothing is prepared, and soon all records are done and all nodes agree.
+ * 3. When the process that ran it has ended, nothing else is lost and the network is quiet, its keys are free within
+ *    TXN_FREED_MS.
+ * 4. Ten seconds after all are back nothing is prepared, and soon all records are done and all nodes agree.
  * And what node_run.h says of every world. */
 #pragma once
 
@@ -27,11 +29,12 @@ enum txn_victim {
 struct txn_crash {
     enum txn_victim victim;
     bool decided;  /* once home has decided, whoever leads it then; else … */
+    bool killed;   /* its process ends, and its machine says so; else its power is lost, and nobody hears of that */
     bool mid_turn; /* right after the point-th forced write of the victim, a node */
     int point;     /* from 0 */
 };
 
-enum { TXN_CRASHES = 2 };
+enum { TXN_CRASHES = 2, TXN_FREED_MS = 1000 };
 
 struct txn_case {
     uint64_t seed;
@@ -47,6 +50,7 @@ struct txn_outcome {
     int crashes;        /* that came */
     bool told, refused; /* the client was told that it is committed, or that it never will be */
     bool written;
+    int held_ms; /* so long after the node that ran it was lost, something was prepared somewhere */
 };
 
 /* mutation and record may be NULL. */

@@ -26,6 +26,7 @@ struct txn_world {
     struct sequence *sequence; /* NULL: nobody looks */
     int driver;                /* the node that the client talks to */
     int leaders[TXN_SHARDS + 1];
+    int64_t lost_ns;             /* when the driver was lost; 0: it was not */
     int64_t began_ns, looked_ns; /* since when points count: 0, not yet */
     bool ended;                  /* they do not any more */
     uint64_t syncs[TXN_NODES], first_syncs[TXN_NODES];

@@ -33,6 +33,7 @@ GROUPS = {
     "locks": "Locks",
     "sessions": "Sessions",
     "elections": "Elections, barriers and latches",
+    "services": "Services",
     "scripting": "Scripts",
     "feeds": "Feeds",
     "pubsub": "Messages",

@@ -10,11 +10,26 @@
  * Ejection, by what requests met (after the outlier detection of Envoy's documentation): `eject_errors` failures in a
  * row; or, at the end of an interval, a success rate below mean - k × standard deviation of all rates that count. The
  * n-th ejection in a row lasts n × base; each `base` without one takes one off n. An ejection that the limits forbid
- * does not happen. */
+ * does not happen. Checks that saw an outage, and see its end, end the ejection too: what requests met is explained. */
 #include "balance/balancer_internal.h"
 #include "base/assert.h"
 
 #include <math.h>
+
+uint32_t balancer_ejection_limit(const struct balancer *balancer, uint32_t candidates)
+{
+    if (balancer->options.eject_percent == 0 || candidates == 0) {
+        return 0;
+    }
+    uint64_t limit = (uint64_t)candidates * balancer->options.eject_percent / 100;
+    return limit == 0 ? 1 : (uint32_t)limit;
+}
+
+static void end_ejection(struct balancer_endpoint *endpoint, int64_t now_ns)
+{
+    endpoint->ejection_ended_ns = endpoint->ejected_until_ns < now_ns ? endpoint->ejected_until_ns : now_ns;
+    endpoint->ejected_until_ns = 0;
+}
 
 void balancer_check_result(struct balancer *balancer, uint32_t handle, int64_t now_ns, bool passed)
 {
@@ -31,23 +46,11 @@ void balancer_check_result(struct balancer *balancer, uint32_t handle, int64_t n
     if (endpoint->checks_in_row >= (passed ? balancer->options.rise : balancer->options.fall)) {
         endpoint->unhealthy = !passed;
         endpoint->checks_in_row = 0;
+        if (passed && endpoint->ejected_until_ns != 0) {
+            end_ejection(endpoint, balancer->now_ns);
+        }
         balancer_refresh(balancer);
     }
-}
-
-uint32_t balancer_ejection_limit(const struct balancer *balancer, uint32_t candidates)
-{
-    if (balancer->options.eject_percent == 0 || candidates == 0) {
-        return 0;
-    }
-    uint64_t limit = (uint64_t)candidates * balancer->options.eject_percent / 100;
-    return limit == 0 ? 1 : (uint32_t)limit;
-}
-
-static void end_ejection(struct balancer_endpoint *endpoint, int64_t now_ns)
-{
-    endpoint->ejection_ended_ns = endpoint->ejected_until_ns < now_ns ? endpoint->ejected_until_ns : now_ns;
-    endpoint->ejected_until_ns = 0;
 }
 
 /* The ejection that ends first, NULL without any. */

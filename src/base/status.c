@@ -27,6 +27,7 @@ const char *status_text(enum status status)
     case STATUS_NO_LEADER: return "no leader";
     case STATUS_UNCERTAIN: return "outcome unknown";
     case STATUS_EXECUTED: return "done, but its result is lost";
+    case STATUS_STALE: return "what is here is too old";
     }
     return "unknown status";
 }

@@ -32,6 +32,7 @@ enum status {
     STATUS_NO_LEADER = -21,  /* nobody decides at present; nothing was done */
     STATUS_UNCERTAIN = -22,  /* it may have been done, or yet be done */
     STATUS_EXECUTED = -23,   /* it was done; what came of it is lost */
+    STATUS_STALE = -24,      /* what is here is older than was asked for */
 };
 
 /* A short text for a person ("disk full"). Never NULL; static storage. */

@@ -1,7 +1,7 @@
-/* cohort balance: a TCP balancer in the foreground, over backends that are given on the command line. */
+/* cohort balance: a TCP balancer in the foreground, over backends that the command line or a file names. */
 #include "balance/balancer.h"
 #include "base/memory.h"
-#include "base/number.h"
+#include "cli/balance_list.h"
 #include "cli/cli.h"
 #include "cli/host_port.h"
 #include "cli/metrics_http.h"
@@ -24,14 +24,14 @@ enum {
 
 struct balance {
     /* options */
-    const char *listen, *policy, *metrics_at, *zone, *send_header;
-    uint32_t backend_count;
-    int64_t workers, connections, connect_timeout_ms, idle_timeout_ms, check_interval_ms, rise, fall, retries;
+    const char *listen, *policy, *metrics_at, *zone, *send_header, *check;
+    struct balance_sources sources;
+    int64_t workers, connections, rate, connect_timeout_ms, idle_timeout_ms, check_interval_ms, rise, fall, retries;
     int64_t retry_budget, eject_errors, slow_start_ms, drain_ms;
     bool accept_header;
 
     struct proxy_options options;
-    struct proxy_backend backends[PROXY_MAXIMUM_BACKENDS];
+    struct balance_list *list; /* in force */
     struct env *env;
     struct proxy *proxy;
     struct metrics_http *metrics;
@@ -41,69 +41,13 @@ struct balance {
 
 static const char *const HEADERS[] = {"none", "v1", "v2"};
 
-/* ---- backends ---- */
-
-static bool take_field(struct proxy_backend *backend, struct slice field)
-{
-    struct slice weight = SLICE_LITERAL("weight=");
-    struct slice zone = SLICE_LITERAL("zone=");
-    if (slice_starts_with(field, weight)) {
-        int64_t value = 0;
-        struct slice digits = slice_of(field.data + weight.size, field.size - weight.size);
-        if (!number_parse_int64(digits, &value) || value < 1 || value > BALANCER_MAXIMUM_WEIGHT) {
-            return false;
-        }
-        backend->listing.weight = (uint32_t)value;
-        return true;
-    }
-    if (slice_starts_with(field, zone) && field.size > zone.size) {
-        backend->listing.zone = slice_of(field.data + zone.size, field.size - zone.size);
-        return true;
-    }
-    return false;
-}
-
-/* "HOST:PORT[,weight=N][,zone=Z]" */
-static int parse_backend(const char *text, struct proxy_backend *ret_backend)
-{
-    struct slice rest = slice_from_string(text);
-    const uint8_t *comma = memchr(rest.data, ',', rest.size);
-    struct slice address = slice_of(rest.data, comma == NULL ? rest.size : (size_t)(comma - rest.data));
-    struct host_port at;
-    if (!host_port_parse(address, &at) || at.port == 0) {
-        return cli_error(&cli_balance, EX_USAGE, "--backend: '%s' is not HOST:PORT[,weight=N][,zone=ZONE]", text);
-    }
-    *ret_backend = (struct proxy_backend){.listing = {.id = address, .address = address, .weight = 1}};
-    while (comma != NULL) {
-        const uint8_t *from = comma + 1;
-        size_t left = rest.size - (size_t)(from - rest.data);
-        comma = memchr(from, ',', left);
-        if (!take_field(ret_backend, slice_of(from, comma == NULL ? left : (size_t)(comma - from)))) {
-            return cli_error(&cli_balance, EX_USAGE,
-                             "--backend: '%s': after the address come weight=1 to weight=65535, zone=ZONE", text);
-        }
-    }
-    if (!proxy_resolve(at.host, at.port, &ret_backend->at)) {
-        return cli_error(&cli_balance, EX_NOHOST, "--backend: no address is known of '%s'", at.host);
-    }
-    return CLI_CONTINUE;
-}
-
 static int take_backend(const struct cli_command *command, void *data, const char *text)
 {
-    struct balance *balance = data;
-    if (balance->backend_count == PROXY_MAXIMUM_BACKENDS) {
+    struct balance_sources *sources = data;
+    if (sources->given_count == PROXY_MAXIMUM_BACKENDS) {
         return cli_error(command, EX_USAGE, "--backend: given more than %d times", PROXY_MAXIMUM_BACKENDS);
     }
-    return parse_backend(text, &balance->backends[balance->backend_count++]);
-}
-
-static int check_backends(const struct balance *balance)
-{
-    if (balance->backend_count == 0) {
-        (void)cli_error(&cli_balance, EX_USAGE, "nobody to send to: name at least one --backend HOST:PORT");
-        return cli_usage_hint(&cli_balance);
-    }
+    sources->given[sources->given_count++] = text;
     return CLI_CONTINUE;
 }
 
@@ -132,6 +76,9 @@ static int parse_words(struct balance *balance)
         (void)cli_error(&cli_balance, EX_USAGE, "--policy: there is no '%s'%s%s%s", balance->policy,
                         meant == NULL ? "" : "; did you mean '", meant == NULL ? "" : meant, meant == NULL ? "" : "'?");
         return cli_usage_hint(&cli_balance);
+    }
+    if (!proxy_check_parse(slice_from_string(balance->check), &options->check, &options->check_path)) {
+        return cli_error(&cli_balance, EX_USAGE, "--check: '%s' is not tcp, resp or http:/PATH", balance->check);
     }
     for (options->send_header = 0; strcmp(balance->send_header, HEADERS[options->send_header]) != 0;) {
         if (++options->send_header == 3) {
@@ -172,9 +119,10 @@ static void set_numbers(struct balance *balance)
 {
     static const int64_t MS = 1000000;
     struct proxy_options *options = &balance->options;
-    options->backends = balance->backends;
-    options->backend_count = balance->backend_count;
+    options->backends = balance->list->backends;
+    options->backend_count = balance->list->count;
     options->workers = (uint32_t)balance->workers;
+    options->rate = (uint32_t)balance->rate;
     options->connect_timeout_ns = balance->connect_timeout_ms * MS;
     options->idle_timeout_ns = balance->idle_timeout_ms * MS;
     options->check_interval_ns = balance->check_interval_ms * MS;
@@ -193,21 +141,26 @@ static int parse(struct balance *balance, int argc, char **argv)
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     balance->workers = processors < 1 ? 1 : processors > PROXY_MAXIMUM_WORKERS ? PROXY_MAXIMUM_WORKERS : processors;
     const int64_t day = INT64_C(86400000);
-    struct cli_each each_backend = {take_backend, balance};
+    struct cli_each each_backend = {take_backend, &balance->sources};
     const struct cli_option options[] = {
         {"listen", CLI_TEXT, &balance->listen, "HOST:PORT", "where clients connect; port 0 takes a free one", 0, 0},
-        {"backend", CLI_EACH, &each_backend, "BACKEND", "HOST:PORT[,weight=N][,zone=Z]; once for each, 256 at most", 0,
-         0},
+        {"backend", CLI_EACH, &each_backend, "BACKEND",
+         "HOST:PORT[,weight=N][,zone=Z][,drain]; once for each, up to 256", 0, 0},
+        {"backends", CLI_TEXT, &balance->sources.path, "FILE", "a line for each; read again on SIGHUP", 0, 0},
         {"policy", CLI_TEXT, &balance->policy, "POLICY", "one of those above (two-choices)", 0, 0},
         {"workers", CLI_NUMBER, &balance->workers, "N", "threads (one for each processor)", 1, PROXY_MAXIMUM_WORKERS},
         {"max-connections", CLI_NUMBER, &balance->connections, "N", "at the same time; more are closed at once (10000)",
          1, PROXY_MAXIMUM_CONNECTIONS},
+        {"max-rate", CLI_NUMBER, &balance->rate, "N", "new connections in a second; more wait; 0: no limit (0)", 0,
+         PROXY_MAXIMUM_RATE},
         {"connect-timeout", CLI_DURATION, &balance->connect_timeout_ms, "TIME", "of an attempt, and for a header (3s)",
          1, day},
         {"idle-timeout", CLI_DURATION, &balance->idle_timeout_ms, "TIME", "without a byte either way; 0: never (10m)",
          0, 30 * day},
         {"check-interval", CLI_DURATION, &balance->check_interval_ms, "TIME",
          "between checks of a backend; 0: none (2s)", 0, day},
+        {"check", CLI_TEXT, &balance->check, "KIND", "tcp, resp (PING), or http:/PATH (a status below 400) (tcp)", 0,
+         0},
         {"rise", CLI_NUMBER, &balance->rise, "N", "checks passed in a row that make it healthy (2)", 1, 1000},
         {"fall", CLI_NUMBER, &balance->fall, "N", "checks failed in a row that make it unhealthy (3)", 1, 1000},
         {"eject-errors", CLI_NUMBER, &balance->eject_errors, "N", "errors in a row that eject it; 0: never (5)", 0,
@@ -228,7 +181,7 @@ static int parse(struct balance *balance, int argc, char **argv)
     struct cli_arguments arguments;
     int code = cli_parse(&cli_balance, options, argc, argv, &arguments);
     code = code == CLI_CONTINUE ? parse_words(balance) : code;
-    code = code == CLI_CONTINUE ? check_backends(balance) : code;
+    code = code == CLI_CONTINUE ? balance_list_make(&balance->sources, &balance->list) : code;
     code = code == CLI_CONTINUE ? fit_descriptors(balance) : code;
     if (code == CLI_CONTINUE) {
         set_numbers(balance);
@@ -253,7 +206,10 @@ static void add_backend_row(struct table *table, const struct proxy_backend_figu
     const struct balancer_statistics *figures = &of->balancing;
     struct table_cell *cells = table_add_row(table);
     bool up = of->healthy_workers > 0;
-    const char *state = !figures->healthy ? "unhealthy" : figures->ejected ? "ejected" : "up";
+    const char *state = figures->draining   ? "draining"
+                        : !figures->healthy ? "unhealthy"
+                        : figures->ejected  ? "ejected"
+                                            : "up";
     table_set_text(&cells[0], figures->id, ID_CELL_BYTES);
     table_set_text(&cells[1], slice_from_string(state), ID_CELL_BYTES);
     cells[1].colour = !up ? TABLE_BAD : figures->healthy && !figures->ejected ? TABLE_GOOD : TABLE_WARN;
@@ -288,11 +244,40 @@ static void look_at_drain(struct env_timer *timer)
 {
     struct balance *balance = CONTAINER_OF(timer, struct balance, draining);
     int64_t now_ns = env_monotonic_ns(balance->env);
-    if (proxy_open(balance->proxy) == 0 || now_ns >= balance->drain_until_ns) {
+    if (proxy_has_ended(balance->proxy) || now_ns >= balance->drain_until_ns) {
         env_uv_stop(balance->env);
         return;
     }
     env_timer_start(balance->env, timer, now_ns + INT64_C(1000000) * DRAIN_LOOK_MS);
+}
+
+static void list_refused(const struct balance_list *list, const struct balancer_refused *refused)
+{
+    bool of_one = refused->why != BALANCER_REFUSED_RING_POINTS; /* the others cannot be: COUNT, IN_FLIGHT */
+    struct slice id = of_one ? list->backends[refused->at].listing.id : slice_of(NULL, 0);
+    (void)fprintf(stderr, "cohort balance: %.*s%s%s; the list of backends stays as it was\n", (int)id.size,
+                  id.size == 0 ? "" : (const char *)id.data, of_one ? ": " : "", balancer_refusal_text(refused->why));
+}
+
+/* Another list, or the old one when there is anything wrong with the new one. */
+static void reload(struct balance *balance)
+{
+    struct balance_list *list = NULL;
+    struct balancer_refused refused;
+    if (balance_list_make(&balance->sources, &list) != CLI_CONTINUE) {
+        (void)fprintf(stderr, "cohort balance: the list of backends stays as it was\n");
+        return;
+    }
+    if (proxy_update(balance->proxy, list->backends, list->count, &refused) != STATUS_OK) {
+        list_refused(list, &refused);
+        balance_list_destroy(list);
+        return;
+    }
+    (void)fprintf(stderr, "cohort balance: %u backends, %u of them new, %u left\n", (unsigned)list->count,
+                  (unsigned)balance_list_count_besides(list, balance->list),
+                  (unsigned)balance_list_count_besides(balance->list, list));
+    balance_list_destroy(balance->list);
+    balance->list = list;
 }
 
 static void signal_arrived(void *owner, int signum)
@@ -300,6 +285,10 @@ static void signal_arrived(void *owner, int signum)
     struct balance *balance = owner;
     if (signum == SIGUSR1) {
         print_table(balance);
+        return;
+    }
+    if (signum == SIGHUP) {
+        reload(balance);
         return;
     }
     if (balance->drain_until_ns != 0) {
@@ -349,7 +338,7 @@ static int start_metrics(struct balance *balance)
 
 static int serve(struct balance *balance)
 {
-    static const int caught[] = {SIGTERM, SIGINT, SIGUSR1};
+    static const int caught[] = {SIGTERM, SIGINT, SIGUSR1, SIGHUP};
     for (size_t i = 0; i < sizeof(caught) / sizeof(caught[0]); i++) {
         if (env_uv_on_signal(balance->env, caught[i], signal_arrived, balance) != STATUS_OK) {
             return cli_error(&cli_balance, EX_OSERR, "cannot catch signals");
@@ -373,6 +362,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
     static struct balance balance; /* large, and once */
     balance = (struct balance){.policy = "two-choices",
                                .send_header = "none",
+                               .check = "tcp",
                                .connect_timeout_ms = 3000,
                                .idle_timeout_ms = 600000,
                                .check_interval_ms = 2000,
@@ -386,9 +376,11 @@ static int run(const struct cli_command *command, int argc, char **argv)
     balancer_options_init(&balance.options.balancing);
     int code = parse(&balance, argc, argv);
     if (code != CLI_CONTINUE) {
+        balance_list_destroy(balance.list);
         return code;
     }
     if (env_uv_create(NULL, &balance.env) != STATUS_OK) {
+        balance_list_destroy(balance.list);
         return cli_error(&cli_balance, EX_OSERR, "the system refuses an event loop: too few descriptors or memory");
     }
     env_timer_init(&balance.draining, look_at_drain);
@@ -397,6 +389,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
     metrics_http_stop(balance.metrics);
     proxy_destroy(balance.proxy);
     env_uv_destroy(balance.env);
+    balance_list_destroy(balance.list);
     return code;
 }
 
@@ -412,7 +405,8 @@ const struct cli_command cli_balance = {
                "ring and maglev keep a client's address at its backend.\n"
                "\n"
                "SIGTERM and SIGINT stop accepting and wait for open connections (--drain); a second\n"
-               "one does not wait. SIGUSR1 prints a table of backends.\n"
+               "one does not wait. SIGUSR1 prints a table of backends. SIGHUP reads --backends and\n"
+               "resolves host names again: connections go on, also those to backends that left.\n"
                "\n"
                "--accept-proxy believes what clients say of themselves: only behind another balancer.\n"
                "\n"

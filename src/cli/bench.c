@@ -1,6 +1,7 @@
 /* cohort bench: makes load and measures. */
 #include "base/assert.h"
 #include "base/memory.h"
+#include "base/units.h"
 #include "cli/bench_load.h"
 #include "cli/bench_report.h"
 #include "cli/bench_txn.h"
@@ -31,6 +32,7 @@ struct bench_options {
     const char *url;
     const char *mode;
     const char *ratio;
+    const char *consistency; /* NULL: as it is */
     int64_t clients;
     int64_t pipeline;
     int64_t requests;
@@ -247,6 +249,29 @@ static int choose_mix(struct bench_options *options, struct bench_mix *mix)
     return bench_txn_choose(&options->txn, txn, &mix->txn);
 }
 
+/* strong, session, bounded:250ms, eventual: as the server takes it. */
+static int choose_level(const struct bench_options *options, char ret_level[static 32])
+{
+    static const char *const plain[] = {"strong", "session", "eventual"};
+    const char *text = options->consistency;
+    int64_t bound_ms = 0;
+    for (size_t i = 0; text != NULL && i < sizeof(plain) / sizeof(plain[0]); i++) {
+        if (strcmp(text, plain[i]) == 0) {
+            (void)snprintf(ret_level, 32, "%s", text);
+            return CLI_CONTINUE;
+        }
+    }
+    if (text == NULL) {
+        return CLI_CONTINUE;
+    }
+    if (strncmp(text, "bounded:", 8) != 0 || !units_parse_duration(slice_from_string(text + 8), &bound_ms)) {
+        return cli_error(&cli_bench, EX_USAGE,
+                         "--consistency: '%s' is none of strong, session, bounded:DURATION, eventual", text);
+    }
+    (void)snprintf(ret_level, 32, "bounded %" PRIi64, bound_ms);
+    return CLI_CONTINUE;
+}
+
 static int make_plan(struct bench_options *options, const struct client_url *url, struct bench_plan *ret_plan)
 {
     struct bench_mix mix = {
@@ -268,7 +293,7 @@ static int make_plan(struct bench_options *options, const struct client_url *url
         .duration_ms = options->duration_ms,
         .mix = mix,
     };
-    return CLI_CONTINUE;
+    return choose_level(options, ret_plan->level);
 }
 
 static int prepare(const struct bench_plan *plan)
@@ -331,6 +356,8 @@ static int run(const struct cli_command *command, int argc, char **argv)
         {"mode", CLI_TEXT, &options.mode, "MODE",
          "set, get, mixed, txn, eval, evalsha, lock; what is sent (default set)"},
         {"ratio", CLI_TEXT, &options.ratio, "SETS:GETS", "of --mode mixed (default 1:9)"},
+        {"consistency", CLI_TEXT, &options.consistency, "LEVEL",
+         "of reads: strong, session, bounded:DURATION, eventual (default: the server's, strong)"},
         {"shards", CLI_NUMBER, &options.txn.keys, "N", "that a transaction writes, a key in each (default 2)", 1,
          BENCH_TXN_KEYS_MAXIMUM},
         {"hot", CLI_NUMBER, &options.txn.hot_percent, "PERCENT",
@@ -396,6 +423,7 @@ const struct cli_command cli_bench = {
                "PX and an EVAL that compares and deletes, and tries again at once when one is held.",
     .examples = "  cohort bench\n"
                 "  cohort bench --mode mixed --ratio 1:9 --prepare --clients 64 --pipeline 32 --duration 10s\n"
+                "  cohort bench --mode get --prepare --consistency bounded:250ms --url cohort://10.0.0.2:6379\n"
                 "  cohort bench --mode txn --shards 2 --hot 10 --form txn --protocol 3pc\n"
                 "  cohort bench --mode lock --clients 64 --keys 1 --duration 5s\n"
                 "  cohort bench --url cohort://10.0.0.1:6379,10.0.0.2:6379 --value-size 1kb --json",

@@ -274,13 +274,30 @@ static void reconnect(struct bench_worker *worker, struct bench_client *client)
     watch(worker, client, EPOLL_CTL_ADD, EPOLLOUT);
 }
 
+/* What a connection says first; the reply is an error's, if there is one. */
+static enum status greet(const struct bench_plan *plan, struct client_connection *connection, int64_t deadline_ns)
+{
+    struct slice reply;
+    enum status status = password_say(connection, deadline_ns, &reply);
+    if (status != STATUS_OK || plan->level[0] == '\0') {
+        return status;
+    }
+    const char *space = strchr(plan->level, ' ');
+    struct slice argv[3] = {SLICE_LITERAL("COHORT.CONSISTENCY"), slice_from_string(plan->level)};
+    if (space != NULL) {
+        argv[1].size = (size_t)(space - plan->level);
+        argv[2] = slice_from_string(space + 1);
+    }
+    status = client_connection_call(connection, argv, space == NULL ? 2 : 3, deadline_ns, &reply);
+    return status == STATUS_OK && reply.data[0] == '-' ? STATUS_UNSUPPORTED : status;
+}
+
 static void connected(struct bench_worker *worker, struct bench_client *client)
 {
     enum status status = client_connection_finish(&client->connection);
-    struct slice reply;
     if (status == STATUS_OK) { /* which password is right was looked at before */
         int64_t deadline_ns = worker->now_ns + worker->plan->url->timeout_ms * 1000000;
-        status = password_say(&client->connection, deadline_ns, &reply);
+        status = greet(worker->plan, &client->connection, deadline_ns);
     }
     if (status != STATUS_OK) {
         lose(worker, client, status_text(status));
@@ -404,9 +421,8 @@ enum status bench_worker_init(struct bench_worker *worker, const struct bench_pl
         client->state = CLIENT_READY;
         client->operations = memory_allocate(plan->pipeline);
         bench_locks_init(&client->locks, &plan->mix, index + i * plan->threads, plan->clients, plan->pipeline);
-        struct slice reply;
         enum status status = client_connection_open(&client->connection, client->endpoint, deadline_ns);
-        status = status == STATUS_OK ? password_say(&client->connection, deadline_ns, &reply) : status;
+        status = status == STATUS_OK ? greet(plan, &client->connection, deadline_ns) : status;
         if (status != STATUS_OK) {
             return status;
         }

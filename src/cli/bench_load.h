@@ -27,6 +27,7 @@ struct bench_plan {
     uint32_t pipeline;
     uint64_t requests;   /* in all; 0: until the duration ends */
     int64_t duration_ms; /* 0: until the requests are done */
+    char level[32];      /* that each connection asks for, as COHORT.CONSISTENCY takes it; empty: none */
     struct bench_mix mix;
 };
 

@@ -78,5 +78,6 @@ extern const struct cli_command cli_node;
 extern const struct cli_command cli_lock;
 extern const struct cli_command cli_elect;
 extern const struct cli_command cli_txn;
+extern const struct cli_command cli_service;
 extern const struct cli_command cli_sim;
 extern const struct cli_command cli_check;

@@ -5,8 +5,8 @@
 
 /* In the order in which a newcomer meets them. */
 static const struct cli_command *const commands[] = {
-    &cli_serve, &cli_dev,     &cli_status, &cli_node, &cli_lock,  &cli_elect,
-    &cli_txn,   &cli_balance, &cli_bench,  &cli_sim,  &cli_check,
+    &cli_serve, &cli_dev,     &cli_status,  &cli_node,  &cli_lock, &cli_elect,
+    &cli_txn,   &cli_service, &cli_balance, &cli_bench, &cli_sim,  &cli_check,
 };
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };

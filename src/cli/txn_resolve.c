@@ -230,6 +230,7 @@ static int resolve(struct resolver *resolver)
     struct sigaction action = {.sa_handler = note_signal}; /* without SA_RESTART: a pause ends */
     (void)sigaction(SIGTERM, &action, NULL);
     (void)sigaction(SIGINT, &action, NULL);
+    (void)signal(SIGPIPE, SIG_IGN); /* what a participant closes is no end of this */
     int code = open_targets(resolver);
     code = code == CLI_CONTINUE ? cohort_call_open(resolver->command, resolver->url, &resolver->cohort) : code;
     if (code == CLI_CONTINUE) {
@@ -237,6 +238,7 @@ static int resolve(struct resolver *resolver)
                                              .targets = resolver->targets,
                                              .count = resolver->count,
                                              .timeout_ms = resolver->timeout_ms,
+                                             .ended = &ended,
                                              .told = tell,
                                              .data = resolver};
         code = campaign(resolver);

@@ -7,6 +7,7 @@
 #include "cli/words.h"
 #include "resource/work.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -263,6 +264,7 @@ static int tell(const struct run *run, enum work_end end)
 static int run_with(struct run *run, const struct work_options *options)
 {
     struct cohort *cohort;
+    (void)signal(SIGPIPE, SIG_IGN); /* what a participant closes, or who reads what is printed, is no end of this */
     int code = cohort_call_open(run->command, run->url, &cohort);
     if (code != CLI_CONTINUE) {
         return code;

@@ -63,8 +63,9 @@ static enum use use_of(struct slice name)
 
 bool command_may_be_queued(struct cohort_bytes name)
 {
-    enum use use = use_of(slice_of(name.data, name.size));
-    return use == USE_SHARED;
+    struct slice word = slice_of(name.data, name.size);
+    bool ends_node = slice_is_word(word, "SHUTDOWN"); /* whatever becomes of the transaction */
+    return use_of(word) == USE_SHARED && !ends_node;
 }
 
 static bool may_run_scripts(struct slice name)

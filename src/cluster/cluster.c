@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "cluster/cluster_internal.h"
+#include "cluster/level_reads.h"
 #include "cluster/transport.h"
 
 #include <inttypes.h>
@@ -99,10 +100,12 @@ static enum status submit_of_finisher(void *owner, uint32_t shard, const struct 
                                          : STATUS_INVALID;
 }
 
+static bool runner_lost(void *owner, const struct txn_runner *runner) { return peers_lost(owner, runner); }
+
 enum status cluster_create(struct env *env, const struct cluster_options *options, const struct cluster_events *events,
                            void *owner, struct cluster **ret_cluster, char ret_message[static CLUSTER_MESSAGE_BYTES])
 {
-    static const struct finisher_events finisher_events = {submit_of_finisher};
+    static const struct finisher_events finisher_events = {submit_of_finisher, runner_lost};
     struct cluster *cluster = memory_allocate_zeroed(1, sizeof(*cluster));
     cluster->env = env;
     cluster->finisher = finisher_create(env, &finisher_events, cluster);
@@ -158,6 +161,7 @@ void cluster_destroy(struct cluster *cluster)
     finisher_destroy(cluster->finisher);
     for (uint32_t shard = 0; shard <= cluster->shard_count; shard++) {
         session_ends_free(&cluster->lanes[shard]);
+        level_reads_destroy(cluster->lanes[shard].level_reads);
     }
     lock_settle_destroy(cluster);
     remotes_destroy(cluster);
@@ -204,6 +208,9 @@ bool cluster_turn(struct cluster *cluster)
         lane_turn(CONTAINER_OF(at, struct lane, node));
     }
     bool more = store_turn(cluster->store);
+    if (cluster->level_reads_waiting != 0) {
+        level_reads_turn(cluster);
+    }
     if (cluster->workers != NULL) {
         errands_turn(cluster);
     }
@@ -232,5 +239,8 @@ void cluster_look_after(struct cluster *cluster, int64_t before_ns)
     }
     LIST_FOR_EACH_SAFE (at, after, &cluster->busy) {
         lane_look_after(CONTAINER_OF(at, struct lane, node), before_ns);
+    }
+    if (cluster->level_reads_waiting != 0) {
+        level_reads_look_after(cluster, before_ns);
     }
 }

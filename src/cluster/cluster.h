@@ -129,7 +129,15 @@ enum cluster_way {
     CLUSTER_LOGGED, /* a read that takes the log's way: a read-only EXEC behind a write, or one that met a due key */
     CLUSTER_READ,   /* a read as PLAIN, of a requester with nothing pending: as cluster_read if the owner can */
     CLUSTER_WEAK,   /* the same, from the node's state however old, if it has some */
+    CLUSTER_WITHIN, /* between workers: cluster_submit_within */
 };
+
+/* How old what a read shows may be (level_reads.h). */
+struct cluster_bound {
+    uint64_t index; /* it shows all entries of the shard's log up to this one */
+    int64_t age_ms; /* and all that was acknowledged so long before it is read, or before it arrived; CLUSTER_ANY_AGE */
+};
+#define CLUSTER_ANY_AGE INT64_MAX
 
 /* Takes a command (its arguments are copied). FULL, TOO_LARGE, CLOSED: it was definitely not executed. */
 MUST_USE enum status cluster_submit(struct cluster *cluster, uint32_t shard, const struct command *command,
@@ -142,8 +150,23 @@ bool cluster_read(struct cluster *cluster, uint32_t shard, const struct command 
 bool cluster_read_here(struct cluster *cluster, uint32_t shard, const struct command *command,
                        struct resp_writer *reply);
 
+/* Answers a read now, from this node's replica of the shard, when that is known to be within the bound, and nothing of
+ * this requester waits there already. False: submit it. No command that may run scripts. */
+bool cluster_read_within(struct cluster *cluster, uint32_t shard, const struct command *command,
+                         const struct cluster_bound *bound, uint64_t requester_id, struct resp_writer *reply);
+/* As cluster_submit: it is read here as soon as the replica is known to be within the bound; when that takes long, or
+ * there is no replica here, the leader is asked. So are reads of keys that a transaction holds. Those of one requester
+ * never see less than earlier ones. It fails with STALE when it could not be answered in time, with INVALID when a
+ * majority has no such index: it is none of this cluster, or not any more. */
+MUST_USE enum status cluster_submit_within(struct cluster *cluster, uint32_t shard, const struct command *command,
+                                           const struct cluster_bound *bound, struct requester *requester,
+                                           uint64_t tag);
+
 /* The scripts of the request whose end is being told took long (SHARD_LONG_STEPS). */
 bool cluster_took_long(const struct cluster *cluster);
+/* While the end of a request is told, and behind a read that was answered at once: the entry of its shard's log that
+ * holds it; of a read, the last one of which it may have seen anything. */
+uint64_t cluster_told_index(const struct cluster *cluster);
 /* The last entry of a shard that is applied here, which is what cluster_read_here shows; 0: this worker has none. */
 uint64_t cluster_applied_here(const struct cluster *cluster, uint32_t shard);
 
@@ -205,6 +228,7 @@ uint64_t cluster_shard_digest(const struct cluster *cluster, uint32_t shard);
 const struct txns *cluster_txns(const struct cluster *cluster, uint32_t shard, int64_t *ret_time_ms);
 /* Of one shard, as it is applied here; NULL when this node has none of it. Borrowed. */
 const struct locks *cluster_locks(const struct cluster *cluster, uint32_t shard);
+const struct services *cluster_services(const struct cluster *cluster, uint32_t shard);
 const struct meets *cluster_meets(const struct cluster *cluster, uint32_t shard);
 /* Keys in a hash slot, as far as this node has them. */
 uint64_t cluster_count_in_slot(const struct cluster *cluster, uint16_t slot);
@@ -226,6 +250,7 @@ struct cluster_counters {
     uint64_t lock_news, lock_news_dropped;          /* for who asked for locks: told, and for want of room not */
     uint64_t session_ends;                          /* told to shards */
     uint64_t reaped;                                /* times that a node's waits were ended since it was gone */
+    uint64_t txn_early;                             /* transactions asked about, or aborted, since their node is lost */
 };
 void cluster_counters(const struct cluster *cluster, struct cluster_counters *ret_counters);
 /* All zero in a cluster of one. */

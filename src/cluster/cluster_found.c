@@ -109,7 +109,10 @@ static enum status open_group(struct cluster *cluster, uint32_t number, const ui
         .eager = number != 0 && cluster->members->placement.shards[number - 1].leader == cluster->options.node,
     };
     struct lane *lane = lane_of(cluster, number);
-    return shard_open(cluster->store, &options, &lane_sink, lane, &lane->local, ret_message, CLUSTER_MESSAGE_BYTES);
+    enum status status =
+        shard_open(cluster->store, &options, &lane_sink, lane, &lane->local, ret_message, CLUSTER_MESSAGE_BYTES);
+    lane->told = status == STATUS_OK ? shard_told_index(lane->local) : NULL;
+    return status;
 }
 
 static enum status open_meta_group(struct cluster *cluster, char ret_message[static CLUSTER_MESSAGE_BYTES])

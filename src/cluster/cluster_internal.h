@@ -81,11 +81,12 @@ struct colleague {
 struct lane {
     struct list node; /* in cluster.busy, while anything waits or is under way */
     struct cluster *cluster;
-    uint32_t shard;      /* 0: the meta group */
-    bool away;           /* another worker has it: nothing below is used */
-    struct shard *local; /* NULL: this node does not vote in it */
-    uint64_t leader;     /* takes requests in this term; 0: not known */
-    uint64_t term;       /* the highest in which somebody was said to lead */
+    uint32_t shard;       /* 0: the meta group */
+    bool away;            /* another worker has it: nothing below is used */
+    struct shard *local;  /* NULL: this node does not vote in it */
+    const uint64_t *told; /* shard_told_index of it */
+    uint64_t leader;      /* takes requests in this term; 0: not known */
+    uint64_t term;        /* the highest in which somebody was said to lead */
 
     struct list waiting;    /* struct parcel */
     struct list sent;       /* in order of sequence */
@@ -105,9 +106,10 @@ struct lane {
     struct buffer answer; /* being written */
     struct resp_writer answer_writer;
 
-    struct ends **ends;   /* of sessions that lived in it, by shard − 1 (session_ends.c); NULL: none yet */
-    int64_t ends_next_ns; /* they are not looked at before */
-    bool reaping;         /* waits for locks are being ended (lock_news.c) */
+    struct level_reads *level_reads; /* level_reads.h; NULL: nobody has asked for any */
+    struct ends **ends;              /* of sessions that lived in it, by shard − 1 (session_ends.c); NULL: none yet */
+    int64_t ends_next_ns;            /* they are not looked at before */
+    bool reaping;                    /* waits for locks are being ended (lock_news.c) */
 };
 
 /* Another node. */
@@ -125,6 +127,7 @@ struct peer {
 
     struct buffer lock_news; /* notices for the next frame */
     int64_t down_ns;         /* since when it is not connected, as was seen; 0: it is */
+    uint64_t ended;          /* its process of this start has ended, and all before; 0: that is not known of any */
 
     size_t relaying_bytes; /* by way of the first worker, and not known to have left it */
     /* at the first worker */
@@ -152,6 +155,7 @@ struct cluster {
     bool up[PLACEMENT_MAXIMUM_NODES]; /* by place in members */
     struct command_arguments arguments;
     bool took_long;                         /* the scripts whose reply ends now; command_may_script */
+    uint64_t told_index;                    /* of the reply that ends now */
     int64_t refused_ns;                     /* when a write was refused for want of space, the last time; 0: never */
     int64_t told_refused_ns, told_frame_ns; /* when the log was told of the last such thing; 0: never */
     bool failed;
@@ -178,11 +182,12 @@ struct cluster {
     struct transport *transport; /* NULL in a cluster of one, and at all workers but the first */
     struct peer peers[PLACEMENT_MAXIMUM_NODES];
     size_t peer_count;
-    bool joined;               /* the owner was told */
-    struct finisher *finisher; /* of transactions whose shards are led here */
-    struct list remotes;       /* struct remote: parcels of other nodes being executed here */
-    struct requester reaper;   /* ends waits for locks whose node is gone */
-    struct list settlings;     /* parts of LOCK.MACQUIREs that are being ended (lock_settle.c) */
+    bool joined;                /* the owner was told */
+    struct finisher *finisher;  /* of transactions whose shards are led here */
+    size_t level_reads_waiting; /* in all lanes */
+    struct list remotes;        /* struct remote: parcels of other nodes being executed here */
+    struct requester reaper;    /* ends waits for locks whose node is gone */
+    struct list settlings;      /* parts of LOCK.MACQUIREs that are being ended (lock_settle.c) */
     size_t settling_count;
     struct cluster_counters counters;
     uint32_t own_classes;    /* of events that clients here may hear, … */
@@ -232,7 +237,7 @@ void cluster_set_leader(struct cluster *cluster, uint32_t shard, uint64_t node);
 /* ---- errand.c ---- */
 /* cluster_submit, for a shard of another worker. */
 MUST_USE enum status errand_submit(const struct lane *lane, const struct command *command, enum cluster_way way,
-                                   struct requester *requester, uint64_t tag);
+                                   const struct cluster_bound *bound, struct requester *requester, uint64_t tag);
 void errand_arrived(struct cluster *cluster, uint32_t from, struct slice body);
 void errand_answered(struct cluster *cluster, uint32_t from, struct slice body);
 void errand_was_slow(struct cluster *cluster, struct slice body);
@@ -364,7 +369,10 @@ void peers_close(struct cluster *cluster);
 void peers_up(struct cluster *cluster, struct peer *peer, uint64_t generation);
 void peers_down(struct cluster *cluster, struct peer *peer, uint64_t generation);
 /* Its process has ended (transport.h). */
-void peers_gone(struct cluster *cluster, const struct peer *peer);
+void peers_gone(struct cluster *cluster, struct peer *peer, uint64_t start);
+/* Whether this process of a node is lost: it has ended, or this node is not connected to it and does not come to be
+ * for some attempts. Who does not know, or never will, says no. */
+bool peers_lost(struct cluster *cluster, const struct txn_runner *runner);
 /* A frame; what is of other workers goes to them. */
 void peers_take(struct cluster *cluster, struct peer *peer, uint8_t type, struct slice payload);
 /* NULL: not a peer. */

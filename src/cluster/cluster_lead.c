@@ -148,7 +148,7 @@ static bool nothing_waits(const struct cluster *cluster)
             return false;
         }
     }
-    return list_empty(&cluster->remotes) && errands_idle(cluster);
+    return list_empty(&cluster->remotes) && cluster->level_reads_waiting == 0 && errands_idle(cluster);
 }
 
 static bool has_majority(struct cluster *cluster, const struct placement_shard *shard)

@@ -71,6 +71,11 @@ static void add(struct shard_stats *sum, const struct shard_stats *one)
     sum->machine.meets += one->machine.meets;
     sum->machine.meet_waiters += one->machine.meet_waiters;
     sum->machine.meets_passed += one->machine.meets_passed;
+    sum->machine.services += one->machine.services;
+    sum->machine.endpoints += one->machine.endpoints;
+    sum->machine.endpoints_registered += one->machine.endpoints_registered;
+    sum->machine.endpoints_expired += one->machine.endpoints_expired;
+    sum->machine.service_changes += one->machine.service_changes;
     sum->applied_index += one->applied_index;
     sum->committed_index += one->committed_index;
     sum->last_index += one->last_index;
@@ -127,6 +132,8 @@ void cluster_stats(const struct cluster *cluster, struct shard_stats *ret_stats)
 }
 
 bool cluster_took_long(const struct cluster *cluster) { return cluster->took_long; }
+
+uint64_t cluster_told_index(const struct cluster *cluster) { return cluster->told_index; }
 
 uint64_t cluster_digest(const struct cluster *cluster)
 {
@@ -185,6 +192,7 @@ void cluster_transport_statistics(const struct cluster *cluster, struct transpor
 void cluster_counters(const struct cluster *cluster, struct cluster_counters *ret_counters)
 {
     *ret_counters = cluster->counters;
+    ret_counters->txn_early = finisher_early(cluster->finisher);
 }
 
 uint64_t cluster_leader(const struct cluster *cluster, uint32_t shard) { return cluster->leaders[shard - 1]; }
@@ -204,6 +212,12 @@ const struct locks *cluster_locks(const struct cluster *cluster, uint32_t shard)
 {
     const struct lane *lane = lane_of(cluster, shard);
     return lane->local == NULL ? NULL : shard_locks(lane->local);
+}
+
+const struct services *cluster_services(const struct cluster *cluster, uint32_t shard)
+{
+    const struct lane *lane = lane_of(cluster, shard);
+    return lane->local == NULL ? NULL : shard_services(lane->local);
 }
 
 const struct meets *cluster_meets(const struct cluster *cluster, uint32_t shard)

@@ -19,7 +19,8 @@ enum { TAKEN_BYTES = 1 << 20 }; /* of answers: told of so many at a time */
 
 /* As they lie in records: no other process reads them. */
 struct request_head {
-    uint64_t asker, id, tag; /* the asker is only given back */
+    uint64_t asker, id, tag;    /* the asker is only given back */
+    struct cluster_bound bound; /* CLUSTER_WITHIN */
     uint32_t shard;
     uint16_t way;
     bool tell_slow;
@@ -27,6 +28,7 @@ struct request_head {
 
 struct errand_answer_head {
     uint64_t asker, tag;
+    uint64_t index; /* as cluster_told_index, when it replied */
     uint32_t bytes; /* of the request */
     bool replied;   /* what it is follows */
     bool took_long; /* as FORWARD_REPLIED_LONG */
@@ -64,7 +66,7 @@ static size_t bytes_of(const struct command *command)
 }
 
 enum status errand_submit(const struct lane *lane, const struct command *command, enum cluster_way way,
-                          struct requester *requester, uint64_t tag)
+                          const struct cluster_bound *bound, struct requester *requester, uint64_t tag)
 {
     struct cluster *cluster = lane->cluster;
     uint32_t owner = cluster_worker_of(cluster, lane->shard);
@@ -79,6 +81,7 @@ enum status errand_submit(const struct lane *lane, const struct command *command
     struct request_head head = {.asker = (uintptr_t)requester,
                                 .id = requester->id,
                                 .tag = tag,
+                                .bound = bound == NULL ? (struct cluster_bound){0} : *bound,
                                 .shard = lane->shard,
                                 .way = (uint16_t)way,
                                 .tell_slow = requester->events->slow != NULL};
@@ -111,6 +114,7 @@ void errand_answered(struct cluster *cluster, uint32_t from, struct slice body)
         resp_raw(writer, slice_of(body.data + sizeof(head), body.size - sizeof(head)));
     }
     cluster->took_long = head.took_long;
+    cluster->told_index = head.index;
     requester->events->end(requester, head.tag, NULL);
 }
 
@@ -153,8 +157,12 @@ void errand_taken(struct cluster *cluster, uint32_t from, struct slice body)
 
 static struct buffer *begin_answer(struct visitor *visitor, uint64_t tag, bool replied, enum status status)
 {
-    struct errand_answer_head head = {
-        .asker = visitor->asker, .tag = tag, .bytes = visitor->bytes, .replied = replied, .status = status};
+    struct errand_answer_head head = {.asker = visitor->asker,
+                                      .tag = tag,
+                                      .index = visitor->cluster->told_index, /* of a reply that is at its beginning… */
+                                      .bytes = visitor->bytes,
+                                      .replied = replied,
+                                      .status = status};
     struct buffer *record =
         workers_begin(visitor->cluster->workers, visitor->from, WORKERS_CLUSTER, CLUSTER_TELL_ANSWER);
     buffer_append(record, &head, sizeof(head));
@@ -223,6 +231,8 @@ static void visitor_end(struct requester *requester, uint64_t tag, const struct 
         uint8_t *head = visitor->writer.out->data + visitor->head_at;
         head[offsetof(struct errand_answer_head, took_long)] =
             (command == NULL || command_may_script(command->spec)) && visitor->cluster->took_long;
+        memcpy(head + offsetof(struct errand_answer_head, index), &visitor->cluster->told_index, /* … and at its end */
+               sizeof(visitor->cluster->told_index));
         end_answer(visitor);
     } else {
         bool reads = command != NULL && (command->spec->flags & COMMAND_READONLY) != 0;
@@ -252,15 +262,18 @@ static bool read_at_once(struct visitor *visitor, const struct request_head *hea
                          enum cluster_way *way)
 {
     bool weak = head->way == CLUSTER_WEAK;
-    if (!weak && head->way != CLUSTER_READ) {
+    bool within = head->way == CLUSTER_WITHIN;
+    if (!weak && !within && head->way != CLUSTER_READ) {
         return false;
     }
     struct buffer *scratch = &visitor->cluster->scratch;
     buffer_clear(scratch);
     visitor->writer = resp_writer_to(scratch, visitor->protocol);
     *way = CLUSTER_PLAIN;
-    bool read = (weak && cluster_read_here(visitor->cluster, head->shard, command, &visitor->writer)) ||
-                cluster_read(visitor->cluster, head->shard, command, &visitor->writer, way);
+    struct cluster *cluster = visitor->cluster;
+    bool read = (weak && cluster_read_here(cluster, head->shard, command, &visitor->writer)) ||
+                (within ? cluster_read_within(cluster, head->shard, command, &head->bound, head->id, &visitor->writer)
+                        : cluster_read(cluster, head->shard, command, &visitor->writer, way));
     if (read) {
         struct visitor gone = *visitor;
         buffer_append_slice(begin_answer(visitor, head->tag, true, STATUS_OK), buffer_slice(scratch));
@@ -294,7 +307,10 @@ void errand_arrived(struct cluster *cluster, uint32_t from, struct slice body)
     if (read_at_once(visitor, &head, &command, &way)) {
         return;
     }
-    enum status status = cluster_submit(cluster, head.shard, &command, way, &visitor->requester, head.tag);
+    enum status status =
+        head.way == CLUSTER_WITHIN
+            ? cluster_submit_within(cluster, head.shard, &command, &head.bound, &visitor->requester, head.tag)
+            : cluster_submit(cluster, head.shard, &command, way, &visitor->requester, head.tag);
     if (status != STATUS_OK) {
         answer_failed(visitor, head.tag, status);
     }

@@ -68,6 +68,7 @@ void answer_head_put(uint8_t at[static ANSWER_HEAD_BYTES], const struct answer_h
     at[4] = (uint8_t)head->outcome | (head->slow ? ANSWER_SLOW : 0);
     at[5] = (uint8_t)(int8_t)head->status;
     put_u32(at + 6, head->size);
+    put_u64(at + 10, head->index);
 }
 
 static bool replies(enum forward_outcome outcome)
@@ -86,11 +87,13 @@ enum status answer_take(struct slice *from, struct answer_head *ret_head, struct
         .slow = (from->data[4] & ANSWER_SLOW) != 0,
         .status = (enum status)(int8_t)from->data[5],
         .size = get_u32(from->data + 6),
+        .index = get_u64(from->data + 10),
     };
     struct slice rest = skip(*from, ANSWER_HEAD_BYTES);
     if (head.outcome >= FORWARD_OUTCOMES || head.size > FORWARD_REPLY_BYTES || head.place >= FORWARD_REQUESTS ||
         replies(head.outcome) == (head.size == 0) || head.status > STATUS_OK ||
-        (head.outcome == FORWARD_REFUSED) != (head.status != STATUS_OK) || (head.slow && !replies(head.outcome))) {
+        (head.outcome == FORWARD_REFUSED) != (head.status != STATUS_OK) || (head.slow && !replies(head.outcome)) ||
+        (head.index != 0 && !replies(head.outcome))) {
         return STATUS_CORRUPT;
     }
     size_t size = head.size + (head.slow ? (size_t)ANSWER_TOOK_BYTES : 0);

@@ -15,9 +15,11 @@
  *                               command_encode makes it
  *   NODE_ANSWERS                a piece of what became of them: shard u32 · parcel u64 · the next bytes of: for each
  *                               request, in any order: place u32 · outcome u8 (bit 7: it was slow) · status i8 · size
- * u32 · reply · when it was slow, what it took: microseconds u32 NODE_NOTE                   what the servers of two
- * nodes tell each other; nothing for this room (cluster_note) NODE_LOCK_NEWS              notices for clients of the
- * receiver (machine/lock/lock_notice.h); may be lost
+ *                               u32 · index u64 (of one that replied: the entry of the shard's log that holds it; of a
+ *                               read, the last one that it may have seen) · reply · when it was slow, what it took:
+ *                               microseconds u32
+ *   NODE_NOTE                   what the servers of two nodes tell each other; nothing for this room (cluster_note)
+ *   NODE_LOCK_NEWS              notices for clients of the receiver (machine/lock/lock_notice.h); may be lost
  *
  * Integers are little-endian. start, sequence and settled_below are those of machine/origin.h; sequence is 0 when
  * nothing in the parcel is logged. */
@@ -45,7 +47,7 @@ enum {
     FORWARD_HEAD_BYTES = 56,
     FORWARD_REQUESTS = 4096, /* in one parcel */
     ANSWERS_HEAD_BYTES = 12,
-    ANSWER_HEAD_BYTES = 10,
+    ANSWER_HEAD_BYTES = 18,
     ANSWER_TOOK_BYTES = 4,         /* behind the reply of a slow one */
     ANSWERS_PIECE_BYTES = 1 << 20, /* of answers in one frame, so that heartbeats come between */
     FORWARD_REPLY_BYTES = INT32_MAX,
@@ -76,6 +78,7 @@ enum forward_outcome {
 struct answer_head {
     uint32_t place, size;
     uint32_t took_us; /* when slow */
+    uint64_t index;   /* 0: it did not reply */
     bool slow;        /* of one that replied */
     enum forward_outcome outcome;
     enum status status;

@@ -27,6 +27,8 @@ static __attribute__((noinline)) void script_end(struct lane *lane, struct reque
 static void sink_end(void *owner, void *origin, uint64_t tag, const struct command *command)
 {
     struct requester *requester = origin;
+    const struct lane *lane = owner;
+    lane->cluster->told_index = *lane->told;
     if (__builtin_expect(command_may_script(command->spec), 0)) {
         script_end(owner, requester, tag, command);
         return;
@@ -440,7 +442,7 @@ enum status cluster_submit(struct cluster *cluster, uint32_t shard, const struct
         }
     }
     if (lane->away) {
-        return errand_submit(lane, command, way, requester, tag);
+        return errand_submit(lane, command, way, NULL, requester, tag);
     }
     if (lane->pending_bytes + bytes > LANE_PENDING_BYTES ||
         cluster->pending_bytes + bytes > NODE_PENDING_BYTES / cluster->worker_count || late(lane)) {
@@ -466,6 +468,7 @@ bool cluster_read(struct cluster *cluster, uint32_t shard, const struct command 
         return false;
     }
     *ret_way = CLUSTER_LOGGED; /* it meets a key about to expire */
+    cluster->told_index = shard_seen_index(lane->local);
     return shard_read(lane->local, command, reply);
 }
 
@@ -473,7 +476,11 @@ bool cluster_read_here(struct cluster *cluster, uint32_t shard, const struct com
                        struct resp_writer *reply)
 {
     struct lane *lane = lane_of(cluster, shard);
-    return lane->local != NULL && may_run(lane, command) && shard_read_applied(lane->local, command, reply);
+    if (lane->local == NULL || !may_run(lane, command) || !shard_read_applied(lane->local, command, reply)) {
+        return false;
+    }
+    cluster->told_index = shard_seen_index(lane->local);
+    return true;
 }
 
 uint64_t cluster_applied_here(const struct cluster *cluster, uint32_t shard)

@@ -92,14 +92,16 @@ static struct parcel *find_sent(struct lane *lane, uint64_t number)
     return NULL;
 }
 
-static void deliver(struct cluster *cluster, const struct parcel_request *request, struct slice reply, bool took_long)
+static void deliver(struct cluster *cluster, const struct parcel_request *request, const struct answer_head *head,
+                    struct slice reply)
 {
     struct requester *requester = request->requester;
     struct resp_writer *writer = requester->events->begin(requester, request->tag);
     if (writer != NULL) {
         resp_raw(writer, reply);
     }
-    cluster->took_long = took_long;
+    cluster->took_long = head->outcome == FORWARD_REPLIED_LONG;
+    cluster->told_index = head->index;
     requester->events->end(requester, request->tag, NULL);
 }
 
@@ -133,7 +135,7 @@ static enum status take_answer(struct cluster *cluster, struct parcel *parcel, c
             tell_slow(cluster, parcel, head->place, head->took_us);
         }
         parcel_settle(parcel, head->place);
-        deliver(cluster, &request, reply, head->outcome == FORWARD_REPLIED_LONG);
+        deliver(cluster, &request, head, reply);
         break;
     case FORWARD_RETURNED:
         parcel->requests[head->place].returned = true;

@@ -12,6 +12,7 @@ enum {
     CROWDED_BYTES = 256 << 10,   /* with so much on its way before them, signals go ahead */
     LEADS_BYTES = 12,            /* shard, term */
     TELL_AGAIN_S = 10,
+    PEER_LOST_MS = 250, /* its connection broke, and was tried again some times (transport.h: after 20 ms, 40, 80 …) */
 };
 
 struct peer *peer_find(struct cluster *cluster, uint64_t node)
@@ -224,6 +225,7 @@ void peers_turn(struct cluster *cluster)
 void peers_up(struct cluster *cluster, struct peer *peer, uint64_t generation)
 {
     peer->generation = generation;
+    peer->down_ns = 0;
     announce_all(cluster, peer);
     messages_up(cluster, peer);
     env_wake(cluster->env);
@@ -232,6 +234,7 @@ void peers_up(struct cluster *cluster, struct peer *peer, uint64_t generation)
 void peers_down(struct cluster *cluster, struct peer *peer, uint64_t generation)
 {
     peer->generation = 0;
+    peer->down_ns = env_monotonic_ns(cluster->env);
     peer->untold = false;
     buffer_clear(&peer->raft);
     buffer_deinit(&peer->lock_news);
@@ -245,10 +248,26 @@ void peers_down(struct cluster *cluster, struct peer *peer, uint64_t generation)
     env_wake(cluster->env);
 }
 
-void peers_gone(struct cluster *cluster, const struct peer *peer)
+void peers_gone(struct cluster *cluster, struct peer *peer, uint64_t start)
 {
+    peer->ended = start > peer->ended ? start : peer->ended;
     tell_shards(cluster, peer->node, shard_peer_gone);
     env_wake(cluster->env);
+}
+
+bool peers_lost(struct cluster *cluster, const struct txn_runner *runner)
+{
+    if (runner->node == cluster->options.node) {
+        return runner->start < cluster->options.lineage.start;
+    }
+    const struct peer *peer = peer_find(cluster, runner->node);
+    const struct member *member = peer == NULL ? NULL : members_find(cluster->members, runner->node);
+    if (member == NULL) {
+        return false;
+    }
+    bool ended = runner->start <= peer->ended || runner->start < member->start;
+    bool cut = peer->down_ns != 0 && env_monotonic_ns(cluster->env) - peer->down_ns >= PEER_LOST_MS * INT64_C(1000000);
+    return ended || cut;
 }
 
 /* One message of consensus; it says itself whom it is from, and must not lie. */

@@ -37,13 +37,13 @@ static void down(void *owner, uint64_t node, uint64_t generation)
     }
 }
 
-static void gone(void *owner, uint64_t node)
+static void gone(void *owner, uint64_t node, uint64_t start)
 {
     struct cluster *cluster = owner;
-    const struct peer *peer = peer_find(cluster, node);
+    struct peer *peer = peer_find(cluster, node);
     ASSERT(peer != NULL);
-    relay_tell_all(cluster, CLUSTER_TELL_GONE, peer, 0);
-    peers_gone(cluster, peer);
+    relay_tell_all(cluster, CLUSTER_TELL_GONE, peer, start);
+    peers_gone(cluster, peer, start);
 }
 
 static void frame(void *owner, uint64_t node, uint64_t generation, uint8_t type, struct slice payload)

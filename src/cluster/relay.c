@@ -236,7 +236,7 @@ void relay_fact(struct cluster *cluster, uint32_t from, enum cluster_tell what, 
     switch (what) {
     case CLUSTER_TELL_UP: peers_up(cluster, peer, numbers[1]); break;
     case CLUSTER_TELL_DOWN: peers_down(cluster, peer, numbers[1]); break;
-    case CLUSTER_TELL_GONE: peers_gone(cluster, peer); break;
+    case CLUSTER_TELL_GONE: peers_gone(cluster, peer, numbers[1]); break;
     case CLUSTER_TELL_LOSSY: peer->lossy = true; break;
     case CLUSTER_TELL_SENT:
         ASSERT(peer->relaying_bytes >= numbers[1]);

@@ -104,6 +104,7 @@ static void answer_reply(struct remote *remote, uint64_t tag, bool took_long, in
     end_answer(remote, (struct answer_head){.place = (uint32_t)tag,
                                             .outcome = took_long ? FORWARD_REPLIED_LONG : FORWARD_REPLIED,
                                             .slow = slow,
+                                            .index = remote->cluster->told_index,
                                             .took_us = took_us < UINT32_MAX ? (uint32_t)took_us : UINT32_MAX});
 }
 

@@ -77,10 +77,10 @@ struct transport_events {
     void (*up)(void *owner, uint64_t node, uint64_t generation, const struct id128 *incarnation);
     /* It is gone. Not called for connections that the caller ended by changing or removing the peer. */
     void (*down)(void *owner, uint64_t node, uint64_t generation);
-    /* The process that was connected last has ended: nobody listens at its address any more, or another of the node has
-     * come up. Comes some time after its `down`, if it can be found out; may be wrong where a network refuses
-     * connections in the peer's name. May be NULL. */
-    void (*gone)(void *owner, uint64_t node);
+    /* The process that was connected last, of this start, has ended: nobody listens at its address any more, or another
+     * of the node has come up. Comes some time after its `down`, if it can be found out; may be wrong where a network
+     * refuses connections in the peer's name. May be NULL. */
+    void (*gone)(void *owner, uint64_t node, uint64_t start);
     /* The payload is valid during the call. */
     void (*frame)(void *owner, uint64_t node, uint64_t generation, uint8_t type, struct slice payload);
     /* A queue that refused a frame is at most half full again. May be NULL. */

@@ -133,6 +133,7 @@ static void come_up(struct transport_connection *connection, struct transport_pe
                                         .version_highest = options->version_highest};
     bool another = peer->seen_run != 0 && peer->seen_run != connection->hello.run;
     uint64_t node = peer->node;
+    uint64_t former = peer->seen;
     connection->state = TRANSPORT_UP;
     connection->peer = peer;
     transport_probe_end(peer);
@@ -160,7 +161,7 @@ static void come_up(struct transport_connection *connection, struct transport_pe
             connection->address, statistics->version);
     options->events->up(options->owner, node, connection->generation, &connection->hello.incarnation);
     if (another && options->events->gone != NULL) {
-        options->events->gone(options->owner, node); /* the process before this one */
+        options->events->gone(options->owner, node, former); /* the process before this one */
     }
 }
 

@@ -20,7 +20,7 @@ static void settle(struct transport_peer *peer, enum status status)
     uint32_t attempts = peer->probe.attempts;
     transport_probe_end(peer);
     if (status == STATUS_REFUSED) {
-        transport->options.events->gone(transport->options.owner, peer->node);
+        transport->options.events->gone(transport->options.owner, peer->node, peer->seen);
     } else if (attempts < ATTEMPTS) {
         peer->probe.attempts = attempts;
         start_timer(peer, AGAIN_MS);

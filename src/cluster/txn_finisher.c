@@ -61,6 +61,7 @@ static void watch_reset(struct watch *watch)
     watch->decided = 0;
     watch->soonest_ms = INT64_MAX;
     watch->prepared_ms = INT64_MIN;
+    watch->lost_ms = INT64_MIN;
     watch->finished_size = 0;
 }
 
@@ -87,8 +88,8 @@ struct watch *finisher_watch(struct finisher *finisher, uint32_t shard)
 
 /* ---- looking ---- */
 
-static struct task *run(struct finisher *finisher, enum role role, uint32_t shard, struct slice id,
-                        const struct txns *txns)
+struct task *finisher_run(struct finisher *finisher, enum role role, uint32_t shard, struct slice id,
+                          const struct txns *txns)
 {
     struct task *task = finisher_task(finisher, role, shard, id);
     finisher_advance(task, txns);
@@ -110,7 +111,8 @@ static bool is_wanted(const struct task *task, const struct txns *txns, int64_t 
     switch (task->role) {
     case HOME_DECIDED: return home != NULL && tells(home);
     case HOME_OVERDUE:
-        return home != NULL && (home->state == HOME_OPEN || home->state == HOME_BEGUN) && home->deadline_ms <= time_ms;
+        return home != NULL && (home->state == HOME_OPEN || home->state == HOME_BEGUN) &&
+               (home->deadline_ms <= time_ms || finisher_forsaken(task->finisher, home));
     case PART_PREPARED: return part != NULL && !finished;
     case PART_FINISHED: return finished;
     }
@@ -216,7 +218,7 @@ static void look_at_decided(struct finisher *finisher, struct watch *watch, uint
         newest = home->decided > newest ? home->decided : newest;
         finisher->looked++;
         if (tells(home)) {
-            (void)run(finisher, HOME_DECIDED, shard, home_id(home), txns);
+            (void)finisher_run(finisher, HOME_DECIDED, shard, home_id(home), txns);
         }
     }
     watch->decided = newest;
@@ -248,7 +250,7 @@ static void look_at_open(struct finisher *finisher, struct watch *watch, uint32_
             const struct home *home = CONTAINER_OF(at, struct home, node);
             finisher->looked++;
             if (home->deadline_ms <= time_ms) {
-                (void)run(finisher, HOME_OVERDUE, shard, home_id(home), txns);
+                (void)finisher_run(finisher, HOME_OVERDUE, shard, home_id(home), txns);
             } else if (home->deadline_ms < watch->soonest_ms) {
                 watch->soonest_ms = home->deadline_ms;
             }
@@ -283,7 +285,7 @@ static int64_t look_at_part(struct finisher *finisher, const struct part *part, 
         finisher_want_at(finisher, env_monotonic_ns(finisher->env) + (due_ms - time_ms) * NS_PER_MS);
         return due_ms;
     }
-    const struct task *task = run(finisher, role, shard, part_id(part), txns);
+    const struct task *task = finisher_run(finisher, role, shard, part_id(part), txns);
     int64_t pause_ns = task->next_ns - env_monotonic_ns(finisher->env);
     return pause_ns > 0 ? time_ms + (pause_ns + NS_PER_MS - 1) / NS_PER_MS : INT64_MAX;
 }
@@ -393,7 +395,10 @@ void finisher_look(struct finisher *finisher, const struct finisher_shard *shard
     look_at_decided(finisher, watch, shard->number, shard->txns);
     look_at_open(finisher, watch, shard->number, shard->txns, shard->time_ms);
     look_at_prepared(finisher, watch, shard->number, shard->txns, shard->time_ms);
+    finisher_look_at_lost(finisher, watch, shard->number, shard->txns, shard->time_ms);
     look_at_finished(finisher, watch, shard->number, shard->txns, shard->time_ms);
 }
 
 uint64_t finisher_looked(const struct finisher *finisher) { return finisher->looked; }
+
+uint64_t finisher_early(const struct finisher *finisher) { return finisher->early; }

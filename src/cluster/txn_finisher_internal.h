@@ -54,6 +54,7 @@ struct watch {
     uint64_t opened, decided;       /* records up to these positions were looked at: */
     int64_t soonest_ms;             /* no deadline of the open ones is before this */
     int64_t prepared_ms;            /* of the shard's time: no part that is prepared is due before this */
+    int64_t lost_ms;                /* the same: nodes that run what is young are looked at then */
     uint8_t finished[TXN_ID_BYTES]; /* of what is finished, who was looked at last; the next turn goes on behind it */
     size_t finished_size;           /* 0: it begins with the oldest */
 };
@@ -65,7 +66,7 @@ struct finisher {
     struct table table;     /* of struct task, from key_size on */
     struct watch **watches; /* by shard − 1; NULL: none yet */
     uint32_t watch_count;
-    uint64_t turn, looked;
+    uint64_t turn, looked, early;
     bool gathering;  /* the shard that is looked at */
     int64_t next_ns; /* when something is due; INT64_MAX: nothing is */
     struct env_timer timer;
@@ -74,10 +75,20 @@ struct finisher {
 struct watch *finisher_watch(struct finisher *finisher, uint32_t shard);
 /* The task for this record. There are as many as there may be records, so that none waits for another's. */
 struct task *finisher_task(struct finisher *finisher, enum role role, uint32_t shard, struct slice id);
+/* NULL: there is none. */
+struct task *finisher_task_find(struct finisher *finisher, enum role role, uint32_t shard, struct slice id);
 /* It is owed nothing. */
 void finisher_task_free(struct task *task);
 /* One that waits for nothing: its next step, when it is due. */
 void finisher_advance(struct task *task, const struct txns *txns);
+/* The same for this record, which is there. */
+struct task *finisher_run(struct finisher *finisher, enum role role, uint32_t shard, struct slice id,
+                          const struct txns *txns);
+/* ---- txn_finisher_lost.c ---- */
+void finisher_look_at_lost(struct finisher *finisher, struct watch *watch, uint32_t shard, const struct txns *txns,
+                           int64_t time_ms);
+/* OPEN, and the node that alone may finish it is lost. */
+bool finisher_forsaken(const struct finisher *finisher, const struct home *home);
 /* The loop is woken then, or before. */
 void finisher_want_at(struct finisher *finisher, int64_t at_ns);
 /* Takes a reply: an array of a word and numbers, or what COHORT.TXN.STATUS tells, as RESOLVE would say that, but ABSENT

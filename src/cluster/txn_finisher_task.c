@@ -87,15 +87,23 @@ static size_t make_key(uint8_t at[static KEY_HEAD + TXN_ID_BYTES], enum role rol
     return KEY_HEAD + id.size;
 }
 
-struct task *finisher_task(struct finisher *finisher, enum role role, uint32_t shard, struct slice id)
+struct task *finisher_task_find(struct finisher *finisher, enum role role, uint32_t shard, struct slice id)
 {
     uint8_t bytes[KEY_HEAD + TXN_ID_BYTES];
     struct slice key = slice_of(bytes, make_key(bytes, role, shard, id));
     void *item = table_find(&finisher->table, table_hash(&finisher->table, key), key);
-    if (item != NULL) {
-        return task_of(item);
+    return item == NULL ? NULL : task_of(item);
+}
+
+struct task *finisher_task(struct finisher *finisher, enum role role, uint32_t shard, struct slice id)
+{
+    struct task *task = finisher_task_find(finisher, role, shard, id);
+    if (task != NULL) {
+        return task;
     }
-    struct task *task = memory_allocate_zeroed(1, sizeof(*task) + key.size);
+    uint8_t bytes[KEY_HEAD + TXN_ID_BYTES];
+    struct slice key = slice_of(bytes, make_key(bytes, role, shard, id));
+    task = memory_allocate_zeroed(1, sizeof(*task) + key.size);
     task->requester.events = &task_events;
     task->finisher = finisher;
     task->role = role;

@@ -17,7 +17,7 @@ static struct node *node_new(const struct embedded_settings *settings, const str
         memcpy(node->folder, settings->folder, sizeof(node->folder));
         node->settings = settings;
         node->url = url;
-        node->log_fd = node->lock_fd = -1;
+        node->log_fd = -1;
     }
     return node;
 }
@@ -182,13 +182,6 @@ bool node_stop(struct node *node)
     (void)pthread_join(node->thread, NULL);
     node_free(node);
     return true;
-}
-
-void node_leave_to_parent(struct node *node)
-{
-    if (node->lock_fd >= 0) {
-        (void)close(node->lock_fd);
-    }
 }
 
 void node_strike(struct node *node, const char *line)

@@ -33,11 +33,6 @@ bool node_is_struck(struct node *node);
  * kept as it is, and its folder with it. */
 bool node_stop(struct node *node);
 
-/* ---- fork (nodes.c) ---- */
-
-/* In a child: the folder's lock is the parent's alone. */
-void node_leave_to_parent(struct node *node);
-
 /* ---- the end of a thread that cannot go on (nodes.c) ---- */
 
 void node_strike(struct node *node, const char *line);

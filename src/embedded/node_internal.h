@@ -21,7 +21,6 @@ struct node {
     enum node_state state;
     enum status status;         /* why it did not start, or ended */
     char what[NODE_WHAT_BYTES]; /* what failed; "": nothing */
-    int lock_fd;                /* of the folder's lock; −1: it has none */
 
     /* Of the thread; while it starts the caller waits, and lends these. */
     const struct embedded_settings *settings;

@@ -179,11 +179,6 @@ static enum status start_server(struct node *node)
         (void)snprintf(node->problem + used, sizeof(node->problem) - used,
                        "; embedded:// is of one process at a time, several use `cohort serve --data` and cohort://");
     }
-    if (status == STATUS_OK) {
-        node_lock(node);
-        node->lock_fd = env_uv_file_descriptor(server_folder_lock(node->server));
-        node_unlock(node);
-    }
     return status;
 }
 
@@ -218,9 +213,6 @@ static enum status begin(struct node *node)
 
 static void give_back(struct node *node)
 {
-    node_lock(node);
-    node->lock_fd = -1;
-    node_unlock(node);
     env_uv_threads_end(node->workers);
     server_destroy(node->server);
     env_uv_threads_destroy(node->workers);

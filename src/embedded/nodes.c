@@ -35,14 +35,10 @@ static void unlock(void) { (void)pthread_mutex_unlock(&table.mutex); }
 
 /* ---- fork ---- */
 
+/* The folders' locks stay the parent's, too (src/env_uv/file.c). */
 static void leave_to_parent(void)
 {
-    for (struct nodes_entry *at = table.entries; at != NULL; at = at->next) {
-        table.inherited = true;
-        if (at->node != NULL) {
-            node_leave_to_parent(at->node);
-        }
-    }
+    table.inherited = table.inherited || table.entries != NULL;
     table.entries = NULL;
     (void)pthread_mutex_init(&table.mutex, NULL);
     (void)pthread_cond_init(&table.changed, NULL);

@@ -1,6 +1,7 @@
 /* The half of etcd_words.h that is requests and answers. */
 #include "engine/etcd_words.h"
 
+#include "base/assert.h"
 #include "base/number.h"
 
 #include <inttypes.h>
@@ -63,6 +64,7 @@ void etcd_append_lease(struct buffer *out, uint64_t lease, int64_t ttl_s)
 static void append_end(struct buffer *out, struct slice key)
 {
     uint8_t end[ETCD_KEY_BYTES];
+    ASSERT(key.size > 0 && key.size <= sizeof(end));
     memcpy(end, key.data, key.size);
     end[key.size - 1]++;
     append_base64(out, "range_end", slice_of(end, key.size));

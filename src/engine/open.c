@@ -188,9 +188,10 @@ enum cohort_status cohort_open(const char *url, const struct cohort_options *opt
     const struct known *known = url == NULL ? NULL : find_engine(url);
     if (known == NULL) {
         if (url != NULL && is_of_another_scheme(url)) {
-            return client_refuse(COHORT_INVALID, ret_reply,
-                                 "the scheme is cohort://, or an engine's: file, sqlite, postgresql, redis, redlock, "
-                                 "zookeeper or etcd");
+            return client_refuse(
+                COHORT_INVALID, ret_reply,
+                "the scheme is cohort://, or an engine's: embedded, file, sqlite, postgresql, redis, redlock, "
+                "zookeeper or etcd");
         }
         return open_cohort(url, options, ret_cohort, ret_reply);
     }

@@ -1,5 +1,6 @@
 #include "engine/zookeeper_queue.h"
 
+#include "base/assert.h"
 #include "engine/machine_time.h"
 #include "engine/zookeeper_look.h"
 
@@ -245,6 +246,18 @@ struct place {
     char *name; /* of who is ahead, or NULL */
 };
 
+static int place_among(const struct contender *contenders, const struct claim *claim, struct place *ret_place)
+{
+    ret_place->own = find_child(contenders, ret_place->count, claim->child);
+    ret_place->ahead = ret_place->own < 0 ? -1 : nodes_predecessor(contenders, (size_t)ret_place->own);
+    if (ret_place->ahead < 0) {
+        return ZOK;
+    }
+    ret_place->ahead_holds = nodes_predecessor(contenders, (size_t)ret_place->ahead) < 0;
+    ret_place->name = strdup(contenders[ret_place->ahead].name);
+    return ret_place->name == NULL ? ZSYSTEMERROR : ZOK;
+}
+
 /* ZooKeeper's code. The name is to be freed. */
 static int find_place(struct zookeeper *zookeeper, const struct claim *claim, struct place *ret_place)
 {
@@ -255,18 +268,7 @@ static int find_place(struct zookeeper *zookeeper, const struct claim *claim, st
     if (code == ZOK) {
         struct contender *contenders =
             nodes_contenders(answer.names.data, (size_t)answer.names.count, &ret_place->count);
-        if (contenders != NULL) {
-            ret_place->own = find_child(contenders, ret_place->count, claim->child);
-        }
-        if (ret_place->own >= 0) {
-            ret_place->ahead = nodes_predecessor(contenders, (size_t)ret_place->own);
-        }
-        if (ret_place->ahead >= 0) {
-            ret_place->ahead_holds = nodes_predecessor(contenders, (size_t)ret_place->ahead) < 0;
-            ret_place->name = strdup(contenders[ret_place->ahead].name);
-        }
-        bool no_memory = contenders == NULL || (ret_place->ahead >= 0 && ret_place->name == NULL);
-        code = no_memory ? ZSYSTEMERROR : ZOK;
+        code = contenders == NULL ? ZSYSTEMERROR : place_among(contenders, claim, ret_place);
         free(contenders);
     }
     session_answer_release(&answer);
@@ -413,6 +415,7 @@ static enum engine_code acquire(struct engine *engine, const struct lock_wanted 
         } else {
             claim->asked_ms = machine_time_ms();
         }
+        ASSERT(code != ENGINE_OK || claim != NULL);
         if (code == ENGINE_OK && claim->state == CLAIM_HELD) {
             code = ask_again(zookeeper, claim, wanted, ret_granted);
             is_gone = code == ENGINE_NOT;

@@ -258,9 +258,8 @@ void session_deinit(struct session *session)
 void session_take_notices(struct session *session)
 {
     uint64_t count;
-    ssize_t size = read(session->event_fd, &count, sizeof(count));
-    size = read(session->timer_fd, &count, sizeof(count));
-    (void)size;
+    (void)eventfd_read(session->event_fd, &count);
+    (void)eventfd_read(session->timer_fd, &count); /* which tells a number of eight bytes, too */
 }
 
 void session_set_timer(struct session *session, int64_t due_ms)

@@ -109,7 +109,7 @@ int session_delete(struct session *session, int64_t deadline_ns, const char *pat
 int session_sync(struct session *session, int64_t deadline_ns, const char *path);
 
 struct session_call *session_ask_children(struct session *session, const char *path);
-struct session_call *session_ask_get(struct session *session, const char *path, bool watched);
+struct session_call *session_ask_get(struct session *session, const char *path, bool watches);
 int session_wait(struct session *session, struct session_call *call, int64_t deadline_ns,
                  struct session_answer *ret_answer);
 

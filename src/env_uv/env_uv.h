@@ -42,9 +42,6 @@ void env_uv_post_from_outside(struct env *to, struct env_message *message);
  * that was accepted: silent until env_stream_attach. */
 MUST_USE enum status env_uv_take_descriptor(struct env *env, int fd, struct env_stream **ret_stream);
 
-/* Of an open file, to look at; it stays the env's. */
-int env_uv_file_descriptor(const struct env_file *file);
-
 /* Calls back on the loop for each arrival of the signal, instead of its default action; at most ENV_UV_SIGNALS
  * different ones (asserted). */
 enum { ENV_UV_SIGNALS = 8 };

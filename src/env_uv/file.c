@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -14,8 +15,12 @@ enum { FILE_MODE = 0600, DIRECTORY_MODE = 0700, FILE_WRITE_PARTS = 64 };
 
 struct env_file {
     int fd;
-    bool sync_failed; /* later syncs prove nothing, so they fail too */
+    bool sync_failed;   /* later syncs prove nothing, so they fail too */
+    bool is_lock;       /* then it is in `locks` */
+    struct list locked; /* in `locks` */
 };
+
+static void close_lock(struct env_file *file);
 
 /* Repeats the call while signals interrupt it. */
 #define RETRY(result, call)                                                                                            \
@@ -49,7 +54,11 @@ enum status env_uv_open(struct env *env, const char *path, int flags, struct env
 
 void env_uv_close(struct env *env, struct env_file *file)
 {
-    (void)close(file->fd); /* what matters was synced before; Linux frees the descriptor whatever it returns */
+    if (file->is_lock) {
+        close_lock(file);
+    } else {
+        (void)close(file->fd); /* what matters was synced before; Linux frees the descriptor whatever it returns */
+    }
     free(file);
 }
 
@@ -204,6 +213,43 @@ enum status env_uv_list_directory(struct env *env, const char *path, void (*entr
     return status;
 }
 
+/* ---- locks ----
+ *
+ * A lock is of the open file, not of the process: closing another descriptor of the same file does not drop it. But a
+ * child of fork has that open file too, and would keep the lock for as long as it lives. So a child closes its copies:
+ * all that the process has locked are in one list, and no fork comes between the making, or the end, of a lock and its
+ * place there. */
+
+static struct {
+    pthread_mutex_t mutex;
+    struct list files;
+} locks = {PTHREAD_MUTEX_INITIALIZER, {&locks.files, &locks.files}};
+
+static void hold_locks(void) { (void)pthread_mutex_lock(&locks.mutex); }
+static void release_locks(void) { (void)pthread_mutex_unlock(&locks.mutex); }
+
+static void leave_locks_to_parent(void)
+{
+    LIST_FOR_EACH (at, &locks.files) {
+        (void)close(CONTAINER_OF(at, struct env_file, locked)->fd);
+    }
+    list_init(&locks.files);
+    (void)pthread_mutex_init(&locks.mutex, NULL);
+}
+
+static void prepare_for_forks(void) { (void)pthread_atfork(hold_locks, release_locks, leave_locks_to_parent); }
+
+/* It is given up by name: the child of a moment ago may not have come so far as to close its copy. */
+static void close_lock(struct env_file *file)
+{
+    struct flock none = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+    hold_locks();
+    list_remove(&file->locked);
+    (void)fcntl(file->fd, F_OFD_SETLK, &none);
+    (void)close(file->fd);
+    release_locks();
+}
+
 /* For whoever finds it locked; where it cannot be written nobody is told. */
 static void write_owner(int fd)
 {
@@ -213,14 +259,13 @@ static void write_owner(int fd)
     (void)written;
 }
 
-enum status env_uv_lock_file(struct env *env, const char *path, struct env_file **ret_file)
+static enum status lock_file(const char *path, struct env_file **ret_file)
 {
     int fd;
     RETRY(fd, open(path, O_RDWR | O_CREAT | O_CLOEXEC, FILE_MODE));
     if (fd < 0) {
         return env_uv_status(errno);
     }
-    /* A lock of the open file, not of the process: closing another descriptor of the same file does not drop it. */
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     int result;
     RETRY(result, fcntl(fd, F_OFD_SETLK, &lock));
@@ -230,7 +275,20 @@ enum status env_uv_lock_file(struct env *env, const char *path, struct env_file 
         return status;
     }
     write_owner(fd);
-    return file_wrap(fd, ret_file);
+    enum status status = file_wrap(fd, ret_file);
+    if (status == STATUS_OK) {
+        (*ret_file)->is_lock = true;
+        list_append(&locks.files, &(*ret_file)->locked);
+    }
+    return status;
 }
 
-int env_uv_file_descriptor(const struct env_file *file) { return file->fd; }
+enum status env_uv_lock_file(struct env *env, const char *path, struct env_file **ret_file)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, prepare_for_forks);
+    hold_locks();
+    enum status status = lock_file(path, ret_file);
+    release_locks();
+    return status;
+}

@@ -27,6 +27,7 @@ struct feed_log;
 struct locks;
 struct meets;
 struct origins;
+struct services;
 struct sessions;
 struct ties;
 struct txns;
@@ -42,6 +43,7 @@ struct call {
     struct sessions *sessions;
     struct ties *ties;
     struct meets *meets;
+    struct services *services;
     const struct machine_scripts *scripts; /* NULL: none are executed */
     struct scripts_spent *spent;           /* by scripts of this command so far */
     struct machine_events *events;         /* what happens is told there; NULL: nobody listens */

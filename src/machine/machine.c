@@ -3,7 +3,7 @@
  * Its own record in snapshots: 'M' u8 · format version u8 · time_ms i64 · wall_ms i64 · position u64 (little-endian).
  * It comes first; the records of origins (origin.h), of transactions (txn/txn_snapshot.c), of the history
  * (feed/feed_log_snapshot.c), of ties and sessions (session/), of locks (lock/lock_snapshot.c), of barriers and latches
- * (meet/meet_snapshot.c) and of the keyspace follow.
+ * (meet/meet_snapshot.c), of services (service/service_snapshot.c) and of the keyspace follow.
  */
 #include "machine/machine.h"
 
@@ -17,13 +17,14 @@
 #include "machine/meet/meets.h"
 #include "machine/origin.h"
 #include "machine/scripts.h"
+#include "machine/service/services.h"
 #include "machine/session/sessions.h"
 #include "machine/session/ties.h"
 #include "machine/txn/txn.h"
 
 #include <stdlib.h>
 
-enum { RECORD_MACHINE = 'M', RECORD_VERSION = 1, RECORD_BYTES = 2 + 3 * 8, MACHINE_WALKS = 4 };
+enum { RECORD_MACHINE = 'M', RECORD_VERSION = 1, RECORD_BYTES = 2 + 3 * 8, MACHINE_WALKS = 5 };
 
 struct machine {
     struct keyspace *keyspace;
@@ -34,6 +35,7 @@ struct machine {
     struct sessions sessions;
     struct ties ties;
     struct meets meets;
+    struct services services;
     int64_t time_ms, wall_ms;                   /* applied */
     uint64_t position;                          /* of the last apply */
     struct buffer snapshot_head;                /* records of the running snapshot that were made at its begin */
@@ -67,7 +69,9 @@ struct machine *machine_create(const struct machine_options *options)
     machine->walks[0] = &machine->ties.walk;
     machine->walks[1] = &machine->sessions.walk;
     machine->walks[2] = &machine->locks.walk;
+    services_init(&machine->services, options->hash_seed, &machine->ties, &machine->locks.restores);
     machine->walks[3] = &machine->meets.walk;
+    machine->walks[4] = &machine->services.walk;
     return machine;
 }
 
@@ -82,6 +86,7 @@ void machine_destroy(struct machine *machine)
         sessions_deinit(&machine->sessions);
         ties_deinit(&machine->ties);
         meets_deinit(&machine->meets);
+        services_deinit(&machine->services);
         command_arguments_deinit(&machine->blocking);
         buffer_deinit(&machine->snapshot_head);
         command_arguments_deinit(&machine->queued);
@@ -136,6 +141,7 @@ static struct call begin_call(struct machine *machine, const struct command *com
         .sessions = &machine->sessions,
         .ties = &machine->ties,
         .meets = &machine->meets,
+        .services = &machine->services,
         .scripts = machine->scripts,
         .spent = &machine->spent,
         .events = machine->events,
@@ -261,6 +267,7 @@ void machine_apply_time(struct machine *machine, const struct machine_context *c
     struct lock_now now = {context->position, machine->time_ms};
     (void)locks_expire(&machine->locks, &now, MACHINE_EXPIRE_STEP);
     (void)meets_expire(&machine->meets, &now, MACHINE_EXPIRE_STEP);
+    (void)services_expire(&machine->services, &now, MACHINE_EXPIRE_STEP);
     (void)sessions_expire(&machine->sessions, machine->time_ms, MACHINE_EXPIRE_STEP);
     ties_expire(&machine->ties, machine->time_ms, MACHINE_EXPIRE_STEP);
 }
@@ -273,7 +280,9 @@ static int64_t tidy_next_due(const struct machine *machine)
     int64_t tie_ms = ties_next_due(&machine->ties);
     int64_t next_ms = lock_ms < session_ms ? lock_ms : session_ms;
     int64_t meet_ms = meets_next_due(&machine->meets);
+    int64_t service_ms = services_next_due(&machine->services);
     next_ms = next_ms < meet_ms ? next_ms : meet_ms;
+    next_ms = next_ms < service_ms ? next_ms : service_ms;
     return next_ms < tie_ms ? next_ms : tie_ms;
 }
 
@@ -313,6 +322,8 @@ const struct locks *machine_locks(const struct machine *machine) { return &machi
 
 const struct meets *machine_meets(const struct machine *machine) { return &machine->meets; }
 
+const struct services *machine_services(const struct machine *machine) { return &machine->services; }
+
 void machine_tell_locks(struct machine *machine, bool tell)
 {
     machine->locks.tell = tell;
@@ -328,7 +339,7 @@ void machine_stats(const struct machine *machine, struct machine_stats *ret_stat
         .keys_with_expiry = keyspace_count_with_expiry(machine->keyspace),
         .memory_bytes = keyspace_memory_bytes(machine->keyspace) + machine->txns.parts.bytes + machine->history.bytes +
                         machine->locks.memory_bytes + machine->sessions.memory_bytes + machine->ties.memory_bytes +
-                        machine->meets.memory_bytes,
+                        machine->meets.memory_bytes + machine->services.memory_bytes,
         .history_bytes = machine->history.bytes,
         .expired = keyspace_expired(machine->keyspace),
         .hits = machine->hits,
@@ -354,6 +365,11 @@ void machine_stats(const struct machine *machine, struct machine_stats *ret_stat
         .meets = machine->meets.busy,
         .meet_waiters = meets_waiting(&machine->meets),
         .meets_passed = machine->meets.passed,
+        .services = machine->services.busy,
+        .endpoints = services_endpoints(&machine->services),
+        .endpoints_registered = machine->services.registered,
+        .endpoints_expired = machine->services.expired,
+        .service_changes = machine->services.changed,
         .time_ms = machine->time_ms,
         .wall_ms = machine->wall_ms,
     };
@@ -480,6 +496,7 @@ uint64_t machine_digest(const struct machine *machine)
                         snapshot_walk_digest(&machine->sessions.walk),
                         snapshot_walk_digest(&machine->ties.walk),
                         snapshot_walk_digest(&machine->meets.walk),
+                        snapshot_walk_digest(&machine->services.walk),
                         (uint64_t)machine->time_ms,
                         (uint64_t)machine->wall_ms};
     return hash_bytes(0, parts, sizeof(parts));

@@ -24,6 +24,7 @@ struct meets;
 struct machine;
 struct machine_events;
 struct machine_scripts;
+struct services;
 struct sessions;
 struct txns;
 
@@ -123,6 +124,8 @@ const struct txns *machine_txns(const struct machine *machine);
 const struct locks *machine_locks(const struct machine *machine);
 /* Barriers and latches (meet/meets.h); their news goes with that of locks. */
 const struct meets *machine_meets(const struct machine *machine);
+/* Services and their endpoints (service/services.h). */
+const struct services *machine_services(const struct machine *machine);
 /* Whether applies from now on put down news for those who asked for locks (lock/lock_notice.h): at the replica that
  * tells them. What was put down goes. */
 void machine_tell_locks(struct machine *machine, bool tell);
@@ -149,8 +152,10 @@ struct machine_stats {
     uint64_t blocked;  /* commands that were not executed since they met a lock; nothing should come so far */
     uint64_t locks, lock_holders, lock_waiters;          /* of LOCK.*: held or waited for */
     uint64_t locks_granted, locks_expired, locks_queued; /* since the process started */
-    uint64_t meets, meet_waiters;         /* barriers that somebody is in, and closed latches; who waits there */
-    uint64_t meets_passed;                /* since the process started */
+    uint64_t meets, meet_waiters; /* barriers that somebody is in, and closed latches; who waits there */
+    uint64_t meets_passed;        /* since the process started */
+    uint64_t services, endpoints; /* services that have endpoints, and these */
+    uint64_t endpoints_registered, endpoints_expired, service_changes; /* since the process started */
     uint64_t sessions, sessions_ended;    /* of those that ended: ones that some shard has not left */
     uint64_t session_ties;                /* sessions, wherever they live, with something here */
     uint64_t session_locks, session_keys; /* that end with one */

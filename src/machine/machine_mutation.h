@@ -45,6 +45,12 @@ enum machine_mutation {
     MACHINE_MUTATION_OUTCOME_EARLY,      /* … hears COMMIT */
     MACHINE_MUTATION_FORCE_UNFENCED,     /* FENCE.CHECK takes the token of a lock that was taken away by force */
     MACHINE_MUTATION_FORCE_IDLE,         /* a lock is told to be taken away by force, and is not */
+    MACHINE_MUTATION_SERVICE_EARLY,      /* leases of endpoints end a tenth of a second before their time */
+    MACHINE_MUTATION_SERVICE_LATE,       /* … or a minute behind it */
+    MACHINE_MUTATION_SERVICE_UNNOTED,    /* that an endpoint drains is no change that watchers hear of */
+    MACHINE_MUTATION_SERVICE_DRAIN_FORGOTTEN, /* snapshots bring the first endpoint of a service back as one that is up
+                                               */
+    MACHINE_MUTATION_SERVICE_OUTLIVES,        /* endpoints outlive their sessions */
     MACHINE_MUTATION_COUNT,
 };
 

@@ -1,5 +1,5 @@
 /* A table's part of a snapshot: its items as they were when the snapshot began, while they change. Locks, sessions,
- * ties and meets have one each; keys, of which some are large, have their own (keys/snapshot.h).
+ * ties, meets and services have one each; keys, of which some are large, have their own (keys/snapshot.h).
  *
  * A cursor goes through the table; whoever changes an item that it has not passed puts the record of what it was into
  * `pending` first (snapshot_walk_keep).

@@ -8,8 +8,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum { ACCEPTS_A_TURN = 64, RETRY_BURST = 100 };
-static const int64_t ACCEPT_PAUSE_NS = 100000000;
+enum { RETRY_BURST = 100 };
 
 static void set_option(int fd, int level, int name, const void *value, socklen_t size)
 {
@@ -23,7 +22,7 @@ static void set_nodelay(int fd)
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
-static void close_socket(int fd, bool reset)
+void proxy_socket_close(int fd, bool reset)
 {
     if (reset) {
         struct linger now = {.l_onoff = 1};
@@ -35,7 +34,9 @@ static void close_socket(int fd, bool reset)
 static bool side_open(struct proxy_worker *worker, struct proxy_connection *connection, int side, int fd)
 {
     connection->sides[side] = (struct proxy_side){.fd = fd, .writable = side == CLIENT};
-    set_nodelay(fd);
+    if (side == BACKEND) { /* clients have it from the listener */
+        set_nodelay(fd);
+    }
     return proxy_worker_watch(worker, fd, (uint64_t)(uintptr_t)connection | (uint64_t)side);
 }
 
@@ -70,7 +71,7 @@ void proxy_connection_close(struct proxy_worker *worker, struct proxy_connection
     for (int i = 0; i < PROXY_SIDES; i++) {
         proxy_flow_deinit(worker, &connection->flows[i]);
         if (connection->sides[i].fd >= 0) {
-            close_socket(connection->sides[i].fd, reset);
+            proxy_socket_close(connection->sides[i].fd, reset);
         }
     }
     worker->counts.resets += reset;
@@ -91,30 +92,33 @@ static uint64_t key_of(const struct proxy_connection *connection)
                                              : hash_bytes(0, &client->four.sin_addr, sizeof(client->four.sin_addr));
 }
 
-static bool begins_well(int result) { return result == 0 || errno == EINPROGRESS; }
-
-/* False when it failed at once; the descriptor, if any, is in the side. */
-static bool start_attempt(struct proxy_worker *worker, struct proxy_connection *connection, uint32_t handle)
+bool proxy_is_own_failure(int error)
 {
-    const struct proxy_backend *backend = &worker->proxy->options.backends[handle];
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM || error == EADDRNOTAVAIL ||
+           error == ENOSPC;
+}
+
+/* 0, or why it failed at once; the descriptor, if any, is in the side. */
+static int start_attempt(struct proxy_worker *worker, struct proxy_connection *connection, uint32_t handle)
+{
+    const struct proxy_address *at = &worker->targets[handle].at;
     connection->tried[connection->tried_count++] = handle;
     connection->engaged = true;
     connection->begun_ns = worker->now_ns;
     connection->latency_ns = -1;
     balancer_begin(worker->balancer, handle, worker->now_ns);
-    int fd = socket(backend->at.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return false;
+    int fd = socket(at->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || !side_open(worker, connection, BACKEND, fd)) {
+        return errno;
     }
-    return side_open(worker, connection, BACKEND, fd) &&
-           begins_well(connect(fd, (const struct sockaddr *)&backend->at.address, backend->at.size));
+    return connect(fd, (const struct sockaddr *)&at->address, at->size) == 0 || errno == EINPROGRESS ? 0 : errno;
 }
 
-static void end_attempt(struct proxy_worker *worker, struct proxy_connection *connection)
+static void end_attempt(struct proxy_worker *worker, struct proxy_connection *connection, enum balancer_outcome outcome)
 {
-    disengage(worker, connection, BALANCER_ERROR);
+    disengage(worker, connection, outcome);
     if (connection->sides[BACKEND].fd >= 0) {
-        close_socket(connection->sides[BACKEND].fd, true);
+        proxy_socket_close(connection->sides[BACKEND].fd, true);
         connection->sides[BACKEND].fd = -1;
     }
 }
@@ -143,11 +147,13 @@ static void connect_somewhere(struct proxy_worker *worker, struct proxy_connecti
         if (handle == BALANCER_NONE) {
             break;
         }
-        if (start_attempt(worker, connection, handle)) {
+        int error = start_attempt(worker, connection, handle);
+        if (error == 0) {
             return;
         }
-        worker->counts.connect_errors++;
-        end_attempt(worker, connection);
+        bool own = proxy_is_own_failure(error); /* which says nothing about the backend */
+        (*(own ? &worker->counts.local_errors : &worker->counts.connect_errors))++;
+        end_attempt(worker, connection, own ? BALANCER_CANCELLED : BALANCER_ERROR);
     }
     worker->counts.no_backend++;
     proxy_connection_close(worker, connection, true);
@@ -155,7 +161,7 @@ static void connect_somewhere(struct proxy_worker *worker, struct proxy_connecti
 
 static void retry(struct proxy_worker *worker, struct proxy_connection *connection)
 {
-    end_attempt(worker, connection);
+    end_attempt(worker, connection, BALANCER_ERROR);
     connect_somewhere(worker, connection);
 }
 
@@ -172,19 +178,30 @@ static void hold_header(struct proxy_worker *worker, struct proxy_connection *co
     flow->held_to = (uint32_t)proxy_header_write(version, &connection->client, &connection->local, flow->held);
 }
 
-static void connected(struct proxy_worker *worker, struct proxy_connection *connection)
+bool proxy_has_failed(int fd)
 {
     int error = 0;
     socklen_t size = sizeof(error);
-    if (getsockopt(connection->sides[BACKEND].fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0) {
-        worker->counts.connect_errors++;
-        retry(worker, connection);
-        return;
-    }
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0;
+}
+
+static void connected(struct proxy_worker *worker, struct proxy_connection *connection)
+{
     connection->state = PROXY_STREAMING;
     wait_in(worker, connection, &worker->streaming);
     hold_header(worker, connection);
     proxy_connection_run(worker, connection);
+}
+
+/* Of the backend's side while it is being connected to. */
+static void attempt_event(struct proxy_worker *worker, struct proxy_connection *connection, bool broken)
+{
+    if (broken && proxy_has_failed(connection->sides[BACKEND].fd)) {
+        worker->counts.connect_errors++;
+        retry(worker, connection);
+    } else if (connection->sides[BACKEND].writable) {
+        connected(worker, connection);
+    }
 }
 
 /* ---- streaming ---- */
@@ -296,8 +313,8 @@ void proxy_connection_event(struct proxy_worker *worker, struct proxy_connection
     switch (connection->state) {
     case PROXY_HEADER: read_header(worker, connection); break;
     case PROXY_CONNECTING:
-        if (which == BACKEND && (broken || (events & EPOLLOUT) != 0)) {
-            connected(worker, connection);
+        if (which == BACKEND) {
+            attempt_event(worker, connection, broken);
         } else if (which == CLIENT && broken) {
             proxy_connection_close(worker, connection, true); /* it left */
         }
@@ -306,13 +323,14 @@ void proxy_connection_event(struct proxy_worker *worker, struct proxy_connection
     }
 }
 
-static void begin(struct proxy_worker *worker, int fd, const union proxy_peer *client)
+void proxy_connection_begin(struct proxy_worker *worker, int fd, const union proxy_peer *client)
 {
     struct proxy_connection *connection = memory_allocate_zeroed(1, sizeof(*connection));
     const struct proxy_options *options = &worker->proxy->options;
     list_init(&connection->timed);
     list_init(&connection->ready);
     connection->client = *client;
+    proxy_peer_unmap(&connection->client);
     connection->sides[BACKEND].fd = -1;
     worker->counts.open++;
     worker->counts.accepted++;
@@ -323,6 +341,7 @@ static void begin(struct proxy_worker *worker, int fd, const union proxy_peer *c
         if (getsockname(fd, &connection->local.any, &size) != 0) {
             connection->local.any.sa_family = AF_UNSPEC;
         }
+        proxy_peer_unmap(&connection->local);
     }
     if (!side_open(worker, connection, CLIENT, fd)) {
         proxy_connection_close(worker, connection, true);
@@ -331,41 +350,6 @@ static void begin(struct proxy_worker *worker, int fd, const union proxy_peer *c
         wait_in(worker, connection, &worker->headers);
     } else {
         connect_somewhere(worker, connection);
-    }
-}
-
-/* No descriptors or no memory: the listener rests a moment, else it would be told of again and again. */
-static void pause_accepting(struct proxy_worker *worker)
-{
-    worker->counts.accept_errors++;
-    worker->accept_again_ns = worker->now_ns + ACCEPT_PAUSE_NS;
-    (void)epoll_ctl(worker->epoll_fd, EPOLL_CTL_DEL, worker->listen_fd, NULL);
-}
-
-void proxy_connection_accept_some(struct proxy_worker *worker)
-{
-    struct proxy *proxy = worker->proxy;
-    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-        union proxy_peer client = {.any.sa_family = AF_UNSPEC};
-        socklen_t size = sizeof(client);
-        int fd = accept4(worker->listen_fd, &client.any, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0) {
-            if (errno == EAGAIN) {
-                return;
-            }
-            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-                pause_accepting(worker);
-                return;
-            }
-            continue; /* that client left before */
-        }
-        if (atomic_fetch_add(&proxy->open, 1) >= proxy->options.connections) {
-            atomic_fetch_sub(&proxy->open, 1);
-            worker->counts.refused++;
-            close_socket(fd, true);
-            continue;
-        }
-        begin(worker, fd, &client);
     }
 }
 
@@ -381,6 +365,15 @@ static struct proxy_connection *first_due(const struct proxy_worker *worker, con
     return worker->now_ns - first->since_ns >= timeout_ns ? first : NULL;
 }
 
+static bool holds_bytes(const struct proxy_connection *connection)
+{
+    bool held = false;
+    for (int i = 0; i < PROXY_SIDES; i++) {
+        held = held || connection->flows[i].held != NULL || connection->flows[i].in_pipe > 0;
+    }
+    return held;
+}
+
 void proxy_connection_expire(struct proxy_worker *worker)
 {
     const struct proxy_options *options = &worker->proxy->options;
@@ -394,6 +387,7 @@ void proxy_connection_expire(struct proxy_worker *worker)
     }
     while ((connection = first_due(worker, &worker->streaming, options->idle_timeout_ns)) != NULL) {
         worker->counts.idle_timeouts++;
-        proxy_connection_close(worker, connection, false);
+        proxy_connection_close(worker, connection,
+                               holds_bytes(connection)); /* a reader that does not read is cut off */
     }
 }

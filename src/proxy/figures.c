@@ -18,10 +18,13 @@ static void render_counts(const struct proxy_counts *counts, struct buffer *out)
         {"connections", "gauge", "Client connections that are open.", counts->open},
         {"connections_total", "counter", "Client connections accepted.", counts->accepted},
         {"refused_total", "counter", "Client connections closed at the limit of connections.", counts->refused},
+        {"rate_rests_total", "counter", "Times that accepting rested because of the rate.", counts->rate_rests},
         {"bad_headers_total", "counter", "PROXY headers that were malformed or late.", counts->bad_headers},
         {"no_backend_total", "counter", "Client connections for which no backend could be had.", counts->no_backend},
         {"connect_errors_total", "counter", "Attempts to connect that failed.", counts->connect_errors},
         {"connect_timeouts_total", "counter", "Attempts to connect that took too long.", counts->connect_timeouts},
+        {"local_errors_total", "counter", "Attempts for which this machine had no descriptor, port or memory.",
+         counts->local_errors},
         {"retries_total", "counter", "Attempts after the first one of a client.", counts->retries},
         {"idle_timeouts_total", "counter", "Client connections closed because nothing moved.", counts->idle_timeouts},
         {"resets_total", "counter", "Client connections that ended with a reset.", counts->resets},
@@ -61,6 +64,7 @@ static void render_backends(const struct proxy_figures *figures, struct buffer *
 static uint64_t up(const struct proxy_backend_figures *of) { return of->healthy_workers > 0; }
 static uint64_t healthy(const struct proxy_backend_figures *of) { return of->balancing.healthy; }
 static uint64_t ejected(const struct proxy_backend_figures *of) { return of->balancing.ejected; }
+static uint64_t draining(const struct proxy_backend_figures *of) { return of->balancing.draining; }
 static uint64_t weight(const struct proxy_backend_figures *of) { return of->balancing.weight; }
 static uint64_t in_flight(const struct proxy_backend_figures *of) { return of->balancing.in_flight; }
 static uint64_t picked(const struct proxy_backend_figures *of) { return of->balancing.picked; }
@@ -74,6 +78,7 @@ void proxy_figures_render(const struct proxy_figures *figures, struct buffer *ou
     render_backends(figures, out, "backend_up", "gauge", "Whether new connections go to it.", up);
     render_backends(figures, out, "backend_healthy", "gauge", "Whether its checks pass.", healthy);
     render_backends(figures, out, "backend_ejected", "gauge", "Whether its errors keep it out for now.", ejected);
+    render_backends(figures, out, "backend_draining", "gauge", "Whether it gets nothing new.", draining);
     render_backends(figures, out, "backend_weight", "gauge", "Its weight.", weight);
     render_backends(figures, out, "backend_connections", "gauge", "Connections to it.", in_flight);
     render_backends(figures, out, "backend_picked_total", "counter", "Times that it was chosen.", picked);

@@ -153,6 +153,16 @@ static void note_read(struct proxy_worker *worker, struct proxy_connection *conn
     flow->streak = size < LARGE_BYTES ? 0 : flow->streak < LARGE_STREAK ? flow->streak + 1 : flow->streak;
 }
 
+/* A backend that ends before its client, without a byte, though it was asked something or has just been connected to:
+ * so behaves what accepts for a service that is not there. It is passed on as it is, and counts as an error, else such
+ * a backend, which never has anything in flight, would get everybody. */
+static bool said_nothing(const struct proxy_worker *worker, const struct proxy_connection *connection)
+{
+    bool asked = connection->flows[CLIENT].bytes > 0;
+    bool at_once = worker->now_ns - connection->begun_ns < worker->proxy->options.connect_timeout_ns;
+    return connection->flows[BACKEND].bytes == 0 && !connection->flows[CLIENT].ended && (asked || at_once);
+}
+
 /* One read, and the write of it. */
 static enum flow_result move_some(struct proxy_worker *worker, struct proxy_connection *connection, int from,
                                   int64_t *share)
@@ -166,6 +176,8 @@ static enum flow_result move_some(struct proxy_worker *worker, struct proxy_conn
     }
     if (size == 0) {
         flow->ended = true;
+        connection->backend_failed =
+            connection->backend_failed || (from == BACKEND && said_nothing(worker, connection));
         return FLOW_WAITS;
     }
     *share -= size;
@@ -194,7 +206,9 @@ enum flow_result proxy_flow_run(struct proxy_worker *worker, struct proxy_connec
                 return FLOW_WRITE_ERROR;
             }
         } else if (flow->ended) {
-            if (!connection->broken) { /* else this is no end but a part of what is missing, and a reset says so */
+            /* When the other direction is done too, closing says it. When bytes are missing, it is no end, and a reset
+             * says so. */
+            if (!connection->broken && !connection->flows[!from].done) {
                 (void)shutdown(target->fd, SHUT_WR); /* fails when that side is gone, which its own flow will see */
             }
             flow->done = true;

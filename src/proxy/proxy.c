@@ -4,13 +4,14 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { BACKLOG = 4096, RETRIES_AT_START = 100 };
+enum { RETRIES_AT_START = 100 };
 
 bool proxy_resolve(const char *host, int port, struct proxy_address *ret_address)
 {
@@ -29,8 +30,11 @@ bool proxy_resolve(const char *host, int port, struct proxy_address *ret_address
 
 static int port_of(const struct sockaddr_storage *address)
 {
-    return ntohs(address->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)address)->sin6_port
-                                                : ((const struct sockaddr_in *)address)->sin_port);
+    struct sockaddr_in four;
+    struct sockaddr_in6 six;
+    memcpy(&four, address, sizeof(four));
+    memcpy(&six, address, sizeof(six));
+    return ntohs(address->ss_family == AF_INET6 ? six.sin6_port : four.sin_port);
 }
 
 static void set_port(struct sockaddr_storage *address, int port)
@@ -83,7 +87,8 @@ static enum status open_listener(struct proxy_address *at, int *ret_fd)
     socklen_t size = sizeof(bound);
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0 ||
-        bind(fd, (const struct sockaddr *)&at->address, at->size) != 0 || listen(fd, BACKLOG) != 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0 || /* what is accepted inherits it */
+        bind(fd, (const struct sockaddr *)&at->address, at->size) != 0 || listen(fd, PROXY_BACKLOG) != 0 ||
         getsockname(fd, (struct sockaddr *)&bound, &size) != 0) {
         enum status status = status_of_errno(errno);
         (void)close(fd);
@@ -92,30 +97,6 @@ static enum status open_listener(struct proxy_address *at, int *ret_fd)
     set_port(&at->address, port_of(&bound)); /* the same for the others */
     *ret_fd = fd;
     return STATUS_OK;
-}
-
-static enum status make_balancer(const struct proxy_options *options, uint32_t number, struct balancer **ret_balancer,
-                                 const char **ret_why)
-{
-    struct balancer_options balancing = options->balancing;
-    struct balancer_listing *list = memory_allocate_zeroed(options->backend_count, sizeof(*list));
-    struct balancer *balancer = NULL;
-    struct balancer_refused refused;
-    balancing.seed += number;
-    for (uint32_t i = 0; i < options->backend_count; i++) {
-        list[i] = options->backends[i].listing;
-    }
-    enum status status = balancer_create(&balancing, &balancer, ret_why);
-    if (status == STATUS_OK) {
-        status = balancer_update(balancer, list, options->backend_count, proxy_worker_clock_ns(), &refused);
-        if (status != STATUS_OK) {
-            *ret_why = balancer_refusal_text(refused.why);
-            balancer_destroy(balancer);
-        }
-    }
-    free(list);
-    *ret_balancer = status == STATUS_OK ? balancer : NULL;
-    return status == STATUS_OK ? STATUS_OK : STATUS_INVALID;
 }
 
 static struct proxy_worker *worker_create(struct proxy *proxy)
@@ -140,12 +121,11 @@ static struct proxy_worker *worker_create(struct proxy *proxy)
 
 static enum status worker_open(struct proxy *proxy, struct proxy_worker *worker, uint32_t number, const char **ret_why)
 {
-    enum status status = make_balancer(&proxy->options, number, &worker->balancer, ret_why);
+    struct balancer_options balancing = proxy->options.balancing;
+    balancing.seed += number;
+    enum status status = balancer_create(&balancing, &worker->balancer, ret_why);
     if (status != STATUS_OK) {
         return status;
-    }
-    for (uint32_t i = 0; i < proxy->options.backend_count; i++) {
-        ASSERT(balancer_listed(worker->balancer, i) == i); /* a handle is a backend's number */
     }
     status = open_listener(&proxy->options.listen, &worker->listen_fd);
     if (status != STATUS_OK) {
@@ -169,6 +149,9 @@ static void worker_destroy(struct proxy_worker *worker)
     close_if_open(worker->listen_fd);
     close_if_open(worker->event_fd);
     balancer_destroy(worker->balancer);
+    proxy_list_release(worker->list);
+    proxy_list_release(worker->next_list);
+    free(worker->targets);
     (void)pthread_mutex_destroy(&worker->lock);
     (void)pthread_cond_destroy(&worker->told);
     free(worker);
@@ -182,14 +165,23 @@ enum status proxy_create(const struct proxy_options *options, struct proxy **ret
     struct proxy *proxy = memory_allocate_zeroed(1, sizeof(*proxy));
     proxy->options = *options;
     *ret_why = NULL;
-    enum status status = port_of(&options->listen.address) == 0 ? STATUS_OK : probe_port(&options->listen);
+    enum status status = balancer_create(&options->balancing, &proxy->pattern, ret_why);
+    if (status == STATUS_OK && port_of(&options->listen.address) != 0) {
+        status = probe_port(&options->listen);
+    }
     for (uint32_t i = 0; i < options->workers && status == STATUS_OK; i++) {
         proxy->workers[proxy->worker_count++] = worker_create(proxy);
         status = worker_open(proxy, proxy->workers[i], i, ret_why);
     }
+    struct balancer_refused refused;
+    if (status == STATUS_OK && proxy_update(proxy, options->backends, options->backend_count, &refused) != STATUS_OK) {
+        *ret_why = balancer_refusal_text(refused.why);
+        status = STATUS_INVALID;
+    }
     proxy->port = port_of(&proxy->options.listen.address);
     for (uint32_t i = 0; i < options->workers && status == STATUS_OK; i++) {
         struct proxy_worker *worker = proxy->workers[i];
+        atomic_fetch_add(&proxy->listening, 1);
         worker->started = pthread_create(&worker->thread, NULL, proxy_worker_run, worker) == 0;
         status = worker->started ? STATUS_OK : STATUS_NOMEM;
     }
@@ -205,18 +197,24 @@ int proxy_port(const struct proxy *proxy) { return proxy->port; }
 
 uint32_t proxy_open(const struct proxy *proxy) { return atomic_load(&((struct proxy *)(uintptr_t)proxy)->open); }
 
-static void wake(const struct proxy_worker *worker)
+void proxy_worker_wake(const struct proxy_worker *worker)
 {
     uint64_t one = 1;
     ssize_t size = write(worker->event_fd, &one, sizeof(one));
     (void)size; /* full: it will wake up anyway */
 }
 
+bool proxy_has_ended(const struct proxy *proxy)
+{
+    struct proxy *one = (struct proxy *)(uintptr_t)proxy;
+    return atomic_load(&one->listening) == 0 && atomic_load(&one->open) == 0; /* in this order */
+}
+
 void proxy_stop(struct proxy *proxy)
 {
     atomic_store(&proxy->stopping, true);
     for (uint32_t i = 0; i < proxy->worker_count; i++) {
-        wake(proxy->workers[i]);
+        proxy_worker_wake(proxy->workers[i]);
     }
 }
 
@@ -228,13 +226,15 @@ void proxy_destroy(struct proxy *proxy)
     atomic_store(&proxy->ending, true);
     for (uint32_t i = 0; i < proxy->worker_count; i++) {
         if (proxy->workers[i]->started) {
-            wake(proxy->workers[i]);
+            proxy_worker_wake(proxy->workers[i]);
             (void)pthread_join(proxy->workers[i]->thread, NULL);
         }
     }
     for (uint32_t i = 0; i < proxy->worker_count; i++) {
         worker_destroy(proxy->workers[i]);
     }
+    balancer_destroy(proxy->pattern);
+    proxy_list_release(proxy->list);
     free(proxy);
 }
 
@@ -275,13 +275,12 @@ static void add_backend(struct proxy_backend_figures *sum, const struct balancer
     to->ejected = to->ejected || more->ejected;
 }
 
-static void add_worker(const struct proxy *proxy, const struct proxy_worker *worker, bool first,
-                       struct proxy_figures *figures)
+static void add_worker(const struct proxy *proxy, const struct proxy_worker *worker, struct proxy_figures *figures)
 {
     add_counts(&figures->counts, &worker->told_counts);
-    for (uint32_t i = 0; i < proxy->options.backend_count; i++) {
-        const struct balancer_listing *listing = &proxy->options.backends[i].listing;
-        if (first) {
+    for (uint32_t i = 0; i < proxy->list->count && worker->told_list == proxy->list; i++) {
+        const struct balancer_listing *listing = &proxy->list->listings[i];
+        if (figures->of[i].balancing.id.size == 0) {
             figures->of[i].balancing = worker->told_backends[i];
             figures->of[i].balancing.id = listing->id;
             figures->of[i].balancing.address = listing->address;
@@ -300,16 +299,16 @@ bool proxy_figures(struct proxy *proxy, struct proxy_figures *ret_figures)
     until.tv_sec++;
     memset(ret_figures, 0, sizeof(*ret_figures));
     ret_figures->workers = proxy->worker_count;
-    ret_figures->backends = proxy->options.backend_count;
+    ret_figures->backends = proxy->list->count;
     bool all = true;
     for (uint32_t i = 0; i < proxy->worker_count && all; i++) {
         struct proxy_worker *worker = proxy->workers[i];
         pthread_mutex_lock(&worker->lock);
         worker->asked++;
-        wake(worker);
+        proxy_worker_wake(worker);
         all = wait_for_answer(worker, &until);
         if (all) {
-            add_worker(proxy, worker, i == 0, ret_figures);
+            add_worker(proxy, worker, ret_figures);
         }
         pthread_mutex_unlock(&worker->lock);
     }

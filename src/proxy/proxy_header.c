@@ -170,6 +170,16 @@ enum status proxy_header_parse(struct slice bytes, size_t *ret_size, union proxy
     return STATUS_INVALID;
 }
 
+void proxy_peer_unmap(union proxy_peer *peer)
+{
+    if (peer->any.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&peer->six.sin6_addr)) {
+        return;
+    }
+    struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = peer->six.sin6_port};
+    memcpy(&four.sin_addr, &peer->six.sin6_addr.s6_addr[12], 4);
+    peer->four = four;
+}
+
 /* ---- writing ---- */
 
 static size_t write_v1(const union proxy_peer *source, const union proxy_peer *destination, uint8_t *ret_bytes)

@@ -23,6 +23,9 @@ union proxy_peer {
 MUST_USE enum status proxy_header_parse(struct slice bytes, size_t *ret_size, union proxy_peer *ret_source,
                                         union proxy_peer *ret_destination);
 
+/* An IPv4 address within IPv6, as a listener on [::] sees it, becomes the IPv4 address that it is. */
+void proxy_peer_unmap(union proxy_peer *peer);
+
 /* Version 1 or 2; returns the size. Addresses of different or other families are told as UNKNOWN (1) or LOCAL (2). */
 size_t proxy_header_write(int version, const union proxy_peer *source, const union proxy_peer *destination,
                           uint8_t ret_bytes[static PROXY_HEADER_WRITTEN_BYTES]);

@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVENTS_A_TURN = 256, LONGEST_SLEEP_MS = 60000 };
+enum { EVENTS_A_TURN = 256, FULL_TURNS = 16, LONGEST_SLEEP_MS = 60000 };
 
 int64_t proxy_worker_clock_ns(void)
 {
@@ -36,28 +36,32 @@ static void tell_figures(struct proxy_worker *worker)
     }
     balancer_tick(worker->balancer, worker->now_ns);
     worker->told_counts = worker->counts;
-    for (uint32_t i = 0; i < worker->proxy->options.backend_count; i++) {
-        bool known = balancer_endpoint_statistics(worker->balancer, i, &worker->told_backends[i]);
+    worker->told_list = worker->list;
+    for (uint32_t i = 0; i < worker->list->count; i++) {
+        bool known = balancer_endpoint_statistics(worker->balancer, balancer_listed(worker->balancer, i),
+                                                  &worker->told_backends[i]);
         ASSERT(known);
     }
     worker->answered = worker->asked;
     pthread_cond_broadcast(&worker->told);
 }
 
-/* Somebody wants figures, or an end. */
+/* Somebody wants figures, or an end, or has a list. */
 static void woken(struct proxy_worker *worker)
 {
     uint64_t count;
     ssize_t size = read(worker->event_fd, &count, sizeof(count));
     (void)size;
     pthread_mutex_lock(&worker->lock);
+    proxy_worker_take_list(worker);
     tell_figures(worker);
     pthread_mutex_unlock(&worker->lock);
     if (atomic_load(&worker->proxy->stopping) && worker->listen_fd >= 0) {
-        proxy_connection_accept_some(worker); /* those that the system has accepted already */
+        proxy_accept_last(worker);
         (void)close(worker->listen_fd);
         worker->listen_fd = -1;
         worker->accept_again_ns = 0;
+        atomic_fetch_sub(&worker->proxy->listening, 1); /* after what was accepted counts as open */
     }
 }
 
@@ -67,7 +71,7 @@ static void dispatch(struct proxy_worker *worker, uint64_t tag, uint32_t events)
         woken(worker);
     } else if (tag == TAG_LISTENER) {
         if (worker->listen_fd >= 0) {
-            proxy_connection_accept_some(worker);
+            proxy_accept_some(worker);
         }
     } else if ((tag & TAG_CHECK) != 0) {
         backend_check_event(worker, (uint32_t)(tag >> 8), events);
@@ -130,6 +134,14 @@ static int sleep_ms(const struct proxy_worker *worker)
     return ms > LONGEST_SLEEP_MS ? LONGEST_SLEEP_MS : (int)ms;
 }
 
+/* Whether all that the system has to tell was told: after a pause (of the process, of the machine) what came meanwhile
+ * counts before time that passed does. A worker that is never through with it looks at the time now and then. */
+static bool has_heard_all(struct proxy_worker *worker, int count)
+{
+    worker->full_turns = count == EVENTS_A_TURN ? worker->full_turns + 1 : 0;
+    return count >= 0 && worker->full_turns % FULL_TURNS == 0;
+}
+
 static void turn(struct proxy_worker *worker)
 {
     struct epoll_event events[EVENTS_A_TURN];
@@ -139,8 +151,10 @@ static void turn(struct proxy_worker *worker)
         dispatch(worker, events[i].data.u64, events[i].events);
     }
     run_ready(worker);
-    proxy_connection_expire(worker);
-    backend_check_run_due(worker);
+    if (has_heard_all(worker, count)) {
+        proxy_connection_expire(worker);
+        backend_check_run_due(worker);
+    }
     if (worker->accept_again_ns != 0 && worker->now_ns >= worker->accept_again_ns &&
         watch_level(worker, worker->listen_fd, TAG_LISTENER)) {
         worker->accept_again_ns = 0;
@@ -162,7 +176,10 @@ void *proxy_worker_run(void *of)
     bool watched =
         watch_level(worker, worker->event_fd, TAG_EVENT) && watch_level(worker, worker->listen_fd, TAG_LISTENER);
     ASSERT(watched);
-    backend_check_init(worker);
+    pthread_mutex_lock(&worker->lock);
+    proxy_worker_take_list(worker);
+    pthread_mutex_unlock(&worker->lock);
+    ASSERT(worker->list != NULL); /* the first one */
     while (!atomic_load(&worker->proxy->ending)) {
         turn(worker);
     }

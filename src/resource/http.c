@@ -1,18 +1,21 @@
 /* http://host[:port]/path and https://: a service that reserves (try), and then confirms or cancels what it has
  * reserved (Helland, Life beyond Distributed Transactions, 2007; the pattern is known as try, confirm, cancel).
  *
- *      POST URL/try        the body is the --do; 2xx: reserved, and durable. 4xx: refused, nothing is reserved
+ *      POST URL/try        the body is the --do; 2xx: reserved, and durable. 4xx: refused, nothing is reserved.
+ *                          Anything else may have reserved, also 3xx: redirections are not followed
  *      POST URL/confirm    2xx: done, also when it was before. 409: it was cancelled
  *      POST URL/cancel     2xx: undone, also when it was before, or never tried: then a try that comes later is
- * refused. 409: it was confirmed GET  URL/prepared   a line for each branch that is tried and no more: its name, a
- * space, its age in ms. 404, 405, 501: the service does not tell
+ *                          refused. 409: it was confirmed
+ *      GET  URL/prepared   a line for each branch that is tried and no more: its name, a space, its age in ms.
+ *                          404, 405, 501: the service does not tell
  *
  * Each has the headers Cohort-Branch, the branch's name, and Cohort-Transaction, the id, written as in the name.
  * examples/http_service has this for a service to include.
  *
- * A try is sent when the branch is to be prepared. One that has no answer, or 5xx, may have reserved: it is unknown, so
- * home aborts, and a cancel is sent. Confirm and cancel are sent again until they are answered, after pauses that
- * double up to a cap and are jittered, so that a service which comes back is not run over. */
+ * A try is sent when the branch is to be prepared. One that has no answer, or another one than 2xx and 4xx, may have
+ * reserved: it is unknown, so home aborts, and a cancel is sent. An answer is its status; what of a body is beyond 4
+ * MiB or the deadline nobody needs, but for the list. Confirm and cancel are sent again until they are answered, after
+ * pauses that double up to a cap and are jittered, so that a service which comes back is not run over. */
 #include "base/buffer.h"
 #include "base/number.h"
 #include "resource/module.h"
@@ -38,7 +41,8 @@ struct http {
     CURL *curl;           /* NULL: memory was refused */
     const char *name;     /* of the branch */
     char *body;           /* of the try; NULL: none was said */
-    struct buffer answer; /* the last */
+    struct buffer answer; /* the last, */
+    bool is_cut;          /* of which that is only the beginning */
     long status;          /* of the last answer; 0: there was none */
     bool was_reached;     /* by the last request, perhaps */
     char words[CURL_ERROR_SIZE];
@@ -48,13 +52,16 @@ static struct http *http_of(struct resource *resource) { return (struct http *)r
 
 /* ---- one request ---- */
 
+/* What does not fit ends the request: what was done, the status has said before it. */
 static size_t take_bytes(char *data, size_t size, size_t count, void *context)
 {
-    struct buffer *answer = context;
+    struct http *http = context;
+    struct buffer *answer = &http->answer;
     bool fits = answer->size + size * count <= ANSWER_BYTES && buffer_try_reserve(answer, size * count + 1);
     if (fits) {
         buffer_append(answer, data, size * count);
     }
+    http->is_cut = http->is_cut || !fits;
     return fits ? size * count : 0;
 }
 
@@ -83,7 +90,7 @@ static void set_limits(struct http *http)
     (void)curl_easy_setopt(http->curl, CURLOPT_NETRC, (long)CURL_NETRC_OPTIONAL);
     (void)curl_easy_setopt(http->curl, CURLOPT_ERRORBUFFER, http->words);
     (void)curl_easy_setopt(http->curl, CURLOPT_WRITEFUNCTION, take_bytes);
-    (void)curl_easy_setopt(http->curl, CURLOPT_WRITEDATA, &http->answer);
+    (void)curl_easy_setopt(http->curl, CURLOPT_WRITEDATA, http);
 }
 
 static struct curl_slist *add_header(struct curl_slist *headers, const char *name, struct slice value)
@@ -114,11 +121,20 @@ static struct curl_slist *make_headers(const char *name, const char *body)
                       slice_from_string(json ? "application/json" : "text/plain; charset=utf-8"));
 }
 
-/* False: there was no answer. */
+/* The status has come, and something behind it perhaps not. */
+static bool was_answered(struct http *http)
+{
+    (void)curl_easy_getinfo(http->curl, CURLINFO_RESPONSE_CODE, &http->status);
+    http->status = http->status < 200 ? 0 : http->status; /* 1xx comes before an answer */
+    return http->status != 0;
+}
+
+/* False: there was no answer. One whose status has come is one, however its body ended; `is_cut` tells. */
 static bool request(struct http *http, const char *verb, const char *name, const char *body)
 {
     http->status = 0;
     http->was_reached = false;
+    http->is_cut = false;
     buffer_clear(&http->answer);
     http->words[0] = '\0';
     curl_easy_reset(http->curl);
@@ -137,14 +153,11 @@ static bool request(struct http *http, const char *verb, const char *name, const
     curl_slist_free_all(headers);
     http->was_reached = code != CURLE_COULDNT_CONNECT && code != CURLE_COULDNT_RESOLVE_HOST &&
                         code != CURLE_COULDNT_RESOLVE_PROXY && code != CURLE_PEER_FAILED_VERIFICATION;
-    if (code != CURLE_OK) {
-        if (http->words[0] == '\0') {
-            (void)snprintf(http->words, sizeof(http->words), "%s", curl_easy_strerror(code));
-        }
-        return false;
+    if (code != CURLE_OK && http->words[0] == '\0') {
+        (void)snprintf(http->words, sizeof(http->words), "%s", curl_easy_strerror(code));
     }
-    (void)curl_easy_getinfo(http->curl, CURLINFO_RESPONSE_CODE, &http->status);
-    return true;
+    http->is_cut = http->is_cut || code != CURLE_OK;
+    return was_answered(http);
 }
 
 static bool is_good(const struct http *http) { return http->status >= 200 && http->status < 300; }
@@ -195,8 +208,9 @@ static enum resource_code prepare(struct resource *resource)
     if (answered && is_good(http)) {
         return RESOURCE_OK;
     }
+    bool refused = http->status >= 400 && http->status < 500; /* also behind a redirection it may have reserved */
     return explain(http,
-                   answered && http->status < 500  ? RESOURCE_REFUSED
+                   answered && refused             ? RESOURCE_REFUSED
                    : answered || http->was_reached ? RESOURCE_UNKNOWN
                                                    : RESOURCE_DOWN,
                    "try");
@@ -231,6 +245,7 @@ static enum resource_code finish(struct resource *resource, const char *name, co
 
 static void list_line(struct slice line, resource_listed listed, void *data)
 {
+    line.size -= line.size > 0 && line.data[line.size - 1] == '\r';
     struct resource_branch branch = {.name = line, .age_ms = -1, .owner = ""};
     const uint8_t *space = line.size == 0 ? NULL : memchr(line.data, ' ', line.size);
     if (space != NULL) {
@@ -256,6 +271,11 @@ static enum resource_code list(struct resource *resource, resource_listed listed
     }
     if (!is_good(http)) {
         return explain(http, RESOURCE_DOWN, "prepared");
+    }
+    if (http->is_cut) {
+        return resource_problem(resource, RESOURCE_DOWN, "the service's list of what is prepared does not end well: %s",
+                                http->answer.size + CURL_MAX_WRITE_SIZE > ANSWER_BYTES ? "it is longer than 4 MiB"
+                                                                                       : http->words);
     }
     struct buffer answer = http->answer; /* who is told may finish branches meanwhile */
     http->answer = (struct buffer){0};
@@ -288,9 +308,13 @@ static enum status open_resource(const char *url, struct resource **ret_resource
 {
     struct resource_url parsed;
     const char *problem;
-    if (resource_url_parse(url, &parsed, &problem) != STATUS_OK || parsed.host[0] == '\0') {
-        (void)snprintf(ret_problem, RESOURCE_PROBLEM_BYTES, "%s: http://host[:port]/path",
-                       problem == NULL ? "it has no host" : problem);
+    enum status status = resource_url_parse(url, &parsed, &problem);
+    problem = status != STATUS_OK        ? problem
+              : parsed.host[0] == '\0'   ? "it has no host"
+              : strchr(url, '#') != NULL ? "it has a #, which is no part of a service's address"
+                                         : NULL;
+    if (problem != NULL) {
+        (void)snprintf(ret_problem, RESOURCE_PROBLEM_BYTES, "%s: http://host[:port]/path", problem);
         return STATUS_INVALID;
     }
     struct http *http = calloc(1, sizeof(*http));

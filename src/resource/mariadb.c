@@ -8,7 +8,8 @@
  * 1. While the connection that prepared lives, others get XAER_NOTA for the branch although XA RECOVER lists it. So it
  * is finished over that connection as long as there is one; else it is asked for until XA RECOVER lists it no longer.
  *    That it is not listed is not taken for an outcome: the outcome is home's, and known to who calls `finish`. What is
- *    concluded is that a branch that had voted yes was finished by somebody who knew it.
+ *    concluded is that a branch that had voted yes was finished by somebody who knew it; at the server where it voted
+ *    alone, which the evidence names (`localhost`, or a socket, is another server to everybody).
  * 2. A branch that has written nothing is not durable when it is prepared: after its connection has ended XA COMMIT is
  *    answered XA_RBROLLBACK. It is ended by the client that did the work, XA COMMIT … ONE PHASE in the place of its
  *    vote: nobody else can know that nothing was written, and with nothing to write both outcomes are the same
@@ -18,7 +19,7 @@
  * 3. XA PREPARE that fails has rolled the branch back. After a deadlock all is rolled back: this closes the connection.
  * 4. Tables that know no transactions (MyISAM, Aria) are written at once, in any transaction; the server does not say
  * so before it is too late. docs/transactions.md warns. */
-#include "resource/mariadb_session.h"
+#include "resource/mariadb_server.h"
 #include "resource/mariadb_xid.h"
 #include "resource/module.h"
 #include "resource/statement.h"
@@ -27,13 +28,12 @@
 #include <mysqld_error.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum {
     NS_PER_MS = 1000000,
     AGAIN_MS = 20,
     TEXT_BYTES = MARIA_XID_BYTES + 128,
-    MARIADB_LEAST = 100500,
-    MYSQL_LEAST = 80000,
 };
 
 struct mariadb {
@@ -65,52 +65,6 @@ static enum maria_end say(struct maria_session *session, const char *word, const
 
 /* ---- the work ---- */
 
-struct settings {
-    bool galera, syncs;
-};
-
-static void take_setting(void *data, char *const *fields, const unsigned long *sizes, unsigned count)
-{
-    struct settings *settings = data;
-    if (strcmp(fields[0], "wsrep_on") == 0) {
-        settings->galera = strcmp(fields[1], "ON") == 0;
-    } else if (strcmp(fields[0], "innodb_flush_log_at_trx_commit") == 0) {
-        settings->syncs = strcmp(fields[1], "1") == 0;
-    }
-}
-
-static enum resource_code check_server(struct mariadb *mariadb)
-{
-    struct resource *resource = &mariadb->resource;
-    MYSQL *mysql = mariadb->work.mysql;
-    struct settings settings = {0};
-    bool is_mariadb = mariadb_connection(mysql);
-    if (mysql_get_server_version(mysql) < (unsigned long)(is_mariadb ? MARIADB_LEAST : MYSQL_LEAST)) {
-        return resource_problem(resource, RESOURCE_REFUSED,
-                                "MariaDB: the server has version %s, which rolls prepared branches back when their "
-                                "connection ends: MariaDB 10.5 or MySQL 8.0 is the least",
-                                mysql_get_server_info(mysql));
-    }
-    enum maria_end end = maria_session_ask(
-        &mariadb->work, "SHOW VARIABLES WHERE Variable_name IN ('wsrep_on', 'innodb_flush_log_at_trx_commit')",
-        take_setting, &settings, NULL);
-    if (end != MARIA_DONE) {
-        return code_of(end);
-    }
-    if (settings.galera) {
-        return resource_problem(resource, RESOURCE_REFUSED,
-                                "MariaDB: the server is part of a Galera cluster (wsrep_on), which has no XA "
-                                "transactions: use a server that is none");
-    }
-    if (!settings.syncs) {
-        return resource_problem(
-            resource, RESOURCE_REFUSED,
-            "MariaDB: innodb_flush_log_at_trx_commit is not 1, so what is prepared may not survive a "
-            "crash: set it to 1");
-    }
-    return RESOURCE_OK;
-}
-
 static void add_number(void *data, char *const *fields, const unsigned long *sizes, unsigned count)
 {
     *(int64_t *)data += fields[count - 1] == NULL ? 0 : strtoll(fields[count - 1], NULL, 10);
@@ -126,20 +80,18 @@ static enum maria_end count_rows(struct mariadb *mariadb, int64_t *ret_rows)
                              add_number, ret_rows, NULL);
 }
 
-static enum maria_end ask_uptime(struct maria_session *session, int64_t *ret_seconds)
-{
-    *ret_seconds = 0;
-    return maria_session_ask(session, "SHOW GLOBAL STATUS LIKE 'Uptime'", add_number, ret_seconds, NULL);
-}
-
 /* The server ends what waits, and who does not answer it. */
 static enum maria_end limit_time(struct mariadb *mariadb)
 {
-    char text[TEXT_BYTES];
+    char text[2 * TEXT_BYTES];
     int64_t left_s = (mariadb->resource.deadline_ns - resource_clock_ns()) / ((int64_t)1000 * NS_PER_MS) + 1;
     left_s = left_s < 1 ? 1 : left_s;
-    (void)snprintf(text, sizeof(text), "SET SESSION innodb_lock_wait_timeout = %" PRId64 ", wait_timeout = %" PRId64,
-                   left_s, left_s + 1);
+    (void)snprintf(
+        text, sizeof(text),
+        "SET SESSION innodb_lock_wait_timeout = %" PRId64 ", lock_wait_timeout = %" PRId64 ", wait_timeout = %" PRId64
+        "%s%" PRId64,
+        left_s, left_s, left_s + 1,
+        mariadb_connection(mariadb->work.mysql) ? ", max_statement_time = " : ", max_execution_time = 1000 * ", left_s);
     return maria_session_ask(&mariadb->work, text, NULL, NULL, NULL);
 }
 
@@ -148,18 +100,18 @@ static enum resource_code begin(struct resource *resource, const char *name,
 {
     struct mariadb *mariadb = mariadb_of(resource);
     mariadb->name = name;
-    ret_evidence[0] = '\0'; /* there is none */
     mariadb->xid[0] = '\0';
     enum resource_code code = maria_session_ready(&mariadb->work);
-    code = code == RESOURCE_OK ? check_server(mariadb) : code;
+    code = code == RESOURCE_OK ? maria_server_check(&mariadb->work) : code;
     if (code != RESOURCE_OK) {
         return code;
     }
     (void)snprintf(mariadb->connection, sizeof(mariadb->connection), "%lu", mysql_thread_id(mariadb->work.mysql));
     mariadb->began_ns = resource_clock_ns();
-    enum maria_end end = ask_uptime(&mariadb->work, &mariadb->uptime_s);
+    enum maria_end end = maria_server_uptime(&mariadb->work, &mariadb->uptime_s);
     end = end == MARIA_DONE ? limit_time(mariadb) : end;
     end = end == MARIA_DONE ? count_rows(mariadb, &mariadb->rows) : end;
+    end = end == MARIA_DONE ? maria_server_identify(&mariadb->work, ret_evidence) : end;
     return code_of(end);
 }
 
@@ -241,7 +193,7 @@ static enum resource_code has_connection(struct mariadb *mariadb, bool *ret_aliv
     char text[TEXT_BYTES];
     *ret_alive = true;
     enum resource_code code = maria_session_ready(&mariadb->control);
-    code = code == RESOURCE_OK ? code_of(ask_uptime(&mariadb->control, &uptime_s)) : code;
+    code = code == RESOURCE_OK ? code_of(maria_server_uptime(&mariadb->control, &uptime_s)) : code;
     if (code != RESOURCE_OK) {
         return code;
     }
@@ -327,12 +279,28 @@ static enum resource_code finish_over(struct mariadb *mariadb, struct maria_sess
     }
 }
 
-static enum resource_code finish_once(struct mariadb *mariadb, const char *name, const char *xid, bool commits)
+/* It is not listed: somebody was first, if this is where it voted. */
+static enum resource_code prove(struct mariadb *mariadb, const char *evidence, bool commits)
+{
+    char here[RESOURCE_EVIDENCE_BYTES];
+    enum resource_code code = code_of(maria_server_identify(&mariadb->control, here));
+    if (code != RESOURCE_OK || !commits || strcmp(here, evidence) == 0) {
+        return code;
+    }
+    return resource_problem(
+        &mariadb->resource, RESOURCE_UNKNOWN,
+        "MariaDB: the branch is not prepared at this server, and this is not known to be the server "
+        "where it was: say the URL of that one (localhost and a socket are others on other "
+        "machines), or look there, and give it up with TXN.DONE … ABANDONED");
+}
+
+static enum resource_code finish_once(struct mariadb *mariadb, const char *name, const char *evidence, const char *xid,
+                                      bool commits)
 {
     bool listed = false;
     enum resource_code code = is_listed(mariadb, name, &listed);
     if (code != RESOURCE_OK || !listed) {
-        return code;
+        return code != RESOURCE_OK ? code : prove(mariadb, evidence, commits);
     }
     code = finish_over(mariadb, &mariadb->control, xid, commits);
     code = code == RESOURCE_OK ? is_listed(mariadb, name, &listed) : code;
@@ -357,7 +325,7 @@ static enum resource_code finish(struct resource *resource, const char *name, co
     enum resource_code code;
     bool is_kept = false;
     do {
-        code = finish_once(mariadb, name, xid, commits);
+        code = finish_once(mariadb, name, evidence, xid, commits);
         is_kept = is_kept || mariadb->control.error == ER_XAER_NOTA;
     } while (code == RESOURCE_DOWN && resource_pause(resource, AGAIN_MS));
     if (code == RESOURCE_DOWN && is_kept) {
@@ -371,6 +339,7 @@ static enum resource_code finish(struct resource *resource, const char *name, co
 struct listing {
     resource_listed listed;
     void *data;
+    char server[RESOURCE_EVIDENCE_BYTES];
 };
 
 static void list_row(void *data, char *const *fields, const unsigned long *sizes, unsigned count)
@@ -378,7 +347,8 @@ static void list_row(void *data, char *const *fields, const unsigned long *sizes
     const struct listing *listing = data;
     char name[BRANCH_NAME_BYTES];
     if (maria_xid_parse(fields[0], fields[1], fields[2], slice_of(fields[3], sizes[3]), name)) {
-        const struct resource_branch branch = {.name = slice_from_string(name), .age_ms = -1, .owner = ""};
+        struct resource_branch branch = {.name = slice_from_string(name), .age_ms = -1, .owner = ""};
+        memcpy(branch.evidence, listing->server, sizeof(branch.evidence));
         listing->listed(listing->data, &branch);
     }
 }
@@ -386,8 +356,9 @@ static void list_row(void *data, char *const *fields, const unsigned long *sizes
 static enum resource_code list(struct resource *resource, resource_listed listed, void *data)
 {
     struct mariadb *mariadb = mariadb_of(resource);
-    struct listing listing = {listed, data};
+    struct listing listing = {.listed = listed, .data = data};
     enum resource_code code = maria_session_ready(&mariadb->control);
+    code = code == RESOURCE_OK ? code_of(maria_server_identify(&mariadb->control, listing.server)) : code;
     return code == RESOURCE_OK ? code_of(maria_session_ask(&mariadb->control, "XA RECOVER", list_row, &listing, NULL))
                                : code;
 }
@@ -404,6 +375,24 @@ static void close_resource(struct resource *resource)
 
 static const struct resource_ops resource_mariadb;
 
+/* NULL, or what is wrong with its options: a server that was named by one which is not known would be another one. */
+static const char *options_problem(const struct resource_url *url)
+{
+    static const char *const known[] = {"socket", "defaults-file", "timeout"};
+    for (uint32_t i = 0; i < url->option_count; i++) {
+        size_t at = 0;
+        size_t count = sizeof(known) / sizeof(known[0]);
+        while (at < count && strcmp(url->options[i].name, known[at]) != 0) {
+            at++;
+        }
+        if (at == count) {
+            return "it has an option that is not known";
+        }
+    }
+    const char *file = resource_url_option(url, "defaults-file");
+    return file != NULL && access(file, R_OK) != 0 ? "its defaults-file cannot be read" : NULL;
+}
+
 static enum status open_resource(const char *url, struct resource **ret_resource,
                                  char ret_problem[static RESOURCE_PROBLEM_BYTES])
 {
@@ -415,7 +404,9 @@ static enum status open_resource(const char *url, struct resource **ret_resource
     struct resource *resource = &mariadb->resource;
     const char *problem;
     resource->ops = &resource_mariadb;
-    if (resource_url_parse(url, &mariadb->url, &problem) != STATUS_OK) {
+    enum status status = resource_url_parse(url, &mariadb->url, &problem);
+    problem = status == STATUS_OK ? options_problem(&mariadb->url) : problem;
+    if (problem != NULL) {
         (void)snprintf(ret_problem, RESOURCE_PROBLEM_BYTES,
                        "%s: mariadb://user@host:port/database[?socket=PATH&defaults-file=PATH]", problem);
         close_resource(resource);

@@ -4,8 +4,9 @@
 #include <mysqld_error.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
-enum { NS_PER_MS = 1000000, PORT_DEFAULT = 3306 };
+enum { NS_PER_MS = 1000000, PORT_DEFAULT = 3306, ROWS_BETWEEN_LOOKS = 256 };
 
 /* ---- a connection ---- */
 
@@ -124,15 +125,21 @@ static enum maria_end failed(struct maria_session *session)
     return MARIA_FAILED;
 }
 
+/* One at a time, kept by nobody; after the deadline no more of them. (Freeing a result reads what is left of it, so the
+ * connection is cut before.) */
 static bool take_rows(struct maria_session *session, maria_row row, void *data)
 {
     MYSQL_RES *result = mysql_use_result(session->mysql);
     if (result == NULL) {
         return mysql_field_count(session->mysql) == 0;
     }
+    uint64_t count = 0;
     for (MYSQL_ROW fields = mysql_fetch_row(result); fields != NULL; fields = mysql_fetch_row(result)) {
         if (row != NULL) {
             row(data, fields, mysql_fetch_lengths(result), mysql_num_fields(result));
+        }
+        if (++count % ROWS_BETWEEN_LOOKS == 0 && resource_clock_ns() >= session->resource->deadline_ns) {
+            (void)shutdown(mysql_get_socket(session->mysql), SHUT_RDWR);
         }
     }
     bool whole = mysql_errno(session->mysql) == 0;

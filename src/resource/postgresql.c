@@ -137,7 +137,7 @@ static enum resource_code run(struct resource *resource, const char *statement, 
     if (problem != NULL) {
         return resource_problem(resource, RESOURCE_REFUSED, "%s", problem);
     }
-    enum pg_end end = pg_session_ask(&postgresql->work, statement, NULL, 0);
+    enum pg_end end = pg_session_run(&postgresql->work, statement);
     if (end != PG_DONE) {
         return code_of(postgresql, end);
     }

@@ -273,6 +273,13 @@ static enum pg_end take_results(struct pg_session *session)
             PQclear(result);
             return lost(session, false);
         }
+        if (PQresultStatus(result) == PGRES_SINGLE_TUPLE) { /* nobody wants it */
+            PQclear(result);
+            if (resource_clock_ns() >= session->resource->deadline_ns) {
+                return lost(session, true);
+            }
+            continue;
+        }
         if (session->result != NULL && (is_failure(session->result) || !is_failure(result))) {
             PQclear(result);
             continue;
@@ -282,17 +289,16 @@ static enum pg_end take_results(struct pg_session *session)
     }
 }
 
-enum pg_end pg_session_ask(struct pg_session *session, const char *text, const char *const *parameters, int count)
+static bool send_statement(struct pg_session *session, const char *text, const char *const *parameters, int count)
 {
     session->state[0] = '\0';
     PQclear(session->result);
     session->result = NULL;
-    if (session->conn == NULL) {
-        return lost(session, false);
-    }
-    if (PQsendQueryParams(session->conn, text, count, NULL, parameters, NULL, NULL, 0) != 1) {
-        return lost(session, false);
-    }
+    return session->conn != NULL && PQsendQueryParams(session->conn, text, count, NULL, parameters, NULL, NULL, 0) == 1;
+}
+
+static enum pg_end take_answer(struct pg_session *session)
+{
     enum pg_end end = flush(session);
     end = end == PG_DONE ? take_results(session) : end;
     if (end != PG_DONE) {
@@ -316,6 +322,20 @@ enum pg_end pg_session_ask(struct pg_session *session, const char *text, const c
     (void)resource_problem(session->resource, RESOURCE_REFUSED, "PostgreSQL: %s (%s)",
                            words == NULL ? "no words" : words, state);
     return PG_FAILED;
+}
+
+enum pg_end pg_session_ask(struct pg_session *session, const char *text, const char *const *parameters, int count)
+{
+    return send_statement(session, text, parameters, count) ? take_answer(session) : lost(session, false);
+}
+
+enum pg_end pg_session_run(struct pg_session *session, const char *text)
+{
+    if (!send_statement(session, text, NULL, 0)) {
+        return lost(session, false);
+    }
+    (void)PQsetSingleRowMode(session->conn);
+    return take_answer(session);
 }
 
 const char *pg_session_field(const struct pg_session *session, int row, int column)

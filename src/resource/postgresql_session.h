@@ -35,5 +35,8 @@ void pg_session_close(struct pg_session *session);
 /* One statement, with as many text parameters as are not NULL. Text results. */
 enum pg_end pg_session_ask(struct pg_session *session, const char *text, const char *const *parameters, int count);
 
+/* The same for somebody's statement: rows are not kept, however many there are. */
+enum pg_end pg_session_run(struct pg_session *session, const char *text);
+
 /* A field of the last result; "" for NULL and what is not there. */
 const char *pg_session_field(const struct pg_session *session, int row, int column);

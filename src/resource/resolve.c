@@ -107,7 +107,7 @@ void resolve_listed(struct resolve *resolve, struct resolve_target *target)
     }
     target->is_down = code != RESOURCE_OK;
     (void)snprintf(target->problem, sizeof(target->problem), "%s", code == RESOURCE_OK ? "" : resource->problem);
-    for (size_t i = 0; i < look.count && !target->is_down; i++) {
+    for (size_t i = 0; i < look.count && !target->is_down && *resolve->ended == 0; i++) {
         resolve_one(resolve, target, &look.listed[i]);
     }
     free(look.listed);
@@ -158,11 +158,11 @@ enum cohort_status resolve_unfinished(struct resolve *resolve, struct cohort_rep
             return status;
         }
         const struct cohort_reply *page = cohort_reply_at(reply, 1);
-        for (size_t i = 0; i < cohort_reply_count(page); i++) {
+        for (size_t i = 0; i < cohort_reply_count(page) && *resolve->ended == 0; i++) {
             take_unfinished(resolve, cohort_reply_at(page, i));
         }
         cohort_reply_free(reply);
-        if (strcmp(cursor, "0") == 0) {
+        if (strcmp(cursor, "0") == 0 || *resolve->ended != 0) {
             return COHORT_OK;
         }
     }

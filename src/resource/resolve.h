@@ -15,6 +15,8 @@
 #include "resource/decision.h"
 #include "resource/resource.h"
 
+#include <signal.h>
+
 enum resolve_end {
     RESOLVE_COMMITTED,
     RESOLVE_ROLLED_BACK,
@@ -50,7 +52,8 @@ struct resolve {
     char cluster[BRANCH_CLUSTER_DIGITS + 1];
     struct resolve_target *targets;
     uint32_t count;
-    int64_t timeout_ms; /* of each question to a resource */
+    int64_t timeout_ms;                 /* of each question to a resource */
+    const volatile sig_atomic_t *ended; /* once it is not 0, no branch is begun with any more; the caller's */
     resolve_told told;
     void *data;
 };

@@ -86,8 +86,12 @@ static bool begin_part(struct work *work, struct work_part *part)
 
 bool work_begin(struct work *work, struct cohort *cohort, const struct work_options *options)
 {
-    const struct cohort_txn_options begun = {
-        .size = sizeof(begun), .id = options->id, .protocol = options->protocol, .timeout_ms = options->timeout_ms};
+    /* External participants are of two-phase commit alone, whatever the server's own transactions are. */
+    bool is_two = work->count > 0 && options->protocol == COHORT_TXN_DEFAULT;
+    const struct cohort_txn_options begun = {.size = sizeof(begun),
+                                             .id = options->id,
+                                             .protocol = is_two ? COHORT_TXN_2PC : options->protocol,
+                                             .timeout_ms = options->timeout_ms};
     struct cohort_reply *reply = NULL;
     work->cohort = cohort;
     work->status = COHORT_OK;

@@ -1,6 +1,7 @@
 #include "server/connection.h"
 
 #include "base/memory.h"
+#include "server/consistency.h"
 #include "server/feeds.h"
 #include "server/lock_client.h"
 #include "server/pubsub.h"
@@ -9,6 +10,7 @@
 #include "server/route_park.h"
 #include "server/script_peers.h"
 #include "server/server_state.h"
+#include "server/service_watch.h"
 #include "server/session_client.h"
 #include "server/txn_client.h"
 #include "server/txn_session.h"
@@ -280,6 +282,7 @@ struct connection *connection_create(struct server *server, struct env_stream *s
     list_init(&connection->slowed_node);
     script_places_init(&connection->script_places);
     list_init(&connection->feeds);
+    list_init(&connection->service_watches);
     list_append(&server->connections, &connection->node);
     server->connection_count++;
     connection_count_bytes(connection);
@@ -290,6 +293,7 @@ struct connection *connection_create(struct server *server, struct env_stream *s
 static void connection_free(struct connection *connection)
 {
     list_remove(&connection->node);
+    consistency_deinit(connection);
     free(connection);
 }
 
@@ -316,6 +320,7 @@ void connection_close(struct connection *connection)
     txn_client_leave(connection);
     txn_session_leave(connection);
     feeds_leave(connection);
+    service_watches_leave(connection);
     lock_client_forget(connection);
     session_client_forget(connection);
     slots_destroy(connection);

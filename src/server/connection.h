@@ -46,6 +46,14 @@ enum {
     CONNECTION_NAME_BYTES = 64,          /* of an address */
 };
 
+enum consistency { /* of what a connection reads (consistency.h) */
+                   CONSISTENCY_STRONG,
+                   CONSISTENCY_SESSION,
+                   CONSISTENCY_BOUNDED,
+                   CONSISTENCY_EVENTUAL, /* READONLY */
+                   CONSISTENCY_LEVELS,
+};
+
 enum slot_state { SLOT_WAITING, SLOT_DONE };
 
 /* Who makes the client's reply of what the shards answer. */
@@ -126,6 +134,7 @@ struct connection {
     uint64_t slot_head, slot_tail;
     size_t stash_bytes;  /* in the stashes of slots that are done */
     uint64_t strong_end; /* the slot after the last that is more than a weak read at another worker; 0: none yet */
+    uint64_t level_end;  /* the slot after the last read that need not be strong (consistency.h); 0: none yet */
     uint64_t plan_end;   /* the slot after that of the last EXEC which holds commands about the node; 0: none yet */
     uint64_t owed;       /* replies that shards still owe, also of slots given up */
     struct resp_writer writer;
@@ -146,7 +155,9 @@ struct connection {
 
     uint8_t protocol;
     bool authenticated, monitor, no_evict;
-    bool readonly; /* READONLY: its reads need not be strong */
+    uint8_t level;     /* enum consistency */
+    int64_t bound_ms;  /* of level BOUNDED */
+    uint64_t *reached; /* by shard − 1: how far it has seen the data (consistency.h); NULL: nothing of any */
     enum reply_mode reply_mode;
     int64_t created_ns, active_ns;
     const struct command_spec *last_command;
@@ -170,11 +181,13 @@ struct connection {
     size_t feed_bytes;
     bool feed_stuck;               /* one of them waits until this client has read */
     struct feed_start *feed_start; /* COHORT.FEED waits for the shards, or NULL; its slot's */
-    struct listener *listener;     /* to channels and patterns; NULL: it never was one */
-    int64_t behind_since_ns;       /* more is unread than the soft limit allows; 0: it is not */
-    bool overrun;                  /* messages for it found no room: it is to be closed */
-    struct waiter *waiter;         /* its request that may take its time (waiter.h), or NULL */
-    struct session_tying *tying;   /* the parked command waits for its session, or has it; NULL */
+    struct list service_watches;   /* of struct service_watch (service_watch.h) */
+    uint32_t service_watch_count;
+    struct listener *listener;   /* to channels and patterns; NULL: it never was one */
+    int64_t behind_since_ns;     /* more is unread than the soft limit allows; 0: it is not */
+    bool overrun;                /* messages for it found no room: it is to be closed */
+    struct waiter *waiter;       /* its request that may take its time (waiter.h), or NULL */
+    struct session_tying *tying; /* the parked command waits for its session, or has it; NULL */
     struct lock_client_item lock_client;
     bool txn_failed; /* one ended before its client said so: what is meant for it is refused */
 };
@@ -257,7 +270,8 @@ static inline bool connection_pending(const struct connection *connection)
 /* Nothing is pending that a read must wait for: nothing, or for a READONLY connection weak reads alone. */
 static inline bool connection_quiet(const struct connection *connection)
 {
-    return !connection_pending(connection) || (connection->readonly && connection->strong_end <= connection->slot_head);
+    return !connection_pending(connection) ||
+           (connection->level == CONSISTENCY_EVENTUAL && connection->strong_end <= connection->slot_head);
 }
 /* The buffer that leaves next; takes one from the spare ones when there is none. */
 struct buffer *connection_output(struct connection *connection);

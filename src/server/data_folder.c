@@ -238,8 +238,6 @@ enum status data_folder_open(struct server *server, char ret_message[static SERV
     return status == STATUS_OK ? count_start(server, known, ret_message) : status;
 }
 
-const struct env_file *server_folder_lock(const struct server *server) { return server->folder_lock; }
-
 uint32_t server_recorded_workers(struct env *env, const char *directory, uint64_t node_id)
 {
     char message[SERVER_MESSAGE_BYTES];

@@ -1,61 +1,10 @@
 #include "server/feed_position.h"
 
+#include "base/base64url.h"
 #include "base/crc32c.h"
 #include "base/record.h"
 
 enum { POSITION_VERSION = 1, PLACE_BITS = 16, MARK_BYTES = 3 * VARINT_MAXIMUM_BYTES };
-
-static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-/* Replaces the bytes of `out` from `start` on by their text. */
-static void to_text(struct buffer *out, size_t start)
-{
-    size_t size = out->size - start;
-    size_t digits = (size * 8 + 5) / 6;
-    (void)buffer_reserve(out, digits);
-    uint8_t *at = out->data + start;
-    memmove(at + digits, at, size); /* the text grows towards what it is made of, and never reaches it */
-    const uint8_t *from = at + digits;
-    uint32_t bits = 0;
-    uint32_t have = 0;
-    for (size_t i = 0; i < size; i++) {
-        bits = bits << 8 | from[i];
-        have += 8;
-        while (have >= 6) {
-            have -= 6;
-            *at++ = (uint8_t)letters[bits >> have & 63];
-        }
-    }
-    if (have > 0) {
-        *at++ = (uint8_t)letters[bits << (6 - have) & 63];
-    }
-    out->size = start + digits;
-}
-
-static int digit_of(uint8_t letter)
-{
-    const char *at = letter == '\0' ? NULL : strchr(letters, letter);
-    return at == NULL ? -1 : (int)(at - letters);
-}
-
-static bool from_text(struct slice text, struct buffer *out)
-{
-    uint32_t bits = 0;
-    uint32_t have = 0;
-    for (size_t i = 0; i < text.size; i++) {
-        int digit = digit_of(text.data[i]);
-        if (digit < 0) {
-            return false;
-        }
-        bits = bits << 6 | (uint32_t)digit;
-        have += 6;
-        if (have >= 8) {
-            have -= 8;
-            buffer_append_byte(out, (uint8_t)(bits >> have));
-        }
-    }
-    return have < 6 && (bits & ((1U << have) - 1)) == 0;
-}
 
 void feed_position_put(struct buffer *out, uint64_t whose, const struct feed_mark *marks, uint32_t shards)
 {
@@ -74,7 +23,7 @@ void feed_position_put(struct buffer *out, uint64_t whose, const struct feed_mar
     uint32_t sum = crc32c(0, out->data + start, out->size - start);
     put_u32(buffer_reserve(out, 4), sum);
     out->size += 4;
-    to_text(out, start);
+    base64url_encode(out, start);
 }
 
 static bool take_mark(struct slice *from, struct feed_mark *ret_mark)
@@ -125,7 +74,7 @@ enum feed_position_error feed_position_take(struct slice text, uint32_t shards, 
     }
     struct buffer bytes = {0};
     enum feed_position_error error = FEED_POSITION_MALFORMED;
-    if (from_text(text, &bytes)) {
+    if (base64url_decode(text, &bytes)) {
         error = take(buffer_slice(&bytes), shards, ret_whose, ret_marks);
     }
     buffer_deinit(&bytes);

@@ -139,9 +139,15 @@ void figures_add(struct server_figures *sum, const struct server_figures *one)
     sum->clients_cut_idle += one->clients_cut_idle;
     sum->clients_cut_memory += one->clients_cut_memory;
     sum->uncertain += one->uncertain;
+    for (size_t level = 0; level < CONSISTENCY_LEVELS; level++) {
+        sum->reads[level] += one->reads[level];
+    }
+    sum->reads_waited += one->reads_waited;
+    sum->reads_stale += one->reads_stale;
     sum->feed_pushes += one->feed_pushes;
     sum->feed_changes += one->feed_changes;
     sum->feeds_ended += one->feeds_ended;
+    sum->service_pushes += one->service_pushes;
     sum->lock_deadlocks += one->lock_deadlocks;
     sum->messages_published += one->messages_published;
     sum->messages_delivered += one->messages_delivered;

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/memory.h"
 #include "base/number.h"
+#include "server/consistency.h"
 #include "server/gather_scan.h"
 #include "server/member_ask.h"
 #include "server/route_refuse.h"
@@ -69,6 +70,8 @@ struct buffer *gather_part(struct gather *gather)
     gather->part_start = gather->body.size;
     return &gather->body;
 }
+
+bool gather_asks_shards(const struct gather *gather) { return gather->kind != GATHER_CHANGE; }
 
 bool gather_failed(struct gather *gather, enum status status)
 {
@@ -318,6 +321,7 @@ static bool ask(const struct asking *asking, uint32_t shard, const struct comman
     if (at_once) {
         struct resp_writer writer = resp_writer_to(gather_part(gather), command->protocol);
         if (route_read(connection, shard, command, &writer, &way)) {
+            consistency_reach(connection, shard, cluster_told_index(connection->server->cluster));
             (void)gather_take(connection, gather, shard);
             return true;
         }
@@ -503,7 +507,8 @@ void gather_start(struct connection *connection, const struct command *command)
     uint64_t number = slot_open(connection, command->spec);
     struct slot *slot = slot_at(connection, number);
     slot->kind = SLOT_GATHER;
-    connection->strong_end = reads && quiet && connection->readonly ? strong_end : connection->strong_end;
+    connection->strong_end =
+        reads && quiet && connection->level == CONSISTENCY_EVENTUAL ? strong_end : connection->strong_end;
     slot->gather = gather;
     struct asking asking = {connection, gather, number, reads && quiet};
     if (!(reads && slot->silent)) { /* else nobody reads it, and reading changes nothing */

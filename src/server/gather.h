@@ -31,6 +31,8 @@ struct buffer *gather_part(struct gather *gather);
 /* A part is there. True when it was the last one. */
 bool gather_take(struct connection *connection, struct gather *gather, uint32_t shard);
 bool gather_failed(struct gather *gather, enum status status);
+/* Not the meta group. */
+bool gather_asks_shards(const struct gather *gather);
 /* Writes the client's reply. */
 void gather_reply(const struct gather *gather, struct resp_writer *reply);
 void gather_destroy(struct connection *connection, struct gather *gather);

@@ -83,6 +83,8 @@ static void (*const handlers[COMMAND_MAXIMUM])(struct local_call *call) = {
     [COMMAND_DEBUG] = local_debug,
     [COMMAND_SHUTDOWN] = local_shutdown,
     [COMMAND_COHORT_STATUS] = local_status,
+    [COMMAND_COHORT_CONSISTENCY] = local_consistency,
+    [COMMAND_COHORT_POSITION] = local_position,
 };
 
 static void execute(struct local_call *call)
@@ -128,6 +130,8 @@ bool local_needs_quiet(const struct command_spec *spec)
     case COMMAND_DEBUG:
     case COMMAND_SHUTDOWN:
     case COMMAND_CLUSTER_COUNTKEYSINSLOT:
+    case COMMAND_COHORT_CONSISTENCY:
+    case COMMAND_COHORT_POSITION:
     case COMMAND_INFO:
     case COMMAND_COHORT_STATUS:
     case COMMAND_CONFIG_SET:

@@ -45,6 +45,9 @@ void local_cluster_info(struct local_call *call);
 void local_cluster_myid(struct local_call *call);
 void local_cluster_keyslot(struct local_call *call);
 void local_cluster_countkeysinslot(struct local_call *call);
+/* consistency.c */
+void local_consistency(struct local_call *call);
+void local_position(struct local_call *call);
 void local_readonly(struct local_call *call);
 void local_readwrite(struct local_call *call);
 /* local_config.c */

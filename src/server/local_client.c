@@ -1,4 +1,5 @@
 #include "base/number.h"
+#include "server/consistency.h"
 #include "server/local.h"
 
 #include <stdlib.h>
@@ -21,7 +22,7 @@ static void describe(struct buffer *out, const struct connection *connection, in
     if (connection->waiter != NULL) {
         flags[flag_count++] = 'b';
     }
-    if (connection->readonly) {
+    if (connection->level == CONSISTENCY_EVENTUAL) {
         flags[flag_count++] = 'r';
     }
     if (flag_count == 0) {

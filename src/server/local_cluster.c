@@ -53,15 +53,3 @@ void local_cluster_countkeysinslot_part(const struct local_call *call, struct bu
     }
     buffer_append(out, &count, sizeof(count));
 }
-
-void local_readonly(struct local_call *call)
-{
-    call->connection->readonly = true;
-    resp_status(call->reply, "OK");
-}
-
-void local_readwrite(struct local_call *call)
-{
-    call->connection->readonly = false;
-    resp_status(call->reply, "OK");
-}

@@ -1,8 +1,10 @@
 #include "base/number.h"
+#include "server/consistency.h"
 #include "server/feeds.h"
 #include "server/local.h"
 #include "server/multi.h"
 #include "server/pubsub.h"
+#include "server/service_watch.h"
 #include "server/txn_session.h"
 #include "server/watch.h"
 
@@ -70,10 +72,11 @@ void local_reset(struct local_call *call)
     watch_forget(connection);
     txn_session_leave(connection);
     feeds_leave(connection);
+    service_watches_leave(connection);
     connection->protocol = RESP2;
     connection->reply_mode = REPLY_ON;
     connection->no_evict = false;
-    connection->readonly = false;
+    consistency_reset(connection);
     free(connection->name);
     connection->name = NULL;
     connection->authenticated = call->server->config.requirepass[0] == '\0';

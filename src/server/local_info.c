@@ -81,22 +81,27 @@ static void section_stats(struct server *server, const struct server_part *part,
         "\r\ninstantaneous_ops_per_sec:%" PRIu64 "\r\ntotal_net_input_bytes:%" PRIu64
         "\r\ntotal_net_output_bytes:%" PRIu64 "\r\nrejected_connections:%" PRIu64 "\r\nexpired_keys:%" PRIu64
         "\r\nkeyspace_hits:%" PRIu64 "\r\nkeyspace_misses:%" PRIu64 "\r\ntotal_error_replies:%" PRIu64
-        "\r\nuncertain_replies:%" PRIu64 "\r\nclients_cut_output:%" PRIu64 "\r\nclients_cut_idle:%" PRIu64
+        "\r\nuncertain_replies:%" PRIu64 "\r\nreads_strong:%" PRIu64 "\r\nreads_session:%" PRIu64
+        "\r\nreads_bounded:%" PRIu64 "\r\nreads_eventual:%" PRIu64 "\r\nreads_waited:%" PRIu64
+        "\r\nreads_stale:%" PRIu64 "\r\nclients_cut_output:%" PRIu64 "\r\nclients_cut_idle:%" PRIu64
         "\r\nclients_cut_memory:%" PRIu64 "\r\nlog_entries:%" PRIu64 "\r\nlog_commands:%" PRIu64
         "\r\nfeeds:%zu\r\nfeeds_behind:%zu\r\nfeed_lag_ms:%" PRId64 "\r\nfeeds_ended:%" PRIu64
         "\r\nfeed_pushes:%" PRIu64 "\r\nfeed_changes:%" PRIu64 "\r\nfeed_history_bytes:%" PRIu64
+        "\r\nservice_watches:%zu\r\nservice_pushes:%" PRIu64
         "\r\npubsub_channels:%zu\r\npubsub_patterns:%zu\r\npubsubshard_channels:%zu\r\nmessages_published:%" PRIu64
         "\r\nmessages_delivered:%" PRIu64 "\r\nmessages_sent:%" PRIu64 "\r\nmessages_received:%" PRIu64
-        "\r\nmessages_dropped:%" PRIu64 "\r\n",
+        "\r\nmessages_dropped:%" PRIu64 "\r\ntransactions_of_lost_nodes:%" PRIu64 "\r\n",
         figures->connections_received, figures->commands, figures->commands_per_second, figures->bytes_read,
         figures->bytes_written, figures->connections_rejected, stats.machine.expired, stats.machine.hits,
-        stats.machine.misses, figures->errors, figures->uncertain, figures->clients_cut_output,
-        figures->clients_cut_idle, figures->clients_cut_memory, stats.entries, stats.commands, part->feeds,
-        part->feeds_behind, part->feed_lag_ms, figures->feeds_ended, figures->feed_pushes, figures->feed_changes,
-        stats.machine.history_bytes, channels_count(&server->channels, CHANNEL_NAMED),
+        stats.machine.misses, figures->errors, figures->uncertain, figures->reads[CONSISTENCY_STRONG],
+        figures->reads[CONSISTENCY_SESSION], figures->reads[CONSISTENCY_BOUNDED], figures->reads[CONSISTENCY_EVENTUAL],
+        figures->reads_waited, figures->reads_stale, figures->clients_cut_output, figures->clients_cut_idle,
+        figures->clients_cut_memory, stats.entries, stats.commands, part->feeds, part->feeds_behind, part->feed_lag_ms,
+        figures->feeds_ended, figures->feed_pushes, figures->feed_changes, stats.machine.history_bytes,
+        part->service_watches, figures->service_pushes, channels_count(&server->channels, CHANNEL_NAMED),
         channels_count(&server->channels, CHANNEL_PATTERN), channels_count(&server->channels, CHANNEL_SHARD),
         figures->messages_published, figures->messages_delivered, part->messages.sent, part->messages.received,
-        part->messages.dropped);
+        part->messages.dropped, part->txns_of_lost);
 }
 
 /* Every node takes writes, so to clients each is a master; the others that it reaches are its replicas. */
@@ -195,6 +200,18 @@ static void section_locks(struct server *server, const struct server_part *part,
     }
 }
 
+/* Of this node's replicas; what happened, since the process started. */
+static void section_services(struct server *server, const struct server_part *part, struct buffer *out)
+{
+    const struct machine_stats *stats = &part->stats.machine;
+    (void)server;
+    buffer_append_format(out,
+                         "services:%" PRIu64 "\r\nendpoints:%" PRIu64 "\r\nendpoints_registered:%" PRIu64
+                         "\r\nendpoints_expired:%" PRIu64 "\r\nservice_changes:%" PRIu64 "\r\n",
+                         stats->services, stats->endpoints, stats->endpoints_registered, stats->endpoints_expired,
+                         stats->service_changes);
+}
+
 /* Of this node's replicas, those that do not lead too; what happened, since the process started. */
 static void section_sessions(struct server *server, const struct server_part *part, struct buffer *out)
 {
@@ -226,6 +243,7 @@ static const struct {
     {"errorstats", "Errorstats", section_errorstats, true},
     {"cluster", "Cluster", section_cluster, true},
     {"locks", "Locks", section_locks, true},
+    {"services", "Services", section_services, true},
     {"sessions", "Sessions", section_sessions, true},
     {"keyspace", "Keyspace", section_keyspace, true},
 };
@@ -270,6 +288,20 @@ static void metric(struct buffer *out, const char *name, const char *kind, const
 }
 
 /* What goes on at the port between nodes. */
+static void read_metrics(const struct server_figures *figures, struct buffer *out)
+{
+    static const char *const names[CONSISTENCY_LEVELS] = {"strong", "session", "bounded", "eventual"};
+    buffer_append_string(out, "# HELP cohort_reads_total Reads in one shard, by level of consistency.\n"
+                              "# TYPE cohort_reads_total counter\n");
+    for (size_t level = 0; level < CONSISTENCY_LEVELS; level++) {
+        buffer_append_format(out, "cohort_reads_total{level=\"%s\"} %" PRIu64 "\n", names[level],
+                             figures->reads[level]);
+    }
+    metric(out, "reads_waited_total", "counter", "Reads that had to wait for a replica that is new enough.",
+           (double)figures->reads_waited);
+    metric(out, "reads_stale_total", "counter", "Reads answered -STALE.", (double)figures->reads_stale);
+}
+
 static void peer_metrics(struct server *server, struct buffer *out)
 {
     struct transport_statistics stats;
@@ -308,6 +340,7 @@ void server_metrics(struct server *server, struct buffer *out)
     metric(out, "commands_total", "counter", "Commands executed.", (double)figures->commands);
     metric(out, "errors_total", "counter", "Error replies.", (double)figures->errors);
     metric(out, "uncertain_total", "counter", "Commands answered -UNCERTAIN.", (double)figures->uncertain);
+    read_metrics(figures, out);
     metric(out, "feeds", "gauge", "Feeds that clients of this node follow.", (double)part->feeds);
     metric(out, "feeds_behind", "gauge", "Feeds that catch up, or whose clients are slow.", (double)part->feeds_behind);
     metric(out, "feed_lag_seconds", "gauge", "For how long changes may have been missing in this node's feeds.",
@@ -349,6 +382,12 @@ void server_metrics(struct server *server, struct buffer *out)
     metric(out, "meeting_waiters", "gauge", "Who waits at barriers and latches.", (double)stats.machine.meet_waiters);
     metric(out, "meetings_passed_total", "counter", "Who passed a barrier, or waited for a latch to open.",
            (double)stats.machine.meets_passed);
+    metric(out, "services", "gauge", "Services that have endpoints.", (double)stats.machine.services);
+    metric(out, "endpoints", "gauge", "Endpoints of services.", (double)stats.machine.endpoints);
+    metric(out, "endpoints_expired_total", "counter", "Endpoints whose leases ended.",
+           (double)stats.machine.endpoints_expired);
+    metric(out, "service_changes_total", "counter", "Changes of services.", (double)stats.machine.service_changes);
+    metric(out, "service_watches", "gauge", "Services that clients of this node watch.", (double)part->service_watches);
     metric(out, "log_entries_total", "counter", "Log entries applied.", (double)stats.entries);
     metric(out, "log_written_bytes_total", "counter", "Written to the log.", (double)stats.log.bytes_written);
     metric(out, "log_syncs_total", "counter", "Syncs of the log.", (double)stats.log.syncs);

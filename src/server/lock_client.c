@@ -61,7 +61,7 @@ static const char *guarded_problem(const struct connection *connection, const st
 const char *lock_client_problem(const struct connection *connection, const struct command *command)
 {
     if (command->spec->place == COMMAND_AT_MACHINE && txn_session_holds(connection)) {
-        return "ERR locks, elections, barriers and latches do not go together with TXN.BEGIN; TXN.COMMIT or "
+        return "ERR locks, elections, barriers, latches and services do not go together with TXN.BEGIN; TXN.COMMIT or "
                "TXN.ROLLBACK first";
     }
     bool lock = slice_starts_with(slice_from_string(command->spec->name), SLICE_LITERAL("lock."));

@@ -1,5 +1,6 @@
 #include "server/monitor.h"
 
+#include "server/secret_words.h"
 #include "server/server_state.h"
 
 static void append_quoted(struct buffer *out, struct slice text)
@@ -54,10 +55,9 @@ void monitor_feed(struct connection *connection, const struct command *command)
     int64_t wall_us = env_wall_us(server->env);
     buffer_append_format(line, "+%lld.%06lld [0 %s]", (long long)(wall_us / 1000000), (long long)(wall_us % 1000000),
                          connection->peer);
-    bool secret = command->spec->id == COMMAND_AUTH || command->spec->id == COMMAND_HELLO;
     for (uint32_t i = 0; i < command->argc; i++) {
         buffer_append_byte(line, ' ');
-        append_quoted(line, secret && i > 0 ? SLICE_LITERAL("(redacted)") : command->argv[i]);
+        append_quoted(line, secret_words_shown(command, i));
     }
     buffer_append_string(line, "\r\n");
     monitor_show(server, buffer_slice(line));

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/number.h"
+#include "server/consistency.h"
 #include "server/exec_plan.h"
 #include "server/local.h"
 #include "server/monitor.h"
@@ -207,6 +208,7 @@ static void submit_exec(struct connection *connection, uint32_t shard, const str
             return; /* nobody reads it, and reading changes nothing */
         }
         if (cluster_read(server->cluster, shard, &command, reply, &way)) {
+            consistency_reach(connection, shard, cluster_told_index(server->cluster));
             reply_end(connection);
             route_measure(connection, &command);
             return;

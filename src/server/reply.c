@@ -1,6 +1,7 @@
 /* Slots: replies in the order of requests, whoever is ready first. */
 #include "base/assert.h"
 #include "base/memory.h"
+#include "server/consistency.h"
 #include "server/exec_plan.h"
 #include "server/feeds.h"
 #include "server/figures.h"
@@ -303,8 +304,12 @@ void slot_end(struct connection *connection, uint64_t tag, const struct command 
     uint64_t number = tag / SLOT_MAXIMUM_SHARDS;
     struct slot *slot = slot_waiting(connection, number);
     uint16_t id = slot == NULL ? 0 : slot->command;
+    uint32_t shard = (uint32_t)(tag % SLOT_MAXIMUM_SHARDS) + 1;
     take_owed(connection);
-    bool last = slot == NULL || take_part(connection, slot, (uint32_t)(tag % SLOT_MAXIMUM_SHARDS) + 1);
+    if (slot != NULL && (slot->kind != SLOT_GATHER || gather_asks_shards(slot->gather))) {
+        consistency_told(connection, shard, cluster_told_index(connection->server->cluster));
+    }
+    bool last = slot == NULL || take_part(connection, slot, shard);
     if (slot != NULL && last) {
         if (slot->script) {
             connection->server->took_long = cluster_took_long(connection->server->cluster);
@@ -314,6 +319,16 @@ void slot_end(struct connection *connection, uint64_t tag, const struct command 
         connection_flush(connection);
     }
     measure(connection, command, id, last);
+}
+
+static const char *refusal_of(const struct connection *connection, const struct slot *slot, enum status status)
+{
+    bool reads = slot_reads(slot);
+    const char *text = reads ? consistency_refusal(connection, command_by_id(slot->command), status) : NULL;
+    if (text != NULL) {
+        connection->server->figures.reads_stale++;
+    }
+    return text != NULL ? text : route_refusal(status, reads);
 }
 
 void slot_failed(struct connection *connection, uint64_t tag, enum status status)
@@ -330,13 +345,27 @@ void slot_failed(struct connection *connection, uint64_t tag, enum status status
         return;
     }
     if (slot->kind != SLOT_FEED && slot->kind != SLOT_GATHER) {
-        resp_error(reply, route_refusal(status, slot_reads(slot)));
+        resp_error(reply, refusal_of(connection, slot, status));
+        if (status == STATUS_EXECUTED && !slot_reads(slot)) {
+            consistency_lose(connection, (uint32_t)(tag % SLOT_MAXIMUM_SHARDS) + 1);
+        }
     }
     figures_failed(connection->server, slot->command, status);
     slot_finish(connection, number);
     if (status == STATUS_FULL) {
         connection_slow(connection);
     }
+}
+
+/* A read that its level did not let be answered here has waited too long, as one that failed. */
+static const char *why_of(const struct connection *connection, const struct slot *slot, const char *text,
+                          const char *text_of_reads)
+{
+    if (!slot_reads(slot)) {
+        return text;
+    }
+    const char *stale = consistency_refusal(connection, command_by_id(slot->command), STATUS_STALE);
+    return stale != NULL ? stale : text_of_reads;
 }
 
 size_t slots_give_up(struct connection *connection, bool all, uint32_t before_ms, const char *text,
@@ -361,7 +390,7 @@ size_t slots_give_up(struct connection *connection, bool all, uint32_t before_ms
             }
             struct resp_writer writer =
                 resp_writer_to(slot->silent ? NULL : connection_output(connection), slot->protocol);
-            const char *why = slot_reads(slot) ? text_of_reads : text;
+            const char *why = why_of(connection, slot, text, text_of_reads);
             resp_error(&writer, why);
             figures_error(connection->server, slice_from_string(why));
             given_up++;

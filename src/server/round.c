@@ -6,6 +6,7 @@
 #include "server/exec_plan.h"
 #include "server/feeds.h"
 #include "server/local.h"
+#include "server/service_watch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -153,10 +154,14 @@ void server_part_look(struct server *server, struct server_part *ret_part)
     cluster_stats(server->cluster, &ret_part->stats);
     cluster_transport_statistics(server->cluster, &ret_part->transport);
     cluster_message_counters(server->cluster, &ret_part->messages);
+    struct cluster_counters counters;
+    cluster_counters(server->cluster, &counters);
+    ret_part->txns_of_lost = counters.txn_early;
     ret_part->connections = server->connection_count;
     ret_part->client_bytes = server->client_bytes;
     ret_part->monitors = server->monitors;
     ret_part->feeds = feeds_count(server, &ret_part->feeds_behind);
+    ret_part->service_watches = service_watches_count(server);
     ret_part->feed_lag_ms = feeds_lag_ms(server);
     ret_part->blocked = server->waiters.count;
     memset(ret_part->hot, 0, sizeof(ret_part->hot));
@@ -190,11 +195,13 @@ void server_part_add(struct server_part *sum, const struct server_part *one)
     sum->messages.sent += one->messages.sent;
     sum->messages.received += one->messages.received;
     sum->messages.dropped += one->messages.dropped;
+    sum->txns_of_lost += one->txns_of_lost;
     sum->connections += one->connections;
     sum->client_bytes += one->client_bytes;
     sum->monitors += one->monitors;
     sum->feeds += one->feeds;
     sum->feeds_behind += one->feeds_behind;
+    sum->service_watches += one->service_watches;
     sum->feed_lag_ms = one->feed_lag_ms > sum->feed_lag_ms ? one->feed_lag_ms : sum->feed_lag_ms;
     sum->voting += one->voting;
     sum->leading += one->leading;

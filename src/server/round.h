@@ -40,7 +40,8 @@ struct server_part {
     struct transport_statistics transport;
     struct cluster_message_counters messages;
     size_t connections, client_bytes, monitors;
-    size_t feeds, feeds_behind;
+    size_t feeds, feeds_behind, service_watches;
+    uint64_t txns_of_lost;                /* transactions that were asked about, or aborted, since their node is lost */
     int64_t feed_lag_ms;                  /* of the worker whose is most */
     size_t blocked;                       /* wait for a lock */
     struct lock_heat hot[LOCKS_HOT];      /* of shards led here */

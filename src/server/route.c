@@ -1,5 +1,6 @@
 #include "server/route.h"
 
+#include "server/consistency.h"
 #include "server/feeds.h"
 #include "server/figures.h"
 #include "server/gather.h"
@@ -16,6 +17,7 @@
 #include "server/script_peers.h"
 #include "server/scripts.h"
 #include "server/server_state.h"
+#include "server/service_watch.h"
 #include "server/session_client.h"
 #include "server/txn_client.h"
 #include "server/txn_session.h"
@@ -56,10 +58,11 @@ static struct request request_of(const struct connection *connection, const stru
 static bool overtakes(const struct connection *connection, const struct request *request)
 {
     const struct command_spec *spec = request->command->spec;
-    return connection->plan_end > connection->slot_head || (watch_pending(connection) && multi_needs_watches(spec)) ||
+    return (consistency_waits(connection) && !consistency_takes(connection, spec)) ||
+           connection->plan_end > connection->slot_head || (watch_pending(connection) && multi_needs_watches(spec)) ||
            connection->txn != NULL || connection->session != NULL || connection->waiter != NULL ||
            spec->id == COMMAND_LOCK_MACQUIRE || feeds_starting(connection) || feeds_take(spec) ||
-           (request->at_server && (txn_session_takes(spec) || local_needs_quiet(spec))) ||
+           service_watch_takes(spec) || (request->at_server && (txn_session_takes(spec) || local_needs_quiet(spec))) ||
            (spec->id == COMMAND_EXEC &&
             (multi_crosses(connection) || (connection->queued_flags & COMMAND_PUBSUB) != 0)) ||
            (spec->id == COMMAND_HELLO && connection_subscribed(connection)) ||
@@ -168,6 +171,10 @@ static bool taken(struct connection *connection, const struct request *request)
     }
     if (at_server && feeds_take(command->spec)) {
         feeds_command(connection, command);
+        return true;
+    }
+    if (at_server && service_watch_takes(command->spec)) {
+        service_watch_command(connection, command);
         return true;
     }
     if (multi_command(connection, command, request->shard)) {

@@ -5,6 +5,7 @@
 #include "server/multi.h"
 #include "server/pubsub.h"
 #include "server/server_state.h"
+#include "server/service_watch.h"
 #include "server/watch.h"
 
 #include <stdio.h>
@@ -132,6 +133,11 @@ bool route_refused(struct connection *connection, const struct command_spec *spe
             connection, spec,
             "ERR only COHORT.FEED, COHORT.UNFEED, PING, HELLO, RESET and QUIT are allowed while this connection "
             "has feeds over RESP2; say HELLO 3, or use another connection");
+    } else if (__builtin_expect(service_watches_of(connection), 0) && service_watch_refuses(connection, spec)) {
+        route_refuse_command(
+            connection, spec,
+            "ERR only SERVICE.WATCH, SERVICE.UNWATCH, PING, HELLO, RESET and QUIT are allowed while this connection "
+            "watches services over RESP2; say HELLO 3, or use another connection");
     } else if (out_of_memory(connection->server, queueing ? &queued : spec)) {
         route_refuse_command(connection, spec, out_of_memory_text);
     } else if (pubsub_forbids(connection, spec)) {
@@ -157,6 +163,10 @@ bool route_transaction_refused(struct connection *connection, const struct comma
     }
     if (feeds_take(spec)) {
         reply_with_error(connection, "ERR feeds do not go together with TXN.BEGIN; TXN.COMMIT or TXN.ROLLBACK first");
+        return true;
+    }
+    if (service_watch_takes(spec)) {
+        reply_with_error(connection, "ERR watches do not go together with TXN.BEGIN; TXN.COMMIT or TXN.ROLLBACK first");
         return true;
     }
     return false;

@@ -1,5 +1,6 @@
 #include "server/route_submit.h"
 
+#include "server/consistency.h"
 #include "server/figures.h"
 #include "server/route_refuse.h"
 #include "server/server_state.h"
@@ -87,11 +88,12 @@ bool route_read(const struct connection *connection, uint32_t shard, const struc
                 struct resp_writer *reply, enum cluster_way *ret_way)
 {
     struct cluster *cluster = connection->server->cluster;
-    if ((connection->readonly && cluster_read_here(cluster, shard, command, reply)) ||
+    bool eventual = connection->level == CONSISTENCY_EVENTUAL;
+    if ((eventual && cluster_read_here(cluster, shard, command, reply)) ||
         cluster_read(cluster, shard, command, reply, ret_way)) {
         return true;
     }
-    if (connection->readonly && *ret_way == CLUSTER_READ) {
+    if (eventual && *ret_way == CLUSTER_READ) {
         *ret_way = CLUSTER_WEAK; /* it is for another worker */
     }
     return false;
@@ -101,6 +103,14 @@ void route_to_shard(struct connection *connection, uint32_t shard, const struct 
 {
     bool reads = (command->spec->flags & COMMAND_READONLY) != 0;
     enum cluster_way way = CLUSTER_PLAIN;
+    if (reads) {
+        connection->server->figures.reads[connection->level]++;
+        if (__builtin_expect(connection->level != CONSISTENCY_STRONG, 0) &&
+            consistency_takes(connection, command->spec)) {
+            consistency_read(connection, shard, command);
+            return;
+        }
+    }
     if (!reads || !connection_quiet(connection)) {
         submit(connection, shard, command, way, command_called(command));
         return;
@@ -120,6 +130,7 @@ void route_to_shard(struct connection *connection, uint32_t shard, const struct 
         submit(connection, shard, command, way, command_called(command));
         return;
     }
+    consistency_reach(connection, shard, cluster_told_index(connection->server->cluster));
     reply_end(connection);
     route_measure(connection, command);
 }

@@ -10,6 +10,7 @@
 #include "server/route_refuse.h"
 #include "server/script_peers.h"
 #include "server/server_state.h"
+#include "server/service_watch.h"
 #include "server/session_client.h"
 #include "server/txn_client.h"
 #include "server/txn_session.h"
@@ -164,6 +165,7 @@ static void turn(void *owner)
     server->mark_ns = env_monotonic_ns(server->env);
     bool more = cluster_turn(server->cluster);
     more = (server->phase == SERVER_SERVING && feeds_turn(server)) || more;
+    more = (server->phase == SERVER_SERVING && service_watches_turn(server)) || more;
     workers_post(server->workers); /* before any reply: who has one may go on with another worker */
     if (server->phase != SERVER_STOPPED) {
         flush_dirty(server);
@@ -199,8 +201,8 @@ static void look_after(struct server *server, struct connection *connection, uin
     }
     int64_t idle_s = (now_ns - connection->active_ns) / 1000000000;
     if (server->config.timeout_s != 0 && idle_s >= server->config.timeout_s && !connection->monitor &&
-        !feeds_of(connection) && !connection_subscribed(connection) && !connection_pending(connection) &&
-        !connection->parked) {
+        !feeds_of(connection) && !service_watches_of(connection) && !connection_subscribed(connection) &&
+        !connection_pending(connection) && !connection->parked) {
         server->figures.clients_cut_idle++;
         connection_close(connection);
     }
@@ -252,6 +254,7 @@ static void cron(struct env_timer *timer)
     }
     cut_largest(server);
     feeds_tick(server);
+    service_watches_tick(server);
     if (server->pause_until_ns != 0 && now_ns >= server->pause_until_ns) {
         server->pause_until_ns = 0;
     }
@@ -337,6 +340,7 @@ void server_destroy(struct server *server)
     cluster_destroy(server->cluster);
     rounds_destroy(server);
     feeds_destroy(server);
+    service_watches_destroy(server);
     txn_clients_destroy(server);
     txn_sessions_destroy(server);
     lock_clients_destroy(server);

@@ -66,9 +66,6 @@ void server_shutdown(struct server *server);
  * callback of the first worker's loop. */
 void server_take_client(struct server *server, struct env_stream *stream);
 
-/* The file that is locked while a server has the data folder; borrowed. */
-const struct env_file *server_folder_lock(const struct server *server);
-
 /* With how many workers the data folder was made; 0: that is not known, or there is none yet. */
 uint32_t server_recorded_workers(struct env *env, const char *directory, uint64_t node_id);
 

@@ -52,9 +52,12 @@ struct server_figures {
     uint64_t bytes_read, bytes_written;
     uint64_t errors;
     uint64_t clients_cut_output, clients_cut_idle, clients_cut_memory;
-    uint64_t uncertain; /* commands answered -UNCERTAIN */
+    uint64_t uncertain;                 /* commands answered -UNCERTAIN */
+    uint64_t reads[CONSISTENCY_LEVELS]; /* in one shard, by level; … */
+    uint64_t reads_waited, reads_stale; /* … those that had to wait for a replica, or for who has one; and in vain */
     uint64_t feed_pushes, feed_changes;
-    uint64_t feeds_ended; /* by the server: what they wanted was forgotten */
+    uint64_t feeds_ended;    /* by the server: what they wanted was forgotten */
+    uint64_t service_pushes; /* to watches: changes and lists */
     uint64_t messages_published, messages_delivered;
     uint64_t lock_deadlocks; /* waits of clients that ended since they were one of a circle */
     uint64_t turns;
@@ -84,7 +87,8 @@ struct server {
     struct env_listener *listener;
     int port;
     struct cluster *cluster;
-    struct feeds *feeds; /* NULL before the first COHORT.FEED */
+    struct feeds *feeds;                     /* NULL before the first COHORT.FEED */
+    struct service_watches *service_watches; /* the same of SERVICE.WATCH */
     struct channels channels;
     struct buffer encoded[2], event_name; /* scratch of pubsub_deliver.c: a message, for each protocol */
     const struct connection *publisher;   /* in the middle of its reply; NULL: nobody */

@@ -5,8 +5,9 @@
  * most one goes to a shard in SESSION_GATHER_MS, unless SESSION_BEATS are together before. What a client is told is
  * what was applied.
  *
- * A command in the name of a session (LOCK.ACQUIRE, LOCK.MACQUIRE, SET … SESSION) is parked until this is known: that
- * the session lives, for how long at least, and that the shard of its key is tied to it (machine/session/ties.h):
+ * A command in the name of a session (LOCK.ACQUIRE, LOCK.MACQUIRE, SERVICE.REGISTER, SET … SESSION) is parked until
+ * this is known: that the session lives, for how long at least, and that the shard of its key is tied to it
+ * (machine/session/ties.h):
  *
  *   the tie is known ──────────────────────▶ LOOK ───lives───────────▶ ready
  *   else TIE ──0: it lives──────────────────▶ LOOK ───0───▶ NOSESSION   (-1, due: JOIN, which says either)
@@ -38,8 +39,10 @@ uint32_t session_named_at(const struct command *command);
 static inline uint32_t session_named(const struct command *command)
 {
     uint16_t id = command->spec->id;
-    return id == COMMAND_SET || id == COMMAND_LOCK_ACQUIRE || id == COMMAND_LOCK_MACQUIRE ? session_named_at(command)
-                                                                                          : 0;
+    return id == COMMAND_SET || id == COMMAND_LOCK_ACQUIRE || id == COMMAND_LOCK_MACQUIRE ||
+                   id == COMMAND_SERVICE_REGISTER
+               ? session_named_at(command)
+               : 0;
 }
 
 /* The session of this command is looked after, in all shards of its keys: park it. False: that is over, or there is no

@@ -250,10 +250,15 @@ uint32_t session_named_at(const struct command *command)
         bool counted = number_parse_int64(command->argv[1], &keys) && keys > 0 && keys < command->argc;
         first = counted ? 3 + (uint32_t)keys : command->argc;
     }
+    bool registers = command->spec->id == COMMAND_SERVICE_REGISTER;
     uint32_t step = command->spec->id == COMMAND_SET ? 1 : 2;
+    first = registers ? 4 : first;
     for (uint32_t i = first; i + 1 < command->argc; i += step) {
         if (slice_is_word(command->argv[i], "SESSION")) {
             return i + 1;
+        }
+        if (registers && slice_is_word(command->argv[i], "META")) {
+            return 0; /* what follows is the client's own */
         }
         bool value = step == 1 && slice_is_word(command->argv[i], "IFEQ");
         i += value ? 1 : 0;

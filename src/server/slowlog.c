@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "script/script.h"
+#include "server/secret_words.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -59,7 +60,7 @@ static void keep_argument(struct buffer *out, struct slice argument)
 static struct slice argument_at(const struct command *command, uint32_t place, char sha[static SCRIPT_SHA_BYTES])
 {
     if (!command->by_name || place > 1) {
-        return command->argv[place];
+        return secret_words_shown(command, place);
     }
     if (place == 0) {
         return slice_from_string(command_called(command)->shown);

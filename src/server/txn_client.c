@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/memory.h"
+#include "server/consistency.h"
 #include "server/exec_plan.h"
 #include "server/figures.h"
 #include "server/pubsub.h"
@@ -134,6 +135,9 @@ static void host_ended(struct txn_driver *driver, enum txn_end end)
     }
     txn->connection = NULL;
     connection->txn = NULL;
+    if (end == TXN_END_LOST) {
+        consistency_lose(connection, 0);
+    }
     struct slot *slot = slot_at(connection, txn->slot);
     if (txn->exec && txn->exec_plan != NULL) {
         slot->kind = SLOT_EXEC;
@@ -163,6 +167,16 @@ static void client_txn_free(struct client_txn *txn)
 
 static void host_settled(struct txn_driver *driver) { client_txn_free(of(driver)); }
 
+/* Of a participant that is the entry of its vote, or a later one: the replica that has it has the locks until it has
+ * the outcome (cluster/level_reads.h). */
+static void host_told(struct txn_driver *driver, uint32_t shard)
+{
+    struct connection *connection = of(driver)->connection;
+    if (connection != NULL && shard != 0) {
+        consistency_told(connection, shard, cluster_told_index(of(driver)->server->cluster));
+    }
+}
+
 static const struct txn_driver_host host = {
     .submit = host_submit,
     .term = host_term,
@@ -174,6 +188,7 @@ static const struct txn_driver_host host = {
     .random = host_random,
     .ended = host_ended,
     .settled = host_settled,
+    .told = host_told,
 };
 
 static void fire(struct env_timer *timer) { txn_driver_wake(&CONTAINER_OF(timer, struct client_txn, timer)->driver); }

@@ -328,7 +328,14 @@ static void on_settled(struct txn_round *round)
     }
 }
 
-static const struct txn_round_events round_events = {on_submit, on_answered, on_over, on_settled};
+static void on_told(struct txn_round *round, uint32_t shard)
+{
+    if (of(round)->host->told != NULL) {
+        of(round)->host->told(of(round), shard);
+    }
+}
+
+static const struct txn_round_events round_events = {on_submit, on_answered, on_over, on_settled, on_told};
 
 /* ---- life ---- */
 

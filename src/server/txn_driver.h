@@ -58,6 +58,8 @@ struct txn_driver_host {
     void (*ended)(struct txn_driver *driver, enum txn_end end);
     /* It has ended and is owed nothing: it may be freed, here and now. */
     void (*settled)(struct txn_driver *driver);
+    /* A shard has answered: something of it was seen (cluster_told_index). May be NULL. */
+    void (*told)(struct txn_driver *driver, uint32_t shard);
 };
 
 enum txn_driver_state {

@@ -50,8 +50,13 @@ static void take(struct txn_round *round, uint64_t tag, enum status status)
 
 static void on_end(struct requester *requester, uint64_t tag, const struct command *command)
 {
+    struct txn_round *round = (struct txn_round *)requester;
+    const struct round_question *question = question_of(round, tag);
     (void)command;
-    take((struct txn_round *)requester, tag, STATUS_OK);
+    if (question != NULL && round->events->told != NULL) {
+        round->events->told(round, question->shard);
+    }
+    take(round, tag, STATUS_OK);
 }
 
 static void on_failed(struct requester *requester, uint64_t tag, enum status status)
@@ -96,6 +101,7 @@ void txn_round_ask(struct txn_round *round, uint32_t q, uint32_t shard, const st
     struct round_question *question = &round->questions[q];
     ASSERT(!question->asked);
     question->asked = true;
+    question->shard = shard;
     question->status = round->events->submit(round, shard, command, round->number * TAG_ROUND + q);
     question->answered = question->status != STATUS_OK;
     round->waiting += question->status == STATUS_OK;

@@ -18,6 +18,8 @@ struct txn_round_events {
     void (*over)(struct txn_round *round);
     /* An answer came that was nobody's, and it was the last one owed. */
     void (*settled)(struct txn_round *round);
+    /* A shard has answered one of this round: who asked has seen something of it (cluster_told_index). May be NULL. */
+    void (*told)(struct txn_round *round, uint32_t shard);
 };
 
 struct round_question {
@@ -25,6 +27,7 @@ struct round_question {
     enum status status; /* of what failed */
     bool asked, answered;
     uint8_t again; /* so often it was asked again */
+    uint32_t shard;
 };
 
 struct txn_round {

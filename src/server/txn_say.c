@@ -178,7 +178,7 @@ static void begin_work(struct say_arguments *arguments, const struct txn_plan *p
     size_t keys = known_keys(plan, part->shard);
     size_t slices = 16 + numbers + 2 * (size_t)plan->watch_count + 2 * (size_t)part->step_count + 4 * keys +
                     2 * (size_t)part->key_count;
-    begin(arguments, slices, 8 + numbers + plan->watch_count + keys);
+    begin(arguments, slices, 10 + numbers + plan->watch_count + keys);
 }
 
 struct command txn_say_prepare(struct say_arguments *arguments, const struct say_attempt *attempt,
@@ -193,6 +193,11 @@ struct command txn_say_prepare(struct say_arguments *arguments, const struct say
     put_number(arguments, attempt->epoch);
     put_number(arguments, (uint64_t)attempt->protocol);
     put(arguments, mode_word(attempt->mode));
+    if (attempt->runner.node != 0) {
+        put(arguments, SLICE_LITERAL("BY"));
+        put_number(arguments, attempt->runner.node);
+        put_number(arguments, attempt->runner.start);
+    }
     if (asks) {
         put_ranges(plan, arguments);
     } else {

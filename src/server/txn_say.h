@@ -12,6 +12,7 @@ struct say_attempt {
     enum txn_protocol protocol;
     int64_t timeout_ms;         /* OPEN's */
     int64_t kept_ms;            /* OPEN's, of a client's id; 0: it is ours */
+    struct txn_runner runner;   /* PREPARE's, of a client's id; 0: the id tells it */
     enum txn_prepare_mode mode; /* PREPARE's; HOLD: before anything is read */
     uint64_t begun;             /* LAST's: where home noted TXN.BEGIN; 0: there was none */
 };

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/number.h"
 #include "cluster/slot.h"
+#include "server/consistency.h"
 #include "server/figures.h"
 #include "server/gather.h"
 #include "server/pubsub.h"
@@ -121,6 +122,9 @@ void session_leave_with(struct txn_session *session, const char *text)
         session->connection->txn_failed = session->spec->id == COMMAND_TXN_BEGIN && text[0] == '-';
     }
     struct buffer *published = &session->plan.values.events.messages;
+    if (session->errand && session->commit && session->connection != NULL) {
+        consistency_lose(session->connection, 0); /* home alone was asked: where it wrote is not known here */
+    }
     if (session->commit && strcmp(text, "OK") == 0) {
         pubsub_publish_all(session->server, buffer_slice(published)); /* by its scripts; it is committed */
         buffer_clear(published);
@@ -154,6 +158,8 @@ void session_fail(struct txn_session *session, const char *text)
 
 struct say_attempt session_attempt(const struct txn_session *session)
 {
+    const struct server *server = session->server;
+    const struct txn_runner self = {server->options.node_id, server->node_file.lineage.start};
     return (struct say_attempt){
         .id = session_id_of(session),
         .home = session->home,
@@ -161,7 +167,8 @@ struct say_attempt session_attempt(const struct txn_session *session)
         .protocol = session->protocol,
         .timeout_ms = session->timeout_ms,
         .begun = session->begun,
-        .kept_ms = session->made ? 0 : session->server->config.txn_id_kept_ms,
+        .kept_ms = session->made ? 0 : server->config.txn_id_kept_ms,
+        .runner = session->made ? (struct txn_runner){0} : self,
     };
 }
 
@@ -369,7 +376,15 @@ static void on_settled(struct txn_round *round)
     }
 }
 
-static const struct txn_round_events round_events = {on_submit, on_answered, on_over, on_settled};
+static void on_told(struct txn_round *round, uint32_t shard)
+{
+    const struct txn_session *session = of(round);
+    if (session->connection != NULL) {
+        consistency_told(session->connection, shard, cluster_told_index(session->server->cluster));
+    }
+}
+
+static const struct txn_round_events round_events = {on_submit, on_answered, on_over, on_settled, on_told};
 
 struct txn_session *session_create(struct connection *connection)
 {

@@ -165,10 +165,15 @@ static void arm(struct shard *shard)
     struct gate *gate = &shard->gate;
     if (gate->held_count == 0) {
         env_timer_stop(shard->env, &gate->timer);
-    } else if (!gate->timer.armed) {
-        const struct held *oldest = CONTAINER_OF(gate->held.next, struct held, node);
-        env_timer_start(shard->env, &gate->timer, oldest->since_ns + SHARD_HELD_MS * NS_PER_MS);
+    } else {
+        env_timer_start(shard->env, &gate->timer, gate->late_ns);
     }
+}
+
+/* It has waited for too long then. */
+static int64_t late_ns(const struct held *held)
+{
+    return held->since_ns + (held->prepares ? SHARD_HELD_PREPARE_MS : SHARD_HELD_MS) * NS_PER_MS;
 }
 
 /* What is held for a key is next for all of its keys, before what comes later. Not what is compared: it takes what is
@@ -205,7 +210,10 @@ static void hold(struct shard *shard, const struct command *command, const struc
         (*filter_of(gate, request->who))++;
     }
     want(shard, held, command);
-    arm(shard);
+    if (gate->held_count == 1 || late_ns(held) < gate->late_ns) {
+        gate->late_ns = late_ns(held);
+        arm(shard);
+    }
 }
 
 /* Waits for locks? One that does not votes no instead. */
@@ -335,6 +343,7 @@ static void stay(struct shard *shard, const struct held *held, const struct comm
     uint64_t who = held->request.who;
     uint64_t at = hash_bytes(0, &who, sizeof(who)) % GATE_FILTER;
     before[at / 64] |= who == 0 ? 0 : UINT64_C(1) << at % 64;
+    shard->gate.late_ns = late_ns(held) < shard->gate.late_ns ? late_ns(held) : shard->gate.late_ns;
     want(shard, held, command);
 }
 
@@ -347,7 +356,8 @@ void gate_turn(struct shard *shard)
         return;
     }
     gate->dirty = false;
-    int64_t late_ns = env_monotonic_ns(shard->env) - SHARD_HELD_MS * NS_PER_MS;
+    int64_t now_ns = env_monotonic_ns(shard->env);
+    gate->late_ns = INT64_MAX; /* of those that stay */
     uint64_t before[GATE_FILTER / 64] = {0};
     claims_deinit(&gate->wanted);       /* made anew by those that stay */
     struct command_arguments arguments; /* the sink may submit more */
@@ -364,7 +374,7 @@ void gate_turn(struct shard *shard)
                 gate_claim(shard, &gate->coming, &command);
             }
             pass(shard, held, &command);
-        } else if (held->since_ns <= late_ns) {
+        } else if (late_ns(held) <= now_ns) {
             refuse(shard, held, &command);
         } else {
             stay(shard, held, &command, before);

@@ -19,8 +19,9 @@
  * 3. What one requester (`who`, not 0) asks of the shard goes through in the order in which it asked.
  * 4. First come, first served: what is held is next for its keys, so that nothing is passed for ever. What is to be
  * logged and comes later is held behind it; a PREPARE that does not wait is answered with a no vote, here.
- * 5. What is held was not executed. It waits for SHARD_HELD_MS at most (then: BUSY; a PREPARE: no), and so many and so
- * much of it as there may be (then: FULL). When leadership goes it is returned.
+ * 5. What is held was not executed. It waits for SHARD_HELD_MS at most (then: BUSY; a PREPARE for
+ * SHARD_HELD_PREPARE_MS, then: no), and so many and so much of it as there may be (then: FULL). When leadership goes it
+ * is returned.
  * 6. No cost while the shard has no transaction: one look at a count.
  *
  * A held request of a forwarded batch is logged later than the rest of it, behind a marker COHORT.PART of its own. */
@@ -40,6 +41,7 @@ struct gate {
     uint64_t generation;              /* of leadership: of what `coming` consists */
     bool awake;                       /* false: for sure there is nothing to look at (invariant 6) */
     bool dirty;                       /* locks may have gone since the last look */
+    int64_t late_ns;                  /* none that is held has waited for too long before this */
     struct env_timer timer;
 };
 

@@ -240,6 +240,11 @@ int64_t shard_present_ms(const struct shard *shard)
     return time_ms;
 }
 
+const struct services *shard_services(const struct shard *shard)
+{
+    return shard->machine == NULL ? NULL : machine_services(shard->machine);
+}
+
 const struct meets *shard_meets(const struct shard *shard)
 {
     return shard->machine == NULL ? NULL : machine_meets(shard->machine);
@@ -264,6 +269,15 @@ uint64_t shard_count_in_slot(const struct shard *shard, uint16_t slot)
 }
 
 uint64_t shard_applied_index(const struct shard *shard) { return shard->applied_index; }
+
+uint64_t shard_seen_index(const struct shard *shard) { return shard->applied_index + (shard->applying ? 1 : 0); }
+
+const uint64_t *shard_told_index(const struct shard *shard) { return &shard->told_index; }
+
+bool shard_read_blocked(const struct shard *shard, const struct command *command)
+{
+    return shard->machine == NULL || machine_blocked(shard->machine, command);
+}
 
 uint64_t shard_digest(const struct shard *shard)
 {

@@ -66,10 +66,10 @@ struct shard_sink {
 };
 
 struct shard_options {
-    uint32_t group;         /* in the log and the names of snapshots */
-    uint64_t member;        /* this one's id in the group; never given to another disk */
-    const uint64_t *voters; /* of the group's beginning: the same at all of them */
-    size_t voter_count;
+    uint32_t group;              /* in the log and the names of snapshots */
+    uint64_t member;             /* this one's id in the group; never given to another disk */
+    const uint64_t *voters;      /* of the group's beginning: the same at all of them; … */
+    size_t voter_count;          /* … 0 at one that joins later: its leader tells */
     const char *directory;       /* of snapshots: the store's */
     uint64_t snapshot_log_bytes; /* a snapshot begins when this much, and as much as the last snapshot had, was logged
                                   * since; 0: SHARD_SNAPSHOT_LOG_BYTES */
@@ -96,7 +96,9 @@ enum {
     SHARD_EXPIRE_PAUSE_MS = 100,           /* between time entries, unless more is due than one removes */
     SHARD_TIME_ENTRY_MS = 1000,            /* an idle shard with keys that expire logs the time this often */
     SHARD_HELD = 1024,                     /* requests that wait for transactions (gate.h), … */
-    SHARD_HELD_MS = 2000,                  /* … for so long at most */
+    SHARD_HELD_MS = 4000,                  /* … for so long at most: a second more than the longest that a transaction
+                                            * goes on when its node is lost (cluster/txn_finisher.h); … */
+    SHARD_HELD_PREPARE_MS = 2000,          /* … a PREPARE, whose own home waits for it, and which begins anew */
     SHARD_LONG_STEPS = 100 * 1000,         /* of scripts in one command: beyond, others notice */
     SHARD_CLOCK_DRIFT_PPM = 1000,          /* twice what a clock that is being slewed to the right time may be off */
 };
@@ -195,6 +197,8 @@ const struct sessions *shard_sessions(const struct shard *shard);
 int64_t shard_present_ms(const struct shard *shard);
 /* The same of barriers and latches. */
 const struct meets *shard_meets(const struct shard *shard);
+/* The same of services. */
+const struct services *shard_services(const struct shard *shard);
 /* There are commands for the next entry: one more of them costs none. */
 bool shard_gathering(const struct shard *shard);
 
@@ -215,6 +219,15 @@ bool shard_orphaned(const struct shard *shard);
  * not another voter; BUSY: it is being handed to someone else. */
 MUST_USE enum status shard_transfer(struct shard *shard, uint64_t to);
 
+/* ---- who belongs to the group ---- */
+
+/* The newest configuration in the log; settled: it is committed, and not joint. No voters: this member was not told. */
+void shard_members(const struct shard *shard, struct raft_configuration *ret_configuration, bool *ret_settled);
+/* At the leader: begins a change to these voters and learners. BUSY while another one is not finished; EXISTS when it
+ * is so; NOT_LEADER; INVALID; or what log_reserve says. Who is to vote should be a learner that has caught up, and the
+ * leader should not take itself out: who asked it would never hear. */
+MUST_USE enum status shard_change(struct shard *shard, const struct raft_configuration *target);
+
 /* How another member does, in the eyes of the leader. */
 struct shard_peer_status {
     uint64_t id;
@@ -227,6 +240,15 @@ size_t shard_peers(const struct shard *shard, struct shard_peer_status *ret_peer
 
 /* The last entry that is applied. */
 uint64_t shard_applied_index(const struct shard *shard);
+/* The last entry of which anything is in the applied state: that one, or the one behind it, while that is half applied.
+ * What is read from the applied state shows nothing of later ones. */
+uint64_t shard_seen_index(const struct shard *shard);
+/* While a reply is told: the entry that holds its command; of a read, the last one of which it may have seen anything.
+ * Borrowed, as long as the shard is open. */
+const uint64_t *shard_told_index(const struct shard *shard);
+/* Whether what the command reads may be about to be changed by a transaction: a key of it is held by one that is
+ * prepared in the applied state. True while there is no state. */
+bool shard_read_blocked(const struct shard *shard, const struct command *command);
 /* True when nothing waits: no open batch, nothing on the way to the disk. */
 bool shard_idle(const struct shard *shard);
 

@@ -220,6 +220,7 @@ static struct slice rest_of(const struct buffer *buffer, size_t done)
 static void go_on_with(struct shard *shard, const struct batch *batch)
 {
     shard->applying = true;
+    shard->told_index = batch->index == 0 ? shard->applied_index : batch->index;
     shard_listen_begin(shard, batch->index == 0 ? shard->term : batch->term);
     news_begin(shard, batch);
     if (batch->index != 0) {

@@ -218,6 +218,9 @@ static void tell_raft(struct shard *shard, struct arrival *arrival)
     } else {
         take_over(shard, arrival);
         raft_snapshot_installed(shard->raft, &arrival->configuration);
+        struct raft_status status;
+        raft_status(shard->raft, &status);
+        shard->last_index = status.last; /* of the log there is nothing, or what follows */
         shard_snapshot_announce(shard);
     }
 }

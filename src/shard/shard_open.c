@@ -110,8 +110,11 @@ static enum status check_begin(struct shard *shard, char *ret_message, size_t me
 enum status shard_recover(struct shard *shard, char *ret_message, size_t message_capacity)
 {
     int64_t began_ns = env_monotonic_ns(shard->env);
-    enum status status =
-        raft_configuration_make(shard->options.voters, shard->options.voter_count, NULL, 0, &shard->configuration);
+    enum status status = STATUS_OK;
+    if (shard->options.voter_count != 0) {
+        status =
+            raft_configuration_make(shard->options.voters, shard->options.voter_count, NULL, 0, &shard->configuration);
+    }
     ASSERT(status == STATUS_OK);
     status = load_snapshot(shard, ret_message, message_capacity);
     if (status == STATUS_OK) {
@@ -121,14 +124,13 @@ enum status shard_recover(struct shard *shard, char *ret_message, size_t message
         return status;
     }
     shard_time_start(shard, shard->time_ms, shard->wall_ms);
-    shard->lone = shard->configuration.voter_count == 1 && shard->configuration.outgoing_count == 0 &&
-                  shard->configuration.voters[0] == shard->options.member;
     status = shard_raft_open(shard);
     if (status != STATUS_OK) {
         (void)snprintf(ret_message, message_capacity, "the log in %s: %s", shard->options.directory,
                        status_text(status));
         return status;
     }
+    shard->lone = shard_is_lone(shard);
     if (shard->lone) {
         status = lead_alone(shard);
     }

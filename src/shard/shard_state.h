@@ -93,6 +93,7 @@ struct shard {
     struct command_arguments ahead_arguments;
     uint64_t steps_seen; /* of the machine, before that command */
 
+    uint64_t told_index;      /* of the replies that are being told (shard.h) */
     bool applying;            /* the machine is between two entries' states */
     bool behind;              /* the turn's work is used up, and more is to be applied */
     struct progress replayed; /* of the entry behind applied_index, when it is no batch of ours */
@@ -278,6 +279,10 @@ bool install_runs(const struct shard *shard);
 void install_leave(struct shard *shard);
 /* What a crash left of a snapshot that was being received. */
 void install_remove_leftovers(struct shard *shard);
+
+/* ---- shard_members.c ---- */
+/* It is the only voter, by the newest configuration. */
+bool shard_is_lone(const struct shard *shard);
 
 /* ---- shard_open.c ---- */
 MUST_USE enum status shard_recover(struct shard *shard, char *ret_message, size_t message_capacity);

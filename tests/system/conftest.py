@@ -24,6 +24,11 @@ def pytest_runtest_makereport(item, call):
                     report.sections.append((f"log of {one.kind} in {one.folder}", one.log()))
 
 
+def pytest_configure(config):
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):  # tests run in this process
+        servers.forget_sanitizer()
+
+
 def pytest_terminal_summary(terminalreporter):
     """Figures that tests measured and nobody judged (the fixture `figure`)."""
     for report in terminalreporter.getreports("passed"):

@@ -26,7 +26,7 @@ import differential_listeners as listeners
 import servers
 from differential_replies import end_of, pairs, parse, same
 
-REPLY_SECONDS = 20
+REPLY_SECONDS = 60
 EPISODE_STEPS = 400
 
 

@@ -17,7 +17,7 @@ SUBSCRIPTIONS = [  # protocol, channels, patterns, shard channels
     (3, [b"c1", b"__keyevent@0__:set", b"__keyevent@0__:del"], [b"c3", *EVENT_PATTERNS], [b"c1", b"c2"]),
     (3, [], EVENT_PATTERNS, []),
 ]
-SECONDS = 20
+SECONDS = 60
 
 
 class Listener:

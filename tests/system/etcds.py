@@ -4,6 +4,7 @@
         engines.Engine(etcd.url)
         etcd.members[0].kill(); etcd.members[0].start()"""
 
+import contextlib
 import json
 import os
 import shutil
@@ -55,7 +56,7 @@ class Member:
     def go_on(self):
         os.kill(self.process.pid, signal.SIGCONT)
 
-    def ask(self, path, body, timeout=5):
+    def ask(self, path, body, timeout=10):
         request = urllib.request.Request(f"http://{self.address}{path}", json.dumps(body).encode())
         with urllib.request.urlopen(request, timeout=timeout) as answer:
             return json.load(answer)
@@ -101,11 +102,14 @@ class Etcd:
 
     def leader(self):
         """The member that leads, and those that do not."""
+        deadline = time.monotonic() + servers.START_SECONDS
         while True:
             for one in self.members:
-                status = one.ask("/v3/maintenance/status", {})
-                if status.get("leader") == status["header"]["member_id"]:
-                    return one, [other for other in self.members if other is not one]
+                with contextlib.suppress(OSError):
+                    status = one.ask("/v3/maintenance/status", {})
+                    if status.get("leader") == status["header"]["member_id"]:
+                        return one, [other for other in self.members if other is not one]
+            assert time.monotonic() < deadline, "nobody leads"
             time.sleep(0.05)
 
     def ctl(self, *words, start=False, user=None):

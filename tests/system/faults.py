@@ -107,11 +107,11 @@ def break_apart(of, load, nets, seconds, chance, some=20):
         nets.heal()
 
 
-def break_things(of, load, nets, seconds, some=200):
-    """One fault after the other, until the time is up; all nodes run afterwards, and reach each other."""
+def break_things(of, load, nets, seconds, some=200, least=1):
+    """One fault after the other, until the time is up and so many have been; all nodes run afterwards, and reach each other."""
     deadline = time.monotonic() + seconds
     for turn, fault in enumerate(itertools.cycle(FAULTS)):
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline and turn >= least:
             return
         load.wait_for(some)
         fault(of, of.leader_of(turn % of.shards + 1), load, nets, some)

@@ -2,6 +2,7 @@
 
 import collections
 import random
+import select
 import socket
 import threading
 import time
@@ -20,8 +21,8 @@ class Follower:
         self.connects = 0
         self.ended = None
 
-    def connect(self, node, timeout=10):
-        """An error reply, or None."""
+    def connect(self, node, timeout=60):
+        """An error reply, or None. What is silent for longer than the time between two positions hangs."""
         self.close()
         self.connection = resp.Connection(node.port, timeout=timeout, protocol=self.protocol, host=node.host)
         words = ["COHORT.FEED", "PREFIX", self.prefix] + (["FROM", self.position] if self.position else [])
@@ -50,6 +51,11 @@ class Follower:
         self.heartbeats += not changes
         self.changes += [tuple(change) for change in changes]
         return changes
+
+    def take_what_is_there(self):
+        """What has come already."""
+        while select.select([self.connection.socket], [], [], 0)[0]:
+            self.take(self.connection.read())
 
     def read(self, until):
         """Pushes until a change is what `until` says, or the feed has ended; those changes."""
@@ -92,6 +98,15 @@ def check_order(changes):
 
 
 # ---- who changes what is told, and who breaks things meanwhile ----
+
+
+def asked(client, *words):
+    """The reply, once it is no refusal: who leads may be lost when it is asked. What is asked again must be the same as once."""
+    deadline = time.monotonic() + 60
+    while isinstance(reply := client.call(*words), resp.Error):
+        assert reply.startswith(("CLUSTERDOWN", "UNCERTAIN", "BUSY")) and time.monotonic() < deadline, (words, reply)
+        time.sleep(0.02)
+    return reply
 
 
 class Writer(threading.Thread):

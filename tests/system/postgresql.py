@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 
 import servers
 
@@ -25,6 +26,14 @@ def programs():
     found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     assert found, "no initdb: ./dev test installs postgresql-15"
     return found[-1].parent
+
+
+def is_running(pid):
+    """And no zombie."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 class Postgres:
@@ -84,11 +93,18 @@ class Postgres:
     # ---- its end ----
 
     def kill(self):
-        """kill -9 of the server, which its other processes see, and end."""
+        """kill -9 of the server, which its other processes see, and end. Stopped before, it makes no new one of them; the next
+        server starts when none is left."""
         if self.process is not None:
-            for pid in [self.process.pid, *self.children()]:
+            self.send(self.process.pid, signal.SIGSTOP)
+            others = self.children()
+            for pid in [self.process.pid, *others]:
                 self.send(pid, signal.SIGKILL)
             self.process.wait()
+            deadline = time.monotonic() + servers.STOP_SECONDS
+            while any(map(is_running, others)):
+                assert time.monotonic() < deadline, others
+                time.sleep(0.01)
         self.process = None
 
     def stop(self, how=signal.SIGINT):

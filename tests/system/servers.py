@@ -55,6 +55,26 @@ def end_with_parent():
         signal.signal(number, signal.SIG_DFL)
 
 
+def is_sanitized(path):
+    """The program or library was built with AddressSanitizer."""
+    return b"libasan" in path.read_bytes()
+
+
+def sanitizer():
+    """Its library."""
+    return subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def forget_sanitizer():
+    """This process was begun with the sanitizer's library before all others, and is to look for no leaks: Python has some. What
+    it starts is not."""
+    libraries = [each for each in os.environ.get("LD_PRELOAD", "").split(":") if each and "libasan" not in each]
+    if "libasan" in os.environ.pop("LD_PRELOAD", ""):
+        os.environ.pop("ASAN_OPTIONS", None)
+    if libraries:
+        os.environ["LD_PRELOAD"] = ":".join(libraries)
+
+
 def free_port(*offsets):
     """A port that was free a moment ago, and so were those at `offsets` (up to 10000) from it. All are below the range
     that the kernel gives to outgoing connections."""

@@ -104,5 +104,4 @@ class Child:
 def deceiver():
     """What LD_PRELOAD takes."""
     made = servers.BUILD / "tests" / "system" / "power_loss.so"
-    before = os.environ.get("LD_PRELOAD")
-    return f"{before}:{made}" if before else str(made)
+    return f"{servers.sanitizer()}:{made}" if servers.is_sanitized(made) else str(made)

@@ -17,13 +17,15 @@ def resident_kb(pid):
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
 
 
-def raw(port, data, timeout=10):
-    """Sends bytes, reads until the server closes or falls silent."""
-    with socket.create_connection(("127.0.0.1", port), timeout) as connection:
+def raw(port, data, size):
+    """Sends bytes, reads until the server closes, or falls silent behind so many."""
+    with socket.create_connection(("127.0.0.1", port), 60) as connection:
         connection.sendall(data)
         out = b""
-        connection.settimeout(0.5)
         with contextlib.suppress(TimeoutError, ConnectionResetError):
+            while len(out) < size and (part := connection.recv(65536)):
+                out += part
+            connection.settimeout(0.1)
             while part := connection.recv(65536):
                 out += part
         return out
@@ -50,13 +52,14 @@ def still_well(server):
     ],
 )
 def test_malformed_requests_get_redis_words(server, data, answer):
-    assert raw(server.port, data) == answer
+    assert raw(server.port, data, len(answer)) == answer
     still_well(server)
 
 
 def test_a_lower_bulk_limit_holds(new_server):
     server = new_server("cohort", "--proto-max-bulk-len", "1mb")
-    assert raw(server.port, b"*2\r\n$4\r\nECHO\r\n$1048577\r\n") == b"-ERR Protocol error: invalid bulk length\r\n"
+    answer = b"-ERR Protocol error: invalid bulk length\r\n"
+    assert raw(server.port, b"*2\r\n$4\r\nECHO\r\n$1048577\r\n", len(answer)) == answer
     with resp.Connection(server.port) as connection:
         assert len(connection.call("ECHO", b"x" * 1048576)) == 1048576
 
@@ -175,7 +178,7 @@ def test_all_clients_buffers_together_are_bounded(new_server):
             with contextlib.suppress(OSError):
                 connection.sendall(b"*2\r\n$4\r\nECHO\r\n$100000000\r\n" + b"z" * 4_000_000)
             greedy.append(connection)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         with resp.Connection(server.port) as watcher:
             while "clients_cut_memory:0" in watcher.call("INFO", "stats").decode():
                 assert time.monotonic() < deadline
@@ -208,12 +211,16 @@ def test_ten_thousand_idle_connections(new_server):
 
 def test_maxclients_refuses_with_redis_words(new_server):
     server = new_server("cohort", "--maxclients", "3")
-    with contextlib.ExitStack() as stack:
-        for _ in range(3):
-            kept = stack.enter_context(resp.Connection(server.port))
-            assert kept.call("PING") == "PONG"
-        assert raw(server.port, b"") == b"-ERR max number of clients reached\r\n"
-        assert kept.call("PING") == "PONG"
+    answer = b"-ERR max number of clients reached\r\n"
+    kept = []
+    while len(kept) < 3:  # who looked whether it is up may not be gone yet
+        one = resp.Connection(server.port)
+        with contextlib.suppress(OSError):
+            kept += [one] if one.call("PING") == "PONG" else []
+    assert raw(server.port, b"", len(answer)) == answer
+    assert [one.call("PING") for one in kept] == ["PONG"] * 3
+    for one in kept:
+        one.close()
 
 
 def test_maxmemory_refuses_writes_and_serves_reads(new_server):
@@ -241,7 +248,8 @@ def test_passwords(new_server):
         assert connection.call("AUTH", "open sesame") == "OK"
         assert connection.call("GET", "a") is None
     oversize = b"*1\r\n$20000\r\n"
-    assert raw(server.port, oversize) == b"-ERR Protocol error: unauthenticated bulk length\r\n"
+    answer = b"-ERR Protocol error: unauthenticated bulk length\r\n"
+    assert raw(server.port, oversize, len(answer)) == answer
 
 
 @pytest.mark.parametrize("size", [300, 20_000, 700_000, 3_000_000])
@@ -269,7 +277,7 @@ def test_a_full_disk_refuses_writes_and_loses_nothing(new_server, small_disk, si
         assert connection.call("EXISTS", "a") == 0
     subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
     with resp.Connection(server.port) as connection:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while connection.call("SET", "again", os.urandom(size)) != "OK":  # by itself, once there is space
             assert time.monotonic() < deadline
             time.sleep(0.2)

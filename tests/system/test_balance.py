@@ -242,6 +242,23 @@ def test_idle_connections_end():
         assert numbers["idle_timeouts_total"] == 1 and numbers["resets_total"] == 0
 
 
+def test_what_came_during_a_pause_counts_before_the_time_that_passed():
+    """The process stands still for longer than the idle timeout, as on a machine that is suspended."""
+    with Backend(echo) as backend, Balancer(backend.option, "--check-interval=1s", "--idle-timeout=2s") as balancer:
+        with balancer.connect() as client, balancer.connect() as other:
+            for one in (client, other):
+                one.sendall(b"1")
+                assert receive_exactly(one, 1) == b"1"
+            balancer.process.send_signal(signal.SIGSTOP)
+            with open(f"/proc/{balancer.process.pid}/stat", encoding="ascii") as file:
+                eventually(lambda: file.seek(0) == 0 and file.read().rsplit(")", 1)[1].split()[0] == "T")
+            client.sendall(b"2")
+            time.sleep(2.5)
+            balancer.process.send_signal(signal.SIGCONT)
+            assert receive_exactly(client, 1) == b"2"
+            assert receive_all(other) == b""
+
+
 # ---- the PROXY protocol ----
 
 
@@ -279,6 +296,13 @@ def test_backends_are_told_who_the_client_is():
         with Balancer(backend.option, NO_CHECKS, "--send-proxy=v2") as balancer:
             got, (host, port) = through(balancer, b"hello")
             assert got == v2(host, "127.0.0.1", (port, balancer.port)) + b"hello"
+
+
+def test_a_listener_of_both_families_tells_addresses_as_they_are():
+    with Backend(header_first) as backend:
+        with Balancer(backend.option, NO_CHECKS, "--send-proxy=v1", "--listen", "[::]:0") as balancer:
+            got, (host, port) = through(balancer)
+            assert got == f"PROXY TCP4 {host} 127.0.0.1 {port} {balancer.port}\r\n".encode()
 
 
 def test_clients_may_begin_with_a_header():
@@ -376,6 +400,7 @@ BACKEND = "--backend=127.0.0.1:1"
         ([LISTEN, *[f"--backend=127.0.0.1:{i}" for i in range(1, 258)]], 64, "more than 256 times"),
         ([LISTEN, BACKEND, "--policy=rign"], 64, "did you mean 'ring'?"),
         ([LISTEN, BACKEND, "--send-proxy=v3"], 64, "not none, v1 or v2"),
+        ([LISTEN, BACKEND, "--check=http:up"], 64, "not tcp, resp or http:/PATH"),
         ([LISTEN, BACKEND, "--workers=65"], 64, "between 1 and 64"),
         ([LISTEN, BACKEND, "--retries=9"], 64, "between 0 and 8"),
         ([LISTEN, BACKEND, "--max-connections=1000001"], 64, "between 1 and 1000000"),

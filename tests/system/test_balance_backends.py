@@ -141,6 +141,25 @@ def test_errors_eject():
             assert numbers[("backend_ejections_total", bad.address)] == 1
 
 
+@pytest.mark.parametrize("asks", [True, False])
+def test_who_ends_without_a_word_is_ejected(asks):
+    """As what accepts for a service that is not there does; with least in flight it would get everybody."""
+    with Backend(lambda connection: asks and connection.recv(1)) as empty, Backend(echo) as good:
+        with Balancer(empty.option, good.option, NO_CHECKS, ONE, "--policy=least", "--eject-errors=3") as balancer:
+            answers = []
+            for _ in range(40):
+                with balancer.connect() as client:
+                    if asks:
+                        client.sendall(b"1")
+                    answers.append(asks and client.recv(1))
+                    if not asks:
+                        client.settimeout(0.1)
+                        with contextlib.suppress(TimeoutError):
+                            answers[-1] = client.recv(1)
+            assert answers.count(b"") == 3 and empty.accepted == 3
+            assert balancer.metrics()[("backend_ejected", empty.address)] == 1
+
+
 def test_checks():
     """A backend that stops: after some failed checks nobody is sent to it; it comes back by itself."""
     with Backend(named("a")) as a, Backend(named("b")) as b:

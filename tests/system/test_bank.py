@@ -58,7 +58,7 @@ def nothing_in_doubt(of):
 
 def test_bank_without_faults(new_cluster, tmp_path):
     three = new_cluster(shards=8)
-    with bank.Load(three, seed=21, clients=16, keys=50) as load:
+    with bank.Load(three, seed=21, clients=16, keys=50, timeout=60) as load:
         load.wait_for(1500)
     load.read_everything(three.nodes)
     counts = load.check(tmp_path / "history.jsonl")
@@ -72,7 +72,7 @@ def test_bank_under_faults(new_cluster, some_networks, tmp_path, figure, protoco
     load = bank.Load(three, seed=22, keys=ACCOUNTS)
     with history_kept(load, tmp_path / "history.jsonl"):
         with load:
-            faults.break_things(three, load, some_networks, SECONDS)
+            faults.break_things(three, load, some_networks, SECONDS, least=len(faults.FAULTS))
             load.wait_for(500)
         seconds = nothing_in_doubt(three)
         load.read_everything(three.nodes)

@@ -56,6 +56,27 @@ def test_from_begin_to_the_last_branch(three):
         assert branches(other) == []
 
 
+def test_a_password_that_was_refused_is_shown_to_nobody(three):
+    """Neither by MONITOR nor by SLOWLOG; a URL that is as it must be is."""
+    with three[1].connect() as client, three[1].connect() as watcher:
+        assert client.call("CONFIG", "SET", "slowlog-log-slower-than", "0") == "OK"
+        assert watcher.call("MONITOR") == "OK"
+        client.call("TXN.BEGIN", "ID", "careless")
+        for url in ("db://bank:s3cret@host/money", "db://host/money?password=s3cret", "s3cret://"):
+            assert isinstance(client.call("TXN.JOIN", "careless", url, "bank"), resp.Error)
+            client.call("TXN.BRANCHES", "RESOURCE", url)
+        client.call("TXN.JOIN", "careless", URL, "bank")
+        assert client.call("CONFIG", "SET", "requirepass", "s3cret") == "OK"
+        assert client.call("CONFIG", "SET", "requirepass", "") == "OK"
+        assert client.call("ECHO", "end") == b"end"
+        shown = [watcher.read()]
+        while '"end"' not in shown[-1]:
+            shown.append(watcher.read())
+        slow = str(client.call("SLOWLOG", "GET", -1))
+        assert "s3cret" not in slow + "".join(shown)
+        assert "(redacted)" in slow and URL in "".join(shown) and "".join(shown).count("(redacted)") == 6
+
+
 def test_nobody_prepares_behind_the_statement(three):
     with three[1].connect() as client:
         assert client.call("TXN.BEGIN", "ID", "late", "TIMEOUT", "1000") == b"late"

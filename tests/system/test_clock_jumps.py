@@ -191,7 +191,7 @@ def test_holders(preloaded, tmp_path, shared_servers):
     clock = WallClock(tmp_path)
     name = fresh("held")
     keeper = subprocess.Popen(
-        [servers.BUILD / "tests" / "system" / "lock_keeper", url, name, "1000"],
+        [servers.BUILD / "tests" / "system" / "lock_keeper", url, name, "3000"],
         cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     job = subprocess.Popen(

@@ -48,7 +48,7 @@ def hello(cluster_id=bytes(16), sender=1, receiver=2, incarnation=b"i" * 16, ver
                  + struct.pack("<Q", receiver) + numbers)  # fmt: skip
 
 
-def talk(node, data, seconds=10):
+def talk(node, data, seconds=60):
     """What a node answers until it closes, or for so long."""
     with socket.create_connection(("127.0.0.1", node.port + cluster.PEER_OFFSET), seconds) as connection:
         out = b""
@@ -105,7 +105,7 @@ def test_random_bytes_behind_the_right_beginning(three):
         node = chance.choice(three.nodes)
         size = chance.randrange(200)
         data = MAGIC + (frame(chance.randrange(256), os.urandom(size)) if chance.random() < 0.5 else os.urandom(size))
-        assert set(refusals(talk(node, data, 20))) <= {DAMAGED, VERSION, PURPOSE, CLUSTER, STRANGER}
+        assert set(refusals(talk(node, data))) <= {DAMAGED, VERSION, PURPOSE, CLUSTER, STRANGER}
     still_whole(three)
 
 
@@ -184,8 +184,7 @@ def test_two_clusters_do_not_speak(new_cluster):
     with three[1].connect() as connection:
         assert connection.call("GET", "key") == b"mine"
     if lost.alive():
-        with lost.connect() as connection:
-            assert isinstance(connection.call("GET", "key"), resp.Error)
+        assert isinstance(other.attempt(lost, "GET", "key"), (resp.Error, OSError))  # it may end at any time
         lost.kill()
     other.nodes = [lost]
     three[3].start()

@@ -128,7 +128,7 @@ def test_command_info_and_docs(redis_and):
     with redis, cohort:
         listed = [[name for name, *_ in side.call("COMMAND")] for side in (redis, cohort)]
         assert cohort.call("COMMAND", "COUNT") == len(listed[1])
-        ours = (b"barrier.", b"cohort.", b"elect.", b"fence.", b"latch.", b"lock.", b"session.", b"txn.")
+        ours = (b"barrier.", b"cohort.", b"elect.", b"fence.", b"latch.", b"lock.", b"service.", b"session.", b"txn.")
         assert {name for name in listed[1] if not name.startswith(ours)} <= set(listed[0])
 
 

@@ -229,7 +229,7 @@ def test_who_waits_does_not_wake_who_waits(folder, engine):
 def test_lock_run(folder):
     """As with a cohort: one runs, the other leaves with 75; killed, its command goes with it and the next one runs."""
     url, cohort = f"file://{folder}", servers.COHORT
-    first = subprocess.Popen([cohort, "lock", "run", "--url", url, "--ttl", "1s", "nightly", "--", "sleep", "60"],
+    first = subprocess.Popen([cohort, "lock", "run", "--url", url, "--ttl", "3s", "nightly", "--", "sleep", "60"],
                              preexec_fn=servers.end_with_parent)  # fmt: skip
     deadline = time.monotonic() + 30
     while not (folder / "nightly.lock").exists():

@@ -193,10 +193,10 @@ def test_a_limit_of_waiters(engine, plain):
     """Waiters of whatever engine: the queue has an end, in words."""
     engine.call("LOCK.ACQUIRE", "a", "me", "PX", TTL_MS)
     script = f"""local t = redis.call('TIME') local now = t[1] * 1000 local all = {{}}
-        for i = 1, 256 do all[i] = {{'w' .. i, 'none', now, now + 60000, now + 500}} end
+        for i = 1, 256 do all[i] = {{'w' .. i, 'none', now, now + 60000, now + 60000}} end
         redis.call('HSET', '{OWN}of:a', 'waiters', cmsgpack.pack(all))"""
     plain.eval(script, 0)
-    assert engine.call("LOCK.ACQUIRE", "a", "late", "PX", TTL_MS, "WAIT", 100, timeout_ms=300).startswith("BUSY redis: too many wait")
+    assert engine.call("LOCK.ACQUIRE", "a", "late", "PX", TTL_MS, "WAIT", 100).startswith("BUSY redis: too many wait")
 
 
 # ---- servers that fail ----
@@ -408,9 +408,13 @@ def test_rights(new_server):
     for missing in RIGHTS:
         plain.execute_command("ACL", "SETUSER", "less", "reset", "on", ">pw", "~*", "&cohort:lock/wake:*", "-@all",
                               *[right for right in RIGHTS if right != missing])  # fmt: skip
-        errors = [reply for reply in try_all(url_of(server, before="less:pw@"), missing) if isinstance(reply, resp.Error)]
-        assert all(error.startswith("NOPERM redis: the user needs the rights") for error in errors), (missing, errors)
         needless = ("+publish", "+subscribe", "+script|load", "+select", "+zrem", "+zremrangebyscore", "+exists")
+        for attempt in range(10):  # where a busy machine is late nobody has to wait, and so to stand in the queue
+            replies = try_all(url_of(server, before="less:pw@"), f"{missing}{attempt}")
+            errors = [reply for reply in replies if isinstance(reply, resp.Error)]
+            assert all(error.startswith("NOPERM redis: the user needs the rights") for error in errors), (missing, errors)
+            if errors or missing in needless:
+                break
         assert errors or missing in needless, missing
     holder.close()
 

@@ -379,7 +379,8 @@ def test_a_slow_reader_is_ended_and_holds_nothing(tmp_path):
             while fast.connection is not None and len(fast.changes) < written - 900:
                 fast.take(fast.connection.read())
         info = client.call("INFO", "stats")
-        assert b"\r\nfeeds:2\r\n" in info, info
+        # Two; or one, when the slow one's sockets took a little more, late on a busy machine, so that it was told its end.
+        assert re.search(rb"\r\nfeeds:[12]\r\n", info), info
         # Unread so far is at most what sockets and a few pushes hold.
         clients = client.call("CLIENT", "LIST").decode()
         assert all(int(part.split("=")[1]) < 2 << 20 for part in clients.split() if part.startswith("omem="))
@@ -444,7 +445,7 @@ def check_counters(whole, follower, writers, keys):
     feeds.check_order(follower.changes)
     with whole[1].connect(30) as client:
         for key in keys:
-            last = int(client.call("GET", key) or 0)
+            last = int(feeds.asked(client, "GET", key) or 0)
             assert told[key] == list(range(1, last + 1)), (key, last, told[key][-5:])
             for writer in writers:
                 assert writer.acknowledged[key] <= set(told[key])
@@ -461,7 +462,7 @@ def test_none_is_lost_or_told_twice(tmp_path, nodes, shards, arguments):
     arguments = [*arguments, "--snapshot-log-size", "1mb"]
     with cluster.Cluster(tmp_path, nodes=nodes, shards=shards, arguments=arguments) as whole:
         follower = feeds.Follower(list(whole.nodes), "c")
-        assert follower.connect(whole[1]) is None
+        assert follower.connect(whole[1], 10) is None
         writers = [feeds.Writer(whole, number, keys) for number in range(3)]
         reader = threading.Thread(target=follower.follow, args=(feeds.is_set("c-end", "end"),))
         for thread in (*writers, reader):
@@ -475,9 +476,9 @@ def test_none_is_lost_or_told_twice(tmp_path, nodes, shards, arguments):
         whole.wait_for_leaders()
         with whole[1].connect(30) as client:
             for shard in range(1, shards + 1):  # behind all that is under way, in each shard
-                client.call("SET", whole.key_of(shard, "c-last"), "end")
-            client.call("SET", "c-end", "end")
-            reader.join(60)
+                feeds.asked(client, "SET", whole.key_of(shard, "c-last"), "end")
+            feeds.asked(client, "SET", "c-end", "end")
+            reader.join(120)
             assert not reader.is_alive(), whole.log()
             lasts = {whole.key_of(shard, "c-last").encode() for shard in range(1, shards + 1)}
             while not lasts <= {change[1] for change in follower.changes}:
@@ -503,11 +504,12 @@ def test_a_node_that_is_cut_off_tells_no_position(tmp_path):
     with cluster.Cluster(tmp_path, nodes=3, shards=2) as whole:
         follower = feeds.Follower([whole[1]], "c")
         assert follower.connect(whole[1]) is None
-        position = follower.position
         until_lag(whole[1], lambda ms: ms < 300)
         for number in (2, 3):
             whole[number].kill()
         until_lag(whole[1], lambda ms: ms > 2000)
+        follower.take_what_is_there()  # on a slow machine its time may have come before the others were killed
+        position, follower.heartbeats = follower.position, 0
         assert select.select([follower.connection.socket], [], [], 13)[0] == []
         whole.start()
         while follower.heartbeats == 0:

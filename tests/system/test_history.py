@@ -10,7 +10,7 @@ KILLS = 5
 
 @pytest.mark.parametrize("pipeline", [1, 10])
 def test_a_node_under_load(cohort, tmp_path, pipeline):
-    with history.Load([cohort], seed=1, pipeline=pipeline) as load:
+    with history.Load([cohort], seed=1, pipeline=pipeline, timeout=60) as load:
         load.wait_for(3000)
     load.read_everything([cohort])
     counts = load.check(tmp_path / "history.jsonl")

@@ -103,7 +103,7 @@ def test_none_is_lost_or_told_twice(tmp_path):
         lasts = {whole.key_of(shard, "c-last").encode() for shard in range(1, SHARDS + 1)}
         with whole[1].connect(30) as client:
             for key in lasts:  # behind all that is under way, in each shard
-                client.call("SET", key, "end")
+                feeds.asked(client, "SET", key, "end")
         follower.wait(lambda changes: lasts <= {change[1] for change in changes})
         follower.kill()
         assert follower.starts > 2
@@ -118,7 +118,7 @@ def check_counters(whole, changes, writers, keys):
             told[key.decode()].append(rest[0])
     with whole[1].connect(30) as client:
         for key in keys:
-            last = int(client.call("GET", key) or 0)
+            last = int(feeds.asked(client, "GET", key) or 0)
             assert told[key] == [b"%d" % value for value in range(1, last + 1)], (key, last, told[key][-5:])
             for writer in writers:
                 assert {b"%d" % value for value in writer.acknowledged[key]} <= set(told[key])

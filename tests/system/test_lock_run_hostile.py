@@ -63,7 +63,7 @@ def test_the_guardian_is_stopped_and_the_lock_is_lost(cohort, other, tmp_path):
 
 def test_the_guardian_is_stopped_for_a_while(cohort):
     """While the lock is renewed nothing happens."""
-    holder = Holder(url(cohort), "stopped for a while", "sh", "-c", "echo; read line; exit 3", options=["--ttl", "1s"],
+    holder = Holder(url(cohort), "stopped for a while", "sh", "-c", "echo; read line; exit 3", options=["--ttl", "2s"],
                     stdin=subprocess.PIPE)  # fmt: skip
     holder.process.stdout.readline()
     (guardian,) = [int(pid) for pid in open(f"/proc/{holder.process.pid}/task/{holder.process.pid}/children").read().split()]

@@ -24,7 +24,7 @@ def resource(tmp_path):
 def test_a_resource_that_checks_tokens_under_faults(new_cluster, some_networks, resource, tmp_path, figure):
     three = new_cluster(shards=4, networks=some_networks, arguments=["--protected-mode", "no"])
     with crew.Crew(three, tmp_path, seed=51, resource=resource, networks=some_networks) as load:
-        faults.break_things(three, load, some_networks, SECONDS, some=30)
+        faults.break_things(three, load, some_networks, SECONDS, some=30, least=len(faults.FAULTS))
         load.wait_until(lambda counts: counts["refused"] > 0)  # somebody came too late
         load.wait_for(100)
     figure("holders of locks under faults and pauses", load.check())

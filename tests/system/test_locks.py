@@ -176,7 +176,7 @@ def test_refused_in_transactions(anywhere):
     assert client.call("LOCK.ACQUIRE", "l", "a", "PX", 10) == "ERR Command not allowed inside a transaction"
     assert client.call("EXEC").startswith("EXECABORT")
     client.call("TXN.BEGIN")
-    assert client.call("LOCK.ACQUIRE", "l", "a", "PX", 10).startswith("ERR locks, elections, barriers and latches do not go together with TXN.BEGIN")
+    assert client.call("LOCK.ACQUIRE", "l", "a", "PX", 10).startswith("ERR locks, elections, barriers, latches and services do not go together with TXN.BEGIN")
     assert client.call("TXN.ROLLBACK") == "OK"
     assert "not allowed from script" in client.call("EVAL", "return redis.call('LOCK.INFO', KEYS[1])", 1, "l")
 
@@ -442,7 +442,7 @@ def test_a_wait_ends_where_nobody_leads(new_cluster):
     alone, other = made.followers_of(1)
     with alone.connect() as client, alone.connect(servers.START_SECONDS) as waits:
         token, _ = acquire(client, "alone", "a")
-        waits.send(resp.encode("LOCK.ACQUIRE", "alone", "b", "PX", LONG, "WAIT", 500))
+        waits.send(resp.encode("LOCK.ACQUIRE", "alone", "b", "PX", LONG, "WAIT", 3000))
         waiting(client, "alone", 1)
         leader.pause()
         other.pause()

@@ -82,7 +82,7 @@ def test_refused_in_transactions(anywhere):
         assert client.call(*command) == "ERR Command not allowed inside a transaction"
         assert client.call("EXEC").startswith("EXECABORT")
         client.call("TXN.BEGIN")
-        assert client.call(*command).startswith("ERR locks, elections, barriers and latches do not go together")
+        assert client.call(*command).startswith("ERR locks, elections, barriers, latches and services do not go together")
         assert client.call("TXN.ROLLBACK") == "OK"
 
 

@@ -166,8 +166,9 @@ def test_json_log_is_json_in_each_line(new_server):
     with resp.Connection(server.port) as connection:
         assert connection.call("CLIENT", "SETNAME", 'a"b\\c') == "OK"
         assert connection.call("SET", 'key "\\\n\x01', "x" * 100_000) == "OK"
-        with contextlib.suppress(ConnectionError):
-            connection.calls([("MULTI",), *[("GET", 'key "\\\n\x01')] * 100, ("EXEC",)])  # ends this client
+        commands = [("MULTI",), *[("GET", 'key "\\\n\x01')] * 100, ("EXEC",)]
+        connection.send(b"".join(resp.encode(*words) for words in commands))  # ends this client, which reads nothing
+        server.wait(lambda: "more than client-output-buffer-limit" in server.log(last=1000), "did not end it")
     assert server.stop() == 0
     lines = [json.loads(line) for line in server.log(last=1000).splitlines()]
     for line in lines:

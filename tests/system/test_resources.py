@@ -3,12 +3,14 @@ neither made nor lost, and nothing stays prepared."""
 
 import os
 import signal
+import subprocess
 import threading
 
 import cluster
 import postgresql
 import pytest
 import resources
+import servers
 
 ROWS = 400
 
@@ -216,6 +218,35 @@ def test_prepared_transactions_are_off(home):
         assert code == 1 and "max_prepared_transactions" in words and "restart" in words
 
 
+def test_the_servers_own_protocol_is_3pc(tmp_path, banks, account):
+    """Participants that are not cohort's are of 2PC, unless somebody says 3PC."""
+    with cluster.Cluster(tmp_path, nodes=1, shards=2, replicas=1, arguments=["--txn-protocol", "3pc"]) as home:
+        done = resources.txn(*resources.transfer(home, resources.urls_of(banks), account))
+        assert done.returncode == 0, done.stderr
+        assert resources.assert_all_or_nothing(home, banks, account)
+        code, words = resources.refused(home, "--protocol", "3pc", "--on", f"bank={banks[0].url()}", "--do", "SELECT 1")
+        assert code == 1 and "3PC" in words
+
+
+@pytest.mark.skipif(servers.is_sanitized(servers.COHORT), reason="the sanitizer takes all addresses there are")
+def test_rows_are_not_kept(home, banks):
+    """However many a statement has: 600 MB of them here, of a process that may have 400."""
+    words = resources.words(["run", "--url", resources.url_of(home), "--on", f"bank={banks[0].url()}", "--do",
+                             "SELECT repeat('x', 1000000) FROM generate_series(1, 600)"])  # fmt: skip
+    done = subprocess.run(["prlimit", f"--data={400 << 20}", "--", *words], capture_output=True, timeout=120)
+    assert done.returncode == 0 and b"600 rows" in done.stdout, done
+
+
+def test_nobody_reads_what_it_prints(home, account):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(resources.words(["run", "--url", resources.url_of(home), "--do", f"SET unread:{account} 1"]), stdout=writer)
+    os.close(writer)
+    assert done.returncode >= 0
+    with home[1].connect() as connection:
+        assert connection.call("GET", f"unread:{account}") == b"1"
+
+
 def test_bad_input(home, banks):
     url = banks[0].url()
     for words, code, said in [
@@ -234,6 +265,7 @@ def test_bad_input(home, banks):
         (["--do", "SET a"], 1, "wrong number"),
         (["--do", 'SET "a'], 1, "quotation"),
         (["--do", "WATCH a"], 64, "nothing was done"),
+        (["--do", "SHUTDOWN"], 64, "nothing was done"),
         ([], 64, "nothing to do"),
         (["--do", "GET a", "--protocol", "4pc"], 64, "neither"),
     ]:

@@ -1,12 +1,15 @@
 """As test_resources.py, over a MariaDB and a PostgreSQL, and what is MariaDB's own."""
 
 import os
+import subprocess
+import time
 
 import cluster
 import mariadb
 import postgresql
 import pytest
 import resources
+import servers
 
 ROWS = 400
 
@@ -90,7 +93,7 @@ def test_who_prepared_lives(home, banks, account):
 
     def watch(data, asks):
         if asks and b"XA COMMIT" in data and not seen:
-            seen.append(resources.resolve(resources.url_of(home), ("bank1", banks[0].url()), options=["--timeout", "1s"]))
+            seen.append(resources.resolve(resources.url_of(home), ("bank1", banks[0].url()), options=["--timeout", "4s"]))
         return data
 
     taps.relays[0].watch = watch
@@ -102,6 +105,42 @@ def test_who_prepared_lives(home, banks, account):
     assert "still lives" in events[0]["problem"]
     assert done.returncode == 0, done.stderr
     assert resources.assert_all_or_nothing(home, banks, account)
+
+
+def test_another_server_proves_nothing(home, banks, account):
+    """`localhost` is another server on another machine: that a branch is not there does not mean that it is finished."""
+    url = banks[0].url()
+    with home[1].connect() as client:
+        assert client.call("TXN.BEGIN", "ID", f"elsewhere:{account}") == f"elsewhere:{account}".encode()
+        public = url.replace("cohort:s3cret@", "")
+        name = client.call("TXN.JOIN", f"elsewhere:{account}", public, "bank", "EVIDENCE", "server@0123456789abcdef")
+        assert client.call("TXN.COMMIT") == "OK"
+        (event,), done = resources.resolve(resources.url_of(home), ("bank", url))
+        assert done.returncode == 65 and event["end"] == "needs a person" and "not known to be the server" in event["problem"]
+        assert client.call("TXN.DONE", f"elsewhere:{account}", name, "ABANDONED") == 0
+
+
+KEEPS = "CREATE TABLE locked (a INT); LOCK TABLES locked WRITE; SELECT 1; DO SLEEP(1000)"
+ASKS = "SELECT 1 FROM information_schema.PROCESSLIST WHERE USER = 'cohort' AND COMMAND <> 'Sleep'"
+
+
+def test_what_was_given_up_ends_at_the_server(home, banks, account):
+    """Else it goes on there, and keeps its locks: what sleeps, what has no end, what waits for a table."""
+    keeper = subprocess.Popen(["mariadb", "--no-defaults", "-uroot", f"--socket={banks[0].socket}", "-N", "--unbuffered", "bank", "-e", KEEPS],
+                              stdout=subprocess.PIPE, preexec_fn=servers.end_with_parent)  # fmt: skip
+    assert keeper.stdout.readline() == b"1\n"
+    words = ["run", "--url", resources.url_of(home), "--timeout", "1s", "--on", f"bank={banks[0].url()}", "--do",
+             f"UPDATE account SET balance = 1 WHERE id = {account}", "--do"]  # fmt: skip
+    for statement in ("DO SLEEP(1000)", "SELECT seq FROM seq_1_to_1000000000000000", "UPDATE locked SET a = 1"):
+        done = resources.txn(*words, statement)
+        assert done.returncode in (1, 69), (statement, done)
+    deadline = time.monotonic() + 60
+    while banks[0].sql(ASKS):
+        assert time.monotonic() < deadline, banks[0].sql("SHOW PROCESSLIST")
+        time.sleep(0.05)
+    keeper.kill()
+    keeper.communicate()
+    banks[0].sql("KILL " + banks[0].sql("SELECT ID FROM information_schema.PROCESSLIST WHERE INFO LIKE '%SLEEP(1000)' AND USER = 'root'"))
 
 
 def test_a_branch_that_wrote_nothing(home, banks, account):
@@ -142,6 +181,8 @@ def test_bad_input(home, banks):
         (["--on", f"bank={url}", "--do", "SELECT nothing"], 1, "nothing"),
         (["--on", f"bank={banks[0].url(port=1)}", "--do", "SELECT 1"], 69, "is it started"),
         (["--on", "bank=mariadb://x:y:z@h:p/d", "--do", "SELECT 1"], 1, "port"),
+        (["--on", f"bank={url}?sokcet=/x", "--do", "SELECT 1"], 1, "not known"),
+        (["--on", f"bank={url}?defaults-file=/nowhere", "--do", "SELECT 1"], 1, "cannot be read"),
         (["--id", 70 * "x", "--on", f"bank={url}", "--do", "DELETE FROM account"], 1, "too long"),
     ]:
         got, told = resources.refused(home, *words)

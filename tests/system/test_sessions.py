@@ -55,8 +55,14 @@ def test_locks_and_keys_in_all_shards_end_with_it(anywhere):
 
 def test_it_expires(anywhere):
     lock = fresh("short")
-    session = opened(anywhere[0], SHORT)
-    token, ttl = anywhere[0].call("LOCK.ACQUIRE", lock, "a", "SESSION", session)
+
+    def granted():
+        """By a session that is still there, on a busy machine."""
+        session = opened(anywhere[0], SHORT)
+        grant = anywhere[0].call("LOCK.ACQUIRE", lock, "a", "SESSION", session)
+        return None if over(grant) else (session, grant)
+
+    session, (token, ttl) = until(granted)
     assert token > 0 and ttl <= SHORT
     assert anywhere[1].call("LOCK.ACQUIRE", lock, "b", "PX", LONG, "WAIT", LONG)[0] > token
     assert over(anywhere[2].call("SESSION.KEEPALIVE", session))
@@ -227,6 +233,7 @@ def test_leaders_are_killed(tmp_path):
                 for session in kept:
                     until(lambda: client.call("SESSION.KEEPALIVE", session) == 30_000)
             leader.start()
+        three.wait_for_leaders()
         with nodes[1].connect(60) as client:
             until(lambda: sum(client.call("EXISTS", f"k{number}") for number in range(6, 12)) == 0)
             for number in range(6):

@@ -254,7 +254,8 @@ def test_clients_leave_descriptors_for_the_log(tmp_path):
 
 @pytest.mark.skipif(b"__asan_init" in servers.COHORT.read_bytes(), reason="the sanitizer takes all addresses there are")
 def test_no_more_memory_ends_the_node_with_one_line(tmp_path):
-    process, port, _ = start_limited(tmp_path / "data", resource.RLIMIT_AS, 400 << 20)
+    # Each thread of the pool that allocates takes 64 MB of addresses more.
+    process, port, _ = start_limited(tmp_path / "data", resource.RLIMIT_AS, 640 << 20)
     written = 0
     with resp.Connection(port) as connection, pytest.raises(OSError):
         while written < 400:

@@ -77,7 +77,7 @@ def test_list_over_all_shards(three_nodes):
         for number in range(30):
             assert one.call("TXN.BEGIN", "ID", f"job-{number}")
             assert one.call("TXN.COMMIT" if number % 3 else "TXN.ROLLBACK") == "OK"
-        time.sleep(0.2)
+        until(lambda: "job-29" in listed(three, "OLDER", "150", "COUNT", "3"))
         assert two.call("TXN.BEGIN", "ID", "young") == b"young"
         assert set(listed(three)) >= {f"job-{number}" for number in range(30)} | {"young"}
         assert set(listed(three, "STATE", "BEGUN")) == {"young"}
@@ -119,7 +119,7 @@ def status(connection, id):
     return record, {each["shard"]: each for each in maps(record["participants"])}
 
 
-def until(look, seconds=30):
+def until(look, seconds=60):
     """What `look` finds, once it finds something."""
     deadline = time.monotonic() + seconds
     while True:
@@ -188,7 +188,7 @@ def test_who_waits_for_whom(three_nodes):
 
 def test_status_without_a_participant(new_cluster):
     """The outcome is told although a shard that takes part has lost its majority; that one is UNKNOWN."""
-    five = new_cluster(nodes=5, shards=8, replicas=1)
+    five = new_cluster(nodes=5, shards=8, replicas=1, arguments=["--command-timeout", "3000"])
     home = five.shard_of("job")
     lost = next(shard for shard in range(1, 9) if five.leader_of(shard) is not five.leader_of(home))
     node = next(each for each in five if each is not five.leader_of(lost))
@@ -222,8 +222,11 @@ def test_one_that_makes_too_much_is_refused_on_the_way(three_nodes, kind):
     made = [words[2 if kind == "values" else 1] for words in commands]
     with three_nodes[1].connect() as one:
         assert one.call("SET", "big", b"x" * servers.large(20 << 20)) == "OK"
-        replies = one.calls([["MULTI"], *commands, ["EXEC"]])
-        assert str(replies[-1]).startswith("ERR the transaction is larger than one may be"), replies[-1]
-        assert one.call("EXISTS", *made) == 0
+        for _ in range(20):
+            refusal = str(one.calls([["MULTI"], *commands, ["EXEC"]])[-1])
+            assert until(lambda: one.call("EXISTS", *made) == 0)
+            if not refusal.startswith(("UNCERTAIN", "CLUSTERDOWN")):  # of a machine on which leaders are lost
+                break
+        assert refusal.startswith("ERR the transaction is larger than one may be"), refusal
     if servers.SMALLER == 1:
         assert max(peak_bytes(node) for node in three_nodes) < 1 << 30

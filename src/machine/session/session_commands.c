@@ -3,10 +3,11 @@
 #include "machine/call.h"
 #include "machine/lock/locks.h"
 #include "machine/machine_mutation.h"
+#include "machine/service/services.h"
 #include "machine/session/session_words.h"
 #include "machine/session/sessions.h"
 
-enum { END_BUDGET = 4096 /* locks and keys that one COHORT.SESSION.END ends */ };
+enum { END_BUDGET = 4096 /* locks, keys and endpoints that one COHORT.SESSION.END ends */ };
 
 static void malformed(struct call *call) { resp_error(&call->reply, "ERR no node of ours can have said this"); }
 
@@ -169,7 +170,10 @@ static bool end_one(struct call *call, struct session_id id, size_t *budget)
     struct lock_now now = {call->position, now_ms(call)};
     *budget -= locks_end_tied(call->locks, tie, *budget, &now);
     *budget -= keyspace_end_bond(call->keyspace, tie->ordinal, *budget, call->position);
-    if (tie->claim_count != 0 || keyspace_count_bonded(call->keyspace, tie->ordinal) != 0) {
+    if (!MACHINE_MUTATED(SERVICE_OUTLIVES)) {
+        *budget -= services_end_tied(call->services, tie, *budget, &now);
+    }
+    if (tie->claim_count != 0 || tie->endpoint_count != 0 || keyspace_count_bonded(call->keyspace, tie->ordinal) != 0) {
         return false;
     }
     ties_forget(call->ties, tie);

@@ -8,7 +8,7 @@ enum {
     SESSION_SHARDS = 1024,  /* that one has locks or keys in; as many as there are shards at most */
     SESSION_BEATS = 4096,   /* heartbeats in one command */
     SESSION_ENDS = 256,     /* ends in one command */
-    SESSION_CLAIMS = 16384, /* locks, waits and keys of one session in one shard, each */
+    SESSION_CLAIMS = 16384, /* locks and waits, keys, endpoints of one session in one shard, each */
     SESSION_TIES = 1 << 20, /* sessions with locks or keys in a shard */
     SESSION_ASKED_MS =
         60 * 1000 /* so long a shard waits to hear that a session lives, before it forgets that it asked */

@@ -98,6 +98,7 @@ struct tie *ties_enter(struct ties *ties, struct session_id id)
     tie->epoch = ties->walk.epoch;
     put_key(tie->key, id);
     list_init(&tie->claims);
+    list_init(&tie->endpoints);
     list_init(&tie->node);
     table_insert(&ties->table, table_hash(&ties->table, key_of(tie)), tie);
     ties->memory_bytes += CHARGE_TIE;
@@ -164,7 +165,7 @@ void tie_end(struct ties *ties, struct tie *tie)
 
 void ties_forget(struct ties *ties, struct tie *tie)
 {
-    ASSERT(tie->claim_count == 0);
+    ASSERT(tie->claim_count == 0 && tie->endpoint_count == 0);
     tie_keep(ties, tie);
     list_remove(&tie->node);
     if (tie->ordinal != 0) {

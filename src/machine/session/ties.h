@@ -1,5 +1,5 @@
-/* What sessions have in this shard, wherever they live: the locks (machine/lock) and keys (machine/keys/bonds.h) that
- * end with them. Pure; a part of the machine.
+/* What sessions have in this shard, wherever they live: the locks (machine/lock), keys (machine/keys/bonds.h) and
+ * endpoints of services (machine/service) that end with them. Pure; a part of the machine.
  *
  *                 ┌──asked for SESSION_ASKED_MS, or the session's end is told──▶ forgotten
  *   asked for ──▶ ASKED ──the session's shard knows of this one, and says it lives──▶ LIVES ──its end is told──▶ ENDS
@@ -7,7 +7,7 @@
  * forgotten
  *
  * Invariants
- * 1. Only a tie that LIVES has locks, waits or keys, and gets new ones; one that ENDS loses them.
+ * 1. Only a tie that LIVES has locks, waits, keys or endpoints, and gets new ones; one that ENDS loses them.
  * 2. A tie lives only after the session's shard has listed this shard, and it did so after the tie was asked for (which
  *    the ordinal proves: no other tie has it). So the end of a session is told to each shard where something ends with
  *    it, and whatever is told there later finds no tie that could live.
@@ -38,7 +38,8 @@ struct tie {
     struct list claims; /* of the locks: claim.tie_node */
     struct list node;   /* of the asked ones, the oldest first */
     int64_t asked_ms;
-    uint32_t claim_count;
+    struct list endpoints; /* of services: endpoint.tie_node */
+    uint32_t claim_count, endpoint_count;
     uint8_t state;              /* enum tie_state */
     uint8_t key[TIE_KEY_BYTES]; /* number u64, shard u32 */
 };
@@ -71,7 +72,7 @@ struct tie *ties_ask(struct ties *ties, struct session_id id, int64_t time_ms);
 bool ties_confirm(struct ties *ties, struct session_id id, uint64_t ordinal);
 /* The session has ended: nothing new. */
 void tie_end(struct ties *ties, struct tie *tie);
-/* Forgets one without locks (asserted). */
+/* Forgets one without locks and endpoints (asserted). */
 void ties_forget(struct ties *ties, struct tie *tie);
 /* Forgets what was asked for long ago, at most `limit`. */
 void ties_expire(struct ties *ties, int64_t time_ms, size_t limit);

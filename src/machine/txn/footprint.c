@@ -108,7 +108,12 @@ enum footprint_reach footprint_visit(const struct command *command, struct comma
     case COMMAND_COHORT_BARRIER_ENTER:
     case COMMAND_COHORT_LATCH_WAIT:
     case COMMAND_COHORT_MEET_ASK:
-    case COMMAND_COHORT_MEET_LEAVE: return FOOTPRINT_KEYS;
+    case COMMAND_COHORT_MEET_LEAVE:
+    case COMMAND_SERVICE_REGISTER:
+    case COMMAND_SERVICE_RENEW:
+    case COMMAND_SERVICE_DRAIN:
+    case COMMAND_SERVICE_REMOVE:
+    case COMMAND_SERVICE_LIST: return FOOTPRINT_KEYS;
     default: return visit_plain(command, key, owner);
     }
 }

@@ -197,6 +197,7 @@ struct part *parts_prepare(struct parts *parts, const struct part_prepare *prepa
     part->vote = prepare->position;
     part->since_ms = prepare->time_ms;
     part->key_count = prepare->key_count;
+    part->runner = prepare->prepare->runner;
     set_participants(part, prepare->prepare);
     part->body = *body;
     buffer_init(body);

@@ -23,10 +23,11 @@ struct part {
     uint32_t id_size; /* first: struct table_item */
     uint8_t state, protocol;
     uint32_t home;
-    uint64_t epoch, vote;   /* vote: position of the PREPARE, or of the ASK that it refused at */
-    uint64_t mark;          /* of whoever leads the shard, about its own queue: not replicated, 0 at first */
-    int64_t since_ms;       /* of the shard's time, when it came to its state */
-    uint32_t *participants; /* of 3PC; NULL when there are none */
+    uint64_t epoch, vote;     /* vote: position of the PREPARE, or of the ASK that it refused at */
+    uint64_t mark;            /* of whoever leads the shard, about its own queue: not replicated, 0 at first */
+    int64_t since_ms;         /* of the shard's time, when it came to its state */
+    struct txn_runner runner; /* while it is prepared; of a made id its own, else as PREPARE has told */
+    uint32_t *participants;   /* of 3PC; NULL when there are none */
     uint32_t participant_count;
     uint32_t key_count; /* of single keys */
     struct buffer body; /* its keys and writes: see part_next */

@@ -1,7 +1,6 @@
 #include "machine/txn/prepare.h"
 
 #include "base/number.h"
-#include "machine/txn/txn_id.h"
 #include "machine/txn/txn_limits.h"
 
 /* Walks the arguments: n, then n times `each` of them. */
@@ -103,7 +102,23 @@ static bool versions_valid(const struct txn_prepare *prepare)
     return true;
 }
 
-/* Behind the epoch: protocol and mode, and the participants. */
+/* Who runs it, when the id does not say so: BY node start. */
+static bool take_runner(struct cursor *cursor, struct txn_prepare *prepare)
+{
+    int64_t node;
+    int64_t start;
+    if (cursor->at >= cursor->argc || !slice_is_word(cursor->argv[cursor->at], "BY")) {
+        return true;
+    }
+    cursor->at++;
+    if (prepare->runner.node != 0 || !take_number(cursor, &node) || !take_number(cursor, &start) || node == 0) {
+        return false;
+    }
+    prepare->runner = (struct txn_runner){(uint64_t)node, (uint64_t)start};
+    return true;
+}
+
+/* Behind the epoch: protocol and mode, who runs it, and the participants. */
 static bool take_participants(struct cursor *cursor, struct txn_prepare *prepare)
 {
     int64_t protocol;
@@ -113,7 +128,7 @@ static bool take_participants(struct cursor *cursor, struct txn_prepare *prepare
     }
     prepare->protocol = protocol == TXN_3PC ? TXN_3PC : TXN_2PC;
     cursor->at++;
-    return take_list(cursor, 1, &prepare->participants, &prepare->participant_count);
+    return take_runner(cursor, prepare) && take_list(cursor, 1, &prepare->participants, &prepare->participant_count);
 }
 
 /* The same of LAST: the record it goes on from, the participants, their votes. */
@@ -143,6 +158,7 @@ bool txn_prepare_parse(const struct command *command, struct txn_prepare *ret_pr
         return false;
     }
     prepare.epoch = (uint64_t)epoch;
+    prepare.runner = (struct txn_runner){id.node, id.start};
     if (!(last ? take_voters(&cursor, &prepare) : take_participants(&cursor, &prepare)) ||
         !take_list(&cursor, 2, &prepare.checks, &prepare.check_count) ||
         !take_list(&cursor, 2, &prepare.writes, &prepare.write_count)) {

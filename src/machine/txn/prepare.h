@@ -2,6 +2,7 @@
 #pragma once
 
 #include "command/command.h"
+#include "machine/txn/txn_id.h"
 
 enum txn_protocol { TXN_2PC = 2, TXN_3PC = 3 };
 
@@ -18,6 +19,7 @@ struct txn_prepare {
     uint64_t epoch;
     enum txn_protocol protocol;
     enum txn_prepare_mode mode;
+    struct txn_runner runner; /* who will end it: as a made id tells, or BY; nobody when neither does */
     /* Shards. Of PREPARE: those that three-phase commit asks when home is away, as numbers and ranges ("3-7"); of two
      * phases none, for home alone is asked. Of LAST: each. */
     const struct slice *participants;

@@ -22,6 +22,12 @@ struct txn_id {
     uint64_t sequence; /* less than 2^63 */
 };
 
+/* The process that runs a transaction for its client: a start of a node (cluster/lineage.h). Nothing that is replicated
+ * depends on whether it lives. */
+struct txn_runner {
+    uint64_t node, start; /* 0: not known */
+};
+
 /* Writes the text; returns its size. */
 size_t txn_id_make(char at[static TXN_ID_BYTES], const struct txn_id *id);
 /* False on what can be no id: empty, too long, or one that begins as ours and is not. */

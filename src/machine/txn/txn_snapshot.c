@@ -1,12 +1,16 @@
 /* Transactions as records of snapshots, and their digest, which is that of the records.
  *
- * After the kind and a version (1; 2: a home with branches, marks with `abandoned`), u8 each; numbers are varints,
- * texts a size and bytes: 'H' home    id · state · outcome · protocol · epoch · opened · decided · done · opened_ms ·
- * deadline_ms · decided_ms · done_ms · reason · participants, for each: shard · done · vote · of a client's id kept_ms,
- * if it is not TXN_ID_KEPT_MS or replies follow · replies, if there are some version 2: kept_ms · replies, maybe empty
- * · branches, for each: restores · position · joined_ms · state · label · resource · evidence, maybe empty 'P' part id
- * · state · protocol · home · epoch · vote · since_ms · key count · participants · body, the rest 'W' marks   watermark
- * · epochs; version 2: abandoned · watermark · epochs
+ * After the kind and a version (1; 2: a home with branches, a part whose PREPARE has told who runs it, marks with
+ * `abandoned`), u8 each; numbers are varints, texts a size and bytes:
+ *
+ *   'H' home    id · state · outcome · protocol · epoch · opened · decided · done · opened_ms · deadline_ms ·
+ * decided_ms · done_ms · reason · participants, for each: shard · done · vote · of a client's id kept_ms, if it is not
+ *               TXN_ID_KEPT_MS or replies follow · replies, if there are some
+ *               version 2: kept_ms · replies, maybe empty · branches, for each: restores · position · joined_ms · state
+ *               · label · resource · evidence, maybe empty
+ *   'P' part    id · version 2: node · start · state · protocol · home · epoch · vote · since_ms · key count
+ *               · participants · body, the rest
+ *   'W' marks   version 2: abandoned · watermark · epochs
  *
  * The records of a list come in its order. */
 #include "base/assert.h"
@@ -19,7 +23,7 @@
 
 #include <stdlib.h>
 
-enum { RECORD_VERSION = 1, RECORD_BRANCHES = 2 };
+enum { RECORD_VERSION = 1, RECORD_BRANCHES = 2, RECORD_RUNNER = 2 };
 
 static void put_head(struct buffer *out, uint8_t kind, uint8_t version, struct slice id)
 {
@@ -81,7 +85,13 @@ void home_put(const struct home *home, struct buffer *out)
 
 void part_put(const struct part *part, struct buffer *out)
 {
-    put_head(out, TXN_RECORD_PART, RECORD_VERSION, part_id(part));
+    struct txn_id id;
+    bool told = part->runner.node != 0 && txn_id_parse(part_id(part), &id) && !id.made; /* a made one says it */
+    put_head(out, TXN_RECORD_PART, told ? RECORD_RUNNER : RECORD_VERSION, part_id(part));
+    if (told) {
+        record_put_number(out, part->runner.node);
+        record_put_number(out, part->runner.start);
+    }
     const uint64_t numbers[] = {part->state, part->protocol,           part->home,      part->epoch,
                                 part->vote,  (uint64_t)part->since_ms, part->key_count, part->participant_count};
     record_put_numbers(out, numbers, sizeof(numbers) / sizeof(numbers[0]));
@@ -303,16 +313,16 @@ static bool take_home(struct slice from, bool joined, struct home *home)
            home_sound(home);
 }
 
-static bool take_id(struct slice *from, struct slice *ret_id)
+static bool take_id(struct slice *from, struct slice *ret_id, struct txn_id *ret_parts)
 {
-    struct txn_id parts;
-    return record_take_text(from, TXN_ID_BYTES, ret_id) && txn_id_parse(*ret_id, &parts);
+    return record_take_text(from, TXN_ID_BYTES, ret_id) && txn_id_parse(*ret_id, ret_parts);
 }
 
 enum status homes_load(struct homes *homes, struct slice record, bool joined)
 {
     struct slice id;
-    if (!take_id(&record, &id) || homes_find(homes, id) != NULL) {
+    struct txn_id parts;
+    if (!take_id(&record, &id, &parts) || homes_find(homes, id) != NULL) {
         return STATUS_CORRUPT;
     }
     struct home *home = home_create(id);
@@ -377,16 +387,28 @@ static bool take_part(struct parts *parts, struct slice from, struct part *part,
     return body_sound(parts, from, part->key_count, prepared, overlay);
 }
 
-static enum status part_load(struct txns *txns, struct slice record)
+/* Version 2: it was told. */
+static bool take_runner(struct slice *from, bool told, const struct txn_id *id, struct txn_runner *ret_runner)
+{
+    *ret_runner = (struct txn_runner){id->node, id->start};
+    return !told || (!id->made && record_take_number(from, INT64_MAX, &ret_runner->node) &&
+                     record_take_number(from, INT64_MAX, &ret_runner->start) && ret_runner->node != 0);
+}
+
+static enum status part_load(struct txns *txns, struct slice record, bool told)
 {
     struct slice id;
-    if (!take_id(&record, &id) || parts_find(&txns->parts, id) != NULL) {
+    struct txn_id parts;
+    struct txn_runner runner;
+    if (!take_id(&record, &id, &parts) || parts_find(&txns->parts, id) != NULL ||
+        !take_runner(&record, told, &parts, &runner)) {
         return STATUS_CORRUPT;
     }
     if (txns->overlay == NULL) {
         txns->overlay = overlay_create(txns->hash_seed);
     }
     struct part *part = part_create(id);
+    part->runner = runner;
     if (!take_part(&txns->parts, record, part, txns->overlay)) {
         part_free(part);
         return STATUS_CORRUPT;
@@ -419,14 +441,14 @@ enum status txns_load(struct txns *txns, struct slice record)
 {
     ASSERT(txns_record(record));
     uint8_t kind;
-    bool newer = record.size > 1 && record.data[1] == RECORD_BRANCHES && record.data[0] != TXN_RECORD_PART;
+    bool newer = record.size > 1 && record.data[1] == RECORD_BRANCHES; /* of each kind */
     enum status status = record_take_head(&record, newer ? RECORD_BRANCHES : RECORD_VERSION, &kind);
     if (status != STATUS_OK) {
         return status;
     }
     switch (kind) {
     case TXN_RECORD_HOME: return homes_load(&txns->homes, record, newer);
-    case TXN_RECORD_PART: return part_load(txns, record);
+    case TXN_RECORD_PART: return part_load(txns, record, newer);
     default: return marks_load(txns, record, newer);
     }
 }

@@ -248,6 +248,9 @@ void model_check(struct model *model, uint32_t id, int64_t now_ns, bool passed)
     if (endpoint->checks_in_row == (passed ? model->options.rise : model->options.fall)) {
         endpoint->unhealthy = !endpoint->unhealthy;
         endpoint->checks_in_row = 0;
+        if (passed && endpoint->ejected_until_ns != 0) {
+            end_ejection(model, endpoint);
+        }
     }
     model_settle(model, now_ns);
 }

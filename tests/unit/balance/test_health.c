@@ -89,6 +89,28 @@ static void test_errors_in_a_row_eject(void **state)
     test_free(list);
 }
 
+static void test_checks_that_saw_an_outage_end_its_ejection(void **state)
+{
+    struct fixture_list *list;
+    struct balancer_options options = health_options();
+    struct balancer *balancer = with_health(10, &options, &list);
+    fail_row(balancer, 2, SECOND_NS);
+    for (int i = 0; i < 5; i++) { /* checks that pass all the time know nothing of it */
+        balancer_check_result(balancer, 2, 2 * SECOND_NS, true);
+    }
+    assert_true(is_ejected(balancer, 2));
+    for (int i = 0; i < 3; i++) {
+        balancer_check_result(balancer, 2, 3 * SECOND_NS, false);
+    }
+    balancer_check_result(balancer, 2, 4 * SECOND_NS, true);
+    assert_true(is_ejected(balancer, 2));
+    balancer_check_result(balancer, 2, 4 * SECOND_NS, true);
+    assert_false(is_ejected(balancer, 2));
+    assert_true(statistics_of(balancer, 2).eligible);
+    balancer_destroy(balancer);
+    test_free(list);
+}
+
 /* 30 s, 60 s, 90 s, … 300 s; each base time without one takes one off. */
 static void test_ejections_grow(void **state)
 {
@@ -331,6 +353,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rise_and_fall),
         cmocka_unit_test(test_errors_in_a_row_eject),
+        cmocka_unit_test(test_checks_that_saw_an_outage_end_its_ejection),
         cmocka_unit_test(test_ejections_grow),
         cmocka_unit_test(test_how_many_are_ejected),
         cmocka_unit_test(test_limits_hold_when_the_list_shrinks),

@@ -19,6 +19,7 @@ struct scene {
     struct txns txns;
     uint64_t position;
     int64_t time_ms;
+    uint64_t lost; /* a node */
     int asked[COMMAND_MAXIMUM];
     uint32_t words; /* of the last question */
     struct requester *last;
@@ -37,9 +38,14 @@ static enum status submit(void *owner, uint32_t shard, const struct command *com
     return STATUS_OK;
 }
 
+static bool runner_lost(void *owner, const struct txn_runner *runner)
+{
+    return runner->node == ((struct scene *)owner)->lost;
+}
+
 static int set_up(void **state)
 {
-    static const struct finisher_events events = {submit};
+    static const struct finisher_events events = {submit, runner_lost};
     struct scene *scene = calloc(1, sizeof(*scene));
     assert_non_null(scene);
     scene->sim = sim_create(1);
@@ -284,6 +290,81 @@ static void asks_by_a_read_first(void **state)
     }
 }
 
+static void prepare_by(struct scene *scene, const char *id, uint64_t node)
+{
+    struct buffer body;
+    buffer_init(&body);
+    const struct txn_prepare said = {
+        .id = slice_from_string(id), .home = 2, .epoch = 7, .protocol = TXN_2PC, .runner = {node, 1}};
+    const struct part_prepare prepare = {&said, ++scene->position, scene->time_ms, 0};
+    (void)parts_prepare(&scene->txns.parts, &prepare, &body);
+}
+
+/* What a lost node has prepared is asked about as soon as that is seen, once; what others have, in its time. */
+static void parts_of_a_lost_node(void **state)
+{
+    struct scene *scene = *state;
+    prepare_by(scene, "t", 3);
+    prepare_by(scene, "u", 4);
+    prepare_by(scene, "v", 0);
+    assert_int_equal(look(scene), 0);
+    scene->lost = 3;
+    (void)look(scene);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_STATUS], 0); /* it was looked at just now */
+    scene->time_ms += FINISHER_PAUSE_MS;
+    (void)look(scene);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_STATUS], 1);
+    scene->time_ms += FINISHER_PAUSE_MS;
+    (void)look(scene);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_STATUS], 1);
+    assert_int_equal(finisher_early(scene->finisher), 1);
+    answer_last(scene, "$-1\r\n");
+    (void)look(scene);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_RESOLVE], 1);
+    answer_last(scene, "*3\r\n$5\r\nABORT\r\n:0\r\n:1\r\n");
+    (void)look(scene);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_FINISH], 1);
+}
+
+static void open_by(struct scene *scene, const char *id)
+{
+    const struct slice participants[] = {SLICE_LITERAL("2")};
+    const struct home_open open = {.id = slice_from_string(id),
+                                   .position = ++scene->position,
+                                   .protocol = TXN_2PC,
+                                   .time_ms = scene->time_ms,
+                                   .timeout_ms = TIMEOUT_MS,
+                                   .participants = participants,
+                                   .participant_count = 1};
+    assert_int_equal(homes_open(&scene->txns.homes, &open), HOME_OPENED);
+}
+
+/* A command's or a MULTI's is aborted; what TXN.PREPARE has prepared waits for its client, who may be at another node.
+ */
+static void records_of_a_lost_node(void **state)
+{
+    struct scene *scene = *state;
+    scene->lost = 3;
+    open_by(scene, "~1.0.3.1.2");
+    open_by(scene, "~1.0.4.1.3");
+    open_by(scene, "a client's");
+    (void)look(scene);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_DECIDE], 0);
+    open_by(scene, "~1.0.3.1.5");
+    scene->time_ms += FINISHER_PAUSE_MS;
+    (void)look(scene);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_DECIDE], 1);
+    assert_int_equal(finisher_early(scene->finisher), 1);
+    scene->lost = 4; /* that one is back before it was heard: nothing is asked again */
+    scene->last->events->failed(scene->last, scene->last_tag, STATUS_UNCERTAIN);
+    scene->time_ms += FINISHER_PAUSE_MS;
+    (void)look(scene);
+    assert_int_equal(scene->asked[COMMAND_COHORT_TXN_DECIDE], 2);
+    scene->time_ms += TIMEOUT_MS;
+    (void)look(scene);
+    assert_int_equal(finisher_early(scene->finisher), 2);
+}
+
 /* Of three phases: a home that does not answer once may be electing, and what is prepared waits for its client. */
 static void a_home_that_is_silent(void **state)
 {
@@ -369,6 +450,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(leadership_comes_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(prepared_parts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(asks_by_a_read_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(parts_of_a_lost_node, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(records_of_a_lost_node, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_home_that_is_silent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_more_the_later, set_up, tear_down),
         cmocka_unit_test_setup_teardown(finished_parts, set_up, tear_down),

@@ -62,11 +62,11 @@ static void on_down(void *owner, uint64_t peer, uint64_t generation)
     note(node, 2, peer, generation);
 }
 
-static void on_gone(void *owner, uint64_t peer)
+static void on_gone(void *owner, uint64_t peer, uint64_t start)
 {
     struct world_node *node = owner;
     const struct world_node *other = world_node(node->world, peer);
-    assert_true(other->transport == NULL || other->options.lineage.start > 1);
+    assert_true(start > 0 && (other->transport == NULL || other->options.lineage.start > start));
     node->links[peer].gones++;
     note(node, 7, peer, 0);
 }

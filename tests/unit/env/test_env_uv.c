@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -317,6 +318,56 @@ static void test_a_lock_says_who_has_it(void **state)
     (void)unlink(path);
 }
 
+static char fork_path[] = "/tmp/cohort-lock-XXXXXX";
+
+/* A process that locks the file, and ends; its child, which lives on, says that it does. */
+static void lock_and_fork(const int says[2], const int waits[2], bool closes)
+{
+    char byte = 0;
+    struct env_file *file;
+    bool locked = env_lock_file(env, fork_path, &file) == STATUS_OK;
+    if (locked && fork() == 0) {
+        (void)close(waits[1]);
+        (void)!write(says[1], &byte, 1);
+        (void)!read(waits[0], &byte, 1); /* until this test closes it */
+        _exit(0);
+    }
+    if (locked && closes) {
+        env_close(env, file);
+        locked = env_lock_file(env, fork_path, &file) == STATUS_OK; /* whether the child has come so far or not */
+    }
+    _exit(locked ? 0 : 1);
+}
+
+static void test_a_child_of_fork_keeps_no_lock(void **state)
+{
+    int file = mkstemp(fork_path);
+    for (int closes = 0; closes < 2; closes++) {
+        int says[2];
+        int waits[2];
+        int status;
+        char byte;
+        struct env_file *lock;
+        assert_int_equal(pipe(says), 0);
+        assert_int_equal(pipe(waits), 0);
+        pid_t parent = fork();
+        if (parent == 0) {
+            lock_and_fork(says, waits, closes);
+        }
+        assert_int_equal(waitpid(parent, &status, 0), parent);
+        assert_int_equal(status, 0);
+        assert_int_equal(read(says[0], &byte, 1), 1);
+        assert_int_equal(env_lock_file(env, fork_path, &lock), STATUS_OK);
+        env_close(env, lock);
+        for (int i = 0; i < 2; i++) {
+            (void)close(says[i]);
+            (void)close(waits[i]);
+        }
+    }
+    (void)close(file);
+    (void)unlink(fork_path);
+}
+
 static void test_device_errors(void **state)
 {
     struct env_file *full;
@@ -406,6 +457,7 @@ int main(void)
         TEST(test_a_guest_leaves_signals_alone),
         TEST(test_a_descriptor_becomes_a_stream),
         TEST(test_a_lock_says_who_has_it),
+        TEST(test_a_child_of_fork_keeps_no_lock),
         TEST(test_device_errors),
         TEST(test_error_translation),
         TEST(test_log_text),

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { WORDS_MAXIMUM = 64, SEED = 42 };
+enum { WORDS_MAXIMUM = 128, SEED = 42 };
 
 struct words {
     struct slice items[WORDS_MAXIMUM];

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -527,7 +528,10 @@ static int run_mutated(const char *name)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_told_to_another_request)};
     machine_mutate(strcmp(name, "back-blind") == 0 ? MACHINE_MUTATION_BACK_BLIND : MACHINE_MUTATION_BACK_HALF);
-    return cmocka_run_group_tests_name(name, tests, NULL, NULL) == 1 ? 0 : 1;
+    int failed = cmocka_run_group_tests_name(name, tests, NULL, NULL);
+    (void)fflush(NULL);
+    _exit(failed == 1 ? 0
+                      : 1); /* it failed in its middle, and so left memory behind, which a sanitizer would tell of */
 }
 #endif
 

@@ -400,6 +400,38 @@ static void snapshots_carry_parts(void **state)
     assert_non_null(strstr(harness_nested(h, "COHORT.TXN.PREPARE w 2 3 2 NOW 1 1 0 0", "GET a", NULL), "EPOCH"));
 }
 
+/* A made id says it itself; a snapshot carries what it does not say. */
+static void who_runs_it_is_known(void **state)
+{
+    struct harness *h = *state;
+    static const struct {
+        const char *id, *said;
+        uint64_t node, start;
+    } cases[] = {{"t", "BY 3 17 ", 3, 17}, {"u", "", 0, 0}, {"~1.0.a.b.1", "", 10, 11}};
+    char text[128];
+    for (size_t i = 0; i < 3; i++) {
+        (void)snprintf(text, sizeof(text), "COHORT.TXN.PREPARE %s 1 0 2 NOW %s0 0 1 k%zu \001v", cases[i].id,
+                       cases[i].said, i);
+        assert_non_null(strstr(harness_apply(h, text), "YES"));
+    }
+    struct machine *copy = harness_copy(h->machine, 10);
+    assert_int_equal(machine_digest(copy), machine_digest(h->machine));
+    machine_destroy(h->machine);
+    h->machine = copy;
+    for (size_t i = 0; i < 3; i++) {
+        const struct part *part = parts_find(&machine_txns(copy)->parts, slice_from_string(cases[i].id));
+        assert_int_equal(part->runner.node, cases[i].node);
+        assert_int_equal(part->runner.start, cases[i].start);
+    }
+    static const char *const wrong[] = {"~1.0.a.b.3 1 0 2 NOW BY 3 17 0 0 0", "w 1 0 2 NOW BY 3 17",
+                                        "w 1 0 2 NOW BY x 17 0 0 0", "w 1 0 2 NOW BY 0 17 0 0 0",
+                                        "w 1 0 2 NOW 0 BY 3 17 0 0 0"};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        (void)snprintf(text, sizeof(text), "COHORT.TXN.PREPARE %s", wrong[i]);
+        assert_string_equal(harness_apply(h, text), "-ERR malformed command of a transaction");
+    }
+}
+
 /* The read-only participant that leaves early: t reads x in one shard and writes y in another, u the reverse. Whichever
  * order their four PREPAREs come in, they never have all their votes both: a read lock is held until the outcome. */
 static void write_skew_is_not_possible(void **state)
@@ -503,6 +535,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(locks_come_before_the_vote, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(held_is_no_vote, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(snapshots_carry_parts, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(who_runs_it_is_known, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(every_kind_of_value, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(reads_tell_versions, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(parts_are_listed, harness_setup, harness_teardown),

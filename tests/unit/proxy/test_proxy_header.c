@@ -66,6 +66,21 @@ static void test_there_and_back(void **state)
     }
 }
 
+static void test_addresses_within_others(void **state)
+{
+    union proxy_peer mapped = peer("::ffff:192.0.2.1", 7);
+    union proxy_peer six = peer("2001:db8::1", 7);
+    union proxy_peer four = peer("192.0.2.1", 7);
+    proxy_peer_unmap(&mapped);
+    assert_same(&mapped, &four);
+    proxy_peer_unmap(&four);
+    assert_same(&mapped, &four);
+    union proxy_peer before = six;
+    proxy_peer_unmap(&six);
+    assert_same(&six, &before);
+    (void)state;
+}
+
 static void test_unknown(void **state)
 {
     union proxy_peer none = {.any.sa_family = AF_UNSPEC};
@@ -190,7 +205,8 @@ static void test_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_there_and_back), cmocka_unit_test(test_unknown), cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_there_and_back), cmocka_unit_test(test_addresses_within_others),
+        cmocka_unit_test(test_unknown),        cmocka_unit_test(test_lines),
         cmocka_unit_test(test_version_two),    cmocka_unit_test(test_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -437,13 +437,14 @@ static void test_limits(void **state)
     prepared(fixture, PREPARE("t", "NOW", "k"));
     uint64_t first = fixture_submit(fixture, "APPEND k x");
     uint64_t vote = fixture_submit(fixture, PREPARE("u", "WAIT", "k"));
-    run_ms(fixture, SHARD_HELD_MS / 2);
-    uint64_t second = fixture_submit(fixture, "APPEND k y");
-    run_ms(fixture, SHARD_HELD_MS / 2 + 100);
-    assert_non_null(strstr(fixture_reply(fixture, first), "-BUSY the transaction t "));
+    run_ms(fixture, SHARD_HELD_PREPARE_MS + 100);
     assert_non_null(strstr(fixture_reply(fixture, vote), "LOCKED"));
+    assert_int_equal(fixture->replies[first].tag, 0);
+    uint64_t second = fixture_submit(fixture, "APPEND k y");
+    run_ms(fixture, SHARD_HELD_MS - SHARD_HELD_PREPARE_MS);
+    assert_non_null(strstr(fixture_reply(fixture, first), "-BUSY the transaction t "));
     assert_int_equal(fixture->replies[second].tag, 0);
-    run_ms(fixture, SHARD_HELD_MS / 2);
+    run_ms(fixture, SHARD_HELD_PREPARE_MS);
     assert_non_null(strstr(fixture_reply(fixture, second), "-BUSY the transaction t "));
     uint64_t tag = 0;
     for (int i = 0; i < SHARD_HELD; i++) {

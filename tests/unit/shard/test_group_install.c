@@ -152,6 +152,7 @@ static void test_service_goes_on(void **state)
     }
     assert_true(installing > 300);
     assert_int_equal(stats_of(member).installed, 1);
+    assert_true(stats_of(member).last_index >= stats_of(member).applied_index);
     check_all_well(&world);
 }
 

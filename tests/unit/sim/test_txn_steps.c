@@ -90,6 +90,25 @@ static void one_crash_at_every_point(void **state)
     conclude(&tally);
 }
 
+/* Its process has ended, and others know: they do not wait for its time. Some point is reached at which they would. */
+static void a_node_that_has_ended_frees_its_keys_soon(void **state)
+{
+    (void)state;
+    int points = undisturbed(SEED).points;
+    int held_ms = 0;
+    for (int point = 0; point < points; point++) {
+        struct txn_outcome outcome; /* play checks TXN_FREED_MS */
+        play(&(struct txn_case){.seed = SEED,
+                                .protocol = protocol,
+                                .crashes = {{.victim = TXN_VICTIM_DRIVER, .killed = true, .point = point}},
+                                .crash_count = 1},
+             &outcome);
+        held_ms = outcome.held_ms > held_ms ? outcome.held_ms : held_ms;
+    }
+    print_message("# held for %d ms at most\n", held_ms);
+    assert_true(held_ms > 0);
+}
+
 /* The disk has it, and nobody else has heard of it. Several seeds: who leads what and where home is differ, and with
  * that what each forced write is. */
 static void one_crash_after_every_forced_write(void **state)
@@ -174,6 +193,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(nobody_is_lost),
         cmocka_unit_test(the_same_seed_is_the_same_run),
         cmocka_unit_test(one_crash_at_every_point),
+        cmocka_unit_test(a_node_that_has_ended_frees_its_keys_soon),
         cmocka_unit_test(one_crash_after_every_forced_write),
         cmocka_unit_test(a_vote_that_is_lost_is_asked_for_again),
         cmocka_unit_test(two_crashes),
