@@ -38,7 +38,7 @@ OURS, RIVALS = "cohort", ["HAProxy", "HAProxy, splice"]
 CONFIGURATION = """
 global
     nbthread 1
-    maxconn 20000
+    maxconn 4000
 defaults
     mode tcp
     timeout connect 3s
