@@ -283,14 +283,16 @@ def test_cut_at_any_moment(kazoo, far, network, name):
     ended = threading.Event()
 
     def cut():
-        while not ended.wait(0.05):
+        pause = 0.05
+        while not ended.wait(pause):
             network.reset()
+            pause *= 1.02  # on a machine that needs longer for one, too, something is done in the end
 
     thread = threading.Thread(target=cut)
     last = done = 0
     thread.start()
-    deadline = time.monotonic() + 4
-    while time.monotonic() < deadline:
+    begun = time.monotonic()
+    while time.monotonic() - begun < (PATIENCE_SECONDS if done == 0 else 4):
         granted = far.call("LOCK.ACQUIRE", name, "a", "PX", TTL_MS, *WAIT, timeout_ms=PATIENCE_SECONDS * 1000)
         if not isinstance(granted, list):
             assert granted.split()[0] in ("UNCERTAIN", "CLUSTERDOWN", "BUSY"), granted
@@ -347,13 +349,15 @@ def test_a_server_that_is_killed_and_started_anew(tmp_path, name):
 
 def test_a_server_that_is_stopped(tmp_path, name):
     with zookeepers.Servers(tmp_path) as servers, engines.Engine(servers.url(options="?session=2s&timeout=500ms")) as engine:
-        token = acquire(engine, name, "a")
+        granted = []
+        until(lambda: isinstance(granted.append(engine.call("LOCK.ACQUIRE", name, "a", "PX", TTL_MS)) or granted[-1], list))
+        token = granted[-1][0]
         servers.all[0].send(signal.SIGSTOP)
         for words in [("LOCK.RENEW", name, "a", token, "PX", TTL_MS), ("LOCK.ACQUIRE", name, "b", "PX", TTL_MS),
                       ("LOCK.INFO", name), ("LOCK.LIST",), ("FENCE.CHECK", name, token)]:  # fmt: skip
             before = time.monotonic()
             status, _ = engine.ask(*words)
-            assert status != engines.OK and time.monotonic() - before < 10
+            assert status != engines.OK and time.monotonic() - before < PATIENCE_SECONDS
         servers.all[0].send(signal.SIGCONT)
         until(lambda: isinstance(engine.call("LOCK.LIST"), list))
         assert acquire(engine, name, "c", *WAIT) > token if not owners(engine, name, b"holders") else True
